@@ -1,0 +1,136 @@
+"""What is timed, what is counted and what is said, with a generator whose clock the test winds."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinyedge.bench import worker
+from tinyedge.bench.prompts import PROMPTS
+from tinyedge.bench.worker import Channel, Job
+from tinyedge.errors import BenchError, UsageError
+from tinyedge.runtime.sampler import SamplingConfig
+
+MEMORY = {"rss": 1, "peak": 2, "swap": 0}
+
+
+class FakeGenerator:
+    """Answers in steps of the clock: 5 to begin, 2 a token, 3 to end; `stall` more before one token."""
+
+    def __init__(self, stall: tuple[int, int, int] = (-1, -1, 0), tokens: int | None = None) -> None:
+        self.now = 1000
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self._stall = stall
+        self._tokens = tokens
+
+    def clock(self) -> int:
+        return self.now
+
+    def stream(self, prompt: str, **options: Any) -> Any:
+        self.requests.append((prompt, options))
+        request, token, more = self._stall
+        self.now += 5
+        for index in range(self._tokens if self._tokens is not None else options["max_tokens"]):
+            self.now += 2 + (more if (request, token) == (len(self.requests) - 1, index) else 0)
+            yield index
+        self.now += 3
+
+
+def measure(job: Job, generator: FakeGenerator) -> list[dict[str, Any]]:
+    file = io.BytesIO()
+    worker.measure(job, generator, Channel(file), memory=lambda: MEMORY, clock=generator.clock)
+    return [json.loads(line) for line in file.getvalue().splitlines()]
+
+
+def test_the_whole_response_is_timed_from_the_call_to_the_end_of_the_stream() -> None:
+    events = measure(Job("b", samples=1, max_tokens=3), FakeGenerator())
+    (sample,) = [event for event in events if event["event"] == "sample"]
+    assert sample["tokens_ns"] == [7, 9, 11]
+    assert sample["end_ns"] == 14
+
+
+def test_a_stall_shows_up_where_it_happened() -> None:
+    generator = FakeGenerator(stall=(worker.WARM_UP + 1, 2, 1000))
+    samples = [e for e in measure(Job("b", samples=3, max_tokens=4), generator) if e["event"] == "sample"]
+    assert [sample["tokens_ns"] for sample in samples] == [[7, 9, 11, 13], [7, 9, 1011, 1013], [7, 9, 11, 13]]
+
+
+def test_warm_up_is_not_counted_and_its_first_token_ends_the_cold_start() -> None:
+    generator = FakeGenerator(stall=(0, 0, 500))
+    events = measure(Job("b", samples=2, max_tokens=1), generator)
+    assert [event["event"] for event in events] == ["phase", "sample", "sample", "end"]
+    assert events[0]["first_token_ns"] == 1000 + 5 + 2 + 500
+    assert len(generator.requests) == worker.WARM_UP + 2
+
+
+def test_samples_cycle_through_all_prompts_and_each_has_its_own_seed() -> None:
+    generator = FakeGenerator()
+    events = measure(Job("b", samples=2 * len(PROMPTS) + 1, max_tokens=5, seed=7), generator)
+    asked = [event["prompt"] for event in events if event["event"] == "sample"]
+    assert asked == [*PROMPTS, *PROMPTS, "en-word"]
+    seeds = [options["sampling"].seed for _, options in generator.requests]
+    assert seeds == list(range(7, 7 + len(seeds)))
+    prompt, options = generator.requests[1]
+    assert prompt == PROMPTS["es-word"]
+    assert options["sampling"] == SamplingConfig(temperature=0.8, top_k=40, seed=8)
+    assert options["max_tokens"] == 5
+    assert options["ignore_eos"] is True
+
+
+@pytest.mark.parametrize("tokens", [0, 3])
+def test_a_response_that_is_too_short_is_an_error(tokens: int) -> None:
+    with pytest.raises(BenchError, match=f"{tokens} tokens instead of 4"):
+        measure(Job("b", samples=1, max_tokens=4), FakeGenerator(tokens=tokens))
+
+
+def test_prompts_are_of_both_languages_and_the_long_ones_reach_the_p95() -> None:
+    languages = {name.partition("-")[0] for name in PROMPTS}
+    assert languages == {"en", "es"}
+    long = sum(name.endswith("-paragraph") for name in PROMPTS)
+    assert long / len(PROMPTS) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("samples", 0),
+        ("max_tokens", 0),
+        ("max_tokens", 1001),
+        ("threads", 0),
+        ("threads", 100_000),
+        ("seed", -1),
+        ("seed", 1 << 32),
+    ],
+)
+def test_a_value_that_cannot_work_names_its_flag(field: str, value: int) -> None:
+    with pytest.raises(UsageError, match=f"--{field.replace('_', '-')} {value} "):
+        Job("b", **{field: value})
+
+
+def test_memory_is_read_in_bytes(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text("Name:\tx\nVmPeak:\t 9000 kB\nVmHWM:\t  60 kB\nVmRSS:\t  50 kB\nVmSwap:\t   2 kB\n")
+    assert worker.read_memory(status) == {"rss": 50 * 1024, "peak": 60 * 1024, "swap": 2 * 1024}
+    status.write_text("VmRSS:\t  50 kB\n")
+    with pytest.raises(BenchError, match="lacks one of"):
+        worker.read_memory(status)
+
+
+def test_nothing_heavy_is_imported_before_it_is_measured_nor_ever_by_the_parent() -> None:
+    script = """
+import sys
+import tinyedge.bench.worker
+light = {"typer", "psutil", "statistics"} & set(sys.modules)
+import tinyedge.bench.run, tinyedge.bench.table
+heavy = {"numpy", "onnxruntime", "sentencepiece", "torch", "psutil"} & set(sys.modules)
+print(sorted(light | heavy))
+"""
+    root = Path(worker.__file__).parents[2]
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"

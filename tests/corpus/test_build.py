@@ -1,0 +1,263 @@
+"""The corpus file and its report, when a corpus is kept or replaced, and the command that prints it."""
+
+import errno
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tinyedge import __version__
+from tinyedge.commands.corpus import corpus
+from tinyedge.corpus import build, gutenberg, phrasebook
+from tinyedge.corpus.build import (
+    CorpusRequest,
+    build_corpus,
+    load_report,
+    prepare_corpus,
+    read_corpus_documents,
+)
+from tinyedge.corpus.document import Document
+from tinyedge.errors import CorpusError, UsageError
+from tinyedge.files import TEMPORARY_SUFFIX
+
+ONE = Document(("The first.", "The second."), "en", "phrasebook")
+TWO = Document(("¿Qué?", "Así es."), "es", "gutenberg:2000")
+REQUEST = CorpusRequest(("phrasebook",))
+
+
+@pytest.fixture
+def sources(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Replaces both sources by one document each; holds what they were called with."""
+    calls: list[object] = []
+
+    def generate(seed: int = 0) -> Iterator[Document]:
+        calls.append(seed)
+        yield Document((f"Seed {seed}.",), "en", "phrasebook")
+
+    def download(cache: Path, report: Callable[[str], None]) -> Iterator[Document]:
+        calls.append(cache)
+        report("downloading")
+        yield TWO
+
+    monkeypatch.setattr(phrasebook, "documents", generate)
+    monkeypatch.setattr(gutenberg, "documents", download)
+    return calls
+
+
+def test_the_file_and_its_report(tmp_path: Path) -> None:
+    output = tmp_path / "corpus_bilingual.txt"
+    copy = Document(ONE.sentences, "en", "elsewhere")
+    report = build_corpus([ONE, TWO, copy, Document((), "en", "phrasebook")], output, request=REQUEST)
+    text = "The first.\nThe second.\n\n¿Qué?\nAsí es.\n"
+    assert output.read_text("utf-8") == text
+    found = json.loads((tmp_path / "corpus.json").read_text("utf-8"))
+    created = found.pop("created")
+    assert created.endswith("+00:00")
+    assert found == {
+        "schema": "tinyedge.corpus/1",
+        "tinyedge": __version__,
+        "corpus": {
+            "file": "corpus_bilingual.txt",
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "bytes": len(text.encode()),
+            "sentences": 4,
+            "documents": 2,
+            "duplicates": 1,
+        },
+        "request": {"sources": ["phrasebook"], "inputs": [], "seed": 0, "files": {}},
+        "sources": [
+            {
+                "name": "phrasebook",
+                "licence": "Apache-2.0",
+                "language": "en",
+                "documents": 1,
+                "sentences": 2,
+                "bytes": 23,
+            },
+            {
+                "name": "gutenberg:2000",
+                "licence": "public domain in the USA (Project Gutenberg)",
+                "language": "es",
+                "documents": 1,
+                "sentences": 2,
+                "bytes": 18,
+            },
+        ],
+        "languages": {
+            "en": {"documents": 1, "sentences": 2, "bytes": 23},
+            "es": {"documents": 1, "sentences": 2, "bytes": 18},
+        },
+    }
+    assert load_report(tmp_path / "corpus.json") == report
+
+
+def test_back_and_forth(tmp_path: Path) -> None:
+    output = tmp_path / "corpus_bilingual.txt"
+    build_corpus([ONE, TWO], output, request=REQUEST)
+    assert list(read_corpus_documents(output)) == [list(ONE.sentences), list(TWO.sentences)]
+
+
+def test_a_corpus_of_the_users_own_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_bytes(b"\r\n \r\nOne.\r\n  Two.\r\n\r\n\r\nThree.")
+    assert list(read_corpus_documents(path)) == [["One.", "Two."], ["Three."]]
+    monkeypatch.setattr(build, "MAX_DOCUMENT_CHARS", 4)
+    assert list(read_corpus_documents(path)) == [["One."], ["Two."], ["Three."]]
+    path.write_bytes(b"One.\n\xff")
+    with pytest.raises(CorpusError, match="byte 5"):
+        list(read_corpus_documents(path))
+
+
+def test_the_same_request_gives_the_same_bytes(tmp_path: Path) -> None:
+    reports = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        report = build_corpus([ONE, TWO], tmp_path / name / "corpus_bilingual.txt", request=REQUEST)
+        reports.append(report.to_json() | {"created": ""})
+    assert reports[0] == reports[1]
+
+
+def test_nothing_is_written_for_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="would be empty"):
+        build_corpus([Document((), "en", "phrasebook")], tmp_path / "corpus_bilingual.txt", request=REQUEST)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_the_old_corpus(tmp_path: Path) -> None:
+    output = tmp_path / "corpus_bilingual.txt"
+    build_corpus([ONE], output, request=REQUEST)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def until_full() -> Iterator[Document]:
+        yield TWO
+        raise OSError(errno.ENOSPC, "No space left on device")  # as the write of it would
+
+    with pytest.raises(CorpusError, match="No space left on device") as caught:
+        build_corpus(until_full(), output, request=REQUEST)
+    assert "--output-dir" in caught.value.hint
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_failing_source_leaves_nothing(tmp_path: Path) -> None:
+    bad = tmp_path / "in.txt"
+    bad.write_bytes(b"Good.\n" * 10 + b"\xff")
+    with pytest.raises(CorpusError, match="byte 60"):
+        prepare_corpus(CorpusRequest((), (bad,)), tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_sources_come_in_order_with_their_settings(tmp_path: Path, sources: list[object]) -> None:
+    text = tmp_path / "mine.txt"
+    text.write_text("My own words.\n", "utf-8")
+    lines: list[str] = []
+    out = tmp_path / "new" / "data"
+    report = prepare_corpus(CorpusRequest(("phrasebook", "gutenberg"), (text,), 3), out, lines.append)
+    assert [entry["name"] for entry in report.sources] == ["phrasebook", "gutenberg:2000", str(text)]
+    assert report.sources[2]["licence"] == "unknown (user's own text)"
+    assert report.sources[2]["sha256"] == hashlib.sha256(text.read_bytes()).hexdigest()
+    assert sources == [3, out / "gutenberg"]
+    assert lines == ["downloading"]
+
+
+def test_a_matching_corpus_is_kept(tmp_path: Path, sources: list[object]) -> None:
+    first = prepare_corpus(REQUEST, tmp_path)
+    lines: list[str] = []
+    assert prepare_corpus(REQUEST, tmp_path, lines.append) == first
+    assert sources == [0]
+    assert "kept" in lines[0]
+
+
+def test_another_request_or_a_changed_input_makes_it_again(tmp_path: Path, sources: list[object]) -> None:
+    prepare_corpus(REQUEST, tmp_path)
+    prepare_corpus(CorpusRequest(("phrasebook",), seed=5), tmp_path)
+    assert sources == [0, 5]
+    text = tmp_path / "mine.txt"
+    request = CorpusRequest((), (text,))
+    for words in ("Old words.\n", "New words.\n"):
+        text.write_text(words, "utf-8")
+        prepare_corpus(request, tmp_path)
+    assert (tmp_path / "corpus_bilingual.txt").read_text("utf-8") == "New words.\n"
+
+
+@pytest.mark.parametrize("change", ["no report", "foreign report", "edited"])
+def test_what_tinyedge_did_not_write_is_not_replaced(
+    tmp_path: Path, sources: list[object], change: str
+) -> None:
+    output, report = tmp_path / "corpus_bilingual.txt", tmp_path / "corpus.json"
+    prepare_corpus(REQUEST, tmp_path)
+    if change == "no report":
+        report.unlink()
+    elif change == "foreign report":
+        report.write_text('{"schema": "tinyedge.corpus/1"}', "utf-8")
+    else:
+        output.write_text("Mine.\n", "utf-8")
+    before = output.read_bytes()
+    with pytest.raises(CorpusError) as caught:
+        prepare_corpus(CorpusRequest(("phrasebook",), seed=1), tmp_path)
+    assert "--skip-corpus" in caught.value.hint
+    assert "--output-dir" in caught.value.hint
+    assert output.read_bytes() == before
+
+
+def test_a_corpus_is_not_made_of_itself(tmp_path: Path, sources: list[object]) -> None:
+    prepare_corpus(REQUEST, tmp_path)
+    with pytest.raises(CorpusError, match="both input and output"):
+        prepare_corpus(CorpusRequest((), (tmp_path,)), tmp_path)
+
+
+@pytest.mark.parametrize("names", [(), ("wikipedia",)])
+def test_requests_that_cannot_work(names: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        CorpusRequest(names)
+
+
+def run(*arguments: str) -> str:
+    app = typer.Typer()
+    app.command()(corpus)
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_the_command_prints_a_table(tmp_path: Path, sources: list[object]) -> None:
+    out = tmp_path / "data"
+    lines = run("--source", "gutenberg", "--source", "phrasebook", "--output-dir", str(out)).splitlines()
+    assert lines[0].split() == ["source", "language", "documents", "sentences", "bytes"]
+    assert lines[1].split() == ["phrasebook", "en", "1", "1", "8"]
+    assert lines[3].split() == ["all", "en", "1", "1", "8"]
+    assert len({len(line) for line in lines[:5]}) == 1
+    assert lines[5].startswith(f"{out / 'corpus_bilingual.txt'}: sha256 ")
+
+
+def test_the_command_takes_inputs_alone_and_prints_json(tmp_path: Path, sources: list[object]) -> None:
+    text = tmp_path / "mine.txt"
+    text.write_text("My own words.\n", "utf-8")
+    out = tmp_path / "data"
+    printed = json.loads(run("--input", str(text), "--output-dir", str(out), "--json"))
+    assert printed == json.loads((out / "corpus.json").read_text("utf-8"))
+    assert [entry["name"] for entry in printed["sources"]] == [str(text)]
+    assert sources == []
+
+
+def test_the_phrasebook_is_the_default(tmp_path: Path, sources: list[object]) -> None:
+    run("--output-dir", str(tmp_path), "--seed", "9")
+    assert sources == [9]
+
+
+def test_the_command_is_light_to_import() -> None:
+    heavy = "[name for name in sys.modules if name.startswith(('numpy', 'tinyedge.corpus'))]"
+    code = f"import sys, tinyedge.commands.corpus; print({heavy})"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_temporary_file_stays(tmp_path: Path) -> None:
+    build_corpus([ONE], tmp_path / "corpus_bilingual.txt", request=REQUEST)
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(TEMPORARY_SUFFIX)]

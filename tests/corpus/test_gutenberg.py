@@ -1,0 +1,277 @@
+"""The download against a server on this machine that misbehaves, and what is made of a book."""
+
+import datetime
+import email.utils
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tinyedge import __version__
+from tinyedge.corpus.gutenberg import Book, Manners, documents, load_books
+from tinyedge.errors import CorpusError
+
+QUIXOTE = Book(7, "Don Quijote", "Cervantes", "es", "a test")
+PAN = Book(8, "Peter Pan", "Barrie", "en", "a test")
+PARAGRAPH = (
+    "En un lugar de la _Mancha_, de cuyo nombre no quiero\r\n"
+    "acordarme, vivía un hidalgo. Tenía un galgo.\r\n\r\n"
+)
+SENTENCES = (
+    "En un lugar de la Mancha, de cuyo nombre no quiero acordarme, vivía un hidalgo.",
+    "Tenía un galgo.",
+)
+
+
+def text_of(title: str = "Don Quijote", head: str = "", paragraphs: int = 200) -> str:
+    return (
+        f"\ufeffThe Project Gutenberg eBook of {title}\r\n\r\nTitle: {title}\r\n{head}\r\n"
+        f"*** START OF THE PROJECT GUTENBERG EBOOK {title.upper()} ***\r\n\r\n"
+        "Produced by somebody kind\r\nand another\r\n\r\n"
+        "CAPÍTULO PRIMERO\r\n\r\nXII.\r\n\r\nCapítulo 2. Que trata de algo\r\n\r\n"
+        f"{PARAGRAPH * paragraphs}* * *\r\n\r\nEnd of Project Gutenberg's {title}\r\n\r\n"
+        f"*** END OF THE PROJECT GUTENBERG EBOOK {title.upper()} ***\r\n\r\nA licence.\r\n"
+    )
+
+
+class Answer:
+    """What the server does with one request."""
+
+    def __init__(
+        self,
+        status: int = 200,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        cut: int | None = None,
+        delay: float = 0.0,
+        ranges: bool = False,
+    ) -> None:
+        self.status, self.body, self.headers = status, body, headers or {}
+        self.cut, self.delay, self.ranges = cut, delay, ranges
+
+
+class Mirror:
+    """A server that gives the answers it was told, in order, the last one again and again."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.requests: list[dict[str, str]] = []
+        mirror = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                answer = mirror.answers.pop(0) if len(mirror.answers) > 1 else mirror.answers[0]
+                mirror.requests.append({"path": self.path, **self.headers})
+                time.sleep(answer.delay)
+                body, status, headers = answer.body, answer.status, dict(answer.headers)
+                wanted = self.headers.get("Range")
+                if wanted and answer.ranges:
+                    start = int(wanted.removeprefix("bytes=").rstrip("-"))
+                    headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+                    body, status = body[start:], 206
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: answer.cut])
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/{{number}}.txt"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    mirror = Mirror()
+    yield mirror
+    mirror.close()
+
+
+class Run:
+    """One run of documents(): what came, what was reported, how long it would have slept."""
+
+    def __init__(self, mirror: Mirror, cache: Path, *books: Book, timeout: float = 5.0) -> None:
+        self.lines: list[str] = []
+        self.slept: list[float] = []
+        manners = Manners(timeout=timeout, sleep=self.slept.append)
+        self.documents = list(documents(cache, books or [QUIXOTE], mirror.url, self.lines.append, manners))
+
+
+GOOD = text_of().encode()
+
+
+def fails(mirror: Mirror, cache: Path, *answers: Answer, timeout: float = 5.0) -> str:
+    """The reason reported for the one book of a run that must fail."""
+    mirror.answers = list(answers)
+    lines: list[str] = []
+    manners = Manners(timeout=timeout, sleep=lambda _: None)
+    with pytest.raises(CorpusError, match="could be had in: es"):
+        list(documents(cache, [QUIXOTE], mirror.url, lines.append, manners))
+    assert not (cache / "pg7.txt").exists()
+    return lines[-1]
+
+
+def test_a_book_becomes_documents(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.answers = [Answer(body=GOOD)]
+    run = Run(mirror, tmp_path / "cache")
+    assert {document.source for document in run.documents} == {"gutenberg:7"}
+    assert {document.language for document in run.documents} == {"es"}
+    assert sum((document.sentences for document in run.documents), ()) == SENTENCES * 200
+    assert all(sum(map(len, document.sentences)) >= 4_000 for document in run.documents)
+    assert len(run.documents) > 2
+    assert mirror.requests[0]["User-Agent"].startswith(f"tinyedge/{__version__}")
+    assert run.slept == [2.0]
+
+
+def test_the_cache_is_used_and_mended(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.answers = [Answer(body=GOOD)]
+    first = Run(mirror, tmp_path)
+    again = Run(mirror, tmp_path)
+    assert again.documents == first.documents
+    assert len(mirror.requests) == 1
+    (tmp_path / "pg7.txt").write_bytes(GOOD[:5_000])
+    assert Run(mirror, tmp_path).documents == first.documents
+    assert len(mirror.requests) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["pg7.txt"]
+
+
+def test_404_fails_at_once(mirror: Mirror, tmp_path: Path) -> None:
+    assert "404" in fails(mirror, tmp_path, Answer(404))
+    assert len(mirror.requests) == 1
+
+
+def test_500_is_tried_again_with_back_off(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.answers = [Answer(500), Answer(503), Answer(body=GOOD)]
+    run = Run(mirror, tmp_path)
+    assert run.documents
+    assert run.slept == [1.0, 2.0, 2.0]  # the last is the pause after the book
+
+
+def test_tries_are_bounded(mirror: Mirror, tmp_path: Path) -> None:
+    assert "502" in fails(mirror, tmp_path, Answer(502))
+    assert len(mirror.requests) == 4
+
+
+@pytest.mark.parametrize(("asked", "slept"), [("7", 7.0), ("9999", 60.0), ("nonsense", 1.0)])
+def test_retry_after_is_honoured_and_capped(mirror: Mirror, tmp_path: Path, asked: str, slept: float) -> None:
+    mirror.answers = [Answer(429, headers={"Retry-After": asked}), Answer(body=GOOD)]
+    assert Run(mirror, tmp_path).slept[0] == slept
+
+
+def test_retry_after_may_be_a_date(mirror: Mirror, tmp_path: Path) -> None:
+    then = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)
+    mirror.answers = [
+        Answer(429, headers={"Retry-After": email.utils.format_datetime(then, usegmt=True)}),
+        Answer(body=GOOD),
+    ]
+    assert 20 < Run(mirror, tmp_path).slept[0] <= 30
+
+
+def test_a_slow_server_times_out(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.answers = [Answer(body=GOOD, delay=0.15), Answer(body=GOOD)]
+    run = Run(mirror, tmp_path, timeout=0.05)
+    assert run.documents
+    assert run.slept[0] == 1.0
+
+
+def test_nobody_there(mirror: Mirror, tmp_path: Path) -> None:
+    lines: list[str] = []
+    books = [Book(number, "Don Quijote", "", "es", "") for number in range(1, 9)]
+    with pytest.raises(CorpusError) as caught:
+        list(
+            documents(
+                tmp_path, books, "http://127.0.0.1:9/{number}", lines.append, Manners(sleep=lambda _: None)
+            )
+        )
+    assert "--source phrasebook" in caught.value.hint
+    assert sum("no connection" in line for line in lines) == 3  # and then no book more was tried
+
+
+def test_a_truncated_book_is_resumed(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.answers = [Answer(body=GOOD, cut=9_000), Answer(body=GOOD, ranges=True)]
+    assert Run(mirror, tmp_path).documents
+    assert mirror.requests[1]["Range"] == "bytes=9000-"
+    assert (tmp_path / "pg7.txt").read_bytes() == GOOD
+
+
+def test_without_range_support_it_starts_over(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.answers = [Answer(body=GOOD, cut=9_000), Answer(body=GOOD)]
+    assert Run(mirror, tmp_path).documents
+    assert (tmp_path / "pg7.txt").read_bytes() == GOOD
+
+
+def test_a_part_too_long_is_thrown_away(mirror: Mirror, tmp_path: Path) -> None:
+    (tmp_path / "pg7.part").write_bytes(b"x" * 100_000)
+    mirror.answers = [Answer(416), Answer(body=GOOD)]
+    assert Run(mirror, tmp_path).documents
+    assert "Range" not in mirror.requests[1]
+
+
+def test_a_book_that_stays_truncated_fails(mirror: Mirror, tmp_path: Path) -> None:
+    assert f"broke off at 100 of {len(GOOD)} bytes" in fails(mirror, tmp_path, Answer(body=GOOD, cut=100))
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"<!DOCTYPE html><html><body>Sorry</body></html>", "a web page"),
+        (PARAGRAPH.encode() * 200, "START and END"),
+        (GOOD[: len(GOOD) - 300], "START and END"),
+        (text_of("Alice's Adventures").encode(), "the title does not fit"),
+        (text_of(paragraphs=2).encode(), "characters of text"),
+    ],
+)
+def test_what_is_not_the_book_is_refused(mirror: Mirror, tmp_path: Path, body: bytes, reason: str) -> None:
+    assert reason in fails(mirror, tmp_path, Answer(body=body))
+    assert len(mirror.requests) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "head", ["", "Character set encoding: ISO-8859-1\r\n", "Character set encoding: klingon\r\n"]
+)
+def test_latin_1_is_read_and_told(mirror: Mirror, tmp_path: Path, head: str) -> None:
+    mirror.answers = [Answer(body=text_of(head=head).lstrip("\ufeff").encode("latin-1"))]
+    run = Run(mirror, tmp_path)
+    assert run.documents[0].sentences[:2] == SENTENCES
+    assert "not UTF-8, read as" in run.lines[-1]
+
+
+def test_one_failure_does_not_stop_the_rest(mirror: Mirror, tmp_path: Path) -> None:
+    other = Book(9, "Don Quijote", "Cervantes", "es", "a test")
+    mirror.answers = [Answer(404), Answer(body=GOOD)]
+    run = Run(mirror, tmp_path, other, QUIXOTE)
+    assert run.documents
+    assert any("Gutenberg 9, Don Quijote: the server answered 404" in line for line in run.lines)
+
+
+def test_a_language_without_a_book_is_an_error(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.answers = [Answer(404), Answer(body=GOOD)]
+    with pytest.raises(CorpusError, match="could be had in: en"):
+        Run(mirror, tmp_path, PAN, QUIXOTE)
+
+
+def test_the_list() -> None:
+    books = load_books()
+    numbers = [book.number for book in books]
+    assert len(set(numbers)) == len(numbers)
+    for language in ("en", "es"):
+        assert sum(book.language == language for book in books) >= 12
+    assert all(book.title and book.author and "/" in book.verified for book in books)
+    assert all(int(book.author.rpartition("-")[2]) < 1950 for book in books)

@@ -1,0 +1,309 @@
+"""What the reader makes of good, odd and bad files."""
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyedge.corpus import reader
+from tinyedge.corpus.document import Document
+from tinyedge.corpus.reader import cut_documents, find_files, read_documents, read_lines
+from tinyedge.errors import CorpusError
+
+PROSE = "The old man went down to the sea. He had not been there for a year, and it was cold."
+PROSA = "El viejo bajó hasta el mar. No había estado allí en todo el año, y hacía mucho frío."
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, bytes | str], Path]:
+    def write(name: str, data: bytes | str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = data.encode() if isinstance(data, str) else data
+        path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return path
+
+    return write
+
+
+Write = Callable[[str, bytes | str], Path]
+
+
+def sentences(*paths: Path) -> list[str]:
+    return [sentence for document in read_documents(paths) for sentence in document.sentences]
+
+
+def refusal(*paths: Path) -> CorpusError:
+    with pytest.raises(CorpusError) as caught:
+        list(read_documents(paths))
+    assert caught.value.hint
+    return caught.value
+
+
+def test_a_document_says_its_language_and_source(write: Write) -> None:
+    english, spanish = write("a.txt", PROSE), write("b.txt.gz", PROSA)
+    documents = list(read_documents([english, spanish]))
+    assert [(document.language, document.source) for document in documents] == [
+        ("en", str(english)),
+        ("es", str(spanish)),
+    ]
+    assert documents[0].sentences == tuple(re.split(r"(?<=\.) ", PROSE))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends(write: Write, end: str) -> None:
+    assert sentences(write("a.txt", f"One.{end}Two.{end}{end}Three.{end}")) == ["One.", "Two.", "Three."]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.jsonl", "a.txt.gz"])
+def test_byte_order_marks(write: Write, encoding: str, name: str) -> None:
+    text = json.dumps({"text": "Año nuevo."}) if "json" in name else "Año nuevo."
+    assert sentences(write(name, text.encode(encoding))) == ["Año nuevo."]
+
+
+def test_big_endian_utf_16(write: Write) -> None:
+    assert sentences(write("a.txt", b"\xfe\xff" + "Año.\nSí.".encode("utf-16-be"))) == ["Año.", "Sí."]
+
+
+def test_invisible_characters_go(write: Write) -> None:
+    assert sentences(write("a.txt", "So\u00adft\u200b and\ufeff plain.\n\u200b\n***\n- 12 -\n")) == [
+        "Soft and plain.",
+        "- 12 -",
+    ]
+
+
+@pytest.mark.parametrize(
+    "before", [0, 10, reader.CHUNK_BYTES - 1, reader.CHUNK_BYTES, 3 * reader.CHUNK_BYTES + 7]
+)
+@pytest.mark.parametrize(
+    ("bad", "name"),
+    [(b"\xe9poca", "UTF-8"), (b"\x00", "NUL"), (b"\x07", "U+0007"), (b"\x7f", "U+007F")],
+)
+def test_the_first_bad_byte_is_named(write: Write, before: int, bad: bytes, name: str) -> None:
+    good = ("ñ" * (before // 2) + "a" * (before % 2)).encode()
+    path = write("a.txt", good + bad + b" and more\n")
+    error = refusal(path)
+    assert str(path) in error.message
+    assert name in error.message
+    assert error.message.endswith(f"byte {before}")
+
+
+def test_offsets_in_gzip_are_of_the_text(write: Write) -> None:
+    assert refusal(write("a.txt.gz", b"abc\xff")).message.endswith("byte 3 of the decompressed text")
+
+
+def test_a_character_cut_off_at_the_end(write: Write) -> None:
+    assert refusal(write("a.txt", "señ".encode()[:-1])).message.endswith("byte 2")
+    assert "UTF-16" in refusal(write("b.txt", "ab".encode("utf-16")[:-1])).message
+
+
+def test_latin_1_gets_the_way_out(write: Write) -> None:
+    assert "iconv -f LATIN1 -t UTF-8" in refusal(write("a.txt", "año".encode("latin-1"))).hint
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: data[:12] + b"\xff" * 40, lambda data: b"no"]
+)
+def test_damaged_gzip(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(damage(gzip.compress(PROSE.encode() * 20)))
+    error = refusal(path)
+    assert "damaged gzip" in error.message
+    assert str(path) in error.message
+
+
+def test_jsonl_records_are_documents(write: Write) -> None:
+    lines = [json.dumps({"text": text, "id": 1}, ensure_ascii=False) for text in (PROSE, PROSA)]
+    documents = list(read_documents([write("a.jsonl", lines[0] + "\r\n\n" + lines[1])]))
+    assert [document.language for document in documents] == ["en", "es"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"text": "x"', "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"txt": "x"}', "no string field"),
+        ('{"text": 3}', "no string field"),
+        ('["text"]', "no string field"),
+        (r'{"text": "\ud800"}', "surrogate"),
+    ],
+)
+def test_bad_jsonl(write: Write, line: str, reason: str) -> None:
+    path = write("a.jsonl", '{"text": "Año."}\n' + line + "\n")
+    error = refusal(path)
+    assert f"{path}, line 2 (byte 18)" in error.message
+    assert reason in error.message
+
+
+def test_a_record_has_a_limit(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_RECORD_CHARS", 1_000)
+    assert "over 1000 characters" in refusal(write("a.jsonl", '{"text": "' + "x" * 2_000)).message
+
+
+def test_folders_are_read_sorted_without_hidden_and_other_files(write: Write, tmp_path: Path) -> None:
+    for name in ("b.txt", "a/z.md", "a/.hidden.txt", ".git/x.txt", "c.pdf", "c.jsonl.gz", "data.TXT"):
+        write(name, PROSE)
+    (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "self.txt").symlink_to(tmp_path / "self.txt")
+    found = [str(file.path.relative_to(tmp_path)) for file in find_files([tmp_path])]
+    assert found == ["b.txt", "c.jsonl.gz", "data.TXT", "a/z.md"]
+
+
+def test_paths_that_cannot_be_used(write: Write, tmp_path: Path) -> None:
+    write("only/picture.png", "x")
+    assert "holds no file" in refusal(tmp_path / "only").message
+    assert ".txt, .md, .jsonl" in refusal(write("a.docx", "x")).hint
+    assert "does not exist" in refusal(tmp_path / "none.txt").message
+    assert "is empty" in refusal(write("empty.txt", "")).message
+    assert "holds no text" in refusal(write("blank.txt", " \n\n")).message
+
+
+def test_an_empty_file_in_a_folder_is_skipped_and_told(write: Write, tmp_path: Path) -> None:
+    write("a.txt", "")
+    write("b.txt.gz", "\n")
+    write("c.txt", PROSE)
+    told: list[str] = []
+    assert len(list(read_documents([tmp_path], told.append))) == 1
+    assert told == [f"2 files without text were skipped, the first is {tmp_path / 'a.txt'}"]
+
+
+def test_a_file_that_may_not_be_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write("a.txt", PROSE)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(reader, "_open", refuse)  # the tests may run as root, who may read everything
+    assert refusal(path).message == f"{path} cannot be read: Permission denied"
+
+
+def test_hard_wrapped_prose_is_joined(write: Write) -> None:
+    wrapped = "It was a long way down to the sea, and the old man was tired when\nhe came there. "
+    text = "\n\n".join(
+        wrapped + "But he did not rest, for the boats had to be brought in before\nnight." for _ in range(5)
+    )
+    assert sentences(write("a.txt", text))[:2] == [
+        "It was a long way down to the sea, and the old man was tired when he came there.",
+        "But he did not rest, for the boats had to be brought in before night.",
+    ]
+
+
+def test_a_sentence_a_line_keeps_its_lines(write: Write) -> None:
+    lines = ["no full stop here", "Nor here", "It ends here."] * 3
+    assert sentences(write("a.txt", "\n".join(lines))) == lines
+
+
+MARKDOWN = """---
+title: not a word of it
+---
+# A *heading* here #
+
+Some **bold** and _thin_ words, a [link](http://example.org/a_b "title"), ![a picture](p.png) and `code`.
+<!-- a comment
+over lines --> The rest.
+
+- First item.
+* Second item.
+12. Third item.
+> Quoted words.
+
+```python
+print("not a word")
+```
+
+| Cell one | Cell two |
+|----------|:--------:|
+[ref]: http://example.org
+2 * 3 * 4 is snake_case_name in C#
+***
+"""
+
+
+def test_markdown_keeps_the_words(write: Write) -> None:
+    assert sentences(write("a.md", MARKDOWN)) == [
+        "A heading here",
+        "Some bold and thin words, a link, a picture and code.",
+        "The rest.",
+        "First item.",
+        "Second item.",
+        "Third item.",
+        "Quoted words.",
+        "Cell one Cell two",
+        "2 * 3 * 4 is snake_case_name in C#",
+    ]
+
+
+def test_front_matter_that_never_ends_is_text(write: Write) -> None:
+    assert sentences(write("a.md", "---\nWords.\n")) == ["Words."]
+
+
+def test_few_files_are_cut_at_blank_lines_and_many_are_not(write: Write, tmp_path: Path) -> None:
+    paragraph = f"{PROSE}\n" * 30 + "\n"  # about 2,500 characters
+    write("0.txt", paragraph * 5)
+    cut = list(read_documents([tmp_path]))
+    assert [len(document.sentences) for document in cut] == [120, 180]  # the fifth joined the second document
+    for number in range(1, reader.MANY_FILES):
+        write(f"{number}.txt", PROSE)
+    assert len(list(read_documents([tmp_path]))) == reader.MANY_FILES
+
+
+def test_text_without_blank_lines_is_cut_too() -> None:
+    documents = list(cut_documents([PROSE] * 1_000, "here"))
+    assert len(documents) == 2
+    assert all(
+        sum(map(len, document.sentences)) <= reader.LONG_DOCUMENT_CHARS + reader.MIN_DOCUMENT_CHARS
+        for document in documents
+    )
+    assert len(list(cut_documents([PROSE] * 1_000, "here", whole=True))) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from(["", PROSE, PROSA * 30, "x" * 3_999, "* * *"]), max_size=40), st.booleans())
+def test_cutting_loses_no_sentence(units: list[str], whole: bool) -> None:
+    documents: list[Document] = list(cut_documents(units, "here", whole=whole))
+    words = "".join("".join(document.sentences) for document in documents).replace(" ", "")
+    assert words == "".join(unit for unit in units if unit != "* * *").replace(" ", "")
+    if not whole:
+        sizes = [sum(map(len, document.sentences)) for document in documents]
+        assert all(size >= reader.MIN_DOCUMENT_CHARS for size in sizes) or len(sizes) == 1
+
+
+def test_long_lines_are_cut_at_white_space(write: Write) -> None:
+    path = write("a.txt", "palabra " * 100_000 + "\n" + "x" * 600_000 + "\nfin")
+    lines = list(read_lines(path))
+    assert max(map(len, lines)) <= reader.MAX_LINE_CHARS
+    assert "".join(lines) == "palabra " * 100_000 + "x" * 600_000 + "fin"
+    assert all(line.startswith("palabra") and line.endswith("palabra ") for line in lines[:4])
+
+
+BOUNDED = """
+import resource, sys
+from pathlib import Path
+from tinyedge.corpus.reader import read_documents
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+sentences = sum(len(document.sentences) for document in read_documents([Path(sys.argv[1])]))
+print(sentences, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+def test_one_huge_line_needs_little_memory(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with path.open("w", encoding="utf-8") as file:
+        for _ in range(6):  # 6 MB, and the growth allowed would not hold it with its sentences
+            file.write("El año que viene será mejor. " * 35_000)
+    command = [sys.executable, "-c", BOUNDED, str(path)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, timeout=60)
+    count, growth = map(int, done.stdout.split())
+    assert count >= 6 * 35_000
+    assert growth < 15

@@ -1,0 +1,99 @@
+"""The report for a terminal: one screen of 80 columns, most telling first to last.
+
+In: a Report. Out: text. Derives no figures.
+"""
+
+import textwrap
+
+from tinyedge.bench.gate import MB, Gate
+from tinyedge.bench.report import Report
+from tinyedge.bench.stats import Summary
+
+WIDTH = 80
+COLUMNS = ("p50", "p95", "p99", "max")
+ROWS = {
+    "e2e": "a whole response",
+    "ttft": "to the first token",
+    "itl": "token to token",
+    "tpot": "mean a token",
+}
+
+
+def render(report: Report) -> str:
+    """The whole table, without a line break at its end."""
+    sections = (
+        _head(report),
+        _latency(report),
+        _speed(report),
+        _memory(report),
+        [_gate(gate) for gate in report.gates] + [f"verdict: {report.verdict}"],
+    )
+    return "\n\n".join("\n".join(lines) for lines in sections)
+
+
+def _head(report: Report) -> list[str]:
+    run, job, device = report.measurement, report.measurement.job, report.device
+    board = ", ".join(filter(None, [device.model, device.cpu])) or device.machine or "unknown machine"
+    cores = f" x {device.cores}" if device.cores else ""
+    response = _count(job.max_tokens, "token")
+    work = f"{_count(job.samples, 'sample')} of {response}, {_count(job.threads, 'thread')}"
+    return [
+        f"bundle {run.bundle_sha256[:12]} {run.precision}: {work}",
+        f"{board}{cores}, onnxruntime {device.onnxruntime or 'unknown'}"[:WIDTH],
+    ]
+
+
+def _latency(report: Report) -> list[str]:
+    head = f"{'latency, ms':<26}" + "".join(f"{name:>10}" for name in COLUMNS) + f"{'n':>10}"
+    rows = [
+        _row(name, meaning, summary)
+        for name, meaning in ROWS.items()
+        if (summary := report.latency[name]) is not None
+    ]
+    if report.p95_upper_99 is None:
+        bound = "p95 of e2e is under what, with 99 % confidence? 90 samples are needed to say"
+    else:
+        bound = f"p95 of e2e is under {report.p95_upper_99:.2f} ms with 99 % confidence"
+    return [head, *rows, bound]
+
+
+def _row(name: str, meaning: str, summary: Summary) -> str:
+    figures = "".join(f"{getattr(summary, column):>10.2f}" for column in COLUMNS)
+    return f"  {name:<5}{meaning:<19}{figures}{summary.n:>10}"
+
+
+def _speed(report: Report) -> list[str]:
+    run = report.measurement
+    decode = "none" if report.decode_tps is None else f"{report.decode_tps:.0f}"
+    return [
+        f"tokens/s        pp (prefill) {report.prefill_tps:.0f}   tg (decode) {decode}",
+        f"start, s        to first token {run.cold_start_s:.2f}, of it imports {run.imports_s:.2f},"
+        f" bundle {run.init_s:.2f}",
+    ]
+
+
+def _memory(report: Report) -> list[str]:
+    memory = report.measurement.memory
+    phases = {
+        "start": memory.start,
+        "imports": memory.imports,
+        "session": memory.session,
+        "prefill": memory.prefill,
+        "steady": report.steady_rss,
+        "peak": memory.peak,
+        "swap": memory.swap,
+    }
+    return [
+        f"{'memory, MB':<10}" + "".join(f"{name:>10}" for name in phases),
+        " " * 10 + "".join(f"{size / MB:>10.1f}" for size in phases.values()),
+        f"RSS grows by {report.rss_slope / 1024:.1f} kB for each 1000 tokens",
+    ]
+
+
+def _gate(gate: Gate) -> str:
+    mark = {True: "✓", False: "✗", None: "?"}[gate.ok]
+    return textwrap.fill(f"{mark} {gate.sentence}", WIDTH, subsequent_indent="  ")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

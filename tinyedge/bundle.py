@@ -1,0 +1,417 @@
+"""The bundle: a flat folder of four files that is whole, known and safe, or refused.
+
+In: a folder, or the parts of one. Out: a `Bundle`, or the folder. Nothing in a bundle is code. Knows no numpy
+and no ONNX Runtime: they see a file's bytes only after its size and sha256 were found right here, and they
+see those very bytes, so that nothing can change in between.
+"""
+
+import ctypes
+import dataclasses
+import datetime
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import EllipsisType
+from typing import Any
+
+from tinyedge import __version__, files
+from tinyedge.config import ModelConfig
+from tinyedge.errors import BundleError, UsageError
+from tinyedge.files import TEMPORARY_SUFFIX
+
+MANIFEST_SCHEMA = "tinyedge.bundle/1"
+MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
+    "manifest.json",
+    "model.onnx",
+    "tokenizer.model",
+    "README.md",
+)
+SPECIAL_IDS = {"bos_id": 0, "eos_id": 1, "pad_id": 2, "unk_id": 3}  # the guide's table
+
+MAX_MANIFEST_BYTES = 1 << 20
+# The largest model inside the ranges has 190 MB of weights; the largest vocabulary some 700 kB.
+MAX_BYTES = {MODEL_FILE: 256 << 20, TOKENIZER_FILE: 16 << 20, CARD_FILE: 1 << 20}
+MAX_DEPTH = 8  # of nested objects in the manifest
+MAX_STRING = 4096  # characters
+MAX_NUMBER = 1e15  # beyond it a figure is a mistake, and JSON readers start to round
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # could forge lines on a terminal
+HEX_DIGEST = re.compile("[0-9a-f]{64}")
+COPY_AGAIN = "copy the bundle again"
+EXPORT_AGAIN = "export it again with: tinyedge export"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose every file was read once and checked.
+
+    manifest: as in the contract. manifest_sha256: of the file's bytes; it covers the other files' hashes.
+    model, tokenizer: the files' bytes; drop them with `without_bytes` once they're loaded.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    manifest_sha256: str
+    config: ModelConfig
+    model: bytes = dataclasses.field(repr=False)
+    tokenizer: bytes = dataclasses.field(repr=False)
+
+    def without_bytes(self) -> "Bundle":
+        """The same bundle, without the megabytes."""
+        return dataclasses.replace(self, model=b"", tokenizer=b"")
+
+
+def bundle_digest(bundle: Bundle) -> str:
+    """What identifies a bundle: the sha256 of its manifest, which holds those of the other files."""
+    return bundle.manifest_sha256
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Reads the bundle in folder `path`. Raises BundleError where it isn't whole, known and safe."""
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise BundleError(
+            f"{path} does not exist", "check the path, or make it with: tinyedge export"
+        ) from None
+    except NotADirectoryError:
+        raise BundleError(
+            f"{path} is a file, a bundle is a folder", "pass the folder that holds it"
+        ) from None
+    except (OSError, ValueError) as failure:  # ValueError: a NUL in the path
+        raise BundleError(f"{path} cannot be opened: {_reason(failure)}", "check the path") from None
+    try:
+        return _load(path, folder)
+    except OSError as failure:
+        raise BundleError(f"{path} cannot be read: {_reason(failure)}", COPY_AGAIN) from None
+    finally:
+        os.close(folder)
+
+
+def _load(path: Path, folder: int) -> Bundle:
+    names = set(os.listdir(folder))
+    if MANIFEST_FILE not in names:
+        raise BundleError(
+            f"{path} has no {MANIFEST_FILE}, so it is not a bundle", "make one with: tinyedge export"
+        )
+    raw = _read(path, folder, MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    manifest = _parse(raw, path / MANIFEST_FILE)
+    config = _check_manifest(manifest, path / MANIFEST_FILE)
+    known = {MANIFEST_FILE, *MAX_BYTES}
+    for name in sorted(known - names):
+        raise BundleError(f"{path} has no {name}", COPY_AGAIN)
+    for name in sorted(names - known):
+        raise BundleError(
+            f"{path} has {_show(name)}, which is no part of a bundle", "remove it, or " + COPY_AGAIN
+        )
+    content = {name: _read_listed(path, folder, name, manifest["files"][name]) for name in MAX_BYTES}
+    digest = hashlib.sha256(raw).hexdigest()
+    return Bundle(path, manifest, digest, config, content[MODEL_FILE], content[TOKENIZER_FILE])
+
+
+def _read_listed(path: Path, folder: int, name: str, listed: Mapping[str, Any]) -> bytes:
+    """A file that is what the manifest says it is."""
+    content = _read(path, folder, name, MAX_BYTES[name], listed["size"])
+    found = hashlib.sha256(content).hexdigest()
+    if found != listed["sha256"]:
+        raise BundleError(
+            f"{path / name} has sha256 {found}, the manifest says {listed['sha256']}", COPY_AGAIN
+        )
+    return content
+
+
+def _read(path: Path, folder: int, name: str, limit: int, size: int | None = None) -> bytes:
+    """The whole of a regular file of at most `limit` bytes, and of exactly `size` where that is known."""
+    # Looked at before it is opened, because opening a device can already do something; and again after,
+    # because another may have taken its name. O_NONBLOCK: opening a FIFO does not wait for a writer.
+    _require_regular(os.stat(name, dir_fd=folder, follow_symlinks=False), path / name)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(name, flags, dir_fd=folder), "rb") as file:  # noqa: PTH123
+        status = os.fstat(file.fileno())
+        _require_regular(status, path / name)
+        if status.st_size > limit:
+            raise BundleError(f"{path / name} has {status.st_size} bytes, more than {limit}", EXPORT_AGAIN)
+        if size is not None and status.st_size != size:
+            raise BundleError(
+                f"{path / name} has {status.st_size} bytes, the manifest says {size}", COPY_AGAIN
+            )
+        return file.read(status.st_size)
+
+
+def _require_regular(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a FIFO"}
+        kind = kinds.get(stat.S_IFMT(status.st_mode), "a special file")
+        raise BundleError(f"{path} is {kind}, a bundle holds regular files only", COPY_AGAIN)
+    if status.st_nlink > 1:  # who holds the other name can change the file
+        raise BundleError(f"{path} has {status.st_nlink} hard links, a bundle's file has one", COPY_AGAIN)
+
+
+# --- the manifest ---
+
+
+def _parse(raw: bytes, path: Path) -> dict[str, Any]:
+    """Strict JSON: UTF-8, an object, no key twice, no NaN, bounded strings, numbers and depth."""
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        if not isinstance(value, dict):
+            raise ValueError("it is not an object")
+        _require_plain(value)
+    except (ValueError, RecursionError) as failure:
+        raise BundleError(f"{path} is not a valid manifest: {_reason(failure)}", COPY_AGAIN) from None
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"field {_show(next(n for n in names if names.count(n) > 1))} is there twice")
+    return found
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _require_plain(value: Any, depth: int = 1) -> None:
+    """Raises ValueError for anything that could harm who reads or prints it."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str) and (len(value) > MAX_STRING or CONTROL.search(value)):
+        raise ValueError(f"text {_show(value)} has control characters or more than {MAX_STRING} characters")
+    if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
+        raise ValueError(f"number {_show(value)} is too large")
+    for part in (
+        [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
+        _require_plain(part, depth + 1)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a field may hold. expected: in words, for the error."""
+
+    expected: str
+    accepts: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return datetime.datetime.fromisoformat(value).utcoffset() == datetime.timedelta(0)
+    except (TypeError, ValueError):
+        return False
+
+
+def _exactly(value: Any) -> Kind:
+    return Kind(repr(value), lambda found: type(found) is type(value) and found == value)
+
+
+ANYTHING = Kind("anything", lambda value: True)
+TEXT = Kind("a text", lambda value: isinstance(value, str) and value != "")
+DIGEST = Kind("64 hexadecimal digits", lambda v: isinstance(v, str) and bool(HEX_DIGEST.fullmatch(v)))
+TIME = Kind("a time in UTC, such as 2026-01-31T12:00:00+00:00", _is_time)
+TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
+COUNT = Kind("a whole number, 0 or more", lambda value: type(value) is int and value >= 0)
+NUMBER = Kind("a number", _is_number)
+MEASURE = Kind("a number, 0 or more", lambda value: _is_number(value) and value >= 0)
+LIMIT = Kind("a number above 0", lambda value: _is_number(value) and value > 0)
+TEXTS = Kind("a list of texts", lambda v: isinstance(v, list) and all(isinstance(part, str) for part in v))
+
+# A mapping is an object with exactly these fields; `...` stands for any others.
+Shape = Mapping[str | EllipsisType, Any]
+QUALITY: Shape = {
+    "fp32_bits_per_byte": MEASURE,
+    "bits_per_byte": MEASURE,
+    "change_percent": NUMBER,
+    "kl_nats": NUMBER,
+    "top1_agreement": MEASURE,
+    "tokens": COUNT,
+    "bytes": COUNT,
+    ...: ANYTHING,
+}
+MANIFEST: Shape = {
+    "schema": _exactly(MANIFEST_SCHEMA),
+    "created": TIME,
+    "tinyedge": TEXT,
+    "model": {field.name: COUNT for field in dataclasses.fields(ModelConfig)},
+    "parameters": COUNT,
+    "tokenizer": {"sha256": DIGEST, "vocab_size": COUNT, **{k: _exactly(v) for k, v in SPECIAL_IDS.items()}},
+    "precision": Kind("'int8' or 'fp32'", lambda value: value in ("int8", "fp32")),
+    "quantization": ANYTHING,  # by precision, below
+    "target": TEXT,
+    "budgets": {"max_rss_mb": LIMIT, "max_peak_mb": LIMIT, "max_p95_ms": LIMIT},
+    "parity": {
+        "prompts": COUNT,
+        "max_abs_logit_difference": MEASURE,
+        "greedy_tokens_equal": TRUTH,
+        "tokens_compared": COUNT,
+        ...: ANYTHING,
+    },
+    "quality": {...: QUALITY},
+    "training": {"checkpoint_sha256": DIGEST, ...: ANYTHING},
+    "files": {name: {"size": COUNT, "sha256": DIGEST} for name in MAX_BYTES},
+}
+QUANTIZATION: Mapping[str, Any] = {
+    "int8": {"method": TEXT, "operators": TEXTS, "per_channel": TRUTH, "reduce_range": TRUTH, ...: ANYTHING},
+    "fp32": _exactly(None),
+}
+
+
+def _check_manifest(manifest: Mapping[str, Any], path: Path) -> ModelConfig:
+    """Compares a manifest with its description and with itself; the model's config."""
+    schema = manifest.get("schema")
+    if schema != MANIFEST_SCHEMA:
+        raise BundleError(
+            f"{path} has schema {_show(schema)}, this version reads {MANIFEST_SCHEMA!r}",
+            "export the bundle again with this version, or install the tinyedge that made it",
+        )
+    try:
+        _compare(manifest, MANIFEST, "")
+        _compare(manifest["quantization"], QUANTIZATION[manifest["precision"]], "quantization")
+        config = ModelConfig.from_dict(manifest["model"])
+        _agree("parameters", manifest["parameters"], "model", config.parameters)
+        _agree("tokenizer.vocab_size", manifest["tokenizer"]["vocab_size"], "model", config.vocab_size)
+        listed = manifest["files"][TOKENIZER_FILE]["sha256"]
+        _agree("tokenizer.sha256", manifest["tokenizer"]["sha256"], f"files.{TOKENIZER_FILE}", listed)
+    except (ValueError, UsageError) as failure:
+        raise BundleError(f"{path}: {failure}", EXPORT_AGAIN) from None
+    return config
+
+
+def _compare(value: Any, shape: Any, where: str) -> None:
+    """Raises ValueError naming the first field of `value` that isn't as `shape` says."""
+    if isinstance(shape, Kind):
+        if not shape.accepts(value):
+            raise ValueError(f"{where} is {_show(value)}, expected {shape.expected}")
+        return
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {_show(value)}, expected an object")
+    inside = f"{where}." if where else ""
+    for name in shape:
+        if name is not ... and name not in value:
+            raise ValueError(f"{inside}{name} is missing")
+    for name, part in value.items():
+        if name not in shape and ... not in shape:
+            raise ValueError(f"{inside}{_show(name)} is not a field of {MANIFEST_SCHEMA}")
+        _compare(part, shape.get(name, shape.get(...)), f"{inside}{name}")
+
+
+def _agree(field: str, value: Any, other: str, expected: Any) -> None:
+    if value != expected:
+        raise ValueError(f"{field} is {_show(value)}, {other} makes it {_show(expected)}")
+
+
+def _show(value: Any) -> str:
+    """A foreign value, short and harmless on a terminal."""
+    text = "an object" if isinstance(value, dict) else ascii(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _reason(failure: Exception) -> str:
+    return (failure.strerror if isinstance(failure, OSError) else None) or str(failure)
+
+
+# --- writing ---
+
+
+def write_bundle(
+    output_dir: Path, manifest: Mapping[str, Any], model: bytes, tokenizer: bytes, card: str
+) -> Path:
+    """Makes the folder `output_dir`, whole or not at all, and returns it.
+
+    manifest: all fields but schema, created, tinyedge and files. An existing bundle is replaced, an empty
+    folder filled. Raises BundleError for any other existing thing, for a manifest that `load_bundle` would
+    refuse, and where the disk fails; then what was there stays as it was.
+    """
+    content = {MODEL_FILE: model, TOKENIZER_FILE: tokenizer, CARD_FILE: card.encode("utf-8")}
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    sizes = {
+        name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in content.items()
+    }
+    whole = {"schema": MANIFEST_SCHEMA, "created": now, "tinyedge": __version__, **manifest, "files": sizes}
+    staged: Path | None = None
+    try:
+        _require_replaceable(output_dir)
+        target = output_dir.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged = target.with_name(f".{target.name}{TEMPORARY_SUFFIX}")  # what a killed run left is replaced
+        _remove(staged)
+        staged.mkdir()
+        for name, data in content.items():
+            files.write_bytes(staged / name, data)
+        files.write_json(staged / MANIFEST_FILE, whole)
+        load_bundle(staged)  # what cannot be loaded is never put in place
+        _swap(staged, target)
+        files.sync_folder(target.parent)
+    except (OSError, ValueError) as failure:  # ValueError: a figure that is NaN or infinite
+        raise BundleError(
+            f"{output_dir} cannot be written: {_reason(failure)}", "check free space and rights"
+        ) from None
+    finally:
+        if staged:
+            shutil.rmtree(staged, ignore_errors=True)
+    return output_dir
+
+
+def _require_replaceable(output_dir: Path) -> None:
+    """Raises BundleError unless `output_dir` is new, empty, or a bundle, be it a damaged or older one."""
+    hint = "choose another --output-dir, or remove it first"
+    if output_dir.is_symlink() or (output_dir.exists() and not output_dir.is_dir()):
+        raise BundleError(f"{output_dir} exists and is not a folder", hint)
+    names = {part.name for part in output_dir.iterdir()} if output_dir.exists() else set()
+    foreign = sorted(names - {MANIFEST_FILE, *MAX_BYTES})
+    if foreign or (names and MANIFEST_FILE not in names):
+        raise BundleError(
+            f"{output_dir} exists and is not a bundle: it has {_show((foreign or sorted(names))[0])}", hint
+        )
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink() or folder.exists():
+        shutil.rmtree(folder)
+
+
+def _swap(staged: Path, target: Path) -> None:
+    """Puts `staged` where `target` is, in one step of the file system; an old target ends up at `staged`."""
+    try:
+        staged.rename(target)  # there is none, or it is empty
+    except OSError as failure:
+        if failure.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        _exchange(staged, target)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swaps two names: renameat2(RENAME_EXCHANGE), which Python has no function for."""
+    at_working_folder, rename_exchange = -100, 2
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # since glibc 2.28
+    if renameat2 and not renameat2(
+        at_working_folder, os.fsencode(one), at_working_folder, os.fsencode(other), rename_exchange
+    ):
+        return
+    if renameat2 and (code := ctypes.get_errno()) not in (errno.ENOSYS, errno.EINVAL):
+        raise OSError(code, os.strerror(code))
+    # A file system or a system without it. Killed in between, the old bundle is whole under `aside`.
+    aside = other.with_name(f".{other.name}.old{TEMPORARY_SUFFIX}")
+    _remove(aside)
+    other.rename(aside)
+    try:
+        one.rename(other)
+    except OSError:
+        aside.rename(other)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

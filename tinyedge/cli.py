@@ -1,0 +1,145 @@
+"""The command line: which commands there are, and the one place where errors become a line and an exit code.
+
+Nothing heavy is imported here or at the top of a command's module, so `--help` is quick on a small board.
+"""
+
+import errno
+import os
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+from tinyedge import __version__
+from tinyedge.commands.bench import bench
+from tinyedge.commands.corpus import corpus
+from tinyedge.commands.eval import evaluate
+from tinyedge.commands.export import export
+from tinyedge.commands.generate import generate
+from tinyedge.commands.tokenizer import tokenizer
+from tinyedge.commands.train import train
+from tinyedge.commands.verify import verify
+from tinyedge.errors import TinyEdgeError, UsageError
+
+# Typer's rich output costs the device imports that plain text does not need.
+app = typer.Typer(
+    help="Plain text to a language model that answers on a small board inside a proven budget.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for name, command in {
+    "corpus": corpus,
+    "tokenizer": tokenizer,
+    "train": train,
+    "eval": evaluate,
+    "export": export,
+    "verify": verify,
+    "generate": generate,
+    "bench": bench,
+}.items():
+    app.command(name)(command)
+
+# Typer 0.26 and later carry their own click, earlier ones depend on it: its root exception is found through
+# the one subclass that Typer has always exported.
+ParserError: type = typer.BadParameter.__mro__[2]
+
+LIST_FLAGS = ("--input", "--text", "--stop")  # may be followed by several values, as in `--input a.txt b.txt`
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tinyedge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command; they stand before its name."""
+
+
+def main() -> NoReturn:
+    """Runs the program and exits: 0 ok, 1 known failure, 2 usage, 3 a gate failed, 4 inconclusive, 130 ^C."""
+    arguments = repeat_list_flags(sys.argv[1:])
+    try:
+        sys.exit(app(arguments, prog_name="tinyedge", standalone_mode=False) or 0)
+    except (Exception, KeyboardInterrupt) as failure:
+        if "--debug" in arguments[:1] or os.environ.get("TINYEDGE_DEBUG"):
+            traceback.print_exc()
+        sys.exit(explain(failure))
+
+
+def repeat_list_flags(arguments: list[str]) -> list[str]:
+    """`--input a b` as `--input a --input b`, which is the form that the parser knows."""
+    result: list[str] = []
+    current: str | None = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            current = argument if argument in LIST_FLAGS else None
+        elif current and result[-1] != current:
+            result.append(current)
+        result.append(argument)
+    return result
+
+
+def explain(failure: BaseException) -> int:
+    """Prints one `error:` line and a hint on stderr; returns the exit code."""
+    match failure:
+        case typer.Exit():
+            return failure.exit_code
+        case TinyEdgeError():
+            _complain(failure.message, failure.hint)
+            return failure.exit_code
+        case _ if isinstance(failure, ParserError):
+            return _explain_usage(failure)
+        case KeyboardInterrupt() | typer.Abort():
+            _complain("interrupted")
+            return 130
+        case BrokenPipeError():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads; do not say so
+            return 0
+        case OSError():
+            where = f"{failure.filename}: " if failure.filename else ""
+            _complain(f"{where}{failure.strerror or failure}", _way_out(failure))
+            return 1
+        case MemoryError():
+            _complain("out of memory", "use a smaller model, batch or text")
+            return 1
+        case _:
+            _complain(
+                f"unexpected {type(failure).__name__}: {failure}",
+                "tinyedge --debug ... shows where; please report it",
+            )
+            return 1
+
+
+def _explain_usage(failure: BaseException) -> int:
+    """What the parser found wrong; its classes are not public, so they are read by their attributes."""
+    context = getattr(failure, "ctx", None)
+    command = context.command_path if context else "tinyedge"
+    format_message = getattr(failure, "format_message", failure.__str__)
+    _complain(format_message(), f"{command} --help shows what there is")
+    return UsageError.exit_code
+
+
+def _way_out(failure: OSError) -> str:
+    match failure.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "free some space; nothing half-written was left"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "check the permissions, or choose another path"
+        case _:
+            return "check the path"
+
+
+def _complain(message: str, hint: str = "") -> None:
+    line = " ".join(message.split())
+    print(f"error: {line}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)

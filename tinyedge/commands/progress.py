@@ -1,0 +1,77 @@
+"""Training as a person sees it: a line that moves on a terminal, a line now and then in a log."""
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import typer
+
+if TYPE_CHECKING:
+    from tinyedge.train.trainer import EpochRecord, Progress
+
+BAR_WIDTH = 24
+TERMINAL_PERIOD_S, LOG_PERIOD_S = 0.2, 30.0
+
+
+class Terminal:
+    """A training Reporter on stderr."""
+
+    def __init__(self) -> None:
+        self._moves = sys.stderr.isatty()
+        self._next = 0.0
+        self._drawn = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._clear()
+
+    def step(self, progress: "Progress") -> None:
+        """Draws the line again, if it is time."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + (TERMINAL_PERIOD_S if self._moves else LOG_PERIOD_S)
+        line = _line(progress)
+        if self._moves:
+            typer.echo(f"\r{line.ljust(self._drawn)}", err=True, nl=False)
+            self._drawn = len(line)
+        else:
+            typer.echo(line, err=True)
+
+    def epoch(self, record: "EpochRecord") -> None:
+        """A line that stays."""
+        bits = " ".join(f"{name} {value:.3f}" for name, value in record.val_bits_per_byte.items())
+        self.note(
+            f"epoch {record.epoch}: loss {record.train_loss:.3f}, held out {record.val_loss:.3f}"
+            f" (bits per byte: {bits}), {record.tokens_per_second:,.0f} tokens/s, {record.elapsed_s:.0f} s"
+        )
+
+    def sample(self, prompt: str, text: str) -> None:
+        """What the model says now."""
+        self.note(f"  {prompt!r} -> {text}")
+
+    def note(self, text: str) -> None:
+        """Any other line."""
+        self._clear()
+        typer.echo(text, err=True)
+
+    def _clear(self) -> None:
+        if self._drawn:
+            typer.echo("\r" + " " * self._drawn + "\r", err=True, nl=False)
+            self._drawn = 0
+
+
+def _line(progress: "Progress") -> str:
+    done = progress.step * BAR_WIDTH // progress.steps
+    held_out = f" held out {progress.val_loss:.3f}" if progress.val_loss is not None else ""
+    minutes, seconds = divmod(round(progress.eta_s), 60)
+    return (
+        f"[{'#' * done}{'.' * (BAR_WIDTH - done)}] epoch {progress.epoch}/{progress.epochs}"
+        f" loss {progress.loss:.3f}{held_out} {progress.tokens_per_second:,.0f} tok/s"
+        f" ETA {minutes}:{seconds:02d}"
+    )

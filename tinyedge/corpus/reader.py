@@ -1,0 +1,380 @@
+"""The user's files and folders in, documents out: `.txt`, `.md`, `.jsonl` (field `text`), plain or gzipped.
+
+Files are streamed, and refused with name and byte offset where they are not text; no file, and no line, is
+ever whole in memory. Also gives the shared rule that cuts running text into documents. Downloads nothing.
+"""
+
+import codecs
+import gzip
+import io
+import itertools
+import json
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyedge.corpus.document import Document
+from tinyedge.corpus.language import guess_language
+from tinyedge.corpus.sentences import split_sentences
+from tinyedge.errors import CorpusError
+from tinyedge.files import require_file
+
+FORMATS = (".txt", ".md", ".jsonl")
+COMPRESSED = ".gz"
+CHUNK_BYTES = 1 << 16
+MAX_LINE_CHARS = 1 << 18  # at most 1 MiB of UTF-8; a longer line is cut at white space
+MAX_RECORD_CHARS = 1 << 23  # one `.jsonl` line, which cannot be cut
+MANY_FILES = 20  # from here on a file is a document; below, files are cut so that there is enough to hold out
+MIN_DOCUMENT_CHARS = 4_000
+MAX_DOCUMENT_CHARS = 1_000_000  # bounds memory
+LONG_DOCUMENT_CHARS = (
+    40_000  # where a file is cut: a text without blank lines must give several documents too
+)
+SAMPLE_CHARS = 20_000  # read for the language of a document and for the shape of a file
+SAMPLE_LINES = 200  # read for whether a file's lines are hard-wrapped
+
+_BINARY = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # controls that no text has; \t \n \f \r are fine
+# Soft hyphen, zero-width space, word joiner, byte-order mark, C1 controls: invisible, and noise to a model.
+_INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff\x80-\x84\x86-\x9f]")
+_BYTE_ORDER_MARKS = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file to read; `named` where the user gave the file itself and not a folder that holds it."""
+
+    path: Path
+    named: bool
+
+
+def read_documents(
+    paths: Sequence[Path], report: Callable[[str], None] = lambda line: None
+) -> Iterator[Document]:
+    """Streams the documents of files and folders, in the order given, folders in sorted order.
+
+    `report` gets a line about files that were skipped. Raises CorpusError for what cannot be read as text,
+    and for a file without text that was given by name.
+    """
+    files = find_files(paths)
+    empty: list[Path] = []
+    for file in files:
+        documents = _file_documents(file.path, whole=len(files) >= MANY_FILES)
+        first = next(documents, None)
+        if first is not None:
+            yield first
+            yield from documents
+        elif file.named:
+            raise CorpusError(f"{file.path} holds no text", "give a file with sentences in it")
+        else:
+            empty.append(file.path)
+    if empty:
+        report(f"{len(empty)} files without text were skipped, the first is {empty[0]}")
+
+
+def find_files(paths: Sequence[Path]) -> list[InputFile]:
+    """The files that `paths` name: themselves, or what folders hold (recursively, sorted, none hidden).
+
+    Symbolic links to folders are not followed inside a folder, so a loop cannot hang the search.
+    """
+    files: list[InputFile] = []
+    for path in paths:
+        try:
+            files += _path_files(path)
+        except OSError as failure:
+            raise CorpusError(f"{path} cannot be read: {failure.strerror}", "check its permissions") from None
+    return files
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Streams the lines of a text file without their ends; none longer than MAX_LINE_CHARS.
+
+    Raises CorpusError, with the byte offset, for what is not text.
+    """
+    newlines = io.IncrementalNewlineDecoder(decoder=None, translate=True)
+    rest = ""
+    for chunk, _ in _text_chunks(path):
+        text = newlines.decode(chunk).replace("\f", "\n").replace(_BYTE_ORDER_MARK, "")
+        *lines, rest = (rest + text).split("\n")
+        yield from itertools.chain.from_iterable(map(_pieces, lines))
+        if len(rest) > MAX_LINE_CHARS:
+            *pieces, rest = _pieces(rest)
+            yield from pieces
+    yield from _pieces(rest)
+
+
+def cut_documents(
+    units: Iterable[str], source: str, *, whole: bool = False, language: str | None = None
+) -> Iterator[Document]:
+    """Cuts documents from units: lines or paragraphs, still to be split; an empty one is a border.
+
+    A document ends at the first border after MIN_DOCUMENT_CHARS; a short remainder joins the one before. With
+    `whole` all is one document. In both cases a document that grows too long is cut at a sentence end.
+    """
+    limit = MAX_DOCUMENT_CHARS if whole else LONG_DOCUMENT_CHARS
+    held: list[str] = []  # complete, but a short remainder may still join it
+    growing: list[str] = []
+    size = 0
+    for unit in units:
+        sentences = [
+            sentence for sentence in split_sentences(_INVISIBLE.sub("", unit)) if _has_word(sentence)
+        ]
+        if (not sentences and not whole and size >= MIN_DOCUMENT_CHARS) or size >= limit:
+            if held:
+                yield _document(held, source, language)
+            held, growing, size = growing, [], 0
+        growing += sentences
+        size += sum(map(len, sentences))
+    if held and size >= MIN_DOCUMENT_CHARS:
+        yield _document(held, source, language)
+        held = []
+    if held or growing:
+        yield _document(held + growing, source, language)
+
+
+def join_wrapped(lines: Iterable[str]) -> Iterator[str]:
+    """Joins the hard-wrapped lines of each paragraph; gives an empty string for each blank line."""
+    paragraph: list[str] = []
+    size = 0
+    for line in lines:
+        if line.strip() and size < MAX_LINE_CHARS:
+            paragraph.append(line)
+            size += len(line)
+            continue
+        yield " ".join(paragraph)
+        blank = not line.strip()
+        paragraph, size = ([], 0) if blank else ([line], len(line))
+        if blank:
+            yield ""
+    yield " ".join(paragraph)
+
+
+def _file_documents(path: Path, whole: bool) -> Iterator[Document]:
+    source = str(path)
+    if _format(path) == ".jsonl":
+        for text in _records(path):
+            yield from cut_documents(_units(iter(text.splitlines())), source, whole=True)
+        return
+    lines = read_lines(path)
+    if _format(path) == ".md":
+        lines = _markdown_words(lines)
+    yield from cut_documents(_units(lines), source, whole=whole)
+
+
+def _records(path: Path) -> Iterator[str]:
+    """The `text` of each line of a `.jsonl` file."""
+    offset = 0
+    for number, (line, size) in enumerate(_record_lines(path), start=1):
+        where = f"{path}, line {number} ({_at(path, offset)})"
+        offset += size
+        line = line.strip().strip(_BYTE_ORDER_MARK)
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as failure:
+            raise CorpusError(f"{where}, is not JSON: {failure}", "write one JSON object a line") from None
+        text = record.get("text") if isinstance(record, dict) else None
+        if not isinstance(text, str):
+            raise CorpusError(f"{where}, has no string field `text`", 'write lines such as {"text": "..."}')
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise CorpusError(
+                f"{where}, has half a surrogate pair in `text`", "write the record again"
+            ) from None
+        yield _BINARY.sub(" ", text)
+
+
+def _record_lines(path: Path) -> Iterator[tuple[str, int]]:
+    """The lines of a `.jsonl` file, each with its size in bytes, the line end counted."""
+    rest = ""
+    encoding = "utf-8"
+    for chunk, encoding in _text_chunks(path):
+        *lines, rest = (rest + chunk).split("\n")
+        for line in lines:
+            yield line, len(f"{line}\n".encode(encoding))
+        if len(rest) > MAX_RECORD_CHARS:
+            raise CorpusError(f"{path} has a line of over {MAX_RECORD_CHARS} characters", "split the record")
+    yield rest, len(rest.encode(encoding))
+
+
+def _text_chunks(path: Path) -> Iterator[tuple[str, str]]:
+    """Streams a file's text and the name of its encoding; raises CorpusError where it is not text."""
+    try:
+        with _open(path) as file:
+            head = file.read(CHUNK_BYTES)
+            mark, encoding = next(
+                (pair for pair in _BYTE_ORDER_MARKS if head.startswith(pair[0])), (b"", "utf-8")
+            )
+            decoder = codecs.getincrementaldecoder(encoding)()
+            offset, chunk = len(mark), head[len(mark) :]
+            while chunk:
+                yield _decode(path, decoder, encoding, chunk, offset), encoding
+                offset += len(chunk)
+                chunk = file.read(CHUNK_BYTES)
+            _decode(path, decoder, encoding, b"", offset)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as failure:
+        raise CorpusError(f"{path} is a damaged gzip file ({failure})", "compress or copy it again") from None
+    except OSError as failure:
+        raise CorpusError(f"{path} cannot be read: {failure.strerror}", "check its permissions") from None
+
+
+def _decode(path: Path, decoder: codecs.IncrementalDecoder, encoding: str, chunk: bytes, offset: int) -> str:
+    """Decodes the bytes of `path` at `offset`; an empty chunk ends the file."""
+    pending = len(decoder.getstate()[0])
+    nul = chunk.find(0) if encoding == "utf-8" else -1
+    if nul >= 0:
+        where = _at(path, offset + nul)
+        hint = "leave binary files out; if it is UTF-16 text: iconv -f UTF-16LE -t UTF-8"
+        raise CorpusError(f"{path} is not a text file: a NUL byte at {where}", hint)
+    try:
+        text = decoder.decode(chunk, final=not chunk)
+    except UnicodeDecodeError as failure:
+        where = _at(path, offset - pending + failure.start)
+        hint = "convert it first, for example: iconv -f LATIN1 -t UTF-8"
+        raise CorpusError(f"{path} is not {encoding.upper()}: a bad byte at {where}", hint) from None
+    control = _BINARY.search(text)
+    if control:
+        where = _at(path, offset - pending + len(text[: control.start()].encode(encoding)))
+        name = f"U+{ord(control[0]):04X}"
+        raise CorpusError(f"{path} is not a text file: control character {name} at {where}", "leave it out")
+    return text
+
+
+def _units(lines: Iterator[str]) -> Iterator[str]:
+    """Lines as they are, or joined to paragraphs where the first of them show that they are hard-wrapped."""
+    sample = _sample(lines)
+    full = [line.strip() for line in sample if line.strip()]
+    wrapped = sum(50 <= len(line) <= 90 and line[-1] not in '.!?…:"”’»)' for line in full)
+    everything = itertools.chain(sample, lines)
+    return join_wrapped(everything) if wrapped * 2 > len(full) else everything
+
+
+def _sample(lines: Iterator[str]) -> list[str]:
+    """Takes the first lines: at most SAMPLE_LINES, and no more once they have SAMPLE_CHARS."""
+    sample: list[str] = []
+    size = 0
+    while len(sample) < SAMPLE_LINES and size < SAMPLE_CHARS:
+        line = next(lines, None)
+        if line is None:
+            break
+        sample.append(line)
+        size += len(line)
+    return sample
+
+
+_FENCE = re.compile(r"\s*(```|~~~)")
+_RULE = re.compile(
+    r"\s*(?:[-*_=]\s*){3,}|[\s|:-]*-{3}[\s|:-]*|\s*\[[^\]]{1,100}\]:\s.*"
+)  # also table rules, link targets
+_BLOCK = re.compile(r"\s*(?:>\s*)*(?:#{1,6}\s+|[-*+]\s+|\d{1,3}[.)]\s+)")
+_LINK = re.compile(r"!?\[([^\[\]]{0,500})\](?:\([^()]{0,2000}\)|\[[^\[\]]{0,100}\])")
+_EMPHASIS = re.compile(r"(?<!\w)([*_~]{1,3})(?=\S)([^*_~]{1,1000})(?<=\S)\1(?!\w)")
+_TAG = re.compile(r"</?[A-Za-z][^<>]{0,500}>|<https?://[^<>\s]{1,500}>")
+
+
+def _markdown_words(lines: Iterator[str]) -> Iterator[str]:
+    """The words of Markdown without its marks, code blocks, comments and front matter."""
+    fence = ""
+    in_comment = False
+    for line in _without_front_matter(lines):
+        mark = _FENCE.match(line)
+        if fence or mark:
+            if mark and mark[1] == (fence or mark[1]):
+                fence = "" if fence else mark[1]
+            continue
+        words, in_comment = _without_comments(line, in_comment)
+        if len(words) < 1_000 and _RULE.fullmatch(words):  # the expression is quadratic
+            continue
+        block = _BLOCK.match(words)
+        words = _LINK.sub(r"\1", words[block.end() :] if block else words.lstrip(" \t>"))
+        words = _TAG.sub("", words)
+        for _ in range(2):  # `**_so_**`
+            words = _EMPHASIS.sub(r"\2", words)
+        words = words.replace("`", "").replace("|", " ")
+        # A heading or an item of a list is no part of the paragraph around it.
+        yield from ("", words.rstrip(" #") if "#" in block[0] else words, "") if block else (words,)
+
+
+def _without_front_matter(lines: Iterator[str]) -> Iterator[str]:
+    head = _sample(lines)
+    if head and head[0].strip() == "---":
+        ends = [i for i, line in enumerate(head) if i and line.strip() in ("---", "...")]
+        head = head[ends[0] + 1 :] if ends else head
+    return itertools.chain(head, lines)
+
+
+def _without_comments(line: str, inside: bool) -> tuple[str, bool]:
+    """`line` without HTML comments, and whether one is open at its end."""
+    kept = ""
+    while line:
+        before, mark, line = line.partition("-->" if inside else "<!--")
+        kept += "" if inside else before
+        inside = inside != bool(mark)
+    return kept, inside
+
+
+def _document(sentences: list[str], source: str, language: str | None) -> Document:
+    ends = itertools.accumulate(map(len, sentences))
+    sample = "\n".join(s for s, end in zip(sentences, ends, strict=True) if end - len(s) < SAMPLE_CHARS)
+    return Document(tuple(sentences), language or guess_language(sample), source)
+
+
+def _has_word(sentence: str) -> bool:
+    return any(map(str.isalnum, sentence))
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """`line`, cut at white space into pieces of at most MAX_LINE_CHARS."""
+    while len(line) > MAX_LINE_CHARS:
+        space = max(line.rfind(" ", 0, MAX_LINE_CHARS), line.rfind("\t", 0, MAX_LINE_CHARS))
+        cut = space + 1 or MAX_LINE_CHARS
+        yield line[:cut]
+        line = line[cut:]
+    yield line
+
+
+def _path_files(path: Path) -> list[InputFile]:
+    if path.is_dir():
+        found = [InputFile(file, named=False) for file in _folder_files(path)]
+        if not found:
+            raise CorpusError(f"{path} holds no file that can be read", _accepted())
+        return found
+    if _format(path) is None:
+        raise CorpusError(f"{path} has a suffix that tinyedge does not read", _accepted())
+    require_file(path, CorpusError)
+    return [InputFile(path, named=True)]
+
+
+def _folder_files(folder: Path) -> Iterator[Path]:
+    def refuse(failure: OSError) -> None:
+        raise CorpusError(f"{failure.filename} cannot be read: {failure.strerror}", "check its permissions")
+
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(root, name)
+            if not name.startswith(".") and _format(path) and path.is_file():
+                yield path
+
+
+def _format(path: Path) -> str | None:
+    """Which of FORMATS a file's name says it has."""
+    name = path.name.lower().removesuffix(COMPRESSED)
+    return next((suffix for suffix in FORMATS if name.endswith(suffix)), None)
+
+
+def _open(path: Path) -> io.BufferedIOBase:
+    return gzip.open(path) if path.name.lower().endswith(COMPRESSED) else path.open("rb")
+
+
+def _at(path: Path, offset: int) -> str:
+    return f"byte {offset}" + (" of the decompressed text" if path.name.lower().endswith(COMPRESSED) else "")
+
+
+def _accepted() -> str:
+    return f"tinyedge reads {', '.join(FORMATS)}, each also with {COMPRESSED}"

@@ -1,0 +1,68 @@
+"""Every way in which tinyedge fails on purpose.
+
+TinyEdgeError                exit 1, a known failure
+├── UsageError               exit 2, a flag or a config value that cannot work
+├── MissingDependencyError   exit 1, an extra is not installed
+├── CorpusError              exit 1, text that cannot become a corpus
+├── TokenizerError           exit 1, a vocabulary or a tokenizer file that does not fit
+├── CheckpointError          exit 1, a checkpoint that is damaged, hostile or of another run
+├── BundleError              exit 1, a bundle that is not whole, known and safe
+├── ExportError              exit 1, an export that would not be the model that was trained
+└── BenchError               exit 1, a measurement that could not be made
+
+Library code raises these; `tinyedge.cli.main` alone turns them into one `error:` line, a hint and an exit
+code. A failed gate (3), an inconclusive one (4) and an interrupt (130, 143) are results, not errors.
+"""
+
+from typing import ClassVar
+
+
+class TinyEdgeError(Exception):
+    """A known failure: `message` names the flag, file or field; `hint` names the way out."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(TinyEdgeError):
+    """A flag, or a configuration value, that cannot work."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class MissingDependencyError(TinyEdgeError):
+    """A command needs an extra that is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed",
+            f"install it with: pip install 'tinyedge[{extra}]' (not for the device)",
+        )
+
+
+class CorpusError(TinyEdgeError):
+    """Text that cannot become a corpus."""
+
+
+class TokenizerError(TinyEdgeError):
+    """A vocabulary that the text cannot fill, or a tokenizer file that does not fit."""
+
+
+class CheckpointError(TinyEdgeError):
+    """A checkpoint that is damaged, hostile, or of another run."""
+
+
+class BundleError(TinyEdgeError):
+    """A bundle that is not whole, known and safe."""
+
+
+class ExportError(TinyEdgeError):
+    """An export that would not be the model that was trained."""
+
+
+class BenchError(TinyEdgeError):
+    """A measurement that could not be made."""

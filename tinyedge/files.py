@@ -1,0 +1,97 @@
+"""Artifacts on disk: written whole or not at all, read with errors that name the file.
+
+A power cut after a rename without fsync leaves a file of length zero; so an artifact is written to a
+temporary name in the same folder, synced, renamed, and the folder synced.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from tinyedge.errors import TinyEdgeError
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a binary file that takes the name `path` only when the block ends without an exception.
+
+    Raises whatever the operating system raises; the old file, if any, is then untouched and the temporary
+    one is gone.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames inside `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes `data` to `path`, atomically."""
+    with atomic_writer(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8 to `path`, atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented UTF-8 JSON to `path`, atomically. NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, schema: str, error: type[TinyEdgeError]) -> dict[str, Any]:
+    """Reads a JSON object whose `schema` field is `schema`, or raises `error` with the reason."""
+    require_file(path, error)
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as failure:
+        raise error(
+            f"{path} is not valid JSON ({failure})", "write it again with the command that made it"
+        ) from None
+    found = value.get("schema") if isinstance(value, dict) else None
+    if found != schema:
+        raise error(
+            f"{path} has schema {found!r}, this version reads {schema!r}", "make it again with this version"
+        )
+    return dict(value)
+
+
+def require_file(path: Path, error: type[TinyEdgeError], hint: str = "check the path") -> None:
+    """Raises `error` unless `path` is a regular, non-empty file."""
+    if not path.exists():
+        raise error(f"{path} does not exist", hint)
+    if path.is_dir():
+        raise error(f"{path} is a folder, a file is needed", hint)
+    if not path.is_file():
+        raise error(f"{path} is not a regular file", hint)
+    if path.stat().st_size == 0:
+        raise error(f"{path} is empty", hint)
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""From a bundle to text, with numpy, onnxruntime and sentencepiece alone. Never imports train or export."""

@@ -1,0 +1,195 @@
+"""A bundle that writes: prompt in, tokens and text out as they come.
+
+Knows the session, the sampler and the tokenizer, and puts them together; knows no terminal and no network.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tinyedge.bundle import MODEL_FILE, TOKENIZER_FILE, Bundle, load_bundle
+from tinyedge.errors import BundleError, UsageError
+from tinyedge.runtime.context import window_start
+from tinyedge.runtime.sampler import Sampler, SamplingConfig
+from tinyedge.runtime.session import Session
+from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer
+
+FinishReason = Literal["stop", "length"]
+
+DEFAULT_SAMPLING = SamplingConfig()
+NEVER = (UNK_ID, PAD_ID, BOS_ID)  # say nothing that a reader wants
+NEVER_AFTER_EOS = (UNK_ID, PAD_ID)  # the next line starts with BOS, as in training
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedToken:
+    """One step of a generation.
+
+    token: its id. text: what can be shown since the step before; may be empty, or more than this token's.
+    index: 0 for the first generated token. finish_reason: on the last token why it is the last: "stop" (EOS
+    or a stop string) or "length" (max_tokens). slid: the model no longer saw the beginning of the prompt.
+    """
+
+    token: int
+    text: str
+    index: int
+    finish_reason: FinishReason | None
+    slid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole generation. text: without the prompt and the stop string. tokens: ids, a final EOS included.
+
+    prompt_tokens: with BOS. slid: the beginning of the prompt fell out of the context on the way.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    finish_reason: FinishReason
+    prompt_tokens: int
+    slid: bool
+
+
+class Generator:
+    """A loaded bundle. One generation at a time: the session's cache is shared."""
+
+    def __init__(self, bundle: Bundle, tokenizer: Tokenizer, session: Session) -> None:
+        self.bundle = bundle
+        self.config = bundle.config
+        self.tokenizer = tokenizer
+        self.session = session
+
+    @classmethod
+    def load(cls, bundle_path: Path, threads: int = 1) -> "Generator":
+        """Checks the bundle and loads it: afterwards its bytes live in the session and tokenizer alone.
+
+        Raises BundleError or TokenizerError where it doesn't fit, UsageError for `threads`.
+        """
+        whole = load_bundle(bundle_path)
+        tokenizer = Tokenizer(whole.tokenizer, str(bundle_path / TOKENIZER_FILE))
+        if tokenizer.vocab_size != whole.config.vocab_size:
+            raise BundleError(
+                f"{bundle_path / TOKENIZER_FILE} has {tokenizer.vocab_size} pieces, the model expects"
+                f" {whole.config.vocab_size}",
+                "export the bundle again with the tokenizer that the model was trained with",
+            )
+        session = Session(whole.model, whole.config, threads, str(bundle_path / MODEL_FILE))
+        return cls(whole.without_bytes(), tokenizer, session)
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """The tokens that a prompt is fed as: BOS and its pieces."""
+        return [BOS_ID, *self.tokenizer.encode(prompt)]
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 64,
+        sampling: SamplingConfig = DEFAULT_SAMPLING,
+        stop: Sequence[str] = (),
+        ignore_eos: bool = False,
+    ) -> Iterator[GeneratedToken]:
+        """Continues `prompt`, a token at a time, until EOS, a stop string or `max_tokens`.
+
+        The texts put together are the continuation: it ends before the stop string, no half character and
+        no beginning of a stop string is shown too early. With `ignore_eos`, EOS is a line break. Prompt and
+        continuation may be longer than the context: the model then sees the window of `window_start`.
+
+        Raises UsageError, before the first token is asked for, where an argument can't work.
+        """
+        if max_tokens < 1:
+            raise UsageError(f"--max-tokens {max_tokens} is less than 1")
+        watch = StopWatch(stop)
+        return self._stream(prompt, max_tokens, sampling, watch, ignore_eos)
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 64,
+        sampling: SamplingConfig = DEFAULT_SAMPLING,
+        stop: Sequence[str] = (),
+        ignore_eos: bool = False,
+    ) -> Completion:
+        """What `stream` yields, as one piece."""
+        steps = list(
+            self.stream(prompt, max_tokens=max_tokens, sampling=sampling, stop=stop, ignore_eos=ignore_eos)
+        )
+        last = steps[-1]
+        assert last.finish_reason is not None
+        return Completion(
+            text="".join(step.text for step in steps),
+            tokens=tuple(step.token for step in steps),
+            finish_reason=last.finish_reason,
+            prompt_tokens=len(self.encode_prompt(prompt)),
+            slid=last.slid,
+        )
+
+    def _stream(
+        self, prompt: str, max_tokens: int, sampling: SamplingConfig, watch: "StopWatch", ignore_eos: bool
+    ) -> Iterator[GeneratedToken]:
+        context = self.config.max_seq_length
+        tokens = self.encode_prompt(prompt)
+        sampler = Sampler(sampling, self.config.vocab_size)
+        sampler.note(tokens)
+        # A space that ends the prompt has no token of its own: the first word must not bring a second one.
+        text = TextStream(self.tokenizer, () if prompt[-1:].isspace() else tokens)
+        start = window_start(len(tokens), context)
+        logits = self.session.prefill(tokens[start:])
+        for index in range(max_tokens):
+            token = sampler.sample(logits, NEVER_AFTER_EOS if ignore_eos and tokens[-1] == EOS_ID else NEVER)
+            tokens.append(token)
+            ended = token == EOS_ID and not ignore_eos
+            last = ended or index == max_tokens - 1
+            piece = watch.push(("" if ended else text.push(token)) + (text.flush() if last else ""))
+            if last:
+                piece += watch.flush()
+            reason: FinishReason | None = "stop" if ended or watch.stopped else "length" if last else None
+            yield GeneratedToken(token, piece, index, reason, start > 0)
+            if reason:
+                return
+            if window_start(len(tokens), context) > start:
+                start = window_start(len(tokens), context)
+                logits = self.session.prefill(tokens[start:])
+            else:
+                logits = self.session.step(token)
+
+
+class StopWatch:
+    """Lets text through up to the first stop string, and holds back what may be the beginning of one.
+
+    First is the one that is complete first; how the text is cut in pieces makes no difference.
+    """
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._stop = (stop,) if isinstance(stop, str) else tuple(stop)
+        if not all(self._stop):
+            raise UsageError("--stop is empty", "leave it out, or pass the text to stop before")
+        self._held = ""
+        self.stopped = False
+
+    def push(self, text: str) -> str:
+        """What of the text so far may be shown now."""
+        if self.stopped:
+            return ""
+        text = self._held + text
+        found = [(at + len(stop), at) for stop in self._stop if (at := text.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            shown = min(found)[1]
+        else:
+            shown = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)
+        self._held = "" if self.stopped else text[shown:]
+        return text[:shown]
+
+    def flush(self) -> str:
+        """What was held back, once no more text comes."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """The length of the longest end of `text` that is a beginning of `stop`, but not all of it."""
+    return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)

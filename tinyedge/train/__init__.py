@@ -1,0 +1,1 @@
+"""Everything that knows torch and learns: model, recipe, data order, trainer, checkpoint."""

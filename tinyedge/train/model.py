@@ -1,0 +1,86 @@
+"""The guide's TinyTransformer: token ids in, logits out. Knows no tokenizer and no file.
+
+Post-norm, as in "Attention Is All You Need" (Vaswani et al., 2017): x = norm(x + sublayer(x)). No linear
+has a bias; the output projection is not tied to the embedding. Shapes: B batch, T positions, D d_model,
+H heads, V vocabulary.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tinyedge.config import ModelConfig
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention; query, key and value share one matrix product."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.nhead = config.nhead
+        self.qkv = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
+        self.out = nn.Linear(config.d_model, config.d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.heads(x)
+        return self.merge(F.scaled_dot_product_attention(q, k, v, is_causal=True))
+
+    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of every head."""
+        batch, length, width = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.nhead, width // self.nhead)  # (B, T, 3, H, D/H)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D/H)
+        return q, k, v
+
+    def merge(self, heads: Tensor) -> Tensor:
+        """Heads side by side again, projected: (B, H, T, D/H) to (B, T, D)."""
+        return self.out(heads.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention, add, norm; feed-forward, add, norm."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.norm1 = nn.LayerNorm(config.d_model)
+        self.linear1 = nn.Linear(config.d_model, config.dim_feedforward, bias=False)
+        self.linear2 = nn.Linear(config.dim_feedforward, config.d_model, bias=False)
+        self.norm2 = nn.LayerNorm(config.d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after_attention(x, self.attention(x))
+
+    def after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The rest of the block, once attention is known: the cached graph computes that its own way."""
+        x = self.norm1(x + attended)
+        return self.norm2(x + self.linear2(F.gelu(self.linear1(x))))  # type: ignore[no-any-return]
+
+
+class TinyTransformer(nn.Module):
+    """Token ids (B, T), T at most max_seq_length, to logits (B, T, V)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.position_embedding = nn.Embedding(config.max_seq_length, config.d_model)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.output = nn.Linear(config.d_model, config.vocab_size, bias=False)
+
+    def initialize(self, std: float) -> None:
+        """Draws every matrix anew from N(0, std); without it, torch's own defaults stand, as in the guide."""
+        for parameter in self.parameters():
+            if parameter.dim() == 2:
+                nn.init.normal_(parameter, std=std)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.output(self.hidden(input_ids))  # type: ignore[no-any-return]
+
+    def hidden(self, input_ids: Tensor) -> Tensor:
+        """Everything but the output projection: (B, T) to (B, T, D)."""
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+        x = self.token_embedding(input_ids) + self.position_embedding(positions)  # (B, T, D)
+        for block in self.blocks:
+            x = block(x)
+        return x  # type: ignore[no-any-return]

@@ -1,0 +1,64 @@
+"""Which optimizer moves which weight, and at what rate."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from tinyedge.train.model import TinyTransformer
+from tinyedge.train.muon import Muon
+from tinyedge.train.recipe import TrainConfig
+
+QKV_PARTS = 3  # query, key and value share a parameter but are three matrices
+
+
+class Optimizers:
+    """AdamW on every weight, or Muon on the blocks' matrices and AdamW on the rest.
+
+    Rates are set before each step from the recipe's pure schedule, so there is no scheduler state.
+    """
+
+    def __init__(self, model: TinyTransformer, config: TrainConfig) -> None:
+        self._config = config
+        matrices: dict[int, list[nn.Parameter]] = {1: [], QKV_PARTS: []}
+        others: list[nn.Parameter] = []
+        for name, parameter in model.named_parameters():
+            if config.matrix_learning_rate and name.startswith("blocks.") and parameter.dim() == 2:
+                matrices[QKV_PARTS if name.endswith("qkv.weight") else 1].append(parameter)
+            else:
+                others.append(parameter)
+        decayed = [p for p in others if p.dim() == 2]
+        norms = [p for p in others if p.dim() < 2]
+        groups: Iterable[dict[str, Any]] = (
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": norms, "weight_decay": 0.0},
+        )
+        adamw = torch.optim.AdamW(
+            groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True
+        )
+        self._members: dict[str, tuple[torch.optim.Optimizer, float]] = {
+            "adamw": (adamw, config.learning_rate)
+        }
+        if config.matrix_learning_rate:
+            rate = config.matrix_learning_rate
+            stacks = ({"params": params, "parts": parts} for parts, params in matrices.items())
+            self._members["muon"] = Muon(stacks, lr=rate, weight_decay=config.weight_decay), rate
+
+    def step(self, rate_factor: float) -> float:
+        """Moves the weights at `rate_factor` of the peak rates; returns AdamW's rate."""
+        for optimizer, rate in self._members.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate * rate_factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return self._config.learning_rate * rate_factor
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each, by name."""
+        return {name: optimizer.state_dict() for name, (optimizer, _) in self._members.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` gave. Raises KeyError or ValueError when it is another recipe's."""
+        for name, (optimizer, _) in self._members.items():
+            optimizer.load_state_dict(state[name])
