@@ -2,7 +2,7 @@
 
     python tests/make_micro_bundle.py
 
-Needs the `train` extra and some ten seconds. The smallest model in the ranges, trained just long enough that
+Needs the `train` extra and less than a minute. The smallest model in the ranges, trained just long enough that
 greedy text is no mere repetition, goes through the real tokenizer training, exporter and quantizer. Run it
 again whenever one of those or the bundle's schema changes; only `created` differs where nothing else did.
 """
@@ -147,14 +147,9 @@ def main() -> None:
         "quality": {},
         "training": {"recipe": "fixture", "checkpoint_sha256": hashlib.sha256(weights).hexdigest()},
     }
-    quantization = {
-        "method": "dynamic",
-        "operators": ["MatMul", "Gather"],
-        "per_channel": True,
-        "reduce_range": False,
-    }
+    int8, quantization = quantize_int8(fp32)
     card = "# A test fixture\n\nMade by tests/make_micro_bundle.py; its text means nothing.\n"
-    for precision, graph, how in (("fp32", fp32, None), ("int8", quantize_int8(fp32), quantization)):
+    for precision, graph, how in (("fp32", fp32, None), ("int8", int8, quantization.to_dict())):
         fields = manifest | {"precision": precision, "quantization": how}
         folder = write_bundle(DATA / f"micro_bundle_{precision}", fields, graph, pieces, card)
         print(f"{folder}: {sum(file.stat().st_size for file in folder.iterdir()):,} bytes")

@@ -115,6 +115,10 @@ def test_ctrl_c_ends_the_worker_too(job: Job, events: Events, says: Says, tmp_pa
     assert gone(int(pid.read_text()))
 
 
+def test_ctrl_c_reaches_the_worker_through_its_parent_only(job: Job, events: Events, says: Says) -> None:
+    run(job, Limits(), command=says(events(), "assert os.getpgid(0) == os.getpid()"))
+
+
 def gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)

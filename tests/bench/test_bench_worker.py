@@ -120,6 +120,20 @@ def test_memory_is_read_in_bytes(tmp_path: Path) -> None:
         worker.read_memory(status)
 
 
+def test_what_a_library_prints_does_not_get_between_the_events() -> None:
+    script = """
+import os, sys
+from tinyedge.bench import worker
+worker.answer = lambda job, channel: os.write(1, b"a library's warning\\n")
+sys.exit(worker.main())
+"""
+    root = Path(worker.__file__).parents[2]
+    command = [sys.executable, "-c", script, Job("b").to_json()]
+    said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert [json.loads(line)["name"] for line in said.stdout.splitlines()] == ["start"]
+    assert said.stderr == "a library's warning\n"
+
+
 def test_nothing_heavy_is_imported_before_it_is_measured_nor_ever_by_the_parent() -> None:
     script = """
 import sys

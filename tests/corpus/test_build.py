@@ -86,12 +86,12 @@ def test_the_file_and_its_report(tmp_path: Path) -> None:
                 "language": "es",
                 "documents": 1,
                 "sentences": 2,
-                "bytes": 18,
+                "bytes": 17,
             },
         ],
         "languages": {
             "en": {"documents": 1, "sentences": 2, "bytes": 23},
-            "es": {"documents": 1, "sentences": 2, "bytes": 18},
+            "es": {"documents": 1, "sentences": 2, "bytes": 17},
         },
     }
     assert load_report(tmp_path / "corpus.json") == report
@@ -142,6 +142,18 @@ def test_a_full_disk_leaves_the_old_corpus(tmp_path: Path) -> None:
         build_corpus(until_full(), output, request=REQUEST)
     assert "--output-dir" in caught.value.hint
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_corpus_and_report_come_together_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(build.json, "dumps", full)
+    with pytest.raises(CorpusError, match="No space left on device"):
+        build_corpus([ONE], tmp_path / "corpus_bilingual.txt", request=REQUEST)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failing_source_leaves_nothing(tmp_path: Path) -> None:
@@ -233,6 +245,13 @@ def test_the_command_prints_a_table(tmp_path: Path, sources: list[object]) -> No
     assert lines[3].split() == ["all", "en", "1", "1", "8"]
     assert len({len(line) for line in lines[:5]}) == 1
     assert lines[5].startswith(f"{out / 'corpus_bilingual.txt'}: sha256 ")
+
+
+def test_the_table_has_one_row_for_all_files_of_a_language(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text(f"This is the text of the file {name}.\n", "utf-8")
+    lines = run("--input", str(tmp_path), "--output-dir", str(tmp_path / "data")).splitlines()
+    assert lines[1].split() == ["input", "en", "2", "2", "64"]
 
 
 def test_the_command_takes_inputs_alone_and_prints_json(tmp_path: Path, sources: list[object]) -> None:

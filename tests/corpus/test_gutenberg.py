@@ -1,5 +1,6 @@
 """The download against a server on this machine that misbehaves, and what is made of a book."""
 
+import contextlib
 import datetime
 import email.utils
 import http.server
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tinyedge import __version__
+from tinyedge.corpus import gutenberg
 from tinyedge.corpus.gutenberg import Book, Manners, documents, load_books
 from tinyedge.errors import CorpusError
 
@@ -31,8 +33,9 @@ def text_of(title: str = "Don Quijote", head: str = "", paragraphs: int = 200) -
         f"\ufeffThe Project Gutenberg eBook of {title}\r\n\r\nTitle: {title}\r\n{head}\r\n"
         f"*** START OF THE PROJECT GUTENBERG EBOOK {title.upper()} ***\r\n\r\n"
         "Produced by somebody kind\r\nand another\r\n\r\n"
-        "CAPÍTULO PRIMERO\r\n\r\nXII.\r\n\r\nCapítulo 2. Que trata de algo\r\n\r\n"
-        f"{PARAGRAPH * paragraphs}* * *\r\n\r\nEnd of Project Gutenberg's {title}\r\n\r\n"
+        "CAPÍTULO PRIMERO\r\n\r\nXII.\r\n\r\nCapítulo 2. De algo\r\n\r\n"
+        f"{PARAGRAPH * paragraphs}"
+        f"Parte de él quedó allí.\r\n\r\n* * *\r\n\r\nEnd of Project Gutenberg's {title}\r\n\r\n"
         f"*** END OF THE PROJECT GUTENBERG EBOOK {title.upper()} ***\r\n\r\nA licence.\r\n"
     )
 
@@ -48,9 +51,10 @@ class Answer:
         cut: int | None = None,
         delay: float = 0.0,
         ranges: bool = False,
+        drip: float = 0.0,
     ) -> None:
         self.status, self.body, self.headers = status, body, headers or {}
-        self.cut, self.delay, self.ranges = cut, delay, ranges
+        self.cut, self.delay, self.ranges, self.drip = cut, delay, ranges, drip
 
 
 class Mirror:
@@ -77,7 +81,11 @@ class Mirror:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body[: answer.cut])
+                with contextlib.suppress(ConnectionError):  # who was made to wait has gone
+                    for start in range(5 if answer.drip else 0):
+                        self.wfile.write(body[start : start + 1])
+                        time.sleep(answer.drip)
+                    self.wfile.write(body[5 if answer.drip else 0 : answer.cut])
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -132,7 +140,10 @@ def test_a_book_becomes_documents(mirror: Mirror, tmp_path: Path) -> None:
     run = Run(mirror, tmp_path / "cache")
     assert {document.source for document in run.documents} == {"gutenberg:7"}
     assert {document.language for document in run.documents} == {"es"}
-    assert sum((document.sentences for document in run.documents), ()) == SENTENCES * 200
+    assert sum((document.sentences for document in run.documents), ()) == (
+        *SENTENCES * 200,
+        "Parte de él quedó allí.",
+    )
     assert all(sum(map(len, document.sentences)) >= 4_000 for document in run.documents)
     assert len(run.documents) > 2
     assert mirror.requests[0]["User-Agent"].startswith(f"tinyedge/{__version__}")
@@ -190,6 +201,15 @@ def test_a_slow_server_times_out(mirror: Mirror, tmp_path: Path) -> None:
     assert run.slept[0] == 1.0
 
 
+def test_a_server_that_drips_is_left(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.answers = [Answer(body=GOOD, drip=0.02), Answer(body=GOOD, ranges=True)]
+    lines: list[str] = []
+    manners = Manners(deadline=0.05, tries=2, sleep=lambda _: None)
+    assert list(documents(tmp_path, [QUIXOTE], mirror.url, lines.append, manners))
+    assert 1 <= int(mirror.requests[1]["Range"].removeprefix("bytes=").rstrip("-")) <= 5
+    assert (tmp_path / "pg7.txt").read_bytes() == GOOD
+
+
 def test_nobody_there(mirror: Mirror, tmp_path: Path) -> None:
     lines: list[str] = []
     books = [Book(number, "Don Quijote", "", "es", "") for number in range(1, 9)]
@@ -200,7 +220,8 @@ def test_nobody_there(mirror: Mirror, tmp_path: Path) -> None:
             )
         )
     assert "--source phrasebook" in caught.value.hint
-    assert sum("no connection" in line for line in lines) == 3  # and then no book more was tried
+    assert sum("no connection" in line for line in lines) == 3
+    assert lines[-1] == "no server answered: 5 more books were not tried"
 
 
 def test_a_truncated_book_is_resumed(mirror: Mirror, tmp_path: Path) -> None:
@@ -233,7 +254,7 @@ def test_a_book_that_stays_truncated_fails(mirror: Mirror, tmp_path: Path) -> No
         (b"<!DOCTYPE html><html><body>Sorry</body></html>", "a web page"),
         (PARAGRAPH.encode() * 200, "START and END"),
         (GOOD[: len(GOOD) - 300], "START and END"),
-        (text_of("Alice's Adventures").encode(), "the title does not fit"),
+        (text_of("La de Bringas, don").encode(), "the title does not fit"),
         (text_of(paragraphs=2).encode(), "characters of text"),
     ],
 )
@@ -251,6 +272,14 @@ def test_latin_1_is_read_and_told(mirror: Mirror, tmp_path: Path, head: str) -> 
     run = Run(mirror, tmp_path)
     assert run.documents[0].sentences[:2] == SENTENCES
     assert "not UTF-8, read as" in run.lines[-1]
+
+
+def test_a_download_without_end_is_left(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gutenberg, "MAX_BOOK_BYTES", 5_000)
+    assert "more than 5000 bytes" in fails(mirror, tmp_path, Answer(body=GOOD))
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_failure_does_not_stop_the_rest(mirror: Mirror, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ SAMPLES = {
     "es": [
         "El viejo pescador se quedó en el muelle. Miraba el mar desde hacía horas. Nadie le hablaba.",
         "Nunca había estado allí, y no supieron decirle qué era aquello ni cuándo llegó.",
+        "Madrid, Sevilla, Bilbao, Murcia, Palma, Vigo, Gijón y Elche, con las Canarias y Melilla.",
         "—No me he ido a casa porque ya era muy tarde para los niños —dijo ella.",
     ],
     "und": [

@@ -88,7 +88,7 @@ def test_invisible_characters_go(write: Write) -> None:
     [(b"\xe9poca", "UTF-8"), (b"\x00", "NUL"), (b"\x07", "U+0007"), (b"\x7f", "U+007F")],
 )
 def test_the_first_bad_byte_is_named(write: Write, before: int, bad: bytes, name: str) -> None:
-    good = ("ñ" * (before // 2) + "a" * (before % 2)).encode()
+    good = ("a" * (before % 2) + "ñ" * (before // 2)).encode()  # an odd length parts an ñ between chunks
     path = write("a.txt", good + bad + b" and more\n")
     error = refusal(path)
     assert str(path) in error.message
@@ -142,6 +142,13 @@ def test_bad_jsonl(write: Write, line: str, reason: str) -> None:
     error = refusal(path)
     assert f"{path}, line 2 (byte 18)" in error.message
     assert reason in error.message
+
+
+def test_offsets_count_the_byte_order_mark(write: Write) -> None:
+    assert "line 2 (byte 6)" in refusal(write("a.jsonl", b"\xef\xbb\xbf  \n?")).message
+    assert "line 2 (byte 6)" in refusal(write("b.jsonl", b"\xff\xfe" + " \n?".encode("utf-16-le"))).message
+    assert refusal(write("c.txt", b"\xef\xbb\xbfab\x00")).message.endswith("byte 5")
+    assert refusal(write("d.txt", b"\xff\xfe" + "ab\x00".encode("utf-16-le"))).message.endswith("byte 6")
 
 
 def test_a_record_has_a_limit(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,6 +271,15 @@ def test_text_without_blank_lines_is_cut_too() -> None:
         for document in documents
     )
     assert len(list(cut_documents([PROSE] * 1_000, "here", whole=True))) == 1
+
+
+def test_a_remainder_joins_only_if_it_is_short() -> None:
+    chapter = [PROSE] * 60
+    assert [len(document.sentences) for document in cut_documents([*chapter, "", *chapter], "here")] == [
+        120,
+        120,
+    ]
+    assert [len(document.sentences) for document in cut_documents([*chapter, "", PROSE], "here")] == [122]
 
 
 @settings(max_examples=50, deadline=None)

@@ -61,6 +61,10 @@ def test_a_monstrous_sentence_is_cut_at_white_space() -> None:
     assert [len(piece) for piece in split_sentences("x" * 4_500)] == [2_000, 2_000, 500]
 
 
+def test_a_cut_leaves_nothing_to_split() -> None:
+    assert split_sentences("(" * 1_999 + "Mr. Then") == ["(" * 1_999 + "M", "r.", "Then"]
+
+
 PARTS = (
     """Mr. Sra. no. No. p. ej. EE. UU. I. J. 1. 12 IV Then luego — ¿ “ ” " ... … ! ? . - ) ( e\u0301 <long>"""
 )

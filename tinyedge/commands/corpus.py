@@ -1,11 +1,15 @@
 """`tinyedge corpus`: text from the phrasebook, from Project Gutenberg or from the user to one corpus file."""
 
 import json
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tinyedge.corpus.build import CorpusReport
 
 
 class Source(StrEnum):
@@ -28,9 +32,7 @@ def corpus(
             "--input", metavar="PATH...", help="Your own .txt, .md and .jsonl files, .gz too, or folders."
         ),
     ] = None,
-    output_dir: Annotated[Path, typer.Option(help="Folder for corpus_bilingual.txt and corpus.json.")] = Path(
-        "data"
-    ),
+    output_dir: Annotated[Path, typer.Option(help="Where corpus_bilingual.txt goes.")] = Path("data"),
     seed: Annotated[int, typer.Option(help="Seed of the phrasebook.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print corpus.json instead of a table.")] = False,
 ) -> None:
@@ -43,14 +45,24 @@ def corpus(
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
         return
-    rows = [[entry["name"], entry["language"], *_counts(entry)] for entry in result.sources]
-    totals = [["all", language, *_counts(counts)] for language, counts in result.languages.items()]
-    typer.echo(_table([["source", "language", "documents", "sentences", "bytes"], *rows, *totals]))
+    typer.echo(_table(_rows(result)))
     typer.echo(f"{output_dir / result.corpus['file']}: sha256 {result.corpus['sha256']}")
 
 
-def _counts(entry: dict[str, Any]) -> list[str]:
-    return [f"{entry[name]:,}" for name in ("documents", "sentences", "bytes")]
+def _rows(result: "CorpusReport") -> list[list[str]]:
+    """A row a source and language, all books as one source, all files as another; then a row a language."""
+    sums: dict[tuple[str, str], Counter[str]] = {}
+    columns = ("documents", "sentences", "bytes")
+    for entry in result.sources:
+        origin = entry["name"].partition(":")[0]  # "gutenberg:1342" is of gutenberg
+        origin = origin if origin in list(Source) else "input"
+        for source in (origin, "all"):
+            counts = sums.setdefault((source, entry["language"]), Counter())
+            counts.update({name: entry[name] for name in columns})
+    ordered = sorted(sums.items(), key=lambda item: item[0][0] == "all")
+    return [["source", "language", *columns]] + [
+        [*key, *(f"{counts[name]:,}" for name in columns)] for key, counts in ordered
+    ]
 
 
 def _table(rows: list[list[str]]) -> str:

@@ -6,6 +6,7 @@ asked for, what came, and the sha256 of both, so that a later run knows whether 
 
 import datetime
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from tinyedge import __version__
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.reader import MAX_DOCUMENT_CHARS, find_files, read_documents, read_lines
 from tinyedge.errors import CorpusError, UsageError
-from tinyedge.files import atomic_writer, read_json, require_file, sha256_file, write_json
+from tinyedge.files import atomic_writer, read_json, require_file, sha256_file
 
 CORPUS_NAME = "corpus_bilingual.txt"
 REPORT_NAME = "corpus.json"
@@ -24,6 +25,8 @@ SCHEMA = "tinyedge.corpus/1"
 PHRASEBOOK = "phrasebook"
 GUTENBERG = "gutenberg"
 SOURCES = (PHRASEBOOK, GUTENBERG)
+LICENCES = {PHRASEBOOK: "Apache-2.0", GUTENBERG: "public domain in the USA (Project Gutenberg)"}
+USERS_LICENCE = "unknown (user's own text)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,24 +134,27 @@ def build_corpus(documents: Iterable[Document], output: Path, *, request: Corpus
     asked = request.record()
     tally = _Tally()
     try:
-        with atomic_writer(output) as file:
+        with atomic_writer(output.with_name(REPORT_NAME)) as description, atomic_writer(output) as file:
             for text in tally.texts(documents):
                 file.write(text)
             if not tally.counts:
                 hint = "give other --source or --input"
                 raise CorpusError("the corpus would be empty: no sentence was found", hint)
-        corpus = {
-            "file": output.name,
-            "sha256": tally.digest.hexdigest(),
-            "bytes": output.stat().st_size,
-            "sentences": tally.total("sentences"),
-            "documents": tally.total("documents"),
-            "duplicates": tally.duplicates,
-        }
-        sources = [_source_entry(*key, asked["files"]) | dict(counts) for key, counts in tally.counts.items()]
-        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        report = CorpusReport(corpus, asked, sources, tally.languages(), created, __version__)
-        write_json(output.with_name(REPORT_NAME), report.to_json())
+            corpus = {
+                "file": output.name,
+                "sha256": tally.digest.hexdigest(),
+                "bytes": file.tell(),
+                "sentences": tally.total("sentences"),
+                "documents": tally.total("documents"),
+                "duplicates": tally.duplicates,
+            }
+            sources = [
+                _source_entry(*key, asked["files"]) | dict(counts) for key, counts in tally.counts.items()
+            ]
+            created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            report = CorpusReport(corpus, asked, sources, tally.languages(), created, __version__)
+            description.write(json.dumps(report.to_json(), indent=2, ensure_ascii=False).encode() + b"\n")
+            description.flush()  # a full disk shows here, before either file takes its name
     except OSError as failure:
         hint = "free some space, or give another --output-dir"
         raise CorpusError(f"{output} cannot be written: {failure.strerror}", hint) from None
@@ -213,14 +219,8 @@ class _Tally:
 def _source_entry(name: str, language: str, files: dict[str, str]) -> dict[str, Any]:
     """What `corpus.json` says of a source besides its counts; a file of the user's has its sha256 too."""
     if name in files:
-        return {
-            "name": name,
-            "licence": "unknown (user's own text)",
-            "language": language,
-            "sha256": files[name],
-        }
-    phrasebook = name == PHRASEBOOK
-    licence = "Apache-2.0" if phrasebook else "public domain in the USA (Project Gutenberg)"
+        return {"name": name, "licence": USERS_LICENCE, "language": language, "sha256": files[name]}
+    licence = LICENCES.get(name.partition(":")[0], USERS_LICENCE)  # "gutenberg:1342" is of gutenberg
     return {"name": name, "licence": licence, "language": language}
 
 

@@ -9,6 +9,7 @@ import email.utils
 import http.client
 import importlib.resources
 import re
+import ssl
 import time
 import tomllib
 import unicodedata
@@ -26,8 +27,8 @@ from tinyedge.files import write_bytes
 
 BASE_URL = "https://gutenberg.pglaf.org/cache/epub/{number}/pg{number}.txt"
 USER_AGENT = f"tinyedge/{__version__} (python-urllib; a few books, cached)"
-MIN_BOOK_CHARS = 10_000  # the shortest of the list has about 140,000
-MAX_BOOK_BYTES = 1 << 24  # the longest has about 2.2 million
+MIN_BOOK_CHARS = 10_000  # a novella has ten times as many
+MAX_BOOK_BYTES = 1 << 24  # several times the longest of novels
 GIVE_UP_AFTER = 3  # books in a row for which no server answered: the machine is offline
 
 _START = re.compile(r"\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
@@ -37,9 +38,8 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _CREDITS = re.compile(
     r"(?:Produced by|E-?text prepared|Transcribed |End of (?:the )?Project Gutenberg|\[Illustration)"
 )
-_HEADING = re.compile(
-    r"(?:chapter|book|part|volume|cap[ií]tulo|libro|parte|tomo)\b.{0,60}|[IVXLCDM]+\.?", re.IGNORECASE
-)
+_CHAPTER = "(?i:chapter|book|part|volume|cap[ií]tulo|libro|parte|tomo)"
+_HEADING = re.compile(rf"{_CHAPTER} (?:[IVXLCDM]+|\d+)\b.*|{_CHAPTER}\b.*[^.!?…”\"»]|[IVXLCDM]+\.?")
 _RETRIED = (408, 429, 500, 502, 503, 504)
 
 
@@ -104,11 +104,13 @@ def documents(
     books = load_books() if books is None else books
     cache_dir.mkdir(parents=True, exist_ok=True)
     came: set[str] = set()
-    unreachable = 0
+    unreachable = not_tried = 0
     for book in books:
         try:
             text = _cached_text(book, cache_dir, report)
-            if text is None and unreachable < GIVE_UP_AFTER:
+            if text is None and unreachable >= GIVE_UP_AFTER:
+                not_tried += 1
+            elif text is None:
                 report(f"downloading {book.title} (Gutenberg {book.number})")
                 text = _download(book, cache_dir, base_url.format(number=book.number), report, manners)
                 unreachable = 0
@@ -119,6 +121,8 @@ def documents(
         if text is not None:
             came.add(book.language)
             yield from cut_documents(_paragraphs(text), f"gutenberg:{book.number}", language=book.language)
+    if not_tried:
+        report(f"no server answered: {not_tried} more books were not tried")
     missing = sorted({book.language for book in books} - came)
     if missing:
         hint = "check the network and run again, what came is kept; or use --source phrasebook or --input"
@@ -126,14 +130,13 @@ def documents(
 
 
 def _cached_text(book: Book, cache_dir: Path, report: Callable[[str], None]) -> str | None:
-    """The text of a book that is in the cache; a copy that is damaged there is thrown away."""
+    """The text of a book that is in the cache; a damaged copy counts as none."""
     path = _path(book, cache_dir)
     if not path.exists():
         return None
     try:
         return _checked_text(book, path.read_bytes(), report)
     except _BookError:
-        path.unlink()
         return None
 
 
@@ -180,10 +183,11 @@ def _fetch(url: str, part: Path, manners: Manners) -> None:
             expected = int(response.headers.get("Content-Length", -1))
             expected += size if expected >= 0 else 0
             with part.open("ab" if resumed else "wb") as file:
-                while block := response.read(1 << 16):
+                while block := response.read1(1 << 16):
                     file.write(block)
                     size += len(block)
                     if size > MAX_BOOK_BYTES:
+                        part.unlink()
                         raise _BookError(f"more than {MAX_BOOK_BYTES} bytes came")
                     if time.monotonic() > deadline:
                         raise _TransientError(f"the download took more than {manners.deadline:g} s")
@@ -200,7 +204,7 @@ def _fetch(url: str, part: Path, manners: Manners) -> None:
             raise _TransientError(f"the server answered {failure.code} {failure.reason}", wait) from None
     except TimeoutError:
         raise _TransientError(f"no answer within {manners.timeout:g} s", answered=False) from None
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError) as failure:
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, ssl.SSLError) as failure:
         raise _TransientError(
             f"no connection ({getattr(failure, 'reason', failure)})", answered=False
         ) from None
@@ -252,7 +256,7 @@ def _decode(book: Book, data: bytes, report: Callable[[str], None]) -> str:
 
 def _title_words(text: str) -> set[str]:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return set(re.findall(r"[a-z0-9]{2,}", plain))
+    return set(re.findall(r"[a-z0-9]{4,}", plain))  # shorter ones, "la" and "the", are in any book
 
 
 def _paragraphs(text: str) -> Iterator[str]:

@@ -31,7 +31,7 @@ MANY_FILES = 20  # from here on a file is a document; below, files are cut so th
 MIN_DOCUMENT_CHARS = 4_000
 MAX_DOCUMENT_CHARS = 1_000_000  # bounds memory
 LONG_DOCUMENT_CHARS = (
-    40_000  # where a file is cut: a text without blank lines must give several documents too
+    40_000  # where a file is cut even without blank lines, so that it gives several documents
 )
 SAMPLE_CHARS = 20_000  # read for the language of a document and for the shape of a file
 SAMPLE_LINES = 200  # read for whether a file's lines are hard-wrapped
@@ -39,7 +39,7 @@ SAMPLE_LINES = 200  # read for whether a file's lines are hard-wrapped
 _BINARY = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # controls that no text has; \t \n \f \r are fine
 # Soft hyphen, zero-width space, word joiner, byte-order mark, C1 controls: invisible, and noise to a model.
 _INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff\x80-\x84\x86-\x9f]")
-_BYTE_ORDER_MARKS = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_UTF_16_MARKS = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -119,9 +119,7 @@ def cut_documents(
     growing: list[str] = []
     size = 0
     for unit in units:
-        sentences = [
-            sentence for sentence in split_sentences(_INVISIBLE.sub("", unit)) if _has_word(sentence)
-        ]
+        sentences = list(filter(_has_word, split_sentences(_INVISIBLE.sub("", unit))))
         if (not sentences and not whole and size >= MIN_DOCUMENT_CHARS) or size >= limit:
             if held:
                 yield _document(held, source, language)
@@ -203,15 +201,16 @@ def _record_lines(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def _text_chunks(path: Path) -> Iterator[tuple[str, str]]:
-    """Streams a file's text and the name of its encoding; raises CorpusError where it is not text."""
+    """Streams a file's text, byte-order mark included, and the name of its encoding.
+
+    Raises CorpusError where it is not text.
+    """
     try:
         with _open(path) as file:
-            head = file.read(CHUNK_BYTES)
-            mark, encoding = next(
-                (pair for pair in _BYTE_ORDER_MARKS if head.startswith(pair[0])), (b"", "utf-8")
-            )
+            chunk = file.read(CHUNK_BYTES)
+            encoding = next((name for mark, name in _UTF_16_MARKS if chunk.startswith(mark)), "utf-8")
             decoder = codecs.getincrementaldecoder(encoding)()
-            offset, chunk = len(mark), head[len(mark) :]
+            offset = 0
             while chunk:
                 yield _decode(path, decoder, encoding, chunk, offset), encoding
                 offset += len(chunk)
@@ -268,9 +267,8 @@ def _sample(lines: Iterator[str]) -> list[str]:
 
 
 _FENCE = re.compile(r"\s*(```|~~~)")
-_RULE = re.compile(
-    r"\s*(?:[-*_=]\s*){3,}|[\s|:-]*-{3}[\s|:-]*|\s*\[[^\]]{1,100}\]:\s.*"
-)  # also table rules, link targets
+# Rules, underlines of headings, rules of tables, targets of links.
+_RULE = re.compile(r"\s*(?:[-*_=]\s*){3,}|[\s|:-]*-{3}[\s|:-]*|\s*\[[^\]]{1,100}\]:\s.*")
 _BLOCK = re.compile(r"\s*(?:>\s*)*(?:#{1,6}\s+|[-*+]\s+|\d{1,3}[.)]\s+)")
 _LINK = re.compile(r"!?\[([^\[\]]{0,500})\](?:\([^()]{0,2000}\)|\[[^\[\]]{0,100}\])")
 _EMPHASIS = re.compile(r"(?<!\w)([*_~]{1,3})(?=\S)([^*_~]{1,1000})(?<=\S)\1(?!\w)")

@@ -27,8 +27,8 @@ _OPENERS = "\"'“‘«‹([{¿¡—–―-*_"
 _CLOSERS = "\"'”’»›)]}*_"
 _STOPS = ".!?…"
 _END = re.compile(rf"[{_STOPS}]+[{re.escape(_CLOSERS)}]*(?=\s|[—–―])")
-_GAP = re.compile(rf"[\s{re.escape(_OPENERS)}]*")
-_WORD_BEFORE = re.compile(r"[^\s—–―]*\Z")
+_NEXT = re.compile(rf"[^\s{re.escape(_OPENERS)}]")
+_BREAK = re.compile(r"[\s—–―]")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 _NUMBER = re.compile(r"\d|[IVXLCDM]+\b")
 _LONGEST_ABBREVIATION = 12  # characters looked at before a full stop
@@ -55,16 +55,16 @@ def _pieces(text: str) -> Iterator[str]:
 
 def _ends_sentence(text: str, start: int, end: re.Match[str]) -> bool:
     """Whether the stop at `end` closes the sentence that began at `start`."""
-    following = _GAP.match(text, end.end()).end()  # type: ignore[union-attr]  # it matches the empty string too
-    if following == len(text) or text[following].islower() or text[following] in _STOPS + _CLOSERS + ",;:":
+    following = _NEXT.search(text, end.end())
+    if following is None or following[0].islower() or following[0] in _STOPS + _CLOSERS + ",;:":
         return False
-    return not (end[0] == "." and _is_abbreviation(text, start, end.start(), following))
+    return not (end[0] == "." and _is_abbreviation(text, start, end.start(), following.start()))
 
 
 def _is_abbreviation(text: str, start: int, stop: int, following: int) -> bool:
     """Whether the full stop at `stop` belongs to the word before it."""
     begin = max(start, stop - _LONGEST_ABBREVIATION)
-    word = _WORD_BEFORE.search(text, begin, stop)[0]  # type: ignore[index]  # it matches the empty string too
+    word = _BREAK.split(text[begin:stop])[-1]
     if word.isdigit() and len(word) <= 3 and stop - len(word) == start:
         return True  # "1. The first of a list"
     word = word.lstrip(_OPENERS)

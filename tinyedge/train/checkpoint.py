@@ -165,7 +165,7 @@ def _verify(path: Path, data: bytes) -> None:
             f"{path} is cut short or was not written by tinyedge",
             "copy it again, or use an earlier checkpoint",
         )
-    expected, found = comment[len(_LABEL) :].decode("ascii", "replace")
+    expected = comment[len(_LABEL) :].decode("ascii", "replace")
     found = hashlib.sha256(memoryview(data)[: -_COMMENT_BYTES - 2]).hexdigest()
     if found != expected:
         raise CheckpointError(

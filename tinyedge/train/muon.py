@@ -25,7 +25,8 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     for _ in range(ITERATIONS):
         gram = x @ x.transpose(1, 2)
         x = a * x + torch.baddbmm(gram, gram, gram, beta=b, alpha=c) @ x
-    return x.transpose(1, 2) if tall else x
+    orthogonal: Tensor = x.transpose(1, 2) if tall else x
+    return orthogonal
 
 
 class Muon(torch.optim.Optimizer):
@@ -51,7 +52,7 @@ class Muon(torch.optim.Optimizer):
                 update = self._momentum(parameter, group["momentum"])
                 rows, columns = parameter.shape[0] // group["parts"], parameter.shape[1]
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                matrices = zip(parameter.split(rows), update.split(rows), strict=True)
+                matrices = zip(torch.split(parameter, rows), torch.split(update, rows), strict=True)
                 batches.setdefault((rows, columns), []).extend((p, u, group["lr"]) for p, u in matrices)
         for (rows, columns), members in batches.items():
             scale = max(1.0, rows / columns) ** 0.5  # the reference's: tall updates keep their size

@@ -1,0 +1,48 @@
+# tinyedge: plain text to a language model that answers on a small board. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= data
+BUNDLE ?= bundle
+CORPUS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check format clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 14
+
+env: $(VENV)/ready ## Make the environment in .venv, with uv where it is there, else with venv and pip
+
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is missing or older than 3.11; pass another: make PYTHON=python3.11" >&2; exit 1; }
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
+	else \
+	  $(PYTHON) -m venv $(VENV) || { \
+	    echo "error: python cannot make an environment; on Debian: apt install python3-venv" >&2; exit 1; }; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	fi
+	@touch $@
+
+demo: env ## Text to a bundle with a verdict: all steps, then a summary; CORPUS=path takes your own text
+	@$(BIN)/python bench/demo.py --data $(DATA) --bundle $(BUNDLE) $(if $(CORPUS),--corpus "$(CORPUS)")
+
+test: env ## Run all tests
+	@$(BIN)/python -m pytest
+
+check: env ## All that CI checks of the code: format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: env ## Format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove the environment and what tools left behind; data/ and bundle/ stay
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

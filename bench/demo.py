@@ -1,0 +1,96 @@
+"""`make demo`: runs every step from text to verdict with the commands a user would type, and sums up.
+
+Steps whose results are there already are reused, and say so. Exits as the last step that did not pass.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tinyedge.bundle import load_bundle
+from tinyedge.errors import BundleError
+from tinyedge.files import sha256_file
+
+PROMPTS = {"English": "My sister", "Spanish": "Mi hermana"}
+SEED = 1
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--data", type=Path, default=Path("data"))
+    arguments.add_argument("--bundle", type=Path, default=Path("bundle"))
+    arguments.add_argument("--corpus", help="your own text: a file or a folder; default: the phrasebook")
+    arguments.add_argument("--train-flags", default="", help="more flags for `tinyedge train`")
+    options = arguments.parse_args()
+    data, bundle = options.data, options.bundle
+
+    started = time.monotonic()
+    source = ["--input", options.corpus] if options.corpus else []
+    tinyedge("train", *source, "--output-dir", data, *shlex.split(options.train_flags))
+    checkpoint = data / "best_model.pt"
+    if is_export_of(bundle, checkpoint):
+        print(f"export: reused {bundle}", flush=True)
+    else:
+        tinyedge("export", checkpoint, "--output-dir", bundle)
+    completions = {
+        language: json.loads(
+            tinyedge("generate", bundle, "--prompt", prompt, "--seed", SEED, "--json", capture=True)
+        )
+        for language, prompt in PROMPTS.items()
+    }
+    verdict = tinyedge("bench", bundle, "--json", data / "bench.json", capture=True, allowed=(0, 3, 4))
+    print(summary(data, bundle, completions, verdict, time.monotonic() - started))
+    report = json.loads((data / "bench.json").read_text())
+    sys.exit({"pass": 0, "fail": 3, "inconclusive": 4}[report["verdict"]])
+
+
+def tinyedge(*words: object, capture: bool = False, allowed: tuple[int, ...] = (0,)) -> str:
+    """Runs one command, shown first; ends the demo where it fails."""
+    command = [str(word) for word in words]
+    print(f"$ tinyedge {shlex.join(command)}", flush=True)
+    stdout = subprocess.PIPE if capture else None
+    done = subprocess.run([sys.executable, "-m", "tinyedge", *command], stdout=stdout, text=True, check=False)
+    if done.returncode not in allowed:
+        sys.exit(done.returncode)
+    return done.stdout or ""
+
+
+def is_export_of(bundle: Path, checkpoint: Path) -> bool:
+    """Whether the bundle that is there was made of this very checkpoint."""
+    try:
+        training: Any = load_bundle(bundle).manifest["training"]
+    except BundleError:
+        return False
+    return bool(training["checkpoint_sha256"] == sha256_file(checkpoint))
+
+
+def summary(
+    data: Path, bundle: Path, completions: dict[str, dict[str, Any]], verdict: str, seconds: float
+) -> str:
+    """One screen: quality, sizes, two completions, the bench table and its verdict."""
+    manifest: Any = load_bundle(bundle).manifest
+    metrics = json.loads((data / "training_metrics.json").read_text())
+    lines = [
+        f"== tinyedge: text to verdict in {seconds:.0f} s, {metrics['elapsed_s']:.0f} s of it training ==",
+        "held-out text, bits per byte     fp32   shipped   change",
+    ]
+    for name, row in manifest["quality"].items():
+        lines.append(
+            f"  {name:<29} {row['fp32_bits_per_byte']:6.3f} {row['bits_per_byte']:9.3f}"
+            f" {row['change_percent']:+7.2f} %"
+        )
+    sizes = {"final_model.pt": (data / "final_model.pt").stat().st_size}
+    sizes |= {name: file["size"] for name, file in manifest["files"].items() if name != "README.md"}
+    lines.append("sizes  " + ", ".join(f"{name} {size / 2**20:.2f} MB" for name, size in sizes.items()))
+    for language, completion in completions.items():
+        lines.append(f"{language}: {completion['prompt']}{completion['text']}".replace("\n", " "))
+    return "\n".join([*lines, verdict.rstrip()])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""`tinyedge export` from checkpoint to bundle, and every refusal on the way."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="export needs tinyedge[train]")
+pytest.importorskip("onnx", reason="export needs tinyedge[train]")
+
+from tinyedge.bundle import load_bundle
+from tinyedge.commands.export import export
+from tinyedge.errors import (
+    CheckpointError,
+    ExportError,
+    MissingDependencyError,
+    TokenizerError,
+    UsageError,
+)
+from tinyedge.export import pipeline
+from tinyedge.export.pipeline import ExportOptions, export_bundle
+from tinyedge.files import sha256_file, write_json
+from tinyedge.runtime.generator import Generator
+from tinyedge.runtime.sampler import SamplingConfig
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judges on fewer tokens."""
+    monkeypatch.setattr(pipeline, "token_limit", lambda parameters: 500)
+
+
+@pytest.fixture
+def options(run: Any, tmp_path: Path, quick: None) -> ExportOptions:
+    return ExportOptions(run.checkpoint, tmp_path / "bundle", text=run.texts)
+
+
+def silent(line: str) -> None:
+    """A `report` that nobody reads."""
+
+
+def test_bundle_is_whole_and_says_what_was_measured(options: ExportOptions) -> None:
+    lines: list[str] = []
+    path = export_bundle(options, lines.append)
+    assert [line.split()[0] for line in lines] == [f"{step}/8" for step in range(1, 9)]
+    manifest = load_bundle(path).manifest
+    assert manifest["precision"] == "int8"
+    assert manifest["quantization"]["operators"] == ["Gather", "MatMul"]
+    assert manifest["budgets"] == {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250}
+    assert manifest["parity"]["max_abs_logit_difference"] < 1e-4
+    assert list(manifest["quality"]) == ["en", "es"]
+    assert all(abs(row["change_percent"]) < 1 for row in manifest["quality"].values())
+    assert manifest["training"]["recipe"] == "test"
+    assert manifest["training"]["checkpoint_sha256"] == sha256_file(options.checkpoint)
+    assert f"{manifest['parameters']:,}" in (path / "README.md").read_text()
+    completion = Generator.load(path).generate("bada", max_tokens=40, sampling=SamplingConfig(temperature=0))
+    assert completion.tokens
+
+
+def test_fp32_bundle_is_larger_and_loses_nothing(options: ExportOptions) -> None:
+    manifest = load_bundle(export_bundle(dataclasses.replace(options, quantize="none"), silent)).manifest
+    assert manifest["precision"] == "fp32"
+    assert manifest["quantization"] is None
+    assert {row["change_percent"] for row in manifest["quality"].values()} == {0}
+
+
+def test_a_bad_int8_model_leaves_no_bundle(
+    options: ExportOptions, monkeypatch: pytest.MonkeyPatch, changed: Callable[..., bytes]
+) -> None:
+    quantize = pipeline.quantize_int8
+
+    def ruin(graph: bytes) -> tuple[bytes, Any]:
+        quantized, done = quantize(graph)
+        return changed(quantized, "output_quantized", lambda weight: np.roll(weight, 1, axis=0)), done
+
+    monkeypatch.setattr(pipeline, "quantize_int8", ruin)
+    with pytest.raises(ExportError, match=r"int8 costs en .* --max-quality-loss allows 1 %"):
+        export_bundle(options, silent)
+    assert not options.output_dir.exists()
+
+
+@pytest.fixture
+def beside_shards(options: ExportOptions, run: Any, tmp_path: Path) -> Callable[[str], ExportOptions]:
+    """The run as `tinyedge train` leaves it, its shards made with the named tokenizer."""
+
+    def place(tokenizer_sha256: str) -> ExportOptions:
+        for file in run.folder.iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        folder = tmp_path / "shards"
+        folder.mkdir()
+        np.tile(np.arange(10, dtype="<u2"), 100).tofile(folder / "train.bin")
+        np.tile(np.arange(10, dtype="<u2"), 20).tofile(folder / "validation.bin")
+        entry = {"language": "es", "start": 0, "tokens": 200, "bytes": 300}
+        index = {"corpus_sha256": "", "tokenizer_sha256": tokenizer_sha256, "held_out": "documents"}
+        index |= {"train_tokens": 1000, "train_bytes": 1500, "validation": [entry]}
+        write_json(folder / "shards.json", {"schema": "tinyedge.shards/1", **index})
+        return dataclasses.replace(
+            options, checkpoint=tmp_path / run.checkpoint.name, text={}, max_quality_loss=100
+        )
+
+    return place
+
+
+def test_held_out_text_is_the_training_runs_by_default(
+    beside_shards: Callable[[str], ExportOptions], run: Any
+) -> None:
+    options = beside_shards(sha256_file(run.folder / "bilingual_1100.model"))
+    manifest = load_bundle(export_bundle(options, silent)).manifest
+    assert {name: row["bytes"] for name, row in manifest["quality"].items()} == {"es": 300}
+
+
+def test_shards_of_another_tokenizer_are_refused(beside_shards: Callable[[str], ExportOptions]) -> None:
+    with pytest.raises(ExportError, match=r"shards was made with tokenizer 0000"):
+        export_bundle(beside_shards("0" * 64), silent)
+
+
+def test_no_held_out_text_names_both_ways(options: ExportOptions) -> None:
+    with pytest.raises(ExportError, match="no held-out text") as refusal:
+        export_bundle(dataclasses.replace(options, text={}), silent)
+    assert "--text NAME=FILE" in refusal.value.hint
+    assert "training folder" in refusal.value.hint
+
+
+def test_wrong_or_missing_tokenizer_is_refused(
+    options: ExportOptions, tmp_path: Path, micro_bundle: Path
+) -> None:
+    other = dataclasses.replace(options, tokenizer=micro_bundle / "tokenizer.model")
+    with pytest.raises(CheckpointError, match=r"has sha256 .* was trained with"):
+        export_bundle(other, silent)
+    with pytest.raises(TokenizerError, match="does not exist"):
+        export_bundle(dataclasses.replace(options, tokenizer=tmp_path / "none"), silent)
+
+
+@pytest.mark.parametrize(
+    ("flag", "change"),
+    [
+        ("--quantize", {"quantize": "int4"}),
+        ("--target", {"target": "toaster"}),
+        ("--max-quality-loss", {"max_quality_loss": float("nan")}),
+        ("--max-quality-loss", {"max_quality_loss": -1.0}),
+    ],
+)
+def test_options_that_cannot_work_name_their_flag(flag: str, change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=flag):
+        ExportOptions(**change)
+
+
+def test_command_prints_steps_aside_and_a_summary(
+    options: ExportOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [f"{name}={path}" for name, path in options.text.items()]
+    export(options.checkpoint, options.output_dir, text=texts)
+    out, err = capsys.readouterr()
+    assert len(err.splitlines()) == 8
+    assert "int8 model" in out
+    assert "tokenizer.model" in out
+    export(options.checkpoint, options.output_dir, text=texts, json=True)
+    result = json.loads(capsys.readouterr().out)
+    assert result["schema"] == "tinyedge.export/1"
+    assert list(result["manifest"]["quality"]) == ["en", "es"]
+
+
+@pytest.mark.parametrize("text", [["en"], ["=file"], ["en="], ["en=a", "en=b"]])
+def test_command_refuses_texts_it_cannot_name(text: list[str]) -> None:
+    with pytest.raises(UsageError, match="--text"):
+        export(text=text)
+
+
+@pytest.mark.parametrize("package", ["torch", "onnx", "onnxscript"])
+def test_command_says_which_extra_is_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else name)
+    with pytest.raises(MissingDependencyError, match=f"{package} is not installed"):
+        export()

@@ -1,0 +1,140 @@
+"""The quality gate: right figures, on known distributions; a ruined model refused."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+pytest.importorskip("torch", reason="export needs tinyedge[train]")
+pytest.importorskip("onnx", reason="export needs tinyedge[train]")
+
+from tinyedge.errors import ExportError
+from tinyedge.evaluate import Ids, Logits, Passage, evaluate, read_passages
+from tinyedge.export.onnx import export_onnx
+from tinyedge.export.quality import (
+    FEWEST_TOKENS,
+    TOKEN_LIMIT,
+    Comparison,
+    compare,
+    require_quality,
+    token_limit,
+)
+from tinyedge.export.quantize import quantize_int8
+from tinyedge.runtime.session import BundleModel, Session
+from tinyedge.tokenizer import Tokenizer
+from tinyedge.train.checkpoint import load_model, tokenizer_beside
+
+
+class Fixed:
+    """Says the same probabilities whatever it reads, and remembers what it read."""
+
+    context = 8
+
+    def __init__(self, *probabilities: float) -> None:
+        self._logits = (
+            np.log(np.array(probabilities, dtype=np.float32)) + 3
+        )  # any constant: a softmax drops it
+        self.read: list[tuple[int, ...]] = []
+
+    def logits(self, inputs: Ids, first: int) -> Logits:
+        self.read.append(tuple(inputs.tolist()))
+        return np.tile(self._logits, (len(inputs) - first, 1))
+
+
+def passages(count: int = 1, length: int = 41) -> list[Passage]:
+    return [Passage(np.arange(length, dtype=np.uint16) % 3, 80) for _ in range(count)]
+
+
+def test_figures_of_known_distributions() -> None:
+    reference, candidate = Fixed(0.5, 0.25, 0.25), Fixed(0.25, 0.5, 0.25)
+    result = compare("en", reference, candidate, [Passage(np.array([2, 0, 0, 1, 1], dtype=np.uint16), 4)])
+    assert result.reference_bits_per_byte == pytest.approx((1 + 1 + 2 + 2) / 4)
+    assert result.bits_per_byte == pytest.approx((2 + 2 + 1 + 1) / 4)
+    assert result.change_percent == pytest.approx(0)
+    assert result.kl_nats == pytest.approx(0.25 * math.log(2))  # 0.5 ln(2) - 0.25 ln(2)
+    assert (result.top1_agreement, result.tokens, result.bytes) == (0, 4, 4)
+
+
+def test_a_model_costs_nothing_against_itself() -> None:
+    result = compare("en", Fixed(0.7, 0.2, 0.1), Fixed(0.7, 0.2, 0.1), passages())
+    assert (result.change_percent, result.kl_nats, result.top1_agreement) == (0, 0, 1)
+    assert (result.tokens, result.bytes) == (40, 80)
+
+
+def test_all_of_a_text_gives_what_evaluate_gives() -> None:
+    result = compare("en", Fixed(0.7, 0.2, 0.1), Fixed(0.6, 0.3, 0.1), passages(3))
+    assert result.bits_per_byte == pytest.approx(
+        evaluate("en", Fixed(0.6, 0.3, 0.1), passages(3)).bits_per_byte
+    )
+
+
+def test_sample_is_bounded_fixed_and_from_everywhere() -> None:
+    several = [Passage(np.full(401, token, dtype=np.uint16), 400) for token in range(3)]
+    one, two = Fixed(0.4, 0.3, 0.3), Fixed(0.4, 0.3, 0.3)
+    result = compare("en", one, two, several, limit=100)
+    assert 100 <= result.tokens < 108
+    assert result.bytes == result.tokens  # 400 bytes and 400 predictions a passage
+    assert {read[0] for read in one.read} == {0, 1, 2}
+    again = Fixed(0.4, 0.3, 0.3)
+    compare("en", again, two, several, limit=100)
+    assert one.read == again.read
+
+
+def test_text_with_nothing_to_predict_is_refused() -> None:
+    with pytest.raises(ExportError, match="held-out text of fr has nothing"):
+        compare("fr", Fixed(0.5, 0.5), Fixed(0.5, 0.5), [])
+
+
+def test_larger_models_are_judged_on_fewer_tokens() -> None:
+    assert token_limit(2_327_552) == TOKEN_LIMIT
+    assert token_limit(10_000_000) == TOKEN_LIMIT // 4
+    assert token_limit(45_000_000) == FEWEST_TOKENS
+
+
+@pytest.mark.parametrize("bits", [2.03, math.inf, math.nan])
+def test_loss_above_the_limit_names_language_figure_and_ways_out(bits: float) -> None:
+    quality = {"en": Comparison(2.0, 2.0, 0, 1, 10, 10), "es": Comparison(2.0, bits, 0, 1, 10, 10)}
+    with pytest.raises(ExportError, match=f"int8 costs es {100 * (bits / 2 - 1):.2f} %") as refusal:
+        require_quality(quality, 1.0)
+    assert "--quantize none" in refusal.value.hint
+    assert "--max-quality-loss" in refusal.value.hint
+
+
+def test_loss_within_the_limit_passes() -> None:
+    require_quality({"en": Comparison(2.0, 2.0199, 0, 1, 10, 10)}, 1.0)
+    require_quality({"en": Comparison(2.0, 1.9, 0, 1, 10, 10)}, 0.0)
+
+
+@pytest.fixture(scope="module")
+def judged(run: Any) -> Callable[[bytes], Comparison]:
+    """Judges a graph against the trained model's fp32 graph."""
+    trained = load_model(run.checkpoint)
+    tokenizer: Tokenizer = tokenizer_beside(run.checkpoint, trained)
+    reference = BundleModel(Session(export_onnx(trained.model), trained.config))
+    text: Path = run.texts["es"]
+
+    def judge(graph: bytes) -> Comparison:
+        candidate = BundleModel(Session(graph, trained.config))
+        return compare("es", reference, candidate, read_passages(text, tokenizer), limit=1000)
+
+    return judge
+
+
+def test_int8_of_a_trained_model_passes_and_a_ruined_matrix_does_not(
+    run: Any, judged: Callable[[bytes], Comparison], changed: Callable[..., bytes]
+) -> None:
+    def ruined(weight: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+        return np.roll(weight, 1, axis=1)
+
+    int8, _ = quantize_int8(export_onnx(load_model(run.checkpoint).model))
+    good = judged(int8)
+    assert good.reference_bits_per_byte < 2.5  # it did learn: an untrained one needs over 4
+    require_quality({"es": good}, 1.0)
+    assert 0 < good.kl_nats < 0.01
+    assert good.top1_agreement > 0.9
+    with pytest.raises(ExportError, match="int8 costs es"):
+        require_quality({"es": judged(changed(int8, "blocks.0.linear1_quantized", ruined))}, 1.0)

@@ -1,0 +1,270 @@
+"""Generation from a bundle: windows, stop strings, ends, spaces, seeds."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyedge.bundle import load_bundle, write_bundle
+from tinyedge.errors import BundleError, UsageError
+from tinyedge.runtime.context import window_start
+from tinyedge.runtime.generator import Generator, StopWatch
+from tinyedge.runtime.sampler import SamplingConfig
+from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+
+GREEDY = SamplingConfig(temperature=0)
+PROMPT = "The teacher found a silver key"
+
+
+@pytest.fixture(scope="module")
+def generator(micro_bundle: Path) -> Generator:
+    return Generator.load(micro_bundle)
+
+
+@pytest.fixture(scope="module")
+def generator_fp32(micro_bundle_fp32: Path) -> Generator:
+    return Generator.load(micro_bundle_fp32)
+
+
+class Scripted:
+    """A session that wants the given tokens, one after the other, and notes what it is fed."""
+
+    def __init__(self, wanted: Sequence[int]) -> None:
+        self.wanted = iter(wanted)
+        self.fed: list[list[int]] = []
+
+    def prefill(self, tokens: Sequence[int]) -> np.ndarray:
+        self.fed.append(list(tokens))
+        return self._logits()
+
+    def step(self, token: int) -> np.ndarray:
+        self.fed[-1].append(token)
+        return self._logits()
+
+    def _logits(self) -> np.ndarray:
+        logits = np.zeros(1000, dtype=np.float32)
+        logits[[UNK_ID, PAD_ID]] = 90.0  # what must not be chosen, however likely
+        logits[next(self.wanted)] = 50.0
+        return logits
+
+
+@pytest.fixture
+def script(generator: Generator) -> "type[Script]":
+    Script.generator = generator
+    return Script
+
+
+class Script(Generator):
+    """The micro bundle with its model replaced by a script."""
+
+    generator: Generator
+
+    def __init__(self, wanted: Sequence[int]) -> None:
+        self.scripted = Scripted(wanted)
+        base = self.generator
+        super().__init__(base.bundle, base.tokenizer, self.scripted)  # type: ignore[arg-type]
+
+
+def naive(generator: Generator, prompt: str, count: int) -> tuple[list[int], list[np.ndarray]]:
+    """Greedy text by the definition: at every length, the window is fed whole."""
+    tokens = generator.encode_prompt(prompt)
+    logits = []
+    for _ in range(count):
+        row = generator.session.prefill(tokens[window_start(len(tokens), generator.config.max_seq_length) :])
+        logits.append(row.copy())
+        row = row.copy()
+        row[[BOS_ID, PAD_ID, UNK_ID]] = -np.inf
+        if tokens[-1] == EOS_ID:
+            row[BOS_ID] = logits[-1][BOS_ID]
+        tokens.append(int(row.argmax()))
+    return tokens[-count:], logits
+
+
+@pytest.mark.parametrize("prompt", ["", PROMPT, " ".join([PROMPT] * 9)], ids=["empty", "short", "long"])
+def test_greedy_text_past_the_context_is_the_naive_one(
+    generator_fp32: Generator, prompt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 3 * generator_fp32.config.max_seq_length
+    expected, expected_logits = naive(generator_fp32, prompt, count)
+    logits: list[np.ndarray] = []
+    session = generator_fp32.session
+    feed = session._feed
+
+    def recorded(input_ids: np.ndarray) -> np.ndarray:
+        logits.append(feed(input_ids))
+        return logits[-1]
+
+    monkeypatch.setattr(session, "_feed", recorded)
+    completion = generator_fp32.generate(prompt, max_tokens=count, sampling=GREEDY, ignore_eos=True)
+    assert list(completion.tokens) == expected
+    assert len(set(expected)) > 10
+    np.testing.assert_allclose(logits[:count], expected_logits, rtol=0, atol=1e-4)
+    assert completion.slid
+
+
+def test_what_is_fed_is_the_window(script: type[Script]) -> None:
+    wanted = list(range(100, 170))
+    scripted = script(wanted)
+    steps = list(scripted.stream("", max_tokens=70, sampling=GREEDY))
+    assert [step.token for step in steps] == wanted
+    everything = [BOS_ID, *wanted]
+    assert scripted.scripted.fed == [
+        everything[0:32],
+        everything[16:48],
+        everything[32:64],
+        everything[48:70],
+    ]
+    # Token 31 is predicted from 32 tokens, BOS first; token 32 from a window that began anew.
+    assert [step.slid for step in steps] == [False] * 32 + [True] * 38
+    assert [step.index for step in steps] == list(range(70))
+
+
+def test_a_prompt_of_ten_thousand_tokens(generator: Generator) -> None:
+    prompt = "the captain lost seven letters " * 2500
+    completion = generator.generate(prompt, max_tokens=5, sampling=GREEDY)
+    assert completion.prompt_tokens > 10_000
+    assert completion.slid
+    short = generator.generate(PROMPT, max_tokens=5, sampling=GREEDY)
+    assert short.slid is False
+
+
+def test_the_stream_is_the_completion(generator: Generator) -> None:
+    sampling = SamplingConfig(seed=11)
+    steps = list(generator.stream(PROMPT, max_tokens=40, sampling=sampling))
+    completion = generator.generate(PROMPT, max_tokens=40, sampling=sampling)
+    assert "".join(step.text for step in steps) == completion.text
+    assert tuple(step.token for step in steps) == completion.tokens
+    assert [step.finish_reason for step in steps[:-1]] == [None] * (len(steps) - 1)
+    assert steps[-1].finish_reason == completion.finish_reason
+    assert completion.prompt_tokens == len(generator.encode_prompt(PROMPT))
+
+
+def test_same_seed_same_text_whatever_was_generated_before(generator: Generator) -> None:
+    def text(seed: int) -> str:
+        sampling = SamplingConfig(seed=seed)
+        return generator.generate(PROMPT, max_tokens=60, sampling=sampling, ignore_eos=True).text
+
+    first = text(5)
+    assert text(6) != first
+    assert text(5) == first
+
+
+def test_the_space_between_prompt_and_text(generator: Generator, script: type[Script]) -> None:
+    word = generator.tokenizer.encode("para")
+    assert len(word) == 1
+
+    def continued(prompt: str) -> str:
+        return script([*word, EOS_ID]).generate(prompt).text
+
+    assert continued("") == "para"
+    assert continued("found") == " para"
+    assert continued("found ") == "para"
+    assert continued("found the ") == "para"
+
+
+def test_eos_ends_and_is_no_text(script: type[Script]) -> None:
+    completion = script([200, EOS_ID, 300]).generate(PROMPT, sampling=GREEDY)
+    assert completion.tokens == (200, EOS_ID)
+    assert completion.finish_reason == "stop"
+    assert "\n" not in completion.text
+
+
+def test_eos_as_the_first_token_gives_no_text(script: type[Script]) -> None:
+    completion = script([EOS_ID]).generate("", sampling=GREEDY)
+    assert (completion.text, completion.tokens, completion.finish_reason) == ("", (EOS_ID,), "stop")
+
+
+def test_ignored_eos_is_a_line_break_and_bos_may_follow(generator: Generator, script: type[Script]) -> None:
+    word = generator.tokenizer.encode("para")[0]
+    wanted = [word, EOS_ID, BOS_ID, word, word]
+    completion = script(wanted).generate("", max_tokens=5, sampling=GREEDY, ignore_eos=True)
+    assert list(completion.tokens) == wanted
+    assert completion.text == "para\npara para"
+    assert completion.finish_reason == "length"
+
+
+def test_bos_pad_and_unk_are_never_chosen(script: type[Script]) -> None:
+    # BOS is wanted most after PAD and UNK, then all are equal: EOS is the lowest id that may be chosen.
+    assert script([BOS_ID]).generate("", sampling=GREEDY).tokens == (EOS_ID,)
+
+
+def test_a_real_generation_has_no_special_tokens(generator: Generator) -> None:
+    hot = SamplingConfig(temperature=100, top_k=0, seed=1)
+    completion = generator.generate("", max_tokens=500, sampling=hot, ignore_eos=True)
+    assert not {UNK_ID, PAD_ID} & set(completion.tokens)
+    assert len(completion.tokens) == 500
+
+
+def test_stop_string_across_tokens(generator: Generator, script: type[Script]) -> None:
+    wanted = generator.tokenizer.encode("the captain lost a silver key")
+    stop = "ain lost"
+    scripted = script([*wanted, EOS_ID])
+    steps = list(scripted.stream("", sampling=GREEDY, stop=["never", stop]))
+    assert "".join(step.text for step in steps) == "the capt"
+    assert steps[-1].finish_reason == "stop"
+    assert len(steps) < len(wanted)  # nothing was computed after the stop string was complete
+
+
+def test_what_is_held_back_comes_when_nothing_follows(generator: Generator, script: type[Script]) -> None:
+    wanted = generator.tokenizer.encode("the captain")
+    stop = ["captain lost"]
+    for max_tokens in (len(wanted), len(wanted) + 1):  # ended by length, by EOS
+        completion = script([*wanted, EOS_ID]).generate("", sampling=GREEDY, max_tokens=max_tokens, stop=stop)
+        assert completion.text == "the captain"
+
+
+@given(
+    st.text("abc", max_size=30),
+    st.lists(st.text("abc", min_size=1, max_size=4), max_size=3),
+    st.lists(st.integers(1, 5), min_size=30, max_size=30),
+)
+def test_stop_watch_does_not_depend_on_the_pieces(text: str, stops: list[str], sizes: list[int]) -> None:
+    ends = [
+        (end, end - len(stop)) for end in range(len(text) + 1) for stop in stops if text[:end].endswith(stop)
+    ]
+    expected = text[: min(ends)[1]] if ends else text
+    watch = StopWatch(stops)
+    shown, at = "", 0
+    for size in sizes:
+        shown += watch.push(text[at : at + size])
+        at += size
+        assert expected.startswith(shown)  # never a character that has to be taken back
+    assert shown + watch.flush() == expected
+    assert watch.stopped == bool(ends)
+
+
+def test_a_single_stop_string_may_come_alone() -> None:
+    assert StopWatch("ab").push("xab") == "x"
+
+
+@pytest.mark.parametrize("max_tokens", [0, -1])
+def test_max_tokens_below_one(generator: Generator, max_tokens: int) -> None:
+    with pytest.raises(UsageError, match=f"--max-tokens {max_tokens} is less than 1"):
+        generator.stream("", max_tokens=max_tokens)
+
+
+def test_an_empty_stop_string(generator: Generator) -> None:
+    with pytest.raises(UsageError, match="--stop is empty"):
+        generator.stream("", stop=["a", ""])
+
+
+def test_the_files_bytes_are_dropped_once_loaded(generator: Generator) -> None:
+    assert (generator.bundle.model, generator.bundle.tokenizer) == (b"", b"")
+    assert generator.bundle.manifest["precision"] == "int8"
+
+
+def test_a_tokenizer_of_another_size_is_refused(
+    micro_bundle: Path, byte_fallback_model: bytes, tmp_path: Path
+) -> None:
+    whole = load_bundle(micro_bundle)
+    manifest = {
+        k: v for k, v in whole.manifest.items() if k not in ("schema", "created", "tinyedge", "files")
+    }
+    manifest["tokenizer"] |= {"sha256": hashlib.sha256(byte_fallback_model).hexdigest()}
+    path = write_bundle(tmp_path / "bundle", manifest, whole.model, byte_fallback_model, "card")
+    with pytest.raises(BundleError, match="has 1100 pieces, the model expects 1000"):
+        Generator.load(path)

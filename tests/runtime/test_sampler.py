@@ -1,0 +1,214 @@
+"""The sampler by exact values: each knob alone, together, and at its edges."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tinyedge.errors import UsageError
+from tinyedge.runtime.sampler import Sampler, SamplingConfig, distribution, largest, penalize
+
+OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 0}
+HALVES = np.log(np.array([0.25, 0.5, 0.125, 0.0625, 0.0625], dtype=np.float32))
+
+
+def drawn(logits: np.ndarray, **knobs: float) -> dict[int, float]:
+    """Token to probability."""
+    ids, probabilities = distribution(logits, SamplingConfig(**{**OFF, **knobs}))  # type: ignore[arg-type]
+    return dict(zip(ids.tolist(), probabilities.tolist(), strict=True))
+
+
+def test_without_filters_it_is_the_softmax() -> None:
+    assert drawn(HALVES) == pytest.approx({0: 0.25, 1: 0.5, 2: 0.125, 3: 0.0625, 4: 0.0625})
+
+
+def test_temperature_is_a_power() -> None:
+    squares = {0: 1 / 16, 1: 1 / 4, 2: 1 / 64, 3: 1 / 256, 4: 1 / 256}
+    total = sum(squares.values())
+    assert drawn(HALVES, temperature=0.5) == pytest.approx({k: v / total for k, v in squares.items()})
+
+
+@pytest.mark.parametrize(
+    ("k", "expected"),
+    [
+        (1, {1: 1.0}),
+        (2, {1: 2 / 3, 0: 1 / 3}),
+        (4, {1: 0.5 / 0.9375, 0: 0.25 / 0.9375, 2: 0.125 / 0.9375, 3: 0.0625 / 0.9375}),  # 3 and 4 are equal
+        (5, {0: 0.25, 1: 0.5, 2: 0.125, 3: 0.0625, 4: 0.0625}),
+        (99, {0: 0.25, 1: 0.5, 2: 0.125, 3: 0.0625, 4: 0.0625}),
+    ],
+)
+def test_top_k(k: int, expected: dict[int, float]) -> None:
+    assert drawn(HALVES, top_k=k) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        (0.0, {1: 1.0}),  # always one
+        (0.49, {1: 1.0}),
+        (0.51, {1: 2 / 3, 0: 1 / 3}),
+        (0.74, {1: 2 / 3, 0: 1 / 3}),
+        (0.9, {1: 0.5 / 0.9375, 0: 0.25 / 0.9375, 2: 0.125 / 0.9375, 3: 0.0625 / 0.9375}),
+        (1.0, {0: 0.25, 1: 0.5, 2: 0.125, 3: 0.0625, 4: 0.0625}),
+    ],
+)
+@pytest.mark.parametrize("top_k", [0, 5])
+def test_top_p(p: float, expected: dict[int, float], top_k: int) -> None:
+    assert drawn(HALVES, top_p=p, top_k=top_k) == pytest.approx(expected)
+
+
+def test_top_p_stops_where_it_is_reached_exactly() -> None:
+    assert drawn(np.zeros(4, dtype=np.float32), top_p=0.5) == {0: 0.5, 1: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("p", "kept"), [(0.0, {0, 1, 2, 3, 4}), (0.2, {0, 1, 2}), (0.3, {0, 1}), (0.9, {1}), (1.0, {1})]
+)
+def test_min_p_is_relative_to_the_likeliest(p: float, kept: set[int]) -> None:
+    assert drawn(HALVES, min_p=p).keys() == kept
+
+
+def test_filters_apply_one_after_the_other() -> None:
+    # Temperature 2 takes roots: 0.5 : 0.354 : 0.25 : 0.25 for 0.25 ... and 0.707 for 0.5. Of the three that
+    # top_k leaves (0.707, 0.5, 0.354; together 1.561) top_p 0.7 needs two, as 0.707 is 0.45 of them.
+    assert drawn(HALVES, temperature=2.0, top_k=3, top_p=0.7) == pytest.approx(
+        {1: math.sqrt(0.5) / (math.sqrt(0.5) + 0.5), 0: 0.5 / (math.sqrt(0.5) + 0.5)}
+    )
+    # Without the temperature, 0.5 is 0.57 of 0.875; min_p sees 0.25 / 0.5.
+    assert drawn(HALVES, top_k=3, top_p=0.7, min_p=0.6) == {1: 1.0}
+
+
+def test_min_p_sees_the_temperature() -> None:
+    assert drawn(HALVES, min_p=0.6).keys() == {1}
+    assert drawn(HALVES, min_p=0.6, temperature=2.0).keys() == {0, 1}
+
+
+def test_equal_logits_give_the_lowest_ids() -> None:
+    flat = np.zeros(1000, dtype=np.float32)
+    assert drawn(flat, top_k=3) == pytest.approx({0: 1 / 3, 1: 1 / 3, 2: 1 / 3})
+    assert Sampler(SamplingConfig(temperature=0), 1000).sample(flat) == 0
+
+
+def test_minus_infinity_is_never_drawn() -> None:
+    logits = np.full(1000, -np.inf, dtype=np.float32)
+    logits[[7, 500]] = 1.0
+    for knobs in ({}, {"top_k": 40}, {"top_p": 0.9999}, {"min_p": 1.0}):
+        assert drawn(logits, **knobs) == {7: 0.5, 500: 0.5}
+
+
+def test_extreme_temperatures_and_logits_stay_finite() -> None:
+    logits = np.array([-3e38, 3e38, 0], dtype=np.float32)
+    assert drawn(logits, temperature=1e-5) == {1: 1.0}
+    assert drawn(HALVES, temperature=100.0)[1] == pytest.approx(0.2, abs=0.01)
+    assert Sampler(SamplingConfig(temperature=1e-300), 3).sample(logits) == 1
+
+
+def test_penalty_divides_positive_and_multiplies_negative() -> None:
+    logits = np.array([2.0, -2.0, 0.0, 2.0], dtype=np.float32)
+    penalize(logits, np.array([0, 1, 2]), 4.0)
+    assert logits.tolist() == [0.5, -8.0, 0.0, 2.0]
+
+
+def test_penalty_covers_the_prompt_and_what_was_generated() -> None:
+    logits = np.array([3.0, 2.9, 2.8, -5.0], dtype=np.float32)
+    sampler = Sampler(SamplingConfig(temperature=0, repetition_penalty=1.5), 4)
+    sampler.note([0])
+    assert [sampler.sample(logits) for _ in range(3)] == [1, 2, 0]
+    assert logits.tolist() == pytest.approx([3.0, 2.9, 2.8, -5.0])  # the caller's array is untouched
+
+
+def test_a_penalty_below_one_rewards() -> None:
+    sampler = Sampler(SamplingConfig(temperature=0, repetition_penalty=0.5), 2)
+    sampler.note([1])
+    assert sampler.sample(np.array([1.5, 1.0], dtype=np.float32)) == 1
+
+
+def test_forbidden_tokens_are_never_drawn() -> None:
+    logits = np.array([9.0, 8.0, 1.0, 0.0], dtype=np.float32)
+    assert Sampler(SamplingConfig(temperature=0), 4).sample(logits, never=(0, 1)) == 2
+    hot = Sampler(SamplingConfig(temperature=100, top_k=0, seed=3), 4)
+    assert {hot.sample(logits, never=(0, 1)) for _ in range(100)} == {2, 3}
+
+
+def test_same_seed_same_tokens_and_other_seed_others() -> None:
+    logits = np.linspace(0, 5, 8000, dtype=np.float32)
+
+    def draws(seed: int) -> list[int]:
+        sampler = Sampler(SamplingConfig(seed=seed), 8000)
+        return [sampler.sample(logits) for _ in range(50)]
+
+    assert draws(7) == draws(7)
+    assert draws(7) != draws(8)
+
+
+def test_a_draw_is_one_number_of_pcg64_over_the_ordered_candidates() -> None:
+    """What a seed means is a promise: text made with a seed can be made again with the next version."""
+    logits = (np.arange(8000) % 97).astype(np.float32)  # 82 equal highest: 96, 96 + 97, ...
+    sampler = Sampler(SamplingConfig(seed=1, top_k=40), 8000)
+    numbers = np.random.Generator(np.random.PCG64(1)).random(50)
+    assert [sampler.sample(logits) for _ in range(50)] == [96 + 97 * int(40 * u) for u in numbers]
+
+
+def test_draws_follow_the_probabilities() -> None:
+    sampler = Sampler(SamplingConfig(**OFF), 5)  # type: ignore[arg-type]
+    draws = 20_000
+    counts = np.bincount([sampler.sample(HALVES) for _ in range(draws)], minlength=5)
+    expected = np.exp(HALVES.astype(np.float64)) * draws
+    assert float(((counts - expected) ** 2 / expected).sum()) < 18.5  # chi squared, 4 degrees, p = 0.001
+
+
+FEW = st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 0.5, 1.0, 3.0])  # ties are the point
+
+
+@given(arrays.arrays(np.float32, st.integers(2, 300), elements=FEW), st.data())
+def test_largest_equals_a_full_sort(logits: np.ndarray, data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(logits)))
+    assert largest(logits, k).tolist() == sorted(range(len(logits)), key=lambda i: (-logits[i], i))[:k]
+
+
+@given(
+    arrays.arrays(np.float32, st.integers(2, 200), elements=st.floats(-8, 8, width=32)),
+    st.floats(0, 1),
+    st.sampled_from([0, 3, 1000]),
+    st.floats(0.1, 5),
+)
+def test_top_p_is_the_smallest_set_that_reaches_p(
+    logits: np.ndarray, p: float, k: int, temperature: float
+) -> None:
+    kept = drawn(logits, top_p=p, top_k=k, temperature=temperature)
+    candidates = drawn(logits, top_k=k, temperature=temperature)
+    ranked = sorted(candidates, key=lambda token: (-logits[token], token))
+    assert set(kept) == set(ranked[: len(kept)])
+    assert sum(candidates[token] for token in kept) >= p - 1e-9
+    if len(kept) > 1:
+        assert sum(candidates[token] for token in ranked[: len(kept) - 1]) < p + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"temperature": -1.0}, "--temperature -1.0 is outside 0-100"),
+        ({"temperature": math.nan}, "--temperature nan is outside 0-100"),
+        ({"temperature": math.inf}, "--temperature inf is outside 0-100"),
+        ({"temperature": "hot"}, "--temperature 'hot' is not a number"),
+        ({"temperature": True}, "--temperature True is not a number"),
+        ({"top_k": -1}, "--top-k -1 is outside"),
+        ({"top_k": 1.5}, "--top-k 1.5 is not a whole number"),
+        ({"top_k": 1 << 40}, "--top-k 1099511627776 is outside"),
+        ({"top_p": 1.1}, "--top-p 1.1 is outside 0-1"),
+        ({"top_p": math.nan}, "--top-p nan is outside 0-1"),
+        ({"min_p": -0.1}, "--min-p -0.1 is outside 0-1"),
+        ({"repetition_penalty": 0.0}, "--repetition-penalty 0.0 is outside"),
+        ({"repetition_penalty": math.nan}, "--repetition-penalty nan is outside"),
+        ({"seed": -1}, "--seed -1 is outside"),
+        ({"seed": 1 << 63}, "--seed 9223372036854775808 is outside"),
+        ({"seed": False}, "--seed False is not a whole number"),
+    ],
+)
+def test_values_that_cannot_work_name_their_flag(knobs: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+        SamplingConfig(**knobs)  # type: ignore[arg-type]

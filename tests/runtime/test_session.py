@@ -1,0 +1,120 @@
+"""The session against its own whole-sequence answer, against torch, and against graphs that don't fit."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyedge.bundle import Bundle, load_bundle
+from tinyedge.errors import BundleError, UsageError
+from tinyedge.evaluate import LanguageModel, Passage, evaluate
+from tinyedge.runtime.session import BundleModel, Session
+
+TOKENS = [0, 57, 213, 9, 401, 77, 8, 999, 4, 12, 640, 31]
+
+
+@pytest.fixture(scope="module")
+def whole(micro_bundle_fp32: Path) -> Bundle:
+    return load_bundle(micro_bundle_fp32)
+
+
+@pytest.fixture
+def session(whole: Bundle) -> Session:
+    return Session(whole.model, whole.config)
+
+
+def test_steps_equal_one_prefill_of_everything(session: Session) -> None:
+    together = [session.prefill(TOKENS[:n]) for n in range(1, len(TOKENS) + 1)]
+    apart = [session.prefill(TOKENS[:1])] + [session.step(token) for token in TOKENS[1:]]
+    assert session.position == len(TOKENS)
+    assert apart[0].shape == (1000,)
+    np.testing.assert_allclose(apart, together, rtol=0, atol=1e-5)
+    assert np.ptp(together, axis=0).max() > 1  # the logits depend on the tokens, so the above says something
+
+
+def test_reset_forgets(session: Session) -> None:
+    first = session.prefill(TOKENS[:3])
+    session.step(5)
+    session.reset()
+    assert session.position == 0
+    session.step(TOKENS[0])
+    session.step(TOKENS[1])
+    np.testing.assert_allclose(session.step(TOKENS[2]), first, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(session.prefill(TOKENS[:3]), first)
+
+
+def test_context_is_a_hard_limit(session: Session) -> None:
+    session.prefill([4] * 31)
+    session.step(4)
+    with pytest.raises(ValueError, match="33 tokens are outside the context, 1-32"):
+        session.step(4)
+    with pytest.raises(ValueError, match="33 tokens"):
+        session.prefill([4] * 33)
+    with pytest.raises(ValueError, match="0 tokens"):
+        session.prefill([])
+
+
+@pytest.mark.parametrize("threads", [0, -1, 65])
+def test_threads_that_cannot_work(whole: Bundle, threads: int) -> None:
+    with pytest.raises(UsageError, match=f"--threads {threads} is outside 1-64"):
+        Session(whole.model, whole.config, threads)
+
+
+def test_threads_change_nothing(whole: Bundle, session: Session) -> None:
+    two = Session(whole.model, whole.config, threads=2)
+    np.testing.assert_allclose(two.prefill(TOKENS), session.prefill(TOKENS), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vocab_size": 1001}, r"output 'logits' tensor\(float\) \(1, 1000\), expected .*\(1, 1001\)"),
+        ({"nhead": 4}, r"input 'past_key_values.0.key' .*\(1, 2, any, 32\), expected .*\(1, 4, any, 16\)"),
+        ({"num_layers": 2}, "input 'past_key_values.1.key' missing, expected tensor"),
+    ],
+)
+def test_a_graph_of_another_shape_is_refused(whole: Bundle, change: dict[str, int], message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        Session(whole.model, dataclasses.replace(whole.config, **change))
+
+
+def test_bytes_that_are_no_graph_are_refused(whole: Bundle) -> None:
+    with pytest.raises(BundleError, match="ONNX Runtime cannot load the model: ") as failure:
+        Session(b"not a graph", whole.config)
+    assert "\n" not in failure.value.message
+    assert failure.value.hint
+
+
+def test_logits_that_are_not_finite_are_an_error(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def run(self, *_: object) -> list[np.ndarray]:
+            return [np.array([[1.0, np.nan]], dtype=np.float32), *session._cache]
+
+    monkeypatch.setattr(session, "_session", Broken())
+    with pytest.raises(BundleError, match="not finite"):
+        session.step(5)
+    assert session.position == 0
+
+
+def test_a_graph_that_fails_when_it_runs_is_an_error(session: Session) -> None:
+    with pytest.raises(BundleError, match="ONNX Runtime cannot run the model: "):
+        session.step(1000)  # no such row in the embedding
+
+
+def test_bundle_model_takes_the_steps_of_the_device(session: Session) -> None:
+    model: LanguageModel = BundleModel(session)
+    assert model.context == 32
+    inputs = np.array(TOKENS, dtype=np.uint16)
+    rows = model.logits(inputs, 4)
+    assert rows.shape == (len(TOKENS) - 4, 1000)
+    np.testing.assert_allclose(rows[0], session.prefill(TOKENS[:5]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(rows[-1], session.prefill(TOKENS), rtol=0, atol=1e-5)
+    assert model.logits(inputs[:1], 0).shape == (1, 1000)
+
+
+def test_bundle_model_can_be_evaluated(session: Session) -> None:
+    tokens = np.array(TOKENS * 6, dtype=np.uint16)
+    quality = evaluate("twelve tokens", BundleModel(session), [Passage(tokens, 100)])
+    assert quality.tokens == 71
+    assert quality.bits_per_byte > 0

@@ -1,0 +1,40 @@
+"""The whole way, weights in torch to greedy tokens of the runtime, in one golden comparison."""
+
+import numpy as np
+import pytest
+
+from tinyedge.config import ModelConfig
+from tinyedge.runtime.context import window_start
+from tinyedge.runtime.session import Session
+
+torch = pytest.importorskip("torch", reason="the reference needs tinyedge[train]")
+pytest.importorskip("onnxscript", reason="the reference needs tinyedge[train]")
+
+
+def test_greedy_tokens_past_the_context_equal_torch() -> None:
+    from tinyedge.export.onnx import export_onnx
+    from tinyedge.train.model import TinyTransformer
+
+    torch.manual_seed(3)
+    config = ModelConfig(1000, d_model=64, nhead=2, num_layers=2, dim_feedforward=128, max_seq_length=32)
+    model = TinyTransformer(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(10)  # untrained logits are nearly flat; these are not
+    session = Session(export_onnx(model), config)
+    tokens, start = [0], 0
+    logits = session.prefill(tokens)
+    for _ in range(80):
+        window = tokens[window_start(len(tokens), 32) :]
+        with torch.no_grad():
+            expected = model(torch.tensor([window]))[0, -1].numpy()
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-3)
+        assert logits.argmax() == expected.argmax()
+        tokens.append(int(expected.argmax()))
+        if window_start(len(tokens), 32) > start:
+            start = window_start(len(tokens), 32)
+            logits = session.prefill(tokens[start:])
+        else:
+            logits = session.step(tokens[-1])
+    assert len(set(tokens)) > 5

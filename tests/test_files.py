@@ -1,0 +1,81 @@
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tinyedge import files
+from tinyedge.errors import BundleError
+
+
+def test_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_json(path, {"old": 1})
+    with pytest.raises(RuntimeError), files.atomic_writer(path) as file:
+        file.write(b"half of the ne")
+        raise RuntimeError
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_full_disk_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_text(path, "new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_syncs_file_then_renames_then_syncs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    real_fsync, real_replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        calls.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
+        real_fsync(descriptor)
+
+    def replace(self: Path, target: Path) -> Path:
+        calls.append("rename")
+        return real_replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    files.write_bytes(tmp_path / "x", b"1")
+    assert calls == ["file", "rename", "folder"]
+
+
+def test_json_refuses_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        files.write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: None, "does not exist"),
+        (lambda p: p.mkdir(), "is a folder"),
+        (lambda p: p.write_bytes(b""), "is empty"),
+        (lambda p: os.mkfifo(p), "is not a regular file"),
+        (lambda p: p.write_text("{"), "is not valid JSON"),
+        (lambda p: p.write_text('{"schema": "tinyedge.x/2"}'), "'tinyedge.x/2', this version reads 'tinyedge.x/1'"),
+        (lambda p: p.write_text("[]"), "has schema None"),
+    ],
+)
+def test_read_json_says_what_is_wrong(tmp_path: Path, make: object, words: str) -> None:
+    path = tmp_path / "x.json"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(BundleError, match=words) as caught:
+        files.read_json(path, "tinyedge.x/1", BundleError)
+    assert str(path) in caught.value.message

@@ -1,0 +1,75 @@
+"""A small corpus, tokenized, and a trainer that runs an epoch in under a second."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs the extra `train`")
+
+from tinyedge.config import ModelConfig
+from tinyedge.corpus import phrasebook
+from tinyedge.corpus.split import draw_split
+from tinyedge.shards import Shards, build_shards
+from tinyedge.tokenizer import Tokenizer
+from tinyedge.train.hardware import choose_hardware
+from tinyedge.train.recipe import resolve
+from tinyedge.train.trainer import EpochRecord, Progress, Trainer
+from tinyedge.vocabulary import TokenizerConfig, train
+
+DOCUMENTS = 500  # of the phrasebook: some 170 kB, enough for 1,000 pieces
+
+
+class Silent:
+    """A Reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.records: list[EpochRecord] = []
+        self.notes: list[str] = []
+        self.on_step: Callable[[Progress], Any] = lambda progress: None
+
+    def step(self, progress: Progress) -> None:
+        self.on_step(progress)
+
+    def epoch(self, record: EpochRecord) -> None:
+        self.records.append(record)
+
+    def sample(self, prompt: str, text: str) -> None:
+        self.notes.append(f"{prompt}: {text}")
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+SMALL = ModelConfig(vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "corpus_bilingual.txt"
+    documents = itertools.islice(phrasebook.documents(), DOCUMENTS)
+    path.write_text("\n".join("\n".join((*d.sentences, "")) for d in documents), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokenizer(corpus: Path) -> Tokenizer:
+    return Tokenizer(train(draw_split(corpus).training_lines(), "corpus", TokenizerConfig(vocab_size=1000)))
+
+
+@pytest.fixture(scope="session")
+def shards(corpus: Path, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    return build_shards(draw_split(corpus), tokenizer, tmp_path_factory.mktemp("shards"))
+
+
+@pytest.fixture()
+def make_trainer(shards: Shards, tokenizer: Tokenizer) -> Callable[..., tuple[Trainer, Silent]]:
+    def make(folder: Path, recipe: str = "fast", **flags: Any) -> tuple[Trainer, Silent]:
+        reporter = Silent()
+        config = resolve(recipe, {"epochs": 2, "batch_size": 64, **flags})
+        hardware = choose_hardware("cpu", "fp32")
+        return Trainer(SMALL, config, shards, tokenizer, hardware, folder, reporter), reporter
+
+    return make

@@ -1,0 +1,60 @@
+import math
+
+import pytest
+
+from tinyedge.errors import UsageError
+from tinyedge.train.recipe import FAST, GUIDE, RECIPES, TrainConfig, resolve
+
+
+def test_the_guide_is_the_guides() -> None:
+    assert (GUIDE.learning_rate, GUIDE.weight_decay, GUIDE.batch_size, GUIDE.epochs) == (3e-4, 0.01, 32, 20)
+    assert (GUIDE.beta1, GUIDE.beta2, GUIDE.matrix_learning_rate, GUIDE.init_std) == (0.9, 0.999, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("epoch", "share"), [(0, 1.0), (5, (1 + math.cos(math.pi / 4)) / 2), (10, 0.5)])
+def test_the_guides_cosine_steps_once_an_epoch(epoch: int, share: float) -> None:
+    for step in (0, 99):
+        assert GUIDE.rate_factor(100 * epoch + step, 100) == pytest.approx(share)
+
+
+def test_fast_warms_up_then_falls_to_zero() -> None:
+    total = FAST.epochs * 200
+    factors = [FAST.rate_factor(step, 200) for step in range(total)]
+    assert factors[0] == pytest.approx(1 / FAST.warmup_steps)
+    assert factors[FAST.warmup_steps - 1] == 1.0
+    assert factors[-1] == pytest.approx(1 / (total - FAST.warmup_steps))
+    assert all(a < b for a, b in zip(factors[:99], factors[1:100], strict=True))
+    assert all(a > b for a, b in zip(factors[100:], factors[101:], strict=False))
+
+
+def test_a_run_shorter_than_the_warm_up_still_reaches_the_peak() -> None:
+    factors = [FAST.rate_factor(step, 2) for step in range(2 * FAST.epochs)]
+    assert max(factors) == 1.0
+    assert min(factors) > 0
+
+
+def test_flags_go_over_the_recipe() -> None:
+    assert resolve("guide", {"epochs": 3, "seed": None}).epochs == 3
+    assert resolve("guide", {"epochs": None}) == RECIPES["guide"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"epochs": 0}, "--epochs 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan"),
+        ({"batch_size": -1}, "--batch-size -1"),
+        ({"seed": -1}, "--seed -1"),
+    ],
+)
+def test_bad_flags_are_named(flags: dict[str, float], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        resolve("fast", flags)
+
+
+def test_unknown_recipe_and_fields() -> None:
+    with pytest.raises(UsageError, match="--recipe best is unknown"):
+        resolve("best", {})
+    with pytest.raises(UsageError, match="lr"):
+        TrainConfig.from_dict({**FAST.to_dict(), "lr": 1})
+    assert TrainConfig.from_dict(FAST.to_dict()) == FAST

@@ -1,0 +1,71 @@
+"""`tinyedge export`: a checkpoint becomes a bundle for the device."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="What `tinyedge train` made.")] = Path(
+        "data/best_model.pt"
+    ),
+    output_dir: Annotated[Path, typer.Option(help="The bundle; an older one is replaced.")] = Path("bundle"),
+    quantize: Annotated[str, typer.Option(help="int8, or none for fp32.")] = "int8",
+    target: Annotated[str, typer.Option(help="The device whose budgets the bundle promises.")] = "pi-zero-2w",
+    max_quality_loss: Annotated[
+        float, typer.Option(help="Percent of a language's bits per byte that int8 may cost.")
+    ] = 1.0,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="The tokenizer; by default the one beside the checkpoint.")
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FILE, several times: held-out text; by default the training run's."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """Export a checkpoint: ONNX, checked against torch, quantized, judged, and put in a folder."""
+    from json import dumps
+
+    from tinyedge.commands.extras import require
+    from tinyedge.commands.notes import note
+    from tinyedge.errors import UsageError
+
+    texts: dict[str, Path] = {}
+    for item in text or ():
+        name, equals, file = item.partition("=")
+        if not (name and equals and file):
+            raise UsageError(f"--text {item} is not NAME=FILE", "for example --text en=novel.txt")
+        if name in texts:
+            raise UsageError(f"--text {name} is given twice", "one file a name")
+        texts[name] = Path(file)
+    for package in ("torch", "onnx", "onnxscript"):
+        require(package, "train")
+
+    from tinyedge.bundle import load_bundle
+    from tinyedge.export.pipeline import ExportOptions, export_bundle
+
+    options = ExportOptions(checkpoint, output_dir, quantize, target, max_quality_loss, tokenizer, texts)
+    manifest = load_bundle(export_bundle(options, note)).manifest
+    if json:
+        typer.echo(dumps({"schema": "tinyedge.export/1", "bundle": str(output_dir), "manifest": manifest}))
+    else:
+        typer.echo(_summary(manifest))
+
+
+def _summary(manifest: Mapping[str, Any]) -> str:
+    lines = [
+        f"{manifest['precision']} model, {manifest['parameters']:,} parameters, for {manifest['target']}"
+    ]
+    lines += [f"{name:<16} {file['size']:>10,} bytes" for name, file in manifest["files"].items()]
+    lines.append(
+        f"{'text':<12} {'fp32 bits/byte':>14} {'shipped':>8} {'change':>8} {'KL nats':>8} {'same top':>8}"
+    )
+    lines += [
+        f"{name:<12} {row['fp32_bits_per_byte']:14.4f} {row['bits_per_byte']:8.4f}"
+        f" {row['change_percent']:+7.2f}% {row['kl_nats']:8.5f} {100 * row['top1_agreement']:7.2f}%"
+        for name, row in manifest["quality"].items()
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,145 @@
+"""The bundle's README.md: what the model is, how good it is, how to run it, what it can't do.
+
+In: a manifest. Out: Markdown. Every figure comes from the manifest, so the card can't disagree with it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+# Fields of the training summary that a reader of the card asks for, and how to say them.
+TRAINING_ROWS = {
+    "recipe": "recipe",
+    "epochs": "epochs",
+    "train_tokens": "tokens of training text",
+    "train_loss": "training loss, nats per token",
+    "val_loss": "held-out loss, nats per token",
+    "held_out": "held out by",
+    "seed": "seed",
+    "elapsed_s": "seconds of training",
+}
+
+
+def model_card(manifest: Mapping[str, Any]) -> str:
+    """The card of the bundle that `manifest` describes; what `write_bundle` adds to it isn't needed."""
+    parts = (
+        _about(manifest),
+        _quality(manifest),
+        _parity(manifest["parity"]),
+        _training(manifest["training"]),
+        _running(manifest),
+        LIMITS,
+    )
+    return "\n".join(parts)
+
+
+def _about(manifest: Mapping[str, Any]) -> str:
+    model = manifest["model"]
+    languages = ", ".join(manifest["quality"])
+    return f"""# A tiny language model ({languages}), {manifest["precision"]}
+
+A Transformer of {manifest["parameters"]:,} parameters that continues text, made with tinyedge for
+`{manifest["target"]}`: ONNX Runtime runs it, torch isn't needed.
+
+| | |
+|---|---|
+| vocabulary | {model["vocab_size"]:,} SentencePiece pieces |
+| context | {model["max_seq_length"]} tokens |
+| layers, width, heads | {model["num_layers"]}, {model["d_model"]}, {model["nhead"]} |
+| width inside a block | {model["dim_feedforward"]} |
+| precision | {_precision(manifest)} |
+"""
+
+
+def _precision(manifest: Mapping[str, Any]) -> str:
+    quantization = manifest["quantization"]
+    if quantization is None:
+        return "fp32"
+    return (
+        f"int8 ({quantization['method']}); largest weight error"
+        f" {100 * quantization['worst_relative_error']:.2f} %, in {quantization['worst_matrix']}"
+    )
+
+
+def _quality(manifest: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {_cell(name)} | {row['fp32_bits_per_byte']:.4f} | {row['bits_per_byte']:.4f}"
+        f" | {row['change_percent']:+.2f} % | {row['kl_nats']:.5f} | {100 * row['top1_agreement']:.2f} %"
+        f" | {row['tokens']:,} | {row['bytes']:,} |"
+        for name, row in manifest["quality"].items()
+    ]
+    return "\n".join(
+        (
+            "## Quality",
+            "",
+            "Bits per byte on held-out text (lower is better), computed as the device computes; divergence of"
+            " this model from the fp32 one, and how often both find the same token likeliest.",
+            "",
+            "| text | fp32 | this model | change | KL, nats | same top token | tokens | bytes |",
+            "|---|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+        )
+    )
+
+
+def _parity(parity: Mapping[str, Any]) -> str:
+    return f"""## Parity
+
+The fp32 graph is the trained model: on {parity["prompts"]} prompts no logit differs from torch's by more than
+{parity["max_abs_logit_difference"]:.1e}, and {parity["tokens_compared"]:,} greedy tokens are the same
+(ties: {parity["ties"]}).
+"""
+
+
+def _training(training: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {label} | {_cell(training[name])} |" for name, label in TRAINING_ROWS.items() if name in training
+    ]
+    return "\n".join(
+        (
+            "## Training",
+            "",
+            "| | |",
+            "|---|---|",
+            *rows,
+            f"| checkpoint, sha256 | `{training['checkpoint_sha256']}` |",
+            "",
+        )
+    )
+
+
+def _running(manifest: Mapping[str, Any]) -> str:
+    budgets = manifest["budgets"]
+    return f"""## Use
+
+```
+pip install tinyedge
+tinyedge verify BUNDLE
+tinyedge generate BUNDLE --prompt "Once upon a time"
+tinyedge bench BUNDLE
+```
+
+BUNDLE is this folder. `bench` says whether the device keeps the budget: {budgets["max_rss_mb"]} MB of memory,
+{budgets["max_peak_mb"]} MB at the peak, a 95th percentile of {budgets["max_p95_ms"]} ms a response.
+"""
+
+
+LIMITS = """## Limits
+
+A model this small completes text in the manner of what it was trained on. It knows nothing, doesn't follow
+instructions, and may produce anything that its training text holds, errors and offence included. Don't rely
+on what it says.
+
+## Licence
+
+The weights come from the training text: they may be used as that text allows. tinyedge itself is Apache-2.0.
+"""
+
+
+def _cell(value: object) -> str:
+    """A value inside a table: numbers readable, text without what would end the cell."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,149 @@
+"""Is the exported graph the model that was trained? torch against ONNX Runtime, logits and greedy tokens.
+
+In: a model, the fp32 graph's bytes, perhaps a tokenizer. Out: the measured `Parity`, or a refusal. The graph
+is run by the device's own `Session`, so that cache and context policy are checked along with the weights.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from tinyedge.config import ModelConfig
+from tinyedge.errors import ExportError
+from tinyedge.evaluate import Logits
+from tinyedge.runtime.context import window_start
+from tinyedge.runtime.session import Session
+from tinyedge.tokenizer import BOS_ID, Tokenizer
+from tinyedge.train.model import TinyTransformer
+
+TOLERANCE = 1e-3  # of a logit; sums in another order differ by some 1e-5
+GREEDY_TOKENS = 32  # decoded after each prompt; the longest prompt fills the context, so it slides
+PROMPT_LENGTHS = 12  # random prompts, from one token to the whole context
+SEED = 0
+
+# Real beginnings in both languages: their tokens are the ones that the training moved.
+PROMPTS = (
+    "The old man opened the door and",
+    "She looked at the sea, and for a long time",
+    "“I do not know,” said the boy",
+    "El viejo abrió la puerta y",
+    "Miraba el mar, y durante mucho tiempo",
+    "—No lo sé —dijo el niño",
+)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What was compared.
+
+    prompts: sequences. positions: logit vectors compared. tokens_compared: greedy tokens. ties: of these,
+    chosen differently between two logits that were equal within TOLERANCE.
+    """
+
+    prompts: int
+    positions: int
+    max_abs_logit_difference: float
+    tokens_compared: int
+    ties: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the manifest's `parity` field."""
+        return {
+            "prompts": self.prompts,
+            "positions": self.positions,
+            "max_abs_logit_difference": self.max_abs_logit_difference,
+            "greedy_tokens_equal": True,  # or there would be an ExportError instead
+            "tokens_compared": self.tokens_compared,
+            "ties": self.ties,
+            "tolerance": TOLERANCE,
+        }
+
+
+def check_parity(model: TinyTransformer, graph: bytes, tokenizer: Tokenizer | None = None) -> Parity:
+    """Compares prefill, decoding token by token, and decoding past the context, where the window slides.
+
+    Raises ExportError where a logit differs by more than TOLERANCE, or a greedy token other than by a tie.
+    """
+    comparison = _Comparison(model.eval(), Session(graph, model.config, name="the exported graph"))
+    prompts = _prompts(model.config, tokenizer)
+    for prompt in prompts:
+        comparison.incremental(prompt[: model.config.max_seq_length])
+        comparison.greedy(prompt)
+    return Parity(
+        len(prompts), comparison.positions, comparison.worst, len(prompts) * GREEDY_TOKENS, comparison.ties
+    )
+
+
+class _Comparison:
+    """Both models side by side, and the worst difference so far."""
+
+    def __init__(self, model: TinyTransformer, session: Session) -> None:
+        self.model = model
+        self.session = session
+        self.worst = 0.0
+        self.positions = 0
+        self.ties = 0
+
+    def incremental(self, tokens: list[int]) -> None:
+        """Logits after every token, fed one by one to ONNX, all at once to torch."""
+        self.session.reset()
+        with torch.no_grad():
+            expected = self.model(torch.tensor([tokens]))[0].numpy()  # (T, V)
+        for position, token in enumerate(tokens):
+            self._compare(self.session.step(token), expected[position], len(tokens), position)
+
+    def greedy(self, prompt: list[int]) -> None:
+        """The likeliest continuation: torch recomputes the window for each token, ONNX keeps its cache."""
+        context = self.model.config.max_seq_length
+        tokens = list(prompt)
+        start = window_start(len(tokens), context)
+        found = self.session.prefill(tokens[start:])
+        for _ in range(GREEDY_TOKENS):
+            expected = self._reference(tokens[start:])
+            self._compare(found, expected, len(prompt), len(tokens) - 1)
+            token = int(expected.argmax())
+            other = int(found.argmax())
+            if other != token:
+                if expected[token] - expected[other] > TOLERANCE:
+                    raise ExportError(
+                        f"the exported graph goes on with token {other} where the model says {token}, after"
+                        f" {len(tokens)} tokens",
+                        "please report it",
+                    )
+                self.ties += 1
+            tokens.append(token)
+            slid = window_start(len(tokens), context)
+            found = self.session.step(token) if slid == start else self.session.prefill(tokens[slid:])
+            start = slid
+
+    def _reference(self, tokens: list[int]) -> Logits:
+        with torch.no_grad():
+            hidden = self.model.hidden(torch.tensor([tokens]))[:, -1]  # (1, D)
+            logits: Logits = self.model.output(hidden)[0].numpy()
+            return logits
+
+    def _compare(self, found: Logits, expected: Logits, length: int, position: int) -> None:
+        difference = float(np.abs(found - expected).max())
+        if not difference <= TOLERANCE:
+            raise ExportError(
+                f"the exported graph is not the model: at position {position} of a prompt of {length} tokens"
+                f" a logit differs by {difference:.3g}, {TOLERANCE:g} is allowed",
+                "please report it",
+            )
+        self.worst = max(self.worst, difference)
+        self.positions += 1
+
+
+def _prompts(config: ModelConfig, tokenizer: Tokenizer | None) -> list[list[int]]:
+    """Random tokens of lengths from 1 to past the context, and real text where there is a tokenizer."""
+    random = np.random.default_rng(SEED)
+    lengths = np.linspace(1, config.max_seq_length, PROMPT_LENGTHS).round().astype(int)
+    prompts = [
+        random.integers(config.vocab_size, size=length).tolist()
+        for length in (*lengths, 2 * config.max_seq_length)
+    ]
+    if tokenizer:
+        prompts += [[BOS_ID, *tokenizer.encode(text)] for text in PROMPTS]
+    return prompts

@@ -1,0 +1,161 @@
+"""From a checkpoint to a bundle, in eight steps; the first that fails ends it, and nothing is written.
+
+In: a checkpoint, its tokenizer, held-out text. Out: a bundle whose manifest says what was measured.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinyedge.bundle import SPECIAL_IDS, write_bundle
+from tinyedge.errors import ExportError, UsageError
+from tinyedge.evaluate import Passage, read_passages
+from tinyedge.export.card import model_card
+from tinyedge.export.onnx import check_onnx, export_onnx
+from tinyedge.export.parity import check_parity
+from tinyedge.export.quality import Comparison, compare, require_quality, token_limit
+from tinyedge.export.quantize import Quantization, quantize_int8
+from tinyedge.runtime.session import BundleModel, Session
+from tinyedge.shards import Shards
+from tinyedge.tokenizer import Tokenizer, model_name
+from tinyedge.train.checkpoint import load_model, tokenizer_beside
+
+PRECISIONS = ("int8", "none")  # what --quantize can be
+# What a bundle promises on a device: MB of 2^20 bytes, ms for a response of 20 tokens. The guide's own.
+TARGETS: Mapping[str, Mapping[str, int]] = {
+    "pi-zero-2w": {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250},
+}
+SHARDS_FOLDER = "shards"  # beside the checkpoint, as `tinyedge train` leaves it
+STEPS = 8
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export and how.
+
+    quantize: "int8" or "none". target: a device of TARGETS. max_quality_loss: percent of bits per byte that
+    int8 may cost a language. tokenizer: the file, by default the one beside the checkpoint. text: held-out
+    files by language, by default the validation passages of the training run.
+    """
+
+    checkpoint: Path = Path("data/best_model.pt")
+    output_dir: Path = Path("bundle")
+    quantize: str = "int8"
+    target: str = "pi-zero-2w"
+    max_quality_loss: float = 1.0
+    tokenizer: Path | None = None
+    text: Mapping[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.quantize not in PRECISIONS:
+            raise UsageError(f"--quantize {self.quantize} is not one of {', '.join(PRECISIONS)}")
+        if self.target not in TARGETS:
+            raise UsageError(f"--target {self.target} is not one of {', '.join(TARGETS)}")
+        if not 0 <= self.max_quality_loss <= 100:
+            raise UsageError(f"--max-quality-loss {self.max_quality_loss} is outside 0-100 percent")
+
+
+def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path:
+    """Makes the bundle and returns its folder. `report` gets a line a step.
+
+    Raises CheckpointError, TokenizerError or CorpusError for what it reads, ExportError where the graph isn't
+    the model or int8 costs too much, and BundleError where the bundle can't be written.
+    """
+    step = _numbered(report)
+    trained = load_model(options.checkpoint)
+    config = trained.config
+    tokenizer = tokenizer_beside(options.checkpoint, trained, options.tokenizer)
+    texts = _held_out(options, tokenizer)
+    step(f"checkpoint: {options.checkpoint}, {config.parameters:,} parameters")
+
+    graph = export_onnx(trained.model)
+    step(f"torch to ONNX: {len(graph):,} bytes")
+
+    step(f"onnx.checker: {check_onnx(graph)} nodes, valid")
+
+    parity = check_parity(trained.model, graph, tokenizer)
+    step(
+        f"parity: logits within {parity.max_abs_logit_difference:.1e} over {parity.positions:,} positions,"
+        f" {parity.tokens_compared:,} greedy tokens equal"
+    )
+
+    shipped, quantization = _quantize(graph, options.quantize)
+    if quantization:
+        step(
+            f"int8: {len(shipped):,} bytes, largest weight error"
+            f" {100 * quantization.errors[quantization.worst]:.2f} % in {quantization.worst}"
+        )
+    else:
+        step("int8: no, the weights stay fp32")
+
+    reference = BundleModel(Session(graph, config, name="the fp32 graph"))
+    candidate = BundleModel(Session(shipped, config, name="the int8 graph")) if quantization else reference
+    quality = {
+        name: compare(name, reference, candidate, passages, token_limit(config.parameters))
+        for name, passages in texts.items()
+    }
+    require_quality(quality, options.max_quality_loss)
+    step("quality: " + "; ".join(f"{name} {_sentence(result)}" for name, result in quality.items()))
+
+    manifest: dict[str, Any] = {
+        "model": config.to_dict(),
+        "parameters": config.parameters,
+        "tokenizer": {"sha256": tokenizer.sha256, "vocab_size": tokenizer.vocab_size, **SPECIAL_IDS},
+        "precision": "int8" if quantization else "fp32",
+        "quantization": quantization.to_dict() if quantization else None,
+        "target": options.target,
+        "budgets": dict(TARGETS[options.target]),
+        "parity": parity.to_dict(),
+        "quality": {name: result.to_dict() for name, result in quality.items()},
+        "training": {**trained.training, "checkpoint_sha256": trained.sha256},
+    }
+    card = model_card(manifest)
+    step(f"model card: {len(card.splitlines())} lines")
+
+    vocabulary = options.tokenizer or options.checkpoint.parent / model_name(config.vocab_size)
+    path = write_bundle(options.output_dir, manifest, shipped, vocabulary.read_bytes(), card)
+    step(f"bundle: {path}")
+    return path
+
+
+def _numbered(report: Callable[[str], None]) -> Callable[[str], None]:
+    number = 0
+
+    def step(text: str) -> None:
+        nonlocal number
+        number += 1
+        report(f"{number}/{STEPS} {text}")
+
+    return step
+
+
+def _quantize(graph: bytes, precision: str) -> tuple[bytes, Quantization | None]:
+    return quantize_int8(graph) if precision == "int8" else (graph, None)
+
+
+def _held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, Iterator[Passage]]:
+    """Passages by language: the files that were named, or what the training run held out."""
+    if options.text:
+        return {name: read_passages(path, tokenizer) for name, path in options.text.items()}
+    folder = options.checkpoint.parent / SHARDS_FOLDER
+    if not folder.exists():
+        raise ExportError(
+            f"there is no held-out text to judge the bundle on: no --text, and no {folder}",
+            "pass --text NAME=FILE for each language, or keep the checkpoint in its training folder",
+        )
+    shards = Shards.load(folder)
+    if shards.tokenizer_sha256 != tokenizer.sha256:
+        raise ExportError(
+            f"{folder} was made with tokenizer {shards.tokenizer_sha256[:12]}..., the checkpoint has"
+            f" {tokenizer.sha256[:12]}...",
+            "pass --text NAME=FILE for each language",
+        )
+    return {name: shards.validation_passages(name) for name in shards.languages}
+
+
+def _sentence(result: Comparison) -> str:
+    return (
+        f"{result.reference_bits_per_byte:.4f} to {result.bits_per_byte:.4f} bits per byte"
+        f" ({result.change_percent:+.2f} %)"
+    )
