@@ -1,5 +1,6 @@
 """The bundles that tests run on; tests/make_micro_bundle.py makes them."""
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -7,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# As the program itself does: threads that wait for each other do not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 DATA = Path(__file__).parent / "data"
 

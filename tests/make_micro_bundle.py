@@ -1,10 +1,10 @@
 """Makes the bundles that the tests run on: tests/data/micro_bundle_fp32 and micro_bundle_int8.
 
-    python tests/make_micro_bundle.py
+    python -m tests.make_micro_bundle
 
-Needs the `train` extra and less than a minute. The smallest model in the ranges, trained just long enough that
-greedy text is no mere repetition, goes through the real tokenizer training, exporter and quantizer. Run it
-again whenever one of those or the bundle's schema changes; only `created` differs where nothing else did.
+Needs the `train` extra and less than a minute. The smallest model in the ranges, trained just long enough
+that greedy text is no mere repetition, goes through the real tokenizer training, exporter and quantizer.
+Run it again whenever one of those or the bundle's schema changes; else only `created` differs.
 """
 
 import hashlib

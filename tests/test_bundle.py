@@ -306,6 +306,32 @@ def test_manifests_that_are_not_plain_json(bundle_copy: Copy, raw: bytes, messag
     assert message in refusal(folder).message
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx"])
+@pytest.mark.parametrize("swap", ["link", "fifo", "folder"])
+def test_a_file_that_is_swapped_between_look_and_open(
+    bundle_copy: Copy, micro_bundle: Path, monkeypatch: pytest.MonkeyPatch, name: str, swap: str
+) -> None:
+    folder = bundle_copy()
+    look = os.stat
+
+    def look_then_swap(path: Any, **options: Any) -> os.stat_result:
+        status = look(path, **options)
+        if path == name:
+            (folder / name).unlink()
+            if swap == "link":
+                (folder / name).symlink_to(micro_bundle / name)
+            elif swap == "fifo":
+                os.mkfifo(folder / name)
+            else:
+                (folder / name).mkdir()
+        return status
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", look_then_swap)
+        with pytest.raises(BundleError):
+            load_bundle(folder)
+
+
 def test_an_unreadable_disk_is_an_error(bundle_copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")

@@ -75,6 +75,9 @@ def test_list_flags_take_several_values() -> None:
     assert repeat_list_flags(["eval", "m", "--text", "en=a", "--text", "es=b"]) == [
         *("eval", "m", "--text", "en=a", "--text", "es=b")
     ]
+    assert repeat_list_flags(["eval", "--text", "en=a", "es=b", "m"]) == [
+        *("eval", "--text", "en=a", "--text", "es=b", "m")
+    ]
 
 
 @pytest.mark.parametrize(

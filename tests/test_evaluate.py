@@ -1,7 +1,6 @@
 """Bits per byte by exact values: windows that predict each token once, sums, UNK, files."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest

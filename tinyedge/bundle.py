@@ -349,7 +349,7 @@ def write_bundle(
         target = output_dir.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
         staged = target.with_name(f".{target.name}{TEMPORARY_SUFFIX}")  # what a killed run left is replaced
-        _remove(staged)
+        shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
         for name, data in content.items():
             files.write_bytes(staged / name, data)
@@ -380,11 +380,6 @@ def _require_replaceable(output_dir: Path) -> None:
         )
 
 
-def _remove(folder: Path) -> None:
-    if folder.is_symlink() or folder.exists():
-        shutil.rmtree(folder)
-
-
 def _swap(staged: Path, target: Path) -> None:
     """Puts `staged` where `target` is, in one step of the file system; an old target ends up at `staged`."""
     try:
@@ -407,7 +402,7 @@ def _exchange(one: Path, other: Path) -> None:
         raise OSError(code, os.strerror(code))
     # A file system or a system without it. Killed in between, the old bundle is whole under `aside`.
     aside = other.with_name(f".{other.name}.old{TEMPORARY_SUFFIX}")
-    _remove(aside)
+    shutil.rmtree(aside, ignore_errors=True)
     other.rename(aside)
     try:
         one.rename(other)

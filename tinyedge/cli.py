@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -28,23 +29,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for name, command in {
-    "corpus": corpus,
-    "tokenizer": tokenizer,
-    "train": train,
-    "eval": evaluate,
-    "export": export,
-    "verify": verify,
-    "generate": generate,
-    "bench": bench,
-}.items():
-    app.command(name)(command)
+app.command("corpus")(corpus)
+app.command("tokenizer")(tokenizer)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("export")(export)
+app.command("verify")(verify)
+app.command("generate")(generate)
+app.command("bench")(bench)
 
 # Typer 0.26 and later carry their own click, earlier ones depend on it: its root exception is found through
 # the one subclass that Typer has always exported.
 ParserError: type = typer.BadParameter.__mro__[2]
 
-LIST_FLAGS = ("--input", "--text", "--stop")  # may be followed by several values, as in `--input a.txt b.txt`
+# May be followed by several values, as in `--input a.txt b.txt`; the test tells them from what else follows.
+LIST_FLAGS: dict[str, Callable[[str], bool]] = {
+    "--input": lambda value: True,
+    "--text": lambda value: "=" in value,
+}
 
 
 def _show_version(asked: bool) -> None:
@@ -68,6 +70,9 @@ def options(
 
 def main() -> NoReturn:
     """Runs the program and exits: 0 ok, 1 known failure, 2 usage, 3 a gate failed, 4 inconclusive, 130 ^C."""
+    # torch's threads would spin while they wait for each other: on a machine that is busy with anything else,
+    # training was 2.7 times slower (docs/log.md). Read once, when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = repeat_list_flags(sys.argv[1:])
     try:
         sys.exit(app(arguments, prog_name="tinyedge", standalone_mode=False) or 0)
@@ -84,7 +89,7 @@ def repeat_list_flags(arguments: list[str]) -> list[str]:
     for argument in arguments:
         if argument.startswith("-"):
             current = argument if argument in LIST_FLAGS else None
-        elif current and result[-1] != current:
+        elif current and result[-1] != current and LIST_FLAGS[current](argument):
             result.append(current)
         result.append(argument)
     return result
@@ -103,9 +108,6 @@ def explain(failure: BaseException) -> int:
         case KeyboardInterrupt() | typer.Abort():
             _complain("interrupted")
             return 130
-        case BrokenPipeError():
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads; do not say so
-            return 0
         case OSError():
             where = f"{failure.filename}: " if failure.filename else ""
             _complain(f"{where}{failure.strerror or failure}", _way_out(failure))

@@ -30,9 +30,12 @@ def test_every_matrix_becomes_int8_and_attention_stays_float(model: "TinyTransfo
     for name in names:
         assert name not in constants
         weight = onnx.numpy_helper.to_array(constants[f"{name}_quantized"])
-        assert weight.dtype == np.int8
-        assert weight.min() >= -127  # two products of -128 * -128 overflow 16 bits in the device's kernel
-        assert np.abs(weight).max() == 127
+        if name in matrix_names(
+            model.config
+        ):  # the embedding is looked up, not multiplied: any 8 bits will do
+            assert weight.dtype == np.int8
+            assert weight.min() >= -127  # two products of -128 * -128 overflow the device's 16 bits
+            assert np.abs(weight).max() == 127
     operators = [node.op_type for node in parsed.graph.node]
     assert operators.count("MatMulInteger") == len(names) - 1
     assert operators.count("MatMul") == 2 * model.config.num_layers
@@ -62,7 +65,7 @@ def test_int8_file_runs_near_fp32_and_holds_no_traces(
     fp32 = Session(graph, model.config).prefill(tokens)
     int8 = Session(quantized, model.config).prefill(tokens)
     assert 0 < np.abs(int8 - fp32).max() < 0.2 * np.abs(fp32).max()
-    for trace in (b"/", b"onnxruntime", b"onnx.infer", b"onnx.quant"):
+    for trace in (b"site-packages", b".py", b"onnxruntime", b"onnx."):
         assert trace not in without_weights(quantized)
 
 

@@ -14,7 +14,7 @@ from tinyedge.errors import BundleError, UsageError
 from tinyedge.runtime.context import window_start
 from tinyedge.runtime.generator import Generator, StopWatch
 from tinyedge.runtime.sampler import SamplingConfig
-from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
 GREEDY = SamplingConfig(temperature=0)
 PROMPT = "The teacher found a silver key"
@@ -199,6 +199,16 @@ def test_a_real_generation_has_no_special_tokens(generator: Generator) -> None:
     assert len(completion.tokens) == 500
 
 
+def test_lines_of_a_prompt_are_lines_of_the_corpus(generator: Generator) -> None:
+    encode = generator.tokenizer.encode
+    expected = [BOS_ID, *encode("Hola."), EOS_ID, BOS_ID, *encode("Me llamo")]
+    assert (
+        generator.encode_prompt("Hola.\nMe llamo") == generator.encode_prompt("Hola.\r\nMe llamo") == expected
+    )
+    assert generator.encode_prompt("a\n")[-2:] == [EOS_ID, BOS_ID]
+    assert generator.encode_prompt("") == [BOS_ID]
+
+
 def test_stop_string_across_tokens(generator: Generator, script: type[Script]) -> None:
     wanted = generator.tokenizer.encode("the captain lost a silver key")
     stop = "ain lost"
@@ -207,6 +217,18 @@ def test_stop_string_across_tokens(generator: Generator, script: type[Script]) -
     assert "".join(step.text for step in steps) == "the capt"
     assert steps[-1].finish_reason == "stop"
     assert len(steps) < len(wanted)  # nothing was computed after the stop string was complete
+
+
+def test_half_a_character_at_the_end_is_shown_as_unknown(
+    generator: Generator, byte_fallback_model: bytes
+) -> None:
+    spelling = Tokenizer(byte_fallback_model)
+    euro = spelling.encode("€")[-3:]
+    for ending, count in (([EOS_ID], 4), ([], 2)):  # ended by EOS, by length
+        session = Scripted([*euro, euro[0], *ending] if ending else euro)
+        half = Generator(generator.bundle, spelling, session)  # type: ignore[arg-type]
+        steps = list(half.stream("", max_tokens=count + len(ending), sampling=GREEDY))
+        assert "".join(step.text for step in steps) == ("€\ufffd" if ending else "\ufffd")
 
 
 def test_what_is_held_back_comes_when_nothing_follows(generator: Generator, script: type[Script]) -> None:

@@ -86,6 +86,19 @@ def test_bytes_that_are_no_graph_are_refused(whole: Bundle) -> None:
     assert failure.value.hint
 
 
+def test_a_graph_with_data_elsewhere_never_reaches_onnx_runtime(
+    whole: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="making such a graph needs tinyedge[train]")
+    graph = onnx.load_model_from_string(whole.model)
+    onnx.external_data_helper.convert_model_to_external_data(graph, location="weights")
+    onnx.save(graph, tmp_path / "model.onnx")
+    assert (tmp_path / "weights").exists()
+    monkeypatch.setattr("onnxruntime.InferenceSession", None)
+    with pytest.raises(BundleError, match="keeps data in other files"):
+        Session((tmp_path / "model.onnx").read_bytes(), whole.config)
+
+
 def test_logits_that_are_not_finite_are_an_error(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         def run(self, *_: object) -> list[np.ndarray]:

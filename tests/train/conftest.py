@@ -43,7 +43,9 @@ class Silent:
         self.notes.append(text)
 
 
-SMALL = ModelConfig(vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32)
+SMALL = ModelConfig(
+    vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
+)
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +66,7 @@ def shards(corpus: Path, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPath
     return build_shards(draw_split(corpus), tokenizer, tmp_path_factory.mktemp("shards"))
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_trainer(shards: Shards, tokenizer: Tokenizer) -> Callable[..., tuple[Trainer, Silent]]:
     def make(folder: Path, recipe: str = "fast", **flags: Any) -> tuple[Trainer, Silent]:
         reporter = Silent()

@@ -15,7 +15,9 @@ from tinyedge.errors import CheckpointError  # noqa: E402
 from tinyedge.train import checkpoint  # noqa: E402
 from tinyedge.train.model import TinyTransformer  # noqa: E402
 
-SMALL = ModelConfig(vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32)
+SMALL = ModelConfig(
+    vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
+)
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def content(**changes: Any) -> dict[str, Any]:
     return value | changes
 
 
-@pytest.fixture()
+@pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "best_model.pt"
     checkpoint.save(path, content())

@@ -9,7 +9,9 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 from tinyedge.config import ModelConfig  # noqa: E402
 from tinyedge.train.model import TinyTransformer  # noqa: E402
 
-SMALL = ModelConfig(vocab_size=1000, d_model=64, nhead=2, num_layers=2, dim_feedforward=128, max_seq_length=32)
+SMALL = ModelConfig(
+    vocab_size=1000, d_model=64, nhead=2, num_layers=2, dim_feedforward=128, max_seq_length=32
+)
 
 
 def test_parameter_count_and_no_bias() -> None:
@@ -48,7 +50,9 @@ def test_a_block_is_post_norm_by_hand() -> None:
             heads = []
             for h in range(2):
                 part = slice(32 * h, 32 * h + 32)
-                scores = torch.tensor([(query[t, part] @ key[s, part]).item() for s in range(t + 1)]) / 32**0.5
+                scores = (
+                    torch.tensor([(query[t, part] @ key[s, part]).item() for s in range(t + 1)]) / 32**0.5
+                )
                 weights = torch.exp(scores.double()) / torch.exp(scores.double()).sum()
                 heads.append(sum(weights[s] * value[s, part] for s in range(t + 1)))
             rows.append(torch.cat(heads))

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -23,8 +24,8 @@ def test_fast_warms_up_then_falls_to_zero() -> None:
     assert factors[0] == pytest.approx(1 / FAST.warmup_steps)
     assert factors[FAST.warmup_steps - 1] == 1.0
     assert factors[-1] == pytest.approx(1 / (total - FAST.warmup_steps))
-    assert all(a < b for a, b in zip(factors[:99], factors[1:100], strict=True))
-    assert all(a > b for a, b in zip(factors[100:], factors[101:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(factors[:100]))
+    assert all(a > b for a, b in itertools.pairwise(factors[100:]))
 
 
 def test_a_run_shorter_than_the_warm_up_still_reaches_the_peak() -> None:

@@ -30,7 +30,11 @@ def test_learns_and_leaves_the_guides_files(make_trainer: Make, tmp_path: Path, 
     first, last = reporter.records[0], reporter.records[-1]  # type: ignore[attr-defined]
     assert last.val_loss < first.val_loss < 6.9  # ln(1000) = 6.91
     assert set(last.val_bits_per_byte) == {"all", "en", "es"}
-    assert {p.name for p in tmp_path.iterdir()} == {"best_model.pt", "checkpoint_epoch_5.pt", "final_model.pt"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "best_model.pt",
+        "checkpoint_epoch_5.pt",
+        "final_model.pt",
+    }
     full = torch.load(tmp_path / "checkpoint_epoch_5.pt", weights_only=True)
     guide = {"epoch", "model_state_dict", "optimizer_state_dict", "train_loss", "val_loss", "config"}
     assert guide <= set(full)
@@ -53,7 +57,9 @@ def test_same_seed_same_weights_other_seed_others(make_trainer: Make, tmp_path: 
 
 
 @pytest.mark.parametrize("recipe", ["fast", "guide"])
-def test_interrupted_and_resumed_equals_uninterrupted(make_trainer: Make, tmp_path: Path, recipe: str) -> None:
+def test_interrupted_and_resumed_equals_uninterrupted(
+    make_trainer: Make, tmp_path: Path, recipe: str
+) -> None:
     whole = tmp_path / "whole"
     parts = tmp_path / "parts"
     whole.mkdir(), parts.mkdir()

@@ -72,8 +72,9 @@ class Sample:
 class PhaseMemory:
     """RSS in bytes when each phase was over; what stands at the end.
 
-    start: bare Python. imports: numpy, onnxruntime, sentencepiece and the runtime. session: the model loaded.
-    prefill: the first response given. peak: VmHWM over the process's life. swap: the most seen at once.
+    start: Python and the worker itself. imports: numpy, onnxruntime, sentencepiece and the runtime.
+    session: the model loaded. prefill: the first response given. peak: VmHWM over the process's life.
+    swap: the most seen at once.
     """
 
     start: int

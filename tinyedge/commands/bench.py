@@ -37,7 +37,7 @@ def bench(
     show = sys.stderr.isatty()
 
     def progress(done: int) -> None:
-        if show:
+        if show and (done * 100 // samples > (done - 1) * 100 // samples):  # a hundred lines are enough
             typer.echo(f"\r{done} of {samples} samples", nl=done == samples, err=True)
 
     report = run(job, limits, progress=progress)

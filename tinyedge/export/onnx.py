@@ -174,13 +174,12 @@ def _name_weights(graph: GraphProto, config: ModelConfig) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps torch's exporter from talking: it has nothing to say that a user of tinyedge could act on."""
-    logger = logging.getLogger("torch.onnx")  # warns for each torchvision operator that is not installed
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # a warning for each torchvision operator, thousands of debugging notes
     try:
         with warnings.catch_warnings():
             # torch's own use of its own deprecated class, through copyreg
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)

@@ -4,6 +4,8 @@ In: a model, the fp32 graph's bytes, perhaps a tokenizer. Out: the measured `Par
 is run by the device's own `Session`, so that cache and context policy are checked along with the weights.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +68,12 @@ def check_parity(model: TinyTransformer, graph: bytes, tokenizer: Tokenizer | No
 
     Raises ExportError where a logit differs by more than TOLERANCE, or a greedy token other than by a tie.
     """
+    with _one_thread():
+        return _check(model, graph, _prompts(model.config, tokenizer))
+
+
+def _check(model: TinyTransformer, graph: bytes, prompts: list[list[int]]) -> Parity:
     comparison = _Comparison(model.eval(), Session(graph, model.config, name="the exported graph"))
-    prompts = _prompts(model.config, tokenizer)
     for prompt in prompts:
         comparison.incremental(prompt[: model.config.max_seq_length])
         comparison.greedy(prompt)
@@ -134,6 +140,17 @@ class _Comparison:
             )
         self.worst = max(self.worst, difference)
         self.positions += 1
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Has torch work alone: for a model this small several threads only wait, long where a core is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _prompts(config: ModelConfig, tokenizer: Tokenizer | None) -> list[list[int]]:

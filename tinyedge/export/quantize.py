@@ -8,6 +8,7 @@ QgemmS8S8KernelNeon.S and QgemmU8X8KernelNeon.S). One scale a matrix, because on
 fifth of its speed (bench/, the device twin) for no visible change in bits per byte. All 8 bits, because 7
 (`reduce_range`) triple the divergence; they only serve x86 processors without VNNI, whose fast kernel
 saturates, and there `tinyedge.runtime.session` asks for the exact one. So the sums are the same everywhere.
+The embedding, which is looked up and never multiplied, is 8 bits with a zero point.
 """
 
 import tempfile
@@ -25,7 +26,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from tinyedge.errors import ExportError
 from tinyedge.export.onnx import clean
 
-METHOD = "dynamic, symmetric, one scale a matrix"
+METHOD = "dynamic, one scale a matrix"
 OPERATORS = ("Gather", "MatMul")
 QUANTIZED = "_quantized"  # what onnxruntime appends to a quantized weight's name
 

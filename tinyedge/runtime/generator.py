@@ -3,6 +3,7 @@
 Knows the session, the sampler and the tokenizer, and puts them together; knows no terminal and no network.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from tinyedge.runtime.context import window_start
 from tinyedge.runtime.sampler import Sampler, SamplingConfig
 from tinyedge.runtime.session import Session
 from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer
+
+LINE_BREAK = re.compile("\r\n|\r|\n")
 
 FinishReason = Literal["stop", "length"]
 
@@ -79,8 +82,12 @@ class Generator:
         return cls(whole.without_bytes(), tokenizer, session)
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """The tokens that a prompt is fed as: BOS and its pieces."""
-        return [BOS_ID, *self.tokenizer.encode(prompt)]
+        """The tokens that a prompt is fed as: BOS and its pieces; a line break is EOS, BOS."""
+        first, *others = LINE_BREAK.split(prompt)
+        tokens = [BOS_ID, *self.tokenizer.encode(first)]
+        for line in others:
+            tokens += [EOS_ID, BOS_ID, *self.tokenizer.encode(line)]
+        return tokens
 
     def stream(
         self,

@@ -1,0 +1,64 @@
+"""Runs every command of the README, as `.ci/run` does after `make test`.
+
+Each ```sh block is one script. What needs the world outside gets a stand-in: `scp` and `ssh` work in a folder
+that plays the board, and `my-texts` is a part of the phrasebook. ```python blocks are run too, last.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ALREADY_RUN = "make test"  # by .ci/run, right before
+
+SCP = """#!/bin/sh
+# scp [-r] FILE... HOST:  copies into the folder that plays the board
+last=$(eval echo \\${$#})
+[ "${last%:}" = pi@raspberrypi.local ] || exit 9
+for word; do [ "$word" = "$last" ] || [ "$word" = -r ] || cp -r "$word" "$BOARD"/ || exit 1; done
+"""
+SSH = """#!/bin/sh
+# ssh HOST COMMAND  runs it in the folder that plays the board
+[ "$1" = pi@raspberrypi.local ] || exit 9
+cd "$BOARD" && exec sh -c "$2"
+"""
+
+
+def main() -> None:
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 4, "README.md has lost its commands"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        environment = prepare(folder)
+        for kind, block in sorted(blocks, key=lambda pair: pair[0] == "python"):
+            script = block.replace(ALREADY_RUN, ":")
+            print(f"--- {kind}\n{script}", flush=True)
+            command = ["bash", "-euc", script] if kind == "sh" else [sys.executable, "-c", script]
+            if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+                sys.exit("error: a command of README.md failed")
+        for path in (ROOT / "my-texts", ROOT / "dist"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def prepare(folder: Path) -> dict[str, str]:
+    """Stand-ins and their place in PATH."""
+    tools, board, texts = folder / "bin", folder / "board", ROOT / "my-texts"
+    for path in (tools, board, texts):
+        path.mkdir(exist_ok=True)
+    for tool, script in (("scp", SCP), ("ssh", SSH)):
+        (tools / tool).write_text(script)
+        (tools / tool).chmod(0o755)
+    from tinyedge.corpus.phrasebook import documents
+
+    lines = [line for document in documents(seed=1) for line in (*document.sentences, "")]
+    (texts / "a.txt").write_text("\n".join(lines[:3000]) + "\n")
+    return {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "BOARD": str(board)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The wheel as a device gets it: tinyedge alone, no extras, no torch; it generates and benches."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def run(*words: object, cwd: Path = ROOT) -> str:
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, check=False, env=clean, cwd=cwd
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_holds_the_package_alone_with_its_data(wheel: Path) -> None:
+    from tinyedge import __version__
+
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names} == {"tinyedge", f"tinyedge-{__version__}.dist-info"}
+    here = {str(p.relative_to(ROOT)) for p in (ROOT / "tinyedge").rglob("*") if p.is_file()}
+    here = {name for name in here if "__pycache__" not in name}
+    assert {name for name in names if name.startswith("tinyedge/")} == here
+    assert wheel.stat().st_size < 1 << 20
+
+
+def test_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    installed = {d["name"].lower() for d in json.loads(run(python, "-m", "pip", "list", "--format", "json"))}
+    assert not installed & {"torch", "onnx", "onnxscript", "matplotlib", "pydantic"}
+    tinyedge = tmp_path / "venv" / "bin" / "tinyedge"
+    completion = json.loads(
+        run(tinyedge, "generate", micro_bundle, "--prompt", "Hola", "--seed", 1, "--json", cwd=tmp_path)
+    )
+    assert completion["tokens"]
+    assert "verdict: pass" in run(tinyedge, "bench", micro_bundle, "--samples", 25, cwd=tmp_path).lower()
+    run(tinyedge, "verify", micro_bundle, cwd=tmp_path)
+    for command in ("train", "export"):
+        done = subprocess.run([tinyedge, command], capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: torch is not installed\nhint: install it with: pip install")
+
+
+def test_changelog_and_version_agree() -> None:
+    from tinyedge import __version__
+
+    headings = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## ")]
+    assert headings[0].startswith(f"## {__version__}")

@@ -1,0 +1,147 @@
+"""English inflection by rule, with the exceptions in data/phrasebook/en/verbs.txt and plurals.txt.
+
+In:  a dictionary form ("buy", "knife").
+Out: its forms ("bought", "knives"), numbers in words, and a/an put right in a text.
+"""
+
+import re
+from functools import cache
+
+from tinyedge.corpus.phrasebook.lexicon import data_folder
+
+_VOWELS = "aeiou"
+_ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["-", "-", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+
+# Letter and sound part ways: "an hour", but "a university", "a European", "a one-way ticket".
+_ARTICLE = re.compile(r"\b([Aa]) (?=([\"']?)(\w+))")
+_VOWEL_SOUND = re.compile(r"(?:hour|hono|honest|heir)", re.I)
+_CONSONANT_SOUND = re.compile(r"(?:uni(?!n|m)|use|usual|euro|one\b|once|ut[ei]|ukulele|u-)", re.I)
+
+
+@cache
+def _irregular_verbs() -> dict[str, tuple[str, str]]:
+    """base -> (past, participle)"""
+    lines = data_folder("en").joinpath("verbs.txt").read_text(encoding="utf-8").splitlines()
+    rows = [line.split() for line in lines if line and not line.startswith(("#", "double:"))]
+    return {base: (past, participle) for base, past, participle in rows}
+
+
+@cache
+def _doubling_verbs() -> frozenset[str]:
+    """Verbs of several syllables that double their last consonant: prefer, preferred."""
+    lines = data_folder("en").joinpath("verbs.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(word for line in lines if line.startswith("double:") for word in line.split()[1:])
+
+
+@cache
+def _irregular_plurals() -> dict[str, str]:
+    lines = data_folder("en").joinpath("plurals.txt").read_text(encoding="utf-8").splitlines()
+    rows = [line.split() for line in lines if line and not line.startswith("#")]
+    return {row[0]: row[1] for row in rows}
+
+
+def _doubles(verb: str) -> bool:
+    if verb in _doubling_verbs():
+        return True
+    closed = re.fullmatch(r"[^aeiou]*(?:qu)?[aeiou][^aeiouwxy]", verb)
+    return closed is not None
+
+
+def present(verb: str, third_singular: bool) -> str:
+    """present("carry", True) -> "carries" """
+    if not third_singular:
+        return "are" if verb == "be" else verb
+    special = {"be": "is", "have": "has", "do": "does", "go": "goes"}
+    if verb in special:
+        return special[verb]
+    return _add_s(verb)
+
+
+def past(verb: str) -> str:
+    """past("stop") -> "stopped"; past("be") -> "was" (the caller knows of "were")."""
+    if verb in _irregular_verbs():
+        return _irregular_verbs()[verb][0]
+    return _add_ed(verb)
+
+
+def participle(verb: str) -> str:
+    if verb in _irregular_verbs():
+        return _irregular_verbs()[verb][1]
+    return _add_ed(verb)
+
+
+def gerund(verb: str) -> str:
+    if verb.endswith("ie"):
+        return verb[:-2] + "ying"
+    if verb.endswith("e") and not verb.endswith(("ee", "oe", "ye")) and verb != "be":
+        return verb[:-1] + "ing"
+    return verb + (verb[-1] if _doubles(verb) else "") + "ing"
+
+
+def _add_ed(verb: str) -> str:
+    if verb.endswith("e"):
+        return verb + "d"
+    if verb.endswith("y") and verb[-2] not in _VOWELS:
+        return verb[:-1] + "ied"
+    return verb + (verb[-1] if _doubles(verb) else "") + "ed"
+
+
+def _add_s(word: str) -> str:
+    if word.endswith("y") and word[-2] not in _VOWELS:
+        return word[:-1] + "ies"
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return word + "es"
+    return word + "s"
+
+
+def plural(noun: str) -> str:
+    """plural("cup of tea") -> "cups of tea"; the head is the word before the first preposition."""
+    head, preposition, rest = noun, "", ""
+    match = re.search(r" (?:of|with|for|from|in|on|to|at) ", noun)
+    if match:
+        head, preposition, rest = noun[: match.start()], match.group(), noun[match.end() :]
+    before, space, last = head.rpartition(" ")
+    return before + space + _irregular_plurals().get(last, _add_s(last)) + preposition + rest
+
+
+def number(value: int) -> str:
+    """number(42) -> "forty-two", up to 99."""
+    if value < 20:
+        return _ONES[value]
+    tens, ones = divmod(value, 10)
+    return _TENS[tens] + (f"-{_ONES[ones]}" if ones else "")
+
+
+def mend_articles(text: str) -> str:
+    """ "a apple" -> "an apple", by the sound of the next word."""
+
+    def article(match: re.Match[str]) -> str:
+        word = match.group(3)
+        vowel = word[0].lower() in _VOWELS and not _CONSONANT_SOUND.match(word)
+        if vowel or _VOWEL_SOUND.match(word) or re.match(r"(?:8|11\b|18\b)", word):
+            return match.group(1) + "n "
+        return match.group()
+
+    return _ARTICLE.sub(article, text)

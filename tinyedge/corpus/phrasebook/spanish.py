@@ -1,0 +1,147 @@
+"""Spanish: what the slots of a template become.
+
+Slots (X is a role or a class of the lexicon; people agree with "hero" unless "@role" says otherwise):
+  {hero} {X}                    "su hermana Ana", later "Ana" (nothing for yo, nosotros); {X:name} just "Ana"
+  {a hero}                      "a Ana", and nothing for yo, whose "me" says it all
+  {él} {se} {le} {lo} {su} {sus}  pronouns; {su X} agrees with the noun: "nuestra casa"
+  {X} {X+} {X.2}                a word, its plural, its second field
+  {el X} {un X+} {otro X}       a determiner that agrees; {bonito~X} an adjective that does
+  {V:p} {V:t} ...               a verb or a class of verb phrases in a tense of conjugator.py; {V:inf}
+                                is the infinitive with the right pronoun: "lavarme las manos"
+  {3-9} {#3-9}                  a number in words, in digits
+"""
+
+import re
+
+from tinyedge.corpus.phrasebook.cast import Person
+from tinyedge.corpus.phrasebook.conjugator import conjugate
+from tinyedge.corpus.phrasebook.spanish_forms import (
+    Noun,
+    adjective,
+    determiner,
+    mend_joints,
+    noun,
+    number,
+)
+from tinyedge.corpus.phrasebook.stage import Stage
+
+_RANGE = re.compile(r"(#?)(\d+)-(\d+)")
+# yo, nosotros, ella, él, ellos
+_PRONOUNS = {
+    "él": ("yo", "nosotros", "ella", "él", "ellos"),
+    "se": ("me", "nos", "se", "se", "se"),
+    "le": ("me", "nos", "le", "le", "les"),
+    "lo": ("me", "nos", "la", "lo", "los"),
+    "su": ("mi", "nuestro", "su", "su", "su"),
+    "sus": ("mis", "nuestros", "sus", "sus", "sus"),
+}
+# "{llover:t@3}", "{decir:p@6}": whoever or whatever it is; "{ir:t@ambos}": the hero with others.
+_IMPERSONAL = {"3": Person("", "", 3, False, False), "6": Person("", "", 3, True, False)}
+_WE = Person("", "", 1, True, False)
+_NOBODY = (*_IMPERSONAL, "ambos")
+_FIRST_LETTER = re.compile(r"[^\W\d_]")
+_REFLEXIVE = re.compile(r"(?P<verb>\w*(?:ar|er|ir|ír))se")
+_ACCENTED_GERUND = str.maketrans({"a": "á", "e": "é"})
+
+
+def _column(person: Person) -> int:
+    if person.person == 1:
+        return 1 if person.plural else 0
+    if person.plural:
+        return 4
+    return 2 if person.feminine else 3
+
+
+def _subject(role: str, stage: Stage) -> Person:
+    if role == "ambos":
+        return _WE if stage.person("hero").person == 1 else _IMPERSONAL["6"]
+    return _IMPERSONAL.get(role) or stage.person(role or "hero")
+
+
+class Spanish:
+    def fill(self, slot: str, stage: Stage) -> str:
+        span = _RANGE.fullmatch(slot)
+        if span:
+            return self._number(int(span[2]), int(span[3]), bool(span[1]), stage)
+        if "~" in slot:
+            base, _, role = slot.partition("~")
+            return self._agreeing(base, role or "hero", stage)
+        slot, _, role = slot.partition("@")
+        if slot in _PRONOUNS:
+            return _PRONOUNS[slot][_column(_subject(role, stage))]
+        left, _, right = slot.rpartition(" ")
+        if left == "a" and stage.is_person(right):
+            name = self._person(right, stage)
+            return f"a {name}" if name else ""
+        base, _, form = slot.partition(":")
+        if stage.is_person(base):
+            return stage.person(base).name if form == "name" else self._person(base, stage)
+        if form:
+            return self._verb(base, form, _subject(role, stage), stage)
+        return self._noun(left, right, stage)
+
+    def _number(self, low: int, high: int, digits: bool, stage: Stage) -> str:
+        """Never one that ends in uno, whose gender would have to agree."""
+        value = stage.rng.randrange(low, high + 1)
+        while not digits and value % 10 == 1:
+            value = stage.rng.randrange(low, high + 1)
+        return str(value) if digits else number(value)
+
+    def _agreeing(self, base: str, role: str, stage: Stage) -> str:
+        if stage.is_person(role) or role in _NOBODY:
+            person = _subject(role, stage)
+            base = stage.word(base) if stage.is_word(base) else base
+            return adjective(base, person.feminine, person.plural)
+        thing = noun(stage.word(role.removesuffix("+")), role.endswith("+"))
+        return adjective(base, thing.feminine, thing.plural)
+
+    def _person(self, role: str, stage: Stage) -> str:
+        person = stage.person(role)
+        if not person.name or not stage.first_mention(role):
+            return person.name
+        if not person.relation:
+            return person.introduction
+        owner = adjective(_PRONOUNS["su"][_column(stage.person("hero"))], person.feminine, False)
+        if person.titled:
+            return f"{owner} {person.relation}, {person.name},"
+        return f"{owner} {person.relation} {person.name}"
+
+    def _noun(self, left: str, right: str, stage: Stage) -> str:
+        name = right.removesuffix("+")
+        if not stage.is_word(name):
+            raise KeyError(f"no role or class {name!r}")
+        thing = noun(stage.word(name), right.endswith("+"))
+        if not left:
+            return thing.text
+        words = [self._determiner(word, thing, stage) for word in left.split()]
+        return " ".join([*words, thing.text])
+
+    def _determiner(self, word: str, thing: Noun, stage: Stage) -> str:
+        if word == "su":
+            owner = _PRONOUNS["su"][_column(stage.person("hero"))]
+            return adjective(owner, thing.feminine, thing.plural)
+        return determiner(word, thing)
+
+    def _verb(self, base: str, form: str, subject: Person, stage: Stage) -> str:
+        phrase = stage.word(base) if stage.is_word(base) else base
+        verb, space, rest = phrase.partition(" ")
+        reflexive = _REFLEXIVE.fullmatch(verb)
+        pronoun = _PRONOUNS["se"][_column(subject)] if reflexive else ""
+        infinitive = reflexive["verb"] if reflexive else verb
+        if form == "inf":
+            return infinitive + pronoun + space + rest
+        person = {0: 0, 1: 3, 2: 2, 3: 2, 4: 5}[_column(subject)]
+        inflected = conjugate(infinitive, form, person)
+        if not reflexive or form == "n":
+            return inflected + space + rest
+        if form == "g":  # lavándome
+            inflected = inflected[:-4] + inflected[-4].translate(_ACCENTED_GERUND) + inflected[-3:] + pronoun
+            return inflected + space + rest
+        return f"{pronoun} {inflected}{space}{rest}"
+
+    def polish(self, text: str) -> str:
+        text = mend_joints(" ".join(text.split()))
+        text = re.sub(r",(?=[,.;:?!])|,(?= ?—)", "", text)
+        text = re.sub(r" (—?[.,;:?!])", r"\1", text)
+        text = re.sub(r"([¿¡]) ", r"\1", text)
+        return _FIRST_LETTER.sub(lambda match: match.group().upper(), text, count=1)
