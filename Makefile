@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= data
 BUNDLE ?= bundle
 CORPUS ?=
+TRAIN_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test check format clean
@@ -28,7 +29,8 @@ $(VENV)/ready: pyproject.toml
 	@touch $@
 
 demo: env ## Text to a bundle with a verdict: all steps, then a summary; CORPUS=path takes your own text
-	@$(BIN)/python bench/demo.py --data $(DATA) --bundle $(BUNDLE) $(if $(CORPUS),--corpus "$(CORPUS)")
+	@$(BIN)/python bench/demo.py --data $(DATA) --bundle $(BUNDLE) $(if $(CORPUS),--corpus "$(CORPUS)") \
+	  $(if $(TRAIN_FLAGS),--train-flags="$(TRAIN_FLAGS)")
 
 test: env ## Run all tests
 	@$(BIN)/python -m pytest

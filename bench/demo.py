@@ -31,7 +31,9 @@ def main() -> None:
 
     started = time.monotonic()
     source = ["--input", options.corpus] if options.corpus else []
-    tinyedge("train", *source, "--output-dir", data, *shlex.split(options.train_flags))
+    interrupted = any(data.glob("checkpoint_*.pt")) and not (data / "training_metrics.json").exists()
+    resume = ["--resume"] if interrupted else []
+    tinyedge("train", *source, "--output-dir", data, *resume, *shlex.split(options.train_flags))
     checkpoint = data / "best_model.pt"
     if is_export_of(bundle, checkpoint):
         print(f"export: reused {bundle}", flush=True)

@@ -75,3 +75,8 @@ def make_trainer(shards: Shards, tokenizer: Tokenizer) -> Callable[..., tuple[Tr
         return Trainer(SMALL, config, shards, tokenizer, hardware, folder, reporter), reporter
 
     return make
+
+
+@pytest.fixture
+def silent() -> Silent:
+    return Silent()

@@ -13,7 +13,8 @@ def verify(
     """Check a bundle: every file, every field of the manifest, and that the model runs."""
     from json import dumps
 
-    from tinyedge.bundle import MANIFEST_FILE, bundle_digest
+    from tinyedge.bundle import bundle_digest
+    from tinyedge.manifest import MANIFEST_FILE
     from tinyedge.runtime.generator import Generator
     from tinyedge.tokenizer import BOS_ID
 

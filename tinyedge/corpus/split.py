@@ -13,6 +13,7 @@ from tinyedge.errors import CorpusError
 
 VALIDATION_SHARE = 0.1  # the guide's 90/10
 FEW_DOCUMENTS = 10  # below it, holding out whole documents would take far more or less than a tenth
+STRAY_SHARE = 0.01  # of the bytes: below it a language's held-out tenth would be too little to measure
 GUESS_CHARS = 4000  # enough text to tell a language
 SPLIT_SEED = 0  # fixed: what is held out must not change with the seed of a training run
 
@@ -58,7 +59,8 @@ class Split:
 def draw_split(corpus: Path) -> Split:
     """Holds out a tenth of each language's bytes, in whole documents drawn by a fixed seed.
 
-    A language with fewer than ten documents gives the last tenth of each instead.
+    A language with fewer than ten documents gives the last tenth of each instead; one that is a stray
+    (under a hundredth of the corpus, such as a few documents whose language cannot be told) gives none.
     Raises CorpusError when there is too little text to hold anything out.
     """
     sizes: list[tuple[str, int, int]] = []  # language, bytes, lines
@@ -69,8 +71,11 @@ def draw_split(corpus: Path) -> Split:
         raise CorpusError(f"{corpus} has too little text to hold a tenth of it out", "add text")
     first_held = [(language, lines) for language, _, lines in sizes]
     by = "documents"
+    least = STRAY_SHARE * sum(size for _, size, _ in sizes)
     for language in sorted({language for language, *_ in sizes}):
         numbers = [number for number, (name, *_) in enumerate(sizes) if name == language]
+        if sum(sizes[number][1] for number in numbers) < least:
+            continue
         if len(numbers) < FEW_DOCUMENTS:
             by = "passages"
             for number in numbers:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinyedge.bundle import SPECIAL_IDS, write_bundle
+from tinyedge.bundle import write_bundle
 from tinyedge.errors import ExportError, UsageError
 from tinyedge.evaluate import Passage, read_passages
 from tinyedge.export.card import model_card
@@ -16,6 +16,7 @@ from tinyedge.export.onnx import check_onnx, export_onnx
 from tinyedge.export.parity import check_parity
 from tinyedge.export.quality import Comparison, compare, require_quality, token_limit
 from tinyedge.export.quantize import Quantization, quantize_int8
+from tinyedge.manifest import SPECIAL_IDS
 from tinyedge.runtime.session import BundleModel, Session
 from tinyedge.shards import Shards
 from tinyedge.tokenizer import Tokenizer, model_name

@@ -17,8 +17,8 @@ from tinyedge.errors import ExportError
 from tinyedge.evaluate import LanguageModel, Logits, Passage, Window, default_stride, windows
 
 # Predictions a language. At a divergence of 3e-4 nats the difference of a token's nats scatters by 0.025, so
-# its mean over 20,000 is known to 0.0002 nats: about 0.004 % of the bits per byte, against a gate of 1 %.
-TOKEN_LIMIT = 20_000
+# its mean over 10,000 is known to 0.0003 nats: about 0.006 % of the bits per byte, against a gate of 1 %.
+TOKEN_LIMIT = 10_000
 FEWEST_TOKENS = 2_000
 FULL_LIMIT_PARAMETERS = 2_500_000  # above it a token costs more time, so fewer are read
 SAMPLE_SEED = 0  # fixed: an export must judge the same text each time

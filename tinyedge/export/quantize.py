@@ -2,13 +2,13 @@
 
 In: the bytes of `export_onnx`. Out: the int8 file's bytes and what was done. Knows no model and no text.
 
-The scheme is signed 8-bit weights with one scale a matrix. Signed, because on a Cortex-A53 without dotprod
-onnxruntime's kernel for signed weights needs half the instructions of the one for unsigned (MLAS,
-QgemmS8S8KernelNeon.S and QgemmU8X8KernelNeon.S). One scale a matrix, because one a column costs that device a
-fifth of its speed (bench/, the device twin) for no visible change in bits per byte. All 8 bits, because 7
-(`reduce_range`) triple the divergence; they only serve x86 processors without VNNI, whose fast kernel
-saturates, and there `tinyedge.runtime.session` asks for the exact one. So the sums are the same everywhere.
-The embedding, which is looked up and never multiplied, is 8 bits with a zero point.
+The scheme is signed 8-bit weights with one scale a matrix; docs/log.md has the figures of the other ten.
+Signed, because on a Cortex-A53 without dotprod onnxruntime's kernel for signed weights needs half the
+instructions of the one for unsigned (MLAS, QgemmS8S8KernelNeon.S and QgemmU8X8KernelNeon.S). One scale a
+matrix, because one a column is more work for each output and no visible change in bits per byte. All 8
+bits, because 7 (`reduce_range`) triple the divergence; they only serve x86 processors without VNNI, whose
+fast kernel saturates, and there `tinyedge.runtime.session` asks for the exact one. So the sums are the
+same everywhere.
 """
 
 import tempfile

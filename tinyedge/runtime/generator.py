@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tinyedge.bundle import MODEL_FILE, TOKENIZER_FILE, Bundle, load_bundle
+from tinyedge.bundle import Bundle, load_bundle
 from tinyedge.errors import BundleError, UsageError
+from tinyedge.manifest import MODEL_FILE, TOKENIZER_FILE
 from tinyedge.runtime.context import window_start
 from tinyedge.runtime.sampler import Sampler, SamplingConfig
 from tinyedge.runtime.session import Session

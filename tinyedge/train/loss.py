@@ -2,7 +2,7 @@
 
 At 4,096 tokens and 8,000 pieces the logits are 131 MB, and a plain loss walks over them five times. Here
 each slice of rows is projected, scored, turned into its gradient and used while it is still in cache. The
-result is the plain loss to rounding; bench/training measures the gain.
+result is the plain loss to rounding (docs/log.md has the gain).
 """
 
 from typing import Any
@@ -18,24 +18,28 @@ class _OutputCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
         """Shapes: hidden (N, D), weight (V, D), targets (N,). Gradients are ready when the loss is."""
-        rows = hidden.shape[0]
+        count = hidden.shape[0]
         low_hidden, low_weight = hidden.to(dtype), weight.to(dtype)
         hidden_gradient = torch.empty_like(hidden)
         weight_gradient = torch.zeros_like(weight)
         loss = hidden.new_zeros(())
-        for start in range(0, rows, ROWS):
+        for start in range(0, count, ROWS):
             part = slice(start, start + ROWS)
-            target = targets[part, None]
             logits = (low_hidden[part] @ low_weight.t()).float()  # (ROWS, V)
-            log_total = torch.logsumexp(logits, dim=1, keepdim=True)
-            loss += (log_total - logits.gather(1, target)).sum()
-            gradient = logits.sub_(log_total).exp_()  # softmax
-            gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
-            low_gradient = gradient.to(dtype)
-            hidden_gradient[part] = low_gradient @ low_weight
-            weight_gradient += low_gradient.t() @ low_hidden[part]
-        ctx.save_for_backward(hidden_gradient.div_(rows), weight_gradient.div_(rows))
-        return loss / rows
+            highest = logits.amax(dim=1, keepdim=True)
+            loss += (highest - logits.gather(1, targets[part, None])).sum()
+            exponentials = logits.sub_(highest).exp_()
+            total = exponentials.sum(dim=1, keepdim=True)
+            loss += total.log().sum()
+            # The gradient of the logits is exponentials / total - onehot(target). Neither the division nor
+            # the one-hot ever touches the (ROWS, V) matrix: they commute with the products.
+            low = exponentials.to(dtype)
+            hidden_gradient[part] = (low @ low_weight) / total
+            weight_gradient += low.t() @ (hidden[part] / total).to(dtype)
+        hidden_gradient -= weight[targets]
+        weight_gradient.index_add_(0, targets, hidden, alpha=-1)
+        ctx.save_for_backward(hidden_gradient.div_(count), weight_gradient.div_(count))
+        return loss / count
 
     @staticmethod
     @once_differentiable

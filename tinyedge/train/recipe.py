@@ -101,7 +101,7 @@ GUIDE = TrainConfig(
 # choice of each value is in docs/log.md.
 FAST = TrainConfig(
     recipe="fast",
-    epochs=5,
+    epochs=4,
     batch_size=32,
     learning_rate=3e-3,
     matrix_learning_rate=0.02,

@@ -1,0 +1,64 @@
+"""What is held out: whole documents, a tenth of each language, the same ones every time."""
+
+from pathlib import Path
+
+import pytest
+
+from tinyedge.corpus.split import SplitDocument, draw_split
+from tinyedge.errors import CorpusError
+
+ENGLISH = "The {n} men said that they would go to the house, and she was there with her dog {n}."
+SPANISH = "Los {n} hombres dijeron que iban a la casa, pero ella estaba allí con el perro {n}."
+
+
+def corpus(path: Path, english: int, spanish: int, lines: int = 6) -> Path:
+    documents = [
+        "\n".join(text.format(n=f"{name}{d}x{line}") for line in range(lines))
+        for name, text, count in (("a", ENGLISH, english), ("b", SPANISH, spanish))
+        for d in range(count)
+    ]
+    path.write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+    return path
+
+
+def test_whole_documents_a_tenth_of_each_language(tmp_path: Path) -> None:
+    split = draw_split(corpus(tmp_path / "c.txt", 100, 40))
+    documents = list(split.documents())
+    assert split.by == "documents"
+    for language, count in (("en", 100), ("es", 40)):
+        mine = [d for d in documents if d.language == language]
+        held = [d for d in mine if d.held_out]
+        assert len(mine) == count
+        assert len(held) == count // 10
+        assert all(not d.training for d in held)
+    held_lines = set(split.held_out_lines())
+    assert not held_lines & set(split.training_lines())
+    assert len(held_lines) + len(list(split.training_lines())) == 140 * 6
+
+
+def test_the_same_each_time_whatever_the_order_of_the_languages(tmp_path: Path) -> None:
+    one = list(draw_split(corpus(tmp_path / "c.txt", 30, 30)).held_out_lines())
+    assert one == list(draw_split(tmp_path / "c.txt").held_out_lines())
+
+
+def test_few_documents_give_their_last_tenth(tmp_path: Path) -> None:
+    split = draw_split(corpus(tmp_path / "c.txt", 20, 2, lines=40))
+    spanish = [d for d in split.documents() if d.language == "es"]
+    assert split.by == "passages"
+    assert [(len(d.training), len(d.held_out)) for d in spanish] == [(36, 4), (36, 4)]
+    last = SplitDocument("es", spanish[0].training, spanish[0].held_out)
+    assert last.held_out[-1].endswith("b0x39.")
+    english = [d for d in split.documents() if d.language == "en"]
+    assert sum(bool(d.held_out) for d in english) == 2
+
+
+def test_a_stray_language_is_only_trained_on(tmp_path: Path) -> None:
+    split = draw_split(corpus(tmp_path / "c.txt", 300, 1))
+    assert split.by == "documents"
+    assert {d.language for d in split.documents() if d.held_out} == {"en"}
+    assert [d.language for d in split.documents()].count("es") == 1
+
+
+def test_too_little_text(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"c\.txt has too little text"):
+        draw_split(corpus(tmp_path / "c.txt", 1, 0))

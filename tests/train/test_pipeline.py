@@ -1,0 +1,160 @@
+"""The whole line in a folder: what is missing is made, what is there is reused, nothing is lost."""
+
+import dataclasses
+import itertools
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+
+from tinyedge.config import ModelConfig  # noqa: E402
+from tinyedge.corpus import phrasebook  # noqa: E402
+from tinyedge.corpus.build import CorpusRequest  # noqa: E402
+from tinyedge.errors import CheckpointError, CorpusError, TokenizerError  # noqa: E402
+from tinyedge.train import checkpoint, pipeline  # noqa: E402
+from tinyedge.train.hardware import choose_hardware  # noqa: E402
+from tinyedge.train.pipeline import RunRequest  # noqa: E402
+from tinyedge.train.recipe import resolve  # noqa: E402
+from tinyedge.train.trainer import Limits  # noqa: E402
+from tinyedge.vocabulary import TokenizerConfig  # noqa: E402
+
+MODEL = ModelConfig(
+    vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
+)
+
+
+@pytest.fixture
+def request_for(tmp_path: Path) -> Any:
+    text = tmp_path / "mine.txt"
+    documents = itertools.islice(phrasebook.documents(), 400)
+    text.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
+
+    def make(**changes: Any) -> RunRequest:
+        flags = {"epochs": changes.pop("epochs", 1), "batch_size": 64}
+        base = RunRequest(
+            output_dir=tmp_path / "data",
+            corpus=CorpusRequest((), (text,)),
+            tokenizer=TokenizerConfig(vocab_size=1000),
+            model=MODEL,
+            training=resolve("fast", flags),
+            hardware=choose_hardware("cpu", "fp32"),
+            limits=Limits(),
+        )
+        return dataclasses.replace(base, **changes)
+
+    return make
+
+
+def test_from_text_to_model_then_reuse_then_another(request_for: Any, silent: Any) -> None:
+    request = request_for()
+    folder = request.output_dir
+    assert pipeline.run(request, silent) is not None
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        *(
+            "corpus_bilingual.txt",
+            "corpus.json",
+            "bilingual_1k.model",
+            "bilingual_1k.vocab",
+            "tokenizer.json",
+        ),
+        *("shards", "best_model.pt", "final_model.pt", "training_metrics.json", "training_curve.png"),
+    }
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    silent.notes.clear()
+    assert pipeline.run(request_for(), silent) is None
+    assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert [note for note in silent.notes if "reused" in note or "kept" in note] == silent.notes
+    assert len(silent.notes) == 4
+
+    first = (folder / "final_model.pt").read_bytes()
+    pipeline.run(request_for(epochs=2), silent)
+    assert (folder / "previous" / "final_model.pt").read_bytes() == first
+    assert json.loads((folder / "training_metrics.json").read_text())["final_metrics"]["total_epochs"] == 2
+
+
+def test_new_text_remakes_all_that_depends_on_it(request_for: Any, silent: Any) -> None:
+    request = request_for()
+    pipeline.prepare_data(request, silent)
+    (source,) = request.corpus.inputs
+    source.write_text(source.read_text() + "\n\nA last sentence that was not there before.\n")
+    tokenizer, shards = pipeline.prepare_data(request, silent)
+    corpus = (request.output_dir / "corpus_bilingual.txt").read_text()
+    assert "A last sentence" in corpus
+    from tinyedge.files import sha256_file
+
+    assert shards.corpus_sha256 == sha256_file(request.output_dir / "corpus_bilingual.txt")
+    assert shards.tokenizer_sha256 == tokenizer.sha256
+
+
+def test_interrupted_then_resumed(request_for: Any, silent: Any) -> None:
+    def stop(progress: Any) -> None:
+        if progress.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    silent.on_step = stop
+    outcome = pipeline.run(request_for(), silent)
+    assert outcome is not None
+    assert outcome.signal == signal.SIGINT
+    silent.on_step = lambda progress: None
+    with pytest.raises(CheckpointError, match="holds an unfinished run") as caught:
+        pipeline.run(request_for(), silent)
+    assert "--resume" in caught.value.hint
+    resumed = pipeline.run(request_for(resume=True), silent)
+    assert resumed is not None
+    assert any("resumed from" in note and "step 2" in note for note in silent.notes)
+    assert not (request_for().output_dir / checkpoint.LAST_FILE).exists()
+
+
+def test_a_damaged_checkpoint_costs_a_warning_not_the_run(request_for: Any, silent: Any) -> None:
+    folder = request_for().output_dir
+    pipeline.run(request_for(epochs=5), silent)
+    good = folder / "checkpoint_epoch_5.pt"
+    (folder / "checkpoint_epoch_10.pt").write_bytes(good.read_bytes()[:-1000])
+    assert pipeline.run(request_for(epochs=5, resume=True), silent) is not None
+    assert sum(note.startswith("warning: ") for note in silent.notes) == 1
+    assert any("resumed from" in note and "checkpoint_epoch_5.pt" in note for note in silent.notes)
+    good.write_bytes(b"x")
+    with pytest.raises(CheckpointError):
+        pipeline.run(request_for(epochs=5, resume=True), silent)
+
+
+def test_nothing_to_resume(request_for: Any, silent: Any) -> None:
+    with pytest.raises(CheckpointError, match="has no checkpoint to resume from"):
+        pipeline.run(request_for(resume=True), silent)
+
+
+def test_skipped_phases_need_their_files(request_for: Any, silent: Any) -> None:
+    with pytest.raises(CorpusError, match=r"corpus_bilingual\.txt does not exist"):
+        pipeline.run(request_for(skip_corpus=True), silent)
+    with pytest.raises(TokenizerError, match=r"bilingual_1k\.model does not exist"):
+        pipeline.run(request_for(skip_tokenizer=True), silent)
+
+
+def test_a_foreign_corpus_is_used_but_not_replaced(request_for: Any, silent: Any) -> None:
+    request = request_for()
+    request.output_dir.mkdir()
+    mine = request.output_dir / "corpus_bilingual.txt"
+    mine.write_text(request.corpus.inputs[0].read_text())
+    text = mine.read_text()
+    with pytest.raises(CorpusError, match="was not written by tinyedge") as caught:
+        pipeline.run(request, silent)
+    assert "--skip-corpus" in caught.value.hint
+    pipeline.run(request_for(skip_corpus=True), silent)
+    assert mine.read_text() == text
+
+
+def test_too_small_text_names_the_largest_vocabulary(request_for: Any, silent: Any) -> None:
+    vocabulary = TokenizerConfig(vocab_size=8000)
+    model = dataclasses.replace(MODEL, vocab_size=8000)
+    with pytest.raises(TokenizerError, match=r"the largest that works is (\d+)") as caught:
+        pipeline.run(request_for(tokenizer=vocabulary, model=model), silent)
+    largest = int(caught.value.message.split()[-1])
+    vocabulary = TokenizerConfig(vocab_size=largest)
+    model = dataclasses.replace(MODEL, vocab_size=largest)
+    assert pipeline.run(request_for(tokenizer=vocabulary, model=model), silent) is not None
