@@ -1,13 +1,13 @@
 """The bundles that tests run on; tests/make_micro_bundle.py makes them."""
 
 import os
-import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from syllables import syllable_lines
 
 # As the program itself does: threads that wait for each other do not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -45,14 +45,6 @@ def byte_fallback_model() -> bytes:
     from tinyedge.vocabulary import TokenizerConfig, train
 
     return train(syllable_lines(), "the tests' lines", TokenizerConfig(1100, byte_fallback=True))
-
-
-def syllable_lines(count: int = 3000) -> list[str]:
-    """Invented words, the same each time, that give a vocabulary of 1100 pieces something to learn."""
-    draw = random.Random(0)
-    syllables = [first + vowel + last for first in "bdlmrst" for vowel in "aeioñú" for last in ("", "n", "s")]
-    words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(1500)]
-    return [" ".join(draw.choices(words, k=8)) for _ in range(count)]
 
 
 # How long an example takes says something about the machine's other work, not about the code.

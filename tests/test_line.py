@@ -55,7 +55,7 @@ def test_checkpoint_and_bundle_read_the_same(folder: Path) -> None:
         bits[name] = result["bits_per_byte"]
     assert bits["fp32"] == pytest.approx(bits["torch"], rel=1e-4)  # 1 % is the promise
     assert bits["int8"] == pytest.approx(bits["torch"], rel=0.01)
-    assert bits["torch"] < 2.4  # it learned: an untrained model needs about 4.4
+    assert bits["torch"] < 3.2  # it learned: untrained, each of some 2.6 bytes a token would need 3.8 bits
 
 
 def test_the_manifest_tells_the_story(folder: Path) -> None:

@@ -11,7 +11,10 @@ from tinyedge.errors import CorpusError
 from tinyedge.shards import Shards, build_shards
 from tinyedge.tokenizer import BOS_ID, EOS_ID, Tokenizer
 
-TEXT = "The {n} men said that they would go to the house.\nShe was there with her dog {n}.\n"
+
+def text(n: int) -> str:
+    """A document that no other is a part of."""
+    return f"The {'more and ' * n}men said that they would go to the house.\nShe was there with her dog.\n"
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,7 @@ def tokenizer(micro_bundle: Path) -> Tokenizer:
 @pytest.fixture
 def shards(tmp_path: Path, tokenizer: Tokenizer) -> Shards:
     path = tmp_path / "corpus.txt"
-    path.write_text("\n".join(TEXT.format(n=n) for n in range(40)))
+    path.write_text("\n".join(map(text, range(40))))
     return build_shards(draw_split(path), tokenizer, tmp_path / "shards")
 
 
@@ -31,21 +34,22 @@ def test_lines_keep_their_borders_and_their_text(shards: Shards, tokenizer: Toke
     assert isinstance(tokens, np.memmap)
     assert tokens.dtype == np.dtype("<u2")
     assert len(tokens) == shards.train_tokens
-    assert (tokens == BOS_ID).sum() == (tokens == EOS_ID).sum() == 2 * 36
+    lines = 2 * (40 - len(list(shards.validation_passages())))
+    assert (tokens == BOS_ID).sum() == (tokens == EOS_ID).sum() == lines
     assert tokens[0] == BOS_ID
     assert set(tokens[1:][tokens[:-1] == EOS_ID].tolist()) == {BOS_ID}
-    text = tokenizer.decode(tokens.tolist())
-    assert text.count("\n") == 72
-    assert text.startswith("The ")
+    decoded = tokenizer.decode(tokens.tolist())
+    assert decoded.count("\n") == lines
+    assert decoded.startswith("The ")
 
 
 def test_both_sides_add_up(shards: Shards, tmp_path: Path, tokenizer: Tokenizer) -> None:
-    assert shards.train_bytes + shards.validation_bytes == sum(len(TEXT.format(n=n)) for n in range(40))
+    assert shards.train_bytes + shards.validation_bytes == sum(len(text(n)) for n in range(40))
     passages = list(shards.validation_passages("en"))
-    assert len(passages) == 4
+    assert 3 <= len(passages) <= 6  # a tenth of the bytes; documents differ in size
     assert sum(len(p.tokens) for p in passages) == shards.validation_tokens
     held = {tokenizer.decode(p.tokens.tolist()) for p in passages}
-    assert all(text not in tokenizer.decode(shards.training().tolist()) for text in held)
+    assert not any(document in tokenizer.decode(shards.training().tolist()) for document in held)
     assert list(shards.validation_passages("es")) == []
 
 

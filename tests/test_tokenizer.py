@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
-from conftest import syllable_lines
 from hypothesis import example, given
 from hypothesis import strategies as st
+from syllables import syllable_lines
 
 from tinyedge.errors import TokenizerError, UsageError
 from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer, model_name

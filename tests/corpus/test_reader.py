@@ -9,12 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tinyedge.corpus import reader
-from tinyedge.corpus.document import Document
-from tinyedge.corpus.reader import cut_documents, find_files, read_documents, read_lines
+from tinyedge.corpus.reader import find_files, read_documents, read_lines
 from tinyedge.errors import CorpusError
 
 PROSE = "The old man went down to the sea. He had not been there for a year, and it was cold."
@@ -261,36 +258,6 @@ def test_few_files_are_cut_at_blank_lines_and_many_are_not(write: Write, tmp_pat
     for number in range(1, reader.MANY_FILES):
         write(f"{number}.txt", PROSE)
     assert len(list(read_documents([tmp_path]))) == reader.MANY_FILES
-
-
-def test_text_without_blank_lines_is_cut_too() -> None:
-    documents = list(cut_documents([PROSE] * 1_000, "here"))
-    assert len(documents) == 2
-    assert all(
-        sum(map(len, document.sentences)) <= reader.LONG_DOCUMENT_CHARS + reader.MIN_DOCUMENT_CHARS
-        for document in documents
-    )
-    assert len(list(cut_documents([PROSE] * 1_000, "here", whole=True))) == 1
-
-
-def test_a_remainder_joins_only_if_it_is_short() -> None:
-    chapter = [PROSE] * 60
-    assert [len(document.sentences) for document in cut_documents([*chapter, "", *chapter], "here")] == [
-        120,
-        120,
-    ]
-    assert [len(document.sentences) for document in cut_documents([*chapter, "", PROSE], "here")] == [122]
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.sampled_from(["", PROSE, PROSA * 30, "x" * 3_999, "* * *"]), max_size=40), st.booleans())
-def test_cutting_loses_no_sentence(units: list[str], whole: bool) -> None:
-    documents: list[Document] = list(cut_documents(units, "here", whole=whole))
-    words = "".join("".join(document.sentences) for document in documents).replace(" ", "")
-    assert words == "".join(unit for unit in units if unit != "* * *").replace(" ", "")
-    if not whole:
-        sizes = [sum(map(len, document.sentences)) for document in documents]
-        assert all(size >= reader.MIN_DOCUMENT_CHARS for size in sizes) or len(sizes) == 1
 
 
 def test_long_lines_are_cut_at_white_space(write: Write) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge import __version__
+from tinyedge.corpus.cutter import MAX_DOCUMENT_CHARS
 from tinyedge.corpus.document import Document
-from tinyedge.corpus.reader import MAX_DOCUMENT_CHARS, find_files, read_documents, read_lines
+from tinyedge.corpus.reader import find_files, read_documents, read_lines
 from tinyedge.errors import CorpusError, UsageError
 from tinyedge.files import atomic_writer, read_json, require_file, sha256_file
 

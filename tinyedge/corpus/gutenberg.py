@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyedge import __version__
+from tinyedge.corpus.cutter import cut_documents
 from tinyedge.corpus.document import Document
-from tinyedge.corpus.reader import cut_documents, join_wrapped
+from tinyedge.corpus.reader import join_wrapped
 from tinyedge.errors import CorpusError
 from tinyedge.files import write_bytes
 

@@ -1,7 +1,7 @@
 """The user's files and folders in, documents out: `.txt`, `.md`, `.jsonl` (field `text`), plain or gzipped.
 
 Files are streamed, and refused with name and byte offset where they are not text; no file, and no line, is
-ever whole in memory. Also gives the shared rule that cuts running text into documents. Downloads nothing.
+ever whole in memory.  Downloads nothing.
 """
 
 import codecs
@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyedge.corpus.cutter import cut_documents
 from tinyedge.corpus.document import Document
-from tinyedge.corpus.language import guess_language
-from tinyedge.corpus.sentences import split_sentences
 from tinyedge.errors import CorpusError
 from tinyedge.files import require_file
 
@@ -28,17 +27,10 @@ CHUNK_BYTES = 1 << 16
 MAX_LINE_CHARS = 1 << 18  # at most 1 MiB of UTF-8; a longer line is cut at white space
 MAX_RECORD_CHARS = 1 << 23  # one `.jsonl` line, which cannot be cut
 MANY_FILES = 20  # from here on a file is a document; below, files are cut so that there is enough to hold out
-MIN_DOCUMENT_CHARS = 4_000
-MAX_DOCUMENT_CHARS = 1_000_000  # bounds memory
-LONG_DOCUMENT_CHARS = (
-    40_000  # where a file is cut even without blank lines, so that it gives several documents
-)
-SAMPLE_CHARS = 20_000  # read for the language of a document and for the shape of a file
+SAMPLE_CHARS = 20_000  # read for the shape of a file
 SAMPLE_LINES = 200  # read for whether a file's lines are hard-wrapped
 
 _BINARY = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # controls that no text has; \t \n \f \r are fine
-# Soft hyphen, zero-width space, word joiner, byte-order mark, C1 controls: invisible, and noise to a model.
-_INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff\x80-\x84\x86-\x9f]")
 _UTF_16_MARKS = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -104,33 +96,6 @@ def read_lines(path: Path) -> Iterator[str]:
             *pieces, rest = _pieces(rest)
             yield from pieces
     yield from _pieces(rest)
-
-
-def cut_documents(
-    units: Iterable[str], source: str, *, whole: bool = False, language: str | None = None
-) -> Iterator[Document]:
-    """Cuts documents from units: lines or paragraphs, still to be split; an empty one is a border.
-
-    A document ends at the first border after MIN_DOCUMENT_CHARS; a short remainder joins the one before. With
-    `whole` all is one document. In both cases a document that grows too long is cut at a sentence end.
-    """
-    limit = MAX_DOCUMENT_CHARS if whole else LONG_DOCUMENT_CHARS
-    held: list[str] = []  # complete, but a short remainder may still join it
-    growing: list[str] = []
-    size = 0
-    for unit in units:
-        sentences = list(filter(_has_word, split_sentences(_INVISIBLE.sub("", unit))))
-        if (not sentences and not whole and size >= MIN_DOCUMENT_CHARS) or size >= limit:
-            if held:
-                yield _document(held, source, language)
-            held, growing, size = growing, [], 0
-        growing += sentences
-        size += sum(map(len, sentences))
-    if held and size >= MIN_DOCUMENT_CHARS:
-        yield _document(held, source, language)
-        held = []
-    if held or growing:
-        yield _document(held + growing, source, language)
 
 
 def join_wrapped(lines: Iterable[str]) -> Iterator[str]:
@@ -314,16 +279,6 @@ def _without_comments(line: str, inside: bool) -> tuple[str, bool]:
         kept += "" if inside else before
         inside = inside != bool(mark)
     return kept, inside
-
-
-def _document(sentences: list[str], source: str, language: str | None) -> Document:
-    ends = itertools.accumulate(map(len, sentences))
-    sample = "\n".join(s for s, end in zip(sentences, ends, strict=True) if end - len(s) < SAMPLE_CHARS)
-    return Document(tuple(sentences), language or guess_language(sample), source)
-
-
-def _has_word(sentence: str) -> bool:
-    return any(map(str.isalnum, sentence))
 
 
 def _pieces(line: str) -> Iterator[str]:
