@@ -39,10 +39,18 @@ def main() -> None:
             script = block.replace(ALREADY_RUN, ":")
             print(f"--- {kind}\n{script}", flush=True)
             command = ["bash", "-euc", script] if kind == "sh" else [sys.executable, "-c", script]
-            if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
-                sys.exit("error: a command of README.md failed")
+            run(command, environment)
+        own = "CORPUS=my-texts"
+        assert f"make demo {own}" in text  # one epoch is enough to see that it works
+        quick = f"{own} DATA={folder}/data BUNDLE={folder}/bundle TRAIN_FLAGS='--epochs 1'"
+        run(["bash", "-euc", f"make demo {quick}"], environment)
         for path in (ROOT / "my-texts", ROOT / "dist"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def run(command: list[str], environment: dict[str, str]) -> None:
+    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+        sys.exit(f"error: a command of README.md failed: {command[-1]}")
 
 
 def prepare(folder: Path) -> dict[str, str]:
@@ -56,7 +64,7 @@ def prepare(folder: Path) -> dict[str, str]:
     from tinyedge.corpus.phrasebook import documents
 
     lines = [line for document in documents(seed=1) for line in (*document.sentences, "")]
-    (texts / "a.txt").write_text("\n".join(lines[:3000]) + "\n")
+    (texts / "a.txt").write_text("\n".join(lines[:30000]) + "\n")
     return {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "BOARD": str(board)}
 
 

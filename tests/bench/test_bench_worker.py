@@ -111,15 +111,6 @@ def test_a_value_that_cannot_work_names_its_flag(field: str, value: int) -> None
         Job("b", **{field: value})
 
 
-def test_memory_is_read_in_bytes(tmp_path: Path) -> None:
-    status = tmp_path / "status"
-    status.write_text("Name:\tx\nVmPeak:\t 9000 kB\nVmHWM:\t  60 kB\nVmRSS:\t  50 kB\nVmSwap:\t   2 kB\n")
-    assert worker.read_memory(status) == {"rss": 50 * 1024, "peak": 60 * 1024, "swap": 2 * 1024}
-    status.write_text("VmRSS:\t  50 kB\n")
-    with pytest.raises(BenchError, match="lacks one of"):
-        worker.read_memory(status)
-
-
 def test_what_a_library_prints_does_not_get_between_the_events() -> None:
     script = """
 import os, sys

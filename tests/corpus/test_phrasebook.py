@@ -125,6 +125,7 @@ FORBIDDEN = {
     "both": re.compile(r"  |[{}\[\]|<>=/]|\s[,.;:?!]|,,|,—|\.\.|^\?|\b(?!had\b)(\w+) \1\b"),
     "en": re.compile(
         r"\b[Aa] (?!one\b|once\b|uni[^nm]|use|usu|eur|ut[ei]|ukulele)[aeiou]|\bI (?:is|has|does)\b"
+        r"|\b(?:asked|told|gave|begged|persuaded|lives with) (?:I|we)\b"
     ),
     "es": re.compile(r"\b(?:a|de) el\b|\by i(?![aeo])|\by hi[^ae]|\bo h?[oó]|\bla (?:agua|águila|arpa)\b"),
 }

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tinyedge.bench.prompts import PROMPTS
 from tinyedge.errors import BenchError, TinyEdgeError, UsageError
+from tinyedge.memory import read_memory
 
 if TYPE_CHECKING:
     from tinyedge.runtime.generator import Generator
@@ -89,24 +90,6 @@ class Channel:
     def _flush(self) -> None:
         self._file.flush()
         self._flushed = time.perf_counter_ns()
-
-
-def read_memory(status: Path = Path("/proc/self/status")) -> dict[str, int]:
-    """This process's memory in bytes: rss now, peak (VmHWM) since it began, swap now.
-
-    Raises BenchError where the kernel does not say.
-    """
-    names = {"VmRSS": "rss", "VmHWM": "peak", "VmSwap": "swap"}
-    memory = {}
-    for line in status.read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key in names:
-            memory[names[key]] = int(value.split()[0]) * 1024
-    if len(memory) < len(names):
-        raise BenchError(
-            f"{status} lacks one of {', '.join(names)}", "measure on a Linux kernel that reports them"
-        )
-    return memory
 
 
 def respond(

@@ -27,21 +27,17 @@ def evaluate(
     import dataclasses
 
     from tinyedge import files
+    from tinyedge.commands.texts import named_files
     from tinyedge.errors import UsageError
     from tinyedge.evaluate import default_stride, read_passages
     from tinyedge.evaluate import evaluate as judge
 
-    texts: list[tuple[str, Path]] = []
-    for item in text:
-        name, equals, file = item.partition("=")
-        if not (name and equals and file):
-            raise UsageError(f"--text {item} is not NAME=FILE", "for example --text en=novel.txt")
-        texts.append((name, Path(file)))
+    texts = named_files(text)
     subject, vocabulary = _open(model, tokenizer)
     stride = default_stride(subject.context) if stride is None else stride
     if not 1 <= stride <= subject.context:
         raise UsageError(f"--stride {stride} is outside 1-{subject.context}")
-    results = [judge(name, subject, read_passages(file, vocabulary), stride) for name, file in texts]
+    results = [judge(name, subject, read_passages(file, vocabulary), stride) for name, file in texts.items()]
     typer.echo(f"{'text':<12} {'bits/byte':>9} {'perplexity':>10} {'tokens':>9} {'bytes':>9} {'unknown':>8}")
     for r in results:
         typer.echo(

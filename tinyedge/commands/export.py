@@ -31,16 +31,9 @@ def export(
 
     from tinyedge.commands.extras import require
     from tinyedge.commands.notes import note
-    from tinyedge.errors import UsageError
+    from tinyedge.commands.texts import named_files
 
-    texts: dict[str, Path] = {}
-    for item in text or ():
-        name, equals, file = item.partition("=")
-        if not (name and equals and file):
-            raise UsageError(f"--text {item} is not NAME=FILE", "for example --text en=novel.txt")
-        if name in texts:
-            raise UsageError(f"--text {name} is given twice", "one file a name")
-        texts[name] = Path(file)
+    texts = named_files(text or ())
     for package in ("torch", "onnx", "onnxscript"):
         require(package, "train")
 

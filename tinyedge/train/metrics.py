@@ -7,6 +7,7 @@ from typing import Any
 
 from tinyedge import __version__, files
 from tinyedge.config import ModelConfig
+from tinyedge.memory import read_memory
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.trainer import Outcome
@@ -55,7 +56,7 @@ def write_metrics(
         "val_bits_per_byte": best["val_bits_per_byte"],
         "tokens_per_second": last["tokens_per_second"],
         "elapsed_s": state.elapsed_s,
-        "peak_rss_bytes": peak_rss_bytes(),
+        "peak_rss_bytes": read_memory()["peak"],
         "stopped_by_max_minutes": outcome.timed_out,
         "epoch_history": state.history,
         "samples": state.samples,
@@ -87,11 +88,3 @@ def draw_curve(folder: Path, history: list[dict[str, Any]]) -> None:
         axes.legend()
     with files.atomic_writer(folder / CURVE_FILE) as file:
         figure.savefig(file, format="png", dpi=110)
-
-
-def peak_rss_bytes() -> int:
-    """VmHWM of this process."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -62,15 +62,6 @@ class TrainConfig:
         """As a plain mapping, for JSON and checkpoints."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
-        """From a plain mapping. Unknown or missing keys are errors."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        if set(values) != names:
-            odd = sorted(set(values) ^ names)
-            raise UsageError(f"training config: unknown or missing fields {', '.join(odd)}")
-        return cls(**values)
-
     def rate_factor(self, step: int, steps_per_epoch: int) -> float:
         """What share of the peak learning rates step `step` (from 0) uses: a pure function, no state."""
         total = self.epochs * steps_per_epoch

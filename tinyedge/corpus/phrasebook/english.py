@@ -60,7 +60,7 @@ class English:
             return self._possessive(slot[:-2], stage)
         base, _, form = slot.partition(":")
         if stage.is_person(base):
-            return stage.person(base).name if form == "name" else self._person(base, stage)
+            return stage.person(base).name if form == "name" else self._person(base, stage, form or "he")
         if form:
             return self._verb(base, form, stage.person(role or "hero") if form in "sd" else None, stage)
         word = base.removesuffix("+")
@@ -68,10 +68,11 @@ class English:
             raise KeyError(f"no role or class {word!r}")
         return plural(stage.word(word)) if base.endswith("+") else stage.word(word)
 
-    def _person(self, role: str, stage: Stage) -> str:
+    def _person(self, role: str, stage: Stage, pronoun: str = "he") -> str:
+        """A name, on its first mention with who it is; `pronoun` is the case of I and we, who have none."""
         person = stage.person(role)
         if not person.name:
-            return _PRONOUNS["he"][_column(person)]
+            return _PRONOUNS[pronoun][_column(person)]
         if not stage.first_mention(role):
             return person.name
         if not person.relation:
