@@ -38,8 +38,7 @@ app.command("verify")(verify)
 app.command("generate")(generate)
 app.command("bench")(bench)
 
-# Typer 0.26 and later carry their own click, earlier ones depend on it: its root exception is found through
-# the one subclass that Typer has always exported.
+# The parser's exceptions are not public: their root is found through the one that Typer has always exported.
 ParserError: type = typer.BadParameter.__mro__[2]
 
 # May be followed by several values, as in `--input a.txt b.txt`; the test tells them from what else follows.
