@@ -18,6 +18,7 @@ env: $(VENV)/ready ## Make the environment in .venv, with uv where it is there, 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: $(PYTHON) is missing or older than 3.11; pass another: make PYTHON=python3.11" >&2; exit 1; }
+	@echo "making the environment in $(VENV): downloads torch, takes a few minutes"
 	@if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
 	  uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
@@ -28,7 +29,7 @@ $(VENV)/ready: pyproject.toml
 	fi
 	@touch $@
 
-demo: env ## Text to a bundle with a verdict: all steps, then a summary; CORPUS=path takes your own text
+demo: env ## Text to a bundle with a verdict: all steps, then a summary; CORPUS=path takes yours, TRAIN_FLAGS="..." go to train
 	@$(BIN)/python bench/demo.py --data $(DATA) --bundle $(BUNDLE) $(if $(CORPUS),--corpus "$(CORPUS)") \
 	  $(if $(TRAIN_FLAGS),--train-flags="$(TRAIN_FLAGS)")
 

@@ -79,3 +79,24 @@ def test_read_json_says_what_is_wrong(tmp_path: Path, make: object, words: str) 
     with pytest.raises(BundleError, match=words) as caught:
         files.read_json(path, "tinyedge.x/1", BundleError)
     assert str(path) in caught.value.message
+
+
+def test_devices_and_pipes_are_neither_replaced_nor_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/null"), tmp_path):
+        with pytest.raises(OSError, match="not a regular file"):
+            files.write_text(path, "x")
+        with pytest.raises(OSError, match="not a regular file"):
+            files.sha256_file(path)
+    assert Path("/dev/null").is_char_device()
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with pytest.raises(TypeError), files.atomic_writer(path) as file:
+        file.writelines([(left := next(tmp_path.iterdir())) and "not bytes"])  # type: ignore[list-item]
+    left.write_text("half")
+    files.write_text(path, "whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

@@ -162,7 +162,7 @@ def write_bundle(
     whole = {"schema": MANIFEST_SCHEMA, "created": now, "tinyedge": __version__, **manifest, "files": sizes}
     staged: Path | None = None
     try:
-        _require_replaceable(output_dir)
+        require_replaceable(output_dir)
         target = output_dir.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
         staged = target.with_name(f".{target.name}{TEMPORARY_SUFFIX}")  # what a killed run left is replaced
@@ -184,7 +184,7 @@ def write_bundle(
     return output_dir
 
 
-def _require_replaceable(output_dir: Path) -> None:
+def require_replaceable(output_dir: Path) -> None:
     """Raises BundleError unless `output_dir` is new, empty, or a bundle, be it a damaged or older one."""
     hint = "choose another --output-dir, or remove it first"
     if output_dir.is_symlink() or (output_dir.exists() and not output_dir.is_dir()):

@@ -4,10 +4,13 @@ Nothing heavy is imported here or at the top of a command's module, so `--help` 
 """
 
 import errno
+import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -72,13 +75,38 @@ def main() -> NoReturn:
     # torch's threads would spin while they wait for each other: on a machine that is busy with anything else,
     # training was 2.7 times slower (docs/log.md). Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _open_streams()
+    signal.signal(signal.SIGTERM, _terminate)
     arguments = repeat_list_flags(sys.argv[1:])
     try:
         sys.exit(app(arguments, prog_name="tinyedge", standalone_mode=False) or 0)
     except (Exception, KeyboardInterrupt) as failure:
+        _abandon_full_stdout()
         if "--debug" in arguments[:1] or os.environ.get("TINYEDGE_DEBUG"):
             traceback.print_exc()
         sys.exit(explain(failure))
+
+
+def _open_streams() -> None:
+    """Gives closed standard streams somewhere to go, and lets the open ones show names that are no text."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if descriptor == 0 else "w"))  # noqa: PTH123, SIM115
+        elif descriptor and isinstance(getattr(sys, name), io.TextIOWrapper):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def _abandon_full_stdout() -> None:
+    """What a full disk did not take is given up, or Python would complain of it once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM unwinds like any exit, so that temporary files and workers go."""
+    raise SystemExit(128 + number)
 
 
 def repeat_list_flags(arguments: list[str]) -> list[str]:

@@ -40,7 +40,7 @@ class MissingDependencyError(TinyEdgeError):
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(
             f"{package} is not installed",
-            f"install it with: pip install 'tinyedge[{extra}]' (not for the device)",
+            f"on the workstation, in tinyedge's own folder: make env (or pip install '.[{extra}]')",
         )
 
 

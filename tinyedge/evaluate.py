@@ -145,5 +145,5 @@ def evaluate(
             count += len(window.targets)
             unknown += int((window.targets == UNK_ID).sum())
     if not count:
-        raise CorpusError(f"{name} has no text to evaluate on")
+        raise CorpusError(f"text {name} has nothing to predict", "give a file with a sentence in it")
     return Quality.of(name, total, count, size, unknown)

@@ -5,6 +5,7 @@ temporary name in the same folder, synced, renamed, and the folder synced.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -21,10 +22,11 @@ TEMPORARY_SUFFIX = ".tmp"
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """Opens a binary file that takes the name `path` only when the block ends without an exception.
 
-    Raises whatever the operating system raises; the old file, if any, is then untouched and the temporary
-    one is gone.
+    Raises what the operating system raises, naming `path`; the old file, if any, is then untouched and the
+    temporary one is gone. One that a killed process left has the same name, so the next writer takes it away.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    _require_regular(path)  # a rename would put a file where a device stands
+    temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -32,6 +34,8 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
+    except OSError as failure:  # a write's error names no file, a rename's the temporary one
+        raise OSError(failure.errno, failure.strerror, str(path)) from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -54,7 +58,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8 to `path`, atomically."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # a path may hold bytes that are no text
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -67,7 +71,7 @@ def read_json(path: Path, schema: str, error: type[TinyEdgeError]) -> dict[str, 
     require_file(path, error)
     try:
         value = json.loads(path.read_bytes())
-    except ValueError as failure:
+    except (ValueError, RecursionError) as failure:
         raise error(
             f"{path} is not valid JSON ({failure})", "write it again with the command that made it"
         ) from None
@@ -91,7 +95,13 @@ def require_file(path: Path, error: type[TinyEdgeError], hint: str = "check the 
         raise error(f"{path} is empty", hint)
 
 
+def _require_regular(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def sha256_file(path: Path) -> str:
-    """The sha256 of a file's content, in hexadecimal."""
+    """The sha256 of a regular file's content, in hexadecimal."""
+    _require_regular(path)  # opening a FIFO would wait for a writer
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

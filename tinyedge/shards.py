@@ -5,6 +5,7 @@ document is in memory at a time; readers map the files, never load them.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,13 @@ class Shards:
         self.tokenizer_sha256: str = index["tokenizer_sha256"]
         self.train_tokens: int = index["train_tokens"]
         self.train_bytes: int = index["train_bytes"]
+        self.train_sha256: str = index["train_sha256"]
+        self.validation_sha256: str = index["validation_sha256"]
         self.held_out: str = index["held_out"]
         self._entries = [_Entry(**entry) for entry in index["validation"]]
+        ends = [0, *itertools.accumulate(entry.tokens for entry in self._entries)]
+        if [entry.start for entry in self._entries] != ends[:-1]:
+            raise ValueError("its passages do not follow one another")
 
     @classmethod
     def load(cls, folder: Path) -> "Shards":
@@ -51,15 +57,23 @@ class Shards:
         index = files.read_json(folder / INDEX_FILE, SCHEMA, CorpusError)
         try:
             shards = cls(folder, index)
-        except (KeyError, TypeError) as failure:
+        except (KeyError, TypeError, ValueError) as failure:
             raise CorpusError(f"{folder / INDEX_FILE} is damaged: {failure}", "delete the folder") from None
         held = sum(entry.tokens for entry in shards._entries)
-        for name, tokens in ((TRAIN_FILE, shards.train_tokens), (VALIDATION_FILE, held)):
+        for name, tokens, digest in (
+            (TRAIN_FILE, shards.train_tokens, shards.train_sha256),
+            (VALIDATION_FILE, held, shards.validation_sha256),
+        ):
             files.require_file(folder / name, CorpusError, "delete the folder and run the command again")
             size = (folder / name).stat().st_size
             if size != 2 * tokens:
                 raise CorpusError(
                     f"{folder / name} has {size} bytes, {2 * tokens} expected",
+                    "delete the folder and run the command again",
+                )
+            if files.sha256_file(folder / name) != digest:
+                raise CorpusError(
+                    f"{folder / name} is not what {INDEX_FILE} describes: its sha256 differs",
                     "delete the folder and run the command again",
                 )
         return shards
@@ -123,6 +137,8 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
         "tokenizer_sha256": tokenizer.sha256,
         "train_tokens": train_tokens,
         "train_bytes": train_bytes,
+        "train_sha256": files.sha256_file(folder / TRAIN_FILE),
+        "validation_sha256": files.sha256_file(folder / VALIDATION_FILE),
         "held_out": split.by,
         "validation": [dataclasses.asdict(entry) for entry in entries],
     }

@@ -35,7 +35,9 @@ class Tokenizer:
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
-        except (RuntimeError, OSError):
+            self.vocab_size: int = self._processor.get_piece_size()
+            self._pieces: list[bytes] = [self._piece_bytes(token) for token in range(self.vocab_size)]
+        except (RuntimeError, OSError, ValueError, IndexError):
             raise TokenizerError(
                 f"{name} is not a SentencePiece model", "train one with: tinyedge tokenizer"
             ) from None
@@ -45,8 +47,6 @@ class Tokenizer:
                 f"{name} has BOS, EOS, PAD, UNK at {special}, tinyedge needs 0, 1, 2, 3",
                 "train one with: tinyedge tokenizer",
             )
-        self.vocab_size: int = self._processor.get_piece_size()
-        self._pieces: list[bytes] = [self._piece_bytes(token) for token in range(self.vocab_size)]
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":

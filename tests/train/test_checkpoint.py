@@ -87,7 +87,10 @@ def test_code_in_a_checkpoint_is_never_run(path: Path, tmp_path: Path) -> None:
     [
         ({"config": {}}, "has no usable config"),
         ({"config": None}, "has no usable config"),
-        ({"config": {"model": {**SMALL.to_dict(), "nhead": 3}, "tokenizer_sha256": ""}}, "--nhead 3"),
+        (
+            {"config": {"model": {**SMALL.to_dict(), "nhead": 3}, "tokenizer_sha256": "", "summary": {}}},
+            "--nhead 3",
+        ),
         ({"model_state_dict": {}}, "does not hold this model"),
         ({"model_state_dict": {"output.weight": torch.zeros(1)}}, "does not hold this model"),
         ({"format": 99}, "format 99, this version reads 1"),

@@ -74,7 +74,8 @@ def test_from_text_to_model_then_reuse_then_another(request_for: Any, silent: An
 
     first = (folder / "final_model.pt").read_bytes()
     pipeline.run(request_for(epochs=2), silent)
-    assert (folder / "previous" / "final_model.pt").read_bytes() == first
+    (previous,) = (folder / "previous").iterdir()
+    assert (previous / "final_model.pt").read_bytes() == first
     assert json.loads((folder / "training_metrics.json").read_text())["final_metrics"]["total_epochs"] == 2
 
 
@@ -122,6 +123,61 @@ def test_a_damaged_checkpoint_costs_a_warning_not_the_run(request_for: Any, sile
     good.write_bytes(b"x")
     with pytest.raises(CheckpointError):
         pipeline.run(request_for(epochs=5, resume=True), silent)
+
+
+def test_nothing_in_previous_is_ever_lost(request_for: Any, silent: Any) -> None:
+    folder = request_for().output_dir
+    (folder / "previous").mkdir(parents=True)
+    (folder / "previous" / "notes.txt").write_text("mine")
+    for _ in range(3):
+        pipeline.run(request_for(restart=True), silent)
+    names = [path.name for path in (folder / "previous").rglob("*")]
+    assert names.count("final_model.pt") == 2
+    assert "notes.txt" in names
+
+
+def test_a_killed_run_loses_an_epoch_at_most(request_for: Any, silent: Any) -> None:
+    """What a power cut in epoch 2 finds: the checkpoint of epoch 1."""
+
+    class PowerCutError(Exception):
+        pass
+
+    def cut(progress: Any) -> None:
+        if progress.epoch == 2:
+            raise PowerCutError
+
+    silent.on_step = cut
+    with pytest.raises(PowerCutError):
+        pipeline.run(request_for(epochs=3), silent)
+    silent.on_step = lambda progress: None
+    resumed = pipeline.run(request_for(epochs=3, resume=True), silent)
+    assert resumed is not None
+    assert any("epoch 2, step 0" in note for note in silent.notes)
+    assert resumed.state.epoch == 3
+
+
+def test_one_run_a_folder(request_for: Any, silent: Any) -> None:
+    refusals: list[str] = []
+
+    def second(progress: Any) -> None:
+        if not refusals:
+            with pytest.raises(CheckpointError) as caught:
+                pipeline.run(request_for(), silent)
+            refusals.append(caught.value.message)
+
+    silent.on_step = second
+    assert pipeline.run(request_for(), silent) is not None
+    assert "another tinyedge train is running" in refusals[0]
+
+
+def test_damaged_shards_are_made_again(request_for: Any, silent: Any) -> None:
+    request = request_for()
+    _, shards = pipeline.prepare_data(request, silent)
+    path = shards.folder / "train.bin"
+    whole = path.read_bytes()
+    path.write_bytes(b"\xff" * 20 + whole[20:])
+    pipeline.prepare_data(request, silent)
+    assert path.read_bytes() == whole
 
 
 def test_nothing_to_resume(request_for: Any, silent: Any) -> None:

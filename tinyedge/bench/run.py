@@ -4,6 +4,7 @@ In: a Job and Limits. Out: a Report. A worker that dies, hangs or talks nonsense
 outlives this function, whatever ends it.
 """
 
+import ctypes
 import json
 import os
 import select
@@ -36,11 +37,12 @@ AFTER_PHASE = {
     "session": "while answering the first prompt",
     "prefill": "while warming up or taking the first samples",
 }
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SIGNAL_HINTS = {
     "SIGILL": "a wheel was built for a newer CPU, as onnxruntime 1.21.0 was: install another version of it",
     "SIGBUS": "the disk or the file system failed under a mapped file: check the SD card",
     "SIGKILL": "usually the kernel ran out of memory: see `dmesg | tail`, and stop other programs",
-    "SIGSEGV": "a native library failed: see `tinyedge doctor`, and install another version of onnxruntime",
+    "SIGSEGV": "a native library failed: install another version of onnxruntime",
 }
 
 Progress = Callable[[int], None]
@@ -135,9 +137,15 @@ def _start(command: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]
             stderr=stderr,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             process_group=0,  # Ctrl-C reaches this process alone, which then ends the worker
+            preexec_fn=_die_with_parent,
         )
     except OSError as failure:
         raise BenchError(f"the worker {command[0]} does not start: {failure.strerror}") from None
+
+
+def _die_with_parent() -> None:
+    """In the worker, before it starts: a parent that is killed outright takes it along. Linux only."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _events(stdout: IO[bytes], silence_s: float) -> Iterator[Event]:
@@ -192,7 +200,7 @@ def _death(status: int, events: Sequence[Event], stderr: IO[bytes]) -> BenchErro
     stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
     lines = stderr.read().decode("utf-8", "replace").strip().splitlines()
     last = lines[-1].strip() if lines else "it gave no reason"
-    return BenchError(f"the worker failed {_where(events)}: {last}", "run: tinyedge doctor")
+    return BenchError(f"the worker failed {_where(events)}: {last}", "install tinyedge again")
 
 
 def _where(events: Sequence[Event]) -> str:

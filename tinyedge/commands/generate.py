@@ -74,6 +74,11 @@ def generate(
     }
     # Flushed here, so that a reader that has seen enough, such as `head`, is noticed here and not at exit.
     print(dumps(result, ensure_ascii=False) if json else "", flush=True)
+    if not json and not result["text"]:
+        print(
+            "note: the model ended the text at once; try another --seed, or a prompt that is unfinished",
+            file=sys.stderr,
+        )
     if steps[-1].slid:
         print(
             f"note: the text outgrew the model's context of {generator.config.max_seq_length} tokens;"

@@ -1,11 +1,10 @@
 """Training as a person sees it: a line that moves on a terminal, a line now and then in a log."""
 
+import contextlib
 import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-
-import typer
 
 if TYPE_CHECKING:
     from tinyedge.train.trainer import EpochRecord, Progress
@@ -38,10 +37,10 @@ class Terminal:
         self._next = now + (TERMINAL_PERIOD_S if self._moves else LOG_PERIOD_S)
         line = _line(progress)
         if self._moves:
-            typer.echo(f"\r{line.ljust(self._drawn)}", err=True, nl=False)
+            _say(f"\r{line.ljust(self._drawn)}", end="")
             self._drawn = len(line)
         else:
-            typer.echo(line, err=True)
+            _say(line)
 
     def epoch(self, record: "EpochRecord") -> None:
         """A line that stays."""
@@ -58,12 +57,18 @@ class Terminal:
     def note(self, text: str) -> None:
         """Any other line."""
         self._clear()
-        typer.echo(text, err=True)
+        _say(text)
 
     def _clear(self) -> None:
         if self._drawn:
-            typer.echo("\r" + " " * self._drawn + "\r", err=True, nl=False)
+            _say("\r" + " " * self._drawn + "\r", end="")
             self._drawn = 0
+
+
+def _say(text: str, end: str = "\n") -> None:
+    """On stderr; a reader that went away is no reason to lose a training run."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def _line(progress: "Progress") -> str:

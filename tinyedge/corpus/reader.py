@@ -297,9 +297,9 @@ def _path_files(path: Path) -> list[InputFile]:
         if not found:
             raise CorpusError(f"{path} holds no file that can be read", _accepted())
         return found
+    require_file(path, CorpusError)
     if _format(path) is None:
         raise CorpusError(f"{path} has a suffix that tinyedge does not read", _accepted())
-    require_file(path, CorpusError)
     return [InputFile(path, named=True)]
 
 

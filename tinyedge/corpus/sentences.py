@@ -26,7 +26,8 @@ _PLURAL_INITIALS = frozenset({"EE", "FF", "RR", "SS", "AA", "MM"})  # EE. UU., S
 _OPENERS = "\"'“‘«‹([{¿¡—–―-*_"
 _CLOSERS = "\"'”’»›)]}*_"
 _STOPS = ".!?…"
-_END = re.compile(rf"[{_STOPS}]+[{re.escape(_CLOSERS)}]*(?=\s|[—–―])")
+# Possessive, and only at the first stop of a row: a line of a million dots takes no longer than any other.
+_END = re.compile(rf"(?<![{_STOPS}])[{_STOPS}]++[{re.escape(_CLOSERS)}]*+(?=\s|[—–―])")
 _NEXT = re.compile(rf"[^\s{re.escape(_OPENERS)}]")
 _BREAK = re.compile(r"[\s—–―]")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")

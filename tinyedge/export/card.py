@@ -112,8 +112,10 @@ def _running(manifest: Mapping[str, Any]) -> str:
     budgets = manifest["budgets"]
     return f"""## Use
 
+With the tinyedge wheel installed that its own README says how to build (the name on the package index is
+another project's):
+
 ```
-pip install tinyedge
 tinyedge verify BUNDLE
 tinyedge generate BUNDLE --prompt "Once upon a time"
 tinyedge bench BUNDLE

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinyedge.bundle import write_bundle
+from tinyedge.bundle import require_replaceable, write_bundle
 from tinyedge.errors import ExportError, UsageError
 from tinyedge.evaluate import Passage, read_passages
 from tinyedge.export.card import model_card
@@ -63,6 +63,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
     Raises CheckpointError, TokenizerError or CorpusError for what it reads, ExportError where the graph isn't
     the model or int8 costs too much, and BundleError where the bundle can't be written.
     """
+    require_replaceable(options.output_dir)  # before a minute's work, not after it
     step = _numbered(report)
     trained = load_model(options.checkpoint)
     config = trained.config
@@ -97,7 +98,10 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
         for name, passages in texts.items()
     }
     require_quality(quality, options.max_quality_loss)
-    step("quality: " + "; ".join(f"{name} {_sentence(result)}" for name, result in quality.items()))
+    step(
+        f"quality on up to {token_limit(config.parameters):,} tokens a language: "
+        + "; ".join(f"{name} {_sentence(result)}" for name, result in quality.items())
+    )
 
     manifest: dict[str, Any] = {
         "model": config.to_dict(),

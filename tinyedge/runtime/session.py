@@ -16,7 +16,7 @@ from tinyedge.errors import BundleError, UsageError
 from tinyedge.evaluate import Ids, Logits
 
 MAX_THREADS = 64
-ERRORS_ONLY = 3  # onnxruntime's log severity
+FATAL_ONLY = 4  # onnxruntime's log severity: an error reaches the user as ours
 # A tensor kept in another file says where under the key "location", in plain bytes however else the file is
 # written; eight bytes that weights hold by chance once in 10^12 models of 10 MB.
 EXTERNAL_DATA = b"location"
@@ -84,6 +84,8 @@ class Session:
             logits, *cache = self._session.run(self._outputs, feeds)
         except Exception as failure:
             raise self._failed("run", failure) from None
+        if np.shape(logits) != (1, self.config.vocab_size) or np.shape(cache[0])[2:3] != (end,):
+            raise BundleError(f"{self.name} does not compute what it declares", EXPORT_AGAIN)
         last: Logits = logits[0]
         # A sum is finite only if all its terms are: one pass, where isfinite().all() takes two.
         if not np.isfinite(last.sum()):
@@ -151,7 +153,7 @@ def _options(threads: int) -> Any:
     options.enable_mem_pattern = (
         False  # patterns are cached per shape, and the cache has a new one each token
     )
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to others
     options.add_session_config_entry("session.load_model_format", "ONNX")  # its own format is not checked
     # x86 without VNNI sums int8 products in 16 bits that overflow: take the exact kernel. ARM ignores it.

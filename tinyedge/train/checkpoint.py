@@ -81,8 +81,10 @@ def load(path: Path) -> dict[str, Any]:
         EOFError,
         zipfile.BadZipFile,
     ) as failure:
-        reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
-        raise CheckpointError(f"{path} cannot be read as a checkpoint ({reason})") from None
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint ({type(failure).__name__})",
+            "use another",
+        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
@@ -91,6 +93,8 @@ def load(path: Path) -> dict[str, Any]:
     missing = [name for name in _REQUIRED if name not in content]
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}", "train it again")
+    if not isinstance(content["config"], dict) or not isinstance(content["config"].get("summary"), dict):
+        raise CheckpointError(f"{path} has no usable config", "train it again")
     return content
 
 
@@ -104,7 +108,7 @@ def load_model(path: Path) -> TrainedModel:
         model.eval(),
         config,
         tokenizer_sha256,
-        dict(content["config"].get("summary", {})),
+        content["config"]["summary"],
         files.sha256_file(path),
     )
 

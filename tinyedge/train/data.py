@@ -30,7 +30,7 @@ class Batches:
             raise CorpusError(
                 f"the corpus has {len(tokens)} training tokens, a window of {length} needs"
                 f" {length + self._stride}",
-                "add text, or pass a smaller --max-seq-length",
+                "add text, or pass a smaller --max-seq-length or --stride",
             )
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
 

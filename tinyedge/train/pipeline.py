@@ -3,7 +3,11 @@
 A phase is reused when the file it left says that it was made from the same things; each phase says which.
 """
 
+import contextlib
 import datetime
+import fcntl
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +52,13 @@ class RunRequest:
 
 def run(request: RunRequest, reporter: Reporter) -> Outcome | None:
     """Runs every missing phase. Returns None when the model was there already, trained in the same way."""
+    request.output_dir.mkdir(parents=True, exist_ok=True)
+    with _alone_in(request.output_dir):
+        return _run(request, reporter)
+
+
+def _run(request: RunRequest, reporter: Reporter) -> Outcome | None:
     folder = request.output_dir
-    folder.mkdir(parents=True, exist_ok=True)
     tokenizer, shards = prepare_data(request, reporter)
     identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
     if not (request.resume or request.restart) and _finished(request, identity):
@@ -69,8 +78,24 @@ def run(request: RunRequest, reporter: Reporter) -> Outcome | None:
     if outcome.signal is None:
         write_metrics(folder, request.model, request.training, outcome, request.hardware, started, identity)
         draw_curve(folder, outcome.state.history)
-        (folder / checkpoint.LAST_FILE).unlink(missing_ok=True)
     return outcome
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keeps a second run out of the folder while the block runs; a killed one leaves no lock behind."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise CheckpointError(
+            f"another tinyedge train is running in {folder}", "wait for it, or give another --output-dir"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Shards]:
@@ -118,7 +143,9 @@ def _finished(request: RunRequest, identity: dict[str, str]) -> bool:
         checkpoint.load(folder / checkpoint.BEST_FILE)
     except (TinyEdgeError, OSError):
         return False
-    configuration = metrics.get("configuration", {})
+    configuration = metrics.get("configuration")
+    if not isinstance(configuration, dict):
+        return False
     wanted = {"model": request.model.to_dict(), "training": request.training.to_dict(), **identity}
     return not metrics.get("stopped_by_max_minutes") and all(
         configuration.get(key) == value for key, value in wanted.items()
@@ -138,7 +165,9 @@ def _resume(trainer: Trainer, folder: Path, reporter: Reporter) -> None:
                 raise
             reporter.note(f"warning: {failure.message}; trying the checkpoint before it")
             continue
-        reporter.note(f"model: resumed from {path}, epoch {trainer.state.epoch}, step {trainer.state.step}")
+        reporter.note(
+            f"model: resumed from {path}, epoch {trainer.state.epoch + 1}, step {trainer.state.step}"
+        )
         return
 
 
@@ -155,10 +184,9 @@ def _set_aside(folder: Path, restart: bool, reporter: Reporter) -> None:
     old += checkpoint.resumable(folder)
     if not old:
         return
-    previous = folder / PREVIOUS_FOLDER
-    previous.mkdir(exist_ok=True)
-    for path in previous.iterdir():
-        path.unlink()
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
+    previous = folder / PREVIOUS_FOLDER / stamp
+    previous.mkdir(parents=True)
     for path in old:
         path.rename(previous / path.name)
     files.sync_folder(previous)

@@ -34,7 +34,7 @@ from tinyedge.train.validation import validate
 
 EPOCHS_PER_CHECKPOINT = 5  # the guide's; also how often samples are drawn
 SAMPLE_PROMPTS = ("Hello", "Hola")  # the guide's
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal is gone
 
 
 @dataclass(frozen=True)
@@ -235,6 +235,8 @@ class Trainer:
         if record.epoch % EPOCHS_PER_CHECKPOINT == 0:
             self._save(checkpoint.epoch_file(record.epoch))
             (self._folder / checkpoint.LAST_FILE).unlink(missing_ok=True)
+        else:
+            self._save(checkpoint.LAST_FILE)  # a killed run loses no more than an epoch
 
     def _draw_samples(self, epoch: int) -> None:
         for prompt in SAMPLE_PROMPTS:
@@ -255,6 +257,7 @@ class Trainer:
 
     def _save_final(self) -> None:
         checkpoint.save(self._folder / checkpoint.FINAL_FILE, self._weights())
+        (self._folder / checkpoint.LAST_FILE).unlink(missing_ok=True)
 
     def _weights(self) -> dict[str, Any]:
         last: Mapping[str, Any] = self.state.history[-1] if self.state.history else {}
