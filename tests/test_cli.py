@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,29 @@ def test_bundle_of_another_version(micro_bundle: Path, tmp_path: Path) -> None:
     (other / "manifest.json").write_text(json.dumps(manifest | {"schema": "tinyedge.bundle/9"}))
     for words in (("verify", other), ("generate", other), ("bench", other), ("eval", other, "--text", "a=b")):
         assert "tinyedge.bundle/9" in refused(tinyedge(*words), 1)
+
+
+def test_a_report_may_not_take_the_place_of_a_device(micro_bundle: Path, tmp_path: Path) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("The men said that they would go to the house.\n")
+    done = tinyedge("eval", micro_bundle, "--text", f"a={text}", "--json", "/dev/null")
+    assert done.returncode == 1
+    assert "/dev/null: not a regular file" in done.stderr
+    assert Path("/dev/null").is_char_device()
+
+
+def test_termination_leaves_nothing_behind(tmp_path: Path) -> None:
+    """SIGTERM in the middle of writing a corpus."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "tinyedge", "corpus", "--output-dir", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        while not (out.exists() and list(out.iterdir())) and process.poll() is None:
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait() == 143
+    assert list(out.iterdir()) == []
+
+
+def test_closed_streams_are_no_error(micro_bundle: Path) -> None:
+    command = f"{sys.executable} -m tinyedge generate {micro_bundle} --max-tokens 2 >&- 2>&- <&-"
+    assert subprocess.run(["bash", "-c", command], check=False).returncode == 0

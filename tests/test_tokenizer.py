@@ -261,3 +261,10 @@ def test_settings_that_cannot_work(config: dict[str, float], flag: str) -> None:
 def test_names_of_files() -> None:
     assert model_name(8000) == "bilingual_8k.model"
     assert model_name(1500) == "bilingual_1500.model"
+
+
+def test_digits_and_spanish_capitals_always_have_a_piece() -> None:
+    """They are rare in any text: at the coverage of the guide they would be UNK."""
+    tokenizer = Tokenizer(train(syllable_lines(), "lines", TokenizerConfig(1000)))
+    for text in ("Ángela Ñ Ú 1234567890", "¿Qué? ¡Sí! «Óscar»", "“Yes,” she said — $5"):
+        assert UNK_ID not in tokenizer.encode(text)

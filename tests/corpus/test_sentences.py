@@ -84,3 +84,9 @@ def test_drops_nothing_and_is_stable(text: str) -> None:
         assert 0 < len(sentence) <= MAX_SENTENCE_CHARS
         assert sentence == " ".join(sentence.split()) == unicodedata.normalize("NFC", sentence)
         assert split_sentences(sentence) == [sentence]
+
+
+def test_rows_of_stops_take_no_longer_than_text() -> None:
+    """A quadratic search over a million dots would outlast any patience."""
+    assert sum(map(len, split_sentences("." * 1_000_000))) == 1_000_000
+    assert split_sentences("." * 20_000 + "a. Hello there.")[-1] == "Hello there."
