@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,13 @@ def test_termination_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_closed_streams_are_no_error(micro_bundle: Path) -> None:
     command = f"{sys.executable} -m tinyedge generate {micro_bundle} --max-tokens 2 >&- 2>&- <&-"
     assert subprocess.run(["bash", "-c", command], check=False).returncode == 0
+
+
+def test_a_report_may_not_damage_what_it_is_about(bundle_copy: Callable[[], Path], tmp_path: Path) -> None:
+    bundle = bundle_copy()
+    text = tmp_path / "a.txt"
+    text.write_text("The men said that they would go to the house.\n")
+    refused(tinyedge("bench", bundle, "--json", bundle / "bench.json"), 2)
+    refused(tinyedge("eval", bundle, "--text", f"a={text}", "--json", bundle / "manifest.json"), 2)
+    refused(tinyedge("eval", bundle, "--text", f"a={text}", "--json", text), 2)
+    assert tinyedge("verify", bundle).returncode == 0

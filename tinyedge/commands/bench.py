@@ -29,9 +29,11 @@ def bench(
     from tinyedge.bench.gate import Limits
     from tinyedge.bench.run import require_writable, run
     from tinyedge.bench.worker import Job
+    from tinyedge.commands.reports import require_elsewhere
 
     job = Job(str(bundle), samples, max_tokens, threads, seed)
     limits = Limits(max_rss_mb, max_peak_mb, max_p95_ms)
+    require_elsewhere(json, (bundle,))
     if json is not None:
         require_writable(json)
     show = sys.stderr.isatty()

@@ -19,7 +19,8 @@ def verify(
     from tinyedge.tokenizer import BOS_ID
 
     generator = Generator.load(bundle)
-    generator.session.prefill([BOS_ID] * generator.config.max_seq_length)  # the whole context works
+    generator.session.prefill([BOS_ID] * (generator.config.max_seq_length - 1))
+    generator.session.step(BOS_ID)  # the last position of the context: all of it works, both ways
     whole = generator.bundle
     manifest = whole.manifest
     listed = {
