@@ -69,5 +69,5 @@ def test_nats_match_a_plain_softmax() -> None:
 
 
 def test_nothing_to_predict_is_an_error() -> None:
-    with pytest.raises(CorpusError, match="x has no text"):
+    with pytest.raises(CorpusError, match="text x has nothing to predict"):
         evaluate.evaluate("x", Bigram(), [])

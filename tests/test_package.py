@@ -57,7 +57,7 @@ def test_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) ->
     for command in ("train", "export"):
         done = subprocess.run([tinyedge, command], capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 1
-        assert done.stderr.startswith("error: torch is not installed\nhint: install it with: pip install")
+        assert done.stderr.startswith("error: torch is not installed\nhint: on the workstation")
 
 
 def test_changelog_and_version_agree() -> None:

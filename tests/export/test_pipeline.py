@@ -95,8 +95,13 @@ def beside_shards(options: ExportOptions, run: Any, tmp_path: Path) -> Callable[
         np.tile(np.arange(10, dtype="<u2"), 100).tofile(folder / "train.bin")
         np.tile(np.arange(10, dtype="<u2"), 20).tofile(folder / "validation.bin")
         entry = {"language": "es", "start": 0, "tokens": 200, "bytes": 300}
-        index = {"corpus_sha256": "", "tokenizer_sha256": tokenizer_sha256, "held_out": "documents"}
+        index: dict[str, Any] = {
+            "corpus_sha256": "",
+            "tokenizer_sha256": tokenizer_sha256,
+            "held_out": "documents",
+        }
         index |= {"train_tokens": 1000, "train_bytes": 1500, "validation": [entry]}
+        index |= {f"{name}_sha256": sha256_file(folder / f"{name}.bin") for name in ("train", "validation")}
         write_json(folder / "shards.json", {"schema": "tinyedge.shards/1", **index})
         return dataclasses.replace(
             options, checkpoint=tmp_path / run.checkpoint.name, text={}, max_quality_loss=100

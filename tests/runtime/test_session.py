@@ -102,7 +102,10 @@ def test_a_graph_with_data_elsewhere_never_reaches_onnx_runtime(
 def test_logits_that_are_not_finite_are_an_error(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         def run(self, *_: object) -> list[np.ndarray]:
-            return [np.array([[1.0, np.nan]], dtype=np.float32), *session._cache]
+            config = session.config
+            cache = np.zeros((1, config.nhead, 1, config.head_dim), dtype=np.float32)
+            logits = np.full((1, config.vocab_size), np.nan, dtype=np.float32)
+            return [logits, *[cache] * (2 * config.num_layers)]
 
     monkeypatch.setattr(session, "_session", Broken())
     with pytest.raises(BundleError, match="not finite"):
