@@ -21,6 +21,7 @@ from tinyedge.evaluate import Passage, passage_of
 from tinyedge.tokenizer import Tokenizer
 
 SCHEMA = "tinyedge.shards/1"
+FOLDER = "shards"  # in a run's folder
 TRAIN_FILE, VALIDATION_FILE, INDEX_FILE = "train.bin", "validation.bin", "shards.json"
 
 

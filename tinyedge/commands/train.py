@@ -53,7 +53,7 @@ def train(
     """Train a model: corpus, tokenizer and shards first, where they are missing."""
     from tinyedge.commands.extras import require
     from tinyedge.config import ModelConfig
-    from tinyedge.corpus.build import CorpusRequest
+    from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest
     from tinyedge.errors import UsageError
     from tinyedge.train.recipe import resolve
     from tinyedge.vocabulary import TokenizerConfig
@@ -63,9 +63,9 @@ def train(
             raise UsageError(f"{name} {minutes} is not above zero")
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", "pass one of them")
-    if not (source or inputs or skip_corpus) and (output_dir / "corpus_bilingual.txt").exists():
+    if not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists():
         typer.echo(
-            f"corpus: {output_dir}/corpus_bilingual.txt is taken as it is (--source or --input make another)",
+            f"corpus: {output_dir}/{CORPUS_NAME} is taken as it is (--source or --input make another)",
             err=True,
         )
         skip_corpus = True

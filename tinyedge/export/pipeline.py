@@ -18,6 +18,7 @@ from tinyedge.export.quality import Comparison, compare, require_quality, token_
 from tinyedge.export.quantize import Quantization, quantize_int8
 from tinyedge.manifest import SPECIAL_IDS
 from tinyedge.runtime.session import BundleModel, Session
+from tinyedge.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.shards import Shards
 from tinyedge.tokenizer import Tokenizer, model_name
 from tinyedge.train.checkpoint import load_model, tokenizer_beside
@@ -27,7 +28,6 @@ PRECISIONS = ("int8", "none")  # what --quantize can be
 TARGETS: Mapping[str, Mapping[str, int]] = {
     "pi-zero-2w": {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250},
 }
-SHARDS_FOLDER = "shards"  # beside the checkpoint, as `tinyedge train` leaves it
 STEPS = 8
 
 

@@ -16,6 +16,7 @@ from tinyedge.config import ModelConfig
 from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest, prepare_corpus
 from tinyedge.corpus.split import draw_split
 from tinyedge.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError
+from tinyedge.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.shards import Shards, build_shards
 from tinyedge.tokenizer import Tokenizer, model_name
 from tinyedge.train import checkpoint
@@ -25,7 +26,6 @@ from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.trainer import Limits, Outcome, Reporter, Trainer
 from tinyedge.vocabulary import TokenizerConfig, prepare_tokenizer
 
-SHARDS_FOLDER = "shards"
 PREVIOUS_FOLDER = "previous"
 
 
