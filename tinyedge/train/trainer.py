@@ -25,9 +25,8 @@ from tinyedge.tokenizer import Tokenizer
 from tinyedge.train import checkpoint
 from tinyedge.train.data import Batches
 from tinyedge.train.hardware import Hardware
-from tinyedge.train.loss import output_cross_entropy
+from tinyedge.train.learner import Learner
 from tinyedge.train.model import TinyTransformer
-from tinyedge.train.optimizer import Optimizers
 from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.sample import sample_text
 from tinyedge.train.validation import validate
@@ -136,8 +135,7 @@ class Trainer:
         self.model = TinyTransformer(model_config)
         if config.init_std:
             self.model.initialize(config.init_std)
-        self.model.to(hardware.device)
-        self._optimizers = Optimizers(self.model, config)
+        self._learner = Learner(self.model, config, hardware)
         self.state = State()
         self._stop_signal: int | None = None
 
@@ -148,7 +146,7 @@ class Trainer:
         self._require_same_run(path, content)
         checkpoint.restore_weights(path, self.model, content)
         try:
-            self._optimizers.load_state_dict(content["optimizer_state_dict"])
+            self._learner.load_state_dict(content["optimizer_state_dict"])
             self.state = State(**content["state"])
             torch.set_rng_state(content["rng"])
         except (KeyError, ValueError, TypeError, RuntimeError) as failure:
@@ -198,17 +196,11 @@ class Trainer:
     def _step(self) -> tuple[int, float]:
         """One optimizer step; returns its tokens and AdamW's learning rate."""
         inputs, targets = self._batches.batch(self.state.epoch, self.state.step)
-        device, dtype = self._hardware.device, self._hardware.dtype
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
-            hidden = self.model.hidden(inputs.to(device))
-        loss = output_cross_entropy(hidden, self.model.output.weight, targets.to(device), dtype)
-        loss.backward()  # type: ignore[no-untyped-call]
         steps = self._batches.steps_per_epoch
-        rate = self._optimizers.step(
-            self._config.rate_factor(self.state.epoch * steps + self.state.step, steps)
-        )
+        step = self.state.epoch * steps + self.state.step
+        loss, rate = self._learner.learn(inputs, targets, step, self._config.rate_factor(step, steps))
         self.state.step += 1
-        self.state.loss_sum += loss.item() * targets.numel()
+        self.state.loss_sum += loss * targets.numel()
         self.state.loss_tokens += targets.numel()
         return targets.numel(), rate
 
@@ -249,7 +241,7 @@ class Trainer:
             self._folder / name,
             {
                 **self._weights(),
-                "optimizer_state_dict": self._optimizers.state_dict(),
+                "optimizer_state_dict": self._learner.state_dict(),
                 "state": asdict(self.state),
                 "rng": torch.get_rng_state(),
             },
