@@ -12,7 +12,7 @@ import pytest
 
 from tinyedge.cli import repeat_list_flags
 
-COMMANDS = ("corpus", "tokenizer", "train", "eval", "export", "verify", "generate", "bench")
+COMMANDS = ("corpus", "tokenizer", "train", "runs", "sweep", "eval", "export", "verify", "generate", "bench")
 HEAVY = ("torch", "numpy", "onnxruntime", "onnx", "sentencepiece", "rich", "psutil")
 
 
@@ -94,6 +94,15 @@ def test_list_flags_take_several_values() -> None:
         (("train", "--max-minutes", "-1"), "--max-minutes"),
         (("train", "--resume", "--restart"), "--resume and --restart"),
         (("train", "--vocab-size", "10"), "--vocab-size 10"),
+        (("runs",), "DIR"),
+        (("runs", ".", "--plot", "runs.gif"), "runs.gif"),
+        (("runs", ".", "--json", "training_metrics.json"), "--json training_metrics.json"),
+        (("sweep", "--search", "random"), "--search random"),
+        (("sweep", "--trials", "0"), "--trials 0"),
+        (("sweep", "--epochs", "0"), "--epochs 0"),
+        (("sweep", "--vary", "learning-rate=high"), "'high' is not a number"),
+        (("sweep", "--vary", "vocab-size=1000,2000"), "vocab-size"),
+        (("sweep", "--search", "grid", "--vary", "learning-rate=0.001..0.01"), "a grid needs values"),
         (("corpus", "--source", "web"), "--source"),
         (("tokenizer", "--character-coverage", "2"), "--character-coverage 2"),
         (("eval", "x.pt", "--text", "novel.txt"), "--text novel.txt is not NAME=FILE"),
@@ -109,7 +118,7 @@ def test_list_flags_take_several_values() -> None:
     ],
 )
 def test_usage_errors_name_the_flag(words: tuple[str, ...], named: str, tmp_path: Path) -> None:
-    if words[0] in ("train", "corpus", "tokenizer"):
+    if words[0] in ("train", "sweep", "corpus", "tokenizer"):
         words = (*words, "--output-dir", str(tmp_path / "out"))
     line = refused(tinyedge(*words), 2)
     assert named.lower() in line.lower()

@@ -1,6 +1,6 @@
 import pytest
 
-from tinyedge.config import ModelConfig
+from tinyedge.config import PRESETS, ModelConfig, resolve_shape
 from tinyedge.errors import UsageError
 
 
@@ -39,3 +39,12 @@ def test_mapping_round_trip_and_unknown_keys() -> None:
         ModelConfig.from_dict({**config.to_dict(), "dropout": 0})
     with pytest.raises(UsageError, match="is not a whole number"):
         ModelConfig.from_dict({**config.to_dict(), "d_model": 64.0})
+
+
+def test_presets_are_shapes_that_flags_change() -> None:
+    assert PRESETS["tiny"] == ModelConfig()
+    assert PRESETS["tiny"].parameters < PRESETS["small"].parameters < PRESETS["base"].parameters
+    assert resolve_shape("small", {"num_layers": 2, "d_model": None}).num_layers == 2
+    assert resolve_shape("small", {"num_layers": 2, "d_model": None}).d_model == PRESETS["small"].d_model
+    with pytest.raises(UsageError, match="--preset huge is unknown"):
+        resolve_shape("huge", {})

@@ -1,12 +1,15 @@
 """Token files: every line BOS ... EOS, both sides apart, damage found."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tinyedge.corpus.split import draw_split
+from tinyedge import shards as shards_module
+from tinyedge.corpus.split import SplitDocument, draw_split
 from tinyedge.errors import CorpusError
 from tinyedge.shards import Shards, build_shards
 from tinyedge.tokenizer import BOS_ID, EOS_ID, Tokenizer
@@ -30,10 +33,9 @@ def shards(tmp_path: Path, tokenizer: Tokenizer) -> Shards:
 
 
 def test_lines_keep_their_borders_and_their_text(shards: Shards, tokenizer: Tokenizer) -> None:
-    tokens = shards.training()
-    assert isinstance(tokens, np.memmap)
+    tokens = shards.training()[:]
     assert tokens.dtype == np.dtype("<u2")
-    assert len(tokens) == shards.train_tokens
+    assert len(tokens) == len(shards.training()) == shards.train_tokens
     lines = 2 * (40 - len(list(shards.validation_passages())))
     assert (tokens == BOS_ID).sum() == (tokens == EOS_ID).sum() == lines
     assert tokens[0] == BOS_ID
@@ -49,8 +51,53 @@ def test_both_sides_add_up(shards: Shards, tmp_path: Path, tokenizer: Tokenizer)
     assert 3 <= len(passages) <= 6  # a tenth of the bytes; documents differ in size
     assert sum(len(p.tokens) for p in passages) == shards.validation_tokens
     held = {tokenizer.decode(p.tokens.tolist()) for p in passages}
-    assert not any(document in tokenizer.decode(shards.training().tolist()) for document in held)
+    assert not any(document in tokenizer.decode(shards.training()[:].tolist()) for document in held)
     assert list(shards.validation_passages("es")) == []
+
+
+def test_slices_are_those_of_an_array(shards: Shards) -> None:
+    file, array = shards.training(), np.fromfile(shards.folder / "train.bin", dtype="<u2")
+    size = len(array)
+    for part in (slice(0, 5), slice(7, 8), slice(size - 3, size), slice(size - 3, size + 9), slice(4, 4)):
+        assert np.array_equal(file[part], array[part])
+
+
+def test_a_file_that_shrinks_under_its_reader_is_an_error(shards: Shards) -> None:
+    file = shards.training()
+    os.truncate(shards.folder / "train.bin", 100)
+    assert len(file[0:50]) == 50
+    with pytest.raises(CorpusError, match=r"train\.bin was cut short"):
+        file[40:60]
+
+
+def test_many_threads_write_what_one_loop_does(
+    shards: Shards, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinyedge.shards.GROUP_CHARS", 300)  # a few documents a group
+    split = draw_split(tmp_path / "corpus.txt")
+    build_shards(split, tokenizer, shards.folder)
+    lines = {"train.bin": split.training_lines(), "validation.bin": split.held_out_lines()}
+    for name, expected in lines.items():
+        ids = [token for line in expected for token in tokenizer.encode_line(line)]
+        assert (shards.folder / name).read_bytes() == np.array(ids, dtype="<u2").tobytes()
+
+
+def test_reading_does_not_run_ahead_of_the_threads(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinyedge.shards.GROUP_CHARS", 1)  # a document a group
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2})
+    read = 0
+
+    def documents() -> Iterator[SplitDocument]:
+        nonlocal read
+        for read in range(1, 101):
+            yield SplitDocument("en", [text(read)], [])
+
+    for done, (_, learned, _) in enumerate(shards_module._tokenized(documents(), tokenizer), start=1):
+        assert learned.bytes == len(text(done)) + 1
+        assert read <= done + 2 * 3
+    assert done == read == 100
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "index", "schema"])

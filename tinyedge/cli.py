@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from types import FrameType
@@ -21,6 +22,8 @@ from tinyedge.commands.corpus import corpus
 from tinyedge.commands.eval import evaluate
 from tinyedge.commands.export import export
 from tinyedge.commands.generate import generate
+from tinyedge.commands.runs import runs
+from tinyedge.commands.sweep import sweep
 from tinyedge.commands.tokenizer import tokenizer
 from tinyedge.commands.train import train
 from tinyedge.commands.verify import verify
@@ -35,11 +38,15 @@ app = typer.Typer(
 app.command("corpus")(corpus)
 app.command("tokenizer")(tokenizer)
 app.command("train")(train)
+app.command("runs")(runs)
+app.command("sweep")(sweep)
 app.command("eval")(evaluate)
 app.command("export")(export)
 app.command("verify")(verify)
 app.command("generate")(generate)
 app.command("bench")(bench)
+
+FIRST_TELLS_S = 20  # at most, from its start to its error; torchrun ends the wait as soon as it is there
 
 # The parser's exceptions are not public: their root is found through the one that Typer has always exported.
 ParserError: type = typer.BadParameter.__mro__[2]
@@ -48,6 +55,7 @@ ParserError: type = typer.BadParameter.__mro__[2]
 LIST_FLAGS: dict[str, Callable[[str], bool]] = {
     "--input": lambda value: True,
     "--text": lambda value: "=" in value,
+    "--vary": lambda value: "=" in value,
 }
 
 
@@ -82,9 +90,18 @@ def main() -> NoReturn:
         sys.exit(app(arguments, prog_name="tinyedge", standalone_mode=False) or 0)
     except (Exception, KeyboardInterrupt) as failure:
         _abandon_full_stdout()
+        if _is_said_by_another(failure):
+            time.sleep(FIRST_TELLS_S)  # torchrun ends all when one ends; not before the first has spoken
+            sys.exit(UsageError.exit_code)
         if "--debug" in arguments[:1] or os.environ.get("TINYEDGE_DEBUG"):
             traceback.print_exc()
         sys.exit(explain(failure))
+
+
+def _is_said_by_another(failure: BaseException) -> bool:
+    """torchrun gives many processes one command line; what is wrong with it, the first of them says."""
+    follows = "WORLD_SIZE" in os.environ and os.environ.get("RANK", "0") != "0"
+    return follows and isinstance(failure, (UsageError, ParserError))
 
 
 def _open_streams() -> None:

@@ -6,6 +6,7 @@ TinyEdgeError                exit 1, a known failure
 ├── CorpusError              exit 1, text that cannot become a corpus
 ├── TokenizerError           exit 1, a vocabulary or a tokenizer file that does not fit
 ├── CheckpointError          exit 1, a checkpoint that is damaged, hostile or of another run
+├── TrainingError            exit 1, a run that cannot go on: no loss, no memory, or a process of it is dead
 ├── BundleError              exit 1, a bundle that is not whole, known and safe
 ├── ExportError              exit 1, an export that would not be the model that was trained
 └── BenchError               exit 1, a measurement that could not be made
@@ -54,6 +55,10 @@ class TokenizerError(TinyEdgeError):
 
 class CheckpointError(TinyEdgeError):
     """A checkpoint that is damaged, hostile, or of another run."""
+
+
+class TrainingError(TinyEdgeError):
+    """A run that cannot go on: its loss is no number, memory is short, or one of its processes is dead."""
 
 
 class BundleError(TinyEdgeError):

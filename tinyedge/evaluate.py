@@ -10,9 +10,10 @@ break each. An UNK costs the bits of the UNK token; its share is reported, becau
 Knows no torch: a model is anything with a context that gives logits.
 """
 
+import itertools
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -98,14 +99,11 @@ def read_passages(path: Path, tokenizer: Tokenizer) -> Iterator[Passage]:
         raise CorpusError(f"{path} is empty")
 
 
-def passage_of(lines: Iterable[str], tokenizer: Tokenizer) -> Passage:
+def passage_of(lines: Sequence[str], tokenizer: Tokenizer) -> Passage:
     """One document's lines as tokens, BOS ... EOS each."""
-    tokens: list[int] = []
-    size = 0
-    for line in lines:
-        tokens += tokenizer.encode_line(line)
-        size += len(line.encode("utf-8")) + 1
-    return Passage(np.array(tokens, dtype=np.uint16), size)
+    tokens = itertools.chain.from_iterable(tokenizer.encode_lines(lines))
+    size = sum(len(line.encode("utf-8")) + 1 for line in lines)
+    return Passage(np.fromiter(tokens, dtype=np.uint16), size)
 
 
 def windows(tokens: Ids, context: int, stride: int) -> Iterator[Window]:

@@ -1,12 +1,16 @@
 """Tokenized text on disk: uint16 tokens to train on and tokens held out, split before any window is cut.
 
-In: a split corpus and a tokenizer. Out: `train.bin`, `validation.bin` and `shards.json` in one folder. One
-document is in memory at a time; readers map the files, never load them.
+In: a split corpus and a tokenizer. Out: `train.bin`, `validation.bin` and `shards.json` in one folder. A few
+documents are in memory at a time; readers read slices of the files, never the whole.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+import os
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyedge import files
-from tinyedge.corpus.split import Split
+from tinyedge.corpus.split import Split, SplitDocument
 from tinyedge.errors import CorpusError
-from tinyedge.evaluate import Passage, passage_of
+from tinyedge.evaluate import Ids, Passage, passage_of
 from tinyedge.tokenizer import Tokenizer
 
 SCHEMA = "tinyedge.shards/1"
 FOLDER = "shards"  # in a run's folder
 TRAIN_FILE, VALIDATION_FILE, INDEX_FILE = "train.bin", "validation.bin", "shards.json"
+COUNTED_AT_A_TIME = 1 << 20  # tokens
+GROUP_CHARS = 1 << 18  # of documents tokenized at a time: some 20 ms of work
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,30 @@ class _Entry:
     start: int
     tokens: int
     bytes: int
+
+
+class TokenFile:
+    """uint16 tokens on disk, as a sequence of which slices are read: `file[start:stop]` is (stop - start,).
+
+    Read, not mapped: every page of a mapping that was ever touched counts as memory of the process, and a
+    shuffled epoch touches them all.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY)
+        self._tokens = os.fstat(self._descriptor).st_size // 2
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def __len__(self) -> int:
+        return self._tokens
+
+    def __getitem__(self, part: slice) -> Ids:
+        start, stop, _ = part.indices(self._tokens)
+        data = os.pread(self._descriptor, 2 * (stop - start), 2 * start)
+        if len(data) < 2 * (stop - start):
+            raise CorpusError(f"{self._path} was cut short while it was read", "delete its folder")
+        return np.frombuffer(data, dtype="<u2")
 
 
 class Shards:
@@ -94,9 +124,17 @@ class Shards:
         """Held-out UTF-8 bytes."""
         return sum(entry.bytes for entry in self._entries)
 
-    def training(self) -> npt.NDArray[np.uint16]:
-        """The training tokens, memory-mapped: (train_tokens,)."""
-        return np.memmap(self.folder / TRAIN_FILE, dtype="<u2", mode="r")
+    def training(self) -> TokenFile:
+        """The training tokens: (train_tokens,)."""
+        return TokenFile(self.folder / TRAIN_FILE)
+
+    def piece_counts(self, vocab_size: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """How often each piece stands in the training tokens: (vocab_size,)."""
+        counts = np.zeros(vocab_size, dtype=np.int64)
+        tokens = self.training()
+        for start in range(0, len(tokens), COUNTED_AT_A_TIME):
+            counts += np.bincount(tokens[start : start + COUNTED_AT_A_TIME], minlength=vocab_size)
+        return counts
 
     def validation_passages(self, language: str | None = None) -> Iterator[Passage]:
         """Held-out documents, of one language or of all."""
@@ -105,8 +143,8 @@ class Shards:
                 yield passage
 
     def validation(self) -> Iterator[tuple[str, Passage]]:
-        """Held-out documents with their languages."""
-        tokens = np.memmap(self.folder / VALIDATION_FILE, dtype="<u2", mode="r")
+        """Held-out documents with their languages, one in memory at a time."""
+        tokens = TokenFile(self.folder / VALIDATION_FILE)
         for entry in self._entries:
             yield entry.language, Passage(tokens[entry.start : entry.start + entry.tokens], entry.bytes)
 
@@ -121,17 +159,14 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
         files.atomic_writer(folder / TRAIN_FILE) as train,
         files.atomic_writer(folder / VALIDATION_FILE) as validation,
     ):
-        for document in split.documents():
-            if document.training:
-                passage = passage_of(document.training, tokenizer)
-                train.write(passage.tokens.astype("<u2").tobytes())
-                train_tokens += len(passage.tokens)
-                train_bytes += passage.bytes
-            if document.held_out:
-                passage = passage_of(document.held_out, tokenizer)
-                validation.write(passage.tokens.astype("<u2").tobytes())
-                entries.append(_Entry(document.language, position, len(passage.tokens), passage.bytes))
-                position += len(passage.tokens)
+        for language, learned, held_out in _tokenized(split.documents(), tokenizer):
+            train.write(learned.tokens.astype("<u2").tobytes())
+            train_tokens += len(learned.tokens)
+            train_bytes += learned.bytes
+            if held_out.bytes:
+                validation.write(held_out.tokens.astype("<u2").tobytes())
+                entries.append(_Entry(language, position, len(held_out.tokens), held_out.bytes))
+                position += len(held_out.tokens)
     index = {
         "schema": SCHEMA,
         "corpus_sha256": files.sha256_file(split.corpus),
@@ -145,3 +180,42 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
     }
     files.write_json(folder / INDEX_FILE, index)
     return Shards.load(folder)
+
+
+def _tokenized(
+    documents: Iterable[SplitDocument], tokenizer: Tokenizer
+) -> Iterator[tuple[str, Passage, Passage]]:
+    """Of each document in order: language, what is learned from, what is held out.
+
+    SentencePiece, half of the work, lets go of Python's lock, so threads spread it over the cores.
+    """
+    workers = len(os.sched_getaffinity(0))
+
+    def tokenize(group: list[SplitDocument]) -> list[tuple[str, Passage, Passage]]:
+        return [
+            (each.language, passage_of(each.training, tokenizer), passage_of(each.held_out, tokenizer))
+            for each in group
+        ]
+
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque[Future[list[tuple[str, Passage, Passage]]]] = deque()
+        for group in _groups(documents):
+            pending.append(pool.submit(tokenize, group))
+            if len(pending) > 2 * workers:
+                yield from pending.popleft().result()
+        for future in pending:
+            yield from future.result()
+
+
+def _groups(documents: Iterable[SplitDocument]) -> Iterator[list[SplitDocument]]:
+    """Documents by the handful: as many as make GROUP_CHARS, or one that has more."""
+    group: list[SplitDocument] = []
+    size = 0
+    for document in documents:
+        group.append(document)
+        size += sum(map(len, document.training)) + sum(map(len, document.held_out))
+        if size >= GROUP_CHARS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

@@ -7,7 +7,7 @@ import codecs
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import sentencepiece
@@ -56,12 +56,17 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Text to ids, without BOS and EOS. Lone surrogates become U+FFFD; the text is taken as NFC."""
-        clean = unicodedata.normalize("NFC", LONE_SURROGATE.sub("\ufffd", text))
-        return list(self._processor.encode(clean))
+        return list(self._processor.encode(_clean(text)))
 
     def encode_line(self, text: str) -> list[int]:
         """One sentence as the model sees it: BOS, ids, EOS."""
         return [BOS_ID, *self.encode(text), EOS_ID]
+
+    def encode_lines(self, lines: Iterable[str]) -> list[list[int]]:
+        """`encode_line` of each, in one call: twice as fast. Other threads of Python run meanwhile."""
+        clean = [_clean(line) for line in lines]
+        encoded: list[list[int]] = self._processor.encode(clean, add_bos=True, add_eos=True, num_threads=1)
+        return encoded
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Ids to text, exactly what a `TextStream` over them yields."""
@@ -74,6 +79,16 @@ class Tokenizer:
         A byte-fallback piece is its one byte, which may be part of a character.
         """
         return self._pieces[token]
+
+    def spellings(self) -> list[str]:
+        """Every piece as SentencePiece writes it ("▁Casas"); empty for the special ones and single bytes."""
+        processor = self._processor
+        return [
+            ""
+            if processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i)
+            else processor.id_to_piece(i)
+            for i in range(self.vocab_size)
+        ]
 
     def vocabulary_table(self) -> str:
         """The `.vocab` file: a line a piece, the piece and its log probability, tab-separated."""
@@ -93,6 +108,10 @@ class Tokenizer:
         if self._processor.is_byte(token):
             return bytes([int(piece[3:5], 16)])
         return piece.replace(WORD_BOUNDARY, " ").encode()
+
+
+def _clean(text: str) -> str:
+    return unicodedata.normalize("NFC", LONE_SURROGATE.sub("\ufffd", text))
 
 
 class TextStream:

@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from tinyedge.errors import CorpusError  # noqa: E402
 from tinyedge.train.data import Batches  # noqa: E402
+from tinyedge.train.permutation import Permutation  # noqa: E402
 
 TOKENS = np.arange(1000, dtype=np.uint16)
 
@@ -44,3 +45,44 @@ def test_too_little_text_is_said() -> None:
     with pytest.raises(CorpusError, match="has 40 training tokens, a window of 32 needs 64"):
         Batches(TOKENS[:40], 4, 32, 0, seed=0)
     assert Batches(TOKENS[:64], 4, 32, 0, seed=0).windows == 1
+
+
+def order(size: int, *seed: int) -> "np.ndarray":
+    return Permutation(size, np.random.default_rng(seed))(np.arange(size))
+
+
+@pytest.mark.parametrize("size", [*range(1, 70), 1000, 65_536, 65_537, 100_003])
+def test_an_order_holds_every_index_once(size: int) -> None:
+    assert np.array_equal(np.sort(order(size, 0)), np.arange(size))
+
+
+def test_an_order_is_its_seeds_and_is_the_same_piece_by_piece() -> None:
+    assert np.array_equal(order(1000, 1, 2), order(1000, 1, 2))
+    assert (order(1000, 1, 2) == order(1000, 1, 3)).sum() < 10
+    assert (order(1000, 1, 2) == order(1000, 2, 2)).sum() < 10
+    permutation = Permutation(1000, np.random.default_rng([1, 2]))
+    pieces = [permutation(np.arange(start, min(start + 32, 1000))) for start in range(0, 1000, 32)]
+    assert np.array_equal(np.concatenate(pieces), order(1000, 1, 2))
+
+
+def test_every_order_of_four_comes_about_as_often() -> None:
+    orders = [tuple(order(4, seed).tolist()) for seed in range(2400)]
+    counts = [orders.count(each) for each in set(orders)]
+    assert len(counts) == 24
+    assert sum((count - 100) ** 2 / 100 for count in counts) < 58  # chi-squared, 23 degrees: p = 0.0001
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_order_has_no_visible_structure(seed: int) -> None:
+    """What numpy's own shuffle would pass too: where things go, what follows what, what stays."""
+    size = 100_003
+    places = order(size, seed)
+    boxes, _, _ = np.histogram2d(np.arange(size), places, bins=16)
+    assert 170 < ((boxes - size / 256) ** 2 / (size / 256)).sum() < 330  # chi-squared, 225 degrees
+    standard = (places - places.mean()) / places.std()
+    lags = [abs((standard[:-lag] * standard[lag:]).mean()) for lag in range(1, 50)]
+    assert max(lags) < 4.5 / size**0.5
+    steps = np.diff(places)
+    assert (abs(steps) == 1).sum() < 12  # 2 are expected
+    assert len(set(steps.tolist())) > 0.72 * size  # no step comes again and again
+    assert (places == np.arange(size)).sum() < 8  # 1 is expected

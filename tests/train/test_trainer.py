@@ -1,18 +1,30 @@
 """The loop: it learns, it repeats itself bit for bit, and a stopped run loses nothing."""
 
+import dataclasses
+import itertools
 import json
+import math
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from forgery import forge
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.errors import CheckpointError, UsageError  # noqa: E402
-from tinyedge.shards import Shards  # noqa: E402
-from tinyedge.train import checkpoint, metrics  # noqa: E402
+from tinyedge.errors import CheckpointError, TrainingError, UsageError  # noqa: E402
+from tinyedge.evaluate import Quality  # noqa: E402
+from tinyedge.runs import METRICS_FILE  # noqa: E402
+from tinyedge.train import checkpoint  # noqa: E402
+from tinyedge.train.advice import Advice  # noqa: E402
+from tinyedge.train.hardware import choose_hardware  # noqa: E402
+from tinyedge.train.metrics import Journal  # noqa: E402
+from tinyedge.train.recipe import resolve  # noqa: E402
+from tinyedge.train.state import State  # noqa: E402
 from tinyedge.train.trainer import Limits, Progress, Trainer  # noqa: E402
 
 Make = Callable[..., tuple[Trainer, "object"]]
@@ -32,7 +44,9 @@ def test_learns_and_leaves_the_guides_files(make_trainer: Make, tmp_path: Path, 
     assert set(last.val_bits_per_byte) == {"all", "en", "es"}
     assert {p.name for p in tmp_path.iterdir()} == {
         "best_model.pt",
+        "checkpoint_before_last.pt",
         "checkpoint_epoch_5.pt",
+        "checkpoint_last.pt",
         "final_model.pt",
     }
     full = torch.load(tmp_path / "checkpoint_epoch_5.pt", weights_only=True)
@@ -70,7 +84,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         step, number = next(stops)
         trainer, reporter = make_trainer(parts, recipe)
         if checkpoint.resumable(parts):
-            trainer.resume(checkpoint.resumable(parts)[0])
+            trainer.resume(checkpoint.newest(parts, pytest.fail))
 
         def stop(progress: Progress, step: int = step, number: int = number) -> None:
             if progress.step == step:
@@ -102,8 +116,126 @@ def test_signal_handlers_are_put_back(make_trainer: Make, tmp_path: Path) -> Non
 def test_max_minutes_still_gives_a_model(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path, epochs=500)
     outcome = trainer.run(Limits(max_minutes=1e-6))
-    assert outcome.timed_out
+    assert outcome.ended_by == "max-minutes"
     assert checkpoint.load_model(tmp_path / "final_model.pt").training["epochs"] == 1
+    resumed, _ = make_trainer(tmp_path, epochs=500)
+    resumed.resume(tmp_path / checkpoint.LAST_FILE)
+    resumed.run(Limits(max_minutes=1e-6))
+    assert resumed.state.history == trainer.state.history  # the time was over: no step was taken
+
+
+def test_the_schedule_fits_the_time(
+    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock of a second a step: half a minute of a run that would take 500 epochs."""
+    trainer, reporter = make_trainer(tmp_path, epochs=500)
+    clock = itertools.count()
+    monkeypatch.setattr("tinyedge.train.trainer.time.monotonic", lambda: float(next(clock)))
+    rates: list[float] = []
+    reporter.on_step = lambda progress: rates.append(progress.lr)  # type: ignore[attr-defined]
+    outcome = trainer.run(Limits(max_minutes=0.5))
+    assert outcome.ended_by == "max-minutes"
+    assert 10 < len(rates) <= 31
+    peak = rates.index(max(rates))
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert rates[-1] < 0.1 * 3e-3
+
+
+def test_patience_ends_a_run_that_gets_no_better(make_trainer: Make, tmp_path: Path) -> None:
+    trainer, reporter = make_trainer(tmp_path, epochs=50, learning_rate=1e-6, matrix_learning_rate=0.0)
+    worse = iter([4.0, 5.0, 3.9, 4.0, 4.1])
+    trainer._judge = lambda: [Quality.of("all", next(worse), 1, 1, 0)]  # type: ignore[method-assign]
+    saved: list[int] = []
+    outcome = trainer.run(Limits(patience=2), lambda state: saved.append(state.epoch))
+    assert outcome.ended_by == "patience"
+    assert saved == [1, 2, 3, 4, 5]
+    assert checkpoint.load(tmp_path / checkpoint.BEST_FILE)["epoch"] == 3
+    again, _ = make_trainer(tmp_path, epochs=50, learning_rate=1e-6, matrix_learning_rate=0.0)
+    again.resume(tmp_path / checkpoint.LAST_FILE)
+    assert again.run(Limits(patience=2)).state.epoch == 5  # its history says that it is over
+
+
+def test_a_loss_that_is_no_number_stops_at_once(make_trainer: Make, tmp_path: Path) -> None:
+    trainer, reporter = make_trainer(tmp_path)
+
+    def poison(progress: Progress) -> None:
+        if progress.epoch == 2:
+            with torch.no_grad():
+                trainer.model.output.weight[5] = torch.inf
+
+    reporter.on_step = poison  # type: ignore[attr-defined]
+    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 2, step 2") as caught:
+        trainer.run(NO_LIMITS)
+    assert "--learning-rate 0.0001" in caught.value.hint
+    for name in (checkpoint.LAST_FILE, checkpoint.BEST_FILE):
+        assert checkpoint.load(tmp_path / name)["epoch"] == 1
+    assert not (tmp_path / checkpoint.FINAL_FILE).exists()
+
+
+@pytest.mark.parametrize("nats", [math.nan, math.inf, 1e6])
+def test_a_held_out_loss_that_is_no_number_stops_too(
+    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nats: float
+) -> None:
+    trainer, _ = make_trainer(tmp_path, epochs=1, stride=2000)
+    monkeypatch.setattr("tinyedge.train.trainer.validate", lambda *_: [Quality.of("all", nats, 1, 1, 0)])
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 1"):
+        trainer.run(NO_LIMITS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_in_the_judging_is_heeded_at_once(make_trainer: Make, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    reference, _ = make_trainer(whole, stride=500)
+    reference.run(NO_LIMITS)
+    trainer, _ = make_trainer(parts, stride=500)
+    passages = list(trainer._shards.validation())
+    read: list[int] = []
+
+    def interrupted() -> Iterator[Any]:
+        for number, passage in enumerate(passages):
+            if number == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            read.append(number)
+            yield passage
+
+    trainer._shards = SimpleNamespace(**vars(trainer._shards), validation=interrupted)  # type: ignore
+    outcome = trainer.run(NO_LIMITS)
+    assert outcome.signal == signal.SIGTERM
+    assert len(read) < len(passages)
+    assert (outcome.state.epoch, outcome.state.history) == (0, [])
+    assert not (parts / checkpoint.BEST_FILE).exists()
+    resumed, _ = make_trainer(parts, stride=500)
+    resumed.resume(parts / checkpoint.LAST_FILE)
+    assert resumed.run(NO_LIMITS).ended_by == "epochs"
+    assert weights(resumed) == weights(reference)
+    assert [r["val_loss"] for r in resumed.state.history] == [r["val_loss"] for r in reference.state.history]
+
+
+def test_a_signal_while_samples_are_drawn_saves_the_epoch(make_trainer: Make, tmp_path: Path) -> None:
+    trainer, reporter = make_trainer(tmp_path, epochs=1, stride=2000)
+    reporter.sample = lambda prompt, text: os.kill(os.getpid(), signal.SIGINT)  # type: ignore[attr-defined]
+    outcome = trainer.run(NO_LIMITS)
+    assert outcome.signal == signal.SIGINT
+    content = checkpoint.load(tmp_path / checkpoint.LAST_FILE)
+    assert (content["state"]["epoch"], len(content["state"]["samples"])) == (1, 2)
+
+
+def test_the_newest_periodic_checkpoints_stay(make_trainer: Make, tmp_path: Path) -> None:
+    trainer, _ = make_trainer(tmp_path, epochs=15, stride=4000)
+    trainer.run(Limits(keep=2))
+    names = {path.name for path in tmp_path.glob("checkpoint_epoch_*")}
+    assert names == {"checkpoint_epoch_10.pt", "checkpoint_epoch_15.pt"}
+
+
+def test_advice_is_given_once(make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [Advice("slowed", "first"), Advice("long", "second")]
+    monkeypatch.setattr("tinyedge.train.trainer.advise", lambda history, eta_s: both[: len(history)])
+    trainer, reporter = make_trainer(tmp_path, epochs=3, stride=2000)
+    trainer.run(NO_LIMITS)
+    notes = [note for note in reporter.notes if not note.startswith("H")]  # type: ignore[attr-defined]
+    assert notes == ["first", "second"]
+    assert trainer.state.advised == ["slowed", "long"]
 
 
 def test_checkpoint_minutes_saves_in_between(make_trainer: Make, tmp_path: Path) -> None:
@@ -127,6 +259,43 @@ def test_resume_refuses_another_run(
         other.resume(tmp_path / "best_model.pt")
 
 
+def hostile(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What an attacker may change in a checkpoint without giving it another digest or shape."""
+    state, optimizer = content["state"], content["optimizer_state_dict"]
+    first = next(iter(optimizer))
+    wrong = {**optimizer[first], "state": {0: {"exp_avg": torch.zeros(7, 7)}}}
+    return {
+        "epoch below zero": {"state": {**state, "epoch": -1}},
+        "epoch beyond the last": {"state": {**state, "epoch": 3, "history": 3 * state["history"]}},
+        "step beyond the epoch": {"state": {**state, "step": 10**6}},
+        "step of another type": {"state": {**state, "step": 1.5}},
+        "no state": {"state": None},
+        "no optimizer": {"optimizer_state_dict": None},
+        "an optimizer of other names": {"optimizer_state_dict": {}},
+        "an optimizer of another shape": {"optimizer_state_dict": {**optimizer, first: wrong}},
+        "an optimizer that is a list": {"optimizer_state_dict": {**optimizer, first: [1]}},
+        "random numbers of another size": {"rng": torch.zeros(3, dtype=torch.uint8)},
+        "random numbers of another type": {"rng": "0"},
+        "weights of NaN": {
+            "model_state_dict": {k: v * math.nan for k, v in content["model_state_dict"].items()}
+        },
+    }
+
+
+def test_a_hostile_state_is_refused(make_trainer: Make, tmp_path: Path) -> None:
+    trainer, _ = make_trainer(tmp_path, epochs=1, stride=2000)
+    trainer.run(NO_LIMITS)
+    victim, _ = make_trainer(tmp_path, epochs=1, stride=2000)
+    path = tmp_path / "hostile.pt"
+    content = checkpoint.load(tmp_path / checkpoint.LAST_FILE)
+    for name, change in hostile(content).items():
+        path.write_bytes(forge({**content, **change}))
+        with pytest.raises(CheckpointError, match=r"hostile\.pt") as caught:
+            victim.resume(path)
+        assert "\n" not in caught.value.message, name
+    assert (victim.state.epoch, victim.state.history) == (0, [])
+
+
 def test_resume_needs_the_optimizer(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path, epochs=1)
     trainer.run(NO_LIMITS)
@@ -134,25 +303,42 @@ def test_resume_needs_the_optimizer(make_trainer: Make, tmp_path: Path) -> None:
         make_trainer(tmp_path, epochs=1)[0].resume(tmp_path / "final_model.pt")
 
 
-def test_metrics_have_the_guides_fields(make_trainer: Make, tmp_path: Path, shards: Shards) -> None:
-    import datetime
-
-    from tinyedge.train.hardware import choose_hardware
-    from tinyedge.train.recipe import resolve
-
-    trainer, _ = make_trainer(tmp_path)
-    outcome = trainer.run(NO_LIMITS)
-    config = resolve("fast", {"epochs": 2, "batch_size": 64})
-    now = datetime.datetime.now(datetime.UTC)
+def test_metrics_have_the_guides_fields_after_every_epoch(make_trainer: Make, tmp_path: Path) -> None:
+    trainer, _ = make_trainer(tmp_path, stride=2000)
     hardware = choose_hardware("cpu", "fp32")
-    metrics.write_metrics(tmp_path, trainer.model.config, config, outcome, hardware, now, {})
-    metrics.draw_curve(tmp_path, outcome.state.history)
-    value = json.loads((tmp_path / metrics.METRICS_FILE).read_text())
-    assert {"run_id", "start_timestamp", "end_timestamp"} <= set(value)
+    config = resolve("fast", {"epochs": 2, "batch_size": 64, "stride": 2000})
+    journal = Journal(tmp_path, trainer.model.config, config, NO_LIMITS, hardware, {"corpus_sha256": "0"})
+    written: list[dict[str, Any]] = []
+
+    def write(state: State) -> None:
+        journal.write(state)
+        written.append(json.loads((tmp_path / METRICS_FILE).read_text()))
+
+    outcome = trainer.run(NO_LIMITS, write)
+    assert [value["final_metrics"]["total_epochs"] for value in written] == [1, 2]
+    assert [value["status"] for value in written] == ["running", "running"]
+    assert [value["end_timestamp"] for value in written] == [None, None]
+    assert not journal.is_finished()
+    journal.write(outcome.state, "finished", outcome.ended_by)
+    value = json.loads((tmp_path / METRICS_FILE).read_text())
+    assert (value["status"], value["ended_by"]) == ("finished", "epochs")
+    assert {each["run_id"] for each in (value, *written)} == {trainer.state.run_id}
+    assert value["end_timestamp"] >= value["start_timestamp"]
     names = {"vocab_size", "batch_size", "learning_rate", "num_epochs", "max_seq_length"}
     assert names <= set(value["configuration"])
     names = {"best_val_loss", "final_train_loss", "final_val_loss", "total_epochs"}
     assert names <= set(value["final_metrics"])
-    assert [set(record) >= {"epoch", "train_loss", "val_loss", "lr"} for record in value["epoch_history"]]
+    assert all(set(record) >= {"epoch", "train_loss", "val_loss", "lr"} for record in value["epoch_history"])
     assert value["peak_rss_bytes"] > 50e6
-    assert (tmp_path / metrics.CURVE_FILE).read_bytes().startswith(b"\x89PNG")
+    assert journal.is_finished()
+    assert not dataclasses.replace(journal, limits=Limits(max_minutes=1)).is_finished()
+    assert not dataclasses.replace(journal, identity={"corpus_sha256": "1"}).is_finished()
+
+
+def test_metrics_wait_for_the_first_epoch(make_trainer: Make, tmp_path: Path) -> None:
+    trainer, _ = make_trainer(tmp_path)
+    hardware = choose_hardware("cpu", "fp32")
+    journal = Journal(tmp_path, trainer.model.config, resolve("fast", {}), NO_LIMITS, hardware, {})
+    journal.write(trainer.state, "stopped")
+    assert not list(tmp_path.iterdir())
+    assert not journal.any_finished()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyedge.commands.columns import aligned
+
 if TYPE_CHECKING:
     from tinyedge.corpus.build import CorpusReport
 
@@ -45,7 +47,7 @@ def corpus(
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
         return
-    typer.echo(_table(_rows(result)))
+    typer.echo(aligned(_rows(result), left=(0, 1)))
     typer.echo(f"{output_dir / result.corpus['file']}: sha256 {result.corpus['sha256']}")
 
 
@@ -63,16 +65,3 @@ def _rows(result: "CorpusReport") -> list[list[str]]:
     return [["source", "language", *columns]] + [
         [*key, *(f"{counts[name]:,}" for name in columns)] for key, counts in ordered
     ]
-
-
-def _table(rows: list[list[str]]) -> str:
-    """Columns aligned: two of words to the left, the rest to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = (
-        [
-            cell.ljust(width) if index < 2 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in rows
-    )
-    return "\n".join("  ".join(row) for row in aligned)

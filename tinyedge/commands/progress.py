@@ -7,16 +7,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from tinyedge.train.trainer import EpochRecord, Progress
+    from tinyedge.train.state import EpochRecord
+    from tinyedge.train.trainer import Progress
 
 BAR_WIDTH = 24
 TERMINAL_PERIOD_S, LOG_PERIOD_S = 0.2, 30.0
 
 
 class Terminal:
-    """A training Reporter on stderr."""
+    """A training Reporter on stderr; `silent` in the processes of a run that are not the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, silent: bool = False) -> None:
+        self._silent = silent
         self._moves = sys.stderr.isatty()
         self._next = 0.0
         self._drawn = 0
@@ -32,7 +34,7 @@ class Terminal:
     def step(self, progress: "Progress") -> None:
         """Draws the line again, if it is time."""
         now = time.monotonic()
-        if now < self._next:
+        if self._silent or now < self._next:
             return
         self._next = now + (TERMINAL_PERIOD_S if self._moves else LOG_PERIOD_S)
         line = _line(progress)
@@ -56,8 +58,9 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Any other line."""
-        self._clear()
-        _say(text)
+        if not self._silent:
+            self._clear()
+            _say(text)
 
     def _clear(self) -> None:
         if self._drawn:

@@ -1,5 +1,7 @@
 """`tinyedge train`: every missing phase from text to a trained model."""
 
+import contextlib
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -24,14 +26,19 @@ def train(
     stride: Annotated[
         int | None, typer.Option(help="Tokens between windows; 0 is max-seq-length: no overlap.")
     ] = None,
-    max_seq_length: Annotated[int, typer.Option(help="Context, in tokens.")] = 128,
-    vocab_size: Annotated[int, typer.Option(help="Pieces of the tokenizer.")] = 8000,
-    d_model: Annotated[int, typer.Option(help="Width.")] = 128,
-    nhead: Annotated[int, typer.Option(help="Attention heads.")] = 4,
-    num_layers: Annotated[int, typer.Option(help="Blocks.")] = 2,
-    dim_feedforward: Annotated[int, typer.Option(help="Width inside a block.")] = 256,
+    preset: Annotated[str, typer.Option(help="Shape: tiny (the guide's), small or base.")] = "tiny",
+    max_seq_length: Annotated[int | None, typer.Option(help="Context, in tokens: tiny 128.")] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Pieces of the tokenizer: tiny 8000.")] = None,
+    d_model: Annotated[int | None, typer.Option(help="Width: tiny 128.")] = None,
+    nhead: Annotated[int | None, typer.Option(help="Attention heads: tiny 4.")] = None,
+    num_layers: Annotated[int | None, typer.Option(help="Blocks: tiny 2.")] = None,
+    dim_feedforward: Annotated[int | None, typer.Option(help="Width inside a block: tiny 256.")] = None,
     character_coverage: Annotated[float, typer.Option(help="Share of characters with a piece.")] = 0.9995,
     byte_fallback: Annotated[bool, typer.Option("--byte-fallback", help="Bytes instead of UNK.")] = False,
+    grad_accumulation: Annotated[
+        int | None, typer.Option(help="Parts that a step is computed in, for less memory: 1.")
+    ] = None,
+    clip_norm: Annotated[float | None, typer.Option(help="Cut the gradient to this norm; 0 is off.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights and data order.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
@@ -45,14 +52,23 @@ def train(
     skip_tokenizer: Annotated[
         bool, typer.Option("--skip-tokenizer", help="Take the tokenizer as it is.")
     ] = False,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after so long, with a model.")] = None,
-    checkpoint_minutes: Annotated[
-        float | None, typer.Option(help="Save so often, besides every 5 epochs.")
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Train no longer; the schedule fits the time.")
     ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="End after so many epochs without a lower held-out loss.")
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float | None, typer.Option(help="Save so often, besides after every epoch.")
+    ] = None,
+    keep: Annotated[int, typer.Option(min=1, help="Periodic checkpoints that stay, the newest.")] = 3,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write event files to OUTPUT_DIR/tensorboard.")
+    ] = False,
 ) -> None:
     """Train a model: corpus, tokenizer and shards first, where they are missing."""
     from tinyedge.commands.extras import require
-    from tinyedge.config import ModelConfig
+    from tinyedge.config import resolve_shape
     from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest
     from tinyedge.errors import UsageError
     from tinyedge.train.recipe import resolve
@@ -63,14 +79,19 @@ def train(
             raise UsageError(f"{name} {minutes} is not above zero")
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", "pass one of them")
-    if not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists():
-        typer.echo(
-            f"corpus: {output_dir}/{CORPUS_NAME} is taken as it is (--source or --input make another)",
-            err=True,
-        )
-        skip_corpus = True
+    as_it_is = not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists()
     asked = source or ([] if inputs else [Source.PHRASEBOOK])
-    model = ModelConfig(vocab_size, d_model, nhead, num_layers, dim_feedforward, max_seq_length)
+    model = resolve_shape(
+        preset,
+        {
+            "vocab_size": vocab_size,
+            "d_model": d_model,
+            "nhead": nhead,
+            "num_layers": num_layers,
+            "dim_feedforward": dim_feedforward,
+            "max_seq_length": max_seq_length,
+        },
+    )
     training = resolve(
         recipe,
         {
@@ -78,18 +99,24 @@ def train(
             "batch_size": batch_size,
             "learning_rate": learning_rate,
             "stride": stride,
+            "grad_accumulation": grad_accumulation,
+            "clip_norm": clip_norm,
             "seed": seed,
         },
     )
-    vocabulary = TokenizerConfig(vocab_size, character_coverage, byte_fallback)
+    vocabulary = TokenizerConfig(model.vocab_size, character_coverage, byte_fallback)
     corpus = CorpusRequest(tuple(dict.fromkeys(asked)), tuple(inputs or ()), 0)
     require("torch", "train")
     require("matplotlib", "train")
+    if tensorboard:
+        require("tensorboard", "tensorboard")
 
     from tinyedge.commands.progress import Terminal
+    from tinyedge.train.distributed import joined
     from tinyedge.train.hardware import choose_hardware
     from tinyedge.train.pipeline import RunRequest, run
-    from tinyedge.train.trainer import Limits
+    from tinyedge.train.tensorboard import TensorBoard
+    from tinyedge.train.trainer import Limits, Reporter
 
     request = RunRequest(
         output_dir=output_dir,
@@ -98,26 +125,39 @@ def train(
         model=model,
         training=training,
         hardware=choose_hardware(device, precision),
-        limits=Limits(max_minutes, checkpoint_minutes),
-        skip_corpus=skip_corpus,
+        limits=Limits(max_minutes, checkpoint_minutes, patience, keep),
+        skip_corpus=skip_corpus or as_it_is,
         skip_tokenizer=skip_tokenizer,
         resume=resume,
         restart=restart,
     )
-    with Terminal() as terminal:
-        outcome = run(request, terminal)
+    with (
+        joined(request.hardware.device) as group,
+        Terminal(silent=not group.leads) as terminal,
+        contextlib.ExitStack() as opened,
+    ):
+        reporter: Reporter = terminal
+        if tensorboard and group.leads:
+            reporter = opened.enter_context(TensorBoard(output_dir, terminal))
+        if as_it_is:
+            terminal.note(
+                f"corpus: {output_dir}/{CORPUS_NAME} is taken as it is (--source or --input make another)"
+            )
+        outcome = run(request, reporter, group)
     if outcome is None:
         return
     state = outcome.state
     if outcome.signal is not None:
-        typer.echo(
+        terminal.note(
             f"stopped in epoch {state.epoch + 1}, step {state.step}; saved. To go on, give the same command"
-            " with --resume",
-            err=True,
+            " with --resume"
         )
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C has nothing to cut short any more
         raise typer.Exit(128 + outcome.signal)
-    if outcome.timed_out:
-        terminal.note(f"stopped by --max-minutes in epoch {state.epoch} of {training.epochs}")
+    if outcome.ended_by != "epochs":
+        terminal.note(f"ended by --{outcome.ended_by} in epoch {state.epoch} of {training.epochs}")
+    if not group.leads:
+        return
     bits = ", ".join(f"{name} {value:.3f}" for name, value in state.history[-1]["val_bits_per_byte"].items())
     typer.echo(f"held-out bits per byte: {bits}; {state.elapsed_s:.0f} s of training")
     typer.echo(f"wrote {output_dir}/final_model.pt, best_model.pt, training_metrics.json, training_curve.png")

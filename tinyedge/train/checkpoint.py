@@ -1,16 +1,11 @@
-"""Checkpoints: a torch zip archive that carries its own sha256 and loads with `weights_only=True`.
+"""Checkpoints: what a run saves, what can be used of it, and which of them a run goes on from.
 
-torch skips the archive's checksums, so a flipped bit would load as a weight. The digest of everything before
-it stands in the zip's own comment, where any reader of `.pt` files ignores it.
+A checkpoint is an archive (tinyedge.train.archive) of the guide's keys. Names: the best, the final, the last
+and the one before it, and the guide's periodic ones.
 """
 
-import hashlib
-import io
-import pickle
 import re
-import struct
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +16,16 @@ from tinyedge import files
 from tinyedge.config import ModelConfig
 from tinyedge.errors import CheckpointError, TinyEdgeError
 from tinyedge.tokenizer import Tokenizer, model_name
+from tinyedge.train import archive
 from tinyedge.train.model import TinyTransformer
+from tinyedge.train.state import State
 
 FORMAT = 1
-BEST_FILE, FINAL_FILE, LAST_FILE = "best_model.pt", "final_model.pt", "checkpoint_last.pt"
-_LABEL = b"tinyedge-sha256:"
-_COMMENT_BYTES = len(_LABEL) + 64
-_MAX_BYTES = 4 << 30  # the largest shape with optimizer state is under 1 GB
+BEST_FILE, FINAL_FILE = "best_model.pt", "final_model.pt"
+LAST_FILE, BEFORE_LAST_FILE = "checkpoint_last.pt", "checkpoint_before_last.pt"
 _REQUIRED = ("format", "epoch", "model_state_dict", "train_loss", "val_loss", "config")
+WEIGHT_BYTES = 4  # weights are fp32, whatever matrix products run in
+_MAX_VALUES, _MAX_DEPTH = 10_000, 5  # of a config: some hundred, three deep
 
 
 @dataclass(frozen=True)
@@ -51,49 +48,38 @@ def epoch_file(epoch: int) -> str:
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a checkpoint atomically, its digest inside."""
-    buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **content}, buffer)
-    archive = buffer.getvalue()
-    body = archive[:-2]  # the last two bytes are the zip comment's length, zero so far
-    comment = _LABEL + hashlib.sha256(body).hexdigest().encode()
-    files.write_bytes(path, body + struct.pack("<H", _COMMENT_BYTES) + comment)
+    """Writes a checkpoint atomically. Raises CheckpointError where a tensor holds NaN or infinity."""
+    require_finite(f"{path} was not written: it", content)
+    with files.atomic_writer(path) as file:
+        archive.write(file, {"format": FORMAT, **content})
+
+
+def save_last(folder: Path, content: Mapping[str, Any]) -> None:
+    """Writes the last checkpoint; the one that was, if it is whole, stays beside it under its other name."""
+    path = folder / LAST_FILE
+    require_finite(f"{path} was not written: it", content)
+    with files.atomic_writer(path) as file:
+        archive.write(file, {"format": FORMAT, **content})
+        if archive.is_whole(path):
+            path.replace(folder / BEFORE_LAST_FILE)
 
 
 def load(path: Path) -> dict[str, Any]:
     """Reads a checkpoint; nothing of it is executed.
 
-    Raises CheckpointError when the file is missing, damaged, not one of ours, or of another version.
+    Raises CheckpointError when the file is missing, damaged, hostile, not one of ours, or of another version.
     """
-    files.require_file(path, CheckpointError, "train a model with: tinyedge train")
-    size = path.stat().st_size
-    if size > _MAX_BYTES:
-        raise CheckpointError(f"{path} has {size} bytes, more than any tinyedge checkpoint")
-    data = path.read_bytes()
-    _verify(path, data)
-    try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        EOFError,
-        zipfile.BadZipFile,
-    ) as failure:
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({type(failure).__name__})",
-            "use another",
-        ) from None
+    content = archive.read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
-            f"{path} is a checkpoint of format {found!r}, this version reads {FORMAT}", "train it again"
+            f"{path} is a checkpoint of format {found!r:.40}, this version reads {FORMAT}", "train it again"
         )
     missing = [name for name in _REQUIRED if name not in content]
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}", "train it again")
-    if not isinstance(content["config"], dict) or not isinstance(content["config"].get("summary"), dict):
+    config = content["config"]
+    if not isinstance(config, dict) or not isinstance(config.get("summary"), dict) or not _is_plain(config):
         raise CheckpointError(f"{path} has no usable config", "train it again")
     return content
 
@@ -102,8 +88,13 @@ def load_model(path: Path) -> TrainedModel:
     """Reads a checkpoint as a model in evaluation mode. Raises CheckpointError."""
     content = load(path)
     config, tokenizer_sha256 = model_config(path, content)
+    if (
+        _stored_bytes(content["model_state_dict"]) < WEIGHT_BYTES * config.parameters
+    ):  # before it takes memory
+        raise _mismatch(path, f"its config has {config.parameters:,} weights, the file fewer")
     model = TinyTransformer(config)
-    restore_weights(path, model, content)
+    require_weights(path, model, content)
+    model.load_state_dict(content["model_state_dict"])
     return TrainedModel(
         model.eval(),
         config,
@@ -137,42 +128,137 @@ def model_config(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, s
         raise CheckpointError(f"{path} has no usable config: {failure}", "train it again") from None
 
 
-def restore_weights(path: Path, model: TinyTransformer, content: Mapping[str, Any]) -> None:
-    """Puts a checkpoint's weights into a model. Raises CheckpointError where a shape or a value is wrong."""
-    state = content["model_state_dict"]
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as failure:
-        line = str(failure).splitlines()[-1].strip()
-        raise CheckpointError(f"{path} does not hold this model: {line}", "check its config") from None
-    for name, value in model.state_dict().items():
-        if not torch.isfinite(value).all():
-            raise CheckpointError(f"{path} has NaN or infinity in {name}", "use an earlier checkpoint")
+def require_weights(path: Path, model: TinyTransformer, content: Mapping[str, Any]) -> None:
+    """Raises CheckpointError unless a checkpoint's weights are a model's: names, shapes, types, no NaN."""
+    saved, mine = content["model_state_dict"], model.state_dict()
+    if not isinstance(saved, dict) or set(saved) != set(mine):
+        odd = "the names of its weights"
+    else:
+        kinds = {name: _kind(value) for name, value in mine.items()}
+        differing = (name for name in mine if _kind(saved[name]) != kinds[name])
+        name = next(differing, "")
+        odd = name and f"{name} is {_kind(saved[name])}, not {kinds[name]}"
+    if odd:
+        raise _mismatch(path, odd)
+    require_finite(str(path), {"model_state_dict": saved})
+
+
+def require_finite(what: str, content: Mapping[str, Any]) -> None:
+    """Raises CheckpointError where a tensor, at any depth of a checkpoint's content, has NaN or infinity."""
+    for name, value in content.items():
+        if isinstance(value, dict):
+            require_finite(what, value)
+        elif isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{what} has NaN or infinity in {name}",
+                "use an earlier checkpoint, or train with a lower --learning-rate",
+            )
+
+
+def require_optimizer(state: Mapping[str, Any], parameters: Iterable[torch.Tensor]) -> None:
+    """Raises ValueError where an optimizer's state cannot belong to these parameters."""
+    shapes = {parameter.shape for parameter in parameters}
+    for member in state.values():
+        for values in member["state"].values():
+            for name, value in values.items():
+                if isinstance(value, torch.Tensor) and value.dim() and value.shape not in shapes:
+                    raise ValueError(f"its optimizer has a {name} of shape {tuple(value.shape)}")
 
 
 def resumable(folder: Path) -> list[Path]:
-    """Checkpoints that a run can go on from, the newest first (by what their names say, then by time)."""
-    periodic = [
-        (int(match[1]), path.stat().st_mtime_ns, path)
+    """Checkpoints that a run can go on from: the last, the one before, the periodic ones from the newest."""
+    found = [folder / LAST_FILE, folder / BEFORE_LAST_FILE, *_periodic(folder)]
+    return [path for path in found if path.exists()]
+
+
+def newest(folder: Path, warn: Callable[[str], None]) -> Path:
+    """The whole checkpoint that is furthest, the best one as a last resort; `warn` hears of each damaged one.
+
+    Raises CheckpointError when none is there, or none is whole.
+    """
+    found: list[tuple[int, int, Path]] = []
+    failures: list[CheckpointError] = []
+    for path in (*resumable(folder), folder / BEST_FILE):
+        if path.name == BEST_FILE and (found or not path.exists()):
+            continue
+        try:
+            found.append((*_position(path), path))
+        except CheckpointError as failure:
+            failures.append(failure)
+    if not found:
+        failures.append(
+            CheckpointError(f"{folder} has no checkpoint to resume from", "leave --resume out to begin")
+        )
+        raise failures[0]
+    for passed in failures:
+        warn(f"warning: {passed.message}; it is passed over")
+    return max(found)[2]
+
+
+def keep_newest(folder: Path, count: int) -> None:
+    """Removes all but the newest `count` periodic checkpoints."""
+    for path in _periodic(folder)[count:]:
+        path.unlink()
+
+
+def clean(folder: Path) -> None:
+    """Removes what only an unfinished run needs, and what a killed one left half-written."""
+    left = (f".checkpoint_*.pt{files.TEMPORARY_SUFFIX}", f".*_model.pt{files.TEMPORARY_SUFFIX}")
+    for pattern in (LAST_FILE, BEFORE_LAST_FILE, *left):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+def _position(path: Path) -> tuple[int, int]:
+    """Epoch and step of a checkpoint. Raises CheckpointError where it has none."""
+    try:
+        state = State.from_dict(load(path).get("state"))
+    except ValueError as failure:
+        raise CheckpointError(f"{path} cannot be resumed: {failure}", "use another checkpoint") from None
+    return state.epoch, state.step
+
+
+def _mismatch(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} does not hold this model, size mismatch: {what}",
+        "--vocab-size, --d-model and the rest of its shape must be those that it was trained with",
+    )
+
+
+def _stored_bytes(weights: object) -> int:
+    """What a mapping's tensors take, those that share their memory once."""
+    tensors = weights.values() if isinstance(weights, dict) else ()
+    storages = [value.untyped_storage() for value in tensors if isinstance(value, torch.Tensor)]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+def _kind(value: object) -> str:
+    """A tensor's shape and type, in words."""
+    return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, torch.Tensor) else "no tensor"
+
+
+def _periodic(folder: Path) -> list[Path]:
+    """The guide's periodic checkpoints, the newest first."""
+    found = [
+        (int(match[1]), path)
         for path in folder.glob("checkpoint_epoch_*.pt")
         if (match := re.fullmatch(r"checkpoint_epoch_(\d+)\.pt", path.name))
     ]
-    last = folder / LAST_FILE
-    ordered = [path for _, _, path in sorted(periodic, reverse=True)]
-    return [last, *ordered] if last.exists() else ordered
+    return [path for _, path in sorted(found, reverse=True)]
 
 
-def _verify(path: Path, data: bytes) -> None:
-    comment = data[-_COMMENT_BYTES:]
-    if not comment.startswith(_LABEL):
-        raise CheckpointError(
-            f"{path} is cut short or was not written by tinyedge",
-            "copy it again, or use an earlier checkpoint",
-        )
-    expected = comment[len(_LABEL) :].decode("ascii", "replace")
-    found = hashlib.sha256(memoryview(data)[: -_COMMENT_BYTES - 2]).hexdigest()
-    if found != expected:
-        raise CheckpointError(
-            f"{path} is damaged: its sha256 is {found[:12]}..., {expected[:12]}... expected",
-            "copy it again, or use an earlier checkpoint",
-        )
+def _is_plain(value: Any) -> bool:
+    """Whether a value is JSON of a size that a config may have."""
+    waiting, seen = [(value, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if seen > _MAX_VALUES or depth > _MAX_DEPTH:
+            return False
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            waiting += [(each, depth + 1) for each in value.values()]
+        elif isinstance(value, list):
+            waiting += [(each, depth + 1) for each in value]
+        elif not isinstance(value, str | int | float | None):
+            return False
+    return True

@@ -1,21 +1,29 @@
 """Training batches as a pure function of (seed, epoch, step): no iterator state to lose or to restore."""
 
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from tinyedge.errors import CorpusError
+from tinyedge.train.permutation import Permutation
 
-Tokens = npt.NDArray[np.uint16]
+
+class Tokens(Protocol):
+    """Where windows are cut from: an array, or a file that slices are read from."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> npt.NDArray[np.uint16]: ...
 
 
 class Batches:
     """Cuts the training tokens into windows of `length` + 1, in a new order each epoch.
 
     Windows start every `stride` tokens; with stride = length none overlap. Each epoch shifts all of them by
-    a new offset below the stride, so that borders fall elsewhere. Tokens are memory-mapped, never loaded
-    whole.
+    a new offset below the stride, so that borders fall elsewhere. Neither the tokens nor their order is ever
+    in memory whole.
     """
 
     def __init__(self, tokens: Tokens, batch_size: int, length: int, stride: int, seed: int) -> None:
@@ -32,7 +40,6 @@ class Batches:
                 f" {length + self._stride}",
                 "add text, or pass a smaller --max-seq-length or --stride",
             )
-        self._order: tuple[int, npt.NDArray[np.int64]] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -41,14 +48,11 @@ class Batches:
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets, each (B, length) int64, of step `step` of epoch `epoch`, both from 0."""
-        starts = self._starts(epoch)[step * self._batch_size : (step + 1) * self._batch_size]
-        spans = starts[:, None] + np.arange(self._length + 1)
-        chunk = torch.from_numpy(self._tokens[spans].astype(np.int64))
+        random = np.random.default_rng([self._seed, epoch])
+        offset = random.integers(self._stride)
+        first = step * self._batch_size
+        places = np.arange(first, min(first + self._batch_size, self.windows))
+        starts = offset + self._stride * Permutation(self.windows, random)(places)
+        windows = np.stack([self._tokens[start : start + self._length + 1] for start in starts.tolist()])
+        chunk = torch.from_numpy(windows.astype(np.int64))
         return chunk[:, :-1].contiguous(), chunk[:, 1:].contiguous()
-
-    def _starts(self, epoch: int) -> npt.NDArray[np.int64]:
-        if self._order is None or self._order[0] != epoch:
-            random = np.random.default_rng([self._seed, epoch])
-            offset = int(random.integers(self._stride))
-            self._order = epoch, offset + self._stride * random.permutation(self.windows)
-        return self._order[1]

@@ -1,5 +1,7 @@
-"""What this machine can do for training: device and number format, chosen or refused in one line."""
+"""What this machine can do for training: device, number format, compiler, chosen or refused in one line."""
 
+import importlib.util
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +15,14 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where the run computes. dtype: what matrix products run in; weights stay fp32."""
+    """Where the run computes.
+
+    dtype: what matrix products run in; weights stay fp32. compiles: whether torch.compile pays here.
+    """
 
     device: torch.device
     dtype: torch.dtype
+    compiles: bool = False
 
     @property
     def sentence(self) -> str:
@@ -24,7 +30,8 @@ class Hardware:
         where = f"cpu, {torch.get_num_threads()} threads"
         if self.device.type == "cuda":
             where = torch.cuda.get_device_name(self.device)
-        return f"{where}, {'bf16' if self.dtype is torch.bfloat16 else 'fp32'}"
+        compiled = ", compiled" if self.compiles else ""
+        return f"{where}, {'bf16' if self.dtype is torch.bfloat16 else 'fp32'}{compiled}"
 
 
 def choose_hardware(device: str, precision: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> Hardware:
@@ -40,7 +47,16 @@ def choose_hardware(device: str, precision: str, cpuinfo: Path = Path("/proc/cpu
     if precision == "auto":
         fast_bf16 = torch.cuda.is_bf16_supported() if chosen.type == "cuda" else _cpu_has_bf16(cpuinfo)
         precision = "bf16" if fast_bf16 else "fp32"
-    return Hardware(chosen, torch.bfloat16 if precision == "bf16" else torch.float32)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return Hardware(chosen, dtype, _compiling_pays(chosen, dtype))
+
+
+def _compiling_pays(device: torch.device, dtype: torch.dtype) -> bool:
+    """On a GPU and in bf16, where what lies between the matrix products counts; in fp32 on a CPU it gained
+    nothing (docs/log.md) and costs half a minute. It needs Triton there, a C++ compiler here."""
+    if device.type == "cuda":
+        return importlib.util.find_spec("triton") is not None
+    return dtype is torch.bfloat16 and any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
 
 def _cpu_has_bf16(cpuinfo: Path) -> bool:

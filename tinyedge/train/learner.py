@@ -1,59 +1,163 @@
 """One optimizer step: a batch in, its loss out, the weights moved.
 
-Knows the model, its loss, its optimizers and the hardware; no tokens on disk, no epochs, no files.
+Knows the model, its loss, its optimizers, the hardware and the other processes of the run; no tokens on disk,
+no epochs, no files.
 """
 
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from tinyedge.train.candidates import Candidates, CandidateSampler
+from tinyedge.train.composition import Features, Table
+from tinyedge.train.distributed import ALONE, Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.loss import output_cross_entropy
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.optimizer import Optimizers
 from tinyedge.train.recipe import TrainConfig
 
+# The estimate of the softmax is a little low, so the last steps, at less than this share of the peak rate,
+# compute it whole: what it costs and brings is in docs/log.md.
+WHOLE_SOFTMAX_BELOW = 0.15
+
 
 class Objective(nn.Module):
-    """The model and its loss as one module: (B, T) inputs and targets to a scalar, in nats per token."""
+    """The model, its tables as they are learned, and its loss: one module, which is what DDP wraps."""
 
-    def __init__(self, model: TinyTransformer, hardware: Hardware) -> None:
+    def __init__(self, model: TinyTransformer, features: Features | None, hardware: Hardware) -> None:
         super().__init__()
+        self.inputs = Table(model.token_embedding.weight, features)
+        self.outputs = Table(model.output.weight, features)
         self.model = model
         self._hardware = hardware
+        self._body: Callable[[Tensor], Tensor] = model.body
 
-    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+    def compile_body(self, example: Tensor) -> bool:
+        """Compiles what lies between the tables, tries it on (B, T, D) rows, and leaves it where that fails."""
+        compiled = torch.compile(self.model.body)
+        try:
+            self._body = compiled
+            self._hidden(example).sum().backward()  # type: ignore[no-untyped-call]
+        except Exception:  # whatever a compiler may raise, training goes on without it
+            self._body = self.model.body
+        self.zero_grad(set_to_none=True)
+        return self._body is compiled
+
+    def _hidden(self, rows: Tensor) -> Tensor:
         device, dtype = self._hardware.device, self._hardware.dtype
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
-            hidden = self.model.hidden(inputs)
-        return output_cross_entropy(hidden, self.model.output.weight, targets, dtype)
+            return self._body(rows)
+
+    def forward(self, inputs: Tensor, targets: Tensor, candidates: Candidates | None) -> Tensor:
+        """(B, T) inputs and targets to a scalar, in nats per token; the softmax runs over `candidates`."""
+        dtype = self._hardware.dtype
+        hidden = self._hidden(self.inputs.rows(inputs))
+        if candidates is None:
+            return output_cross_entropy(hidden, self.outputs.all_rows(), targets, dtype)
+        rows = self.outputs.rows(candidates.ids)
+        return output_cross_entropy(hidden, rows, candidates.place[targets], dtype, candidates.log_weights)
 
 
 class Learner:
-    """A model that learns, batch by batch. All randomness is a function of (seed, step)."""
+    """A model that learns, batch by batch. All randomness is a function of (seed, step).
 
-    def __init__(self, model: TinyTransformer, config: TrainConfig, hardware: Hardware) -> None:
+    sampler: draws the pieces of each step's softmax; None computes it whole. features: of each piece, for
+    tables whose rows share parts; None leaves each row to itself.
+    """
+
+    def __init__(
+        self,
+        model: TinyTransformer,
+        config: TrainConfig,
+        hardware: Hardware,
+        group: Group = ALONE,
+        sampler: CandidateSampler | None = None,
+        features: Features | None = None,
+    ) -> None:
         self.model = model.to(hardware.device)
         self._config = config
         self._hardware = hardware
-        self._objective = Objective(model, hardware)
-        self._optimizers = Optimizers(model, config)
+        self._group = group
+        self._sampler = sampler
+        objective = Objective(model, features, hardware).to(hardware.device)
+        self._tables = {"inputs": objective.inputs, "outputs": objective.outputs}
+        self._objective: nn.Module = objective
+        self.compiled = False
+        if hardware.compiles:
+            shape = config.batch_size, model.config.max_seq_length, model.config.d_model
+            self.compiled = objective.compile_body(torch.zeros(shape, device=hardware.device))
+        if group.size > 1:
+            self._objective = DistributedDataParallel(objective)  # the first's weights go to all
+            self._objective.broadcast_buffers = False  # they are constants
+        self._optimizers = Optimizers(objective, config)
 
     def learn(self, inputs: Tensor, targets: Tensor, step: int, rate_factor: float) -> tuple[float, float]:
-        """One step on a batch, (B, T) each; `step` counts from the run's begin, from 0.
+        """One step on a batch, (B, T) each and the whole one in every process of the run.
 
-        Returns the mean loss in nats per token and AdamW's learning rate.
+        step: counts from the run's begin, from 0. rate_factor: share of the peak learning rates.
+
+        Returns the batch's mean loss in nats per token and AdamW's learning rate.
         """
         device = self._hardware.device
-        loss = self._objective(inputs.to(device), targets.to(device))
-        loss.backward()
-        return loss.item(), self._optimizers.step(rate_factor)
+        candidates = None
+        if self._sampler and rate_factor > WHOLE_SOFTMAX_BELOW:
+            candidates = self._sampler.draw(targets, (self._config.seed << 32) + step).to(device)
+        mean = 0.0
+        parts = self._parts(len(inputs))
+        for part, weight in parts:
+            with contextlib.nullcontext() if part is parts[-1][0] else self._unshared():
+                loss = self._objective(inputs[part].to(device), targets[part].to(device), candidates) * weight
+                (loss * self._group.size).backward()  # DDP divides by it
+            mean += loss.item()
+        if self._config.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters(), self._config.clip_norm)
+        return self._group.total(mean), self._optimizers.step(rate_factor)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The optimizers' state; the weights are the model's own."""
+    def fold(self) -> None:
+        """Makes the model's own tables what has been learned; before it is judged or saved."""
+        for table in self._tables.values():
+            table.fold()
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All that is learned: the model's weights, or the parts that its tables are made of."""
+        return self._objective.parameters()
+
+    def optimizer_state_dict(self) -> dict[str, Any]:
+        """The optimizers' state, by name."""
         return self._optimizers.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` gave. Raises KeyError or ValueError when it is another recipe's."""
-        self._optimizers.load_state_dict(state)
+    def tables_state_dict(self) -> dict[str, Any]:
+        """The parts of the tables that have any; all else that is learned is in the model's own weights."""
+        return {name: table.state_dict() for name, table in self._tables.items() if table.parts is not None}
+
+    def load_state_dicts(self, optimizers: dict[str, Any], tables: dict[str, Any]) -> None:
+        """Restores both. Raises KeyError, ValueError or RuntimeError when they are another run's."""
+        self._optimizers.load_state_dict(optimizers)
+        for name, table in self._tables.items():
+            if table.parts is not None:
+                table.load_state_dict(tables[name])
+
+    def _parts(self, rows: int) -> list[tuple[slice, float]]:
+        """This process's rows in micro-batches, each with its share of the batch, by which its loss counts.
+
+        One that has no rows computes one for nothing, because the others wait for its gradient.
+        """
+        share = self._group.share(rows)
+        count = share.stop - share.start
+        if not count:
+            return [(slice(0, 1), 0.0)]
+        pieces = min(self._config.grad_accumulation, count)
+        borders = [share.start + count * piece // pieces for piece in range(pieces + 1)]
+        return [(slice(a, b), (b - a) / rows) for a, b in itertools.pairwise(borders)]
+
+    def _unshared(self) -> contextlib.AbstractContextManager[None]:
+        """While it is open, gradients add up here and do not travel."""
+        if isinstance(self._objective, DistributedDataParallel):
+            return self._objective.no_sync()
+        return contextlib.nullcontext()

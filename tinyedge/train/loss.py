@@ -16,8 +16,13 @@ ROWS = 512  # of 128 ... 4096 the fastest on 2 cores (docs/log.md): 16 MB of log
 
 class _OutputCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
-        """Shapes: hidden (N, D), weight (V, D), targets (N,). Gradients are ready when the loss is."""
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, offsets: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """Shapes: hidden (N, D), weight (C, D), targets (N,), offsets (C,), which are added to the logits.
+
+        Gradients are ready when the loss is.
+        """
         count = hidden.shape[0]
         low_hidden, low_weight = hidden.to(dtype), weight.to(dtype)
         hidden_gradient = torch.empty_like(hidden)
@@ -25,14 +30,14 @@ class _OutputCrossEntropy(torch.autograd.Function):
         loss = hidden.new_zeros(())
         for start in range(0, count, ROWS):
             part = slice(start, start + ROWS)
-            logits = (low_hidden[part] @ low_weight.t()).float()  # (ROWS, V)
+            logits = torch.addmm(offsets.to(dtype), low_hidden[part], low_weight.t()).float()  # (ROWS, C)
             highest = logits.amax(dim=1, keepdim=True)
             loss += (highest - logits.gather(1, targets[part, None])).sum()
             exponentials = logits.sub_(highest).exp_()
             total = exponentials.sum(dim=1, keepdim=True)
             loss += total.log().sum()
             # The gradient of the logits is exponentials / total - onehot(target). Neither the division nor
-            # the one-hot ever touches the (ROWS, V) matrix: they commute with the products.
+            # the one-hot ever touches the (ROWS, C) matrix: they commute with the products.
             low = exponentials.to(dtype)
             hidden_gradient[part] = (low @ low_weight) / total
             weight_gradient += low.t() @ (hidden[part] / total).to(dtype)
@@ -43,19 +48,25 @@ class _OutputCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
-        return hidden_gradient * scale, weight_gradient * scale, None, None
+        return hidden_gradient * scale, weight_gradient * scale, None, None, None
 
 
 def output_cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    dtype: torch.dtype = torch.float32,
+    log_weights: Tensor | None = None,
 ) -> Tensor:
-    """Mean cross-entropy in nats of logits = hidden @ weight.T against targets.
+    """Mean cross-entropy in nats of logits = hidden @ weight.T + log_weights against targets.
 
-    hidden (B, T, D), weight (V, D), targets (B, T) int64; `dtype` is what the matrix products run in.
+    hidden (B, T, D), weight (V, D), targets (B, T) int64, log_weights (V,), zero at every target; `dtype` is
+    what the matrix products run in.
     """
+    offsets = weight.new_zeros(len(weight)) if log_weights is None else log_weights
     loss: Tensor = _OutputCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden.flatten(0, 1), weight, targets.flatten(), dtype
+        hidden.flatten(0, 1), weight, targets.flatten(), offsets, dtype
     )
     return loss

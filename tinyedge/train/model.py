@@ -79,8 +79,12 @@ class TinyTransformer(nn.Module):
 
     def hidden(self, input_ids: Tensor) -> Tensor:
         """Everything but the output projection: (B, T) to (B, T, D)."""
-        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
-        x = self.token_embedding(input_ids) + self.position_embedding(positions)  # (B, T, D)
+        return self.body(self.token_embedding(input_ids))
+
+    def body(self, tokens: Tensor) -> Tensor:
+        """What lies between the two tables: rows of the token embedding (B, T, D) to (B, T, D)."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        x = tokens + self.position_embedding(positions)
         for block in self.blocks:
             x = block(x)
         return x  # type: ignore[no-any-return]

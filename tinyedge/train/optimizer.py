@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from tinyedge.train.model import TinyTransformer
 from tinyedge.train.muon import Muon
 from tinyedge.train.recipe import TrainConfig
 
@@ -19,12 +18,14 @@ class Optimizers:
     Rates are set before each step from the recipe's pure schedule, so there is no scheduler state.
     """
 
-    def __init__(self, model: TinyTransformer, config: TrainConfig) -> None:
+    def __init__(self, objective: nn.Module, config: TrainConfig) -> None:
         self._config = config
         matrices: dict[int, list[nn.Parameter]] = {1: [], QKV_PARTS: []}
         others: list[nn.Parameter] = []
-        for name, parameter in model.named_parameters():
-            if config.matrix_learning_rate and name.startswith("blocks.") and parameter.dim() == 2:
+        for name, parameter in objective.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            if config.matrix_learning_rate and "blocks." in name and parameter.dim() == 2:
                 matrices[QKV_PARTS if name.endswith("qkv.weight") else 1].append(parameter)
             else:
                 others.append(parameter)

@@ -15,18 +15,21 @@ from tinyedge import files
 from tinyedge.config import ModelConfig
 from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest, prepare_corpus
 from tinyedge.corpus.split import draw_split
-from tinyedge.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError
+from tinyedge.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError, TrainingError
+from tinyedge.runs import METRICS_FILE, PREVIOUS_FOLDER, read_run
 from tinyedge.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.shards import Shards, build_shards
 from tinyedge.tokenizer import Tokenizer, model_name
 from tinyedge.train import checkpoint
+from tinyedge.train.advice import out_of_memory
+from tinyedge.train.curve import CURVE_FILE, draw_curve
+from tinyedge.train.distributed import ALONE, Group
 from tinyedge.train.hardware import Hardware
-from tinyedge.train.metrics import CURVE_FILE, METRICS_FILE, SCHEMA, draw_curve, write_metrics
+from tinyedge.train.metrics import Journal
 from tinyedge.train.recipe import TrainConfig
+from tinyedge.train.tensorboard import FOLDER as TENSORBOARD_FOLDER
 from tinyedge.train.trainer import Limits, Outcome, Reporter, Trainer
 from tinyedge.vocabulary import TokenizerConfig, prepare_tokenizer
-
-PREVIOUS_FOLDER = "previous"
 
 
 @dataclass(frozen=True)
@@ -50,35 +53,93 @@ class RunRequest:
     restart: bool = False
 
 
-def run(request: RunRequest, reporter: Reporter) -> Outcome | None:
-    """Runs every missing phase. Returns None when the model was there already, trained in the same way."""
+def run(request: RunRequest, reporter: Reporter, group: Group = ALONE) -> Outcome | None:
+    """Runs every missing phase. Returns None when the model was there already, trained in the same way.
+
+    Of several processes the first does it all, and the others follow it through the training.
+    """
+    if not group.leads:
+        return _follow(request, reporter, group)
     request.output_dir.mkdir(parents=True, exist_ok=True)
     with _alone_in(request.output_dir):
-        return _run(request, reporter)
+        return _run(request, reporter, group)
 
 
-def _run(request: RunRequest, reporter: Reporter) -> Outcome | None:
+def _run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
     folder = request.output_dir
     tokenizer, shards = prepare_data(request, reporter)
     identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
-    if not (request.resume or request.restart) and _finished(request, identity):
+    journal = Journal(folder, request.model, request.training, request.limits, request.hardware, identity)
+    finished = not request.restart and journal.is_finished() and _has_models(folder)
+    if group.from_first(finished):
+        checkpoint.clean(folder)
         reporter.note(f"model: reused {folder / checkpoint.FINAL_FILE} (--restart trains it again)")
         return None
-    trainer = Trainer(request.model, request.training, shards, tokenizer, request.hardware, folder, reporter)
-    if request.resume:
-        _resume(trainer, folder, reporter)
-    else:
-        _set_aside(folder, request.restart, reporter)
-    reporter.note(
-        f"model: {request.model.parameters:,} parameters, recipe {request.training.recipe},"
-        f" {shards.train_tokens:,} tokens, on {request.hardware.sentence}"
-    )
-    started = datetime.datetime.now(datetime.UTC)
-    outcome = trainer.run(request.limits)
-    if outcome.signal is None:
-        write_metrics(folder, request.model, request.training, outcome, request.hardware, started, identity)
-        draw_curve(folder, outcome.state.history)
+    with _explained_shortage(request):
+        trainer = Trainer(
+            request.model, request.training, shards, tokenizer, request.hardware, folder, reporter, group
+        )
+        resumed_from = None
+        if request.resume:
+            resumed_from = _resume(trainer, journal, reporter)
+        else:
+            _set_aside(journal, request.restart, reporter)
+        group.from_first(resumed_from)
+        processes = f", {group.size} processes" if group.size > 1 else ""
+        reporter.note(
+            f"model: {request.model.parameters:,} parameters, recipe {request.training.recipe},"
+            f" {shards.train_tokens:,} tokens, on {request.hardware.sentence}{processes}"
+        )
+        try:
+            outcome = trainer.run(request.limits, journal.write)
+        except (TrainingError, RuntimeError, MemoryError):
+            journal.write(trainer.state, "failed")
+            raise
+    if outcome.signal is not None:
+        journal.write(outcome.state, "stopped")
+        if outcome.state.history:
+            draw_curve(read_run(folder), folder / CURVE_FILE)
+        return outcome
+    journal.write(outcome.state)
+    draw_curve(read_run(folder), folder / CURVE_FILE)
+    journal.write(outcome.state, "finished", outcome.ended_by)  # from here on the run needs no resume
+    checkpoint.clean(folder)
     return outcome
+
+
+def _follow(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
+    """The same steps of the same run, from what the first process made; writes nothing."""
+    folder = request.output_dir
+    if group.from_first(True):  # the model was there already
+        return None
+    try:
+        tokenizer = Tokenizer.load(folder / model_name(request.tokenizer.vocab_size))
+        shards = Shards.load(folder / SHARDS_FOLDER)
+    except TinyEdgeError as failure:
+        raise TrainingError(
+            f"process {group.rank} does not find what the first one made: {failure.message}",
+            "give the processes of all machines one shared --output-dir",
+        ) from None
+    with _explained_shortage(request):
+        trainer = Trainer(
+            request.model, request.training, shards, tokenizer, request.hardware, folder, reporter, group
+        )
+        resumed_from: Path | None = group.from_first(None)
+        if resumed_from:
+            trainer.resume(resumed_from)
+        return trainer.run(request.limits)
+
+
+@contextlib.contextmanager
+def _explained_shortage(request: RunRequest) -> Iterator[None]:
+    """Turns a failed allocation, whoever words it, into an error with a way out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as failure:
+        error = out_of_memory(failure, request.training.batch_size, request.model.max_seq_length)
+        if error is None:
+            raise
+        raise error from None
 
 
 @contextlib.contextmanager
@@ -134,54 +195,39 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
     return tokenizer, shards
 
 
-def _finished(request: RunRequest, identity: dict[str, str]) -> bool:
-    """Whether the folder's finished model is the one that this request would train."""
-    folder = request.output_dir
+def _has_models(folder: Path) -> bool:
+    """Whether a finished run's checkpoints are there, and whole."""
     try:
-        metrics = files.read_json(folder / METRICS_FILE, SCHEMA, TinyEdgeError)
         checkpoint.load(folder / checkpoint.FINAL_FILE)
         checkpoint.load(folder / checkpoint.BEST_FILE)
     except (TinyEdgeError, OSError):
         return False
-    configuration = metrics.get("configuration")
-    if not isinstance(configuration, dict):
-        return False
-    wanted = {"model": request.model.to_dict(), "training": request.training.to_dict(), **identity}
-    return not metrics.get("stopped_by_max_minutes") and all(
-        configuration.get(key) == value for key, value in wanted.items()
-    )
+    return True
 
 
-def _resume(trainer: Trainer, folder: Path, reporter: Reporter) -> None:
-    """Goes on from the newest checkpoint that is whole; a damaged one costs a warning, not the run."""
-    candidates = checkpoint.resumable(folder)
-    if not candidates:
-        raise CheckpointError(f"{folder} has no checkpoint to resume from", "leave --resume out to begin")
-    for position, path in enumerate(candidates):
-        try:
-            trainer.resume(path)
-        except CheckpointError as failure:
-            if position == len(candidates) - 1:
-                raise
-            reporter.note(f"warning: {failure.message}; trying the checkpoint before it")
-            continue
-        reporter.note(
-            f"model: resumed from {path}, epoch {trainer.state.epoch + 1}, step {trainer.state.step}"
+def _resume(trainer: Trainer, journal: Journal, reporter: Reporter) -> Path:
+    """Goes on from the checkpoint that is furthest; a damaged one costs a warning, not the run."""
+    if journal.any_finished() and not journal.is_finished():
+        raise CheckpointError(
+            f"{journal.folder} holds a finished run of other flags or text",
+            "leave --resume out: it goes to previous/, and another begins",
         )
-        return
+    path = checkpoint.newest(journal.folder, reporter.note)
+    trainer.resume(path)
+    reporter.note(f"model: resumed from {path}, epoch {trainer.state.epoch + 1}, step {trainer.state.step}")
+    return path
 
 
-def _set_aside(folder: Path, restart: bool, reporter: Reporter) -> None:
+def _set_aside(journal: Journal, restart: bool, reporter: Reporter) -> None:
     """Moves an earlier run's files to `previous/`; refuses while that run is unfinished."""
-    finished = (folder / METRICS_FILE).exists()
-    unfinished = checkpoint.resumable(folder) and not finished
-    if unfinished and not restart:
+    folder = journal.folder
+    if checkpoint.resumable(folder) and not (restart or journal.any_finished()):
         raise CheckpointError(
             f"{folder} holds an unfinished run", "--resume goes on with it, --restart begins again"
         )
-    names = (checkpoint.BEST_FILE, checkpoint.FINAL_FILE, METRICS_FILE, CURVE_FILE)
-    old = [path for path in (folder / name for name in names) if path.exists()]
-    old += checkpoint.resumable(folder)
+    names = (checkpoint.BEST_FILE, checkpoint.FINAL_FILE, CURVE_FILE, TENSORBOARD_FOLDER, METRICS_FILE)
+    old = checkpoint.resumable(folder)
+    old += [path for path in (folder / name for name in names) if path.exists()]
     if not old:
         return
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")

@@ -20,6 +20,9 @@ TRAIN_RANGES: dict[str, tuple[float, float]] = {
     "weight_decay": (0.0, 1.0),
     "stride": (0, 1 << 20),
     "seed": (0, 2**31 - 1),
+    "grad_accumulation": (1, 4096),
+    "clip_norm": (0.0, 1e6),
+    "sampled_pieces": (0, 32_000),
 }
 
 
@@ -36,6 +39,10 @@ class TrainConfig:
     init_std: standard deviation of the first weights; 0 is torch's own initialization (the guide's).
     stride: tokens between the starts of two windows; 0 means max_seq_length, so that none overlap.
     seed: of weights and data order.
+    grad_accumulation: parts that a process computes a step in, one after the other: less memory, same step.
+    clip_norm: the gradient's norm is cut to it; 0 leaves it.
+    sampled_pieces: how many pieces stand for all infrequent ones in a step's softmax; 0 computes it whole.
+    shared_parts: whether pieces of one stem or ending share a part of their rows while they are learned.
     """
 
     recipe: str
@@ -51,6 +58,10 @@ class TrainConfig:
     init_std: float
     stride: int = 0
     seed: int = 0
+    grad_accumulation: int = 1
+    clip_norm: float = 0.0
+    sampled_pieces: int = 0
+    shared_parts: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high) in TRAIN_RANGES.items():
@@ -62,15 +73,20 @@ class TrainConfig:
         """As a plain mapping, for JSON and checkpoints."""
         return dataclasses.asdict(self)
 
-    def rate_factor(self, step: int, steps_per_epoch: int) -> float:
-        """What share of the peak learning rates step `step` (from 0) uses: a pure function, no state."""
+    def rate_factor(self, step: int, steps_per_epoch: int, elapsed: float = 0.0) -> float:
+        """What share of the peak learning rates step `step` (from 0) uses: a pure function, no state.
+
+        elapsed: how much of the run's time limit is over, 0 where it has none. The schedule follows whichever
+        is further, the steps or the time, so that it ends when either does.
+        """
         total = self.epochs * steps_per_epoch
         warmup = min(self.warmup_steps, total // 2)
-        if step < warmup:
-            return (step + 1) / warmup
+        rising = min(1.0, (step + 1) / warmup) if warmup else 1.0
         if self.schedule == "cosine":
-            return (1 + math.cos(math.pi * (step // steps_per_epoch) / self.epochs)) / 2
-        return (total - step) / (total - warmup)
+            progress = max(step // steps_per_epoch / self.epochs, min(elapsed, 1.0))
+            return min(rising, (1 + math.cos(math.pi * progress)) / 2)
+        progress = max(step / total, min(elapsed, 1.0))
+        return min(rising, (1 - progress) / (1 - warmup / total))
 
 
 # The guide's own settings (its phases 2 and 5), kept as the baseline that every other recipe must beat.
@@ -93,7 +109,7 @@ GUIDE = TrainConfig(
 FAST = TrainConfig(
     recipe="fast",
     epochs=4,
-    batch_size=32,
+    batch_size=16,
     learning_rate=3e-3,
     matrix_learning_rate=0.02,
     weight_decay=0.1,
@@ -102,6 +118,8 @@ FAST = TrainConfig(
     warmup_steps=100,
     schedule="linear",
     init_std=0.02,
+    sampled_pieces=500,
+    shared_parts=True,
 )
 
 RECIPES = {recipe.recipe: recipe for recipe in (FAST, GUIDE)}

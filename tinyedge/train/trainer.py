@@ -2,14 +2,16 @@
 
 Knows the model, the shards and the folder it saves to; prints nothing: what happens goes to a Reporter.
 Every number of a run is a function of its configuration, its tokens and this machine, so a run that was
-stopped and resumed ends with the weights of one that was not.
+stopped and resumed ends with the weights of one that was not. A limit in minutes is the exception: its
+schedule follows the clock.
 """
 
+import itertools
 import math
 import signal
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -18,21 +20,28 @@ import torch
 
 from tinyedge import __version__
 from tinyedge.config import ModelConfig
-from tinyedge.errors import CheckpointError, UsageError
+from tinyedge.errors import CheckpointError, TrainingError, UsageError
 from tinyedge.evaluate import Quality
 from tinyedge.shards import Shards
 from tinyedge.tokenizer import Tokenizer
 from tinyedge.train import checkpoint
+from tinyedge.train.advice import advise, diverged
+from tinyedge.train.candidates import FREQUENT, CandidateSampler
 from tinyedge.train.data import Batches
+from tinyedge.train.distributed import ALONE, Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.learner import Learner
 from tinyedge.train.model import TinyTransformer
+from tinyedge.train.morphology import shared_features
 from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.sample import sample_text
+from tinyedge.train.state import EpochRecord, State
 from tinyedge.train.validation import validate
 
 EPOCHS_PER_CHECKPOINT = 5  # the guide's; also how often samples are drawn
 SAMPLE_PROMPTS = ("Hello", "Hola")  # the guide's
+TRACE_POINTS = 200  # of a whole run, about: enough for a curve
+ADVICE_STEP = 50  # of an epoch: its speed is known, the rest of it still to come
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal is gone
 
 
@@ -40,7 +49,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the termin
 class Progress:
     """After a step. step, steps: in the whole run. loss: mean of the epoch so far, nats per token.
 
-    tokens_per_second and eta_s: of this process. val_loss: of the last finished epoch.
+    val_loss: of the last finished epoch. tokens: predicted since the run began. lr: of this step.
+    tokens_per_second: of the epoch so far.
     """
 
     epoch: int
@@ -49,29 +59,26 @@ class Progress:
     steps: int
     loss: float
     val_loss: float | None
+    tokens: int
+    lr: float
     tokens_per_second: float
     eta_s: float
 
 
 @dataclass(frozen=True)
-class EpochRecord:
-    """One line of the history. Losses in nats per token; val_bits_per_byte by language and for "all"."""
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    lr: float
-    val_bits_per_byte: dict[str, float]
-    tokens_per_second: float
-    elapsed_s: float
-
-
-@dataclass(frozen=True)
 class Limits:
-    """When to save and when to stop early. Minutes of wall time; None is never."""
+    """When to stop before the last epoch, and what to keep. None is never.
+
+    max_minutes: of training; the schedule of the learning rate then fits them. patience: epochs without a
+    lower held-out loss. checkpoint_minutes: between saves, besides those after epochs. keep: how many of the
+    periodic checkpoints stay. prune: asked between epochs whether others do better anyway.
+    """
 
     max_minutes: float | None = None
     checkpoint_minutes: float | None = None
+    patience: int | None = None
+    keep: int = 3
+    prune: Callable[[], bool] = lambda: False
 
 
 class Reporter(Protocol):
@@ -83,30 +90,13 @@ class Reporter(Protocol):
     def note(self, text: str) -> None: ...
 
 
-@dataclass
-class State:
-    """What a resume needs besides weights, optimizer and random numbers; all of it JSON-able.
-
-    epoch, step: finished epochs, and finished steps of the one under way. loss_sum: nats over loss_tokens.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    loss_tokens: int = 0
-    elapsed_s: float = 0.0
-    best_val_loss: float | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    samples: list[dict[str, Any]] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """How the loop ended. signal: the one that stopped it, else None. timed_out: by max_minutes."""
+    """How the loop ended. ended_by: "epochs", "max-minutes", "patience" or "pruned"; None for a signal."""
 
     state: State
-    signal: int | None
-    timed_out: bool
+    ended_by: str | None
+    signal: int | None = None
 
 
 class Trainer:
@@ -121,6 +111,7 @@ class Trainer:
         hardware: Hardware,
         folder: Path,
         reporter: Reporter,
+        group: Group = ALONE,
     ) -> None:
         torch.manual_seed(config.seed)
         self._config = config
@@ -135,100 +126,178 @@ class Trainer:
         self.model = TinyTransformer(model_config)
         if config.init_std:
             self.model.initialize(config.init_std)
-        self._learner = Learner(self.model, config, hardware)
+        self._group = group
+        self._learner = Learner(
+            self.model,
+            config,
+            hardware,
+            group,
+            sampler=_sampler(shards, tokenizer, config),
+            features=shared_features(tokenizer.spellings()) if config.shared_parts else None,
+        )
+        if hardware.compiles and not self._learner.compiled:
+            reporter.note("model: compiling failed here; training goes on without it, slower")
         self.state = State()
-        self._stop_signal: int | None = None
+        self._limits = Limits()
+        self._began = self._saved = (
+            0.0  # on the clock: the run, as if in one go, and the last save in between
+        )
+        self._signal = 0  # the last that came to this process
+        self._stop_signal: int | None = None  # the one that all processes stop for
 
     def resume(self, path: Path) -> None:
         """Continues exactly where a checkpoint stopped. Raises CheckpointError, or UsageError where the
         run it belongs to was another one."""
         content = checkpoint.load(path)
         self._require_same_run(path, content)
-        checkpoint.restore_weights(path, self.model, content)
+        checkpoint.require_weights(path, self.model, content)
         try:
-            self._learner.load_state_dict(content["optimizer_state_dict"])
-            self.state = State(**content["state"])
+            state = State.from_dict(content["state"])
+            if state.epoch > self._config.epochs or state.step > self._batches.steps_per_epoch:
+                raise ValueError(f"it stands at epoch {state.epoch}, step {state.step}, which are not there")
+            checkpoint.require_optimizer(content["optimizer_state_dict"], self._learner.parameters())
+            checkpoint.require_finite(str(path), {"tables": content["tables"]})
+            self._learner.load_state_dicts(content["optimizer_state_dict"], content["tables"])
             torch.set_rng_state(content["rng"])
-        except (KeyError, ValueError, TypeError, RuntimeError) as failure:
+            self.model.load_state_dict(content["model_state_dict"])
+        except (KeyError, IndexError, AttributeError, ValueError, TypeError, RuntimeError) as failure:
             raise CheckpointError(
                 f"{path} cannot be resumed: {failure}", "start again with --restart"
             ) from None
+        self.state = state
 
-    def run(self, limits: Limits) -> Outcome:
-        """Trains to the last epoch, or until a signal or the time limit; saves in each case."""
+    def run(self, limits: Limits, after_epoch: Callable[[State], None] = lambda state: None) -> Outcome:
+        """Trains to the last epoch, to a limit or to a signal; saves in each case.
+
+        after_epoch is called when an epoch is saved. Raises TrainingError when the loss is no number.
+        """
         previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         try:
-            return self._run(limits)
+            return self._run(limits, after_epoch)
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _run(self, limits: Limits) -> Outcome:
-        started = last_saved = time.monotonic()
-        before = self.state.elapsed_s
-        done_here = 0
-        timed_out = False
-        while self.state.epoch < self._config.epochs:
-            epoch_started, epoch_tokens = time.monotonic(), 0
-            while self.state.step < self._batches.steps_per_epoch:
-                tokens, rate = self._step()
-                epoch_tokens += tokens
-                done_here += 1
-                now = time.monotonic()
-                self.state.elapsed_s = before + now - started
-                speed = epoch_tokens / (now - epoch_started)
-                self._reporter.step(self._progress(speed, (now - started) / done_here))
-                timed_out = limits.max_minutes is not None and self.state.elapsed_s > 60 * limits.max_minutes
-                if self._stop_signal is not None or timed_out:
-                    break
-                if limits.checkpoint_minutes and now - last_saved > 60 * limits.checkpoint_minutes:
-                    self._save(checkpoint.LAST_FILE)
-                    last_saved = time.monotonic()
+    def _run(self, limits: Limits, after_epoch: Callable[[State], None]) -> Outcome:
+        self._limits = limits
+        self._group.largest()  # no process writes before all have read what they resume from
+        self._saved = time.monotonic()
+        self._began = self._saved - self.state.elapsed_s
+        while (ended_by := self._ended_by()) is None:
+            self._train_epoch()
+            if self._stop_signal is None:
+                self._finish_epoch()
             if self._stop_signal is not None:
-                self._save(checkpoint.LAST_FILE)
-                return Outcome(self.state, self._stop_signal, timed_out=False)
-            self._finish_epoch(rate, speed)
-            if timed_out:
-                break
-        self._save_final()
-        return Outcome(self.state, None, timed_out)
+                self._save_last()
+                return Outcome(self.state, None, self._stop_signal)
+            after_epoch(self.state)
+        if self._group.leads:
+            checkpoint.save(self._folder / checkpoint.FINAL_FILE, self._weights())
+        return Outcome(self.state, ended_by)
 
-    def _step(self) -> tuple[int, float]:
-        """One optimizer step; returns its tokens and AdamW's learning rate."""
+    def _ended_by(self) -> str | None:
+        """Why no epoch follows, or None: a function of the state alone, so that a resumed run agrees."""
+        state, patience = self.state, self._limits.patience
+        if state.epoch == self._config.epochs:
+            return "epochs"
+        if state.epoch and state.step == 0 and self._share_of_time() >= 1:
+            return "max-minutes"
+        if patience and state.epochs_since_best >= patience:
+            return "patience"
+        return "pruned" if state.epoch and state.step == 0 and self._limits.prune() else None
+
+    def _train_epoch(self) -> None:
+        """Steps to the end of the epoch, to a signal or to the time limit."""
+        epoch_began = time.monotonic() - self.state.epoch_s
+        while self._goes_on():
+            self._step()
+            now = time.monotonic()
+            self._agree(now - self._began, now - epoch_began)
+            self._report_step()
+            minutes = self._limits.checkpoint_minutes
+            if minutes and now - self._saved > 60 * minutes and self._goes_on():
+                self._save_last()
+
+    def _agree(self, elapsed_s: float, epoch_s: float) -> None:
+        """Takes the latest clock of all processes, and any one's signal: they decide alike what follows."""
+        number, self.state.elapsed_s, self.state.epoch_s = self._group.largest(
+            self._signal, elapsed_s, epoch_s
+        )
+        self._stop_signal = int(number) or None
+
+    def _goes_on(self) -> bool:
+        """Whether the epoch under way has another step."""
+        if self._stop_signal is not None or (self.state.step and self._share_of_time() >= 1):
+            return False
+        return self.state.step < self._batches.steps_per_epoch
+
+    def _step(self) -> None:
+        """One optimizer step."""
         inputs, targets = self._batches.batch(self.state.epoch, self.state.step)
         steps = self._batches.steps_per_epoch
         step = self.state.epoch * steps + self.state.step
-        loss, rate = self._learner.learn(inputs, targets, step, self._config.rate_factor(step, steps))
-        self.state.step += 1
-        self.state.loss_sum += loss * targets.numel()
-        self.state.loss_tokens += targets.numel()
-        return targets.numel(), rate
+        factor = self._config.rate_factor(step, steps, self._share_of_time())
+        loss, rate = self._learner.learn(inputs, targets, step, factor)
+        if not math.isfinite(loss):
+            raise self._diverged(loss)
+        self.state.count(loss, targets.numel(), rate)
 
-    def _finish_epoch(self, rate: float, speed: float) -> None:
-        qualities = validate(self.model, self._shards.validation(), self._hardware.device)
-        record = EpochRecord(
-            epoch=self.state.epoch + 1,
-            train_loss=self.state.loss_sum / self.state.loss_tokens,
-            val_loss=_loss(qualities),
-            lr=rate,
-            val_bits_per_byte={quality.name: quality.bits_per_byte for quality in qualities},
-            tokens_per_second=speed,
-            elapsed_s=self.state.elapsed_s,
-        )
+    def _finish_epoch(self) -> None:
+        """Judges the epoch on the held-out text and saves it; a signal before that leaves it as it is."""
         state = self.state
-        state.epoch, state.step, state.loss_sum, state.loss_tokens = record.epoch, 0, 0.0, 0
-        state.history.append(asdict(record))
+        self._learner.fold()
+        qualities = self._group.from_first(self._judge() if self._group.leads else [])
+        self._agree(state.elapsed_s, state.epoch_s)
+        if self._stop_signal is not None:
+            return
+        val_loss = math.log(qualities[0].perplexity)  # nats per token of the whole
+        if not math.isfinite(val_loss):
+            raise self._diverged(val_loss)
+        record = EpochRecord(
+            epoch=state.epoch + 1,
+            train_loss=state.loss,
+            val_loss=val_loss,
+            lr=state.lr,
+            val_bits_per_byte={quality.name: quality.bits_per_byte for quality in qualities},
+            tokens_per_second=state.tokens_per_second,
+            elapsed_s=state.elapsed_s,
+            tokens=state.tokens,
+        )
+        seconds_left = self._seconds_left()
+        state.finish_epoch(record)
         self._reporter.epoch(record)
+        self._advise(seconds_left)
         if record.epoch % EPOCHS_PER_CHECKPOINT == 0 or record.epoch == self._config.epochs:
             self._draw_samples(record.epoch)
-        if state.best_val_loss is None or record.val_loss < state.best_val_loss:
-            state.best_val_loss = record.val_loss
+        self._save_epoch()
+
+    def _judge(self) -> list[Quality]:
+        """Quality on the held-out text; of a part of it when a signal comes."""
+        passages = itertools.takewhile(lambda _: not self._signal, self._shards.validation())
+        try:
+            return validate(self.model, passages, self._hardware.device)
+        except OverflowError:  # its perplexity has no number
+            raise self._diverged(math.inf) from None
+
+    def _save_epoch(self) -> None:
+        """Best first: a run that is killed in between goes on from before it, and makes it again."""
+        if not self._group.leads:
+            return
+        if self.state.epochs_since_best == 0:
             self._save(checkpoint.BEST_FILE)
-        if record.epoch % EPOCHS_PER_CHECKPOINT == 0:
-            self._save(checkpoint.epoch_file(record.epoch))
-            (self._folder / checkpoint.LAST_FILE).unlink(missing_ok=True)
+        if self.state.epoch % EPOCHS_PER_CHECKPOINT == 0:
+            self._save(checkpoint.epoch_file(self.state.epoch))
+            checkpoint.keep_newest(self._folder, self._limits.keep)
         else:
-            self._save(checkpoint.LAST_FILE)  # a killed run loses no more than an epoch
+            self._save_last()  # a killed run loses no more than an epoch
+
+    def _save_last(self) -> None:
+        if self._group.leads:
+            checkpoint.save_last(self._folder, self._content())
+        self._saved = time.monotonic()
+
+    def _save(self, name: str) -> None:
+        checkpoint.save(self._folder / name, self._content())
 
     def _draw_samples(self, epoch: int) -> None:
         for prompt in SAMPLE_PROMPTS:
@@ -236,23 +305,67 @@ class Trainer:
             self.state.samples.append({"epoch": epoch, "prompt": prompt, "text": text})
             self._reporter.sample(prompt, text)
 
-    def _save(self, name: str) -> None:
-        checkpoint.save(
-            self._folder / name,
-            {
-                **self._weights(),
-                "optimizer_state_dict": self._learner.state_dict(),
-                "state": asdict(self.state),
-                "rng": torch.get_rng_state(),
-            },
-        )
+    def _advise(self, eta_s: float) -> None:
+        """Notes what the run's course says, each kind of advice once a run."""
+        for advice in advise(self.state.history, eta_s):
+            if advice.kind not in self.state.advised:
+                self.state.advised.append(advice.kind)
+                self._reporter.note(advice.sentence)
 
-    def _save_final(self) -> None:
-        checkpoint.save(self._folder / checkpoint.FINAL_FILE, self._weights())
-        (self._folder / checkpoint.LAST_FILE).unlink(missing_ok=True)
+    def _report_step(self) -> None:
+        """The progress, and a point of the curve now and then: when is a function of the step alone."""
+        state, per_epoch = self.state, self._batches.steps_per_epoch
+        steps = self._config.epochs * per_epoch
+        if state.step % max(1, steps // TRACE_POINTS) == 0 or state.step == per_epoch:
+            state.add_point()
+        eta_s = self._seconds_left()
+        self._reporter.step(
+            Progress(
+                epoch=state.epoch + 1,
+                epochs=self._config.epochs,
+                step=state.epoch * per_epoch + state.step,
+                steps=steps,
+                loss=state.loss,
+                val_loss=state.history[-1]["val_loss"] if state.history else None,
+                tokens=state.tokens,
+                lr=state.lr,
+                tokens_per_second=state.tokens_per_second,
+                eta_s=eta_s,
+            )
+        )
+        if state.step == ADVICE_STEP:
+            self._advise(eta_s)
+
+    def _seconds_left(self) -> float:
+        """At the speed of the epoch under way, within the time limit."""
+        state, per_epoch = self.state, self._batches.steps_per_epoch
+        steps = (self._config.epochs - state.epoch) * per_epoch - state.step
+        seconds = steps * state.epoch_s / max(1, state.step)
+        if self._limits.max_minutes is None:
+            return seconds
+        return min(seconds, 60 * self._limits.max_minutes - state.elapsed_s)
+
+    def _share_of_time(self) -> float:
+        """How much of the time limit is over, from 0; stays 0 where there is none."""
+        minutes = self._limits.max_minutes
+        return self.state.elapsed_s / (60 * minutes) if minutes else 0.0
+
+    def _diverged(self, loss: float) -> TrainingError:
+        return diverged(loss, self.state.epoch + 1, self.state.step + 1, self._config.learning_rate)
+
+    def _content(self) -> dict[str, Any]:
+        """All that a resume needs."""
+        return {
+            **self._weights(),
+            "optimizer_state_dict": self._learner.optimizer_state_dict(),
+            "tables": self._learner.tables_state_dict(),
+            "state": self.state.to_dict(),
+            "rng": torch.get_rng_state(),
+        }
 
     def _weights(self) -> dict[str, Any]:
         last: Mapping[str, Any] = self.state.history[-1] if self.state.history else {}
+        self._learner.fold()
         return {
             "epoch": self.state.epoch,
             "model_state_dict": self.model.state_dict(),
@@ -301,24 +414,13 @@ class Trainer:
                 f"put that {what} back, or begin again with --restart",
             )
 
-    def _progress(self, speed: float, seconds_per_step: float) -> Progress:
-        state, per_epoch = self.state, self._batches.steps_per_epoch
-        done, steps = state.epoch * per_epoch + state.step, self._config.epochs * per_epoch
-        return Progress(
-            epoch=state.epoch + 1,
-            epochs=self._config.epochs,
-            step=done,
-            steps=steps,
-            loss=state.loss_sum / state.loss_tokens,
-            val_loss=state.history[-1]["val_loss"] if state.history else None,
-            tokens_per_second=speed,
-            eta_s=(steps - done) * seconds_per_step,
-        )
-
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stop_signal = number
+        self._signal = number
 
 
-def _loss(qualities: list[Quality]) -> float:
-    """Nats per token of the whole; perplexity is its exponential."""
-    return math.log(qualities[0].perplexity)
+def _sampler(shards: Shards, tokenizer: Tokenizer, config: TrainConfig) -> CandidateSampler | None:
+    """For recipes that sample their softmax, where that leaves pieces out."""
+    if not config.sampled_pieces or tokenizer.vocab_size <= FREQUENT + config.sampled_pieces:
+        return None
+    counts = torch.from_numpy(shards.piece_counts(tokenizer.vocab_size))
+    return CandidateSampler(counts, config.sampled_pieces)

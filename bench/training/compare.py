@@ -1,0 +1,279 @@
+"""Three ways to train the same model on the same text, on this machine, in one run: quality against time.
+
+- `guide`: the guide's recipe (AdamW at 3e-4, cosine by epochs), in tinyedge's loop.
+- `plain`: what a GPT-2 is usually trained with (AdamW at a tuned rate, warm-up, cosine by steps, clipped
+  gradients; nanoGPT's settings), in a plain eager fp32 loop written out below.
+- `fast`: tinyedge's own.
+
+    python bench/training/compare.py --input novels.txt --text en=english.txt es=spanish.txt --output-dir out
+
+Writes `compare.json`, `compare.md` and `compare.png` there. Held-out bits per byte after each epoch are of
+the corpus' own held-out documents; the last columns are `tinyedge eval` on the texts that were given. `fast`
+also runs with a single epoch, to see how soon it is as good as the guide's recipe ever gets. Throughput is
+measured apart, in turns of plain and fast steps in one process; its figure is the median of the ratios.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tinyedge import files
+from tinyedge.config import ModelConfig
+from tinyedge.evaluate import evaluate, read_passages
+from tinyedge.shards import Shards
+from tinyedge.tokenizer import Tokenizer
+from tinyedge.train.candidates import CandidateSampler
+from tinyedge.train.data import Batches
+from tinyedge.train.hardware import choose_hardware
+from tinyedge.train.learner import Learner
+from tinyedge.train.model import TinyTransformer
+from tinyedge.train.morphology import shared_features
+from tinyedge.train.recipe import FAST, GUIDE
+from tinyedge.train.validation import CheckpointModel, validate
+
+# nanoGPT's train.py, with a rate for a model of this size: ten times the guide's, as `fast` has for AdamW.
+RATE, FLOOR, WARMUP, BETAS, DECAY, CLIP, BATCH = 3e-3, 0.1, 100, (0.9, 0.95), 0.1, 1.0, 32
+MODEL = ModelConfig()
+STEPS_A_TURN, TURNS = 15, 6
+
+Point = dict[str, Any]  # minutes, tokens, bits_per_byte by language
+
+
+class PlainLoop:
+    """The loop that anyone writes first: eager, fp32, whole logits, one AdamW."""
+
+    def __init__(self, shards: Shards, steps: int) -> None:
+        torch.manual_seed(0)
+        self.model = TinyTransformer(MODEL)
+        self.model.initialize(0.02)
+        self._batches = Batches(shards.training(), BATCH, MODEL.max_seq_length, 0, seed=0)
+        self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATE, betas=BETAS, weight_decay=DECAY)
+        self._steps = steps
+        self._done = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of one pass."""
+        return self._batches.steps_per_epoch
+
+    def step(self) -> int:
+        """One step; returns its tokens."""
+        epoch, step = divmod(self._done, self.steps_per_epoch)
+        inputs, targets = self._batches.batch(epoch, step)
+        logits = self.model(inputs)
+        loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        for group in self._optimizer.param_groups:
+            group["lr"] = RATE * self._factor()
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._done += 1
+        return targets.numel()
+
+    def _factor(self) -> float:
+        if self._done < WARMUP:
+            return (self._done + 1) / WARMUP
+        progress = (self._done - WARMUP) / max(1, self._steps - WARMUP)
+        return FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--input", type=Path, required=True, help="text to train on")
+    arguments.add_argument("--text", nargs="+", default=[], metavar="NAME=FILE", help="text to judge on")
+    arguments.add_argument("--output-dir", type=Path, default=Path("training-compare"))
+    arguments.add_argument("--guide-epochs", type=int, default=GUIDE.epochs)
+    arguments.add_argument("--plain-epochs", type=int, default=5)
+    arguments.add_argument("--fast-epochs", type=int, default=FAST.epochs)
+    options = arguments.parse_args()
+    out: Path = options.output_dir
+    texts = dict(word.split("=", 1) for word in options.text)
+
+    runs = {
+        "fast": train(out / "fast", "fast", options.fast_epochs, options.input, texts),
+        "fast-1": train(out / "fast-1", "fast", 1, options.input, texts),
+        "guide": train(out / "guide", "guide", options.guide_epochs, options.input, texts),
+        "plain": train_plain(out / "fast", options.plain_epochs, texts),
+    }
+    tokenizer = Tokenizer.load(out / "fast" / "bilingual_8k.model")
+    shards = Shards.load(out / "fast" / "shards")
+    ratios = throughput(shards, tokenizer)
+    report = {
+        "schema": "tinyedge.training-compare/1",
+        "hardware": choose_hardware("auto", "auto").sentence,
+        "runs": runs,
+        "throughput_ratios": ratios,
+        "time_to_guide_quality": time_to(runs, "guide", "fast-1"),
+    }
+    files.write_json(out / "compare.json", report)
+    files.write_bytes(out / "compare.md", table(report).encode())
+    draw(report, out / "compare.png")
+    print(table(report))
+
+
+def train(folder: Path, recipe: str, epochs: int, text: Path, texts: dict[str, str]) -> dict[str, Any]:
+    """One `tinyedge train`, and what its folder says."""
+    command = [sys.executable, "-m", "tinyedge", "train", "--input", str(text), "--output-dir", str(folder)]
+    subprocess.run([*command, "--recipe", recipe, "--epochs", str(epochs)], check=True)
+    metrics = json.loads((folder / "training_metrics.json").read_text())
+    points = [
+        {
+            "minutes": record["elapsed_s"] / 60,
+            "tokens": record["tokens"],
+            "bits_per_byte": record["val_bits_per_byte"],
+        }
+        for record in metrics["epoch_history"]
+    ]
+    judged = {}
+    if texts:
+        words = [f"{name}={path}" for name, path in texts.items()]
+        report = folder / "eval.json"
+        command = [sys.executable, "-m", "tinyedge", "eval", str(folder / "final_model.pt"), "--text", *words]
+        subprocess.run([*command, "--json", str(report)], check=True)
+        judged = {r["name"]: r["bits_per_byte"] for r in json.loads(report.read_text())["results"]}
+    return {"points": points, "judged": judged}
+
+
+def train_plain(data: Path, epochs: int, texts: dict[str, str]) -> dict[str, Any]:
+    """The plain loop on the shards of another run."""
+    shards = Shards.load(data / "shards")
+    tokenizer = Tokenizer.load(data / "bilingual_8k.model")
+    loop = PlainLoop(shards, 0)
+    steps = epochs * loop.steps_per_epoch
+    loop = PlainLoop(shards, steps)
+    points: list[Point] = []
+    seconds, tokens = 0.0, 0
+    for epoch in range(epochs):
+        started = time.monotonic()
+        for _ in range(loop.steps_per_epoch):
+            tokens += loop.step()
+        seconds += time.monotonic() - started
+        found = validate(loop.model, shards.validation(), torch.device("cpu"))
+        bits = {quality.name: quality.bits_per_byte for quality in found}
+        points.append({"minutes": seconds / 60, "tokens": tokens, "bits_per_byte": bits})
+        print(f"plain epoch {epoch + 1}: {seconds:.0f} s, {bits['all']:.3f} bits per byte", flush=True)
+    model = CheckpointModel(loop.model.eval())
+    judged = {
+        name: evaluate(name, model, read_passages(Path(path), tokenizer)).bits_per_byte
+        for name, path in texts.items()
+    }
+    return {"points": points, "judged": judged}
+
+
+def throughput(shards: Shards, tokenizer: Tokenizer) -> list[float]:
+    """Tokens a second of `fast` over those of the plain loop, one ratio a turn."""
+    plain = PlainLoop(shards, 10_000)
+    torch.manual_seed(0)
+    model = TinyTransformer(MODEL)
+    model.initialize(FAST.init_std)
+    counts = torch.from_numpy(shards.piece_counts(tokenizer.vocab_size))
+    sampler = CandidateSampler(counts, FAST.sampled_pieces)
+    features = shared_features(tokenizer.spellings())
+    learner = Learner(model, FAST, choose_hardware("cpu", "auto"), sampler=sampler, features=features)
+    batches = Batches(shards.training(), FAST.batch_size, MODEL.max_seq_length, 0, seed=0)
+    done = 0
+
+    def fast_step() -> int:
+        nonlocal done
+        inputs, targets = batches.batch(*divmod(done, batches.steps_per_epoch))
+        learner.learn(inputs, targets, done, 1.0)
+        done += 1
+        return targets.numel()
+
+    ratios = []
+    for turn in range(TURNS + 1):
+        speeds = []
+        for step, steps in ((plain.step, STEPS_A_TURN), (fast_step, STEPS_A_TURN * BATCH // FAST.batch_size)):
+            started = time.perf_counter()
+            tokens = sum(step() for _ in range(steps))
+            speeds.append(tokens / (time.perf_counter() - started))
+        if turn:  # the first warms up
+            ratios.append(speeds[1] / speeds[0])
+    return ratios
+
+
+def time_to(runs: dict[str, Any], slow: str, quick: str) -> dict[str, float] | None:
+    """Minutes of `slow` to its best and of `quick` to something as good; None where it never was."""
+    best = min(runs[slow]["points"], key=lambda point: point["bits_per_byte"]["all"])
+    goal = best["bits_per_byte"]["all"]
+    for point in runs[quick]["points"]:
+        if point["bits_per_byte"]["all"] <= goal:
+            return {"goal": goal, slow: best["minutes"], quick: point["minutes"]}
+    return None
+
+
+def table(report: dict[str, Any]) -> str:
+    """Markdown."""
+    names = sorted({name for run in report["runs"].values() for name in run["judged"]})
+    lines = [
+        f"{report['hardware']}, one run.",
+        "",
+        "| recipe | epochs | minutes | held-out documents, bits per byte | "
+        + " | ".join(f"{name}, bits per byte" for name in names)
+        + (" |" if names else ""),
+        "|---|---|---|---|" + "---|" * len(names),
+    ]
+    for name, run in report["runs"].items():
+        for number, point in enumerate(run["points"], 1):
+            last = number == len(run["points"])
+            judged = [f"{run['judged'].get(text, math.nan):.3f}" if last else "" for text in names]
+            cells = [
+                name,
+                str(number),
+                f"{point['minutes']:.1f}",
+                f"{point['bits_per_byte']['all']:.3f}",
+                *judged,
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    ratios = report["throughput_ratios"]
+    lines += [
+        "",
+        f"Throughput of fast over plain: {statistics.median(ratios):.2f} (median of {len(ratios)} turns,"
+        f" {min(ratios):.2f} to {max(ratios):.2f}).",
+    ]
+    reached = report["time_to_guide_quality"]
+    if reached:
+        lines.append(
+            f"The guide's recipe was best after {reached['guide']:.1f} minutes, at {reached['goal']:.3f} bits"
+            f" per byte; one epoch of fast, better than that, took {reached['fast-1']:.2f} minutes:"
+            f" 1/{reached['guide'] / reached['fast-1']:.0f}."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Held-out bits per byte against minutes."""
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name, run in report["runs"].items():
+        minutes = [point["minutes"] for point in run["points"]]
+        bits = [point["bits_per_byte"]["all"] for point in run["points"]]
+        (line,) = axes.plot(minutes, bits, marker="o", markersize=4)
+        axes.annotate(f" {name}", (minutes[-1], bits[-1]), color=line.get_color(), va="center", fontsize=12)
+    axes.set_xscale("log")
+    axes.set_xlabel("minutes of training")
+    axes.set_ylabel("held-out documents, bits per byte")
+    axes.set_title(f"Quality against time: {report['hardware']}")
+    axes.grid(alpha=0.3)
+    axes.margins(x=0.15)
+    with files.atomic_writer(path) as file:
+        figure.savefig(file, format="png", dpi=130)
+
+
+if __name__ == "__main__":
+    main()

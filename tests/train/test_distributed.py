@@ -1,0 +1,206 @@
+"""Several processes are one run: the same losses, any number of them on resume, one line when one dies."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+
+from tinyedge import cli  # noqa: E402
+from tinyedge.config import ModelConfig  # noqa: E402
+from tinyedge.shards import Shards  # noqa: E402
+from tinyedge.tokenizer import Tokenizer  # noqa: E402
+from tinyedge.train import checkpoint  # noqa: E402
+from tinyedge.train.data import Batches  # noqa: E402
+from tinyedge.train.distributed import ALONE, Group, joined  # noqa: E402
+from tinyedge.train.hardware import choose_hardware  # noqa: E402
+from tinyedge.train.learner import Learner  # noqa: E402
+from tinyedge.train.model import TinyTransformer  # noqa: E402
+from tinyedge.train.recipe import GUIDE, TrainConfig  # noqa: E402
+from tinyedge.train.trainer import Limits, Progress, Trainer  # noqa: E402
+
+Make = Callable[..., tuple[Trainer, Any]]
+SMALL = ModelConfig(
+    vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
+)
+SHAPE = "--vocab-size 1000 --d-model 64 --nhead 2 --num-layers 1 --dim-feedforward 128 --max-seq-length 32"
+
+
+def torchrun(folder: Path, *flags: object) -> "subprocess.Popen[str]":
+    """Two processes that train in `folder`, on the corpus there."""
+    words = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "tinyedge", "train"]
+    words += ["--skip-corpus", "--precision", "fp32", *SHAPE.split()]
+    return subprocess.Popen(
+        [sys.executable, *words, "--output-dir", str(folder), *map(str, flags)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ranks(launcher: int) -> dict[str, psutil.Process]:
+    """The processes that torchrun has started, by rank."""
+    return {child.environ()["RANK"]: child for child in psutil.Process(launcher).children()}
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, corpus: Path, shards: Shards) -> Path:
+    folder = tmp_path / "run"
+    shutil.copytree(shards.folder, folder / "shards")
+    shutil.copy(corpus, folder)
+    return folder
+
+
+@pytest.fixture
+def one_row_left(shards: Shards) -> int:
+    """A batch size that leaves one row for an epoch's last batch: nothing for one of two processes."""
+    windows = Batches(shards.training(), 1, SMALL.max_seq_length, 0, 0).windows
+    return next(size for size in range(40, 2000) if windows % size == 1)
+
+
+def losses(history: list[dict[str, Any]]) -> list[float]:
+    return [record[name] for record in history for name in ("train_loss", "val_loss") if name in record]
+
+
+def test_two_processes_go_on_with_the_same_losses_as_one(
+    make_trainer: Make, tmp_path: Path, run_folder: Path, tokenizer: Tokenizer, one_row_left: int
+) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    reference, _ = make_trainer(whole, batch_size=one_row_left)
+    reference.run(Limits())
+    begun, reporter = make_trainer(run_folder, batch_size=one_row_left)
+    reporter.on_step = lambda progress: os.kill(os.getpid(), signal.SIGINT)
+    begun.run(Limits())
+    with torchrun(run_folder, "--batch-size", one_row_left, "--epochs", 2, "--resume") as process:
+        _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert errors.count("epoch 2:") == errors.count("2 processes") == 1  # the first alone speaks
+    metrics = json.loads((run_folder / "training_metrics.json").read_text())
+    for mine, expected in (
+        (metrics["epoch_history"], reference.state.history),
+        (metrics["trace"], reference.state.trace),
+    ):
+        assert len(mine) == len(expected) > 1
+        assert losses(mine) == pytest.approx(losses(expected), abs=1e-4)
+    final = checkpoint.load_model(run_folder / "final_model.pt").model.state_dict()
+    for name, value in reference.model.state_dict().items():
+        assert torch.allclose(final[name], value, atol=1e-3), name
+
+
+def test_a_dead_process_ends_all_with_one_line_and_one_process_goes_on(
+    make_trainer: Make, tmp_path: Path, run_folder: Path
+) -> None:
+    """The one that dies is the first, which writes and speaks; so another one has to."""
+    last = run_folder / checkpoint.LAST_FILE
+    with torchrun(run_folder, "--epochs", 500, "--batch-size", 64, "--checkpoint-minutes", 1e-9) as process:
+        deadline = time.monotonic() + 120
+        while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        processes = ranks(process.pid)
+        assert set(processes) == {"0", "1"}
+        processes["0"].kill()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    said = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert said == ["error: another process of the run has died or no longer answers"], errors
+    assert not any(each.is_running() for each in processes.values())
+
+    def first_epoch(folder: Path) -> float:
+        trainer, reporter = make_trainer(folder, epochs=500)
+        if checkpoint.resumable(folder):
+            trainer.resume(checkpoint.newest(folder, reporter.note))
+            assert trainer.state.step > 0
+
+        def stop(progress: Progress) -> None:
+            if progress.epoch == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        reporter.on_step = stop
+        trainer.run(Limits())
+        return float(trainer.state.history[0]["val_loss"])
+
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert first_epoch(run_folder) == pytest.approx(first_epoch(whole), abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+def test_shares_are_every_row_once(size: int) -> None:
+    for rows in (1, 2, 3, 7, 8, 64):
+        shares = [Group(rank, size).share(rows) for rank in range(size)]
+        assert [row for share in shares for row in range(rows)[share]] == list(range(rows))
+        counts = [share.stop - share.start for share in shares]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_a_process_alone_needs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined(torch.device("cpu")) as group:
+        assert group == ALONE
+        assert group.leads
+        assert (group.total(1.5), group.largest(1.5, 2.0), group.from_first("mine")) == (
+            1.5,
+            [1.5, 2.0],
+            "mine",
+        )
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_first_process_says_what_is_wrong_with_the_flags(
+    rank: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tinyedge", "train", "--epochs", "0"])
+    monkeypatch.setattr(cli, "FIRST_TELLS_S", 0)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.count("error: ") == (rank == 0)
+
+
+def learn(config: TrainConfig, rows: int = 7, steps: int = 4) -> tuple[list[float], dict[str, Any]]:
+    """Losses of some steps on random batches, and the weights after them."""
+    torch.manual_seed(0)
+    model = TinyTransformer(SMALL)
+    learner = Learner(model, config, choose_hardware("cpu", "fp32"))
+    found = []
+    for step in range(steps):
+        tokens = torch.randint(4, 1000, (rows, SMALL.max_seq_length + 1))
+        found.append(learner.learn(tokens[:, :-1], tokens[:, 1:], step, 1.0)[0])
+    return found, {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7, 100])
+def test_accumulated_steps_are_whole_steps(parts: int) -> None:
+    config = dataclasses.replace(GUIDE, learning_rate=1e-3)
+    expected, weights = learn(config)
+    found, mine = learn(dataclasses.replace(config, grad_accumulation=parts))
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert all(torch.allclose(mine[name], value, atol=1e-4) for name, value in weights.items())
+
+
+def test_a_clipped_gradient_moves_less() -> None:
+    """At a norm far below AdamW's epsilon nothing is left of a step; at a norm never reached all is."""
+    start = learn(GUIDE, steps=0)[1]["output.weight"]
+    moved = {
+        norm: (learn(dataclasses.replace(GUIDE, clip_norm=norm))[1]["output.weight"] - start).abs().max()
+        for norm in (0.0, 1e-12, 1e6)
+    }
+    assert moved[1e-12] < 1e-5 < 1e-4 < moved[0.0]
+    assert moved[0.0] == moved[1e6]

@@ -1,0 +1,182 @@
+"""Training as a picture: what one run learned, token by token and minute by minute, or several side by side.
+
+In: runs as `tinyedge.runs` reads them. Out: a picture file.
+"""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from tinyedge.runs import ALL, Epoch, Point, Run
+from tinyedge.train.picture import (
+    COLOURS,
+    GREY,
+    INK,
+    MARGIN,
+    Label,
+    label_ends,
+    minute_axis,
+    picture,
+    shorten,
+    token_axis,
+)
+
+CURVE_FILE = "training_curve.png"
+MARKED = 24  # epochs: markers on more than these would be a smear
+NAMED = 10  # runs: names of more than these would be
+
+
+def draw_curve(run: Run, path: Path) -> None:
+    """Loss, held-out bits per byte by language, and learning rate, against tokens and minutes."""
+    with picture(path, _title(run), _subtitle(run)) as figure:
+        left = figure.add_gridspec(
+            2, 1, left=0.065, right=0.385, bottom=0.1, top=0.71, height_ratios=(3.4, 1)
+        )
+        right = figure.add_gridspec(1, 1, left=0.575, right=0.875, bottom=0.1, top=0.71)
+        _draw_loss(figure.add_subplot(left[0]), run)
+        _draw_rate(figure.add_subplot(left[1]), run)
+        _draw_bits(figure.add_subplot(right[0]), run)
+
+
+def draw_comparison(runs: Sequence[Run], names: Sequence[str], path: Path) -> None:
+    """Held-out bits per byte of runs, the best first, against tokens and against minutes.
+
+    The best have a name and a colour, the rest are grey. A run whose file does not say its tokens has no line
+    in the first panel.
+    """
+    best = runs[0].best.bits_per_byte[ALL]
+    title = "Held-out bits per byte of " + (f"{len(runs)} runs" if len(runs) > 1 else "one run")
+    with picture(path, title, f"best: {names[0]}, {best:.3f}") as figure:
+        grid = figure.add_gridspec(1, 2, left=0.065, right=0.74, bottom=0.1, top=0.83, wspace=0.06)
+        tokens = figure.add_subplot(grid[0])
+        minutes = figure.add_subplot(grid[1], sharey=tokens)
+        for index in reversed(range(len(runs))):  # the best on top
+            look = _look(index, len(runs))
+            bits = [epoch.bits_per_byte[ALL] for epoch in runs[index].history]
+            label = f"{runs[index].best.bits_per_byte[ALL]:.3f} {names[index]}"
+            tokens.plot(_moments(runs[index])[0], bits, **look)
+            minutes.plot(_moments(runs[index])[1], bits, **look, label=shorten(label))
+        token_axis(tokens, max(epoch.tokens or 1 for run in runs for epoch in run.history))
+        minutes.set_xlim(0, max(_minutes(run.last) for run in runs) * MARGIN)
+        minutes.set_xlabel("minutes")
+        minutes.tick_params(labelleft=False)
+        handles, labels = minutes.get_legend_handles_labels()
+        named = slice(None, -1 - min(len(runs), NAMED), -1)
+        minutes.legend(
+            handles[named], labels[named], loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False
+        )
+
+
+def _look(index: int, count: int) -> dict[str, Any]:
+    """Line and marker of the run at a place in the order: colours first, then other dashes too."""
+    if index >= NAMED:
+        return {"color": "#C8C8C8", "linewidth": 1.3}
+    dashes = ("-", "--", ":")[index // len(COLOURS)]
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "linestyle": dashes,
+        "marker": "o" if count < NAMED else "",
+    }
+
+
+def _title(run: Run) -> str:
+    return f"TinyTransformer, {run.parameters / 1e6:.2f} M parameters, recipe “{run.configuration['recipe']}”"
+
+
+def _subtitle(run: Run) -> str:
+    best, epochs = run.best, run.configuration["epochs"]
+    result = f"best: epoch {best.number} of {epochs}, {best.bits_per_byte[ALL]:.3f} bits per byte"
+    effort = f"{_minutes(run.last):.1f} minutes, {run.tokens_per_second:,.0f} tokens/s"
+    return f"{result}   ·   {effort}   ·   {run.configuration['hardware']}"
+
+
+def _tokens(epoch: Epoch) -> float:
+    return float("nan") if epoch.tokens is None else epoch.tokens
+
+
+def _minutes(moment: Epoch | Point) -> float:
+    return moment.elapsed_s / 60
+
+
+def _moments(run: Run) -> tuple[list[float], list[float]]:
+    """Tokens and minutes at the end of each epoch."""
+    return [_tokens(epoch) for epoch in run.history], [_minutes(epoch) for epoch in run.history]
+
+
+def _draw_loss(axes: Axes, run: Run) -> None:
+    tokens, minutes = _moments(run)
+    held_out, training = COLOURS[0], GREY
+    if run.trace:
+        axes.plot([p.tokens for p in run.trace], [p.train_loss for p in run.trace], color=training)
+    else:
+        axes.plot(tokens, [epoch.train_loss for epoch in run.history], color=training, marker=_marker(run))
+    axes.plot(tokens, [epoch.val_loss for epoch in run.history], color=held_out, marker=_marker(run))
+    axes.set_title("Loss, nats per token")
+    token_axis(axes, tokens[-1])
+    axes.set(xlabel="", xticklabels=[])  # the panel below has them
+    minute_axis(axes, tokens, minutes)
+    _mark_best(axes, run, run.best.val_loss, held_out)
+    trained = run.trace[-1].train_loss if run.trace else run.last.train_loss
+    label_ends(
+        axes,
+        [
+            Label(tokens[-1], trained, f"training {trained:.2f}", training),
+            Label(tokens[-1], run.last.val_loss, f"held out {run.last.val_loss:.2f}", held_out),
+        ],
+    )
+
+
+def _draw_rate(axes: Axes, run: Run) -> None:
+    tokens, _ = _moments(run)
+    x = [p.tokens for p in run.trace] or tokens
+    rates = [p.learning_rate for p in run.trace] or [epoch.learning_rate for epoch in run.history]
+    axes.fill_between(x, rates, color=COLOURS[3], alpha=0.35)
+    axes.plot(x, rates, color=COLOURS[3])
+    peak = max(rates)
+    axes.set_ylim(0, 1.15 * peak)
+    axes.set_yticks([0, peak], ["0", f"{peak:.2g}"])
+    token_axis(axes, tokens[-1])
+    label_ends(axes, [Label(tokens[-1], peak / 2, "learning rate", COLOURS[3])])
+
+
+def _draw_bits(axes: Axes, run: Run) -> None:
+    tokens, minutes = _moments(run)
+    languages = [name for name in run.best.bits_per_byte if name != ALL]
+    colours = dict(zip(languages, itertools.cycle(COLOURS[1:-1]), strict=False)) if len(languages) > 1 else {}
+    colours[ALL] = INK
+    ends = []
+    for name, colour in colours.items():
+        bits = [epoch.bits_per_byte[name] for epoch in run.history]
+        axes.plot(tokens, bits, color=colour, marker=_marker(run), linestyle="--" if name == ALL else "-")
+        ends.append(Label(tokens[-1], bits[-1], f"{name} {bits[-1]:.3f}", colour))
+    axes.set_title("Bits per byte of held-out text")
+    token_axis(axes, tokens[-1])
+    minute_axis(axes, tokens, minutes)
+    _mark_best(axes, run, run.best.bits_per_byte[ALL], INK)
+    label_ends(axes, ends)
+
+
+def _marker(run: Run) -> str:
+    return "o" if len(run.history) <= MARKED else ""
+
+
+def _mark_best(axes: Axes, run: Run, value: float, colour: str) -> None:
+    """A ring around the best epoch's point; where lines go on after it, its name above."""
+    x = _tokens(run.best)
+    axes.plot(x, value, "o", markersize=17, mfc="none", mec=colour, mew=2.2, clip_on=False)
+    if run.best is run.last:
+        return
+    axes.axvline(x, color=GREY, linewidth=1.4, linestyle=":")
+    left = x > _tokens(run.last) / 2
+    axes.annotate(
+        f"best: epoch {run.best.number}",
+        (x, 0.96),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(-7 if left else 7, 0),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="top",
+    )

@@ -1,0 +1,185 @@
+"""Many runs in search of the best flags: each trial a normal run folder, all on the same text.
+
+In: a space of flags, and a request that says what they have in common. Out: `trial-0000/` and so on, their
+study, `sweep.json` and `sweep.png`.
+"""
+
+import dataclasses
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyedge import files
+from tinyedge.corpus.build import CORPUS_NAME
+from tinyedge.errors import TrainingError, UsageError
+from tinyedge.runs import ALL, read_run
+from tinyedge.shards import FOLDER as SHARDS_FOLDER
+from tinyedge.tokenizer import model_name
+from tinyedge.train import pipeline
+from tinyedge.train.checkpoint import resumable
+from tinyedge.train.pipeline import RunRequest
+from tinyedge.train.space import Point, Space, configure, describe, flags_of, varied
+from tinyedge.train.state import EpochRecord
+from tinyedge.train.study import Claim, Study, Trial
+from tinyedge.train.sweep_picture import draw_sweep
+from tinyedge.train.trainer import Reporter
+
+SCHEMA = "tinyedge.sweep/1"
+SWEEP_FILE, PICTURE_FILE = "sweep.json", "sweep.png"
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What the user asked of `tinyedge sweep`.
+
+    folder: where trials go. common: what all of them share; its output_dir holds the text, the tokenizer and
+    the shards. space, search ("tpe" or "grid"), trials, epochs: what is tried, in what order, how many, and
+    how long each. seed: of the search.
+    """
+
+    folder: Path
+    common: RunRequest
+    space: Space
+    search: str
+    trials: int
+    epochs: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """All trials so far, the best of the finished ones, and the signal that stopped this process, if any."""
+
+    trials: list[Trial]
+    best: Trial | None
+    signal: int | None
+
+
+def sweep(request: SweepRequest, reporter: Reporter) -> Result:
+    """Works on trials until none is left, or a signal comes; several processes may do so in one folder.
+
+    Raises UsageError for a folder that holds another sweep. A trial that cannot be trained is a trial that
+    failed, not an error.
+    """
+    request.folder.mkdir(parents=True, exist_ok=True)
+    study = Study(request.folder, request.space, request.search, request.seed, request.epochs)
+    with study.locked():  # the first process prepares what the others use
+        request.common.output_dir.mkdir(parents=True, exist_ok=True)
+        tokenizer, shards = pipeline.prepare_data(request.common, reporter)
+    study.join(
+        {
+            "corpus_sha256": shards.corpus_sha256,
+            "tokenizer_sha256": tokenizer.sha256,
+            "search": request.search,
+            "vary": {name: str(axis) for name, axis in request.space.items()},
+            "epochs": request.epochs,
+            "max_minutes": request.common.limits.max_minutes,
+            "seed": request.seed,
+        }
+    )
+    stopped = None
+    while stopped is None and (claim := study.claim(request.trials)):
+        with claim:
+            stopped = _work(request, claim, reporter)
+        with study.locked():
+            result = _result(study, stopped)
+            _write(request, result)
+    return _result(study, stopped)
+
+
+def command(request: SweepRequest, point: Point) -> str:
+    """What trains a point's model with the same text: a line for a shell."""
+    common = request.common
+    words = ["tinyedge", "train", "--output-dir", str(common.output_dir), "--skip-corpus", "--skip-tokenizer"]
+    words += ["--vocab-size", str(common.model.vocab_size), "--epochs", str(request.epochs)]
+    if common.limits.max_minutes is not None:
+        words += ["--max-minutes", str(common.limits.max_minutes)]
+    return shlex.join(words + flags_of(point))
+
+
+def _work(request: SweepRequest, claim: Claim, reporter: Reporter) -> int | None:
+    """Trains a trial, from its checkpoint where it has one; returns the signal that stopped it, or None."""
+    reporter.note(f"{claim.folder.name}: {describe(claim.point, varied(request.space))}")
+    common = request.common
+    try:
+        model, training = configure(claim.point, common.model.vocab_size, request.epochs)
+        _link_data(common.output_dir, claim.folder, model_name(model.vocab_size))
+        trial = dataclasses.replace(
+            common,
+            output_dir=claim.folder,
+            model=model,
+            training=training,
+            limits=dataclasses.replace(common.limits, prune=claim.is_hopeless),
+            skip_corpus=True,
+            skip_tokenizer=True,
+            resume=bool(resumable(claim.folder)),
+        )
+        outcome = pipeline.run(trial, _TrialReporter(claim, reporter))
+    except (TrainingError, UsageError) as failure:
+        claim.fail(failure.message)
+        reporter.note(f"{claim.folder.name}: failed: {failure.message}")
+        return None
+    if outcome is not None and outcome.signal is not None:
+        claim.pause()
+        return outcome.signal
+    run = read_run(claim.folder)
+    if run.status == "pruned":
+        claim.prune()
+    else:
+        claim.finish(run.best.bits_per_byte[ALL])
+    return None
+
+
+def _link_data(data: Path, folder: Path, tokenizer: str) -> None:
+    """Puts what all trials share into a trial's folder, so that it is a run folder like any other."""
+    for name in (CORPUS_NAME, tokenizer, SHARDS_FOLDER):
+        link = folder / name
+        if not link.is_symlink():
+            link.symlink_to(os.path.relpath(data / name, folder))
+
+
+class _TrialReporter:
+    """Tells the study what an epoch reached, and passes everything on."""
+
+    def __init__(self, claim: Claim, reporter: Reporter) -> None:
+        self._claim = claim
+        self.step = reporter.step
+        self.sample = reporter.sample
+        self.note = reporter.note
+        self._epoch = reporter.epoch
+
+    def epoch(self, record: EpochRecord) -> None:
+        self._epoch(record)
+        self._claim.report(record.epoch, record.val_bits_per_byte[ALL])
+
+
+def _result(study: Study, stopped: int | None) -> Result:
+    trials = study.trials()
+    finished = [trial for trial in trials if trial.status == "finished"]
+    best = min(finished, key=lambda trial: (trial.bits_per_byte, trial.number), default=None)
+    return Result(trials, best, stopped)
+
+
+def _write(request: SweepRequest, result: Result) -> None:
+    best: dict[str, Any] | None = None
+    if result.best:
+        best = {
+            "trial": result.best.name,
+            "bits_per_byte": result.best.bits_per_byte,
+            "command": command(request, result.best.point),
+        }
+    value = {
+        "schema": SCHEMA,
+        "search": request.search,
+        "seed": request.seed,
+        "epochs": request.epochs,
+        "vary": {name: str(axis) for name, axis in request.space.items()},
+        "trials": [{"folder": trial.name, **dataclasses.asdict(trial)} for trial in result.trials],
+        "best": best,
+    }
+    files.write_json(request.folder / SWEEP_FILE, value)
+    if result.best:
+        title = f"{len(result.trials)} trials of {request.epochs} epochs, search: {request.search}"
+        draw_sweep(result.trials, result.best, request.space, title, request.folder / PICTURE_FILE)
