@@ -31,8 +31,7 @@ def main() -> None:
 
     started = time.monotonic()
     source = ["--input", options.corpus] if options.corpus else ["--source", "phrasebook"]
-    interrupted = any(data.glob("checkpoint_*.pt")) and not (data / "training_metrics.json").exists()
-    resume = ["--resume"] if interrupted else []
+    resume = ["--resume"] if is_unfinished(data) else []
     tinyedge("train", *source, "--output-dir", data, *resume, *shlex.split(options.train_flags))
     checkpoint = data / "best_model.pt"
     if is_export_of(bundle, checkpoint):
@@ -66,6 +65,13 @@ def tinyedge(*words: object, capture: bool = False, allowed: tuple[int, ...] = (
     if process.returncode not in allowed:
         sys.exit(process.returncode)
     return output or ""
+
+
+def is_unfinished(data: Path) -> bool:
+    """Whether a training run was interrupted there, and left something to go on from."""
+    metrics = data / "training_metrics.json"
+    status = json.loads(metrics.read_text()).get("status", "finished") if metrics.exists() else "running"
+    return any(data.glob("checkpoint_*.pt")) and bool(status != "finished")
 
 
 def is_export_of(bundle: Path, checkpoint: Path) -> bool:

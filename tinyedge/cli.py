@@ -182,6 +182,8 @@ def _way_out(failure: OSError) -> str:
             return "free some space; nothing half-written was left"
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return "check the permissions, or choose another path"
+        case errno.EIO:
+            return "the disk does not work as it should: choose another; nothing half-written was left"
         case _:
             return "check the path"
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinyedge import files
 from tinyedge.corpus.split import Split, SplitDocument

@@ -68,6 +68,12 @@ class Tokenizer:
         encoded: list[list[int]] = self._processor.encode(clean, add_bos=True, add_eos=True, num_threads=1)
         return encoded
 
+    def segmentations(self, texts: Sequence[str], count: int) -> list[list[tuple[tuple[int, ...], float]]]:
+        """For each text the best `count` ways to cut it, with their log probabilities, the best first."""
+        scores = [self._processor.get_score(token) for token in range(self.vocab_size)]
+        found = self._processor.nbest_encode(list(texts), nbest_size=count)
+        return [[(tuple(way), sum(scores[token] for token in way)) for way in ways] for ways in found]
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Ids to text, exactly what a `TextStream` over them yields."""
         stream = TextStream(self)

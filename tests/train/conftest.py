@@ -16,8 +16,9 @@ from tinyedge.shards import Shards, build_shards
 from tinyedge.tokenizer import Tokenizer
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.recipe import resolve
+from tinyedge.train.reporter import Progress
 from tinyedge.train.state import EpochRecord
-from tinyedge.train.trainer import Progress, Trainer
+from tinyedge.train.trainer import Trainer
 from tinyedge.vocabulary import TokenizerConfig, train
 
 DOCUMENTS = 500  # of the phrasebook: some 170 kB, enough for 1,000 pieces

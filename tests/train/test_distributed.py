@@ -1,5 +1,6 @@
 """Several processes are one run: the same losses, any number of them on resume, one line when one dies."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -8,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from tinyedge.train.hardware import choose_hardware  # noqa: E402
 from tinyedge.train.learner import Learner  # noqa: E402
 from tinyedge.train.model import TinyTransformer  # noqa: E402
 from tinyedge.train.recipe import GUIDE, TrainConfig  # noqa: E402
-from tinyedge.train.trainer import Limits, Progress, Trainer  # noqa: E402
+from tinyedge.train.reporter import Progress  # noqa: E402
+from tinyedge.train.trainer import Limits, Trainer  # noqa: E402
 
 Make = Callable[..., tuple[Trainer, Any]]
 SMALL = ModelConfig(
@@ -37,17 +39,22 @@ SMALL = ModelConfig(
 SHAPE = "--vocab-size 1000 --d-model 64 --nhead 2 --num-layers 1 --dim-feedforward 128 --max-seq-length 32"
 
 
-def torchrun(folder: Path, *flags: object) -> "subprocess.Popen[str]":
+@contextlib.contextmanager
+def torchrun(folder: Path, *flags: object) -> Iterator["subprocess.Popen[str]"]:
     """Two processes that train in `folder`, on the corpus there."""
     words = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "tinyedge", "train"]
     words += ["--skip-corpus", "--precision", "fp32", *SHAPE.split()]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *words, "--output-dir", str(folder), *map(str, flags)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def ranks(launcher: int) -> dict[str, psutil.Process]:
@@ -85,7 +92,7 @@ def test_two_processes_go_on_with_the_same_losses_as_one(
     reporter.on_step = lambda progress: os.kill(os.getpid(), signal.SIGINT)
     begun.run(Limits())
     with torchrun(run_folder, "--batch-size", one_row_left, "--epochs", 2, "--resume") as process:
-        _, errors = process.communicate()
+        _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert errors.count("epoch 2:") == errors.count("2 processes") == 1  # the first alone speaks
     metrics = json.loads((run_folder / "training_metrics.json").read_text())
@@ -112,7 +119,7 @@ def test_a_dead_process_ends_all_with_one_line_and_one_process_goes_on(
         processes = ranks(process.pid)
         assert set(processes) == {"0", "1"}
         processes["0"].kill()
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     said = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert said == ["error: another process of the run has died or no longer answers"], errors

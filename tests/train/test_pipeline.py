@@ -15,9 +15,10 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 from tinyedge.config import ModelConfig  # noqa: E402
 from tinyedge.corpus import phrasebook  # noqa: E402
 from tinyedge.corpus.build import CorpusRequest  # noqa: E402
-from tinyedge.errors import CheckpointError, CorpusError, TokenizerError  # noqa: E402
+from tinyedge.errors import CheckpointError, CorpusError, TokenizerError, TrainingError  # noqa: E402
 from tinyedge.train import checkpoint, pipeline  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
+from tinyedge.train.metrics import Journal  # noqa: E402
 from tinyedge.train.pipeline import RunRequest  # noqa: E402
 from tinyedge.train.recipe import resolve  # noqa: E402
 from tinyedge.train.trainer import Limits  # noqa: E402
@@ -35,7 +36,7 @@ def request_for(tmp_path: Path) -> Any:
     text.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
 
     def make(**changes: Any) -> RunRequest:
-        flags = {"epochs": changes.pop("epochs", 1), "batch_size": 64}
+        flags = {"epochs": changes.pop("epochs", 1), "batch_size": 16, "stride": 320}  # 10 steps an epoch
         base = RunRequest(
             output_dir=tmp_path / "data",
             corpus=CorpusRequest((), (text,)),
@@ -106,23 +107,114 @@ def test_interrupted_then_resumed(request_for: Any, silent: Any) -> None:
     with pytest.raises(CheckpointError, match="holds an unfinished run") as caught:
         pipeline.run(request_for(), silent)
     assert "--resume" in caught.value.hint
+    stopped_at = outcome.state.step
+    assert stopped_at in (2, 3)  # one more may have begun
     resumed = pipeline.run(request_for(resume=True), silent)
     assert resumed is not None
-    assert any("resumed from" in note and "step 2" in note for note in silent.notes)
+    where = f"epoch 1, step {stopped_at}"
+    assert any("resumed from" in note and where in note for note in silent.notes)
     assert not (request_for().output_dir / checkpoint.LAST_FILE).exists()
+
+
+def stop_at(silent: Any, step: int) -> None:
+    """The next run of this reporter gets a SIGTERM after so many steps."""
+    silent.on_step = lambda progress: os.kill(os.getpid(), signal.SIGTERM) if progress.step == step else None
 
 
 def test_a_damaged_checkpoint_costs_a_warning_not_the_run(request_for: Any, silent: Any) -> None:
     folder = request_for().output_dir
-    pipeline.run(request_for(epochs=5), silent)
-    good = folder / "checkpoint_epoch_5.pt"
-    (folder / "checkpoint_epoch_10.pt").write_bytes(good.read_bytes()[:-1000])
-    assert pipeline.run(request_for(epochs=5, resume=True), silent) is not None
-    assert sum(note.startswith("warning: ") for note in silent.notes) == 1
-    assert any("resumed from" in note and "checkpoint_epoch_5.pt" in note for note in silent.notes)
-    good.write_bytes(b"x")
-    with pytest.raises(CheckpointError):
-        pipeline.run(request_for(epochs=5, resume=True), silent)
+    stop_at(silent, 15)
+    assert pipeline.run(request_for(epochs=2), silent).signal == signal.SIGTERM
+    last = folder / checkpoint.LAST_FILE
+    assert (folder / checkpoint.BEFORE_LAST_FILE).exists()
+    last.write_bytes(last.read_bytes()[:-1000])
+    silent.notes.clear()
+    silent.on_step = lambda progress: None
+    assert pipeline.run(request_for(epochs=2, resume=True), silent).ended_by == "epochs"
+    (warning,) = (note for note in silent.notes if note.startswith("warning: "))
+    assert "checkpoint_last.pt is cut short" in warning
+    assert sum("resumed from" in note for note in silent.notes) == 1
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_says_so(request_for: Any, silent: Any) -> None:
+    folder = request_for().output_dir
+    stop_at(silent, 2)
+    pipeline.run(request_for(), silent)
+    (folder / checkpoint.LAST_FILE).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"checkpoint_last\.pt is cut short"):
+        pipeline.run(request_for(resume=True), silent)
+
+
+def test_a_finished_run_is_not_resumed_but_reused(request_for: Any, silent: Any) -> None:
+    folder = request_for().output_dir
+    pipeline.run(request_for(), silent)
+    before = (folder / "final_model.pt").read_bytes()
+    assert pipeline.run(request_for(resume=True), silent) is None
+    with pytest.raises(CheckpointError, match="holds a finished run of other flags"):
+        pipeline.run(request_for(epochs=2, resume=True), silent)
+    (folder / "final_model.pt").write_bytes(before[:-1])
+    assert pipeline.run(request_for(resume=True), silent) is not None  # from the best one
+    assert checkpoint.load(folder / "final_model.pt")["epoch"] == 1
+
+
+@pytest.mark.parametrize("call", ["draw_curve", "clean", "write finished"])
+def test_a_run_that_is_killed_at_its_very_end_becomes_whole(
+    request_for: Any, silent: Any, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Between the final model and the last line of its metrics, or after them."""
+
+    class PowerCutError(Exception):
+        pass
+
+    def cut(*arguments: Any, **_: Any) -> None:
+        if call != "write finished" or arguments[2:] == ("finished", "epochs"):
+            raise PowerCutError
+
+    with monkeypatch.context() as patch:
+        if call == "draw_curve":
+            patch.setattr(pipeline, "draw_curve", cut)
+        elif call == "clean":
+            patch.setattr(pipeline.checkpoint, "clean", cut)
+        else:
+            write = Journal.write
+            patch.setattr(Journal, "write", lambda *all_: (cut(*all_), write(*all_))[1])
+        with pytest.raises(PowerCutError):
+            pipeline.run(request_for(), silent)
+    folder = request_for().output_dir
+    final = (folder / "final_model.pt").read_bytes()
+    outcome = pipeline.run(request_for(resume=True), silent)
+    assert (outcome is None) == (call == "clean")  # nothing was left to do
+    assert json.loads((folder / "training_metrics.json").read_text())["status"] == "finished"
+    assert (folder / "training_curve.png").exists()
+    assert (folder / "final_model.pt").read_bytes() == final
+    assert not list(folder.glob("checkpoint_*")) + list(folder.glob(".*"))
+
+
+def test_a_stopped_run_says_so_in_its_metrics(request_for: Any, silent: Any) -> None:
+    def status() -> Any:
+        metrics = json.loads((request_for().output_dir / "training_metrics.json").read_text())
+        return metrics["status"], metrics["ended_by"], metrics["end_timestamp"] is None, metrics["run_id"]
+
+    seen: list[Any] = []
+    silent.on_step = lambda progress: progress.epoch == 2 and seen.append(status())
+    pipeline.run(request_for(epochs=2), silent)
+    assert {entry[:3] for entry in seen} == {("running", None, True)}
+    assert status() == ("finished", "epochs", False, seen[0][3])
+    stop_at(silent, 15)
+    pipeline.run(request_for(epochs=2, restart=True), silent)
+    assert status()[:3] == ("stopped", None, False)
+    with pytest.raises(CheckpointError, match="holds an unfinished run"):
+        pipeline.run(request_for(epochs=2), silent)
+
+
+def test_short_memory_is_explained(request_for: Any, silent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("tinyedge.train.learner.Learner.learn", fail)
+    with pytest.raises(TrainingError, match="out of memory with --batch-size 16") as caught:
+        pipeline.run(request_for(), silent)
+    assert "--batch-size 8" in caught.value.hint
 
 
 def test_nothing_in_previous_is_ever_lost(request_for: Any, silent: Any) -> None:

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from tinyedge.errors import UsageError
-from tinyedge.train.recipe import FAST, GUIDE, RECIPES, resolve
+from tinyedge.train.recipe import FAST, GUIDE, RECIPES, TrainConfig, resolve
 
 
 def test_the_guide_is_the_guides() -> None:
@@ -56,3 +56,17 @@ def test_bad_flags_are_named(flags: dict[str, float], words: str) -> None:
 def test_unknown_recipe() -> None:
     with pytest.raises(UsageError, match="--recipe best is unknown"):
         resolve("best", {})
+
+
+@pytest.mark.parametrize("recipe", [FAST, GUIDE])
+def test_a_time_limit_bends_the_schedule_so_that_both_end_together(recipe: TrainConfig) -> None:
+    total = recipe.epochs * 200
+    for step in range(recipe.warmup_steps, total, 50):  # half of the time is enough: nothing bends
+        epoch_began = step // 200 * 200
+        factor = recipe.rate_factor(step, 200, elapsed=epoch_began / total / 2)
+        assert factor == recipe.rate_factor(step, 200)
+    step = total // 5
+    factors = [recipe.rate_factor(step, 200, elapsed=share) for share in (0.1, 0.3, 0.6, 0.9, 1.0, 1.5)]
+    assert factors[0] == recipe.rate_factor(step, 200)
+    assert all(a > b for a, b in itertools.pairwise(factors[:5]))
+    assert factors[4] == factors[5] == pytest.approx(0, abs=1e-12)

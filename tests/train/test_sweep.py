@@ -1,6 +1,5 @@
 """A sweep: its trials are run folders like any other, and it survives whatever happens to its process."""
 
-import dataclasses
 import itertools
 import json
 import os
@@ -18,6 +17,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("optuna", reason="sweeps need the extra `sweep`")
 
+from tinyedge.cli import app, repeat_list_flags
 from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
 from tinyedge.errors import UsageError
@@ -26,6 +26,7 @@ from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.recipe import resolve
 from tinyedge.train.space import Choice, Range, Space
+from tinyedge.train.study import Claim
 from tinyedge.train.sweep import SweepRequest, sweep
 from tinyedge.train.trainer import Limits
 from tinyedge.vocabulary import TokenizerConfig
@@ -53,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(data: Path, tmp_path: Path) -> Make:
     text = data / "mine.txt"
     if not text.exists():
-        documents = itertools.islice(phrasebook.documents(), 400)
+        documents = itertools.islice(phrasebook.documents(), 200)
         text.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
 
     def make(space: Space = RATES, search: str = "grid", trials: int = 2, epochs: int = 1) -> SweepRequest:
@@ -73,7 +74,7 @@ def make(data: Path, tmp_path: Path) -> Make:
     return make
 
 
-def test_a_grid_of_normal_runs(make: Make, silent: Any) -> None:
+def test_a_grid_of_normal_runs(make: Make, silent: Any, capfd: pytest.CaptureFixture[str]) -> None:
     request = make()
     result = sweep(request, silent)
     assert [(t.name, t.status, t.point["learning_rate"]) for t in result.trials] == [
@@ -103,9 +104,8 @@ def test_a_grid_of_normal_runs(make: Make, silent: Any) -> None:
 
     command = shlex.split(told["best"]["command"])
     assert command[:2] == ["tinyedge", "train"]
-    again = tinyedge(*command[1:-2], "--output-dir", folders[1], *command[-2:])  # the best trial, once more
-    assert again.returncode == 0, again.stderr
-    assert "model: reused" in again.stderr  # its flags are exactly the trial's
+    app([*command[1:], "--output-dir", str(folders[1])], standalone_mode=False)  # of the best trial itself
+    assert "model: reused" in capfd.readouterr().err  # so its flags are exactly the trial's
 
 
 def test_a_stopped_sweep_goes_on_in_its_trial(make: Make, silent: Any) -> None:
@@ -122,72 +122,53 @@ def test_a_stopped_sweep_goes_on_in_its_trial(make: Make, silent: Any) -> None:
     result = sweep(request, silent)
     assert result.signal is None
     assert [trial.status for trial in result.trials] == ["finished"]
-    assert any("resumed from" in note and "step 2" in note for note in silent.notes)
+    assert any("resumed from" in note and "checkpoint_last.pt, epoch 1" in note for note in silent.notes)
 
 
-def test_a_bad_trial_is_pruned_and_says_so(make: Make, silent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinyedge.train.study.PRUNED_AFTER", 1)
-    space = {**SHAPE, "learning_rate": Choice((1e-6, 3e-3))}
-    request = dataclasses.replace(make(space, "tpe", trials=4, epochs=3))
-    monkeypatch.setattr("tinyedge.train.study.RANDOM_TRIALS", 4)
-    result = sweep(request, silent)
-    pruned = [trial for trial in result.trials if trial.status == "pruned"]
-    assert pruned
-    for trial in pruned:
-        assert trial.point["learning_rate"] == 1e-6
-        run = read_run(request.folder / trial.name)
-        assert run.status == "pruned"
-        assert run.last.number == 2  # of 3 epochs
-    assert result.best is not None
-    assert result.best.status == "finished"
+def test_a_hopeless_trial_is_pruned(make: Make, silent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Claim, "is_hopeless", lambda claim: claim.point["learning_rate"] == 0.0001)
+    request = make(epochs=2)
+    bad, good = sweep(request, silent).trials
+    assert (bad.status, good.status) == ("pruned", "finished")
+    run = read_run(request.folder / bad.name)
+    assert run.status == "pruned"
+    assert run.last.number == 1
+    assert bad.bits_per_byte == run.last.bits_per_byte["all"]
 
 
-def test_a_trial_that_cannot_be_is_no_end(make: Make, silent: Any) -> None:
-    space = {**SHAPE, "nhead": Choice((3, 2))}
-    result = sweep(make(space), silent)
-    assert [trial.status for trial in result.trials] == ["failed", "finished"]
-    assert "--nhead 3 does not divide --d-model 64" in str(result.trials[0].error)
-    assert any(note.startswith("trial-0000: failed") for note in silent.notes)
-
-
-def test_killed_then_interrupted_then_done(make: Make, silent: Any) -> None:
-    request = make(epochs=6)
-    words = ["sweep", "--search", "grid", "--epochs", "6", "--vocab-size", "1000", "--device", "cpu"]
+def test_killed_then_interrupted_then_done(make: Make, capfd: pytest.CaptureFixture[str]) -> None:
+    request = make(space=SHAPE | {"nhead": Choice((3, 2))})
+    folder, trial = request.folder, request.folder / "trial-0001"
+    words = ["sweep", "--search", "grid", "--epochs", "4", "--vocab-size", "1000", "--device", "cpu"]
     words += ["--precision", "fp32", "--data-dir", str(request.common.output_dir)]
-    words += ["--input", *map(str, request.common.corpus.inputs), "--output-dir", str(request.folder)]
-    words += ["--vary", *(f"{name.replace('_', '-')}={axis}" for name, axis in RATES.items())]
+    words += ["--input", *map(str, request.common.corpus.inputs), "--output-dir", str(folder)]
+    words += ["--vary", *(f"{name.replace('_', '-')}={axis}" for name, axis in request.space.items())]
     command = [sys.executable, "-m", "tinyedge", *words]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as killed:
-        wait_for(request.folder / "trial-0001" / "training_metrics.json", killed)
+        while not (trial / "training_metrics.json").exists():  # after its first epoch
+            assert killed.poll() is None
+            time.sleep(0.01)
         killed.kill()
     assert killed.returncode == -signal.SIGKILL
+
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as interrupted:
         assert interrupted.stderr
         lines = []
         for line in interrupted.stderr:
             lines.append(line)
-            if "resumed from" in line:
+            if line.startswith("epoch ") and not line.startswith("epoch 4"):
                 interrupted.send_signal(signal.SIGINT)
     assert interrupted.returncode == 130, lines
     assert "give the same command again" in lines[-1]
     assert any("trial-0001" in line and "resumed from" in line for line in lines)
-    done = tinyedge(*words)
-    assert done.returncode == 0, done.stderr
-    head, first, second, best, train, *_ = done.stdout.splitlines()
-    assert head.split() == ["trial", "bits/byte", "status", "learning_rate"]
+
+    app(repeat_list_flags(words), standalone_mode=False)
+    head, first, second, best, train, *_ = capfd.readouterr().out.splitlines()
+    assert head.split() == ["trial", "bits/byte", "status", "nhead"]
     assert first.split()[::2] == ["trial-0001", "finished"]
-    assert second.split()[::2] == ["trial-0000", "finished"]
+    assert second.split()[1:] == ["-", "failed", "3"]
     assert best.startswith("best: trial-0001")
     assert train.startswith("tinyedge train --output-dir")
-    assert [read_run(request.folder / f"trial-000{n}").last.number for n in (0, 1)] == [6, 6]
-
-
-def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
-    while not path.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-
-
-def tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "tinyedge", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    assert read_run(trial).last.number == 4
+    failed, _ = json.loads((folder / "sweep.json").read_text())["trials"]
+    assert "--nhead 3 does not divide --d-model 64" in failed["error"]

@@ -10,9 +10,9 @@ pytest.importorskip("tensorboard", reason="event files need the extra `tensorboa
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tinyedge.train.reporter import Progress
 from tinyedge.train.state import EpochRecord
 from tinyedge.train.tensorboard import TensorBoard
-from tinyedge.train.trainer import Progress
 
 TOKENS = 100  # a step
 

@@ -24,8 +24,9 @@ from tinyedge.train.advice import Advice  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
 from tinyedge.train.metrics import Journal  # noqa: E402
 from tinyedge.train.recipe import resolve  # noqa: E402
+from tinyedge.train.reporter import Progress  # noqa: E402
 from tinyedge.train.state import State  # noqa: E402
-from tinyedge.train.trainer import Limits, Progress, Trainer  # noqa: E402
+from tinyedge.train.trainer import Limits, Trainer  # noqa: E402
 
 Make = Callable[..., tuple[Trainer, "object"]]
 NO_LIMITS = Limits()
@@ -109,7 +110,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 
 def test_signal_handlers_are_put_back(make_trainer: Make, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
-    make_trainer(tmp_path, epochs=1)[0].run(NO_LIMITS)
+    make_trainer(tmp_path, epochs=1, stride=2000)[0].run(NO_LIMITS)
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -142,7 +143,7 @@ def test_the_schedule_fits_the_time(
 
 
 def test_patience_ends_a_run_that_gets_no_better(make_trainer: Make, tmp_path: Path) -> None:
-    trainer, reporter = make_trainer(tmp_path, epochs=50, learning_rate=1e-6, matrix_learning_rate=0.0)
+    trainer, _ = make_trainer(tmp_path, epochs=50, stride=2000)
     worse = iter([4.0, 5.0, 3.9, 4.0, 4.1])
     trainer._judge = lambda: [Quality.of("all", next(worse), 1, 1, 0)]  # type: ignore[method-assign]
     saved: list[int] = []
@@ -150,20 +151,20 @@ def test_patience_ends_a_run_that_gets_no_better(make_trainer: Make, tmp_path: P
     assert outcome.ended_by == "patience"
     assert saved == [1, 2, 3, 4, 5]
     assert checkpoint.load(tmp_path / checkpoint.BEST_FILE)["epoch"] == 3
-    again, _ = make_trainer(tmp_path, epochs=50, learning_rate=1e-6, matrix_learning_rate=0.0)
+    again, _ = make_trainer(tmp_path, epochs=50, stride=2000)
     again.resume(tmp_path / checkpoint.LAST_FILE)
     assert again.run(Limits(patience=2)).state.epoch == 5  # its history says that it is over
 
 
 def test_a_loss_that_is_no_number_stops_at_once(make_trainer: Make, tmp_path: Path) -> None:
-    trainer, reporter = make_trainer(tmp_path)
+    trainer, _ = make_trainer(tmp_path, stride=500)
+    learn = trainer._learner.learn
 
-    def poison(progress: Progress) -> None:
-        if progress.epoch == 2:
-            with torch.no_grad():
-                trainer.model.output.weight[5] = torch.inf
+    def explode(inputs: Any, targets: Any, step: int, factor: float) -> tuple[float, float]:
+        loss, rate = learn(inputs, targets, step, factor)
+        return (loss if step < trainer._batches.steps_per_epoch + 1 else math.nan), rate
 
-    reporter.on_step = poison  # type: ignore[attr-defined]
+    trainer._learner.learn = explode  # type: ignore[method-assign]
     with pytest.raises(TrainingError, match=r"the loss is nan in epoch 2, step 2") as caught:
         trainer.run(NO_LIMITS)
     assert "--learning-rate 0.0001" in caught.value.hint
@@ -212,13 +213,15 @@ def test_a_signal_in_the_judging_is_heeded_at_once(make_trainer: Make, tmp_path:
     assert [r["val_loss"] for r in resumed.state.history] == [r["val_loss"] for r in reference.state.history]
 
 
-def test_a_signal_while_samples_are_drawn_saves_the_epoch(make_trainer: Make, tmp_path: Path) -> None:
-    trainer, reporter = make_trainer(tmp_path, epochs=1, stride=2000)
+def test_a_signal_while_samples_are_drawn_is_heeded_after_them(make_trainer: Make, tmp_path: Path) -> None:
+    trainer, reporter = make_trainer(tmp_path, epochs=6, stride=2000)
     reporter.sample = lambda prompt, text: os.kill(os.getpid(), signal.SIGINT)  # type: ignore[attr-defined]
     outcome = trainer.run(NO_LIMITS)
     assert outcome.signal == signal.SIGINT
-    content = checkpoint.load(tmp_path / checkpoint.LAST_FILE)
-    assert (content["state"]["epoch"], len(content["state"]["samples"])) == (1, 2)
+    state = checkpoint.load(tmp_path / checkpoint.LAST_FILE)["state"]
+    assert state == outcome.state.to_dict()
+    assert (state["epoch"], len(state["samples"])) == (5, 2)
+    assert state["step"] <= 1
 
 
 def test_the_newest_periodic_checkpoints_stay(make_trainer: Make, tmp_path: Path) -> None:
@@ -252,9 +255,9 @@ def test_checkpoint_minutes_saves_in_between(make_trainer: Make, tmp_path: Path)
 def test_resume_refuses_another_run(
     make_trainer: Make, tmp_path: Path, flags: dict[str, int], words: str
 ) -> None:
-    trainer, _ = make_trainer(tmp_path)
+    trainer, _ = make_trainer(tmp_path, stride=2000)
     trainer.run(NO_LIMITS)
-    other, _ = make_trainer(tmp_path, **flags)
+    other, _ = make_trainer(tmp_path, stride=2000, **flags)
     with pytest.raises(UsageError, match=words):
         other.resume(tmp_path / "best_model.pt")
 
@@ -297,10 +300,10 @@ def test_a_hostile_state_is_refused(make_trainer: Make, tmp_path: Path) -> None:
 
 
 def test_resume_needs_the_optimizer(make_trainer: Make, tmp_path: Path) -> None:
-    trainer, _ = make_trainer(tmp_path, epochs=1)
+    trainer, _ = make_trainer(tmp_path, epochs=1, stride=2000)
     trainer.run(NO_LIMITS)
     with pytest.raises(CheckpointError, match="cannot be resumed"):
-        make_trainer(tmp_path, epochs=1)[0].resume(tmp_path / "final_model.pt")
+        make_trainer(tmp_path, epochs=1, stride=2000)[0].resume(tmp_path / "final_model.pt")
 
 
 def test_metrics_have_the_guides_fields_after_every_epoch(make_trainer: Make, tmp_path: Path) -> None:

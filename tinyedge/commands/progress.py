@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from tinyedge.train.reporter import Progress
     from tinyedge.train.state import EpochRecord
-    from tinyedge.train.trainer import Progress
 
 BAR_WIDTH = 24
 TERMINAL_PERIOD_S, LOG_PERIOD_S = 0.2, 30.0

@@ -104,7 +104,12 @@ def sweep(
         typer.echo("stopped; the trial is saved. To go on, give the same command again", err=True)
         raise typer.Exit(128 + result.signal)
     typer.echo(_table(result.trials, varied(space)))
+    elsewhere = sum(trial.status == "running" for trial in result.trials)
+    if elsewhere:
+        typer.echo(f"under way in other processes: {elsewhere}", err=True)
     if result.best is None:
+        if elsewhere:
+            return
         raise TrainingError("no trial finished", "the lines above say why; try other values of --vary")
     typer.echo(f"best: {result.best.name}. To train it again:\n{command(request, result.best.point)}")
     typer.echo(f"wrote {output_dir}/sweep.json, sweep.png; tinyedge runs {output_dir} compares the runs")

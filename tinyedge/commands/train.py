@@ -115,8 +115,9 @@ def train(
     from tinyedge.train.distributed import joined
     from tinyedge.train.hardware import choose_hardware
     from tinyedge.train.pipeline import RunRequest, run
+    from tinyedge.train.reporter import Reporter
     from tinyedge.train.tensorboard import TensorBoard
-    from tinyedge.train.trainer import Limits, Reporter
+    from tinyedge.train.trainer import Limits
 
     request = RunRequest(
         output_dir=output_dir,

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tinyedge.shards import Shards
+from tinyedge.train.recipe import TrainConfig
+
 FREQUENT = 500  # pieces that are always candidates
 
 
@@ -58,3 +61,10 @@ class CandidateSampler:
         place = torch.zeros(len(sure), dtype=torch.int64)
         place[ids] = torch.arange(len(ids))
         return Candidates(ids, log_weights, place)
+
+
+def sampler_for(shards: Shards, config: TrainConfig, vocab_size: int) -> CandidateSampler | None:
+    """For recipes that sample their softmax, where that leaves pieces out."""
+    if not config.sampled_pieces or vocab_size <= FREQUENT + config.sampled_pieces:
+        return None
+    return CandidateSampler(torch.from_numpy(shards.piece_counts(vocab_size)), config.sampled_pieces)

@@ -14,7 +14,7 @@ import torch
 
 from tinyedge import files
 from tinyedge.config import ModelConfig
-from tinyedge.errors import CheckpointError, TinyEdgeError
+from tinyedge.errors import CheckpointError, TinyEdgeError, UsageError
 from tinyedge.tokenizer import Tokenizer, model_name
 from tinyedge.train import archive
 from tinyedge.train.model import TinyTransformer
@@ -193,6 +193,25 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path:
     for passed in failures:
         warn(f"warning: {passed.message}; it is passed over")
     return max(found)[2]
+
+
+def require_same_run(path: Path, content: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    """Raises UsageError, or CheckpointError for other data, unless a checkpoint's config is that of `run`."""
+    for section, mine in run.items():
+        saved = content["config"].get(section)
+        if saved == mine:
+            continue
+        if isinstance(saved, dict) and isinstance(mine, dict):
+            odd = [f"{k} {saved.get(k)} there, {mine[k]} here" for k in mine if saved.get(k) != mine[k]]
+            raise UsageError(
+                f"{path} belongs to another run: {'; '.join(odd)}",
+                "resume with the flags of that run, or begin again with --restart",
+            )
+        what = section.removesuffix("_sha256")
+        raise CheckpointError(
+            f"{path} was trained with another {what} than the one in {path.parent}",
+            f"put that {what} back, or begin again with --restart",
+        )
 
 
 def keep_newest(folder: Path, count: int) -> None:

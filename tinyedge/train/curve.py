@@ -112,8 +112,8 @@ def _draw_loss(axes: Axes, run: Run) -> None:
     if run.trace:
         axes.plot([p.tokens for p in run.trace], [p.train_loss for p in run.trace], color=training)
     else:
-        axes.plot(tokens, [epoch.train_loss for epoch in run.history], color=training, marker=_marker(run))
-    axes.plot(tokens, [epoch.val_loss for epoch in run.history], color=held_out, marker=_marker(run))
+        axes.plot(tokens, [epoch.train_loss for epoch in run.history], color=training, **_marks(run))
+    axes.plot(tokens, [epoch.val_loss for epoch in run.history], color=held_out, **_marks(run))
     axes.set_title("Loss, nats per token")
     token_axis(axes, tokens[-1])
     axes.set(xlabel="", xticklabels=[])  # the panel below has them
@@ -150,7 +150,7 @@ def _draw_bits(axes: Axes, run: Run) -> None:
     ends = []
     for name, colour in colours.items():
         bits = [epoch.bits_per_byte[name] for epoch in run.history]
-        axes.plot(tokens, bits, color=colour, marker=_marker(run), linestyle="--" if name == ALL else "-")
+        axes.plot(tokens, bits, color=colour, **_marks(run), linestyle="--" if name == ALL else "-")
         ends.append(Label(tokens[-1], bits[-1], f"{name} {bits[-1]:.3f}", colour))
     axes.set_title("Bits per byte of held-out text")
     token_axis(axes, tokens[-1])
@@ -159,8 +159,10 @@ def _draw_bits(axes: Axes, run: Run) -> None:
     label_ends(axes, ends)
 
 
-def _marker(run: Run) -> str:
-    return "o" if len(run.history) <= MARKED else ""
+def _marks(run: Run) -> dict[str, Any]:
+    """A marker an epoch, as large as there is room for."""
+    epochs = len(run.history)
+    return {"marker": "o" if epochs <= MARKED else "", "markersize": 8 if epochs <= MARKED // 2 else 5}
 
 
 def _mark_best(axes: Axes, run: Run, value: float, colour: str) -> None:

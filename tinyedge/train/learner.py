@@ -39,7 +39,7 @@ class Objective(nn.Module):
         self._body: Callable[[Tensor], Tensor] = model.body
 
     def compile_body(self, example: Tensor) -> bool:
-        """Compiles what lies between the tables, tries it on (B, T, D) rows, and leaves it where that fails."""
+        """Compiles what lies between the tables, tries it on (B, T, D) rows, leaves it if that fails."""
         compiled = torch.compile(self.model.body)
         try:
             self._body = compiled
@@ -90,7 +90,8 @@ class Learner:
         self._objective: nn.Module = objective
         self.compiled = False
         if hardware.compiles:
-            shape = config.batch_size, model.config.max_seq_length, model.config.d_model
+            part, _ = self._parts(config.batch_size)[0]
+            shape = part.stop - part.start, model.config.max_seq_length, model.config.d_model
             self.compiled = objective.compile_body(torch.zeros(shape, device=hardware.device))
         if group.size > 1:
             self._objective = DistributedDataParallel(objective)  # the first's weights go to all

@@ -44,7 +44,7 @@ class Optimizers:
         if config.matrix_learning_rate:
             rate = config.matrix_learning_rate
             stacks = ({"params": params, "parts": parts} for parts, params in matrices.items())
-            self._members["muon"] = Muon(stacks, lr=rate, weight_decay=config.weight_decay), rate
+            self._members["muon"] = Muon(stacks, lr=rate, weight_decay=config.matrix_weight_decay), rate
 
     def step(self, rate_factor: float) -> float:
         """Moves the weights at `rate_factor` of the peak rates; returns AdamW's rate."""

@@ -27,8 +27,9 @@ from tinyedge.train.distributed import ALONE, Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.metrics import Journal
 from tinyedge.train.recipe import TrainConfig
+from tinyedge.train.reporter import Reporter
 from tinyedge.train.tensorboard import FOLDER as TENSORBOARD_FOLDER
-from tinyedge.train.trainer import Limits, Outcome, Reporter, Trainer
+from tinyedge.train.trainer import Limits, Outcome, Trainer
 from tinyedge.vocabulary import TokenizerConfig, prepare_tokenizer
 
 

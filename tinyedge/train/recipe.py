@@ -17,12 +17,14 @@ TRAIN_RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, 4096),
     "learning_rate": (1e-6, 1.0),
     "matrix_learning_rate": (0.0, 1.0),
-    "weight_decay": (0.0, 1.0),
+    "weight_decay": (0.0, 10.0),
+    "matrix_weight_decay": (0.0, 10.0),
     "stride": (0, 1 << 20),
     "seed": (0, 2**31 - 1),
     "grad_accumulation": (1, 4096),
     "clip_norm": (0.0, 1e6),
     "sampled_pieces": (0, 32_000),
+    "segmentation_alpha": (0.0, 10.0),
 }
 
 
@@ -33,7 +35,7 @@ class TrainConfig:
     recipe: the name it came from.
     epochs: passes over the training tokens. batch_size: windows a step.
     learning_rate: AdamW's peak. matrix_learning_rate: Muon's, for the blocks' matrices; 0 leaves them to
-        AdamW. weight_decay: torch's, lr x decay x weight a step, never on norms.
+        AdamW. weight_decay, matrix_weight_decay: of the two, rate x decay x weight a step, never on norms.
     beta1, beta2: AdamW's. warmup_steps: linear, from zero. schedule: "cosine" steps once an epoch (the
         guide's), "linear" falls to zero at every step.
     init_std: standard deviation of the first weights; 0 is torch's own initialization (the guide's).
@@ -43,6 +45,8 @@ class TrainConfig:
     clip_norm: the gradient's norm is cut to it; 0 leaves it.
     sampled_pieces: how many pieces stand for all infrequent ones in a step's softmax; 0 computes it whole.
     shared_parts: whether pieces of one stem or ending share a part of their rows while they are learned.
+    segmentation_alpha: how the epochs but the last draw their segmentations, as `train.segmentation` says; 0
+        takes the likeliest always.
     """
 
     recipe: str
@@ -51,6 +55,7 @@ class TrainConfig:
     learning_rate: float
     matrix_learning_rate: float
     weight_decay: float
+    matrix_weight_decay: float
     beta1: float
     beta2: float
     warmup_steps: int
@@ -62,6 +67,7 @@ class TrainConfig:
     clip_norm: float = 0.0
     sampled_pieces: int = 0
     shared_parts: bool = False
+    segmentation_alpha: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in TRAIN_RANGES.items():
@@ -97,6 +103,7 @@ GUIDE = TrainConfig(
     learning_rate=3e-4,
     matrix_learning_rate=0.0,
     weight_decay=0.01,
+    matrix_weight_decay=0.0,
     beta1=0.9,
     beta2=0.999,
     warmup_steps=0,
@@ -108,11 +115,12 @@ GUIDE = TrainConfig(
 # choice of each value is in docs/log.md.
 FAST = TrainConfig(
     recipe="fast",
-    epochs=4,
+    epochs=8,
     batch_size=16,
     learning_rate=3e-3,
     matrix_learning_rate=0.02,
-    weight_decay=0.1,
+    weight_decay=0.7,
+    matrix_weight_decay=0.1,
     beta1=0.9,
     beta2=0.95,
     warmup_steps=100,
@@ -120,6 +128,7 @@ FAST = TrainConfig(
     init_std=0.02,
     sampled_pieces=500,
     shared_parts=True,
+    segmentation_alpha=1.0,
 )
 
 RECIPES = {recipe.recipe: recipe for recipe in (FAST, GUIDE)}

@@ -32,6 +32,7 @@ class State:
 
     epoch, step: finished epochs, and finished steps of the one under way. loss_sum: nats over loss_tokens,
     both of the epoch under way, as is epoch_s; tokens and elapsed_s are the run's. lr: the last step's.
+    resegmented: whether the epoch under way has a segmentation of its own.
     history: EpochRecords as mappings. trace: points of the training curve; trace_nats: of the tokens since
     the last. advised: the kinds of advice that were given.
     """
@@ -42,6 +43,7 @@ class State:
     loss_tokens: int = 0
     tokens: int = 0
     lr: float = 0.0
+    resegmented: bool = False
     epoch_s: float = 0.0
     elapsed_s: float = 0.0
     trace_nats: float = 0.0
@@ -149,6 +151,7 @@ _RECORD = {entry.name: _is_amount for entry in dataclasses.fields(EpochRecord)}
 _FITTING: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("epoch", "step", "loss_tokens", "tokens"), _is_count),
     **dict.fromkeys(("loss_sum", "lr", "epoch_s", "elapsed_s", "trace_nats"), _is_amount),
+    "resegmented": lambda value: type(value) is bool,
     **dict.fromkeys(("run_id", "start_timestamp"), _is_text),
     "trace": _list_of(_record(tokens=_is_count, elapsed_s=_is_amount, train_loss=_is_amount, lr=_is_amount)),
     "history": _list_of(_record(**_RECORD | {"epoch": _is_count, "val_bits_per_byte": _is_bits})),

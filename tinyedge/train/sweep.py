@@ -20,11 +20,11 @@ from tinyedge.tokenizer import model_name
 from tinyedge.train import pipeline
 from tinyedge.train.checkpoint import resumable
 from tinyedge.train.pipeline import RunRequest
+from tinyedge.train.reporter import Reporter
 from tinyedge.train.space import Point, Space, configure, describe, flags_of, varied
 from tinyedge.train.state import EpochRecord
 from tinyedge.train.study import Claim, Study, Trial
 from tinyedge.train.sweep_picture import draw_sweep
-from tinyedge.train.trainer import Reporter
 
 SCHEMA = "tinyedge.sweep/1"
 SWEEP_FILE, PICTURE_FILE = "sweep.json", "sweep.png"
@@ -181,5 +181,5 @@ def _write(request: SweepRequest, result: Result) -> None:
     }
     files.write_json(request.folder / SWEEP_FILE, value)
     if result.best:
-        title = f"{len(result.trials)} trials of {request.epochs} epochs, search: {request.search}"
+        title = f"search: {request.search}, trials: {len(result.trials)}, epochs of each: {request.epochs}"
         draw_sweep(result.trials, result.best, request.space, title, request.folder / PICTURE_FILE)

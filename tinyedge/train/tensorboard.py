@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from tinyedge.train.reporter import Progress, Reporter
 from tinyedge.train.state import EpochRecord
-from tinyedge.train.trainer import Progress, Reporter
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -14,19 +14,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from tinyedge import __version__
 from tinyedge.config import ModelConfig
-from tinyedge.errors import CheckpointError, TrainingError, UsageError
+from tinyedge.errors import CheckpointError, TrainingError
 from tinyedge.evaluate import Quality
 from tinyedge.shards import Shards
 from tinyedge.tokenizer import Tokenizer
 from tinyedge.train import checkpoint
 from tinyedge.train.advice import advise, diverged
-from tinyedge.train.candidates import FREQUENT, CandidateSampler
+from tinyedge.train.candidates import sampler_for
 from tinyedge.train.data import Batches
 from tinyedge.train.distributed import ALONE, Group
 from tinyedge.train.hardware import Hardware
@@ -34,35 +34,18 @@ from tinyedge.train.learner import Learner
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.morphology import shared_features
 from tinyedge.train.recipe import TrainConfig
+from tinyedge.train.reporter import Progress, Reporter
 from tinyedge.train.sample import sample_text
+from tinyedge.train.segmentation import resegmented_for
 from tinyedge.train.state import EpochRecord, State
 from tinyedge.train.validation import validate
 
+RESEGMENTED_SHARE = 0.75  # of a run; its rest has the segmentation that text is judged with
 EPOCHS_PER_CHECKPOINT = 5  # the guide's; also how often samples are drawn
 SAMPLE_PROMPTS = ("Hello", "Hola")  # the guide's
 TRACE_POINTS = 200  # of a whole run, about: enough for a curve
 ADVICE_STEP = 50  # of an epoch: its speed is known, the rest of it still to come
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal is gone
-
-
-@dataclass(frozen=True)
-class Progress:
-    """After a step. step, steps: in the whole run. loss: mean of the epoch so far, nats per token.
-
-    val_loss: of the last finished epoch. tokens: predicted since the run began. lr: of this step.
-    tokens_per_second: of the epoch so far.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    val_loss: float | None
-    tokens: int
-    lr: float
-    tokens_per_second: float
-    eta_s: float
 
 
 @dataclass(frozen=True)
@@ -79,15 +62,6 @@ class Limits:
     patience: int | None = None
     keep: int = 3
     prune: Callable[[], bool] = lambda: False
-
-
-class Reporter(Protocol):
-    """Who is told what happens."""
-
-    def step(self, progress: Progress) -> None: ...
-    def epoch(self, record: EpochRecord) -> None: ...
-    def sample(self, prompt: str, text: str) -> None: ...
-    def note(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -121,7 +95,12 @@ class Trainer:
         self._folder = folder
         self._reporter = reporter
         self._batches = Batches(
-            shards.training(), config.batch_size, model_config.max_seq_length, config.stride, config.seed
+            shards.training(),
+            config.batch_size,
+            model_config.max_seq_length,
+            config.stride,
+            config.seed,
+            resegmented_for(shards, config, tokenizer),
         )
         self.model = TinyTransformer(model_config)
         if config.init_std:
@@ -132,7 +111,7 @@ class Trainer:
             config,
             hardware,
             group,
-            sampler=_sampler(shards, tokenizer, config),
+            sampler=sampler_for(shards, config, model_config.vocab_size),
             features=shared_features(tokenizer.spellings()) if config.shared_parts else None,
         )
         if hardware.compiles and not self._learner.compiled:
@@ -149,7 +128,7 @@ class Trainer:
         """Continues exactly where a checkpoint stopped. Raises CheckpointError, or UsageError where the
         run it belongs to was another one."""
         content = checkpoint.load(path)
-        self._require_same_run(path, content)
+        checkpoint.require_same_run(path, content, self._run_config())
         checkpoint.require_weights(path, self.model, content)
         try:
             state = State.from_dict(content["state"])
@@ -209,6 +188,8 @@ class Trainer:
     def _train_epoch(self) -> None:
         """Steps to the end of the epoch, to a signal or to the time limit."""
         epoch_began = time.monotonic() - self.state.epoch_s
+        if self.state.step == 0:
+            self.state.resegmented = self._resegments()
         while self._goes_on():
             self._step()
             now = time.monotonic()
@@ -231,9 +212,19 @@ class Trainer:
             return False
         return self.state.step < self._batches.steps_per_epoch
 
+    def _resegments(self) -> bool:
+        """Whether the next epoch draws a segmentation: not if it ends in the run's last quarter."""
+        if not self._batches.can_resegment:
+            return False
+        following = self.state.epoch + 1
+        share = following / self._config.epochs
+        if self.state.epoch:
+            share = max(share, self._share_of_time() * following / self.state.epoch)
+        return share <= RESEGMENTED_SHARE
+
     def _step(self) -> None:
         """One optimizer step."""
-        inputs, targets = self._batches.batch(self.state.epoch, self.state.step)
+        inputs, targets = self._batches.batch(self.state.epoch, self.state.step, self.state.resegmented)
         steps = self._batches.steps_per_epoch
         step = self.state.epoch * steps + self.state.step
         factor = self._config.rate_factor(step, steps, self._share_of_time())
@@ -397,30 +388,5 @@ class Trainer:
             "tinyedge": __version__,
         }
 
-    def _require_same_run(self, path: Path, content: Mapping[str, Any]) -> None:
-        for section, mine in self._run_config().items():
-            saved = content["config"].get(section)
-            if saved == mine:
-                continue
-            if isinstance(saved, dict) and isinstance(mine, dict):
-                odd = [f"{k} {saved.get(k)} there, {mine[k]} here" for k in mine if saved.get(k) != mine[k]]
-                raise UsageError(
-                    f"{path} belongs to another run: {'; '.join(odd)}",
-                    "resume with the flags of that run, or begin again with --restart",
-                )
-            what = section.removesuffix("_sha256")
-            raise CheckpointError(
-                f"{path} was trained with another {what} than the one in {self._folder}",
-                f"put that {what} back, or begin again with --restart",
-            )
-
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signal = number
-
-
-def _sampler(shards: Shards, tokenizer: Tokenizer, config: TrainConfig) -> CandidateSampler | None:
-    """For recipes that sample their softmax, where that leaves pieces out."""
-    if not config.sampled_pieces or tokenizer.vocab_size <= FREQUENT + config.sampled_pieces:
-        return None
-    counts = torch.from_numpy(shards.piece_counts(tokenizer.vocab_size))
-    return CandidateSampler(counts, config.sampled_pieces)

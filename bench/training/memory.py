@@ -1,0 +1,141 @@
+"""How much memory `tinyedge train` takes as the text grows: the peak of a fresh process for each.
+
+    python bench/training/memory.py --corpus novels.txt more_novels.txt --synthetic-gb 2
+
+Corpus and tokenizer are made first, each by its own command; the process that is measured tokenizes, trains
+for --minutes, judges the held-out text, saves and draws. The synthetic one gets a folder with a small corpus
+and its tokenizer, and a token file of the size asked for, filled with random pieces. Prints a table in
+Markdown: the resident peak as the kernel keeps it (VmHWM), and of the anonymous part, the process's own, the
+largest that was seen in samples. Everything is made under --folder and deleted.
+"""
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyedge import files
+from tinyedge.corpus.build import CORPUS_NAME
+from tinyedge.runs import METRICS_FILE
+from tinyedge.shards import FOLDER, INDEX_FILE, SCHEMA, TRAIN_FILE, VALIDATION_FILE
+from tinyedge.tokenizer import Tokenizer, model_name
+
+PERIOD_S = 0.01  # between samples
+MB = 1 << 20
+PIECES = 8000  # the default
+WRITTEN_AT_A_TIME = 1 << 24  # tokens
+PASSAGES, PASSAGE_TOKENS = 200, 1000  # held out of the synthetic text
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes: resident, and the anonymous part of it."""
+
+    resident: int
+    anonymous: int
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments.add_argument("--corpus", type=Path, nargs="+", required=True, help="text files, small to large")
+    arguments.add_argument("--synthetic-gb", type=float, default=2.0, help="of tokens; 0 leaves it out")
+    arguments.add_argument("--minutes", type=float, default=0.5, help="of training, each")
+    arguments.add_argument("--folder", type=Path, help="where to work; default: the system's")
+    options = arguments.parse_args()
+    print("| text | token file | steps | corpus | tokenizer | train | of it anonymous |")
+    print("|---|---|---|---|---|---|---|")
+    for corpus in options.corpus:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            made = [prepare(command, corpus, Path(folder)) for command in ("corpus", "tokenizer")]
+            print_row(f"{corpus.stat().st_size / 1e6:,.1f} MB", Path(folder), made, options.minutes)
+    if options.synthetic_gb:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            for command in ("corpus", "tokenizer"):
+                prepare(command, options.corpus[0], Path(folder))
+            write_synthetic_shards(Path(folder), int(options.synthetic_gb * 1e9 / 2))
+            print_row("synthetic", Path(folder), [], options.minutes)
+
+
+def print_row(name: str, folder: Path, made: list[Peak], minutes: float) -> None:
+    """Trains in `folder` and prints its line of the table."""
+    peak = measure("train", "--output-dir", folder, "--max-minutes", minutes, "--epochs", 1)
+    metrics = json.loads((folder / METRICS_FILE).read_text())
+    batch = metrics["configuration"]["batch_size"] * metrics["configuration"]["max_seq_length"]  # tokens
+    before = [f"{each.resident / MB:.0f} MB" for each in made] or ["", ""]
+    size = (folder / FOLDER / TRAIN_FILE).stat().st_size
+    cells = [
+        name,
+        f"{size / 1e6:,.1f} MB",
+        f"{-(-metrics['epoch_history'][-1]['tokens'] // batch)}",
+        *before,
+        f"{peak.resident / MB:.0f} MB",
+        f"{peak.anonymous / MB:.0f} MB",
+    ]
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def prepare(command: str, corpus: Path, folder: Path) -> Peak:
+    """Makes the corpus or the tokenizer of `folder`."""
+    inputs = ["--input", corpus] if command == "corpus" else []
+    return measure(command, *inputs, "--output-dir", folder)
+
+
+def measure(*words: object) -> Peak:
+    """Runs a command of tinyedge in a process of its own and watches its memory to the end."""
+    command = [sys.executable, "-m", "tinyedge", *map(str, words)]
+    peak = {"VmHWM": 0, "RssAnon": 0}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            with contextlib.suppress(OSError):
+                for line in status.read_text().splitlines():
+                    name, _, value = line.partition(":")
+                    if name in peak:
+                        peak[name] = max(peak[name], int(value.split()[0]) * 1024)
+            time.sleep(PERIOD_S)
+        if process.returncode:
+            sys.exit(f"{' '.join(command)} ended with {process.returncode}: {process.stderr.read()}")
+    return Peak(peak["VmHWM"], peak["RssAnon"])
+
+
+def write_synthetic_shards(folder: Path, tokens: int) -> None:
+    """A shards folder of `tokens` random training tokens that fits the corpus and the tokenizer there."""
+    shards = folder / FOLDER
+    shards.mkdir()
+    random = np.random.default_rng(0)
+    for name, count in ((TRAIN_FILE, tokens), (VALIDATION_FILE, PASSAGES * PASSAGE_TOKENS)):
+        with (shards / name).open("wb") as file:
+            for start in range(0, count, WRITTEN_AT_A_TIME):
+                size = min(WRITTEN_AT_A_TIME, count - start)
+                random.integers(4, PIECES, size, dtype=np.uint16).astype("<u2").tofile(file)
+    index = {
+        "schema": SCHEMA,
+        "corpus_sha256": files.sha256_file(folder / CORPUS_NAME),
+        "tokenizer_sha256": Tokenizer.load(folder / model_name(PIECES)).sha256,
+        "train_tokens": tokens,
+        "train_bytes": 4 * tokens,
+        "train_sha256": files.sha256_file(shards / TRAIN_FILE),
+        "validation_sha256": files.sha256_file(shards / VALIDATION_FILE),
+        "held_out": "documents",
+        "validation": [
+            {
+                "language": "en",
+                "start": n * PASSAGE_TOKENS,
+                "tokens": PASSAGE_TOKENS,
+                "bytes": 4 * PASSAGE_TOKENS,
+            }
+            for n in range(PASSAGES)
+        ],
+    }
+    files.write_json(shards / INDEX_FILE, index)
+
+
+if __name__ == "__main__":
+    main()

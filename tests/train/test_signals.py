@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM to the program itself: it saves, says how to go on, and is gone."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs the extra `train`")
+
+SHAPE = "--vocab-size 1000 --d-model 64 --nhead 2 --num-layers 1 --dim-feedforward 128 --max-seq-length 32"
+GRACE_S = 60  # for a machine that is busy with other things; 5 s is the promise on an idle one
+
+
+def stop(command: list[str], numbers: list[int]) -> tuple[int, str]:
+    """Starts a run, sends it these signals when it trains, and returns its exit code and what it said."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "epoch" in line and "loss" in line:
+                for number in numbers:
+                    process.send_signal(number)
+                    time.sleep(0.05)
+                break
+        _, rest = process.communicate(timeout=GRACE_S)
+        return process.returncode, "".join(said) + rest
+
+
+def test_a_signal_saves_and_a_resume_goes_on(corpus: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tinyedge", "train", "--input", str(corpus), *SHAPE.split()]
+    command += ["--output-dir", str(tmp_path), "--epochs", "9999", "--stride", "500"]
+    code, said = stop(command, [signal.SIGINT, signal.SIGINT, signal.SIGINT])
+    assert code == 130, said
+    assert "Traceback" not in said
+    (place,) = re.findall(r"stopped in epoch (\d+), step (\d+); saved\. To go on, .* --resume", said)
+    code, said = stop([*command, "--resume"], [signal.SIGTERM])
+    assert code == 143, said
+    assert "Traceback" not in said
+    assert f"checkpoint_last.pt, epoch {place[0]}, step {place[1]}" in said
+    assert "saved. To go on" in said
