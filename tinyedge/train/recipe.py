@@ -128,7 +128,7 @@ FAST = TrainConfig(
     init_std=0.02,
     sampled_pieces=500,
     shared_parts=True,
-    segmentation_alpha=1.0,
+    segmentation_alpha=0.5,
 )
 
 RECIPES = {recipe.recipe: recipe for recipe in (FAST, GUIDE)}

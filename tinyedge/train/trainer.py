@@ -40,7 +40,7 @@ from tinyedge.train.segmentation import resegmented_for
 from tinyedge.train.state import EpochRecord, State
 from tinyedge.train.validation import validate
 
-RESEGMENTED_SHARE = 0.75  # of a run; its rest has the segmentation that text is judged with
+RESEGMENTED_SHARE = 0.88  # of a run; its rest has the segmentation that text is judged with
 EPOCHS_PER_CHECKPOINT = 5  # the guide's; also how often samples are drawn
 SAMPLE_PROMPTS = ("Hello", "Hola")  # the guide's
 TRACE_POINTS = 200  # of a whole run, about: enough for a curve
@@ -213,7 +213,7 @@ class Trainer:
         return self.state.step < self._batches.steps_per_epoch
 
     def _resegments(self) -> bool:
-        """Whether the next epoch draws a segmentation: not if it ends in the run's last quarter."""
+        """Whether the next epoch draws a segmentation: not if it ends in the run's last eighth."""
         if not self._batches.can_resegment:
             return False
         following = self.state.epoch + 1
