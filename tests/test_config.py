@@ -30,6 +30,9 @@ def test_heads_must_divide_the_width() -> None:
         ModelConfig(d_model=128, nhead=3)
     assert "--nhead 3 does not divide --d-model 128" in caught.value.message
     assert "2, 4, 8" in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        ModelConfig(d_model=101, nhead=4)
+    assert caught.value.hint == "with --d-model 101, no --nhead fits"
 
 
 def test_mapping_round_trip_and_unknown_keys() -> None:

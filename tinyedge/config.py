@@ -45,9 +45,10 @@ class ModelConfig:
                 raise UsageError(f"{flag(name)} {value} is outside {low}-{high}")
         if self.d_model % self.nhead:
             fitting = [n for n in range(2, 9) if self.d_model % n == 0]
+            fits = f"--nhead can be {', '.join(map(str, fitting))}" if fitting else "no --nhead fits"
             raise UsageError(
                 f"--nhead {self.nhead} does not divide --d-model {self.d_model}",
-                f"with --d-model {self.d_model}, --nhead can be {', '.join(map(str, fitting))}",
+                f"with --d-model {self.d_model}, {fits}",
             )
 
     @property

@@ -275,6 +275,7 @@ def test_damaged_shards_are_made_again(request_for: Any, silent: Any) -> None:
 def test_nothing_to_resume(request_for: Any, silent: Any) -> None:
     with pytest.raises(CheckpointError, match="has no checkpoint to resume from"):
         pipeline.run(request_for(resume=True), silent)
+    assert not request_for().output_dir.exists()  # it said so before it made a corpus
 
 
 def test_skipped_phases_need_their_files(request_for: Any, silent: Any) -> None:

@@ -186,9 +186,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path:
         except CheckpointError as failure:
             failures.append(failure)
     if not found:
-        failures.append(
-            CheckpointError(f"{folder} has no checkpoint to resume from", "leave --resume out to begin")
-        )
+        failures.append(nothing_to_resume(folder))
         raise failures[0]
     for passed in failures:
         warn(f"warning: {passed.message}; it is passed over")
@@ -212,6 +210,16 @@ def require_same_run(path: Path, content: Mapping[str, Any], run: Mapping[str, A
             f"{path} was trained with another {what} than the one in {path.parent}",
             f"put that {what} back, or begin again with --restart",
         )
+
+
+def is_there(folder: Path) -> bool:
+    """Whether the folder has any checkpoint, of a run that is finished or not."""
+    return bool(resumable(folder)) or any((folder / name).exists() for name in (BEST_FILE, FINAL_FILE))
+
+
+def nothing_to_resume(folder: Path) -> CheckpointError:
+    """For a folder without any checkpoint."""
+    return CheckpointError(f"{folder} has no checkpoint to resume from", "leave --resume out to begin")
 
 
 def keep_newest(folder: Path, count: int) -> None:

@@ -61,6 +61,8 @@ def run(request: RunRequest, reporter: Reporter, group: Group = ALONE) -> Outcom
     """
     if not group.leads:
         return _follow(request, reporter, group)
+    if request.resume and not checkpoint.is_there(request.output_dir):
+        raise checkpoint.nothing_to_resume(request.output_dir)  # before the work on the data
     request.output_dir.mkdir(parents=True, exist_ok=True)
     with _alone_in(request.output_dir):
         return _run(request, reporter, group)
