@@ -104,6 +104,8 @@ def survives(folder: Path, kills: int, chance: random.Random) -> bool:
             after = chance.uniform(0, seconds / 2)  # later moments are reached by the lives that go on
             fell_inside = kill_once(text, killed, after, in_save, chance)
             if fell_inside is None:
+                if here == 0 and not in_save:
+                    seconds = after  # a whole life is shorter: the machine has become less busy
                 break
             here += 1
             inside += fell_inside
@@ -116,7 +118,7 @@ def survives(folder: Path, kills: int, chance: random.Random) -> bool:
         elif sys.stdout.isatty():
             print(f"\r{equal}/{kills} equal", end="", flush=True)
         shutil.rmtree(killed)
-    print(f"\r{equal}/{done} equal, {inside} killed inside a save, {runs} runs of {seconds:.1f} s")
+    print(f"\r{equal}/{done} equal, {inside} killed inside a save, {runs} runs")
     return equal == done
 
 
