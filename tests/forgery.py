@@ -6,8 +6,29 @@ import struct
 import zipfile
 from typing import Any
 
+from tinyedge.config import ModelConfig
+
+SMALL = ModelConfig(
+    vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
+)
 LABEL = b"tinyedge-sha256:"
 END = struct.Struct("<4s4H2LH")  # zip's end record
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    """What a checkpoint of a small model holds, before anyone tampers with it."""
+    from tinyedge.train.checkpoint import FORMAT
+    from tinyedge.train.model import TinyTransformer
+
+    value = {
+        "format": FORMAT,
+        "epoch": 1,
+        "model_state_dict": TinyTransformer(SMALL).state_dict(),
+        "train_loss": 5.0,
+        "val_loss": 5.0,
+        "config": {"model": SMALL.to_dict(), "tokenizer_sha256": "0" * 64, "summary": {"epochs": 1}},
+    }
+    return value | changes
 
 
 def seal(archive: bytes) -> bytes:

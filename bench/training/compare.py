@@ -33,7 +33,7 @@ from tinyedge.config import ModelConfig
 from tinyedge.evaluate import evaluate, read_passages
 from tinyedge.shards import Shards
 from tinyedge.tokenizer import Tokenizer
-from tinyedge.train.candidates import CandidateSampler
+from tinyedge.train.candidates import sampler_for
 from tinyedge.train.data import Batches
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.learner import Learner
@@ -53,13 +53,13 @@ Point = dict[str, Any]  # minutes, tokens, bits_per_byte by language
 class PlainLoop:
     """The loop that anyone writes first: eager, fp32, whole logits, one AdamW."""
 
-    def __init__(self, shards: Shards, steps: int) -> None:
+    def __init__(self, shards: Shards, epochs: int) -> None:
         torch.manual_seed(0)
         self.model = TinyTransformer(MODEL)
         self.model.initialize(0.02)
         self._batches = Batches(shards.training(), BATCH, MODEL.max_seq_length, 0, seed=0)
         self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATE, betas=BETAS, weight_decay=DECAY)
-        self._steps = steps
+        self._steps = epochs * self.steps_per_epoch
         self._done = 0
 
     @property
@@ -152,9 +152,7 @@ def train_plain(data: Path, epochs: int, texts: dict[str, str]) -> dict[str, Any
     """The plain loop on the shards of another run."""
     shards = Shards.load(data / "shards")
     tokenizer = Tokenizer.load(data / "bilingual_8k.model")
-    loop = PlainLoop(shards, 0)
-    steps = epochs * loop.steps_per_epoch
-    loop = PlainLoop(shards, steps)
+    loop = PlainLoop(shards, epochs)
     points: list[Point] = []
     seconds, tokens = 0.0, 0
     for epoch in range(epochs):
@@ -176,12 +174,11 @@ def train_plain(data: Path, epochs: int, texts: dict[str, str]) -> dict[str, Any
 
 def throughput(shards: Shards, tokenizer: Tokenizer) -> list[float]:
     """Tokens a second of `fast` over those of the plain loop, one ratio a turn."""
-    plain = PlainLoop(shards, 10_000)
+    plain = PlainLoop(shards, epochs=10)
     torch.manual_seed(0)
     model = TinyTransformer(MODEL)
     model.initialize(FAST.init_std)
-    counts = torch.from_numpy(shards.piece_counts(tokenizer.vocab_size))
-    sampler = CandidateSampler(counts, FAST.sampled_pieces)
+    sampler = sampler_for(shards, FAST, tokenizer.vocab_size)
     features = shared_features(tokenizer.spellings())
     learner = Learner(model, FAST, choose_hardware("cpu", "auto"), sampler=sampler, features=features)
     batches = Batches(shards.training(), FAST.batch_size, MODEL.max_seq_length, 0, seed=0)

@@ -6,30 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forgery import forge
+from forgery import SMALL, content, forge
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.config import ModelConfig  # noqa: E402
 from tinyedge.errors import CheckpointError  # noqa: E402
 from tinyedge.train import checkpoint  # noqa: E402
 from tinyedge.train.model import TinyTransformer  # noqa: E402
 from tinyedge.train.state import EpochRecord, State  # noqa: E402
-
-SMALL = ModelConfig(
-    vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
-)
-
-
-def content(**changes: Any) -> dict[str, Any]:
-    value = {
-        "epoch": 1,
-        "model_state_dict": TinyTransformer(SMALL).state_dict(),
-        "train_loss": 5.0,
-        "val_loss": 5.0,
-        "config": {"model": SMALL.to_dict(), "tokenizer_sha256": "0" * 64, "summary": {"epochs": 1}},
-    }
-    return value | changes
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 from tinyedge.errors import CheckpointError, TrainingError, UsageError  # noqa: E402
 from tinyedge.evaluate import Quality  # noqa: E402
 from tinyedge.runs import METRICS_FILE  # noqa: E402
-from tinyedge.train import checkpoint  # noqa: E402
+from tinyedge.train import checkpoint, segmentation  # noqa: E402
 from tinyedge.train.advice import Advice  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
 from tinyedge.train.metrics import Journal  # noqa: E402
@@ -345,3 +345,20 @@ def test_metrics_wait_for_the_first_epoch(make_trainer: Make, tmp_path: Path) ->
     journal.write(trainer.state, "stopped")
     assert not list(tmp_path.iterdir())
     assert not journal.any_finished()
+
+
+@pytest.mark.parametrize(("epochs", "drawn"), [(1, []), (2, [0]), (4, [0, 1, 2])])
+def test_the_last_epochs_have_the_segmentation_that_text_is_judged_with(
+    make_trainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, drawn: list[int]
+) -> None:
+    asked: list[int] = []
+    draw = segmentation.Resegmented.__call__
+
+    def recording(self: segmentation.Resegmented, epoch: int) -> Any:
+        asked.append(epoch)
+        return draw(self, epoch)
+
+    monkeypatch.setattr(segmentation.Resegmented, "__call__", recording)
+    trainer, _ = make_trainer(tmp_path, epochs=epochs)
+    trainer.run(NO_LIMITS)
+    assert asked == drawn

@@ -11,7 +11,7 @@ import typer
 from tinyedge.commands.columns import aligned
 
 if TYPE_CHECKING:
-    from tinyedge.corpus.build import CorpusReport
+    from tinyedge.corpus.build import CorpusReport, CorpusRequest
 
 
 class Source(StrEnum):
@@ -39,16 +39,24 @@ def corpus(
     as_json: Annotated[bool, typer.Option("--json", help="Print corpus.json instead of a table.")] = False,
 ) -> None:
     """Write a corpus: one sentence a line, UTF-8, a blank line between documents."""
-    from tinyedge.corpus.build import CorpusRequest, prepare_corpus
+    from tinyedge.corpus.build import prepare_corpus
 
-    asked = source or ([] if inputs else [Source.PHRASEBOOK])
-    request = CorpusRequest(tuple(dict.fromkeys(asked)), tuple(inputs or ()), seed)
-    result = prepare_corpus(request, output_dir, report=lambda line: typer.echo(line, err=True))
+    result = prepare_corpus(
+        request_for(source, inputs, seed), output_dir, report=lambda line: typer.echo(line, err=True)
+    )
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
         return
     typer.echo(aligned(_rows(result), left=(0, 1)))
     typer.echo(f"{output_dir / result.corpus['file']}: sha256 {result.corpus['sha256']}")
+
+
+def request_for(source: list[Source] | None, inputs: list[Path] | None, seed: int = 0) -> "CorpusRequest":
+    """What the flags ask for: the phrasebook where they ask for nothing."""
+    from tinyedge.corpus.build import CorpusRequest
+
+    asked = source or ([] if inputs else [Source.PHRASEBOOK])
+    return CorpusRequest(tuple(dict.fromkeys(asked)), tuple(inputs or ()), seed)
 
 
 def _rows(result: "CorpusReport") -> list[list[str]]:

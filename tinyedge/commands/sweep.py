@@ -6,20 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinyedge.commands.corpus import Source
+from tinyedge.commands.corpus import request_for
+from tinyedge.commands.train import Inputs, Sources, train
 
 if TYPE_CHECKING:
     from tinyedge.train.study import Trial
 
 
 def sweep(
-    inputs: Annotated[
-        list[Path] | None, typer.Option("--input", metavar="PATH...", help="Your own text files or folders.")
-    ] = None,
-    source: Annotated[
-        list[Source] | None,
-        typer.Option(help="Text to get: phrasebook (default for a new folder), gutenberg."),
-    ] = None,
+    inputs: Inputs = None,
+    source: Sources = None,
     output_dir: Annotated[Path, typer.Option(help="Where trials and their study go.")] = Path("sweep"),
     data_dir: Annotated[
         Path | None,
@@ -51,9 +47,8 @@ def sweep(
     import inspect
 
     from tinyedge.commands.extras import require
-    from tinyedge.commands.train import train
     from tinyedge.config import ModelConfig
-    from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest
+    from tinyedge.corpus.build import CORPUS_NAME
     from tinyedge.errors import TrainingError, UsageError
     from tinyedge.train.recipe import resolve
     from tinyedge.train.space import DEFAULT, GUIDE_GRID, grid, parse_space, varied
@@ -72,7 +67,6 @@ def sweep(
     model, training = ModelConfig(vocab_size), resolve("fast", {"epochs": epochs})
     data = data_dir or output_dir / "data"
     taken = not (source or inputs) and (data / CORPUS_NAME).exists()
-    asked = source or ([] if inputs else [Source.PHRASEBOOK])
     for package, extra in (("torch", "train"), ("matplotlib", "train"), ("optuna", "sweep")):
         require(package, extra)
 
@@ -85,7 +79,7 @@ def sweep(
 
     common = RunRequest(
         output_dir=data,
-        corpus=CorpusRequest(tuple(dict.fromkeys(asked)), tuple(inputs or ()), 0),
+        corpus=request_for(source, inputs),
         tokenizer=TokenizerConfig(vocab_size),
         model=model,
         training=training,

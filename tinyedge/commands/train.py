@@ -7,17 +7,21 @@ from typing import Annotated
 
 import typer
 
-from tinyedge.commands.corpus import Source
+from tinyedge.commands.corpus import Source, request_for
+
+# Of `train` and `sweep`: where the text comes from.
+Inputs = Annotated[
+    list[Path] | None, typer.Option("--input", metavar="PATH...", help="Your own text files or folders.")
+]
+Sources = Annotated[
+    list[Source] | None,
+    typer.Option(help="Text to get: phrasebook (default for a new folder), gutenberg."),
+]
 
 
 def train(
-    inputs: Annotated[
-        list[Path] | None, typer.Option("--input", metavar="PATH...", help="Your own text files or folders.")
-    ] = None,
-    source: Annotated[
-        list[Source] | None,
-        typer.Option(help="Text to get: phrasebook (default for a new folder), gutenberg."),
-    ] = None,
+    inputs: Inputs = None,
+    source: Sources = None,
     output_dir: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("data"),
     recipe: Annotated[str, typer.Option(help="fast, or guide (the guide's own settings).")] = "fast",
     epochs: Annotated[int | None, typer.Option(help="Passes over the text: fast 8, guide 20.")] = None,
@@ -69,7 +73,7 @@ def train(
     """Train a model: corpus, tokenizer and shards first, where they are missing."""
     from tinyedge.commands.extras import require
     from tinyedge.config import resolve_shape
-    from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest
+    from tinyedge.corpus.build import CORPUS_NAME
     from tinyedge.errors import UsageError
     from tinyedge.train.recipe import resolve
     from tinyedge.vocabulary import TokenizerConfig
@@ -80,7 +84,6 @@ def train(
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", "pass one of them")
     as_it_is = not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists()
-    asked = source or ([] if inputs else [Source.PHRASEBOOK])
     model = resolve_shape(
         preset,
         {
@@ -105,7 +108,6 @@ def train(
         },
     )
     vocabulary = TokenizerConfig(model.vocab_size, character_coverage, byte_fallback)
-    corpus = CorpusRequest(tuple(dict.fromkeys(asked)), tuple(inputs or ()), 0)
     require("torch", "train")
     require("matplotlib", "train")
     if tensorboard:
@@ -121,7 +123,7 @@ def train(
 
     request = RunRequest(
         output_dir=output_dir,
-        corpus=corpus,
+        corpus=request_for(source, inputs),
         tokenizer=vocabulary,
         model=model,
         training=training,

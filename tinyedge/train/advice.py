@@ -12,10 +12,8 @@ from typing import Any
 from tinyedge.errors import TrainingError
 
 HIGH_LOSS, HIGH_LOSS_EPOCH = 5.0, 10  # the guide's: above it after so many epochs is a problem
-GUIDE_RATE, GUIDE_LOW_RATE = (
-    1e-3,
-    1e-4,
-)  # the guide's answers to a loss that is stuck, and to one that explodes
+GUIDE_RATE = 1e-3  # the guide's answer to a loss that is stuck
+GUIDE_LOW_RATE = 1e-4  # and to one that explodes
 STUCK_EPOCHS, STUCK_SHARE = 3, 1e-3  # a loss that fell by less than this share in so many epochs
 STUCK_RATE_SHARE = 0.1  # of the peak: below it, a schedule is ending and the loss may rest
 OVERFITTING_EPOCHS = 2

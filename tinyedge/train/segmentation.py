@@ -8,7 +8,9 @@ No piece reaches over a space, so the words of a line are drawn one by one, from
 each. SentencePiece could draw by itself, but its generator does not repeat from one process to the next.
 """
 
+import functools
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -55,11 +57,19 @@ class Resegmented:
         return drawn
 
 
-def resegmented_for(shards: Shards, config: TrainConfig, tokenizer: Tokenizer) -> Resegmented | None:
-    """For recipes that draw segmentations, where the corpus is small enough to need it."""
+def resegmented_for(shards: Shards, config: TrainConfig, tokenizer: Tokenizer) -> Callable[[int], Ids] | None:
+    """For recipes that draw segmentations, where the corpus is small enough to need it.
+
+    Words and ways take seconds to collect, so they are collected when the first epoch asks.
+    """
     if not config.segmentation_alpha or shards.train_tokens > LARGEST:
         return None
-    return Resegmented(shards.training(), tokenizer, config.segmentation_alpha, config.seed)
+
+    @functools.cache
+    def collected() -> Resegmented:
+        return Resegmented(shards.training(), tokenizer, config.segmentation_alpha, config.seed)
+
+    return lambda epoch: collected()(epoch)
 
 
 def _words(tokens: Ids, spellings: list[str]) -> list[tuple[int, ...]]:

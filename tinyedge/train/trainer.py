@@ -118,9 +118,8 @@ class Trainer:
             reporter.note("model: compiling failed here; training goes on without it, slower")
         self.state = State()
         self._limits = Limits()
-        self._began = self._saved = (
-            0.0  # on the clock: the run, as if in one go, and the last save in between
-        )
+        self._began = 0.0  # on the clock: the run, as if in one go
+        self._saved = 0.0  # and the last save in between
         self._signal = 0  # the last that came to this process
         self._stop_signal: int | None = None  # the one that all processes stop for
 
