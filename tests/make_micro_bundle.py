@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from tinyedge import tokenizer, vocabulary
 from tinyedge.bundle import write_bundle
 from tinyedge.config import ModelConfig
-from tinyedge.export.onnx import export_onnx
-from tinyedge.export.quantize import quantize_int8
+from tinyedge.export.fused import fused_onnx
+from tinyedge.export.quantize import quantize
+from tinyedge.export.weights import Weights
 from tinyedge.tokenizer import Tokenizer
 from tinyedge.train.model import TinyTransformer
 from tinyedge.vocabulary import TokenizerConfig
@@ -122,8 +123,9 @@ def main() -> None:
     pieces = vocabulary.train(corpus, "the fixture's text", TokenizerConfig(vocab_size=CONFIG.vocab_size))
     text = Tokenizer(pieces)
     model = trained(corpus, text)
-    weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
-    fp32 = export_onnx(model)
+    digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values()))
+    weights = Weights.of(model)
+    quantization = quantize(weights)
     manifest = {
         "model": CONFIG.to_dict(),
         "parameters": CONFIG.parameters,
@@ -145,12 +147,12 @@ def main() -> None:
             "tokens_compared": 0,
         },
         "quality": {},
-        "training": {"recipe": "fixture", "checkpoint_sha256": hashlib.sha256(weights).hexdigest()},
+        "training": {"recipe": "fixture", "checkpoint_sha256": digest.hexdigest()},
     }
-    int8, quantization = quantize_int8(fp32)
     card = "# A test fixture\n\nMade by tests/make_micro_bundle.py; its text means nothing.\n"
-    for precision, graph, how in (("fp32", fp32, None), ("int8", int8, quantization.to_dict())):
-        fields = manifest | {"precision": precision, "quantization": how}
+    for precision, done in (("fp32", None), ("int8", quantization)):
+        graph = fused_onnx(weights, done.matrices if done else {})
+        fields = manifest | {"precision": precision, "quantization": done.to_dict() if done else None}
         folder = write_bundle(DATA / f"micro_bundle_{precision}", fields, graph, pieces, card)
         print(f"{folder}: {sum(file.stat().st_size for file in folder.iterdir()):,} bytes")
 

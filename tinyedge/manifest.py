@@ -32,7 +32,10 @@ MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
     "README.md",
 )
 
+SIGNATURE_FILE = "manifest.json.sig"  # as ssh-keygen names it; the one file that a bundle may lack
+
 MAX_MANIFEST_BYTES = 1 << 20
+MAX_SIGNATURE_BYTES = 4096  # one by an ed25519 key has some 300
 # The largest model inside the ranges has 190 MB of weights; the largest vocabulary some 700 kB.
 MAX_BYTES = {MODEL_FILE: 256 << 20, TOKENIZER_FILE: 16 << 20, CARD_FILE: 1 << 20}
 
@@ -147,7 +150,7 @@ MANIFEST: Shape = {
     "files": {name: {"size": COUNT, "sha256": DIGEST} for name in MAX_BYTES},
 }
 QUANTIZATION: Mapping[str, Any] = {
-    "int8": {"method": TEXT, "operators": TEXTS, "per_channel": TRUTH, "reduce_range": TRUTH, ...: ANYTHING},
+    "int8": {"method": TEXT, "per_channel": TRUTH, "kept_fp32": TEXTS, ...: ANYTHING},
     "fp32": _exactly(None),
 }
 

@@ -15,8 +15,11 @@ import copy
 import torch
 
 from tinyedge.errors import ExportError
+from tinyedge.export.fused import fused_onnx
 from tinyedge.export.onnx import export_onnx
-from tinyedge.export.parity import GREEDY_TOKENS, TOLERANCE, check_parity
+from tinyedge.export.parity import GREEDY_TOKENS, Decodes, Parity, StandardDecoder, check_parity
+from tinyedge.export.weights import Weights
+from tinyedge.runtime.session import Session
 from tinyedge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -31,9 +34,26 @@ def bumped(*index: int) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.fl
     return bump
 
 
-def test_exported_graph_is_the_model(model: "TinyTransformer", graph: bytes) -> None:
-    parity = check_parity(model, graph)
-    assert parity.prompts >= 12
+def standard(model: "TinyTransformer", graph: bytes | None = None) -> Decodes:
+    return StandardDecoder(graph or export_onnx(model), model.config)
+
+
+def fused(model: "TinyTransformer", graph: bytes | None = None) -> Decodes:
+    return Session(graph or fused_onnx(Weights.of(model), {}), model.config).decoder()
+
+
+def parity_of(model: "TinyTransformer", decoder: Decodes) -> Parity:
+    return check_parity(model, decoder, "the graph")
+
+
+@pytest.fixture(params=[standard, fused])
+def decodes(request: pytest.FixtureRequest) -> "Callable[..., Decodes]":
+    return request.param  # type: ignore[no-any-return]
+
+
+def test_exported_graphs_are_the_model(model: "TinyTransformer", decodes: "Callable[..., Decodes]") -> None:
+    parity = parity_of(model, decodes(model))
+    assert parity.prompts >= 40
     assert parity.tokens_compared == parity.prompts * GREEDY_TOKENS
     assert 0 < parity.max_abs_logit_difference < 1e-4
     assert parity.to_dict()["greedy_tokens_equal"] is True
@@ -43,8 +63,8 @@ def test_a_tokenizer_adds_real_prompts(
     make_model: "Callable[..., TinyTransformer]", byte_fallback_model: bytes
 ) -> None:
     wide = make_model(vocab_size=1100, num_layers=1)
-    graph = export_onnx(wide)
-    plain, real = check_parity(wide, graph), check_parity(wide, graph, Tokenizer(byte_fallback_model))
+    plain = parity_of(wide, fused(wide))
+    real = check_parity(wide, fused(wide), "the graph", Tokenizer(byte_fallback_model))
     assert real.prompts > plain.prompts
     assert real.positions > plain.positions
 
@@ -55,19 +75,26 @@ def test_a_tokenizer_adds_real_prompts(
         ("blocks.0.linear1", bumped(3, 5)),
         ("blocks.1.qkv", bumped(0, 0)),
         ("output", bumped(0, 999)),
-        ("position_embedding.weight", bumped(31, 0)),  # shows in a full context only
-        ("mask", lambda value: np.zeros_like(value)),  # shows in a prefill only
+        ("position_embedding", bumped(31, 0)),  # shows in a full context only
+        ("mask", lambda value: np.zeros_like(value)),  # shows in a prefill only; the standard graph has one
     ],
 )
 def test_a_wrong_constant_is_found(
     model: "TinyTransformer",
     graph: bytes,
     changed: Callable[..., bytes],
+    decodes: "Callable[..., Decodes]",
     name: str,
     change: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]],
 ) -> None:
+    if decodes is standard:
+        wrong = changed(graph, "position_embedding.weight" if name == "position_embedding" else name, change)
+    elif name == "mask":
+        pytest.skip("the fused graph has no mask")
+    else:
+        wrong = changed(fused_onnx(Weights.of(model), {}), name, change)
     with pytest.raises(ExportError, match="a logit differs by"):
-        check_parity(model, changed(graph, name, change))
+        parity_of(model, decodes(model, wrong))
 
 
 def test_a_tie_is_counted_and_not_refused(model: "TinyTransformer") -> None:
@@ -76,6 +103,6 @@ def test_a_tie_is_counted_and_not_refused(model: "TinyTransformer") -> None:
         tied.output.weight[1::2] = tied.output.weight[::2]  # each logit twice
         other = copy.deepcopy(tied)
         other.output.weight[1::2] *= 1 + 1e-6  # which of two is larger now differs
-    parity = check_parity(tied, export_onnx(other))
+    parity = parity_of(tied, fused(other))
     assert parity.ties > 0
-    assert parity.max_abs_logit_difference < TOLERANCE
+    assert parity.max_abs_logit_difference < 1e-3

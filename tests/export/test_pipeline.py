@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,14 @@ from tinyedge.errors import (
     TokenizerError,
     UsageError,
 )
-from tinyedge.export import pipeline
+from tinyedge.export import calibration, pipeline
 from tinyedge.export.pipeline import ExportOptions, export_bundle
+from tinyedge.export.quantize import Int8, Quantization, quantize
+from tinyedge.export.weights import Weights
 from tinyedge.files import sha256_file, write_json
 from tinyedge.runtime.generator import Generator
 from tinyedge.runtime.sampler import SamplingConfig
+from tinyedge.train.checkpoint import load_model
 
 
 @pytest.fixture
@@ -49,9 +52,11 @@ def test_bundle_is_whole_and_says_what_was_measured(options: ExportOptions) -> N
     assert [line.split()[0] for line in lines] == [f"{step}/8" for step in range(1, 9)]
     manifest = load_bundle(path).manifest
     assert manifest["precision"] == "int8"
-    assert manifest["quantization"]["operators"] == ["Gather", "MatMul"]
+    assert manifest["quantization"]["kept_fp32"] == []
     assert manifest["budgets"] == {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250}
     assert manifest["parity"]["max_abs_logit_difference"] < 1e-4
+    assert manifest["parity"]["standard"]["max_abs_logit_difference"] < 1e-4
+    assert manifest["parity"]["prompts"] == manifest["parity"]["standard"]["prompts"] == 50
     assert list(manifest["quality"]) == ["en", "es"]
     assert all(abs(row["change_percent"]) < 1 for row in manifest["quality"].values())
     assert manifest["training"]["recipe"] == "test"
@@ -68,19 +73,28 @@ def test_fp32_bundle_is_larger_and_loses_nothing(options: ExportOptions) -> None
     assert {row["change_percent"] for row in manifest["quality"].values()} == {0}
 
 
-def test_a_bad_int8_model_leaves_no_bundle(
-    options: ExportOptions, monkeypatch: pytest.MonkeyPatch, changed: Callable[..., bytes]
-) -> None:
-    quantize = pipeline.quantize_int8
+def test_a_bad_int8_model_leaves_no_bundle(options: ExportOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ruin(weights: Weights, kept: Collection[str] = ()) -> Quantization:
+        done = quantize(weights, kept)
+        output = done.matrices["output"]
+        rolled = Int8(np.roll(output.values, 1, axis=1), output.scale)
+        return dataclasses.replace(done, matrices={"output": rolled})  # one is left: nothing more to keep
 
-    def ruin(graph: bytes) -> tuple[bytes, Any]:
-        quantized, done = quantize(graph)
-        return changed(quantized, "output_quantized", lambda weight: np.roll(weight, 1, axis=0)), done
-
-    monkeypatch.setattr(pipeline, "quantize_int8", ruin)
+    monkeypatch.setattr(calibration, "quantize", ruin)
     with pytest.raises(ExportError, match=r"int8 costs en .* --max-quality-loss allows 1 %"):
         export_bundle(options, silent)
     assert not options.output_dir.exists()
+
+
+def test_what_loses_too_much_stays_in_fp32(options: ExportOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A goal that no rounding reaches: matrices go back, the one with the largest error first."""
+    monkeypatch.setattr(pipeline, "GOAL_PERCENT", -100.0)
+    done = load_bundle(export_bundle(options, silent)).manifest["quantization"]
+    kept, left = done["kept_fp32"], list(done["relative_errors"])
+    assert len(left) == 1
+    weights = Weights.of(load_model(options.checkpoint).model)
+    errors = quantize(weights).errors
+    assert [*kept, *left] == sorted(errors, key=errors.__getitem__, reverse=True)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 
 from tinyedge.errors import ExportError
 from tinyedge.evaluate import Ids, Logits, Passage, evaluate, read_passages
-from tinyedge.export.onnx import export_onnx
+from tinyedge.export.fused import fused_onnx
 from tinyedge.export.quality import (
     FEWEST_TOKENS,
     TOKEN_LIMIT,
@@ -23,7 +23,8 @@ from tinyedge.export.quality import (
     require_quality,
     token_limit,
 )
-from tinyedge.export.quantize import quantize_int8
+from tinyedge.export.quantize import quantize
+from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import BundleModel, Session
 from tinyedge.tokenizer import Tokenizer
 from tinyedge.train.checkpoint import load_model, tokenizer_beside
@@ -114,7 +115,7 @@ def judged(run: Any) -> Callable[[bytes], Comparison]:
     """Judges a graph against the trained model's fp32 graph."""
     trained = load_model(run.checkpoint)
     tokenizer: Tokenizer = tokenizer_beside(run.checkpoint, trained)
-    reference = BundleModel(Session(export_onnx(trained.model), trained.config))
+    reference = BundleModel(Session(fused_onnx(Weights.of(trained.model), {}), trained.config))
     text: Path = run.texts["es"]
 
     def judge(graph: bytes) -> Comparison:
@@ -130,11 +131,12 @@ def test_int8_of_a_trained_model_passes_and_a_ruined_matrix_does_not(
     def ruined(weight: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
         return np.roll(weight, 1, axis=1)
 
-    int8, _ = quantize_int8(export_onnx(load_model(run.checkpoint).model))
+    weights = Weights.of(load_model(run.checkpoint).model)
+    int8 = fused_onnx(weights, quantize(weights).matrices)
     good = judged(int8)
     assert good.reference_bits_per_byte < 2.5  # it did learn: an untrained one needs over 4
     require_quality({"es": good}, 1.0)
     assert 0 < good.kl_nats < 0.01
     assert good.top1_agreement > 0.9
     with pytest.raises(ExportError, match="int8 costs es"):
-        require_quality({"es": judged(changed(int8, "blocks.0.linear1_quantized", ruined))}, 1.0)
+        require_quality({"es": judged(changed(int8, "blocks.0.linear1", ruined))}, 1.0)

@@ -1,7 +1,8 @@
 """Generation from a bundle: windows, stop strings, ends, spaces, seeds."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from tinyedge.bundle import load_bundle, write_bundle
 from tinyedge.errors import BundleError, UsageError
 from tinyedge.runtime.context import window_start
-from tinyedge.runtime.generator import Generator, StopWatch
+from tinyedge.runtime.generator import Generator, Piece, StopWatch
 from tinyedge.runtime.sampler import SamplingConfig
+from tinyedge.runtime.session import Decoder
 from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
 GREEDY = SamplingConfig(temperature=0)
@@ -37,6 +39,10 @@ class Scripted:
         self.wanted = iter(wanted)
         self.fed: list[list[int]] = []
 
+    def decoder(self, candidates: int) -> "Scripted":
+        self.candidates = candidates
+        return self
+
     def prefill(self, tokens: Sequence[int]) -> np.ndarray:
         self.fed.append(list(tokens))
         return self._logits()
@@ -49,6 +55,8 @@ class Scripted:
         logits = np.zeros(1000, dtype=np.float32)
         logits[[UNK_ID, PAD_ID]] = 90.0  # what must not be chosen, however likely
         logits[next(self.wanted)] = 50.0
+        self.top_ids = np.argsort(-logits, kind="stable")[: self.candidates]
+        self.top_logits = logits[self.top_ids]
         return logits
 
 
@@ -73,8 +81,9 @@ def naive(generator: Generator, prompt: str, count: int) -> tuple[list[int], lis
     """Greedy text by the definition: at every length, the window is fed whole."""
     tokens = generator.encode_prompt(prompt)
     logits = []
+    decoder = generator.session.decoder()
     for _ in range(count):
-        row = generator.session.prefill(tokens[window_start(len(tokens), generator.config.max_seq_length) :])
+        row = decoder.prefill(tokens[window_start(len(tokens), generator.config.max_seq_length) :])
         logits.append(row.copy())
         row = row.copy()
         row[[BOS_ID, PAD_ID, UNK_ID]] = -np.inf
@@ -91,14 +100,13 @@ def test_greedy_text_past_the_context_is_the_naive_one(
     count = 3 * generator_fp32.config.max_seq_length
     expected, expected_logits = naive(generator_fp32, prompt, count)
     logits: list[np.ndarray] = []
-    session = generator_fp32.session
-    feed = session._feed
+    feed = Decoder._feed
 
-    def recorded(input_ids: np.ndarray) -> np.ndarray:
-        logits.append(feed(input_ids))
+    def recorded(decoder: Decoder, tokens: np.ndarray, places: np.ndarray) -> np.ndarray:
+        logits.append(feed(decoder, tokens, places).copy())
         return logits[-1]
 
-    monkeypatch.setattr(session, "_feed", recorded)
+    monkeypatch.setattr(Decoder, "_feed", recorded)
     completion = generator_fp32.generate(prompt, max_tokens=count, sampling=GREEDY, ignore_eos=True)
     assert list(completion.tokens) == expected
     assert len(set(expected)) > 10
@@ -290,3 +298,81 @@ def test_a_tokenizer_of_another_size_is_refused(
     path = write_bundle(tmp_path / "bundle", manifest, whole.model, byte_fallback_model, "card")
     with pytest.raises(BundleError, match="has 1100 pieces, the model expects 1000"):
         Generator.load(path)
+
+
+def test_a_piece_carries_log_probabilities(generator: Generator) -> None:
+    sampling = SamplingConfig(seed=3)
+    pieces = list(generator.stream(PROMPT, max_tokens=12, sampling=sampling, ignore_eos=True, logprobs=4))
+    plain = generator.stream(PROMPT, max_tokens=12, sampling=sampling, ignore_eos=True)
+    assert [piece.token for piece in pieces] == [piece.token for piece in plain]
+    decoder = generator.session.decoder()
+    tokens = generator.encode_prompt(PROMPT)
+    logits = decoder.prefill(tokens).astype(np.float64)
+    for piece in pieces:
+        expected = logits - np.log(np.exp(logits).sum())
+        assert piece.logprob == pytest.approx(expected[piece.token], abs=1e-9)
+        assert [token for token, _ in piece.top_logprobs] == np.argsort(-expected, kind="stable")[:4].tolist()
+        assert [value for _, value in piece.top_logprobs] == pytest.approx(np.sort(expected)[:-5:-1])
+        logits = decoder.step(piece.token).astype(np.float64)
+    bare = list(generator.stream(PROMPT, max_tokens=2, sampling=sampling))
+    assert (bare[0].logprob, bare[0].top_logprobs) == (None, ())
+
+
+def test_the_last_piece_has_the_timings(generator: Generator) -> None:
+    *others, last = generator.stream(PROMPT, max_tokens=5, ignore_eos=True)
+    assert [piece.timings for piece in others] == [None] * 4
+    assert last.timings is not None
+    assert last.timings.first_token > 0
+    assert last.timings.decode > 0
+
+
+def test_bias_and_penalties_reach_the_text(generator: Generator) -> None:
+    def tokens(**changes: object) -> tuple[int, ...]:
+        sampling = SamplingConfig(temperature=0, **changes)  # type: ignore[arg-type]
+        return generator.generate(PROMPT, max_tokens=20, sampling=sampling, ignore_eos=True).tokens
+
+    plain = tokens()
+    assert tokens(logit_bias={500: 100.0}) == (500,) * 20
+    assert plain[0] not in tokens(logit_bias={plain[0]: -100.0})
+    assert len(set(tokens(frequency_penalty=50.0))) == 20
+    assert len(set(tokens(presence_penalty=50.0))) == 20
+
+
+@pytest.mark.parametrize("change", [{"logprobs": -1}, {"logprobs": 1001}])
+def test_logprobs_that_cannot_be(generator: Generator, change: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="--logprobs"):
+        generator.stream("", **change)  # type: ignore[arg-type]
+
+
+def test_a_biased_token_that_is_none(generator: Generator) -> None:
+    with pytest.raises(UsageError, match="--logit-bias: 1000 is no token, 0-999"):
+        generator.stream("", sampling=SamplingConfig(logit_bias={1000: 1.0}))
+
+
+def test_threads_share_a_generator(generator: Generator) -> None:
+    def text(seed: int) -> str:
+        sampling = SamplingConfig(seed=seed)
+        return generator.generate(PROMPT, max_tokens=60, sampling=sampling, ignore_eos=True).text
+
+    alone = [text(seed) for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(text, range(8))) == alone
+    assert len(set(alone)) == 8
+
+
+def test_interleaved_streams_do_not_mix(generator: Generator) -> None:
+    def stream(seed: int) -> Iterator[Piece]:
+        return generator.stream(PROMPT, max_tokens=20, sampling=SamplingConfig(seed=seed), ignore_eos=True)
+
+    alone = [[piece.token for piece in stream(seed)] for seed in (1, 2)]
+    pairs = list(zip(stream(1), stream(2), strict=True))
+    assert [[piece.token for piece in column] for column in zip(*pairs, strict=True)] == alone
+
+
+def test_a_closed_generator_says_so(micro_bundle: Path) -> None:
+    with Generator.load(str(micro_bundle)) as generator:
+        started = generator.stream(PROMPT, max_tokens=3)
+        next(started)
+    assert len(list(started)) <= 2
+    with pytest.raises(UsageError, match="the generator is closed"):
+        generator.stream(PROMPT)

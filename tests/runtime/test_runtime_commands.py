@@ -124,14 +124,17 @@ def test_verify_as_json(micro_bundle: Path) -> None:
 def test_verify_finds_a_model_that_does_not_run(
     micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path
 ) -> None:
-    """Whole by every hash, and still not what the manifest says: the graph is missing."""
+    """Whole by every hash, of known operators alone, and still no graph: its first node is missing."""
+    from hostile import bad_model
+
     from tinyedge.bundle import load_bundle, write_bundle
 
     whole = load_bundle(micro_bundle)
     manifest = {
         k: v for k, v in whole.manifest.items() if k not in ("schema", "created", "tinyedge", "files")
     }
-    path = write_bundle(tmp_path / "bundle", manifest, b"no graph", whole.tokenizer, "card")
+    model = bad_model(whole.model, lambda proto: proto.graph.node.pop(0))
+    path = write_bundle(tmp_path / "bundle", manifest, model, whole.tokenizer, "card")
     with pytest.raises(BundleError, match=r"cannot load .*bundle/model.onnx"):
         run("verify", path)
 

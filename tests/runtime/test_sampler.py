@@ -212,3 +212,77 @@ def test_top_p_is_the_smallest_set_that_reaches_p(
 def test_values_that_cannot_work_name_their_flag(knobs: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message.replace("(", r"\(")):
         SamplingConfig(**knobs)  # type: ignore[arg-type]
+
+
+KNOBS = st.fixed_dictionaries(
+    {
+        "temperature": st.sampled_from([0.0, 0.3, 0.8, 1.0, 2.0]),
+        "top_k": st.integers(1, 12),
+        "top_p": st.sampled_from([0.0, 0.3, 0.9, 1.0]),
+        "min_p": st.sampled_from([0.0, 0.05, 0.5]),
+        "seed": st.integers(0, 1000),
+    }
+)
+
+
+@given(
+    arrays.arrays(np.float32, (5, 40), elements=st.floats(-8, 8, width=16)), KNOBS, st.sets(st.integers(0, 5))
+)
+def test_a_choice_of_candidates_is_the_choice_of_all(
+    rows: np.ndarray, knobs: dict[str, float], never: set[int]
+) -> None:
+    config = SamplingConfig(**knobs)  # type: ignore[arg-type]
+    whole, few = Sampler(config, 40), Sampler(config, 40)
+    for logits in rows:
+        ids = np.argsort(-logits, kind="stable")[: config.candidates + len(never)]
+        assert few.choose(logits[ids], ids, tuple(never)) == whole.sample(logits, tuple(never))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "candidates"),
+    [
+        ({}, 40),
+        ({"temperature": 0.0}, 1),
+        ({"top_k": 0}, 0),
+        ({"repetition_penalty": 1.1}, 0),
+        ({"presence_penalty": 0.5}, 0),
+        ({"frequency_penalty": -0.5}, 0),
+        ({"logit_bias": {3: 1.0}, "temperature": 0.0}, 0),
+    ],
+)
+def test_when_the_largest_logits_are_enough(knobs: dict[str, float], candidates: int) -> None:
+    assert SamplingConfig(**knobs).candidates == candidates  # type: ignore[arg-type]
+
+
+def test_penalties_count_what_is_in_the_text() -> None:
+    config = SamplingConfig(temperature=0, presence_penalty=1.0, frequency_penalty=0.25, logit_bias={4: 2.0})
+    sampler = Sampler(config, 5)
+    sampler.note([0, 0, 0, 1])
+    # 0 loses 1 + 3 * 0.25, 1 loses 1.25, 4 gains 2
+    assert sampler.sample(np.array([5.0, 4.4, 3.2, 0.0, 0.0], dtype=np.float32)) == 0
+    # once more of 0: it loses 2
+    assert sampler.sample(np.array([5.0, 4.4, 3.2, 0.0, 0.0], dtype=np.float32)) == 2
+    assert sampler.sample(np.array([0.0, 0.0, 0.0, 1.9, 0.0], dtype=np.float32)) == 4
+
+
+def test_draws_follow_the_distribution() -> None:
+    """Chi-square on 100,000 draws against the probabilities that a plain loop computes."""
+    logits = np.linspace(3, -2, 30, dtype=np.float32)[np.random.default_rng(0).permutation(30)]
+    config = SamplingConfig(temperature=0.7, top_k=12, top_p=0.95, min_p=0.02, seed=5)
+    ordered = sorted(range(30), key=lambda token: (-logits[token], token))[:12]
+    weights = [math.exp((float(logits[token]) - float(logits[ordered[0]])) / 0.7) for token in ordered]
+    total, reached = sum(weights), 0.0
+    expected: dict[int, float] = {}
+    for token, weight in zip(ordered, weights, strict=True):
+        if reached >= 0.95 * total or weight < 0.02:
+            break
+        expected[token] = weight
+        reached += weight
+    sampler, draws = Sampler(config, 30), 100_000
+    ids = np.array(ordered)
+    counts = np.bincount([sampler.choose(logits[ids], ids) for _ in range(draws)], minlength=30)
+    assert set(np.flatnonzero(counts)) == set(expected)
+    shares = {token: weight / sum(expected.values()) for token, weight in expected.items()}
+    statistic = sum((counts[token] - draws * share) ** 2 / (draws * share) for token, share in shares.items())
+    degrees = len(expected) - 1
+    assert statistic < degrees + 4 * math.sqrt(2 * degrees)  # four deviations of the chi-square distribution

@@ -38,7 +38,7 @@ def generate(
 
     if seed is None:
         seed = secrets.randbits(32)
-    sampling = SamplingConfig(temperature, top_k, top_p, min_p, repetition_penalty, seed)
+    sampling = SamplingConfig(temperature, top_k, top_p, min_p, repetition_penalty, seed=seed)
     if prompt == "-":
         prompt = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -69,6 +69,11 @@ def check_onnx(graph: bytes) -> int:
     return len(model.graph.node)
 
 
+def count_nodes(graph: bytes) -> int:
+    """How many nodes a graph has; operators of ONNX Runtime's own, which onnx cannot check, included."""
+    return len(onnx.load_model_from_string(graph).graph.node)
+
+
 def cache_names(config: ModelConfig, prefix: str) -> list[str]:
     """Names of the cache's tensors in the graph's order: `{prefix}.0.key`, `{prefix}.0.value`, ..."""
     return [f"{prefix}.{layer}.{part}" for layer in range(config.num_layers) for part in ("key", "value")]

@@ -3,7 +3,7 @@
 In: a checkpoint, its tokenizer, held-out text. Out: a bundle whose manifest says what was measured.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ from typing import Any
 from tinyedge.bundle import require_replaceable, write_bundle
 from tinyedge.errors import ExportError, UsageError
 from tinyedge.evaluate import Passage, read_passages
+from tinyedge.export.calibration import GOAL_PERCENT, calibrate
 from tinyedge.export.card import model_card
-from tinyedge.export.onnx import check_onnx, export_onnx
-from tinyedge.export.parity import check_parity
+from tinyedge.export.fused import fused_onnx
+from tinyedge.export.onnx import check_onnx, count_nodes, export_onnx
+from tinyedge.export.parity import StandardDecoder, check_parity
 from tinyedge.export.quality import Comparison, compare, require_quality, token_limit
-from tinyedge.export.quantize import Quantization, quantize_int8
+from tinyedge.export.quantize import Quantization
+from tinyedge.export.weights import Weights
 from tinyedge.manifest import SPECIAL_IDS
 from tinyedge.runtime.session import BundleModel, Session
 from tinyedge.shards import FOLDER as SHARDS_FOLDER
@@ -71,35 +74,40 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
     texts = _held_out(options, tokenizer)
     step(f"checkpoint: {options.checkpoint}, {config.parameters:,} parameters")
 
-    graph = export_onnx(trained.model)
-    step(f"torch to ONNX: {len(graph):,} bytes")
+    standard = export_onnx(trained.model)
+    step(f"torch to ONNX: {len(standard):,} bytes, {check_onnx(standard)} nodes, valid")
 
-    step(f"onnx.checker: {check_onnx(graph)} nodes, valid")
+    weights = Weights.of(trained.model)
+    graph = fused_onnx(weights, {})
+    session = Session(graph, config, name="the fp32 graph")
+    step(f"fused for the device: {len(graph):,} bytes, {count_nodes(graph)} nodes")
 
-    parity = check_parity(trained.model, graph, tokenizer)
+    plain = check_parity(trained.model, StandardDecoder(standard, config), "the standard graph", tokenizer)
+    parity = check_parity(trained.model, session.decoder(), "the fused graph", tokenizer)
     step(
-        f"parity: logits within {parity.max_abs_logit_difference:.1e} over {parity.positions:,} positions,"
+        f"parity: logits within {plain.max_abs_logit_difference:.1e} (standard) and"
+        f" {parity.max_abs_logit_difference:.1e} (fused) of torch's over {parity.positions:,} positions,"
         f" {parity.tokens_compared:,} greedy tokens equal"
     )
 
-    shipped, quantization = _quantize(graph, options.quantize)
-    if quantization:
-        step(
-            f"int8: {len(shipped):,} bytes, largest weight error"
-            f" {100 * quantization.errors[quantization.worst]:.2f} % in {quantization.worst}"
-        )
+    reference = BundleModel(session)
+    limit = token_limit(config.parameters)
+    quantization: Quantization | None = None
+    if options.quantize == "int8":
+        found = calibrate(weights, reference, texts, limit, min(GOAL_PERCENT, options.max_quality_loss))
+        graph, quantization, quality = found.graph, found.quantization, found.quality
+        worst = quantization.worst
+        stay = f"; in fp32 stay {', '.join(quantization.kept)}" if quantization.kept else ""
+        error = 100 * quantization.errors[worst]
+        step(f"int8: {len(graph):,} bytes, largest weight error {error:.2f} % in {worst}{stay}")
     else:
+        quality = {
+            name: compare(name, reference, reference, passages, limit) for name, passages in texts.items()
+        }
         step("int8: no, the weights stay fp32")
-
-    reference = BundleModel(Session(graph, config, name="the fp32 graph"))
-    candidate = BundleModel(Session(shipped, config, name="the int8 graph")) if quantization else reference
-    quality = {
-        name: compare(name, reference, candidate, passages, token_limit(config.parameters))
-        for name, passages in texts.items()
-    }
     require_quality(quality, options.max_quality_loss)
     step(
-        f"quality on up to {token_limit(config.parameters):,} tokens a language: "
+        f"quality on up to {limit:,} tokens a language: "
         + "; ".join(f"{name} {_sentence(result)}" for name, result in quality.items())
     )
 
@@ -111,7 +119,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
         "quantization": quantization.to_dict() if quantization else None,
         "target": options.target,
         "budgets": dict(TARGETS[options.target]),
-        "parity": parity.to_dict(),
+        "parity": {**parity.to_dict(), "standard": plain.to_dict()},
         "quality": {name: result.to_dict() for name, result in quality.items()},
         "training": {**trained.training, "checkpoint_sha256": trained.sha256},
     }
@@ -119,7 +127,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
     step(f"model card: {len(card.splitlines())} lines")
 
     vocabulary = options.tokenizer or options.checkpoint.parent / model_name(config.vocab_size)
-    path = write_bundle(options.output_dir, manifest, shipped, vocabulary.read_bytes(), card)
+    path = write_bundle(options.output_dir, manifest, graph, vocabulary.read_bytes(), card)
     step(f"bundle: {path}")
     return path
 
@@ -135,14 +143,10 @@ def _numbered(report: Callable[[str], None]) -> Callable[[str], None]:
     return step
 
 
-def _quantize(graph: bytes, precision: str) -> tuple[bytes, Quantization | None]:
-    return quantize_int8(graph) if precision == "int8" else (graph, None)
-
-
-def _held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, Iterator[Passage]]:
+def _held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, list[Passage]]:
     """Passages by language: the files that were named, or what the training run held out."""
     if options.text:
-        return {name: read_passages(path, tokenizer) for name, path in options.text.items()}
+        return {name: list(read_passages(path, tokenizer)) for name, path in options.text.items()}
     folder = options.checkpoint.parent / SHARDS_FOLDER
     if not folder.exists():
         raise ExportError(
@@ -156,7 +160,7 @@ def _held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, Iterato
             f" {tokenizer.sha256[:12]}...",
             "pass --text NAME=FILE for each language",
         )
-    return {name: shards.validation_passages(name) for name in shards.languages}
+    return {name: list(shards.validation_passages(name)) for name in shards.languages}
 
 
 def _sentence(result: Comparison) -> str:

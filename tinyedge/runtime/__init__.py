@@ -2,11 +2,12 @@
 
 from tinyedge.runtime import Generator
 
-generator = Generator.load(Path("bundle"))
-print(generator.generate("My sister", max_tokens=20).text)
+with Generator.load("bundle") as generator:
+    for piece in generator.stream("My sister", max_tokens=20):
+        print(piece.text, end="", flush=True)
 """
 
-from tinyedge.runtime.generator import Completion, GeneratedToken, Generator
+from tinyedge.runtime.generator import Completion, Generator, Piece, Timings
 from tinyedge.runtime.sampler import SamplingConfig
 
-__all__ = ["Completion", "GeneratedToken", "Generator", "SamplingConfig"]
+__all__ = ["Completion", "Generator", "Piece", "SamplingConfig", "Timings"]

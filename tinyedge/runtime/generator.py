@@ -4,17 +4,22 @@ Knows the session, the sampler and the tokenizer, and puts them together; knows 
 """
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Literal
+
+import numpy as np
 
 from tinyedge.bundle import Bundle, load_bundle
 from tinyedge.errors import BundleError, UsageError
+from tinyedge.evaluate import Logits
 from tinyedge.manifest import MODEL_FILE, TOKENIZER_FILE
 from tinyedge.runtime.context import window_start
-from tinyedge.runtime.sampler import Sampler, SamplingConfig
-from tinyedge.runtime.session import Session
+from tinyedge.runtime.sampler import Sampler, SamplingConfig, largest
+from tinyedge.runtime.session import Decoder, Session
 from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer
 
 LINE_BREAK = re.compile("\r\n|\r|\n")
@@ -27,12 +32,26 @@ NEVER_AFTER_EOS = (UNK_ID, PAD_ID)  # the next line starts with BOS, as in train
 
 
 @dataclass(frozen=True, slots=True)
-class GeneratedToken:
+class Timings:
+    """Seconds of a generation: until its first token, tokenizing the prompt included, and from there on.
+
+    The time that a caller keeps a piece before it asks for the next is in `decode`.
+    """
+
+    first_token: float
+    decode: float
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
     """One step of a generation.
 
     token: its id. text: what can be shown since the step before; may be empty, or more than this token's.
     index: 0 for the first generated token. finish_reason: on the last token why it is the last: "stop" (EOS
     or a stop string) or "length" (max_tokens). slid: the model no longer saw the beginning of the prompt.
+    logprob: the token's log probability, in nats, by the model alone: before bias, penalties, temperature and
+    filters; top_logprobs: ids and log probabilities of the likeliest, likeliest first. Both where they were
+    asked for. timings: on the last token.
     """
 
     token: int
@@ -40,6 +59,9 @@ class GeneratedToken:
     index: int
     finish_reason: FinishReason | None
     slid: bool
+    logprob: float | None = None
+    top_logprobs: tuple[tuple[int, float], ...] = ()
+    timings: Timings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +79,56 @@ class Completion:
 
 
 class Generator:
-    """A loaded bundle. One generation at a time: the session's cache is shared."""
+    """A loaded bundle. Any number of threads may generate with it at once: each text has a cache of its own.
+
+    `with Generator.load(path) as generator:` gives the memory back at the end.
+    """
 
     def __init__(self, bundle: Bundle, tokenizer: Tokenizer, session: Session) -> None:
         self.bundle = bundle
         self.config = bundle.config
         self.tokenizer = tokenizer
-        self.session = session
+        self._session: Session | None = session
 
     @classmethod
-    def load(cls, bundle_path: Path, threads: int = 1) -> "Generator":
+    def load(cls, bundle_path: Path | str, threads: int = 1) -> "Generator":
         """Checks the bundle and loads it: afterwards its bytes live in the session and tokenizer alone.
 
         Raises BundleError or TokenizerError where it doesn't fit, UsageError for `threads`.
         """
-        whole = load_bundle(bundle_path)
-        tokenizer = Tokenizer(whole.tokenizer, str(bundle_path / TOKENIZER_FILE))
+        return cls.of(load_bundle(Path(bundle_path)), threads)
+
+    @classmethod
+    def of(cls, whole: Bundle, threads: int = 1) -> "Generator":
+        """Loads a bundle that was checked. Raises as `load` does."""
+        tokenizer = Tokenizer(whole.tokenizer, str(whole.path / TOKENIZER_FILE))
         if tokenizer.vocab_size != whole.config.vocab_size:
             raise BundleError(
-                f"{bundle_path / TOKENIZER_FILE} has {tokenizer.vocab_size} pieces, the model expects"
+                f"{whole.path / TOKENIZER_FILE} has {tokenizer.vocab_size} pieces, the model expects"
                 f" {whole.config.vocab_size}",
                 "export the bundle again with the tokenizer that the model was trained with",
             )
-        session = Session(whole.model, whole.config, threads, str(bundle_path / MODEL_FILE))
+        session = Session(whole.model, whole.config, threads, str(whole.path / MODEL_FILE))
         return cls(whole.without_bytes(), tokenizer, session)
+
+    def __enter__(self) -> "Generator":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drops the model; streams that are under way still end, new ones raise UsageError."""
+        self._session = None
+
+    @property
+    def session(self) -> Session:
+        """The loaded model. Raises UsageError once it is closed."""
+        if self._session is None:
+            raise UsageError("the generator is closed", "load the bundle again")
+        return self._session
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """The tokens that a prompt is fed as: BOS and its pieces; a line break is EOS, BOS."""
@@ -98,19 +146,25 @@ class Generator:
         sampling: SamplingConfig = DEFAULT_SAMPLING,
         stop: Sequence[str] = (),
         ignore_eos: bool = False,
-    ) -> Iterator[GeneratedToken]:
+        logprobs: int | None = None,
+    ) -> Iterator[Piece]:
         """Continues `prompt`, a token at a time, until EOS, a stop string or `max_tokens`.
 
         The texts put together are the continuation: it ends before the stop string, no half character and
         no beginning of a stop string is shown too early. With `ignore_eos`, EOS is a line break. Prompt and
         continuation may be longer than the context: the model then sees the window of `window_start`.
+        logprobs: have each piece carry its log probability and those of that many likeliest tokens.
 
         Raises UsageError, before the first token is asked for, where an argument can't work.
         """
         if max_tokens < 1:
             raise UsageError(f"--max-tokens {max_tokens} is less than 1")
-        watch = StopWatch(stop)
-        return self._stream(prompt, max_tokens, sampling, watch, ignore_eos)
+        if logprobs is not None and not 0 <= logprobs <= self.config.vocab_size:
+            raise UsageError(f"--logprobs {logprobs} is outside 0-{self.config.vocab_size}")
+        sampler = Sampler(sampling, self.config.vocab_size)
+        enough = sampling.candidates + len(NEVER) if sampling.candidates else 1
+        decoder = self.session.decoder(enough)
+        return self._stream(prompt, max_tokens, sampler, decoder, StopWatch(stop), ignore_eos, logprobs)
 
     def generate(
         self,
@@ -122,47 +176,77 @@ class Generator:
         ignore_eos: bool = False,
     ) -> Completion:
         """What `stream` yields, as one piece."""
-        steps = list(
+        pieces = list(
             self.stream(prompt, max_tokens=max_tokens, sampling=sampling, stop=stop, ignore_eos=ignore_eos)
         )
-        last = steps[-1]
+        last = pieces[-1]
         assert last.finish_reason is not None
         return Completion(
-            text="".join(step.text for step in steps),
-            tokens=tuple(step.token for step in steps),
+            text="".join(piece.text for piece in pieces),
+            tokens=tuple(piece.token for piece in pieces),
             finish_reason=last.finish_reason,
             prompt_tokens=len(self.encode_prompt(prompt)),
             slid=last.slid,
         )
 
     def _stream(
-        self, prompt: str, max_tokens: int, sampling: SamplingConfig, watch: "StopWatch", ignore_eos: bool
-    ) -> Iterator[GeneratedToken]:
+        self,
+        prompt: str,
+        max_tokens: int,
+        sampler: Sampler,
+        decoder: Decoder,
+        watch: "StopWatch",
+        ignore_eos: bool,
+        logprobs: int | None,
+    ) -> Iterator[Piece]:
+        began = first = time.perf_counter()
         context = self.config.max_seq_length
         tokens = self.encode_prompt(prompt)
-        sampler = Sampler(sampling, self.config.vocab_size)
         sampler.note(tokens)
+        few = sampler.config.candidates > 0
         # A space that ends the prompt has no token of its own: the first word must not bring a second one.
         text = TextStream(self.tokenizer, () if prompt[-1:].isspace() else tokens)
         start = window_start(len(tokens), context)
-        logits = self.session.prefill(tokens[start:])
+        logits = decoder.prefill(tokens[start:])
         for index in range(max_tokens):
-            token = sampler.sample(logits, NEVER_AFTER_EOS if ignore_eos and tokens[-1] == EOS_ID else NEVER)
+            never = NEVER_AFTER_EOS if ignore_eos and tokens[-1] == EOS_ID else NEVER
+            if few:
+                token = sampler.choose(decoder.top_logits, decoder.top_ids, never)
+            else:
+                token = sampler.sample(logits, never)
+            logprob, top = _log_probabilities(logits, token, logprobs)
             tokens.append(token)
             ended = token == EOS_ID and not ignore_eos
             last = ended or index == max_tokens - 1
-            piece = watch.push(("" if ended else text.push(token)) + (text.flush() if last else ""))
+            shown = watch.push(("" if ended else text.push(token)) + (text.flush() if last else ""))
             if last:
-                piece += watch.flush()
+                shown += watch.flush()
             reason: FinishReason | None = "stop" if ended or watch.stopped else "length" if last else None
-            yield GeneratedToken(token, piece, index, reason, start > 0)
+            if index == 0:
+                first = time.perf_counter()
+            timings = Timings(first - began, time.perf_counter() - first) if reason else None
+            yield Piece(token, shown, index, reason, start > 0, logprob, top, timings)
             if reason:
                 return
-            if window_start(len(tokens), context) > start:
-                start = window_start(len(tokens), context)
-                logits = self.session.prefill(tokens[start:])
+            slid = window_start(len(tokens), context)
+            if slid > start:
+                start = slid
+                logits = decoder.prefill(tokens[start:])
             else:
-                logits = self.session.step(token)
+                logits = decoder.step(token)
+
+
+def _log_probabilities(
+    logits: Logits, token: int, count: int | None
+) -> tuple[float | None, tuple[tuple[int, float], ...]]:
+    """Of `token` and of the `count` likeliest, by logits (V,); nothing where `count` is None."""
+    if count is None:
+        return None, ()
+    wide = logits.astype(np.float64)
+    wide -= wide.max()
+    wide -= np.log(np.exp(wide).sum())
+    likeliest = largest(logits, count) if count else ()
+    return float(wide[token]), tuple((int(one), float(wide[one])) for one in likeliest)
 
 
 class StopWatch:

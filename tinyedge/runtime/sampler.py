@@ -1,10 +1,10 @@
-"""From logits to the next token: penalty, temperature, top-k, top-p, min-p, then one draw.
+"""From logits to the next token: bias, penalties, temperature, top-k, top-p, min-p, then one draw.
 
 Knows numpy alone: no model, no tokenizer. Shapes: V vocabulary, K candidates left.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,11 @@ BLOCKS_PER_CANDIDATE = 4  # 40 candidates are looked for above 160 block maxima:
 class SamplingConfig:
     """How the next token is chosen. The steps apply in this order, each to what the one before left.
 
-    repetition_penalty: positive logits of tokens in the text so far are divided by it, negative ones
-    multiplied (CTRL, Keskar et al., 2019); 1 is off. temperature: logits are divided by it; 0 is greedy.
+    logit_bias: added to the logits of these tokens. repetition_penalty: positive logits of tokens in the text
+    so far are divided by it, negative ones multiplied (CTRL, Keskar et al., 2019); 1 is off.
+    presence_penalty: taken from the logits of tokens in the text so far; frequency_penalty: as often as they
+    are in it; 0 is off (both as the OpenAI API defines them). temperature: logits are divided by it; 0 is
+    greedy.
     top_k: that many likeliest tokens stay; 0 is off. top_p: the smallest set of likeliest tokens whose
     probability is at least this stays; 1 is off. min_p: tokens at least this times as likely as the
     likeliest stay; 0 is off. seed: same seed, same text; None draws a fresh one.
@@ -37,6 +40,9 @@ class SamplingConfig:
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -44,9 +50,30 @@ class SamplingConfig:
         _within("top_p", self.top_p, 0, 1)
         _within("min_p", self.min_p, 0, 1)
         _within("repetition_penalty", self.repetition_penalty, 0.01, 100)
+        _within("presence_penalty", self.presence_penalty, -100, 100)
+        _within("frequency_penalty", self.frequency_penalty, -100, 100)
+        for bias in self.logit_bias.values():
+            _within("logit_bias", bias, -100, 100)
         _whole("top_k", self.top_k, (1 << 31) - 1)
         if self.seed is not None:
             _whole("seed", self.seed, (1 << 63) - 1)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken, without a draw."""
+        return self.temperature < GREEDY_BELOW
+
+    @property
+    def candidates(self) -> int:
+        """How many of the largest logits are enough to choose from; 0 where it takes all of them."""
+        if self._changes_logits:
+            return 0
+        return 1 if self.greedy else self.top_k
+
+    @property
+    def _changes_logits(self) -> bool:
+        penalties = (self.repetition_penalty - 1, self.presence_penalty, self.frequency_penalty)
+        return any(penalties) or bool(self.logit_bias)
 
 
 def _within(name: str, value: object, low: float, high: float) -> None:
@@ -68,31 +95,63 @@ class Sampler:
     """Draws tokens one after another; remembers its place in the random stream and the tokens so far."""
 
     def __init__(self, config: SamplingConfig, vocab_size: int) -> None:
+        for token in config.logit_bias:
+            if type(token) is not int or not 0 <= token < vocab_size:
+                raise UsageError(f"{flag('logit_bias')}: {token!r} is no token, 0-{vocab_size - 1}")
         self.config = config
         self._random = np.random.Generator(np.random.PCG64(config.seed))
-        self._seen = np.zeros(vocab_size, dtype=np.bool_)
+        self._counts = np.zeros(vocab_size, dtype=np.int32)  # of each token in the text so far
+        self._counting = config.candidates == 0
 
     def note(self, tokens: Iterable[int]) -> None:
-        """Adds to the text so far, which the repetition penalty looks at."""
-        self._seen[list(tokens)] = True
+        """Adds to the text so far, which the penalties look at."""
+        if self._counting:
+            np.add.at(self._counts, list(tokens), 1)
 
-    def sample(self, logits: Logits, never: Iterable[int] = ()) -> int:
+    def sample(self, logits: Logits, never: Collection[int] = ()) -> int:
         """The next token by `logits` (V,), none of `never`; it counts as text from then on."""
         allowed = logits.copy()  # the caller's array stays as it is
+        self._change(allowed)
         for token in never:
             allowed[token] = -np.inf
-        if self.config.repetition_penalty != 1.0:
-            penalize(allowed, np.flatnonzero(self._seen), self.config.repetition_penalty)
-        if self.config.temperature < GREEDY_BELOW:
+        if self.config.greedy:
             token = int(allowed.argmax())  # the first of equals, so the lowest id
         else:
-            ids, probabilities = distribution(allowed, self.config)
-            cumulative = np.cumsum(probabilities)
-            point = self._random.random() * cumulative[-1]
-            # rounding may put the point on the very end, one past the last candidate
-            token = int(ids[min(int(cumulative.searchsorted(point, side="right")), len(ids) - 1)])
-        self._seen[token] = True
+            token = self._draw(*distribution(allowed, self.config))
+        self.note((token,))
         return token
+
+    def choose(self, logits: Logits, ids: Ids, never: Collection[int] = ()) -> int:
+        """As `sample`, from the largest logits alone: (K,) and their ids, K at least `config.candidates` and
+        as many more as `never` has. The result is the same: what is no candidate could not be drawn.
+        """
+        allowed = [place for place, token in enumerate(ids.tolist()) if token not in never]
+        if self.config.greedy:
+            return int(ids[allowed[0]])
+        if len(allowed) > self.config.top_k:
+            del allowed[self.config.top_k :]
+        if len(allowed) == allowed[-1] + 1:  # nothing in between was left out, as nearly always
+            return self._draw(*_filtered(ids[: len(allowed)], logits[: len(allowed)], self.config))
+        return self._draw(*_filtered(ids[allowed], logits[allowed], self.config))
+
+    def _draw(self, ids: Ids, probabilities: Probabilities) -> int:
+        cumulative = probabilities.cumsum()
+        point = self._random.random() * cumulative[-1]
+        # rounding may put the point on the very end, one past the last candidate
+        return int(ids[min(int(cumulative.searchsorted(point, side="right")), len(ids) - 1)])
+
+    def _change(self, logits: Logits) -> None:
+        """Applies bias and penalties, in place."""
+        config = self.config
+        for token, bias in config.logit_bias.items():
+            logits[token] += bias
+        if not self._counting:
+            return
+        seen = np.flatnonzero(self._counts)
+        if config.repetition_penalty != 1.0:
+            penalize(logits, seen, config.repetition_penalty)
+        if config.presence_penalty or config.frequency_penalty:
+            logits[seen] -= config.presence_penalty + config.frequency_penalty * self._counts[seen]
 
 
 def penalize(logits: Logits, seen: Ids, penalty: float) -> None:
@@ -105,25 +164,47 @@ def distribution(logits: Logits, config: SamplingConfig) -> tuple[Ids, Probabili
     """The tokens that may be drawn and their probabilities: (V,) to twice (K,), K at least 1.
 
     Likeliest first where top_k or top_p is on, by id otherwise; of equals, lower ids are likelier. Expects
-    no NaN, one finite logit at least and a temperature above zero; the penalty is the caller's.
+    no NaN, one finite logit at least and a temperature above zero; the penalties are the caller's.
     """
-    ordered = 0 < config.top_k < len(logits)
-    ids = largest(logits, config.top_k) if ordered else np.arange(len(logits))
-    values = logits[ids].astype(np.float64)
-    weights = np.exp((values - values.max()) / config.temperature)  # the likeliest weighs 1
+    if 0 < config.top_k < len(logits):
+        ids = largest(logits, config.top_k)
+        return _filtered(ids, logits[ids], config)
+    ids = np.arange(len(logits))
+    if config.top_p == 1.0:
+        return _filtered(ids, logits, config)
+    # All tokens below (1 - p) / V of the total make less than 1 - p together, so none of them is needed to
+    # reach p: what is left to sort is short. The 2 is for rounding.
+    weights = _weights(logits, config)
+    total = weights.sum()
+    few = np.flatnonzero(weights >= total * (1 - config.top_p) / (2 * len(weights)))
+    few = few[np.argsort(-logits[few], kind="stable")]
+    return _filtered(few, logits[few], config, total)
+
+
+def _filtered(
+    ids: Ids, logits: Logits, config: SamplingConfig, total: float | None = None
+) -> tuple[Ids, Probabilities]:
+    """top_p, then min_p, of tokens with these logits, (K,) and (K,); likeliest first where top_p is on.
+
+    total: the weight that top_p is a share of, where tokens were left out already.
+    """
+    weights = _weights(logits, config)
     if config.top_p < 1.0:
-        total = weights.sum()
-        if not ordered:
-            # All tokens below (1 - p) / V of the total make less than 1 - p together, so none of them is
-            # needed to reach p: what is left to sort is short. The 2 is for rounding.
-            few = np.flatnonzero(weights >= total * (1 - config.top_p) / (2 * len(weights)))
-            few = few[np.argsort(-values[few], kind="stable")]
-            ids, weights = ids[few], weights[few]
-        reached = int(np.cumsum(weights).searchsorted(config.top_p * total, side="left"))
+        goal = config.top_p * (weights.sum() if total is None else total)
+        reached = int(weights.cumsum().searchsorted(goal, side="left"))
         ids, weights = ids[: reached + 1], weights[: reached + 1]
-    keep = weights >= max(config.min_p, SMALLEST_WEIGHT)
-    ids, weights = ids[keep], weights[keep]
+    least = max(config.min_p, SMALLEST_WEIGHT)
+    if weights.min() < least:
+        keep = weights >= least
+        ids, weights = ids[keep], weights[keep]
     return ids, weights / weights.sum()
+
+
+def _weights(logits: Logits, config: SamplingConfig) -> Probabilities:
+    """Relative to the likeliest, which weighs 1."""
+    wide = logits.astype(np.float64)
+    weights: Probabilities = np.exp((wide - wide.max()) / config.temperature)
+    return weights
 
 
 def largest(logits: Logits, k: int) -> Ids:

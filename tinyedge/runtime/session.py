@@ -1,7 +1,9 @@
-"""One model in ONNX Runtime with its KV cache: token ids in, logits out.
+"""A model in ONNX Runtime, and what it is fed: token ids in, logits out.
 
-Knows no tokenizer, no sampling and no file: the bytes come from a bundle whose hashes were checked.
-Shapes: S new tokens, P tokens in the cache, H heads, D/H width of a head, V vocabulary.
+Knows no tokenizer, no sampling and no file: the bytes come from a bundle whose hashes were checked. A
+`Session` is a loaded graph and never changes; a `Decoder` is one text on its way through it, with its own
+cache. So any number of threads may share a session, each with a decoder of its own.
+Shapes: S new tokens, H heads, W `head_width`, C context, V vocabulary, K candidates.
 """
 
 from collections.abc import Sequence
@@ -22,12 +24,19 @@ FATAL_ONLY = 4  # onnxruntime's log severity: an error reaches the user as ours
 EXTERNAL_DATA = b"location"
 DYNAMIC = None  # an axis whose length is known only when the graph runs
 EXPORT_AGAIN = "export the bundle again with: tinyedge export"
+HEAD_MULTIPLE = 8  # GroupQueryAttention takes heads of no other width
 
-Cache = list[npt.NDArray[np.float32]]
+Array = npt.NDArray[Any]
+TokenIds = npt.NDArray[np.int64]
+
+
+def head_width(config: ModelConfig) -> int:
+    """W: how wide a head is in the cache, zeros included."""
+    return -(-config.head_dim // HEAD_MULTIPLE) * HEAD_MULTIPLE
 
 
 class Session:
-    """A loaded graph and what it has been fed so far.
+    """A loaded graph.
 
     model: the ONNX file. config: what the graph must look like. threads: cores for one token; a model this
     small is fastest on one or two. name: what errors call the model.
@@ -45,56 +54,23 @@ class Session:
             )
         except Exception as failure:  # onnxruntime's exceptions have no common base of their own
             raise self._failed("load", failure) from None
-        self._session._model_bytes = None  # onnxruntime keeps them for a reload: 2 MB of 70 (int8), 9 of 88
+        self._session._model_bytes = None  # onnxruntime keeps them for a reload: 2 MB of 60 (int8), 9 of 75
         self._check()
-        self._inputs = [node.name for node in self._session.get_inputs()]
-        # In the order of the inputs, whatever the order in the graph: an output feeds the next step's input.
-        self._outputs = ["logits", *(past.replace("past_key_values", "present") for past in self._inputs[1:])]
-        self._empty = np.zeros((1, config.nhead, 0, config.head_dim), dtype=np.float32)
-        self.reset()
 
-    @property
-    def position(self) -> int:
-        """How many tokens the cache holds: P."""
-        return self._position
+    def decoder(self, candidates: int = 1) -> "Decoder":
+        """A new text; see `Decoder.top` for `candidates`."""
+        return Decoder(self, candidates)
 
-    def reset(self) -> None:
-        """Forgets everything fed so far."""
-        self._position = 0
-        self._cache: Cache = [self._empty] * (len(self._inputs) - 1)
+    def binding(self) -> Any:
+        """Where a decoder says which memory is which input and output."""
+        return self._session.io_binding()
 
-    def prefill(self, tokens: Sequence[int] | Ids) -> Logits:
-        """Starts over with `tokens`, one pass for all; the logits (V,) after the last of them.
-
-        Raises ValueError where there is none, or more than the context.
-        """
-        self.reset()
-        return self._feed(np.array([tokens], dtype=np.int64))
-
-    def step(self, token: int) -> Logits:
-        """Appends one token; the logits (V,) after it. Raises ValueError where the context is full."""
-        return self._feed(np.array([[token]], dtype=np.int64))
-
-    def _feed(self, input_ids: npt.NDArray[np.int64]) -> Logits:
-        end = self._position + input_ids.shape[1]
-        if not self._position < end <= self.config.max_seq_length:
-            raise ValueError(f"{end} tokens are outside the context, 1-{self.config.max_seq_length}")
-        feeds = dict(zip(self._inputs, (input_ids, *self._cache), strict=True))
+    def run(self, binding: Any) -> None:
+        """Computes one step in place. Raises BundleError where ONNX Runtime can't."""
         try:
-            logits, *cache = self._session.run(self._outputs, feeds)
+            self._session.run_with_iobinding(binding)
         except Exception as failure:
             raise self._failed("run", failure) from None
-        if np.shape(logits) != (1, self.config.vocab_size) or np.shape(cache[0])[2:3] != (end,):
-            raise BundleError(f"{self.name} does not compute what it declares", EXPORT_AGAIN)
-        last: Logits = logits[0]
-        # A sum is finite only if all its terms are: one pass, where isfinite().all() takes two.
-        if not np.isfinite(last.sum()):
-            raise BundleError(
-                f"{self.name} computed logits that are not finite numbers",
-                f"check its training, then {EXPORT_AGAIN}",
-            )
-        self._cache, self._position = cache, end
-        return last
 
     def _failed(self, verb: str, failure: Exception) -> BundleError:
         reason = str(failure).strip().partition("\n")[0]
@@ -102,14 +78,22 @@ class Session:
 
     def _check(self) -> None:
         """Compares names, types and shapes of the graph's inputs and outputs with the config."""
-        heads = [1, self.config.nhead, DYNAMIC, self.config.head_dim]
-        layers = [f"{i}.{part}" for i in range(self.config.num_layers) for part in ("key", "value")]
-        inputs: dict[str, tuple[str, list[int | None]]] = {"input_ids": ("tensor(int64)", [1, DYNAMIC])}
-        outputs: dict[str, tuple[str, list[int | None]]] = {
-            "logits": ("tensor(float)", [1, self.config.vocab_size])
+        integers, small, floats = "tensor(int64)", "tensor(int32)", "tensor(float)"
+        cache: tuple[str, list[int | None]] = (floats, list(cache_shape(self.config)))
+        inputs: dict[str, tuple[str, list[int | None]]] = {
+            "input_ids": (integers, [1, DYNAMIC]),
+            "position_ids": (integers, [1, DYNAMIC]),
+            "seqlens_k": (small, [1]),
+            "total_sequence_length": (small, []),
+            "top_k": (integers, [1]),
         }
-        inputs |= {f"past_key_values.{layer}": ("tensor(float)", heads) for layer in layers}
-        outputs |= {f"present.{layer}": ("tensor(float)", heads) for layer in layers}
+        outputs: dict[str, tuple[str, list[int | None]]] = {
+            "logits": (floats, [1, 1, self.config.vocab_size]),
+            "top_logits": (floats, [1, 1, DYNAMIC]),
+            "top_ids": (integers, [1, 1, DYNAMIC]),
+        }
+        for layer in layers(self.config):
+            inputs[f"past_key_values.{layer}"] = outputs[f"present.{layer}"] = cache
         for kind, expected, nodes in (
             ("input", inputs, self._session.get_inputs()),
             ("output", outputs, self._session.get_outputs()),
@@ -124,22 +108,118 @@ class Session:
                     )
 
 
+class Decoder:
+    """One text on its way through a session. For one thread at a time.
+
+    logits: (V,) after the last token fed. top_logits, top_ids: the `candidates` largest of them, largest
+    first; of equals, the lowest ids. All three are overwritten by the next step: copy what you keep.
+    """
+
+    def __init__(self, session: Session, candidates: int = 1) -> None:
+        config = session.config
+        self.config = config
+        self._session = session
+        self._position = 0
+        self._logits = np.empty((1, 1, config.vocab_size), dtype=np.float32)
+        count = min(max(1, candidates), config.vocab_size)
+        top_logits, top_ids = (
+            np.empty((1, 1, count), dtype=np.float32),
+            np.empty((1, 1, count), dtype=np.int64),
+        )
+        self.logits: Logits = self._logits[0, 0]
+        self.top_logits: Logits = top_logits[0, 0]
+        self.top_ids: TokenIds = top_ids[0, 0]
+        self._token, self._place = np.zeros((1, 1), dtype=np.int64), np.zeros((1, 1), dtype=np.int64)
+        self._last, self._length = np.zeros(1, dtype=np.int32), np.zeros((), dtype=np.int32)
+        count_given = np.array([count], dtype=np.int64)
+        # The binding holds addresses alone: whatever it points to has to live as long as this object.
+        self._kept: list[Array] = [count_given, top_logits, top_ids]
+        self._binding = session.binding()
+        _bind(self._binding.bind_input, "seqlens_k", self._last)
+        _bind(self._binding.bind_input, "total_sequence_length", self._length)
+        _bind(self._binding.bind_input, "top_k", count_given)
+        _bind(self._binding.bind_output, "logits", self._logits)
+        _bind(self._binding.bind_output, "top_logits", top_logits)
+        _bind(self._binding.bind_output, "top_ids", top_ids)
+        for layer in layers(config):
+            cache = np.zeros(cache_shape(config), dtype=np.float32)
+            self._kept.append(cache)
+            _bind(self._binding.bind_input, f"past_key_values.{layer}", cache)
+            _bind(self._binding.bind_output, f"present.{layer}", cache)
+        self._bound: Array | None = None  # the input_ids that the binding points to
+
+    @property
+    def position(self) -> int:
+        """How many tokens the cache holds."""
+        return self._position
+
+    def prefill(self, tokens: Sequence[int] | Ids) -> Logits:
+        """Starts over with `tokens`, one pass for all; the logits (V,) after the last of them.
+
+        Raises ValueError where there is none, or more than the context.
+        """
+        self._position = 0
+        return self._feed(np.array([tokens], dtype=np.int64), np.arange(len(tokens), dtype=np.int64)[None])
+
+    def step(self, token: int) -> Logits:
+        """Appends one token; the logits (V,) after it. Raises ValueError where the context is full."""
+        self._token[0, 0] = token
+        self._place[0, 0] = self._position
+        return self._feed(self._token, self._place)
+
+    def _feed(self, tokens: TokenIds, places: TokenIds) -> Logits:
+        end = self._position + tokens.shape[1]
+        if not self._position < end <= self.config.max_seq_length:
+            raise ValueError(f"{end} tokens are outside the context, 1-{self.config.max_seq_length}")
+        if self._bound is not tokens:
+            _bind(self._binding.bind_input, "input_ids", tokens)
+            _bind(self._binding.bind_input, "position_ids", places)
+            self._bound = tokens
+        self._last[0] = end - 1
+        self._length[...] = end
+        self._session.run(self._binding)
+        # A hidden state that is not finite makes all logits so, the largest included.
+        if not np.isfinite(self.top_logits[0]):
+            raise BundleError(
+                f"{self._session.name} computed logits that are not finite numbers",
+                f"check its training, then {EXPORT_AGAIN}",
+            )
+        self._position = end
+        return self.logits
+
+
 class BundleModel:
     """A session as `tinyedge.evaluate` judges it: the device's own path, prefill and then step by step."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self._decoder = session.decoder()
 
     @property
     def context(self) -> int:
         """Positions the model sees at most."""
-        return self._session.config.max_seq_length
+        return self._decoder.config.max_seq_length
 
     def logits(self, inputs: Ids, first: int) -> Logits:
         """Logits after each of the tokens inputs[first:], given all before: (len(inputs) - first, V)."""
-        rows = [self._session.prefill(inputs[: first + 1])]
-        rows += [self._session.step(int(token)) for token in inputs[first + 1 :]]
-        return np.stack(rows)
+        rows = np.empty((len(inputs) - first, self._decoder.config.vocab_size), dtype=np.float32)
+        rows[0] = self._decoder.prefill(inputs[: first + 1])
+        for row, token in enumerate(inputs[first + 1 :], 1):
+            rows[row] = self._decoder.step(int(token))
+        return rows
+
+
+def layers(config: ModelConfig) -> list[str]:
+    """The parts of the cache, in the graph's order: "0.key", "0.value", "1.key", ..."""
+    return [f"{layer}.{part}" for layer in range(config.num_layers) for part in ("key", "value")]
+
+
+def cache_shape(config: ModelConfig) -> tuple[int, int, int, int]:
+    """(1, H, C, W): a whole context of keys, or of values."""
+    return 1, config.nhead, config.max_seq_length, head_width(config)
+
+
+def _bind(bind: Any, name: str, value: Array) -> None:
+    bind(name, "cpu", 0, value.dtype, value.shape, value.ctypes.data)
 
 
 def _options(threads: int) -> Any:
@@ -150,10 +230,10 @@ def _options(threads: int) -> Any:
     options.intra_op_num_threads = threads  # never guessed: the guess ignores cgroup quotas
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # the arena keeps what the longest prefill once needed
-    options.enable_mem_pattern = (
-        False  # patterns are cached per shape, and the cache has a new one each token
-    )
+    options.enable_mem_pattern = False  # patterns are cached per shape, for memory that is hardly used twice
     options.log_severity_level = FATAL_ONLY
+    # The exported graph is final: there is nothing to find, and looking for it costs start-up.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to others
     options.add_session_config_entry("session.load_model_format", "ONNX")  # its own format is not checked
     # x86 without VNNI sums int8 products in 16 bits that overflow: take the exact kernel. ARM ignores it.

@@ -1,0 +1,60 @@
+"""What a model knows, as arrays by name: the form in which it is quantized and written into a graph.
+
+In: a TinyTransformer. Out: `Weights`. Knows no ONNX. Shapes: D d_model, F dim_feedforward, V vocabulary,
+C context, A = heads x `head_width`. A matrix is stored as the graph multiplies with it: (inputs, outputs).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyedge.config import ModelConfig
+from tinyedge.runtime.session import head_width
+from tinyedge.train.model import TinyTransformer
+
+Floats = npt.NDArray[np.float32]
+
+EMBEDDING = "token_embedding"
+OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """embedding: (V, D), its rows are looked up. positions: (C, D). matrices: by name, in the graph's order;
+    "blocks.0.qkv" (D, 3 A), "blocks.0.out" (A, D), "blocks.0.linear1" (D, F), "blocks.0.linear2" (F, D), ...,
+    "output" (D, V). norms: scale and bias, each (D,), of "blocks.0.norm1", "blocks.0.norm2", ...
+    """
+
+    config: ModelConfig
+    embedding: Floats
+    positions: Floats
+    matrices: Mapping[str, Floats]
+    norms: Mapping[str, tuple[Floats, Floats]]
+
+    @classmethod
+    def of(cls, model: TinyTransformer) -> "Weights":
+        """The model's own parameters, as copies; heads that the cache widens get zeros."""
+        state = {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
+        config = model.config
+        matrices, norms = {}, {}
+        for layer in range(config.num_layers):
+            block = f"blocks.{layer}"
+            matrices[f"{block}.qkv"] = _widened(state[f"{block}.attention.qkv.weight"], config).T
+            matrices[f"{block}.out"] = _widened(state[f"{block}.attention.out.weight"].T, config)
+            for name in ("linear1", "linear2"):
+                matrices[f"{block}.{name}"] = state[f"{block}.{name}.weight"].T
+            for name in ("norm1", "norm2"):
+                norms[f"{block}.{name}"] = (state[f"{block}.{name}.weight"], state[f"{block}.{name}.bias"])
+        matrices[OUTPUT] = state["output.weight"].T
+        return cls(
+            config, state["token_embedding.weight"], state["position_embedding.weight"], matrices, norms
+        )
+
+
+def _widened(rows: Floats, config: ModelConfig) -> Floats:
+    """Rows of heads one after the other, (n x head_dim, D), with zeros between them: (n x head_width, D)."""
+    heads = rows.reshape(-1, config.head_dim, rows.shape[1])
+    missing = head_width(config) - config.head_dim
+    return np.pad(heads, ((0, 0), (0, missing), (0, 0))).reshape(-1, rows.shape[1])
