@@ -219,8 +219,8 @@ BAD_VALUES: list[Any] = [
 ]
 # What is a good value where, after all.
 ALLOWED = {("parity", "greedy_tokens_equal"): [True], ("quality",): [{}]}
-ALLOWED |= {("quantization", name): [True] for name in ("per_channel", "reduce_range")}
-ALLOWED |= {("quantization", "operators"): [[], ["a"]]}
+ALLOWED |= {("quantization", "per_channel"): [True]}
+ALLOWED |= {("quantization", "kept_fp32"): [[], ["a"]]}
 ALLOWED |= {("quality", "en", name): [-1, -0.5] for name in ("change_percent", "kl_nats")}
 
 

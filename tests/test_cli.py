@@ -12,7 +12,10 @@ import pytest
 
 from tinyedge.cli import repeat_list_flags
 
-COMMANDS = ("corpus", "tokenizer", "train", "runs", "sweep", "eval", "export", "verify", "generate", "bench")
+COMMANDS = (
+    *("corpus", "tokenizer", "train", "runs", "sweep", "eval"),
+    *("export", "verify", "sign", "generate", "bench", "doctor"),
+)
 HEAVY = ("torch", "numpy", "onnxruntime", "onnx", "sentencepiece", "rich", "psutil")
 
 

@@ -1,4 +1,4 @@
-"""The bundle: a flat folder of four files that is whole, known and safe, or refused.
+"""The bundle: a flat folder of four files, five if it is signed, that is whole, known and safe, or refused.
 
 In: a folder, or the parts of one. Out: a `Bundle`, or the folder. Nothing in a bundle is code. Knows no numpy
 and no ONNX Runtime: they see a file's bytes only after its size and sha256 were found right here, and they
@@ -22,6 +22,7 @@ from tinyedge import __version__, files
 from tinyedge.config import ModelConfig
 from tinyedge.errors import BundleError
 from tinyedge.files import TEMPORARY_SUFFIX
+from tinyedge.graph import check_graph
 from tinyedge.manifest import (
     CARD_FILE,
     COPY_AGAIN,
@@ -30,7 +31,9 @@ from tinyedge.manifest import (
     MANIFEST_SCHEMA,
     MAX_BYTES,
     MAX_MANIFEST_BYTES,
+    MAX_SIGNATURE_BYTES,
     MODEL_FILE,
+    SIGNATURE_FILE,
     TOKENIZER_FILE,
     check_manifest,
     parse_manifest,
@@ -42,13 +45,15 @@ from tinyedge.manifest import (
 class Bundle:
     """A bundle whose every file was read once and checked.
 
-    manifest: as in the contract. manifest_sha256: of the file's bytes; it covers the other files' hashes.
+    manifest: as in the contract. raw_manifest: the file's bytes; it covers the other files' hashes.
+    signature: what `tinyedge sign` made of raw_manifest, as it was found: `tinyedge.signature` judges it.
     model, tokenizer: the files' bytes; drop them with `without_bytes` once they're loaded.
     """
 
     path: Path
     manifest: Mapping[str, Any]
-    manifest_sha256: str
+    raw_manifest: bytes = dataclasses.field(repr=False)
+    signature: bytes | None
     config: ModelConfig
     model: bytes = dataclasses.field(repr=False)
     tokenizer: bytes = dataclasses.field(repr=False)
@@ -60,7 +65,7 @@ class Bundle:
 
 def bundle_digest(bundle: Bundle) -> str:
     """What identifies a bundle: the sha256 of its manifest, which holds those of the other files."""
-    return bundle.manifest_sha256
+    return hashlib.sha256(bundle.raw_manifest).hexdigest()
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -97,13 +102,14 @@ def _load(path: Path, folder: int) -> Bundle:
     known = {MANIFEST_FILE, *MAX_BYTES}
     for name in sorted(known - names):
         raise BundleError(f"{path} has no {name}", COPY_AGAIN)
-    for name in sorted(names - known):
+    for name in sorted(names - known - {SIGNATURE_FILE}):
         raise BundleError(
             f"{path} has {show(name)}, which is no part of a bundle", "remove it, or " + COPY_AGAIN
         )
     content = {name: _read_listed(path, folder, name, manifest["files"][name]) for name in MAX_BYTES}
-    digest = hashlib.sha256(raw).hexdigest()
-    return Bundle(path, manifest, digest, config, content[MODEL_FILE], content[TOKENIZER_FILE])
+    check_graph(content[MODEL_FILE], path / MODEL_FILE)
+    signature = _read(path, folder, SIGNATURE_FILE, MAX_SIGNATURE_BYTES) if SIGNATURE_FILE in names else None
+    return Bundle(path, manifest, raw, signature, config, content[MODEL_FILE], content[TOKENIZER_FILE])
 
 
 def _read_listed(path: Path, folder: int, name: str, listed: Mapping[str, Any]) -> bytes:
@@ -190,7 +196,7 @@ def require_replaceable(output_dir: Path) -> None:
     if output_dir.is_symlink() or (output_dir.exists() and not output_dir.is_dir()):
         raise BundleError(f"{output_dir} exists and is not a folder", hint)
     names = {part.name for part in output_dir.iterdir()} if output_dir.exists() else set()
-    foreign = sorted(names - {MANIFEST_FILE, *MAX_BYTES})
+    foreign = sorted(names - {MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES})
     if foreign or (names and MANIFEST_FILE not in names):
         raise BundleError(
             f"{output_dir} exists and is not a bundle: it has {show((foreign or sorted(names))[0])}", hint

@@ -19,10 +19,12 @@ import typer
 from tinyedge import __version__
 from tinyedge.commands.bench import bench
 from tinyedge.commands.corpus import corpus
+from tinyedge.commands.doctor import doctor
 from tinyedge.commands.eval import evaluate
 from tinyedge.commands.export import export
 from tinyedge.commands.generate import generate
 from tinyedge.commands.runs import runs
+from tinyedge.commands.sign import sign
 from tinyedge.commands.sweep import sweep
 from tinyedge.commands.tokenizer import tokenizer
 from tinyedge.commands.train import train
@@ -43,8 +45,10 @@ app.command("sweep")(sweep)
 app.command("eval")(evaluate)
 app.command("export")(export)
 app.command("verify")(verify)
+app.command("sign")(sign)
 app.command("generate")(generate)
 app.command("bench")(bench)
+app.command("doctor")(doctor)
 
 FIRST_TELLS_S = 20  # at most, from its start to its error; torchrun ends the wait as soon as it is there
 

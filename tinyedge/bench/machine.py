@@ -3,12 +3,13 @@
 In: /proc and /sys, or a recorded copy of them. Out: a Device. Imports nothing it describes.
 """
 
-import contextlib
 import importlib.metadata
 import platform
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from tinyedge.readings import read_fields, read_number, read_text
 
 # The instruction-set extensions that int8 and fp32 matrix kernels are chosen by, weakest first.
 FEATURES = (
@@ -47,12 +48,12 @@ class Device:
 
 def describe(root: Path = Path("/"), vcgencmd: str = "vcgencmd") -> Device:
     """This machine, or the one whose /proc and /sys were copied under `root`."""
-    cpuinfo = _text(root / "proc/cpuinfo") or ""
-    cpu = _fields(cpuinfo)
-    board = _text(root / "proc/device-tree/model") or cpu.get("Model")
+    cpuinfo = read_text(root / "proc/cpuinfo") or ""
+    cpu = read_fields(cpuinfo)
+    board = read_text(root / "proc/device-tree/model") or cpu.get("Model")
     core0 = root / "sys/devices/system/cpu/cpu0/cpufreq"
-    freq_khz = _number(_text(core0 / "scaling_cur_freq"))
-    ram_kb = _number((_fields(_text(root / "proc/meminfo") or "").get("MemTotal") or "").partition(" ")[0])
+    freq_khz = read_number(read_text(core0 / "scaling_cur_freq"))
+    ram_kb = read_number(read_fields(read_text(root / "proc/meminfo")).get("MemTotal"))
     bits = read_throttled(vcgencmd)
     flags = (cpu.get("Features") or cpu.get("flags") or "").split()
     return Device(
@@ -61,12 +62,12 @@ def describe(root: Path = Path("/"), vcgencmd: str = "vcgencmd") -> Device:
         cpu=_cpu_name(cpu),
         cores=sum(line.startswith("processor") for line in cpuinfo.splitlines()) or None,
         features=tuple(name for name in FEATURES if name in flags),
-        governor=_text(core0 / "scaling_governor"),
+        governor=read_text(core0 / "scaling_governor"),
         freq=None if freq_khz is None else freq_khz / 1000,
         temp=_hottest(root / "sys/class/thermal"),
         throttled=None if bits is None else hex(bits),
         ram=None if ram_kb is None else ram_kb * 1024,
-        kernel=_text(root / "proc/sys/kernel/osrelease"),
+        kernel=read_text(root / "proc/sys/kernel/osrelease"),
         python=platform.python_version(),
         onnxruntime=_version("onnxruntime"),
     )
@@ -93,30 +94,6 @@ def began_to_throttle(before: int | None, after: int | None) -> bool:
     return bool((after or 0) & ~(before or 0))
 
 
-def _text(path: Path) -> str | None:
-    """A small file's text, stripped; None where there is none. The device tree ends its strings with NUL."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
-    except OSError:
-        return None
-
-
-def _fields(text: str) -> dict[str, str]:
-    """`key : value` lines; of a key that comes once a core, the first."""
-    fields: dict[str, str] = {}
-    for line in text.splitlines():
-        key, colon, value = line.partition(":")
-        if colon:
-            fields.setdefault(key.strip(), value.strip())
-    return fields
-
-
-def _number(text: str | None) -> int | None:
-    with contextlib.suppress(ValueError):
-        return int(text or "")
-    return None
-
-
 def _cpu_name(cpu: dict[str, str]) -> str | None:
     if "model name" in cpu:
         return cpu["model name"]
@@ -128,7 +105,7 @@ def _cpu_name(cpu: dict[str, str]) -> str | None:
 
 
 def _hottest(thermal: Path) -> float | None:
-    readings = (_number(_text(zone / "temp")) for zone in sorted(thermal.glob("thermal_zone*")))
+    readings = (read_number(read_text(zone / "temp")) for zone in sorted(thermal.glob("thermal_zone*")))
     return max((value / 1000 for value in readings if value is not None), default=None)
 
 

@@ -57,7 +57,7 @@ def train(
         bool, typer.Option("--skip-tokenizer", help="Take the tokenizer as it is.")
     ] = False,
     max_minutes: Annotated[
-        float | None, typer.Option(help="Train no longer; the schedule fits the time.")
+        float | None, typer.Option(help="Train, judge and save no longer; the schedule fits.")
     ] = None,
     patience: Annotated[
         int | None, typer.Option(min=1, help="End after so many epochs without a lower held-out loss.")

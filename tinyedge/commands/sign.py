@@ -1,0 +1,23 @@
+"""`tinyedge sign`: says who made a bundle, for whoever has the key's public half."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="Folder that `tinyedge export` made.", show_default=False)],
+    key: Annotated[Path, typer.Option(help="Private ed25519 key of ssh-keygen's.", show_default=False)],
+) -> None:
+    """Sign a bundle with an SSH key; `tinyedge verify --key` checks it.
+
+    The signature covers the manifest, and so every file. It is put beside them, as manifest.json.sig.
+    """
+    from tinyedge import files, signature
+    from tinyedge.bundle import load_bundle
+    from tinyedge.manifest import SIGNATURE_FILE
+
+    signed = signature.sign(load_bundle(bundle), key)
+    files.write_bytes(bundle / SIGNATURE_FILE, signed)
+    typer.echo(f"{bundle / SIGNATURE_FILE} written")
