@@ -6,9 +6,10 @@ DATA ?= data
 BUNDLE ?= bundle
 CORPUS ?=
 TRAIN_FLAGS ?=
+TWIN_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format clean
+.PHONY: help env demo twin test check format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,6 +33,9 @@ $(VENV)/ready: pyproject.toml
 demo: env ## Text to a bundle with a verdict: all steps, then a summary; CORPUS=path takes yours, TRAIN_FLAGS="..." go to train
 	@$(BIN)/python bench/demo.py --data $(DATA) --bundle $(BUNDLE) $(if $(CORPUS),--corpus "$(CORPUS)") \
 	  $(if $(TRAIN_FLAGS),--train-flags="$(TRAIN_FLAGS)")
+
+twin: env ## A Pi Zero 2 W emulated: prove it, model BUNDLE's latency, boot, judge; TWIN_FLAGS="--record" keeps the report
+	@$(BIN)/python bench/twin/twin.py report $(BUNDLE) $(TWIN_FLAGS)
 
 test: env ## Run all tests
 	@$(BIN)/python -m pytest

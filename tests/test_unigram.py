@@ -1,5 +1,6 @@
 """SentencePiece in a process of its own: the same model, ended at once, and never left behind."""
 
+import contextlib
 import io
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
@@ -31,11 +33,18 @@ def wait_for_trainer(parent: psutil.Process) -> psutil.Process:
     raise AssertionError("the command ended without a trainer")
 
 
-def start(folder: Path) -> "subprocess.Popen[str]":
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """`tinyedge tokenizer` on some text; it is gone when the block ends, however that ends."""
     corpus = folder / "corpus.txt"
     corpus.write_text("\n\n".join("\n".join(syllable_lines(1000)) for _ in range(40)))
     command = [sys.executable, "-m", "tinyedge", "tokenizer", "--corpus", str(corpus), "--output-dir"]
-    return subprocess.Popen([*command, str(folder / "data")], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, str(folder / "data")], stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_the_model_is_the_one_that_sentencepiece_makes() -> None:
@@ -75,10 +84,31 @@ def test_a_failure_of_the_lines_ends_the_process() -> None:
     assert not psutil.Process().children()
 
 
+def test_a_signal_ends_a_process_that_reads_no_more() -> None:
+    """The pipe is full when it comes, and what waits to be written must not keep the parent."""
+
+    def lines() -> Iterator[str]:
+        psutil.Process().children()[0].suspend()
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        while True:
+            yield from syllable_lines()
+
+    def stop(number: int, frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        with pytest.raises(SystemExit):
+            train_unigram(lines(), OPTIONS)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not psutil.Process().children()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_does_not_wait_for_sentencepiece(tmp_path: Path, number: int, code: int) -> None:
     """The trainer stands still, so it never returns from its C++; the command ends all the same."""
-    with start(tmp_path) as process:
+    with started(tmp_path) as process:
         trainer = wait_for_trainer(psutil.Process(process.pid))
         trainer.suspend()
         process.send_signal(number)
@@ -90,7 +120,7 @@ def test_a_signal_does_not_wait_for_sentencepiece(tmp_path: Path, number: int, c
 
 
 def test_a_killed_command_takes_the_trainer_along(tmp_path: Path) -> None:
-    with start(tmp_path) as process:
+    with started(tmp_path) as process:
         trainer = wait_for_trainer(psutil.Process(process.pid))
         trainer.suspend()  # or its input, which ends here, might be enough for it to finish
         process.kill()

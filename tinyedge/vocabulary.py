@@ -1,19 +1,18 @@
 """Training a vocabulary: the training lines of a corpus to `bilingual_8k.model` and `.vocab`."""
 
 import dataclasses
-import io
+import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import sentencepiece
 
 from tinyedge import files
 from tinyedge.config import MODEL_RANGES
 from tinyedge.corpus.split import Split
 from tinyedge.errors import TokenizerError, UsageError
 from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer, model_name
+from tinyedge.unigram import DiedError, RefusedError, train_unigram
 
 SCHEMA = "tinyedge.tokenizer/1"
 REPORT_FILE = "tokenizer.json"
@@ -23,6 +22,8 @@ REQUIRED_CHARACTERS = (
 )
 TRAINING_PARTS = 16  # fixed, so that the number of cores does not change the vocabulary
 SMALLEST = MODEL_RANGES["vocab_size"][0]
+SAMPLE_BYTES = 10 << 20  # of a larger text; SentencePiece takes some 20 bytes of memory for each of it
+SAMPLE_SEED = 0  # fixed: the vocabulary must not change with the seed of a training run
 MAX_SENTENCE_BYTES = 1 << 20  # SentencePiece drops longer lines silently; corpus lines are far shorter
 
 
@@ -75,7 +76,11 @@ def prepare_tokenizer(
     if report and (report.config, report.corpus_sha256) == (config, corpus_sha256):
         note(f"tokenizer: reused {path}")
         return path, report
-    model = train(split.training_lines(), str(split.corpus), config)
+    lines, share = split.training_lines(), SAMPLE_BYTES / split.corpus.stat().st_size
+    if share < 1:
+        note(f"tokenizer: trains on a sample of the text, {100 * share:.0f} % of it")
+        lines = sampled(lines, share)
+    model = train(lines, str(split.corpus), config)
     tokenizer = Tokenizer(model)
     bytes_per_token, unknown = measure(tokenizer, split.held_out_lines())
     report = VocabularyReport(
@@ -86,6 +91,12 @@ def prepare_tokenizer(
     files.write_json(output_dir / REPORT_FILE, {"schema": SCHEMA, **dataclasses.asdict(report)})
     note(f"tokenizer: wrote {path}")
     return path, report
+
+
+def sampled(lines: Iterable[str], share: float) -> Iterator[str]:
+    """Each line with the probability `share`, by a fixed seed: so every book gives that share of itself."""
+    draw = random.Random(SAMPLE_SEED).random
+    return (line for line in lines if draw() < share)
 
 
 def measure(tokenizer: Tokenizer, lines: Iterable[str]) -> tuple[float, float]:
@@ -103,32 +114,32 @@ def train(lines: Iterable[str], name: str, config: TokenizerConfig) -> bytes:
     """Trains a unigram vocabulary and returns the bytes of its `.model`; `name` is for the errors.
 
     The same lines and configuration give the same bytes: SentencePiece splits its work in 16 parts whatever
-    the machine has, and nothing is sampled.
+    the machine has, and nothing is sampled here.
     """
-    model = io.BytesIO()
+    options = {
+        "model_type": "unigram",
+        "vocab_size": config.vocab_size,
+        "character_coverage": config.character_coverage,
+        "byte_fallback": config.byte_fallback,
+        "required_chars": REQUIRED_CHARACTERS,
+        "bos_id": BOS_ID,
+        "eos_id": EOS_ID,
+        "pad_id": PAD_ID,
+        "unk_id": UNK_ID,
+        "normalization_rule_name": "identity",
+        "max_sentence_length": MAX_SENTENCE_BYTES,
+        "num_threads": TRAINING_PARTS,
+        "minloglevel": 2,
+    }
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
-            model_writer=model,
-            model_type="unigram",
-            vocab_size=config.vocab_size,
-            character_coverage=config.character_coverage,
-            byte_fallback=config.byte_fallback,
-            required_chars=REQUIRED_CHARACTERS,
-            bos_id=BOS_ID,
-            eos_id=EOS_ID,
-            pad_id=PAD_ID,
-            unk_id=UNK_ID,
-            normalization_rule_name="identity",
-            max_sentence_length=MAX_SENTENCE_BYTES,
-            num_threads=TRAINING_PARTS,
-            minloglevel=2,
-        )
-    except RuntimeError as failure:
-        if "KeyboardInterrupt" in str(failure):  # raised in our iterator, and wrapped on its way through C++
-            raise KeyboardInterrupt from None
+        return train_unigram(lines, options)
+    except RefusedError as failure:
         raise _explain(str(failure), name, config) from None
-    return model.getvalue()
+    except DiedError as failure:
+        raise TokenizerError(
+            f"SentencePiece's process ended with {failure} while it trained on {name}",
+            "usually the kernel ran out of memory: stop other programs, then give the same command again",
+        ) from None
 
 
 def _existing(path: Path, report_path: Path) -> VocabularyReport | None:

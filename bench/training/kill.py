@@ -44,11 +44,11 @@ from tinyedge.train.recipe import resolve
 from tinyedge.train.trainer import Limits
 from tinyedge.vocabulary import TokenizerConfig
 
-DOCUMENTS = 500  # of the phrasebook: enough for its vocabulary
+DOCUMENTS = 150  # of the phrasebook: enough for its vocabulary
 MODEL = ModelConfig(  # more pieces than the fast recipe's softmax runs over, so that it samples
     vocab_size=1100, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
 )
-TRAINING = resolve("fast", {"epochs": 6, "batch_size": 32, "stride": 400})  # some 4 steps an epoch
+TRAINING = resolve("fast", {"epochs": 6, "batch_size": 32, "stride": 120})  # some 4 steps an epoch
 LIMITS = Limits(checkpoint_minutes=0.001, keep=1)  # so that saves fall between steps too
 VOLATILE = {"tokens_per_second", "elapsed_s"}  # of the history
 SAVE_S = 0.01  # a save takes about so long

@@ -6,7 +6,7 @@ Corpus and tokenizer are made first, each by its own command; the process that i
 for --minutes, judges the held-out text, saves and draws. The synthetic one gets a folder with a small corpus
 and its tokenizer, and a token file of the size asked for, filled with random pieces. Prints a table in
 Markdown: the resident peak as the kernel keeps it (VmHWM), and of the anonymous part, the process's own, the
-largest that was seen in samples. Everything is made under --folder and deleted.
+largest that was seen in samples. Children count too. Everything is made under --folder and deleted.
 """
 
 import argparse
@@ -88,21 +88,30 @@ def prepare(command: str, corpus: Path, folder: Path) -> Peak:
 
 
 def measure(*words: object) -> Peak:
-    """Runs a command of tinyedge in a process of its own and watches its memory to the end."""
+    """Runs a command of tinyedge and watches its memory to the end, and that of the processes it starts.
+
+    What counts is the sum of each one's own peak: SentencePiece works in a process of its own.
+    """
     command = [sys.executable, "-m", "tinyedge", *map(str, words)]
-    peak = {"VmHWM": 0, "RssAnon": 0}
+    peaks: dict[int, Peak] = {}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        status = Path(f"/proc/{process.pid}/status")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         while process.poll() is None:
             with contextlib.suppress(OSError):
-                for line in status.read_text().splitlines():
-                    name, _, value = line.partition(":")
-                    if name in peak:
-                        peak[name] = max(peak[name], int(value.split()[0]) * 1024)
+                for pid in (process.pid, *map(int, children.read_text().split())):
+                    peaks[pid] = look_at(pid, peaks.get(pid, Peak(0, 0)))
             time.sleep(PERIOD_S)
         if process.returncode:
             sys.exit(f"{' '.join(command)} ended with {process.returncode}: {process.stderr.read()}")
-    return Peak(peak["VmHWM"], peak["RssAnon"])
+    return Peak(sum(each.resident for each in peaks.values()), sum(each.anonymous for each in peaks.values()))
+
+
+def look_at(pid: int, before: Peak) -> Peak:
+    """The process's peak so far; one that has just ended has no memory. Raises OSError where it is gone."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    fields = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    resident, anonymous = (int(fields.get(name, "0")[0]) * 1024 for name in ("VmHWM", "RssAnon"))
+    return Peak(max(before.resident, resident), max(before.anonymous, anonymous))
 
 
 def write_synthetic_shards(folder: Path, tokens: int) -> None:

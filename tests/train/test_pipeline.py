@@ -1,14 +1,17 @@
 """The whole line in a folder: what is missing is made, what is there is reused, nothing is lost."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from silent import Silent
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
@@ -29,29 +32,54 @@ MODEL = ModelConfig(
 )
 
 
+def request_of(folder: Path, text: Path, **changes: Any) -> RunRequest:
+    flags = {"epochs": changes.pop("epochs", 1), "batch_size": 16, "stride": 160}  # 10 steps an epoch
+    base = RunRequest(
+        output_dir=folder,
+        corpus=CorpusRequest((), (text,)),
+        tokenizer=TokenizerConfig(vocab_size=1000),
+        model=MODEL,
+        training=resolve("fast", flags),
+        hardware=choose_hardware("cpu", "fp32"),
+        limits=Limits(),
+    )
+    return dataclasses.replace(base, **changes)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "mine.txt"
+    documents = itertools.islice(phrasebook.documents(), 200)
+    path.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where only training is left to do."""
+    folder = tmp_path_factory.mktemp("data")
+    pipeline.prepare_data(request_of(folder, text), Silent())
+    return folder
+
+
 @pytest.fixture
-def request_for(tmp_path: Path) -> Any:
-    text = tmp_path / "mine.txt"
-    documents = itertools.islice(phrasebook.documents(), 400)
-    text.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
-
-    def make(**changes: Any) -> RunRequest:
-        flags = {"epochs": changes.pop("epochs", 1), "batch_size": 16, "stride": 320}  # 10 steps an epoch
-        base = RunRequest(
-            output_dir=tmp_path / "data",
-            corpus=CorpusRequest((), (text,)),
-            tokenizer=TokenizerConfig(vocab_size=1000),
-            model=MODEL,
-            training=resolve("fast", flags),
-            hardware=choose_hardware("cpu", "fp32"),
-            limits=Limits(),
-        )
-        return dataclasses.replace(base, **changes)
-
-    return make
+def fresh_request_for(tmp_path: Path, text: Path) -> Any:
+    """Requests of a folder that is not there yet, and of a text of one's own."""
+    mine = tmp_path / "mine.txt"
+    shutil.copy(text, mine)
+    return functools.partial(request_of, tmp_path / "data", mine)
 
 
-def test_from_text_to_model_then_reuse_then_another(request_for: Any, silent: Any) -> None:
+@pytest.fixture
+def request_for(tmp_path: Path, text: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Requests of a folder whose data is made. A file stands for the picture of the curve."""
+    monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
+    shutil.copytree(data, tmp_path / "data")
+    return functools.partial(request_of, tmp_path / "data", text)
+
+
+def test_from_text_to_model_then_reuse_then_another(fresh_request_for: Any, silent: Any) -> None:
+    request_for = fresh_request_for
     request = request_for()
     folder = request.output_dir
     assert pipeline.run(request, silent) is not None
@@ -80,8 +108,8 @@ def test_from_text_to_model_then_reuse_then_another(request_for: Any, silent: An
     assert json.loads((folder / "training_metrics.json").read_text())["final_metrics"]["total_epochs"] == 2
 
 
-def test_new_text_remakes_all_that_depends_on_it(request_for: Any, silent: Any) -> None:
-    request = request_for()
+def test_new_text_remakes_all_that_depends_on_it(fresh_request_for: Any, silent: Any) -> None:
+    request = fresh_request_for()
     pipeline.prepare_data(request, silent)
     (source,) = request.corpus.inputs
     source.write_text(source.read_text() + "\n\nA last sentence that was not there before.\n")
@@ -272,21 +300,37 @@ def test_damaged_shards_are_made_again(request_for: Any, silent: Any) -> None:
     assert path.read_bytes() == whole
 
 
-def test_nothing_to_resume(request_for: Any, silent: Any) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"a line\n\x00\x01"])
+def test_text_that_is_refused_leaves_no_folder(
+    request_for: Any, silent: Any, tmp_path: Path, content: bytes | None
+) -> None:
+    """Missing, empty, binary. A folder that was there stays, and so does what is in it."""
+    text, old = tmp_path / "text.txt", tmp_path / "old"
+    old.mkdir()
+    if content is not None:
+        text.write_bytes(content)
+    before = set(tmp_path.rglob("*"))
+    for folder in (tmp_path / "new" / "data", old, old / "data"):
+        with pytest.raises(CorpusError, match=r"text\.txt"):
+            pipeline.run(request_for(corpus=CorpusRequest((), (text,)), output_dir=folder), silent)
+        assert set(tmp_path.rglob("*")) == before
+
+
+def test_nothing_to_resume(fresh_request_for: Any, silent: Any) -> None:
     with pytest.raises(CheckpointError, match="has no checkpoint to resume from"):
-        pipeline.run(request_for(resume=True), silent)
-    assert not request_for().output_dir.exists()  # it said so before it made a corpus
+        pipeline.run(fresh_request_for(resume=True), silent)
+    assert not fresh_request_for().output_dir.exists()  # it said so before it made a corpus
 
 
-def test_skipped_phases_need_their_files(request_for: Any, silent: Any) -> None:
+def test_skipped_phases_need_their_files(fresh_request_for: Any, silent: Any) -> None:
     with pytest.raises(CorpusError, match=r"corpus_bilingual\.txt does not exist"):
-        pipeline.run(request_for(skip_corpus=True), silent)
+        pipeline.run(fresh_request_for(skip_corpus=True), silent)
     with pytest.raises(TokenizerError, match=r"bilingual_1k\.model does not exist"):
-        pipeline.run(request_for(skip_tokenizer=True), silent)
+        pipeline.run(fresh_request_for(skip_tokenizer=True), silent)
 
 
-def test_a_foreign_corpus_is_used_but_not_replaced(request_for: Any, silent: Any) -> None:
-    request = request_for()
+def test_a_foreign_corpus_is_used_but_not_replaced(fresh_request_for: Any, silent: Any) -> None:
+    request = fresh_request_for()
     request.output_dir.mkdir()
     mine = request.output_dir / "corpus_bilingual.txt"
     mine.write_text(request.corpus.inputs[0].read_text())
@@ -294,7 +338,7 @@ def test_a_foreign_corpus_is_used_but_not_replaced(request_for: Any, silent: Any
     with pytest.raises(CorpusError, match="was not written by tinyedge") as caught:
         pipeline.run(request, silent)
     assert "--skip-corpus" in caught.value.hint
-    pipeline.run(request_for(skip_corpus=True), silent)
+    pipeline.run(fresh_request_for(skip_corpus=True), silent)
     assert mine.read_text() == text
 
 

@@ -65,7 +65,7 @@ def test_same_seed_same_weights_other_seed_others(make_trainer: Make, tmp_path: 
     for number, seed in enumerate((1, 1, 2)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        trainer, _ = make_trainer(folder, seed=seed, epochs=1)
+        trainer, _ = make_trainer(folder, seed=seed, epochs=1, stride=64)
         trainer.run(NO_LIMITS)
         results.append(weights(trainer))
     assert results[0] == results[1] != results[2]
@@ -78,12 +78,12 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     whole = tmp_path / "whole"
     parts = tmp_path / "parts"
     whole.mkdir(), parts.mkdir()
-    reference, _ = make_trainer(whole, recipe)
+    reference, _ = make_trainer(whole, recipe, stride=64)
     reference.run(NO_LIMITS)
-    stops = iter([(3, signal.SIGINT), (20, signal.SIGTERM)])
+    stops = iter([(3, signal.SIGINT), (9, signal.SIGTERM)])
     for _ in range(2):
         step, number = next(stops)
-        trainer, reporter = make_trainer(parts, recipe)
+        trainer, reporter = make_trainer(parts, recipe, stride=64)
         if checkpoint.resumable(parts):
             trainer.resume(checkpoint.newest(parts, pytest.fail))
 
@@ -96,7 +96,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         assert outcome.signal == number
         assert not (parts / "final_model.pt").exists()
     torch.manual_seed(99)  # what happens in between must not matter
-    trainer, _ = make_trainer(parts, recipe)
+    trainer, _ = make_trainer(parts, recipe, stride=64)
     trainer.resume(parts / checkpoint.LAST_FILE)
     trainer.run(NO_LIMITS)
     assert weights(trainer) == weights(reference)
@@ -142,6 +142,35 @@ def test_the_schedule_fits_the_time(
     assert rates[-1] < 0.1 * 3e-3
 
 
+@pytest.mark.parametrize("limit_s", [40.0, 90.0, 200.0])
+def test_the_last_judging_is_over_in_time(
+    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_s: float
+) -> None:
+    """A clock of a second a step, nine for judging and saving; some epochs long."""
+    trainer, _ = make_trainer(tmp_path, epochs=500, stride=400)
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("tinyedge.train.trainer.time.monotonic", lambda: clock.now)
+
+    def step(*arguments: Any) -> Any:
+        clock.now += 1
+        return learn(*arguments)
+
+    def slow_judge() -> list[Quality]:
+        clock.now += 9
+        return [Quality.of("all", 4.0, 1, 1, 0)]
+
+    learn = trainer._learner.learn
+    trainer._learner.learn = step  # type: ignore[method-assign]
+    trainer._judge = slow_judge  # type: ignore[method-assign]
+    outcome = trainer.run(Limits(max_minutes=limit_s / 60))
+    assert outcome.ended_by == "max-minutes"
+    assert outcome.state.epoch > 1
+    assert limit_s - 2 * 9 - 2 < clock.now <= limit_s  # else there was room for a step and another judging
+    again, _ = make_trainer(tmp_path, epochs=500, stride=400)
+    again.resume(tmp_path / checkpoint.LAST_FILE)
+    assert again.run(Limits(max_minutes=limit_s / 60)).state.history == outcome.state.history
+
+
 def test_patience_ends_a_run_that_gets_no_better(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path, epochs=50, stride=2000)
     worse = iter([4.0, 5.0, 3.9, 4.0, 4.1])
@@ -157,7 +186,7 @@ def test_patience_ends_a_run_that_gets_no_better(make_trainer: Make, tmp_path: P
 
 
 def test_a_loss_that_is_no_number_stops_at_once(make_trainer: Make, tmp_path: Path) -> None:
-    trainer, _ = make_trainer(tmp_path, stride=500)
+    trainer, _ = make_trainer(tmp_path, stride=200)
     learn = trainer._learner.learn
 
     def explode(inputs: Any, targets: Any, step: int, factor: float) -> tuple[float, float]:
@@ -359,6 +388,6 @@ def test_the_last_epochs_have_the_segmentation_that_text_is_judged_with(
         return draw(self, epoch)
 
     monkeypatch.setattr(segmentation.Resegmented, "__call__", recording)
-    trainer, _ = make_trainer(tmp_path, epochs=epochs)
+    trainer, _ = make_trainer(tmp_path, epochs=epochs, stride=64)
     trainer.run(NO_LIMITS)
     assert asked == drawn

@@ -10,7 +10,7 @@ from tinyedge.commands.corpus import request_for
 from tinyedge.commands.train import Inputs, Sources, train
 
 if TYPE_CHECKING:
-    from tinyedge.train.study import Trial
+    from tinyedge.sweep.study import Trial
 
 
 def sweep(
@@ -50,8 +50,8 @@ def sweep(
     from tinyedge.config import ModelConfig
     from tinyedge.corpus.build import CORPUS_NAME
     from tinyedge.errors import TrainingError, UsageError
+    from tinyedge.sweep.space import DEFAULT, GUIDE_GRID, grid, parse_space, varied
     from tinyedge.train.recipe import resolve
-    from tinyedge.train.space import DEFAULT, GUIDE_GRID, grid, parse_space, varied
     from tinyedge.vocabulary import TokenizerConfig
 
     if search not in ("tpe", "grid"):
@@ -71,10 +71,10 @@ def sweep(
         require(package, extra)
 
     from tinyedge.commands.progress import Terminal
+    from tinyedge.sweep.run import SweepRequest, command
+    from tinyedge.sweep.run import sweep as work
     from tinyedge.train.hardware import choose_hardware
     from tinyedge.train.pipeline import RunRequest
-    from tinyedge.train.sweep import SweepRequest, command
-    from tinyedge.train.sweep import sweep as work
     from tinyedge.train.trainer import Limits
 
     common = RunRequest(

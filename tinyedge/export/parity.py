@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 import torch
 
 from tinyedge.config import ModelConfig
@@ -19,6 +18,7 @@ from tinyedge.errors import ExportError
 from tinyedge.evaluate import Logits
 from tinyedge.export.onnx import cache_names
 from tinyedge.runtime.context import window_start
+from tinyedge.runtime.ort import onnxruntime
 from tinyedge.tokenizer import BOS_ID, Tokenizer
 from tinyedge.train.model import TinyTransformer
 

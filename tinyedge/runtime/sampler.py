@@ -14,10 +14,9 @@ from tinyedge.errors import UsageError
 
 Ids = npt.NDArray[np.intp]
 Logits = npt.NDArray[np.float32]
-Probabilities = npt.NDArray[np.float64]
+Weights = npt.NDArray[np.float64]
 
 GREEDY_BELOW = 1e-5  # a lower temperature would overflow the division, and is greedy anyway
-SMALLEST_WEIGHT = np.finfo(np.float64).tiny  # relative to the likeliest; drops what has no chance at all
 BLOCKS_PER_CANDIDATE = 4  # 40 candidates are looked for above 160 block maxima: some 45 logits are left
 
 
@@ -117,7 +116,7 @@ class Sampler:
         if self.config.greedy:
             token = int(allowed.argmax())  # the first of equals, so the lowest id
         else:
-            token = self._draw(*distribution(allowed, self.config))
+            token = self._draw(*_candidates(allowed, self.config))
         self.note((token,))
         return token
 
@@ -125,17 +124,17 @@ class Sampler:
         """As `sample`, from the largest logits alone: (K,) and their ids, K at least `config.candidates` and
         as many more as `never` has. The result is the same: what is no candidate could not be drawn.
         """
-        allowed = [place for place, token in enumerate(ids.tolist()) if token not in never]
+        found = ids.tolist()
+        if not set(never).isdisjoint(found):
+            allowed = [place for place, token in enumerate(found) if token not in never]
+            ids, logits = ids[allowed], logits[allowed]
         if self.config.greedy:
-            return int(ids[allowed[0]])
-        if len(allowed) > self.config.top_k:
-            del allowed[self.config.top_k :]
-        if len(allowed) == allowed[-1] + 1:  # nothing in between was left out, as nearly always
-            return self._draw(*_filtered(ids[: len(allowed)], logits[: len(allowed)], self.config))
-        return self._draw(*_filtered(ids[allowed], logits[allowed], self.config))
+            return int(ids[0])
+        top_k = self.config.top_k
+        return self._draw(*_filtered(ids[:top_k], logits[:top_k], self.config))
 
-    def _draw(self, ids: Ids, probabilities: Probabilities) -> int:
-        cumulative = probabilities.cumsum()
+    def _draw(self, ids: Ids, weights: Weights) -> int:
+        cumulative = weights.cumsum()
         point = self._random.random() * cumulative[-1]
         # rounding may put the point on the very end, one past the last candidate
         return int(ids[min(int(cumulative.searchsorted(point, side="right")), len(ids) - 1)])
@@ -160,18 +159,24 @@ def penalize(logits: Logits, seen: Ids, penalty: float) -> None:
     logits[seen] = np.where(values > 0, values / penalty, values * penalty)
 
 
-def distribution(logits: Logits, config: SamplingConfig) -> tuple[Ids, Probabilities]:
+def distribution(logits: Logits, config: SamplingConfig) -> tuple[Ids, Weights]:
     """The tokens that may be drawn and their probabilities: (V,) to twice (K,), K at least 1.
 
     Likeliest first where top_k or top_p is on, by id otherwise; of equals, lower ids are likelier. Expects
     no NaN, one finite logit at least and a temperature above zero; the penalties are the caller's.
     """
+    ids, weights = _candidates(logits, config)
+    keep = weights > 0
+    return ids[keep], weights[keep] / weights.sum()
+
+
+def _candidates(logits: Logits, config: SamplingConfig) -> tuple[Ids, Weights]:
+    """As `distribution`, but weights relative to the likeliest token, some of which may be 0."""
     if 0 < config.top_k < len(logits):
         ids = largest(logits, config.top_k)
         return _filtered(ids, logits[ids], config)
-    ids = np.arange(len(logits))
     if config.top_p == 1.0:
-        return _filtered(ids, logits, config)
+        return _filtered(np.arange(len(logits)), logits, config)
     # All tokens below (1 - p) / V of the total make less than 1 - p together, so none of them is needed to
     # reach p: what is left to sort is short. The 2 is for rounding.
     weights = _weights(logits, config)
@@ -183,7 +188,7 @@ def distribution(logits: Logits, config: SamplingConfig) -> tuple[Ids, Probabili
 
 def _filtered(
     ids: Ids, logits: Logits, config: SamplingConfig, total: float | None = None
-) -> tuple[Ids, Probabilities]:
+) -> tuple[Ids, Weights]:
     """top_p, then min_p, of tokens with these logits, (K,) and (K,); likeliest first where top_p is on.
 
     total: the weight that top_p is a share of, where tokens were left out already.
@@ -193,17 +198,18 @@ def _filtered(
         goal = config.top_p * (weights.sum() if total is None else total)
         reached = int(weights.cumsum().searchsorted(goal, side="left"))
         ids, weights = ids[: reached + 1], weights[: reached + 1]
-    least = max(config.min_p, SMALLEST_WEIGHT)
-    if weights.min() < least:
-        keep = weights >= least
+    if config.min_p:
+        keep = weights >= config.min_p
         ids, weights = ids[keep], weights[keep]
-    return ids, weights / weights.sum()
+    return ids, weights
 
 
-def _weights(logits: Logits, config: SamplingConfig) -> Probabilities:
+def _weights(logits: Logits, config: SamplingConfig) -> Weights:
     """Relative to the likeliest, which weighs 1."""
     wide = logits.astype(np.float64)
-    weights: Probabilities = np.exp((wide - wide.max()) / config.temperature)
+    wide -= wide.max()
+    wide /= config.temperature
+    weights: Weights = np.exp(wide, out=wide)
     return weights
 
 

@@ -6,16 +6,17 @@ cache. So any number of threads may share a session, each with a decoder of its 
 Shapes: S new tokens, H heads, W `head_width`, C context, V vocabulary, K candidates.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from tinyedge.config import ModelConfig
 from tinyedge.errors import BundleError, UsageError
 from tinyedge.evaluate import Ids, Logits
+from tinyedge.runtime.ort import onnxruntime
 
 MAX_THREADS = 64
 FATAL_ONLY = 4  # onnxruntime's log severity: an error reaches the user as ours
@@ -179,7 +180,7 @@ class Decoder:
         self._length[...] = end
         self._session.run(self._binding)
         # A hidden state that is not finite makes all logits so, the largest included.
-        if not np.isfinite(self.top_logits[0]):
+        if not math.isfinite(self.top_logits[0]):
             raise BundleError(
                 f"{self._session.name} computed logits that are not finite numbers",
                 f"check its training, then {EXPORT_AGAIN}",

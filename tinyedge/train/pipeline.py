@@ -5,8 +5,6 @@ A phase is reused when the file it left says that it was made from the same thin
 
 import contextlib
 import datetime
-import fcntl
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from tinyedge.train import checkpoint
 from tinyedge.train.advice import out_of_memory
 from tinyedge.train.curve import CURVE_FILE, draw_curve
 from tinyedge.train.distributed import ALONE, Group
+from tinyedge.train.folder import alone_in, made
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.metrics import Journal
 from tinyedge.train.recipe import TrainConfig
@@ -63,8 +62,7 @@ def run(request: RunRequest, reporter: Reporter, group: Group = ALONE) -> Outcom
         return _follow(request, reporter, group)
     if request.resume and not checkpoint.is_there(request.output_dir):
         raise checkpoint.nothing_to_resume(request.output_dir)  # before the work on the data
-    request.output_dir.mkdir(parents=True, exist_ok=True)
-    with _alone_in(request.output_dir):
+    with made(request.output_dir), alone_in(request.output_dir):
         return _run(request, reporter, group)
 
 
@@ -143,23 +141,6 @@ def _explained_shortage(request: RunRequest) -> Iterator[None]:
         if error is None:
             raise
         raise error from None
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keeps a second run out of the folder while the block runs; a killed one leaves no lock behind."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise CheckpointError(
-            f"another tinyedge train is running in {folder}", "wait for it, or give another --output-dir"
-        ) from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Shards]:

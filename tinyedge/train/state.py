@@ -32,7 +32,8 @@ class State:
 
     epoch, step: finished epochs, and finished steps of the one under way. loss_sum: nats over loss_tokens,
     both of the epoch under way, as is epoch_s; tokens and elapsed_s are the run's. lr: the last step's.
-    resegmented: whether the epoch under way has a segmentation of its own.
+    resegmented: whether the epoch under way has a segmentation of its own. pause_s: the longest time after an
+    epoch's last step, when it is judged and saved, until the next one begins.
     history: EpochRecords as mappings. trace: points of the training curve; trace_nats: of the tokens since
     the last. advised: the kinds of advice that were given.
     """
@@ -46,6 +47,7 @@ class State:
     resegmented: bool = False
     epoch_s: float = 0.0
     elapsed_s: float = 0.0
+    pause_s: float = 0.0
     trace_nats: float = 0.0
     trace: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -150,7 +152,7 @@ def _record(**fields: Callable[[object], bool]) -> Callable[[object], bool]:
 _RECORD = {entry.name: _is_amount for entry in dataclasses.fields(EpochRecord)}
 _FITTING: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("epoch", "step", "loss_tokens", "tokens"), _is_count),
-    **dict.fromkeys(("loss_sum", "lr", "epoch_s", "elapsed_s", "trace_nats"), _is_amount),
+    **dict.fromkeys(("loss_sum", "lr", "epoch_s", "elapsed_s", "pause_s", "trace_nats"), _is_amount),
     "resegmented": lambda value: type(value) is bool,
     **dict.fromkeys(("run_id", "start_timestamp"), _is_text),
     "trace": _list_of(_record(tokens=_is_count, elapsed_s=_is_amount, train_loss=_is_amount, lr=_is_amount)),

@@ -6,6 +6,7 @@ stopped and resumed ends with the weights of one that was not. A limit in minute
 schedule follows the clock.
 """
 
+import dataclasses
 import itertools
 import math
 import signal
@@ -26,6 +27,7 @@ from tinyedge.shards import Shards
 from tinyedge.tokenizer import Tokenizer
 from tinyedge.train import checkpoint
 from tinyedge.train.advice import advise, diverged
+from tinyedge.train.budget import Budget
 from tinyedge.train.candidates import sampler_for
 from tinyedge.train.data import Batches
 from tinyedge.train.distributed import ALONE, Group
@@ -52,9 +54,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the termin
 class Limits:
     """When to stop before the last epoch, and what to keep. None is never.
 
-    max_minutes: of training; the schedule of the learning rate then fits them. patience: epochs without a
-    lower held-out loss. checkpoint_minutes: between saves, besides those after epochs. keep: how many of the
-    periodic checkpoints stay. prune: asked between epochs whether others do better anyway.
+    max_minutes: of training, judging and saving; the schedule of the learning rate then fits them. patience:
+    epochs without a lower held-out loss. checkpoint_minutes: between saves, besides those after epochs. keep:
+    how many of the periodic checkpoints stay. prune: asked between epochs whether others do better anyway.
     """
 
     max_minutes: float | None = None
@@ -118,8 +120,10 @@ class Trainer:
             reporter.note("model: compiling failed here; training goes on without it, slower")
         self.state = State()
         self._limits = Limits()
+        self._budget = Budget(None, shards.validation_tokens)
         self._began = 0.0  # on the clock: the run, as if in one go
         self._saved = 0.0  # and the last save in between
+        self._pause_s = 0.0  # between the last two epochs
         self._signal = 0  # the last that came to this process
         self._stop_signal: int | None = None  # the one that all processes stop for
 
@@ -158,6 +162,7 @@ class Trainer:
 
     def _run(self, limits: Limits, after_epoch: Callable[[State], None]) -> Outcome:
         self._limits = limits
+        self._budget = dataclasses.replace(self._budget, minutes=limits.max_minutes)
         self._group.largest()  # no process writes before all have read what they resume from
         self._saved = time.monotonic()
         self._began = self._saved - self.state.elapsed_s
@@ -169,6 +174,7 @@ class Trainer:
                 self._save_last()
                 return Outcome(self.state, None, self._stop_signal)
             after_epoch(self.state)
+            self._pause_s = time.monotonic() - self._began - self.state.elapsed_s
         if self._group.leads:
             checkpoint.save(self._folder / checkpoint.FINAL_FILE, self._weights())
         return Outcome(self.state, ended_by)
@@ -178,7 +184,7 @@ class Trainer:
         state, patience = self.state, self._limits.patience
         if state.epoch == self._config.epochs:
             return "epochs"
-        if state.epoch and state.step == 0 and self._share_of_time() >= 1:
+        if state.step == 0 and self._budget.is_over(state):
             return "max-minutes"
         if patience and state.epochs_since_best >= patience:
             return "patience"
@@ -200,14 +206,15 @@ class Trainer:
 
     def _agree(self, elapsed_s: float, epoch_s: float) -> None:
         """Takes the latest clock of all processes, and any one's signal: they decide alike what follows."""
-        number, self.state.elapsed_s, self.state.epoch_s = self._group.largest(
-            self._signal, elapsed_s, epoch_s
+        number, self.state.elapsed_s, self.state.epoch_s, pause_s = self._group.largest(
+            self._signal, elapsed_s, epoch_s, self._pause_s
         )
+        self.state.pause_s = max(self.state.pause_s, pause_s)
         self._stop_signal = int(number) or None
 
     def _goes_on(self) -> bool:
         """Whether the epoch under way has another step."""
-        if self._stop_signal is not None or (self.state.step and self._share_of_time() >= 1):
+        if self._stop_signal is not None or self._budget.is_over(self.state):
             return False
         return self.state.step < self._batches.steps_per_epoch
 
@@ -218,7 +225,7 @@ class Trainer:
         following = self.state.epoch + 1
         share = following / self._config.epochs
         if self.state.epoch:
-            share = max(share, self._share_of_time() * following / self.state.epoch)
+            share = max(share, self._budget.share_over(self.state) * following / self.state.epoch)
         return share <= RESEGMENTED_SHARE
 
     def _step(self) -> None:
@@ -226,7 +233,7 @@ class Trainer:
         inputs, targets = self._batches.batch(self.state.epoch, self.state.step, self.state.resegmented)
         steps = self._batches.steps_per_epoch
         step = self.state.epoch * steps + self.state.step
-        factor = self._config.rate_factor(step, steps, self._share_of_time())
+        factor = self._config.rate_factor(step, steps, self._budget.share_over(self.state))
         loss, rate = self._learner.learn(inputs, targets, step, factor)
         if not math.isfinite(loss):
             raise self._diverged(loss)
@@ -334,11 +341,6 @@ class Trainer:
         if self._limits.max_minutes is None:
             return seconds
         return min(seconds, 60 * self._limits.max_minutes - state.elapsed_s)
-
-    def _share_of_time(self) -> float:
-        """How much of the time limit is over, from 0; stays 0 where there is none."""
-        minutes = self._limits.max_minutes
-        return self.state.elapsed_s / (60 * minutes) if minutes else 0.0
 
     def _diverged(self, loss: float) -> TrainingError:
         return diverged(loss, self.state.epoch + 1, self.state.step + 1, self._config.learning_rate)

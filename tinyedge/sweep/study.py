@@ -25,7 +25,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from tinyedge.errors import TinyEdgeError, UsageError
-from tinyedge.train.space import WHOLE, Choice, Point, Range, Space, Value, grid
+from tinyedge.sweep.space import WHOLE, Choice, Point, Range, Space, Value, grid
 
 JOURNAL_FILE, LOCK_FILE, TRIAL_LOCK_FILE = "sweep.journal", "sweep.lock", "trial.lock"
 SEARCHES = ("tpe", "grid")
@@ -110,23 +110,14 @@ class Study:
         self._points = grid(space) if search == "grid" else None
         self._seed = seed
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with self.locked():
+        with locked(self._folder):
             self._study = _open(folder / JOURNAL_FILE)
         if self._points is None:  # a grid is for comparing, so all of it is run to the end
             self._study.pruner = MedianPruner(PRUNED_AFTER, max(1, round(PRUNED_FROM * epochs)))
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lets one process at a time decide; the others wait."""
-        descriptor = _lock(self._folder / LOCK_FILE, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            os.close(descriptor)
-
     def join(self, identity: Mapping[str, Any]) -> None:
         """Says what all trials have in common. Raises UsageError where an earlier process said otherwise."""
-        with self.locked():
+        with locked(self._folder):
             known = self._study.user_attrs.get("identity")
             if known is None:
                 self._study.set_user_attr("identity", dict(identity))
@@ -146,7 +137,7 @@ class Study:
         """The next trial to work on, or None: `trials` of them, or all of the grid, are done or under way."""
         if self._points is not None:
             trials = len(self._points)
-        with self.locked():
+        with locked(self._folder):
             known = self._study.get_trials(deepcopy=False)
             for trial in known:
                 if trial.state is TrialState.RUNNING and (claim := self._take_up(trial)):
@@ -218,6 +209,24 @@ class _Given(BaseSampler):
         return self._point[param_name]
 
 
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lets one process at a time decide in a sweep's folder; the others wait.
+
+    Where the block fails and there is no study yet, no lock is left either.
+    """
+    path = folder / LOCK_FILE
+    descriptor = _lock(path, fcntl.LOCK_EX)
+    try:
+        yield
+    except BaseException:
+        if not (folder / JOURNAL_FILE).exists():
+            path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+
+
 def folder_name(number: int) -> str:
     """Of a trial's folder."""
     return f"trial-{number:04d}"
@@ -248,13 +257,16 @@ def _mend(path: Path, lock: JournalFileOpenLock) -> None:
 
 def _lock(path: Path, kind: int) -> int:
     """A descriptor that holds the lock until it is closed. Raises BlockingIOError if it must not wait."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only what is open for writing
-    try:
-        fcntl.flock(descriptor, kind)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only what is open for writing
+        try:
+            fcntl.flock(descriptor, kind)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # who held it took the file away
 
 
 def _suggest(trial: optuna.Trial, name: str, axis: Choice | Range) -> None:

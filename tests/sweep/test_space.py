@@ -3,7 +3,7 @@
 import pytest
 
 from tinyedge.errors import UsageError
-from tinyedge.train.space import (
+from tinyedge.sweep.space import (
     DEFAULT,
     GUIDE_GRID,
     Choice,

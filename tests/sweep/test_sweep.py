@@ -1,5 +1,6 @@
 """A sweep: its trials are run folders like any other, and it survives whatever happens to its process."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from silent import Silent
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("optuna", reason="sweeps need the extra `sweep`")
@@ -20,14 +22,15 @@ pytest.importorskip("optuna", reason="sweeps need the extra `sweep`")
 from tinyedge.cli import app, repeat_list_flags
 from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
-from tinyedge.errors import UsageError
+from tinyedge.errors import CorpusError, UsageError
 from tinyedge.runs import find_runs, read_run
+from tinyedge.sweep.run import SweepRequest, sweep
+from tinyedge.sweep.space import Choice, Range, Space
+from tinyedge.sweep.study import Claim, Study
+from tinyedge.train import pipeline
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.recipe import resolve
-from tinyedge.train.space import Choice, Range, Space
-from tinyedge.train.study import Claim
-from tinyedge.train.sweep import SweepRequest, sweep
 from tinyedge.train.trainer import Limits
 from tinyedge.vocabulary import TokenizerConfig
 
@@ -72,6 +75,11 @@ def make(data: Path, tmp_path: Path) -> Make:
         return SweepRequest(tmp_path / "sweep", common, space, search, trials, epochs, seed=0)
 
     return make
+
+
+@pytest.fixture
+def silent() -> Silent:
+    return Silent()
 
 
 def test_a_grid_of_normal_runs(make: Make, silent: Any, capfd: pytest.CaptureFixture[str]) -> None:
@@ -172,3 +180,41 @@ def test_killed_then_interrupted_then_done(make: Make, capfd: pytest.CaptureFixt
     assert read_run(trial).last.number == 4
     failed, _ = json.loads((folder / "sweep.json").read_text())["trials"]
     assert "--nhead 3 does not divide --d-model 64" in failed["error"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a line\n\x00\x01"])
+def test_text_that_is_refused_leaves_nothing(
+    make: Make, silent: Silent, tmp_path: Path, content: bytes | None
+) -> None:
+    """Missing, empty, binary: no folder, no study, no lock."""
+    text = tmp_path / "text.txt"
+    if content is not None:
+        text.write_bytes(content)
+    asked = make()
+    before = set(tmp_path.rglob("*"))
+    for folder, data in (
+        (tmp_path / "one", tmp_path / "one" / "data"),
+        (tmp_path / "two", tmp_path / "text"),
+    ):
+        common = dataclasses.replace(asked.common, output_dir=data, corpus=CorpusRequest((), (text,)))
+        with pytest.raises(CorpusError, match=r"text\.txt"):
+            sweep(dataclasses.replace(asked, folder=folder, common=common), silent)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_refusal_keeps_the_sweep_that_is_there(make: Make, silent: Silent, tmp_path: Path) -> None:
+    request = make(trials=1, search="tpe", epochs=1)
+    request.folder.mkdir()
+    study = Study(request.folder, request.space, "tpe", 0, 1)
+    with study.claim(1) or pytest.fail("nothing to do"):
+        pass
+    before = {path.name for path in request.folder.iterdir()}
+    common = dataclasses.replace(request.common, corpus=CorpusRequest((), (tmp_path / "missing.txt",)))
+    with pytest.raises(CorpusError, match=r"missing\.txt does not exist"):
+        sweep(dataclasses.replace(request, common=common), silent)
+    assert {path.name for path in request.folder.iterdir()} == before
+
+
+def test_training_knows_no_sweep() -> None:
+    for path in Path(pipeline.__file__).parent.glob("*.py"):
+        assert "tinyedge.sweep" not in path.read_text(), path

@@ -16,15 +16,16 @@ from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.errors import TrainingError, UsageError
 from tinyedge.runs import ALL, read_run
 from tinyedge.shards import FOLDER as SHARDS_FOLDER
+from tinyedge.sweep.picture import draw_sweep
+from tinyedge.sweep.space import Point, Space, configure, describe, flags_of, varied
+from tinyedge.sweep.study import Claim, Study, Trial, locked
 from tinyedge.tokenizer import model_name
 from tinyedge.train import pipeline
 from tinyedge.train.checkpoint import resumable
+from tinyedge.train.folder import made
 from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.reporter import Reporter
-from tinyedge.train.space import Point, Space, configure, describe, flags_of, varied
 from tinyedge.train.state import EpochRecord
-from tinyedge.train.study import Claim, Study, Trial
-from tinyedge.train.sweep_picture import draw_sweep
 
 SCHEMA = "tinyedge.sweep/1"
 SWEEP_FILE, PICTURE_FILE = "sweep.json", "sweep.png"
@@ -63,11 +64,10 @@ def sweep(request: SweepRequest, reporter: Reporter) -> Result:
     Raises UsageError for a folder that holds another sweep. A trial that cannot be trained is a trial that
     failed, not an error.
     """
-    request.folder.mkdir(parents=True, exist_ok=True)
-    study = Study(request.folder, request.space, request.search, request.seed, request.epochs)
-    with study.locked():  # the first process prepares what the others use
-        request.common.output_dir.mkdir(parents=True, exist_ok=True)
+    # The first process prepares what the others use; text that is refused leaves nothing behind.
+    with made(request.folder), locked(request.folder), made(request.common.output_dir):
         tokenizer, shards = pipeline.prepare_data(request.common, reporter)
+    study = Study(request.folder, request.space, request.search, request.seed, request.epochs)
     study.join(
         {
             "corpus_sha256": shards.corpus_sha256,
@@ -83,7 +83,7 @@ def sweep(request: SweepRequest, reporter: Reporter) -> Result:
     while stopped is None and (claim := study.claim(request.trials)):
         with claim:
             stopped = _work(request, claim, reporter)
-        with study.locked():
+        with locked(request.folder):
             result = _result(study, stopped)
             _write(request, result)
     return _result(study, stopped)

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("optuna", reason="sweeps need the extra `sweep`")
 
 from tinyedge.errors import TinyEdgeError, UsageError
-from tinyedge.train.space import Choice, Point, Range, Space
-from tinyedge.train.study import JOURNAL_FILE, Claim, Study
+from tinyedge.sweep.space import Choice, Point, Range, Space
+from tinyedge.sweep.study import JOURNAL_FILE, Claim, Study
 
 SPACE: Space = {
     "learning_rate": Range(1e-3, 1e-1),

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from tinyedge.config import flag
+from tinyedge.sweep.space import Choice, Range, Space, describe, varied
+from tinyedge.sweep.study import Trial
 from tinyedge.train.picture import COLOURS, GREY, picture, shorten
-from tinyedge.train.space import Choice, Range, Space, describe, varied
-from tinyedge.train.study import Trial
 
 PANELS = 6  # more would be too small to read
 ROOM = 0.12  # of what the finished trials span, above and below them

@@ -1,0 +1,172 @@
+"""Makes one Llama with random weights in the formats of the peers: same numbers, same vocabulary.
+
+    models.py SHAPE.json FOLDER
+
+In: the shape and the vocabulary of a tinyedge bundle. Out: folders `transformers`, `genai-fp32`, `genai-int8`
+and files `llama-f32.gguf`, `llama-q8_0.gguf`. Runs where torch, transformers, gguf and onnxruntime-genai are.
+
+A Llama, because it is what each of the peers runs by its own means. Where tinyedge's model has learned
+positions and a feed-forward part of two matrices, a Llama turns its queries and keys and has three: at the
+default shape 2,376,320 parameters for 2,327,552.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+SEED = 4
+SPACE = "▁"  # what SentencePiece writes for a space
+PRECISIONS = ("fp32", "int8")
+GGUF_TYPES = {"f32": gguf.GGMLQuantizationType.F32, "q8_0": gguf.GGMLQuantizationType.Q8_0}
+# What of a Llama's weights has which name in a GGUF file.
+GGUF_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def llama(shape: dict[str, Any]) -> LlamaForCausalLM:
+    """The model that all of them run. The weights are wide enough that greedy text is not one token."""
+    torch.manual_seed(SEED)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=shape["vocab_size"],
+            hidden_size=shape["d_model"],
+            intermediate_size=shape["dim_feedforward"],
+            num_hidden_layers=shape["num_layers"],
+            num_attention_heads=shape["nhead"],
+            num_key_value_heads=shape["nhead"],
+            max_position_embeddings=shape["max_seq_length"],
+            initializer_range=0.2,
+            tie_word_embeddings=False,
+            bos_token_id=shape["bos_id"],
+            eos_token_id=shape["eos_id"],
+            pad_token_id=shape["pad_id"],
+        )
+    ).eval()
+
+
+def fast_tokenizer(shape: dict[str, Any]) -> PreTrainedTokenizerFast:
+    """The bundle's vocabulary as transformers and onnxruntime-genai read it."""
+    pieces = [(piece, score) for piece, score in zip(shape["pieces"], shape["scores"], strict=True)]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=shape["unk_id"]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE)
+    tokenizer.decoder = decoders.Metaspace(replacement=SPACE)
+    special = {f"{name}_token": shape["pieces"][shape[f"{name}_id"]] for name in ("bos", "eos", "pad", "unk")}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+def write_genai(source: Path, folder: Path, precision: str) -> None:
+    """With onnxruntime-genai's own builder. Raises CalledProcessError with what it said."""
+    subprocess.run(
+        [
+            sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", "", "-i", source, "-o", folder,
+            "-p", precision, "-e", "cpu", "-c", folder / "cache",
+            # Activations in 8 bits too, and logits of the last position only: what makes it fastest.
+            "--extra_options", "accuracy_level=4", "prune_lm_head=true",
+        ],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def write_gguf(model: LlamaForCausalLM, shape: dict[str, Any], path: Path, kind: str) -> None:
+    """As llama.cpp's own converter lays a Llama out: matrices quantized, norms in fp32."""
+    writer = gguf.GGUFWriter(path, "llama")
+    config = model.config
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    write_vocabulary(writer, shape)
+    for name, tensor in model.state_dict().items():
+        values = tensor.numpy()
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
+            values = interleaved(values, config.num_attention_heads)
+        quantization = GGUF_TYPES[kind] if values.ndim == 2 else gguf.GGMLQuantizationType.F32
+        writer.add_tensor(
+            gguf_name(name), gguf.quants.quantize(values, quantization), raw_dtype=quantization
+        )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_vocabulary(writer: gguf.GGUFWriter, shape: dict[str, Any]) -> None:
+    """The bundle's pieces, as the unigram vocabulary that llama.cpp calls t5."""
+    special = {shape["bos_id"], shape["eos_id"], shape["pad_id"]}
+    kinds = [gguf.TokenType.CONTROL if n in special else gguf.TokenType.NORMAL for n in range(shape["vocab_size"])]
+    kinds[shape["unk_id"]] = gguf.TokenType.UNKNOWN
+    writer.add_tokenizer_model("t5")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list([piece.encode() for piece in shape["pieces"]])
+    writer.add_token_scores(shape["scores"])
+    writer.add_token_types(kinds)
+    writer.add_bos_token_id(shape["bos_id"])
+    writer.add_eos_token_id(shape["eos_id"])
+    writer.add_unk_token_id(shape["unk_id"])
+    writer.add_pad_token_id(shape["pad_id"])
+    writer.add_add_space_prefix(True)
+    writer.add_add_bos_token(True)
+    writer.add_add_eos_token(False)
+
+
+def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
+    """Rows as llama.cpp turns them: a pair is two neighbours there, and half a head apart in transformers."""
+    rows, columns = weight.shape
+    return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
+
+
+def gguf_name(name: str) -> str:
+    """transformers' name of a weight in llama.cpp's words."""
+    stem, kind = name.rsplit(".", 1)
+    if not stem.startswith("model.layers."):
+        return f"{GGUF_NAMES[stem]}.{kind}"
+    _, _, layer, part = stem.split(".", 3)
+    return f"blk.{layer}.{GGUF_NAMES[part]}.{kind}"
+
+
+def main(shape_path: Path, folder: Path) -> None:
+    """Makes all of them; says in `failures.json` which could not be made, and why."""
+    shape = json.loads(shape_path.read_text())
+    model = llama(shape)
+    source = folder / "transformers"
+    model.save_pretrained(source)
+    fast_tokenizer(shape).save_pretrained(source)
+    failures = {}
+    for precision in PRECISIONS:
+        try:
+            write_genai(source, folder / f"genai-{precision}", precision)
+        except subprocess.CalledProcessError as failure:
+            failures[f"genai-{precision}"] = failure.stderr.strip().splitlines()[-1]
+    for kind in GGUF_TYPES:
+        write_gguf(model, shape, folder / f"llama-{kind}.gguf", kind)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    (folder / "made.json").write_text(json.dumps({"parameters": parameters, "failures": failures}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
