@@ -7,12 +7,13 @@ BUNDLE ?= bundle
 CORPUS ?=
 TRAIN_FLAGS ?=
 TWIN_FLAGS ?=
+PEERS_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo twin test check format clean
+.PHONY: help env demo twin bench-peers test check format clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
 
 env: $(VENV)/ready ## Make the environment in .venv, with uv where it is there, else with venv and pip
 
@@ -36,6 +37,9 @@ demo: env ## Text to a bundle with a verdict: all steps, then a summary; CORPUS=
 
 twin: env ## A Pi Zero 2 W emulated: prove it, model BUNDLE's latency, boot, judge; TWIN_FLAGS="--record" keeps the report
 	@$(BIN)/python bench/twin/twin.py report $(BUNDLE) $(TWIN_FLAGS)
+
+bench-peers: env ## tinyedge beside onnxruntime-genai, llama.cpp, transformers; BUNDLE=path takes yours, PEERS_FLAGS="--rounds 3"
+	@$(BIN)/python bench/peers/peers.py $(if $(filter file,$(origin BUNDLE)),,--bundle "$(BUNDLE)") $(PEERS_FLAGS)
 
 test: env ## Run all tests
 	@$(BIN)/python -m pytest

@@ -178,7 +178,7 @@ def write_bundle(
             files.write_bytes(staged / name, data)
         files.write_json(staged / MANIFEST_FILE, whole)
         load_bundle(staged)  # what cannot be loaded is never put in place
-        _swap(staged, target)
+        swap_folders(staged, target)
         files.sync_folder(target.parent)
     except (OSError, ValueError) as failure:  # ValueError: a figure that is NaN or infinite
         raise BundleError(
@@ -203,7 +203,7 @@ def require_replaceable(output_dir: Path) -> None:
         )
 
 
-def _swap(staged: Path, target: Path) -> None:
+def swap_folders(staged: Path, target: Path) -> None:
     """Puts `staged` where `target` is, in one step of the file system; an old target ends up at `staged`."""
     try:
         staged.rename(target)  # there is none, or it is empty

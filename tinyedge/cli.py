@@ -1,54 +1,41 @@
 """The command line: which commands there are, and the one place where errors become a line and an exit code.
 
-Nothing heavy is imported here or at the top of a command's module, so `--help` is quick on a small board.
+Nothing heavy is imported here or at the top of a command's module, so any command starts quickly on a small
+board.
 """
 
 import errno
+import importlib
 import io
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 from tinyedge import __version__
-from tinyedge.commands.bench import bench
-from tinyedge.commands.corpus import corpus
-from tinyedge.commands.doctor import doctor
-from tinyedge.commands.eval import evaluate
-from tinyedge.commands.export import export
-from tinyedge.commands.generate import generate
-from tinyedge.commands.runs import runs
-from tinyedge.commands.sign import sign
-from tinyedge.commands.sweep import sweep
-from tinyedge.commands.tokenizer import tokenizer
-from tinyedge.commands.train import train
-from tinyedge.commands.verify import verify
 from tinyedge.errors import TinyEdgeError, UsageError
 
-# Typer's rich output costs the device imports that plain text does not need.
-app = typer.Typer(
-    help="Plain text to a language model that answers on a small board inside a proven budget.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-app.command("corpus")(corpus)
-app.command("tokenizer")(tokenizer)
-app.command("train")(train)
-app.command("runs")(runs)
-app.command("sweep")(sweep)
-app.command("eval")(evaluate)
-app.command("export")(export)
-app.command("verify")(verify)
-app.command("sign")(sign)
-app.command("generate")(generate)
-app.command("bench")(bench)
-app.command("doctor")(doctor)
+# Each in the module of its name, in the order of the help: what it is called there.
+COMMANDS = {
+    "corpus": "corpus",
+    "tokenizer": "tokenizer",
+    "train": "train",
+    "runs": "runs",
+    "sweep": "sweep",
+    "eval": "evaluate",
+    "export": "export",
+    "verify": "verify",
+    "sign": "sign",
+    "generate": "generate",
+    "bench": "bench",
+    "doctor": "doctor",
+}
 
 FIRST_TELLS_S = 20  # at most, from its start to its error; torchrun ends the wait as soon as it is there
 
@@ -69,7 +56,6 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -82,6 +68,26 @@ def options(
         typer.echo(context.get_help())
 
 
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The program as far as `arguments` need it: one command that is named first, or all of them.
+
+    The parser builds every command that it is told of, flag by flag: all of them would take a small board
+    longer than the rest of the command line.
+    """
+    # Typer's rich output costs the device imports that plain text does not need.
+    app = typer.Typer(
+        help="Plain text to a language model that answers on a small board inside a proven budget.",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback(invoke_without_command=True)(options)
+    named = next((word for word in arguments if not word.startswith("-")), "")
+    for name in [named] if named in COMMANDS else COMMANDS:
+        module = importlib.import_module(f"tinyedge.commands.{name}")
+        app.command(name)(getattr(module, COMMANDS[name]))
+    return app
+
+
 def main() -> NoReturn:
     """Runs the program and exits: 0 ok, 1 known failure, 2 usage, 3 a gate failed, 4 inconclusive, 130 ^C."""
     # torch's threads would spin while they wait for each other: on a machine that is busy with anything else,
@@ -91,7 +97,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     arguments = repeat_list_flags(sys.argv[1:])
     try:
-        sys.exit(app(arguments, prog_name="tinyedge", standalone_mode=False) or 0)
+        sys.exit(app_for(arguments)(arguments, prog_name="tinyedge", standalone_mode=False) or 0)
     except (Exception, KeyboardInterrupt) as failure:
         _abandon_full_stdout()
         if _is_said_by_another(failure):

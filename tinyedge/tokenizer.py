@@ -36,7 +36,7 @@ class Tokenizer:
         try:
             self._processor.LoadFromSerializedProto(model)
             self.vocab_size: int = self._processor.get_piece_size()
-            self._pieces: list[bytes] = [self._piece_bytes(token) for token in range(self.vocab_size)]
+            self._pieces: dict[int, bytes] = {}  # those that were asked for: a start needs none
         except (RuntimeError, OSError, ValueError, IndexError):
             raise TokenizerError(
                 f"{name} is not a SentencePiece model", "train one with: tinyedge tokenizer"
@@ -84,7 +84,10 @@ class Tokenizer:
 
         A byte-fallback piece is its one byte, which may be part of a character.
         """
-        return self._pieces[token]
+        found = self._pieces.get(token)
+        if found is None:
+            found = self._pieces[token] = self._piece_bytes(token)
+        return found
 
     def spellings(self) -> list[str]:
         """Every piece as SentencePiece writes it ("▁Casas"); empty for the special ones and single bytes."""

@@ -2,8 +2,9 @@
 
     models.py SHAPE.json FOLDER
 
-In: the shape and the vocabulary of a tinyedge bundle. Out: folders `transformers`, `genai-fp32`, `genai-int8`
-and files `llama-f32.gguf`, `llama-q8_0.gguf`. Runs where torch, transformers, gguf and onnxruntime-genai are.
+In: the shape and the vocabulary of a tinyedge bundle. Out: a folder `transformers`, a folder for each of
+onnxruntime-genai's precisions, a file for each of llama.cpp's, and `made.json`, which says what could not be
+made. Runs where torch, transformers, gguf, onnx and onnxruntime-genai are.
 
 A Llama, because it is what each of the peers runs by its own means. Where tinyedge's model has learned
 positions and a feed-forward part of two matrices, a Llama turns its queries and keys and has three: at the
@@ -11,8 +12,10 @@ default shape 2,376,320 parameters for 2,327,552.
 """
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 SEED = 4
 SPACE = "▁"  # what SentencePiece writes for a space
-PRECISIONS = ("fp32", "int8")
+TOKENIZER_CLASS = "T5Tokenizer"  # what onnxruntime-genai knows a unigram vocabulary by
 GGUF_TYPES = {"f32": gguf.GGMLQuantizationType.F32, "q8_0": gguf.GGMLQuantizationType.Q8_0}
 # What of a Llama's weights has which name in a GGUF file.
 GGUF_NAMES = {
@@ -66,7 +69,7 @@ def llama(shape: dict[str, Any]) -> LlamaForCausalLM:
 
 def fast_tokenizer(shape: dict[str, Any]) -> PreTrainedTokenizerFast:
     """The bundle's vocabulary as transformers and onnxruntime-genai read it."""
-    pieces = [(piece, score) for piece, score in zip(shape["pieces"], shape["scores"], strict=True)]
+    pieces = list(zip(shape["pieces"], shape["scores"], strict=True))
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=shape["unk_id"]))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE)
     tokenizer.decoder = decoders.Metaspace(replacement=SPACE)
@@ -75,7 +78,7 @@ def fast_tokenizer(shape: dict[str, Any]) -> PreTrainedTokenizerFast:
 
 
 def write_genai(source: Path, folder: Path, precision: str) -> None:
-    """With onnxruntime-genai's own builder. Raises CalledProcessError with what it said."""
+    """With onnxruntime-genai's own builder; its int8 is of weights in blocks of 32 (MatMulNBits)."""
     subprocess.run(
         [
             sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", "", "-i", source, "-o", folder,
@@ -85,6 +88,21 @@ def write_genai(source: Path, folder: Path, precision: str) -> None:
         ],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"tokenizer_class": TOKENIZER_CLASS}))
+
+
+def write_dynamic(source: Path, folder: Path) -> None:
+    """From the builder's fp32 with ONNX Runtime's own quantizer, activations quantized as they come."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("model.onnx*"))
+    quantize_dynamic(
+        source / "model.onnx",
+        folder / "model.onnx",
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["MatMul"],
+    )
 
 
 def write_gguf(model: LlamaForCausalLM, shape: dict[str, Any], path: Path, kind: str) -> None:
@@ -106,9 +124,7 @@ def write_gguf(model: LlamaForCausalLM, shape: dict[str, Any], path: Path, kind:
         if name.endswith(("q_proj.weight", "k_proj.weight")):
             values = interleaved(values, config.num_attention_heads)
         quantization = GGUF_TYPES[kind] if values.ndim == 2 else gguf.GGMLQuantizationType.F32
-        writer.add_tensor(
-            gguf_name(name), gguf.quants.quantize(values, quantization), raw_dtype=quantization
-        )
+        writer.add_tensor(gguf_name(name), gguf.quants.quantize(values, quantization), raw_dtype=quantization)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -118,7 +134,8 @@ def write_gguf(model: LlamaForCausalLM, shape: dict[str, Any], path: Path, kind:
 def write_vocabulary(writer: gguf.GGUFWriter, shape: dict[str, Any]) -> None:
     """The bundle's pieces, as the unigram vocabulary that llama.cpp calls t5."""
     special = {shape["bos_id"], shape["eos_id"], shape["pad_id"]}
-    kinds = [gguf.TokenType.CONTROL if n in special else gguf.TokenType.NORMAL for n in range(shape["vocab_size"])]
+    count = shape["vocab_size"]
+    kinds = [gguf.TokenType.CONTROL if n in special else gguf.TokenType.NORMAL for n in range(count)]
     kinds[shape["unk_id"]] = gguf.TokenType.UNKNOWN
     writer.add_tokenizer_model("t5")
     writer.add_tokenizer_pre("default")
@@ -150,20 +167,27 @@ def gguf_name(name: str) -> str:
 
 
 def main(shape_path: Path, folder: Path) -> None:
-    """Makes all of them; says in `failures.json` which could not be made, and why."""
+    """Makes all of them."""
     shape = json.loads(shape_path.read_text())
     model = llama(shape)
     source = folder / "transformers"
     model.save_pretrained(source)
     fast_tokenizer(shape).save_pretrained(source)
-    failures = {}
-    for precision in PRECISIONS:
-        try:
-            write_genai(source, folder / f"genai-{precision}", precision)
-        except subprocess.CalledProcessError as failure:
-            failures[f"genai-{precision}"] = failure.stderr.strip().splitlines()[-1]
     for kind in GGUF_TYPES:
         write_gguf(model, shape, folder / f"llama-{kind}.gguf", kind)
+    makers: dict[str, Callable[[], None]] = {
+        "genai-fp32": lambda: write_genai(source, folder / "genai-fp32", "fp32"),
+        "genai-int8": lambda: write_genai(source, folder / "genai-int8", "int8"),
+        "genai-int8-dynamic": lambda: write_dynamic(folder / "genai-fp32", folder / "genai-int8-dynamic"),
+    }
+    failures = {}
+    for name, make in makers.items():
+        try:
+            make()
+        except subprocess.CalledProcessError as failure:
+            failures[name] = (failure.stderr.strip() or str(failure)).splitlines()[-1]
+        except Exception as failure:  # a peer's own tools fail in their own ways: the others still run
+            failures[name] = f"{type(failure).__name__}: {failure}"
     parameters = sum(weight.numel() for weight in model.parameters())
     (folder / "made.json").write_text(json.dumps({"parameters": parameters, "failures": failures}))
 

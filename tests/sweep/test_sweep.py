@@ -19,7 +19,7 @@ from silent import Silent
 pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("optuna", reason="sweeps need the extra `sweep`")
 
-from tinyedge.cli import app, repeat_list_flags
+from tinyedge.cli import app_for, repeat_list_flags
 from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
 from tinyedge.errors import CorpusError, UsageError
@@ -112,7 +112,7 @@ def test_a_grid_of_normal_runs(make: Make, silent: Any, capfd: pytest.CaptureFix
 
     command = shlex.split(told["best"]["command"])
     assert command[:2] == ["tinyedge", "train"]
-    app([*command[1:], "--output-dir", str(folders[1])], standalone_mode=False)  # of the best trial itself
+    app_for([])([*command[1:], "--output-dir", str(folders[1])], standalone_mode=False)  # of the best trial itself
     assert "model: reused" in capfd.readouterr().err  # so its flags are exactly the trial's
 
 
@@ -170,7 +170,7 @@ def test_killed_then_interrupted_then_done(make: Make, capfd: pytest.CaptureFixt
     assert "give the same command again" in lines[-1]
     assert any("trial-0001" in line and "resumed from" in line for line in lines)
 
-    app(repeat_list_flags(words), standalone_mode=False)
+    app_for([])(repeat_list_flags(words), standalone_mode=False)
     head, first, second, best, train, *_ = capfd.readouterr().out.splitlines()
     assert head.split() == ["trial", "bits/byte", "status", "nhead"]
     assert first.split()[::2] == ["trial-0001", "finished"]

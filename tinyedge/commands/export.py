@@ -24,6 +24,12 @@ def export(
         list[str] | None,
         typer.Option(help="NAME=FILE, several times: held-out text; by default the training run's."),
     ] = None,
+    portable: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of a bundle: this folder, for Hugging Face's tools and onnxruntime-genai."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Export a checkpoint: ONNX, checked against torch, quantized, judged, and put in a folder."""
@@ -37,6 +43,17 @@ def export(
     for package in ("torch", "onnx", "onnxscript"):
         require(package, "train")
 
+    if portable is not None:
+        _require_defaults(
+            output_dir=output_dir,
+            quantize=quantize,
+            target=target,
+            max_quality_loss=max_quality_loss,
+            text=text,
+        )
+        _export_portable(checkpoint, portable, tokenizer, json)
+        return
+
     from tinyedge.bundle import load_bundle
     from tinyedge.export.pipeline import ExportOptions, export_bundle
 
@@ -46,6 +63,34 @@ def export(
         typer.echo(dumps({"schema": "tinyedge.export/1", "bundle": str(output_dir), "manifest": manifest}))
     else:
         typer.echo(_summary(manifest))
+
+
+def _require_defaults(**bundle_flags: Any) -> None:
+    """Raises UsageError where a flag was given that only a bundle has a use for."""
+    from inspect import signature
+
+    from tinyedge.config import flag
+    from tinyedge.errors import UsageError
+
+    defaults = signature(export).parameters
+    for name, value in bundle_flags.items():
+        if (value or None) != defaults[name].default:
+            raise UsageError(f"{flag(name)} is for a bundle, and --portable writes none", "leave one out")
+
+
+def _export_portable(checkpoint: Path, folder: Path, tokenizer: Path | None, json: bool) -> None:
+    from json import dumps
+
+    from tinyedge.commands.notes import note
+    from tinyedge.export.portable.export import export_portable
+
+    parity = export_portable(checkpoint, folder, tokenizer, note)
+    if json:
+        result = {"portable": str(folder), "parity": parity.to_dict()}
+        typer.echo(dumps({"schema": "tinyedge.portable/1", **result}))
+    else:
+        for file in sorted(part for part in folder.rglob("*") if part.is_file()):
+            typer.echo(f"{file.relative_to(folder).as_posix():<24} {file.stat().st_size:>11,} bytes")
 
 
 def _summary(manifest: Mapping[str, Any]) -> str:

@@ -1,0 +1,149 @@
+"""From rounds to a report: medians, ratios to tinyedge, the goals, a table.
+
+In: tracks and what is known of each runtime. Out: the JSON report (schema tinyedge.peers/1) and Markdown.
+A ratio is of two figures of the same round, and above 1 where tinyedge is better.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rounds import Figures
+
+SCHEMA = "tinyedge.peers/1"
+MB = 1 << 20
+HIGHER_IS_BETTER = ("decode_tokens_per_s", "best_tokens_per_s")
+COMPARED = (*HIGHER_IS_BETTER, "cpu_us_per_token", "ttft_ms", "peak_rss_bytes", "cold_start_s")
+US = "tinyedge"
+# What tinyedge sets out to be: this many times better than a peer's best at a precision of these.
+GOALS = (
+    ("decode_tokens_per_s", "onnxruntime-genai", ("int8", "int8 dynamic"), 1.3),
+    ("decode_tokens_per_s", "llama.cpp", ("q8_0",), 2.0),
+    ("cold_start_s", "onnxruntime-genai", ("int8", "int8 dynamic", "fp32"), 1.0),
+    ("cold_start_s", "llama.cpp", ("q8_0", "f32"), 1.0),
+)
+COLUMNS = (
+    *("runtime", "precision", "decode, tokens/s", "fastest", "CPU, µs/token", "TTFT, ms", "peak RSS, MB"),
+    *("cold start, ms", "packages, MB", "model, MB", "decode, tinyedge is", "CPU", "cold start"),
+)
+EXPLANATION = (
+    "Medians over the rounds. *Fastest* is a round's fastest generation, *CPU* the processor time of the whole",
+    "process: neither sees much of what others do on the machine. *tinyedge is*: how many times better, as the",
+    "median of the rounds' ratios and, in brackets, the lowest and the highest. *Packages* is all that a",
+    "runtime's environment holds. Files were in the page cache: only the process is cold. MB is 2^20 bytes.",
+)
+BUSY_LOAD = 0.5  # a load average above it: somebody else was at work
+
+
+def medians(rounds: Sequence[Figures]) -> Figures:
+    """Of each figure over the rounds."""
+    return {name: statistics.median(figures[name] for figures in rounds) for name in rounds[0]}
+
+
+def ratios(ours: Sequence[Figures], theirs: Sequence[Figures]) -> dict[str, dict[str, float]]:
+    """How many times better ours are, round by round: median, lowest and highest of each figure."""
+    found = {}
+    for name in COMPARED:
+        pairs = zip(ours, theirs, strict=False)  # a peer that failed has fewer rounds
+        paired = [
+            our[name] / their[name] if name in HIGHER_IS_BETTER else their[name] / our[name]
+            for our, their in pairs
+        ]
+        found[name] = {"median": statistics.median(paired), "low": min(paired), "high": max(paired)}
+    return found
+
+
+def judge(runtimes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each goal, against the variant of the peer that tinyedge does worst against."""
+    goals = []
+    for figure, name, precisions, limit in GOALS:
+        rivals = [
+            runtime
+            for runtime in runtimes
+            if runtime["name"] == name and runtime["precision"] in precisions and runtime["ratios"]
+        ]
+        worst = min(rivals, key=lambda runtime: runtime["ratios"][figure]["median"], default=None)
+        measured = worst["ratios"][figure]["median"] if worst else None
+        goals.append(
+            {
+                "figure": figure,
+                "peer": name,
+                "precision": worst["precision"] if worst else None,
+                "limit": limit,
+                "measured": measured,
+                "ok": measured is not None and measured >= limit,
+            }
+        )
+    return goals
+
+
+def goal_sentence(goal: Mapping[str, Any]) -> str:
+    """A goal and what became of it, in a line."""
+    subject = f"{goal['figure']}: at least {goal['limit']:g} x better than {goal['peer']}"
+    if goal["measured"] is None:
+        return f"{subject}: not measured"
+    return f"{subject} ({goal['precision']}): {goal['measured']:.2f} x, {'met' if goal['ok'] else 'not met'}"
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The table, what was asked, the goals, and what to make of it."""
+    shape, request, machine = report["shape"], report["request"], report["machine"]
+    asked = (
+        f"{request['prompt_tokens']} prompt tokens, {request['tokens']} drawn from the top {request['top_k']} at"
+        f" temperature {request['temperature']:g}; one thread; {report['rounds']} rounds of all in turn, each in"
+        " a process of its own."
+    )
+    lines = [
+        "# tinyedge and its peers, x86-64",
+        "",
+        f"{shape['num_layers']} layers, d_model {shape['d_model']}, {shape['nhead']} heads, feed-forward"
+        f" {shape['dim_feedforward']}, vocabulary {shape['vocab_size']:,}, context {shape['max_seq_length']}. {asked}",
+        f"{machine['cpu']}, {machine['cores']} cores, {', '.join(machine['features'])}; Python {machine['python']}.",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|---|---|" + "---:|" * (len(COLUMNS) - 2),
+        *(row(runtime) for runtime in report["runtimes"]),
+        "",
+        *EXPLANATION,
+        "",
+        *(f"- {goal_sentence(goal)}" for goal in report["goals"]),
+    ]
+    before, after = machine["load_average"]
+    if before > BUSY_LOAD:
+        lines += [
+            "",
+            f"Others were at work on this machine (load average {before:.1f} before, {after:.1f} after): tokens/s,"
+            " TTFT and cold start are worse than on a quiet one. Their ratios say more, and processor time most.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def row(runtime: Mapping[str, Any]) -> str:
+    """A runtime's line of the table."""
+    head = f"| {runtime['name']} {runtime['version'] or ''} | {runtime['precision']} |"
+    if runtime["failure"]:
+        return head + f" {runtime['failure'].replace('|', '/')} |" + " |" * (len(COLUMNS) - 3)
+    middle = runtime["medians"]
+    cells = [
+        f"{middle['decode_tokens_per_s']:,.0f}",
+        f"{middle['best_tokens_per_s']:,.0f}",
+        f"{middle['cpu_us_per_token']:,.0f}",
+        f"{middle['ttft_ms']:.2f}",
+        f"{middle['peak_rss_bytes'] / MB:.0f}",
+        f"{middle['cold_start_s'] * 1000:,.0f}",
+        f"{runtime['packages_bytes'] / MB:,.0f}",
+        f"{runtime['model_bytes'] / MB:.1f}",
+        *(
+            spread(runtime["ratios"], name)
+            for name in ("decode_tokens_per_s", "cpu_us_per_token", "cold_start_s")
+        ),
+    ]
+    return head + "".join(f" {cell} |" for cell in cells)
+
+
+def spread(found: Mapping[str, Mapping[str, float]] | None, name: str) -> str:
+    """A ratio with its lowest and highest; tinyedge itself has none."""
+    if not found:
+        return ""
+    ratio = found[name]
+    return f"{ratio['median']:.2f} x ({ratio['low']:.2f}-{ratio['high']:.2f})"

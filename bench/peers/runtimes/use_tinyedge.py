@@ -1,0 +1,23 @@
+"""tinyedge, by its library; its cold start is measured on `tinyedge generate` itself."""
+
+import protocol
+
+from tinyedge.runtime import Generator, SamplingConfig
+
+
+def load(request):
+    """A bundle."""
+    generator = Generator.load(request["model"], threads=1)
+
+    def generate(seed, emit):
+        sampling = SamplingConfig(temperature=request["temperature"], top_k=request["top_k"], seed=seed)
+        for piece in generator.stream(
+            request["prompt"], max_tokens=request["tokens"], sampling=sampling, ignore_eos=True
+        ):
+            emit(piece.text)
+
+    return generate
+
+
+if __name__ == "__main__":
+    protocol.serve(load)

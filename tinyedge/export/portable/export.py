@@ -1,0 +1,166 @@
+"""From a checkpoint to a folder that Hugging Face's tools and onnxruntime-genai load, in four steps.
+
+In: a checkpoint and its tokenizer. Out: the folder, or a refusal, and then nothing is written.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from tinyedge import files
+from tinyedge.bundle import swap_folders
+from tinyedge.config import ModelConfig
+from tinyedge.errors import ExportError
+from tinyedge.evaluate import Logits
+from tinyedge.export.onnx import cache_names, check_onnx
+from tinyedge.export.parity import Parity, check_parity
+from tinyedge.export.portable.card import portable_card
+from tinyedge.export.portable.graph import portable_onnx
+from tinyedge.export.portable.opt import genai_config, generation_config, opt_config, opt_tensors
+from tinyedge.export.portable.safetensors import safetensors_bytes
+from tinyedge.export.portable.tokenizer import (
+    genai_tokenizer,
+    read_model,
+    special_tokens,
+    tokenizer_config,
+    tokenizer_json,
+)
+from tinyedge.tokenizer import model_name
+from tinyedge.train.checkpoint import load_model, tokenizer_beside
+
+MODEL_FILE = "onnx/model.onnx"  # where Optimum and transformers.js look
+MARK = "genai_config.json"  # a folder that has it, and nothing unknown, is one of ours
+TOP_FILES = frozenset(
+    {
+        "README.md",
+        "config.json",
+        "generation_config.json",
+        "genai_config.json",
+        "model.safetensors",
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "tokenizer_module.json",
+    }
+)
+
+
+def export_portable(
+    checkpoint: Path, folder: Path, tokenizer: Path | None, report: Callable[[str], None]
+) -> Parity:
+    """Makes `folder`, whole or not at all, and returns what was compared. `report` gets a line a step.
+
+    tokenizer: the file, by default the one beside the checkpoint. Raises CheckpointError or TokenizerError
+    for what it reads, ExportError where the graph isn't the model or the folder can't be written.
+    """
+    require_replaceable(folder)  # before the work, not after it
+    trained = load_model(checkpoint)
+    config = trained.config
+    ours = tokenizer_beside(checkpoint, trained, tokenizer)
+    vocabulary = read_model((tokenizer or checkpoint.parent / model_name(config.vocab_size)).read_bytes())
+    report(f"1/4 checkpoint: {checkpoint}, {config.parameters:,} parameters")
+
+    tensors = opt_tensors(trained.model)
+    graph = portable_onnx(tensors, config)
+    report(f"2/4 to ONNX: {len(graph):,} bytes, {check_onnx(graph)} standard nodes, valid")
+
+    parity = check_parity(trained.model, PortableDecoder(graph, config), "the portable graph", ours)
+    report(
+        f"3/4 parity: logits within {parity.max_abs_logit_difference:.1e} of torch's over"
+        f" {parity.positions:,} positions, {parity.tokens_compared:,} greedy tokens equal"
+    )
+
+    content = {
+        MODEL_FILE: graph,
+        "model.safetensors": safetensors_bytes(tensors),
+        "README.md": portable_card(config, parity).encode(),
+        "config.json": _json(opt_config(config)),
+        "generation_config.json": _json(generation_config(config)),
+        "genai_config.json": _json(genai_config(config, MODEL_FILE)),
+        "tokenizer.json": _json(tokenizer_json(vocabulary)),
+        "tokenizer_config.json": _json(tokenizer_config(vocabulary, config)),
+        "special_tokens_map.json": _json(special_tokens(vocabulary)),
+        "tokenizer_module.json": _json(genai_tokenizer()),
+    }
+    write_folder(folder, content)
+    report(f"4/4 portable model: {folder}")
+    return parity
+
+
+class PortableDecoder:
+    """Runs the graph one text at a time: the cache goes in and comes out longer."""
+
+    def __init__(self, graph: bytes, config: ModelConfig) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._names = cache_names(config, "past_key_values")
+        self._outputs = ["logits", *cache_names(config, "present")]
+        empty = np.zeros((1, config.nhead, 0, config.head_dim), dtype=np.float32)
+        self._nothing = [empty] * len(self._names)
+        self._cache = self._nothing
+
+    def prefill(self, tokens: Sequence[int]) -> Logits:
+        """Starts over; the logits (V,) after the last token."""
+        self._cache = self._nothing
+        return self._feed(tokens)
+
+    def step(self, token: int) -> Logits:
+        """Appends a token; the logits (V,) after it."""
+        return self._feed([token])
+
+    def _feed(self, tokens: Sequence[int]) -> Logits:
+        past = self._cache[0].shape[2]
+        length = past + len(tokens)
+        feeds = dict(zip(self._names, self._cache, strict=True))
+        feeds["input_ids"] = np.array([tokens], dtype=np.int64)
+        feeds["attention_mask"] = np.ones((1, length), dtype=np.int64)
+        feeds["position_ids"] = np.arange(past, length)[None]
+        logits, *self._cache = self._session.run(self._outputs, feeds)
+        last: Logits = logits[0, -1]
+        return last
+
+
+def require_replaceable(folder: Path) -> None:
+    """Raises ExportError unless `folder` is new, empty, or an earlier portable model."""
+    hint = "choose another --portable, or remove it first"
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ExportError(f"{folder} exists and is not a folder", hint)
+    parts = sorted(folder.rglob("*")) if folder.exists() else []
+    names = {part.relative_to(folder).as_posix() for part in parts}
+    foreign = sorted(names - TOP_FILES - {MODEL_FILE, "onnx"})
+    if foreign or (names and MARK not in names):
+        raise ExportError(
+            f"{folder} exists and is not a portable model: it has {(foreign or sorted(names))[0]!r}", hint
+        )
+
+
+def write_folder(folder: Path, content: Mapping[str, bytes]) -> None:
+    """Makes the folder from its files, whole or not at all; an older one is replaced. Raises ExportError."""
+    staged: Path | None = None
+    try:
+        require_replaceable(folder)
+        target = folder.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged = target.with_name(f".{target.name}{files.TEMPORARY_SUFFIX}")  # a killed run's is replaced
+        shutil.rmtree(staged, ignore_errors=True)
+        for name, data in content.items():
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(staged / name, data)
+        swap_folders(staged, target)
+        files.sync_folder(target.parent)
+    except (OSError, ValueError) as failure:  # ValueError: a NUL in the path
+        raise ExportError(f"{folder} cannot be written: {failure}", "check free space and rights") from None
+    finally:
+        if staged:
+            shutil.rmtree(staged, ignore_errors=True)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

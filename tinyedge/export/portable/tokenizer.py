@@ -1,0 +1,125 @@
+"""A SentencePiece vocabulary as plain JSON: `tokenizer.json` of the tokenizers library, and its kin.
+
+In: the bytes of a `.model`. Out: JSON values. The ids are those of `tinyedge.tokenizer.Tokenizer`, with BOS
+before them: NFC, spaces taken together and off both ends, each word with its space before it, the likeliest
+cut of each word.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from sentencepiece import sentencepiece_model_pb2 as schema
+
+from tinyedge.config import ModelConfig
+from tinyedge.errors import ExportError
+from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, WORD_BOUNDARY
+
+ROLES = {"bos_token": BOS_ID, "eos_token": EOS_ID, "pad_token": PAD_ID, "unk_token": UNK_ID}
+# At the ends of the text, not of a line; ^ and $ mean different things to the readers of this file.
+SPACES_AT_START, SPACES_AT_END = r"(?<![\s\S]) +", rf"[ {WORD_BOUNDARY}]+(?![\s\S])"
+
+
+def read_model(model: bytes) -> Any:
+    """The parsed `.model`. Raises ExportError where it isn't one that tinyedge would train."""
+    parsed = schema.ModelProto()
+    try:
+        parsed.ParseFromString(model)
+    except DecodeError:
+        raise ExportError("the tokenizer is not a SentencePiece model", "train it again") from None
+    trained, normalizer = parsed.trainer_spec, parsed.normalizer_spec
+    plain = (
+        trained.model_type == trained.UNIGRAM
+        and not normalizer.precompiled_charsmap
+        and normalizer.add_dummy_prefix
+        and normalizer.remove_extra_whitespaces
+        and normalizer.escape_whitespaces
+        and not trained.treat_whitespace_as_suffix
+    )
+    if not plain:
+        raise ExportError(
+            "the tokenizer is not a unigram vocabulary with tinyedge's normalization",
+            "--portable takes what `tinyedge tokenizer` trains",
+        )
+    return parsed
+
+
+def tokenizer_json(parsed: Any) -> dict[str, Any]:
+    """`tokenizer.json`, read by tokenizers, transformers, transformers.js and onnxruntime-genai."""
+    kinds = schema.ModelProto.SentencePiece
+    lowest = min(piece.score for piece in parsed.pieces if piece.type == kinds.NORMAL)
+    # A byte is never part of the cut, only what an unknown character is spelled in. To onnxruntime-genai it
+    # is a piece like others: the lowest score keeps it from ever being the likeliest.
+    vocabulary = [
+        [piece.piece, lowest if piece.type == kinds.BYTE else piece.score] for piece in parsed.pieces
+    ]
+    metaspace = {"type": "Metaspace", "replacement": WORD_BOUNDARY, "prepend_scheme": "always", "split": True}
+    bytes_too = bool(parsed.trainer_spec.byte_fallback)
+    bos = parsed.pieces[BOS_ID].piece
+    first = {"SpecialToken": {"id": bos, "type_id": 0}}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [_special(parsed, token) for token in sorted(ROLES.values())],
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "NFC"},
+                _replace(SPACES_AT_START, ""),
+                _replace(SPACES_AT_END, ""),
+                _replace(" {2,}", " "),
+            ],
+        },
+        "pre_tokenizer": metaspace,
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [first, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [first, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+            "special_tokens": {bos: {"id": bos, "ids": [BOS_ID], "tokens": [bos]}},
+        },
+        "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, metaspace]}
+        if bytes_too
+        else metaspace,
+        "model": {"type": "Unigram", "unk_id": UNK_ID, "vocab": vocabulary, "byte_fallback": bytes_too},
+    }
+
+
+def tokenizer_config(parsed: Any, config: ModelConfig) -> dict[str, Any]:
+    """`tokenizer_config.json`: how transformers wraps `tokenizer.json`."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **special_tokens(parsed),
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "added_tokens_decoder": {
+            str(token): {k: v for k, v in _special(parsed, token).items() if k != "id"}
+            for token in sorted(ROLES.values())
+        },
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "model_max_length": config.max_seq_length,
+        "padding_side": "left",
+    }
+
+
+def special_tokens(parsed: Any) -> Mapping[str, str]:
+    """`special_tokens_map.json`."""
+    return {role: parsed.pieces[token].piece for role, token in ROLES.items()}
+
+
+def genai_tokenizer() -> dict[str, Any]:
+    """`tokenizer_module.json`: onnxruntime-genai picks its algorithm by the name of a class.
+
+    What stands here goes over `tokenizer_config.json` there, and nobody else reads it.
+    """
+    return {"tokenizer_class": "XLMRobertaTokenizer", "add_bos_token": True, "add_eos_token": False}
+
+
+def _special(parsed: Any, token: int) -> dict[str, Any]:
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": token, "content": parsed.pieces[token].piece, **flags, "special": True}
+
+
+def _replace(pattern: str, content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}
