@@ -100,10 +100,8 @@ def run_round(contender: Contender, request: Request) -> Figures:
     if done.returncode:
         raise BenchError(f"{contender.name} failed: {last_line(done.stderr)}")
     cold = contender.command or (*program, request.to_json(contender.model, cold=True))
-    return {
-        **condensed(json.loads(done.stdout.splitlines()[-1])),
-        "cold_start_s": cold_start(cold, contender.echoed),
-    }
+    figures = condensed(json.loads(done.stdout.splitlines()[-1]))
+    return figures | cold_start(cold, contender.echoed)
 
 
 def condensed(answer: dict[str, Any]) -> Figures:
@@ -119,25 +117,27 @@ def condensed(answer: dict[str, Any]) -> Figures:
     }
 
 
-def cold_start(command: Sequence[str], echoed: int) -> float:
-    """Seconds from starting a process until more than `echoed` bytes have come out of it."""
+def cold_start(command: Sequence[str], echoed: int) -> Figures:
+    """Seconds from starting a process until more than `echoed` bytes have come out of it, and the processor
+    time that it took until it ended. Raises BenchError where it shows no more than that.
+    """
     began = time.perf_counter()
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=surroundings(), bufsize=0
-    ) as process:
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=surroundings(), bufsize=0
+    )
+    with process:
         assert process.stdout is not None
-        assert process.stderr is not None
-        seen = 0
-        while seen <= echoed:
+        seen, shown = 0, b" "
+        while shown and seen <= echoed:
             shown = process.stdout.read(1 << 16)
-            if not shown:
-                raise BenchError(
-                    f"{command[0]} ended before its first token: {last_line(process.stderr.read().decode())}"
-                )
             seen += len(shown)
         took = time.perf_counter() - began
-        process.communicate(timeout=PATIENCE_S)
-    return took
+        process.stdout.read()  # one that is still writing must be able to end
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if seen <= echoed or process.returncode:
+        raise BenchError(f"{command[0]} ended with {process.returncode} at its cold start")
+    return {"cold_start_s": took, "cold_start_cpu_s": usage.ru_utime + usage.ru_stime}
 
 
 def surroundings() -> dict[str, str]:

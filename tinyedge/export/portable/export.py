@@ -118,7 +118,7 @@ class PortableDecoder:
     def _feed(self, tokens: Sequence[int]) -> Logits:
         past = self._cache[0].shape[2]
         length = past + len(tokens)
-        feeds = dict(zip(self._names, self._cache, strict=True))
+        feeds: dict[str, Any] = dict(zip(self._names, self._cache, strict=True))
         feeds["input_ids"] = np.array([tokens], dtype=np.int64)
         feeds["attention_mask"] = np.ones((1, length), dtype=np.int64)
         feeds["position_ids"] = np.arange(past, length)[None]

@@ -66,7 +66,7 @@ class _Graph:
         return bytes(model.SerializeToString(deterministic=True))
 
     def _caches(self, prefix: str, length: str) -> list[ValueInfoProto]:
-        shape = [BATCH, self._config.nhead, length, self._config.head_dim]
+        shape: list[int | str] = [BATCH, self._config.nhead, length, self._config.head_dim]
         return [_tensor(name, TensorProto.FLOAT, shape) for name in cache_names(self._config, prefix)]
 
     def _embed(self) -> str:

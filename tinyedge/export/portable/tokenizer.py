@@ -8,25 +8,21 @@ cut of each word.
 from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf.message import DecodeError
-from sentencepiece import sentencepiece_model_pb2 as schema
+from sentencepiece import sentencepiece_model_pb2
 
 from tinyedge.config import ModelConfig
 from tinyedge.errors import ExportError
 from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, WORD_BOUNDARY
 
+SCHEMA: Any = sentencepiece_model_pb2  # its messages are made when it is imported, a type checker sees none
 ROLES = {"bos_token": BOS_ID, "eos_token": EOS_ID, "pad_token": PAD_ID, "unk_token": UNK_ID}
 # At the ends of the text, not of a line; ^ and $ mean different things to the readers of this file.
 SPACES_AT_START, SPACES_AT_END = r"(?<![\s\S]) +", rf"[ {WORD_BOUNDARY}]+(?![\s\S])"
 
 
 def read_model(model: bytes) -> Any:
-    """The parsed `.model`. Raises ExportError where it isn't one that tinyedge would train."""
-    parsed = schema.ModelProto()
-    try:
-        parsed.ParseFromString(model)
-    except DecodeError:
-        raise ExportError("the tokenizer is not a SentencePiece model", "train it again") from None
+    """A `.model` that SentencePiece can load, parsed. Raises ExportError where tinyedge trains none such."""
+    parsed = SCHEMA.ModelProto.FromString(model)
     trained, normalizer = parsed.trainer_spec, parsed.normalizer_spec
     plain = (
         trained.model_type == trained.UNIGRAM
@@ -46,7 +42,7 @@ def read_model(model: bytes) -> Any:
 
 def tokenizer_json(parsed: Any) -> dict[str, Any]:
     """`tokenizer.json`, read by tokenizers, transformers, transformers.js and onnxruntime-genai."""
-    kinds = schema.ModelProto.SentencePiece
+    kinds = SCHEMA.ModelProto.SentencePiece
     lowest = min(piece.score for piece in parsed.pieces if piece.type == kinds.NORMAL)
     # A byte is never part of the cut, only what an unknown character is spelled in. To onnxruntime-genai it
     # is a piece like others: the lowest score keeps it from ever being the likeliest.
