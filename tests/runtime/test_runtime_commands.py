@@ -186,6 +186,53 @@ def test_the_runtime_loads_nothing_of_training(micro_bundle: Path) -> None:
     assert result.stdout.strip() == "[]"
 
 
+# What a start of `tinyedge generate` imports of tinyedge; another line here costs every start on the device.
+ON_THE_WAY = {
+    *("cli", "commands", "commands.generate", "errors"),  # the command, no other, and how it may fail
+    *(
+        "bundle",
+        "manifest",
+        "files",
+        "config",
+        "graph",
+        "protobuf",
+    ),  # every byte is checked before it is used
+    *("tokenizer", "evaluate"),  # text to ids and back; what logits are
+    *("runtime", "runtime.context", "runtime.generator", "runtime.sampler", "runtime.session"),
+    "runtime.ort",  # ONNX Runtime without threads and sockets of its own
+}
+# Large, and nothing of them is needed: draws come from `random`, tables are printed by hand.
+NOT_ON_THE_WAY = (
+    "torch",
+    "onnx",
+    "numpy.random",
+    "numpy.ma",
+    "psutil",
+    "rich",
+    "asyncio",
+    "socket",
+    "ssl",
+    "email",
+)
+
+
+def test_a_start_imports_what_it_needs_and_no_more(micro_bundle: Path) -> None:
+    code = (
+        "import sys; from tinyedge.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    arguments = ["generate", str(micro_bundle), "--prompt", "The", "--max-tokens", "2"]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    loaded = set(result.stderr.split())
+    ours = {name.removeprefix("tinyedge.") for name in loaded if name.startswith("tinyedge.")}
+    assert ours == ON_THE_WAY
+    assert not loaded & set(NOT_ON_THE_WAY)
+
+
 @pytest.mark.parametrize("command", ["generate", "verify"])
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (
