@@ -162,9 +162,13 @@ class Generator:
         if logprobs is not None and not 0 <= logprobs <= self.config.vocab_size:
             raise UsageError(f"--logprobs {logprobs} is outside 0-{self.config.vocab_size}")
         sampler = Sampler(sampling, self.config.vocab_size)
-        enough = sampling.candidates + len(NEVER) if sampling.candidates else 1
-        decoder = self.session.decoder(enough)
-        return self._stream(prompt, max_tokens, sampler, decoder, StopWatch(stop), ignore_eos, logprobs)
+        few = sampling.candidates + len(NEVER) if sampling.candidates else 0
+        if few >= self.config.vocab_size:
+            few = 0
+        decoder = self.session.decoder(few)
+        return self._stream(
+            prompt, max_tokens, sampler, decoder, few > 0, StopWatch(stop), ignore_eos, logprobs
+        )
 
     def generate(
         self,
@@ -195,6 +199,7 @@ class Generator:
         max_tokens: int,
         sampler: Sampler,
         decoder: Decoder,
+        few: bool,
         watch: "StopWatch",
         ignore_eos: bool,
         logprobs: int | None,
@@ -203,7 +208,6 @@ class Generator:
         context = self.config.max_seq_length
         tokens = self.encode_prompt(prompt)
         sampler.note(tokens)
-        few = sampler.config.candidates > 0
         # A space that ends the prompt has no token of its own: the first word must not bring a second one.
         text = TextStream(self.tokenizer, () if prompt[-1:].isspace() else tokens)
         start = window_start(len(tokens), context)

@@ -3,8 +3,11 @@
 Knows numpy alone: no model, no tokenizer. Shapes: V vocabulary, K candidates left.
 """
 
+import bisect
+import itertools
+import math
 import random
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -116,8 +119,14 @@ class Sampler:
             allowed[token] = -np.inf
         if self.config.greedy:
             token = int(allowed.argmax())  # the first of equals, so the lowest id
+        elif 0 < self.config.top_k < len(allowed):
+            ids = largest(allowed, self.config.top_k)
+            token = self._draw(ids.tolist(), few_weights(allowed[ids].tolist(), self.config))
         else:
-            token = self._draw(*_candidates(allowed, self.config))
+            ids, weights = _unordered(allowed, self.config)
+            cumulative = weights.cumsum()
+            point = self._random.random() * cumulative[-1]
+            token = int(ids[min(int(cumulative.searchsorted(point, side="right")), len(ids) - 1)])
         self.note((token,))
         return token
 
@@ -125,20 +134,20 @@ class Sampler:
         """As `sample`, from the largest logits alone: (K,) and their ids, K at least `config.candidates` and
         as many more as `never` has. The result is the same: what is no candidate could not be drawn.
         """
-        found = ids.tolist()
-        if not set(never).isdisjoint(found):
-            allowed = [place for place, token in enumerate(found) if token not in never]
-            ids, logits = ids[allowed], logits[allowed]
+        found: list[int] = ids.tolist()
+        values: list[float] = logits.tolist()
+        if not frozenset(never).isdisjoint(found):
+            pairs = [pair for pair in zip(found, values, strict=True) if pair[0] not in never]
+            found, values = [token for token, _ in pairs], [value for _, value in pairs]
         if self.config.greedy:
-            return int(ids[0])
-        top_k = self.config.top_k
-        return self._draw(*_filtered(ids[:top_k], logits[:top_k], self.config))
+            return found[0]
+        return self._draw(found, few_weights(values[: self.config.top_k], self.config))
 
-    def _draw(self, ids: Ids, weights: Weights) -> int:
-        cumulative = weights.cumsum()
+    def _draw(self, ids: Sequence[int], weights: Sequence[float]) -> int:
+        cumulative = list(itertools.accumulate(weights))
         point = self._random.random() * cumulative[-1]
         # rounding may put the point on the very end, one past the last candidate
-        return int(ids[min(int(cumulative.searchsorted(point, side="right")), len(ids) - 1)])
+        return ids[min(bisect.bisect_right(cumulative, point), len(cumulative) - 1)]
 
     def _change(self, logits: Logits) -> None:
         """Applies bias and penalties, in place."""
@@ -166,39 +175,44 @@ def distribution(logits: Logits, config: SamplingConfig) -> tuple[Ids, Weights]:
     Likeliest first where top_k or top_p is on, by id otherwise; of equals, lower ids are likelier. Expects
     no NaN, one finite logit at least and a temperature above zero; the penalties are the caller's.
     """
-    ids, weights = _candidates(logits, config)
+    if 0 < config.top_k < len(logits):
+        ids = largest(logits, config.top_k)
+        weights = np.array(few_weights(logits[ids].tolist(), config))
+        ids = ids[: len(weights)]
+    else:
+        ids, weights = _unordered(logits, config)
     keep = weights > 0
     return ids[keep], weights[keep] / weights.sum()
 
 
-def _candidates(logits: Logits, config: SamplingConfig) -> tuple[Ids, Weights]:
-    """As `distribution`, but weights relative to the likeliest token, some of which may be 0."""
-    if 0 < config.top_k < len(logits):
-        ids = largest(logits, config.top_k)
-        return _filtered(ids, logits[ids], config)
-    if config.top_p == 1.0:
-        return _filtered(np.arange(len(logits)), logits, config)
-    # All tokens below (1 - p) / V of the total make less than 1 - p together, so none of them is needed to
-    # reach p: what is left to sort is short. The 2 is for rounding.
-    weights = _weights(logits, config)
-    total = weights.sum()
-    few = np.flatnonzero(weights >= total * (1 - config.top_p) / (2 * len(weights)))
-    few = few[np.argsort(-logits[few], kind="stable")]
-    return _filtered(few, logits[few], config, total)
-
-
-def _filtered(
-    ids: Ids, logits: Logits, config: SamplingConfig, total: float | None = None
-) -> tuple[Ids, Weights]:
-    """top_p, then min_p, of tokens with these logits, (K,) and (K,); likeliest first where top_p is on.
-
-    total: the weight that top_p is a share of, where tokens were left out already.
+def few_weights(logits: Sequence[float], config: SamplingConfig) -> list[float]:
+    """Temperature, top_p and min_p of some logits, largest first: the weights of those that stay, relative to
+    the first. For a few dozen numbers plain Python is faster than numpy.
     """
-    weights = _weights(logits, config)
+    highest, temperature = logits[0], config.temperature
+    weights = [math.exp((logit - highest) / temperature) for logit in logits]
     if config.top_p < 1.0:
-        goal = config.top_p * (weights.sum() if total is None else total)
-        reached = int(weights.cumsum().searchsorted(goal, side="left"))
-        ids, weights = ids[: reached + 1], weights[: reached + 1]
+        goal = config.top_p * sum(weights)
+        reached = bisect.bisect_left(list(itertools.accumulate(weights)), goal)
+        del weights[reached + 1 :]
+    if config.min_p:
+        weights = [weight for weight in weights if weight >= config.min_p]
+    return weights
+
+
+def _unordered(logits: Logits, config: SamplingConfig) -> tuple[Ids, Weights]:
+    """Temperature, top_p and min_p of all logits (V,): ids, and weights relative to the likeliest, (K,)."""
+    weights = _weights(logits, config)
+    ids: Ids = np.arange(len(logits))
+    if config.top_p < 1.0:
+        # All tokens below (1 - p) / V of the total make less than 1 - p together, so none of them is needed
+        # to reach p: what is left to sort is short. The 2 is for rounding.
+        total = weights.sum()
+        ids = np.flatnonzero(weights >= total * (1 - config.top_p) / (2 * len(weights)))
+        ids = ids[np.argsort(-logits[ids], kind="stable")]
+        reached = int(weights[ids].cumsum().searchsorted(config.top_p * total, side="left"))
+        ids = ids[: reached + 1]
+        weights = weights[ids]
     if config.min_p:
         keep = weights >= config.min_p
         ids, weights = ids[keep], weights[keep]
