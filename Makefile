@@ -8,9 +8,10 @@ CORPUS ?=
 TRAIN_FLAGS ?=
 TWIN_FLAGS ?=
 PEERS_FLAGS ?=
+INTEROP_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo twin bench-peers test check format clean
+.PHONY: help env demo twin bench-peers test test-interop check format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +44,9 @@ bench-peers: env ## tinyedge beside onnxruntime-genai, llama.cpp, transformers; 
 
 test: env ## Run all tests
 	@$(BIN)/python -m pytest
+
+test-interop: env ## The portable export in transformers, Optimum, onnxruntime-genai; INTEROP_FLAGS="--checkpoint FILE --js"
+	@$(BIN)/python bench/interop/interop.py $(INTEROP_FLAGS)
 
 check: env ## All that CI checks of the code: format, lint, types, tests
 	$(BIN)/ruff format --check .

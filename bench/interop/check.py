@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+os.environ |= {"HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1"}
+os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 
 import numpy as np
 import onnxruntime_genai
@@ -141,7 +142,8 @@ def genai(folder: str, reference: Any, logits: Any) -> Row:
             generator.generate_next_token()
             place += 1
         found = [int(token) for token in generator.get_sequence(0)[len(ids) :]]
-        row.continuation(found, prompt["argmax"], prompt["text"])
+        expected = [token for token in prompt["argmax"] if token != reference["eos"]]  # it ends without it
+        row.continuation(found, expected, prompt["text"])
     return row
 
 

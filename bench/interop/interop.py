@@ -84,7 +84,9 @@ def environment() -> str | None:
             [sys.executable, "-m", "venv", str(ENVIRONMENT)],
             [*install, "-r", str(REQUIREMENTS)],
         ):
-            if subprocess.run(command, check=False).returncode:
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            if done.returncode:
+                print(done.stderr.strip().rpartition("\n")[2], file=sys.stderr)
                 return None
         ready.write_text(REQUIREMENTS.read_text())
     return str(python)

@@ -27,7 +27,7 @@ def picture(report: Mapping[str, Any]) -> bytes:
     FigureCanvasAgg(figure)
     for axes, (title, name, divisor) in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
         values = [(runtime["medians"] | runtime)[name] / divisor for runtime in runtimes]
-        limit = 3 * sorted(values)[len(values) // 2]
+        limit = 5 * sorted(values)[len(values) // 2]
         colours = [OURS if runtime["name"] == "tinyedge" else THEIRS for runtime in runtimes]
         axes.barh(names, [min(value, limit) for value in values], color=colours)
         for place, value in enumerate(values):

@@ -19,7 +19,8 @@ REPOSITORY = Path(__file__).parents[2]
 PACKAGES: Mapping[str, Sequence[str]] = {
     "tinyedge": (),
     "onnxruntime-genai": ("onnxruntime-genai",),
-    "llama.cpp": ("xllamacpp",),
+    "llama.cpp-xllamacpp": ("xllamacpp",),
+    "llama.cpp-cyllama": ("cyllama",),
     "transformers": ("transformers", "torch>=2.10,<2.14"),
 }
 MAKER = "maker"  # what the models are made with, on top of transformers' environment
@@ -52,7 +53,7 @@ def prepare(root: Path, name: str) -> Environment:
     Raises BenchError with the installer's own reason.
     """
     folder = root / name
-    wanted = " ".join(PACKAGES[name]) or "tinyedge"
+    wanted = " ".join(PACKAGES[name]) or (REPOSITORY / "pyproject.toml").read_text()
     ready = folder / READY
     if not (ready.exists() and ready.read_text() == wanted):
         shutil.rmtree(folder, ignore_errors=True)
@@ -100,14 +101,15 @@ def run(command: Sequence[str | Path], **variables: str) -> str:
         env={**os.environ, **IMPATIENT, **variables},
     )
     if done.returncode:
-        raise BenchError(f"{Path(command[0]).name} failed: {reason(done.stderr)}")
+        raise BenchError(reason(done.stderr))
     return done.stdout
 
 
 def reason(errors: str) -> str:
     """The line of an installer's or a Python's standard error that says why."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    said = [line for line in lines if line.lower().startswith("error")]
+    # pip's own reason is in capitals; "error: subprocess-exited" only says that there is one
+    said = [line for line in lines if line.startswith("ERROR")] or [line for line in lines if "error" in line]
     return (said or lines or ["it said nothing"])[-1]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from environments import PACKAGES, REPOSITORY, Environment, prepare, size_of
-from figures import SCHEMA, US, judge, markdown, medians, ratios
+from figures import BUSY_LOAD, SCHEMA, US, judge, markdown, medians, ratios
 from making import Models, invented_bundle, make_models, request_for
 from rounds import Contender, Request, Track, run_rounds
 
@@ -32,8 +32,9 @@ PEERS = (
     ("onnxruntime-genai", "int8", "use_genai.py", "genai-int8"),
     ("onnxruntime-genai", "int8 dynamic", "use_genai.py", "genai-int8-dynamic"),
     ("onnxruntime-genai", "fp32", "use_genai.py", "genai-fp32"),
-    ("llama.cpp", "q8_0", "use_llamacpp.py", "llama-q8_0.gguf"),
-    ("llama.cpp", "f32", "use_llamacpp.py", "llama-f32.gguf"),
+    ("llama.cpp-cyllama", "q8_0", "use_cyllama.py", "llama-q8_0.gguf"),
+    ("llama.cpp-xllamacpp", "q8_0", "use_xllamacpp.py", "llama-q8_0.gguf"),
+    ("llama.cpp-xllamacpp", "f32", "use_xllamacpp.py", "llama-f32.gguf"),
     ("transformers", "fp32", "use_transformers.py", "transformers"),
 )
 
@@ -103,7 +104,7 @@ def compare(options: argparse.Namespace) -> None:
         "rounds": options.rounds,
         "machine": this_machine(load),
         "runtimes": found,
-        "goals": judge(found),
+        "goals": judge(found, load > BUSY_LOAD),
     }
     write(report, options.output)
 

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from tinyedge import files
 from tinyedge.bundle import swap_folders
-from tinyedge.config import ModelConfig
 from tinyedge.errors import ExportError
 from tinyedge.evaluate import Logits
-from tinyedge.export.onnx import cache_names, check_onnx
-from tinyedge.export.parity import Parity, check_parity
+from tinyedge.export.onnx import check_onnx
+from tinyedge.export.parity import Parity, StandardDecoder, check_parity
 from tinyedge.export.portable.card import portable_card
 from tinyedge.export.portable.graph import portable_onnx
 from tinyedge.export.portable.opt import genai_config, generation_config, opt_config, opt_tensors
@@ -92,36 +90,16 @@ def export_portable(
     return parity
 
 
-class PortableDecoder:
-    """Runs the graph one text at a time: the cache goes in and comes out longer."""
-
-    def __init__(self, graph: bytes, config: ModelConfig) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self._names = cache_names(config, "past_key_values")
-        self._outputs = ["logits", *cache_names(config, "present")]
-        empty = np.zeros((1, config.nhead, 0, config.head_dim), dtype=np.float32)
-        self._nothing = [empty] * len(self._names)
-        self._cache = self._nothing
-
-    def prefill(self, tokens: Sequence[int]) -> Logits:
-        """Starts over; the logits (V,) after the last token."""
-        self._cache = self._nothing
-        return self._feed(tokens)
-
-    def step(self, token: int) -> Logits:
-        """Appends a token; the logits (V,) after it."""
-        return self._feed([token])
+class PortableDecoder(StandardDecoder):
+    """Runs the graph one text at a time, with what it is told besides the tokens."""
 
     def _feed(self, tokens: Sequence[int]) -> Logits:
         past = self._cache[0].shape[2]
-        length = past + len(tokens)
+        end = past + len(tokens)
         feeds: dict[str, Any] = dict(zip(self._names, self._cache, strict=True))
         feeds["input_ids"] = np.array([tokens], dtype=np.int64)
-        feeds["attention_mask"] = np.ones((1, length), dtype=np.int64)
-        feeds["position_ids"] = np.arange(past, length)[None]
+        feeds["attention_mask"] = np.ones((1, end), dtype=np.int64)
+        feeds["position_ids"] = np.arange(past, end)[None]
         logits, *self._cache = self._session.run(self._outputs, feeds)
         last: Logits = logits[0, -1]
         return last
@@ -132,9 +110,10 @@ def require_replaceable(folder: Path) -> None:
     hint = "choose another --portable, or remove it first"
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ExportError(f"{folder} exists and is not a folder", hint)
-    parts = sorted(folder.rglob("*")) if folder.exists() else []
-    names = {part.relative_to(folder).as_posix() for part in parts}
-    foreign = sorted(names - TOP_FILES - {MODEL_FILE, "onnx"})
+    names = {part.name for part in folder.iterdir()} if folder.exists() else set()
+    inner = folder / Path(MODEL_FILE).parent
+    names |= {f"{inner.name}/{part.name}" for part in inner.iterdir()} if inner.is_dir() else set()
+    foreign = sorted(names - TOP_FILES - {inner.name, MODEL_FILE})
     if foreign or (names and MARK not in names):
         raise ExportError(
             f"{folder} exists and is not a portable model: it has {(foreign or sorted(names))[0]!r}", hint

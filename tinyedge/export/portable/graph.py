@@ -82,21 +82,18 @@ class _Graph:
         """What is added to attention's scores: 0 where a token may look, else `MASKED`. (B, 1, S, T)"""
         shape = self._node("Shape", ["attention_mask"], "mask_shape")
         total = self._node("Gather", [shape, self._integers("one", 1)], "total")  # ()
-        keys = self._node(
-            "Range", [self._integers("zero", 0), total, self._integers("one", 1)], "keys"
-        )  # (T,)
+        first, step = self._integers("zero", 0), self._integers("one", 1)
+        keys = self._node("Range", [first, total, step], "keys")  # (T,)
         new = self._node("Slice", [keys, past, self._integers("end", [1 << 62])], "queries")  # (S,)
         queries = self._node("Unsqueeze", [new, self._integers("second", [1])], "queries_down")  # (S, 1)
         causal = self._node("LessOrEqual", [keys, queries], "causal")  # (S, T)
         text = self._node("Cast", ["attention_mask"], "is_text", to=TensorProto.BOOL)
-        text = self._node(
-            "Unsqueeze", [text, self._integers("middle", [1, 2])], "is_text_across"
-        )  # (B, 1, 1, T)
+        middle = self._integers("middle", [1, 2])
+        text = self._node("Unsqueeze", [text, middle], "is_text_across")  # (B, 1, 1, T)
         allowed = self._node("And", [causal, text], "allowed")
-        values = [
-            self._constant(name, np.array(v, np.float32)) for name, v in (("open", 0), ("masked", MASKED))
-        ]
-        return self._node("Where", [allowed, *values], "bias")
+        nothing = self._constant("nothing", np.array(0, dtype=np.float32))
+        masked = self._constant("masked", np.array(MASKED, dtype=np.float32))
+        return self._node("Where", [allowed, nothing, masked], "bias")
 
     def _block(self, index: int, x: str, bias: str) -> str:
         config, prefix = self._config, f"layers.{index}"
