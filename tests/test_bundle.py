@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tinyedge import bundle, files
-from tinyedge.bundle import Bundle, bundle_digest, load_bundle, write_bundle
+from tinyedge.bundle import Bundle, bundle_digest, load_bundle, require_replaceable, write_bundle
 from tinyedge.errors import BundleError
 
 Copy = Callable[[], Path]
@@ -459,10 +459,41 @@ def test_every_failing_call_leaves_the_old_or_the_new(
 
 
 def test_a_killed_runs_leftovers_are_replaced(parts: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / ".bundle.tmp").mkdir()
-    (tmp_path / ".bundle.tmp" / "model.onnx").write_bytes(b"half")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for owner in (dead.pid, os.getppid()):
+        (tmp_path / f".bundle.{owner}.tmp").mkdir()
+        (tmp_path / f".bundle.{owner}.tmp" / "model.onnx").write_bytes(b"half")
     load_bundle(write_bundle(tmp_path / "bundle", **parts))
+    alive = f".bundle.{os.getppid()}.tmp"  # another export's, under way
+    assert sorted(part.name for part in tmp_path.iterdir()) == [alive, "bundle"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from tinyedge.bundle import load_bundle, write_bundle
+source, target = load_bundle(Path(sys.argv[1])), Path(sys.argv[2])
+own = ("schema", "created", "tinyedge", "files")
+manifest = {name: value for name, value in source.manifest.items() if name not in own}
+for _ in range(40):
+    write_bundle(target, manifest, source.model, source.tokenizer, "card")
+"""
+
+
+def test_writers_of_one_folder_do_not_spoil_it(micro_bundle: Path, tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    command = [sys.executable, "-c", WRITER, str(micro_bundle), str(target)]
+    writers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [writer.communicate()[1] for writer in writers] == [""] * 3
+    load_bundle(target)
     assert [part.name for part in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_place_where_no_folder_can_be_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BundleError, match="file is not a folder"):
+        require_replaceable(tmp_path / "file" / "a" / "bundle")
 
 
 def test_reading_a_bundle_loads_nothing_heavy(micro_bundle: Path) -> None:

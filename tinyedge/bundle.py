@@ -171,9 +171,7 @@ def write_bundle(
         require_replaceable(output_dir)
         target = output_dir.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        staged = target.with_name(f".{target.name}{TEMPORARY_SUFFIX}")  # what a killed run left is replaced
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir()
+        staged = staging_folder(target)
         for name, data in content.items():
             files.write_bytes(staged / name, data)
         files.write_json(staged / MANIFEST_FILE, whole)
@@ -195,12 +193,30 @@ def require_replaceable(output_dir: Path) -> None:
     hint = "choose another --output-dir, or remove it first"
     if output_dir.is_symlink() or (output_dir.exists() and not output_dir.is_dir()):
         raise BundleError(f"{output_dir} exists and is not a folder", hint)
+    above = next(parent for parent in output_dir.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise BundleError(
+            f"{output_dir} cannot be made: {above} is {'not writable' if above.is_dir() else 'not a folder'}",
+            "choose another --output-dir",
+        )
     names = {part.name for part in output_dir.iterdir()} if output_dir.exists() else set()
     foreign = sorted(names - {MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES})
     if foreign or (names and MANIFEST_FILE not in names):
         raise BundleError(
             f"{output_dir} exists and is not a bundle: it has {show((foreign or sorted(names))[0])}", hint
         )
+
+
+def staging_folder(target: Path) -> Path:
+    """Makes an empty folder beside `target` for this process alone; takes away what killed ones left."""
+    for left in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
+        owner = left.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    staged = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    return staged
 
 
 def swap_folders(staged: Path, target: Path) -> None:

@@ -93,7 +93,7 @@ def main() -> NoReturn:
     # torch's threads would spin while they wait for each other: on a machine that is busy with anything else,
     # training was 2.7 times slower (docs/log.md). Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # numpy's own threads have nothing to do here, and cost each start their making. Read when numpy is loaded.
+    # numpy's own threads have nothing to do here, and cost each start their making. Read when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _open_streams()
     signal.signal(signal.SIGTERM, _terminate)

@@ -338,10 +338,26 @@ def test_bias_and_penalties_reach_the_text(generator: Generator) -> None:
     assert len(set(tokens(presence_penalty=50.0))) == 20
 
 
-@pytest.mark.parametrize("change", [{"logprobs": -1}, {"logprobs": 1001}])
-def test_logprobs_that_cannot_be(generator: Generator, change: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="--logprobs"):
-        generator.stream("", **change)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("logprobs", value) for value in (-1, 1001, 1.5, "1", True)],
+        *[("max_tokens", value) for value in (1.5, float("nan"), None, True)],
+        *[("stop", value) for value in ([1], b"ab")],
+        *[("sampling", value) for value in (None, {})],
+    ],
+)
+def test_arguments_that_cannot_work_are_refused_before_the_first_token(
+    generator: Generator, name: str, value: object
+) -> None:
+    with pytest.raises(UsageError, match=name.replace("_", "-")):
+        generator.stream("", **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("prompt", [None, 5, b"hi"])
+def test_a_prompt_that_is_no_text(generator: Generator, prompt: object) -> None:
+    with pytest.raises(UsageError, match="the prompt is"):
+        generator.stream(prompt)  # type: ignore[arg-type]
 
 
 def test_a_biased_token_that_is_none(generator: Generator) -> None:

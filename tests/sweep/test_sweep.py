@@ -112,7 +112,9 @@ def test_a_grid_of_normal_runs(make: Make, silent: Any, capfd: pytest.CaptureFix
 
     command = shlex.split(told["best"]["command"])
     assert command[:2] == ["tinyedge", "train"]
-    app_for([])([*command[1:], "--output-dir", str(folders[1])], standalone_mode=False)  # of the best trial itself
+    app_for([])(
+        [*command[1:], "--output-dir", str(folders[1])], standalone_mode=False
+    )  # of the best trial itself
     assert "model: reused" in capfd.readouterr().err  # so its flags are exactly the trial's
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tinyedge.runtime.sampler import SamplingConfig
 
 MAX_TOKENS_RANGE = (1, 1000)
+MAX_SAMPLES = 1_000_000  # all are kept
 MAX_SEED = (1 << 32) - 1
 WARM_UP = len(PROMPTS)  # responses: one a prompt, so that every prompt's shapes have been seen
 TEMPERATURE, TOP_K = 0.8, 40  # sampling as `tinyedge generate` does by default
@@ -55,8 +56,8 @@ class Job:
     def __post_init__(self) -> None:
         low, high = MAX_TOKENS_RANGE
         cores = len(os.sched_getaffinity(0))
-        if self.samples < 1:
-            raise UsageError(f"--samples {self.samples} is below 1")
+        if not 1 <= self.samples <= MAX_SAMPLES:
+            raise UsageError(f"--samples {self.samples} is outside 1-{MAX_SAMPLES}")
         if not low <= self.max_tokens <= high:
             raise UsageError(f"--max-tokens {self.max_tokens} is outside {low}-{high}")
         if not 1 <= self.threads <= cores:

@@ -73,7 +73,8 @@ def generate(
         },
     }
     # Flushed here, so that a reader that has seen enough, such as `head`, is noticed here and not at exit.
-    print(dumps(result, ensure_ascii=False) if json else "", flush=True)
+    escaped = sys.stdout.encoding.lower() != "utf-8"  # JSON has a spelling for what such a terminal lacks
+    print(dumps(result, ensure_ascii=escaped) if json else "", flush=True)
     if not json and not result["text"]:
         print(
             "note: the model ended the text at once; try another --seed, or a prompt that is unfinished",

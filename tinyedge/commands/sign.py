@@ -19,5 +19,12 @@ def sign(
     from tinyedge.manifest import SIGNATURE_FILE
 
     signed = signature.sign(load_bundle(bundle), key)
-    files.write_bytes(bundle / SIGNATURE_FILE, signed)
+    # Staged beside the bundle: a reader, or a kill, never finds a file in it that does not belong there.
+    staged = bundle.resolve().with_name(f".{bundle.resolve().name}.{SIGNATURE_FILE}")
+    try:
+        files.write_bytes(staged, signed)
+        staged.replace(bundle / SIGNATURE_FILE)
+        files.sync_folder(bundle)
+    finally:
+        staged.unlink(missing_ok=True)
     typer.echo(f"{bundle / SIGNATURE_FILE} written")

@@ -157,10 +157,17 @@ class Generator:
 
         Raises UsageError, before the first token is asked for, where an argument can't work.
         """
+        if not isinstance(prompt, str):
+            raise UsageError(f"the prompt is {type(prompt).__name__}, not text")
+        if type(max_tokens) is not int:
+            raise UsageError(f"--max-tokens {max_tokens!r} is not a whole number")
         if max_tokens < 1:
             raise UsageError(f"--max-tokens {max_tokens} is less than 1")
-        if logprobs is not None and not 0 <= logprobs <= self.config.vocab_size:
-            raise UsageError(f"--logprobs {logprobs} is outside 0-{self.config.vocab_size}")
+        if not isinstance(sampling, SamplingConfig):
+            raise UsageError(f"sampling is {type(sampling).__name__}, not a SamplingConfig")
+        size = self.config.vocab_size
+        if logprobs is not None and (type(logprobs) is not int or not 0 <= logprobs <= size):
+            raise UsageError(f"--logprobs {logprobs!r} is outside 0-{size}")
         sampler = Sampler(sampling, self.config.vocab_size)
         few = sampling.candidates + len(NEVER) if sampling.candidates else 0
         if few >= self.config.vocab_size:
@@ -261,6 +268,8 @@ class StopWatch:
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop = (stop,) if isinstance(stop, str) else tuple(stop)
+        if not all(isinstance(text, str) for text in self._stop):
+            raise UsageError("--stop is not text")
         if not all(self._stop):
             raise UsageError("--stop is empty", "leave it out, or pass the text to stop before")
         self._held = ""

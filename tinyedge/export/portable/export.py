@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinyedge import files
-from tinyedge.bundle import swap_folders
+from tinyedge.bundle import staging_folder, swap_folders
 from tinyedge.errors import ExportError
 from tinyedge.evaluate import Logits
 from tinyedge.export.onnx import check_onnx
@@ -127,8 +127,7 @@ def write_folder(folder: Path, content: Mapping[str, bytes]) -> None:
         require_replaceable(folder)
         target = folder.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        staged = target.with_name(f".{target.name}{files.TEMPORARY_SUFFIX}")  # a killed run's is replaced
-        shutil.rmtree(staged, ignore_errors=True)
+        staged = staging_folder(target)
         for name, data in content.items():
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(staged / name, data)
