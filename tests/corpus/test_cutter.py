@@ -2,12 +2,13 @@
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinyedge.corpus import cutter
 from tinyedge.corpus.cutter import cut_documents
 from tinyedge.corpus.document import Document
+from tinyedge.corpus.language import guess_language
 
 PROSE = "The old man went down to the sea. He had not been there for a year, and it was cold."
 PROSA = "El viejo bajó hasta el mar. No había estado allí en todo el año, y hacía mucho frío."
@@ -34,12 +35,22 @@ def test_a_remainder_joins_only_if_it_is_short() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(["", PROSE, PROSA * 30, "x" * 3_999, "* * *"]), max_size=40), st.booleans())
+@example([PROSA * 30, "", PROSE, "x" * 3_999, PROSA * 30], False)  # turns, and without a border back again
 def test_cutting_loses_no_sentence(units: list[str], whole: bool) -> None:
     documents: list[Document] = list(cut_documents(units, "here", whole=whole))
     words = "".join("".join(document.sentences) for document in documents).replace(" ", "")
     assert words == "".join(unit for unit in units if unit != "* * *").replace(" ", "")
     for document, following in itertools.pairwise(documents):  # the last may be a short remainder
-        assert size_of(document) >= cutter.MIN_DOCUMENT_CHARS or document.language != following.language
+        turned = document.language != guess_language(opening(following))
+        assert size_of(document) >= cutter.MIN_DOCUMENT_CHARS or turned
+
+
+def opening(document: Document) -> str:
+    """Its first sentences, as many as decide whether the language turned."""
+    ends = itertools.accumulate(map(len, document.sentences))
+    before = (end - len(sentence) for sentence, end in zip(document.sentences, ends, strict=True))
+    limit = cutter.MIN_DOCUMENT_CHARS
+    return "\n".join(s for s, start in zip(document.sentences, before, strict=True) if start < limit)
 
 
 def size_of(document: Document) -> int:
