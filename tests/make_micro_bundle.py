@@ -15,12 +15,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from tinyedge import tokenizer, vocabulary
+from tinyedge import vocabulary
 from tinyedge.bundle import write_bundle
 from tinyedge.config import ModelConfig
 from tinyedge.export.fused import fused_onnx
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
+from tinyedge.manifest import SPECIAL_IDS
 from tinyedge.tokenizer import Tokenizer
 from tinyedge.train.model import TinyTransformer
 from tinyedge.vocabulary import TokenizerConfig
@@ -132,10 +133,7 @@ def main() -> None:
         "tokenizer": {
             "sha256": text.sha256,
             "vocab_size": CONFIG.vocab_size,
-            "bos_id": tokenizer.BOS_ID,
-            "eos_id": tokenizer.EOS_ID,
-            "pad_id": tokenizer.PAD_ID,
-            "unk_id": tokenizer.UNK_ID,
+            **SPECIAL_IDS,
         },
         "target": "pi-zero-2w",
         "budgets": {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250},

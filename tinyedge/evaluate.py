@@ -27,6 +27,7 @@ from tinyedge.tokenizer import UNK_ID, Tokenizer
 
 Ids = npt.NDArray[np.uint16]
 Logits = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
 
 class LanguageModel(Protocol):
@@ -116,11 +117,19 @@ def windows(tokens: Ids, context: int, stride: int) -> Iterator[Window]:
         scored = end
 
 
-def nats(logits: Logits, targets: Ids) -> npt.NDArray[np.float64]:
+def nats(logits: Logits, targets: Ids) -> Doubles:
     """-ln p(target) at each position: (T, V) and (T,) to (T,). Exponentials in single, sums in double."""
     highest = logits.max(axis=1, keepdims=True)
     log_total = np.log(np.exp(logits - highest).sum(axis=1, dtype=np.float64)) + highest[:, 0]
     return np.asarray(log_total - logits[np.arange(len(targets)), targets], dtype=np.float64)
+
+
+def log_softmax(logits: Logits) -> Doubles:
+    """(V,) logits to log probabilities, in double precision."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max()
+    wide -= np.log(np.exp(wide).sum())
+    return wide
 
 
 def default_stride(context: int) -> int:

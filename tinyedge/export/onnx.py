@@ -21,6 +21,7 @@ from torch.export import Dim
 
 from tinyedge.config import ModelConfig
 from tinyedge.errors import ExportError
+from tinyedge.runtime.session import cache_parts
 from tinyedge.train.model import Block, TinyTransformer
 
 OPSET = 20  # the first with Gelu as one node; LayerNormalization came with 17; onnxruntime 1.20 runs up to 21
@@ -76,7 +77,7 @@ def count_nodes(graph: bytes) -> int:
 
 def cache_names(config: ModelConfig, prefix: str) -> list[str]:
     """Names of the cache's tensors in the graph's order: `{prefix}.0.key`, `{prefix}.0.value`, ..."""
-    return [f"{prefix}.{layer}.{part}" for layer in range(config.num_layers) for part in ("key", "value")]
+    return [f"{prefix}.{part}" for part in cache_parts(config)]
 
 
 def matrix_names(config: ModelConfig) -> list[str]:

@@ -11,10 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from tinyedge.errors import ExportError
-from tinyedge.evaluate import LanguageModel, Logits, Passage, Window, default_stride, windows
+from tinyedge.evaluate import (
+    Doubles,
+    LanguageModel,
+    Passage,
+    Window,
+    default_stride,
+    log_softmax,
+    windows,
+)
 
 # Predictions a language. At a divergence of 3e-4 nats the difference of a token's nats scatters by 0.025, so
 # its mean over 10,000 is known to 0.0003 nats: about 0.006 % of the bits per byte, against a gate of 1 %.
@@ -22,8 +29,6 @@ TOKEN_LIMIT = 10_000
 FEWEST_TOKENS = 2_000
 FULL_LIMIT_PARAMETERS = 2_500_000  # above it a token costs more time, so fewer are read
 SAMPLE_SEED = 0  # fixed: an export must judge the same text each time
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -138,11 +143,3 @@ def _sample(passages: Iterable[Passage], context: int, limit: int) -> Iterable[t
 def divergence(p: Doubles, q: Doubles) -> float:
     """KL(p || q) in nats, from log probabilities (V,) and (V,)."""
     return float(np.exp(p) @ (p - q))
-
-
-def log_softmax(logits: Logits) -> Doubles:
-    """(V,) logits to log probabilities, in double precision."""
-    wide = logits.astype(np.float64)
-    wide -= wide.max()
-    wide -= np.log(np.exp(wide).sum())
-    return wide

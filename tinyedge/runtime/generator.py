@@ -11,11 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-import numpy as np
-
 from tinyedge.bundle import Bundle, load_bundle
 from tinyedge.errors import BundleError, UsageError
-from tinyedge.evaluate import Logits
+from tinyedge.evaluate import Logits, log_softmax
 from tinyedge.manifest import MODEL_FILE, TOKENIZER_FILE
 from tinyedge.runtime.context import window_start
 from tinyedge.runtime.sampler import Sampler, SamplingConfig, largest
@@ -168,9 +166,9 @@ class Generator:
         size = self.config.vocab_size
         if logprobs is not None and (type(logprobs) is not int or not 0 <= logprobs <= size):
             raise UsageError(f"--logprobs {logprobs!r} is outside 0-{size}")
-        sampler = Sampler(sampling, self.config.vocab_size)
+        sampler = Sampler(sampling, size)
         few = sampling.candidates + len(NEVER) if sampling.candidates else 0
-        if few >= self.config.vocab_size:
+        if few >= size:
             few = 0
         decoder = self.session.decoder(few)
         return self._stream(
@@ -253,11 +251,9 @@ def _log_probabilities(
     """Of `token` and of the `count` likeliest, by logits (V,); nothing where `count` is None."""
     if count is None:
         return None, ()
-    wide = logits.astype(np.float64)
-    wide -= wide.max()
-    wide -= np.log(np.exp(wide).sum())
+    found = log_softmax(logits)
     likeliest = largest(logits, count) if count else ()
-    return float(wide[token]), tuple((int(one), float(wide[one])) for one in likeliest)
+    return float(found[token]), tuple((int(one), float(found[one])) for one in likeliest)
 
 
 class StopWatch:

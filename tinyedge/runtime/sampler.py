@@ -102,7 +102,7 @@ class Sampler:
             if type(token) is not int or not 0 <= token < vocab_size:
                 raise UsageError(f"{flag('logit_bias')}: {token!r} is no token, 0-{vocab_size - 1}")
         self.config = config
-        self._random = random.Random(config.seed)  # numpy.random would cost a start on the device 40 ms
+        self._random = random.Random(config.seed)  # importing numpy.random would cost every start
         self._counts = np.zeros(vocab_size, dtype=np.int32)  # of each token in the text so far
         self._counting = config.candidates == 0
 

@@ -93,8 +93,8 @@ class Session:
             "top_logits": (floats, [1, 1, DYNAMIC]),
             "top_ids": (integers, [1, 1, DYNAMIC]),
         }
-        for layer in layers(self.config):
-            inputs[f"past_key_values.{layer}"] = outputs[f"present.{layer}"] = cache
+        for part in cache_parts(self.config):
+            inputs[f"past_key_values.{part}"] = outputs[f"present.{part}"] = cache
         for kind, expected, nodes in (
             ("input", inputs, self._session.get_inputs()),
             ("output", outputs, self._session.get_outputs()),
@@ -142,11 +142,11 @@ class Decoder:
         _bind(self._binding.bind_output, "logits", self._logits)
         _bind(self._binding.bind_output, "top_logits", top_logits)
         _bind(self._binding.bind_output, "top_ids", top_ids)
-        for layer in layers(config):
+        for part in cache_parts(config):
             cache = np.zeros(cache_shape(config), dtype=np.float32)
             self._kept.append(cache)
-            _bind(self._binding.bind_input, f"past_key_values.{layer}", cache)
-            _bind(self._binding.bind_output, f"present.{layer}", cache)
+            _bind(self._binding.bind_input, f"past_key_values.{part}", cache)
+            _bind(self._binding.bind_output, f"present.{part}", cache)
         self._bound: Array | None = None  # the input_ids that the binding points to
 
     @property
@@ -209,7 +209,7 @@ class BundleModel:
         return rows
 
 
-def layers(config: ModelConfig) -> list[str]:
+def cache_parts(config: ModelConfig) -> list[str]:
     """The parts of the cache, in the graph's order: "0.key", "0.value", "1.key", ..."""
     return [f"{layer}.{part}" for layer in range(config.num_layers) for part in ("key", "value")]
 
