@@ -32,6 +32,8 @@ COMMANDS = {
     "export": "export",
     "verify": "verify",
     "sign": "sign",
+    "deploy": "deploy",
+    "activate": "activate",
     "generate": "generate",
     "bench": "bench",
     "doctor": "doctor",

@@ -8,6 +8,8 @@ TinyEdgeError                exit 1, a known failure
 ├── CheckpointError          exit 1, a checkpoint that is damaged, hostile or of another run
 ├── TrainingError            exit 1, a run that cannot go on: no loss, no memory, or a process of it is dead
 ├── BundleError              exit 1, a bundle that is not whole, known and safe
+├── StoreError               exit 1, a board's store without a bundle that can serve, or with another writer
+├── DeployError              exit 1, a board, or a kit for one, that could not be made ready
 ├── ExportError              exit 1, an export that would not be the model that was trained
 └── BenchError               exit 1, a measurement that could not be made
 
@@ -63,6 +65,14 @@ class TrainingError(TinyEdgeError):
 
 class BundleError(TinyEdgeError):
     """A bundle that is not whole, known and safe."""
+
+
+class StoreError(TinyEdgeError):
+    """A board's store of bundles that has none to serve, or that another process is changing."""
+
+
+class DeployError(TinyEdgeError):
+    """A board that could not be reached or made ready, or a kit for it that could not be made."""
 
 
 class ExportError(TinyEdgeError):

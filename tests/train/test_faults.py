@@ -6,70 +6,18 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import Disk
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from tinyedge import cli  # noqa: E402
 from tinyedge.train import checkpoint  # noqa: E402
 from tinyedge.train.state import State  # noqa: E402
-
-
-class Disk:
-    """Counts the calls that write, by name and file; fails the `bad`-th, or all from there on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.calls: list[str] = []
-        self.bad: Callable[[int, str], bool] = lambda number, call: False
-        self.error, self.forever, self.short = errno.EIO, False, False
-        self._broken = False
-        disk, path_open, replace, fsync, os_open = self, Path.open, Path.replace, os.fsync, os.open
-
-        class Raw(io.FileIO):
-            def write(self, data: Any) -> int:
-                try:
-                    disk.call("write", Path(str(self.name)))
-                except OSError:
-                    if disk.short:  # what fits is written; the caller is told how much
-                        super().write(memoryview(data).cast("B")[: len(data) // 2])
-                    raise
-                return super().write(data)
-
-        def open_(path: Path, mode: str = "r", *more: Any, **named: Any) -> Any:
-            if mode != "wb":
-                return path_open(path, mode, *more, **named)
-            self.call("open", path)
-            return io.BufferedWriter(Raw(str(path), mode))
-
-        def os_open_(path: Any, *more: Any, **named: Any) -> int:
-            self.call("open", Path(path))
-            return os_open(path, *more, **named)
-
-        def replace_(path: Path, target: Path) -> Path:
-            self.call("rename", path)
-            return replace(path, target)
-
-        def fsync_(descriptor: int) -> None:
-            self.call("fsync", Path(f"/proc/self/fd/{descriptor}").readlink())
-            fsync(descriptor)
-
-        monkeypatch.setattr(Path, "open", open_)
-        monkeypatch.setattr(Path, "replace", replace_)
-        monkeypatch.setattr("tinyedge.files.os.open", os_open_)
-        monkeypatch.setattr("tinyedge.files.os.fsync", fsync_)
-
-    def call(self, name: str, path: Path) -> None:
-        self.calls.append(f"{name} {path.name}")
-        if self._broken or self.bad(len(self.calls), self.calls[-1]):
-            self._broken = self.forever
-            raise OSError(self.error, os.strerror(self.error), str(path))
-
-    def mend(self) -> None:
-        self.calls, self.bad, self._broken = [], lambda number, call: False, False
 
 
 @pytest.fixture
