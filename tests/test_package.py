@@ -37,6 +37,7 @@ def test_holds_the_package_alone_with_its_data(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"tinyedge", f"tinyedge-{__version__}.dist-info"}
     here = {str(p.relative_to(ROOT)) for p in (ROOT / "tinyedge").rglob("*") if p.is_file()}
     here = {name for name in here if "__pycache__" not in name}
+    here |= {f"tinyedge/deploy/files/{path.name}" for path in (ROOT / "export" / "deploy").iterdir()}
     assert {name for name in names if name.startswith("tinyedge/")} == here
     assert wheel.stat().st_size < 1 << 20
 
@@ -54,10 +55,24 @@ def test_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) ->
     assert completion["tokens"]
     assert "verdict: pass" in run(tinyedge, "bench", micro_bundle, "--samples", 25, cwd=tmp_path).lower()
     run(tinyedge, "verify", micro_bundle, cwd=tmp_path)
+    again = (
+        "import sys; from pathlib import Path; from tinyedge.deploy import kit, wheel\n"
+        "print(wheel.own_wheel(Path(sys.argv[1])))\n"
+        "assert (kit.deploy_files() / 'install.sh').is_file()\n"
+    )
+    copy = Path(run(python, "-c", again, tmp_path, cwd=tmp_path).strip())
+    assert copy.name == wheel.name  # it can give itself to a board
+    assert contents(copy) == contents(wheel)
     for command in ("train", "export"):
         done = subprocess.run([tinyedge, command], capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 1
         assert done.stderr.startswith("error: torch is not installed\nhint: on the workstation")
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    """Of every file but the record, whose order is free."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/RECORD")}
 
 
 def test_changelog_and_version_agree() -> None:

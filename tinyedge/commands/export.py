@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from tinyedge.bundle import Bundle
+    from tinyedge.export.pipeline import ExportOptions
 
 
 def export(
@@ -24,6 +28,12 @@ def export(
         list[str] | None,
         typer.Option(help="NAME=FILE, several times: held-out text; by default the training run's."),
     ] = None,
+    wheels: Annotated[
+        bool,
+        typer.Option(
+            "--wheels", help="Also make OUTPUT_DIR-kit: bundle, packages and installer for a board offline."
+        ),
+    ] = False,
     portable: Annotated[
         Path | None,
         typer.Option(
@@ -50,6 +60,7 @@ def export(
             target=target,
             max_quality_loss=max_quality_loss,
             text=text,
+            wheels=wheels,
         )
         _export_portable(checkpoint, portable, tokenizer, json)
         return
@@ -58,11 +69,33 @@ def export(
     from tinyedge.export.pipeline import ExportOptions, export_bundle
 
     options = ExportOptions(checkpoint, output_dir, quantize, target, max_quality_loss, tokenizer, texts)
-    manifest = load_bundle(export_bundle(options, note)).manifest
-    if json:
-        typer.echo(dumps({"schema": "tinyedge.export/1", "bundle": str(output_dir), "manifest": manifest}))
+    if wheels:
+        bundle, kit = _export_kit(options)
     else:
-        typer.echo(_summary(manifest))
+        bundle, kit = load_bundle(export_bundle(options, note)), None
+    if json:
+        made = {"bundle": str(output_dir), **({"kit": str(kit)} if kit else {})}
+        typer.echo(dumps({"schema": "tinyedge.export/1", **made, "manifest": bundle.manifest}))
+    else:
+        typer.echo(_summary(bundle.manifest))
+
+
+def _export_kit(options: "ExportOptions") -> "tuple[Bundle, Path]":
+    """The bundle and its kit; the wheels first, because what needs a network fails sooner."""
+    from tinyedge.bundle import load_bundle
+    from tinyedge.commands.notes import note
+    from tinyedge.deploy.board import BOARDS
+    from tinyedge.deploy.kit import Supplies, kit_folder, require_replaceable
+    from tinyedge.export.pipeline import export_bundle
+
+    target = kit_folder(options.output_dir)
+    require_replaceable(target)
+    with Supplies(BOARDS[options.target]) as supplies:
+        supplies.fetch(note)
+        bundle = load_bundle(export_bundle(options, note))
+        supplies.put(bundle, target)
+    note(f"kit: {target}")
+    return bundle, target
 
 
 def _require_defaults(**bundle_flags: Any) -> None:

@@ -1,0 +1,76 @@
+"""A board on loopback and a kit for it, made without a network: its tinyedge runs the one that is tested."""
+
+import importlib.metadata
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sshd
+from sshd import BASE_PYTHON, replace_program
+from wheels import make_wheel
+
+import tinyedge
+from tinyedge.bundle import load_bundle
+from tinyedge.deploy import wheel, wheelhouse
+from tinyedge.deploy.board import MACHINES, Board
+from tinyedge.deploy.kit import WHEELHOUSE, Kit, Supplies
+
+ROOT = Path(tinyedge.__file__).resolve().parents[1]
+PYTHON = "%d.%d" % sys.version_info[:2]  # noqa: UP031
+SHIM = """
+import os, sys
+def main():
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["bench"]:
+        arguments += ["--samples", "25"]
+    os.environ["PYTHONPATH"] = {root!r}
+    os.execv({python!r}, [{python!r}, "-m", "tinyedge", *arguments])
+"""
+
+
+@pytest.fixture(scope="session")
+def make_kit(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Kit]:
+    """Makes kits for this machine."""
+    machine = platform.machine()
+    if machine not in MACHINES:
+        pytest.skip(f"there are no wheels for {machine}")
+    ready = tmp_path_factory.mktemp("wheels")
+    wheel.wheel_of(importlib.metadata.distribution("pip"), ready)
+
+    def make(bundle: Path, target: Path, version: str = tinyedge.__version__) -> Kit:
+        with Supplies(Board(machine, (PYTHON,))) as supplies:
+            wheels = Path(shutil.copytree(ready, supplies.folder / WHEELHOUSE))
+            shim = SHIM.format(root=str(ROOT), python=sys.executable)
+            entry = "[console_scripts]\ntinyedge = board_shim:main\n"
+            made = make_wheel(wheels, "tinyedge", version, {"board_shim.py": shim, "entry_points.txt": entry})
+            supplies.packages = [wheelhouse.package(made, [PYTHON])]
+            return supplies.put(load_bundle(bundle), target)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Server]:
+    """The board."""
+    if why := sshd.missing():
+        pytest.skip(why)
+    with sshd.serving(tmp_path_factory.mktemp("sshd")) as running:
+        replace_program(running, "python3", None, link=BASE_PYTHON)
+        yield running
+
+
+@pytest.fixture
+def tree() -> Callable[[Path], dict[str, tuple[int, int]]]:
+    """Everything in a folder, with what changes when it is written."""
+
+    def look(folder: Path) -> dict[str, tuple[int, int]]:
+        return {
+            str(path.relative_to(folder)): (path.lstat().st_ino, path.lstat().st_mtime_ns)
+            for path in sorted(folder.rglob("*"))
+            if "__pycache__" not in path.parts
+        }
+
+    return look

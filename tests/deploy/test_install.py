@@ -1,0 +1,225 @@
+"""The kit's install.sh on this machine, and the unit it brings."""
+
+import fcntl
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sshd import BASE_PYTHON
+
+from tinyedge.bundle import bundle_digest, load_bundle
+from tinyedge.deploy.kit import Kit, deploy_files
+
+MakeKit = Callable[..., Kit]
+MAX_EXPOSURE = 1.5  # of systemd-analyze security; the unit's own figure is in docs/deploy.md
+
+
+def command(kit: Path, *words: object) -> list[str]:
+    return ["sh", str(kit / "install.sh"), *map(str, words)]
+
+
+def install(kit: Path, *words: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command(kit, *words), capture_output=True, text=True, check=False, env={**board(), **environment}
+    )
+
+
+def board() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHON": BASE_PYTHON, "HOME": "/nonexistent"}
+
+
+def refused(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
+    assert done.returncode == code, done.stdout + done.stderr
+    lines = done.stderr.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["error", "hint"], done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def kit(make_kit: MakeKit, micro_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read it only."""
+    return make_kit(micro_bundle, tmp_path_factory.mktemp("kit") / "a kit").path
+
+
+@pytest.fixture
+def copy(kit: Path, tmp_path: Path) -> Path:
+    """One that may be damaged."""
+    return Path(shutil.copytree(kit, tmp_path / "kit"))
+
+
+def digest(bundle: Path) -> str:
+    return bundle_digest(load_bundle(bundle))
+
+
+def test_shellcheck() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("needs shellcheck")
+    done = subprocess.run(
+        ["shellcheck", "--shell=sh", deploy_files() / "install.sh"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_help_and_usage(kit: Path, tmp_path: Path) -> None:
+    assert "usage: sh install.sh" in install(kit, "--help").stdout
+    assert "--what is not known" in refused(install(kit, "--what"), 2)
+    assert "--dir needs a value" in refused(install(kit, "--dir"), 2)
+    for bad in ("a'b", 'a"b', "a$b", "a`b", "a\\b", "a\nb"):
+        assert "has quotes" in refused(install(kit, "--dir", tmp_path / bad), 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"machine": "riscv64"}, "the kit is for riscv64, this is "),
+        ({"pythons": ["3.10"]}, "the kit has no wheels for Python 3."),
+        ({"packages": None}, "not a whole kit"),
+    ],
+)
+def test_a_kit_for_another_board(copy: Path, tmp_path: Path, change: dict[str, object], reason: str) -> None:
+    about = json.loads((copy / "kit.json").read_text())
+    changed = {name: value for name, value in {**about, **change}.items() if value is not None}
+    (copy / "kit.json").write_text(json.dumps(changed))
+    assert reason in refused(install(copy, "--dir", tmp_path / "dir"))
+    assert not (tmp_path / "dir").exists()
+
+
+def test_a_kit_that_needs_more_room(copy: Path, tmp_path: Path) -> None:
+    about = json.loads((copy / "kit.json").read_text())
+    about["packages"][0]["unpacked"] = 1 << 60
+    (copy / "kit.json").write_text(json.dumps(about))
+    assert "MB are needed" in refused(install(copy, "--dir", tmp_path / "dir"))
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "wheelhouse", "tinyedge.service"])
+def test_a_damaged_kit(copy: Path, tmp_path: Path, name: str) -> None:
+    path = copy / name
+    path = next(path.glob("tinyedge-*")) if path.is_dir() else path
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "is damaged" in refused(install(copy, "--dir", tmp_path / "dir"))
+    assert not (tmp_path / "dir").exists()
+
+
+def test_without_python(kit: Path, tmp_path: Path) -> None:
+    done = install(kit, "--dir", tmp_path / "dir", PYTHON="python3.1")
+    assert "python3.1 is not there" in refused(done)
+
+
+def test_a_wheel_that_the_lock_does_not_know(copy: Path, tmp_path: Path) -> None:
+    """Sums can be made by anybody who can change the wheel; the hashes are pip's to check."""
+    lock = copy / "requirements.lock"
+    lock.write_text(re.sub("[0-9a-f]{64}", "0" * 64, lock.read_text()))
+    subprocess.run(
+        "sed -i '/requirements.lock/d' SHA256SUMS; sha256sum requirements.lock >> SHA256SUMS",
+        shell=True, cwd=copy, check=True,
+    )  # fmt: skip
+    done = install(copy, "--dir", tmp_path / "dir")
+    assert done.returncode == 1
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
+    assert "error: pip cannot install from the kit" in done.stderr
+    assert list((tmp_path / "dir" / "envs").iterdir()) == []
+
+
+def test_one_at_a_time(kit: Path, tmp_path: Path) -> None:
+    (tmp_path / "dir").mkdir()
+    with (tmp_path / "dir" / ".install.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another install.sh is at work" in refused(install(kit, "--dir", tmp_path / "dir"))
+
+
+def test_kills_leave_what_worked(
+    kit: Path, make_kit: MakeKit, micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "dir"
+    done = install(kit, "--dir", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    old = digest(micro_bundle)
+    new = make_kit(micro_bundle_fp32, tmp_path / "new", version="9.9.9").path
+    moments = random.Random(1)
+    seen = set()
+    for _ in range(6):
+        with subprocess.Popen(
+            command(new, "--dir", folder), env=board(), start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        ) as child:  # fmt: skip
+            time.sleep(moments.random() * 2)
+            os.killpg(child.pid, signal.SIGKILL)
+        env = folder / "env" / "bin" / "tinyedge"
+        subprocess.run([env, "--version"], check=True, capture_output=True)
+        store = ["--store", folder / "store", "--json"]
+        recovered = subprocess.run([env, "activate", "--recover", *store], check=True, capture_output=True)
+        assert json.loads(recovered.stdout)["serving"] == digest(folder / "store" / "current")
+        seen.add(digest(folder / "store" / "current"))
+    assert old in seen
+    done = install(new, "--dir", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert digest(folder / "store" / "current") == digest(micro_bundle_fp32)
+
+
+def test_the_service_needs_an_ordinary_user(kit: Path, tmp_path: Path) -> None:
+    done = install(kit, "--dir", tmp_path / "dir", "--service")
+    reasons = ("which is root here", "no systemd", "sudo asks for a password")
+    assert any(reason in refused(done) for reason in reasons)
+    assert not (tmp_path / "dir").exists()
+
+
+@pytest.fixture
+def unit(kit: Path, tmp_path: Path) -> Path:
+    """The unit as it would be installed here, with a program that exists."""
+    folder = tmp_path / "dir"
+    program = folder / "env" / "bin" / "tinyedge"
+    program.parent.mkdir(parents=True)
+    program.symlink_to("/bin/true")
+    (folder / "store").mkdir()
+    done = install(kit, "--dir", folder, "--print-unit")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "tinyedge.service").write_text(done.stdout)
+    return tmp_path / "tinyedge.service"
+
+
+def test_the_unit_is_for_this_user_and_folder(unit: Path, tmp_path: Path) -> None:
+    text = unit.read_text()
+    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    assert f"\nUser={user}\n" in text
+    assert "/home/pi" not in text
+    assert (
+        f"ExecStart={tmp_path}/dir/env/bin/tinyedge serve {tmp_path}/dir/store/current --host 127.0.0.1"
+        in text
+    )
+
+
+def test_a_folder_that_a_unit_cannot_name(kit: Path, tmp_path: Path) -> None:
+    for bad in ("a b", "a%b", "a&b", "a|b", "ä"):
+        refused(install(kit, "--dir", tmp_path / bad, "--print-unit"))
+
+
+def test_systemd_finds_nothing_wrong(unit: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_unit_is_hardened(unit: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    unit.write_text(unit.read_text().replace("User=root", "User=pi"))  # where the tests are run by root
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", unit],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert found, done.stderr
+    assert float(found[1]) <= MAX_EXPOSURE

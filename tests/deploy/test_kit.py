@@ -1,0 +1,109 @@
+"""A kit is whole, or not there; what is damaged is found."""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faults import Disk
+
+from tinyedge.bundle import bundle_digest, load_bundle
+from tinyedge.deploy import kit as kits
+from tinyedge.deploy.board import Board
+from tinyedge.deploy.kit import Kit, deploy_files, kit_folder
+from tinyedge.errors import DeployError
+
+MakeKit = Callable[..., Kit]
+
+
+def test_what_is_inside(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
+    kit = make_kit(micro_bundle, tmp_path / "a-kit")
+    assert (
+        kit.bundle
+        == bundle_digest(load_bundle(micro_bundle))
+        == bundle_digest(load_bundle(kit.path / "bundle"))
+    )
+    assert kit == Kit.load(kit.path)
+    source = {path.name for path in deploy_files().iterdir()}
+    assert {"install.sh", "tinyedge.service", "alerts.yml"} <= source
+    rest = {"wheelhouse", "requirements.lock", "kit.json", "SHA256SUMS", "bundle"}
+    assert {path.name for path in kit.path.iterdir()} == source | rest
+    assert os.access(kit.path / "install.sh", os.X_OK)
+    about = json.loads((kit.path / "kit.json").read_text())
+    assert about["schema"] == "tinyedge.kit/1"
+    assert [one["name"] for one in about["packages"]] == ["tinyedge"]
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=kit.path, check=True)
+
+
+def test_the_same_again_is_the_same_lock(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
+    locks = set()
+    for name in ("a", "b"):
+        kit = make_kit(micro_bundle, tmp_path / name)
+        locks.add(hashlib.sha256((kit.path / "requirements.lock").read_bytes()).hexdigest())
+    make_kit(micro_bundle, tmp_path / "a")  # in place of the first
+    assert len(locks) == 1
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_damage_is_found(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
+    kit = make_kit(micro_bundle, tmp_path / "kit")
+    whole = {path: path.read_bytes() for path in kit.path.rglob("*") if path.is_file()}
+    for path, content in whole.items():
+        if "bundle" in path.parts:
+            continue  # it has a manifest of its own
+        for bad in (b"", content[:-1], None):
+            path.unlink() if bad is None else path.write_bytes(bad)
+            with pytest.raises(DeployError):
+                Kit.load(kit.path)
+            path.write_bytes(content)
+    assert Kit.load(kit.path) == kit
+
+
+def test_something_else_in_its_place(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "one.jpg").write_bytes(b"x")
+    with pytest.raises(DeployError, match="exists and is not a kit"):
+        make_kit(micro_bundle, folder)
+    assert [path.name for path in folder.iterdir()] == ["one.jpg"]
+
+
+def test_where_it_is() -> None:
+    assert kit_folder(Path("some/bundle/")) == Path.cwd() / "some" / "bundle-kit"
+
+
+def test_a_disk_that_fails_leaves_the_old_kit(
+    make_kit: MakeKit,
+    micro_bundle: Path,
+    micro_bundle_fp32: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = tmp_path / "kit"
+    old = make_kit(micro_bundle, target)
+    disk = Disk(monkeypatch)
+    for moment in ("rename", "write", "fsync"):
+        disk.mend()
+        disk.error = errno.ENOSPC
+        disk.bad = lambda number, call, moment=moment: call.startswith(moment) and "kit" in call  # type: ignore[misc]
+        with pytest.raises(OSError, match="No space left"):
+            make_kit(micro_bundle_fp32, target)
+        disk.mend()
+        assert Kit.load(target) == old
+        assert not list(tmp_path.glob(".*"))
+
+
+def test_the_wheels_of_an_earlier_kit(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
+    kit = make_kit(micro_bundle, tmp_path / "kit")
+    with kits.Supplies(kit.board) as supplies:
+        assert supplies.take(kit)
+        assert supplies.packages == list(kit.packages)
+    with kits.Supplies(kit.board) as supplies:
+        assert not supplies.take(dataclasses.replace(kit, source="0" * 64))  # another tinyedge
+        assert not supplies.take(dataclasses.replace(kit, board=Board(kit.board.machine, ("3.99",))))
+        assert not list(supplies.folder.iterdir())

@@ -1,0 +1,115 @@
+"""What a board needs is what the wheels say, for its Python and not for the one that asks."""
+
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from wheels import make_wheel
+
+from tinyedge.deploy import wheelhouse
+from tinyedge.deploy.board import BOARDS, Board
+from tinyedge.errors import DeployError
+
+BOARD = Board("aarch64", ("3.11", "3.13"))
+NEEDS = ("plain>=1", "typer<0.29", 'starlette>=0.40; extra == "serve"', 'torch; extra == "train"')
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of the package index."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    make_wheel(folder, "plain", "1.0", {"plain.py": ""})
+    make_wheel(
+        folder,
+        "plain",
+        "2.0",
+        {"plain.py": ""},
+        ('old; python_version < "3.13"', "new; python_version >= '3.12'"),
+    )
+    make_wheel(folder, "old", "1.0", {"old.py": ""}, ('mac; sys_platform == "darwin"',))
+    make_wheel(folder, "new", "1.0", {"new.py": ""})
+    make_wheel(folder, "typer", "0.28", {"typer.py": ""}, ('arm; platform_machine == "aarch64"',))
+    make_wheel(folder, "typer", "0.29", {"typer.py": ""})
+    make_wheel(folder, "arm", "1.0", {"arm.py": ""})
+    make_wheel(folder, "starlette", "1.0", {"starlette.py": ""}, ("anyio[trio]>=3",))
+    make_wheel(folder, "anyio", "4.0", {"anyio.py": ""}, ('trio; extra == "trio"',))
+    make_wheel(folder, "trio", "0.1", {"trio.py": ""})
+    make_wheel(folder, "pip", "99.0", {"pip.py": ""})
+    return folder
+
+
+def test_each_python_gets_what_it_needs(index: Path, tmp_path: Path) -> None:
+    """The markers of both, one of which is not that of the Python that runs this test."""
+    own = make_wheel(tmp_path, "tinyedge", "0.1.0", {"tinyedge.py": ""}, NEEDS)
+    (tmp_path / "house").mkdir()
+    packages = wheelhouse.fill(tmp_path / "house", BOARD, own)
+    found = {(one.name, one.version): one.pythons for one in packages}
+    both = ("3.11", "3.13")
+    assert found == {
+        ("tinyedge", "0.1.0"): both,
+        ("plain", "2.0"): both,
+        ("old", "1.0"): ("3.11",),
+        ("new", "1.0"): ("3.13",),
+        ("typer", "0.28"): both,
+        ("arm", "1.0"): both,
+        ("starlette", "1.0"): both,
+        ("anyio", "4.0"): both,
+        ("trio", "0.1"): both,
+    }
+    files = {path.name for path in (tmp_path / "house").iterdir()}
+    assert files == {one.file for one in packages} | {"pip-99.0-py3-none-any.whl"}
+    assert all(one.size == (tmp_path / "house" / one.file).stat().st_size for one in packages)
+
+
+def test_the_lock(index: Path, tmp_path: Path) -> None:
+    own = make_wheel(tmp_path, "tinyedge", "0.1.0", {"tinyedge.py": ""}, NEEDS)
+    (tmp_path / "house").mkdir()
+    packages = wheelhouse.fill(tmp_path / "house", BOARD, own)
+    lines = wheelhouse.lock(packages, BOARD, "a note").replace("\\\n", "").splitlines()
+    assert lines[0] == "# a note"
+    locked = {}
+    for line in lines[1:]:
+        requirement, *hashes = line.split("--hash=sha256:")
+        parsed = Requirement(requirement)
+        locked[parsed.name] = (parsed, [digest.strip() for digest in hashes])
+    assert set(locked) == {one.name for one in packages}
+    for one in packages:
+        parsed, hashes = locked[one.name]
+        assert str(parsed.specifier) == f"=={one.version}"
+        assert one.sha256 in hashes
+        for python in BOARD.pythons:
+            there = parsed.marker is None or parsed.marker.evaluate({"python_version": python})
+            assert there == (python in one.pythons)
+
+
+def test_what_the_index_lacks_is_said(index: Path, tmp_path: Path) -> None:
+    own = make_wheel(tmp_path, "tinyedge", "0.1.0", {"tinyedge.py": ""}, ("absent>=2",))
+    (tmp_path / "house").mkdir()
+    with pytest.raises(DeployError, match=r"pip cannot get the wheels of Python 3\.11 on aarch64: .*absent"):
+        wheelhouse.fill(tmp_path / "house", BOARD, own)
+
+
+def test_a_file_that_is_no_wheel(tmp_path: Path) -> None:
+    (tmp_path / "x-1-py3-none-any.whl").write_bytes(b"PK")
+    with pytest.raises(DeployError, match="is not a wheel"):
+        wheelhouse.Wheel.read(tmp_path / "x-1-py3-none-any.whl")
+
+
+def test_every_platform_is_named() -> None:
+    platforms = BOARDS["pi-zero-2w"].platforms
+    assert platforms[0] == "manylinux_2_36_aarch64"
+    assert {"manylinux_2_28_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64", "any"} <= set(
+        platforms
+    )
+    assert BOARDS["pi-zero-2w"].pythons == ("3.11", "3.13")
+
+
+def test_the_export_and_the_kits_know_the_same_targets() -> None:
+    pytest.importorskip("torch", reason="the export needs the extra `train`")
+    from tinyedge.export.pipeline import TARGETS
+
+    assert set(TARGETS) == set(BOARDS)

@@ -1,0 +1,35 @@
+"""Wheels that tests make up."""
+
+import base64
+import hashlib
+import zipfile
+from pathlib import Path
+
+
+def make_wheel(
+    folder: Path, name: str, version: str, files: dict[str, str], requires: tuple[str, ...] = ()
+) -> Path:
+    """A pure wheel with these files; `entry_points.txt` and the like go to its information."""
+    information = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += "".join(f"Requires-Dist: {one}\n" for one in requires)
+    extras = {part.split("extra == ")[1].strip("'\"") for part in requires if "extra == " in part}
+    metadata += "".join(f"Provides-Extra: {extra}\n" for extra in sorted(extras))
+    content = {
+        **{
+            path if "/" in path or path.endswith(".py") else f"{information}/{path}": text
+            for path, text in files.items()
+        },
+        f"{information}/METADATA": metadata,
+        f"{information}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(
+        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},"
+        f"{len(text.encode())}\n"
+        for path, text in content.items()
+    )
+    target = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(target, "w") as archive:
+        for path, text in {**content, f"{information}/RECORD": f"{record}{information}/RECORD,,\n"}.items():
+            archive.writestr(zipfile.ZipInfo(path), text)  # with no time of its own
+    return target
