@@ -14,7 +14,7 @@ from tinyedge.cli import repeat_list_flags
 
 COMMANDS = (
     *("corpus", "tokenizer", "train", "runs", "sweep", "eval"),
-    *("export", "verify", "sign", "generate", "bench", "doctor"),
+    *("export", "verify", "sign", "deploy", "activate", "generate", "bench", "doctor"),
 )
 HEAVY = ("torch", "numpy", "onnxruntime", "onnx", "sentencepiece", "rich", "psutil")
 
@@ -112,6 +112,11 @@ def test_list_flags_take_several_values() -> None:
         (("eval", "x.pt"), "--text"),
         (("export", "--quantize", "int3"), "--quantize int3"),
         (("export", "--target", "pdp-11"), "--target pdp-11"),
+        (("export", "--target", "pdp-11", "--wheels"), "--target pdp-11"),
+        (("export", "--portable", "p", "--wheels"), "--wheels is for a bundle"),
+        (("deploy", "board"), "BUNDLE"),
+        (("deploy", "--", "-oProxyCommand=id", "b"), "is not user@host"),
+        (("activate",), "one of BUNDLE, --recover"),
         (("generate",), "BUNDLE"),
         (("generate", "b", "--temperature", "-1"), "--temperature -1"),
         (("bench", "b", "--samples", "0"), "--samples 0"),
