@@ -75,7 +75,7 @@ class Remote:
             raise DeployError("ssh is not installed", "on Debian: sudo apt install openssh-client")
         self.destination = destination
         # Short, because a socket's path may have 107 bytes; private, because who opens it is on the board.
-        self._folder = tempfile.TemporaryDirectory(prefix="te-")
+        self._folder = tempfile.TemporaryDirectory(prefix="te-", dir="/tmp")
         options = {
             "ControlMaster": "auto",
             "ControlPath": f"{self._folder.name}/%C",
@@ -127,7 +127,7 @@ class Remote:
         left_out: paths inside `source`. progress: told the bytes that went, where tar does the work; rsync
         draws its own. Raises DeployError where it fails; `target` may then be half made.
         """
-        if shutil.which("rsync") and self.run("command -v rsync >/dev/null").code == 0:
+        if _can_rsync() and self.run("command -v rsync >/dev/null").code == 0:
             self._rsync(source, target, left_out)
         else:
             self._tar(source, target, left_out, progress)
@@ -198,6 +198,12 @@ class Remote:
             f"the kit cannot be copied to {self.destination}: {_last(errors)}",
             "run the same command again: it goes on",
         )
+
+
+def _can_rsync() -> bool:
+    """Whether there is one here that knows what is asked of it; another program of that name does not."""
+    known = ["rsync", "--protect-args", "--info=progress2", "--version"]
+    return shutil.which("rsync") is not None and not subprocess.run(known, capture_output=True).returncode
 
 
 def _add(
