@@ -181,11 +181,18 @@ def test_a_missing_current_is_made_again(store: Store) -> None:
     assert serving(store) == OLD
 
 
-def test_a_folder_in_place_of_current_is_not_touched(store: Store) -> None:
+def test_a_folder_in_place_of_current_is_not_touched(store: Store, bundles: dict[str, Path]) -> None:
     (store.root / "current").unlink()
     (store.root / "current").mkdir()
-    with pytest.raises(StoreError, match="current is not a symbolic link"):
-        store.recover()
+    for call in (store.recover, lambda: store.activate(bundles[NEW], passes)):
+        with pytest.raises(StoreError, match="current is not a symbolic link"):
+            call()
+
+
+def test_a_refused_bundle_makes_no_store(tmp_path: Path) -> None:
+    with pytest.raises(BundleError):
+        Store(tmp_path / "store").activate(tmp_path / "nothing", passes)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_writer_at_a_time(store: Store, bundles: dict[str, Path]) -> None:

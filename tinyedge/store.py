@@ -80,14 +80,15 @@ class Store:
         writes, OSError where the disk fails. After any of them, and after a kill, `current` names a whole
         bundle, the old one or the new one, if it named one before.
         """
+        wanted = self._load(source)
+        digest = bundle_digest(wanted)
         (self.root / BUNDLES).mkdir(parents=True, exist_ok=True)
         with self._lock(wait_s=0):
+            self._current()  # raises where something else is in its place
             try:
                 before: str | None = self._recover().serving  # an interrupted call is not built upon
             except StoreError:
                 before = None
-            wanted = self._load(source)
-            digest = bundle_digest(wanted)
             if digest == before == self._confirmed()[0] and self._holds(wanted):
                 self._prune(set(self._confirmed()))
                 return Change(digest, digest)

@@ -118,12 +118,13 @@ def deploy(
     bundle = load_bundle(plan.bundle)
     if plan.key is not None:
         signature.verify(bundle, plan.key)
+    chosen = Kit.load(plan.kit) if plan.kit is not None else None
     found = look(remote, plan.directory)
     report(
         f"1/{STEPS} board: {remote.destination}, {found.machine}, Python {found.python}, {found.libc},"
         f" {found.free_mb:,} MB free"
     )
-    kit = _kit(plan, bundle, found, report)
+    kit = _kit(plan, chosen, bundle, found, report)
     if kit is None:
         return 0
     left_out = unneeded(kit, found)
@@ -208,10 +209,11 @@ def _require_fit(destination: str, found: Found) -> None:
         )
 
 
-def _kit(plan: Plan, bundle: Bundle, found: Found, report: Callable[[str], None]) -> Kit | None:
-    """The kit to send; None in a dry run that would have to make one."""
-    if plan.kit is not None:
-        kit = Kit.load(plan.kit)
+def _kit(
+    plan: Plan, kit: Kit | None, bundle: Bundle, found: Found, report: Callable[[str], None]
+) -> Kit | None:
+    """The kit to send: the one that was chosen, or BUNDLE-kit; None in a dry run that would make one."""
+    if kit is not None:
         if kit.board.machine != found.machine or found.python not in kit.board.pythons:
             pythons = " and ".join(kit.board.pythons)
             raise DeployError(
