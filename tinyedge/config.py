@@ -19,6 +19,7 @@ MODEL_RANGES = {
     "dim_feedforward": (128, 1024),
     "max_seq_length": (32, 512),
 }
+HEAD_MULTIPLE = 8  # ONNX Runtime's GroupQueryAttention takes heads of no other width
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class ModelConfig:
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.d_model // self.nhead
+
+    @property
+    def head_width(self) -> int:
+        """How wide a head is in the device's cache, zeros included."""
+        return -(-self.head_dim // HEAD_MULTIPLE) * HEAD_MULTIPLE
 
     @property
     def parameters(self) -> int:

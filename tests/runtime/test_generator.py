@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tinyedge.bundle import load_bundle, write_bundle
 from tinyedge.errors import BundleError, UsageError
-from tinyedge.runtime.context import window_start
+from tinyedge.context import window_start
 from tinyedge.runtime.generator import Generator, Piece, StopWatch
 from tinyedge.runtime.sampler import SamplingConfig
 from tinyedge.runtime.session import Decoder

@@ -139,7 +139,7 @@ def measure(
 
 def prompt_tokens(generator: "Generator") -> dict[str, list[int]]:
     """Of each prompt: how many tokens it has, BOS included, and how many of them the context lets in."""
-    from tinyedge.runtime.context import window_start
+    from tinyedge.context import window_start
 
     lengths = {name: len(generator.encode_prompt(text)) for name, text in PROMPTS.items()}
     context = generator.config.max_seq_length

@@ -17,7 +17,7 @@ from tinyedge.config import ModelConfig
 from tinyedge.errors import ExportError
 from tinyedge.evaluate import Logits
 from tinyedge.export.onnx import cache_names
-from tinyedge.runtime.context import window_start
+from tinyedge.context import window_start
 from tinyedge.runtime.ort import onnxruntime
 from tinyedge.tokenizer import BOS_ID, Tokenizer
 from tinyedge.train.model import TinyTransformer
