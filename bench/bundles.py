@@ -1,6 +1,6 @@
-"""Bundles for measuring: random weights, a vocabulary of invented words. As fast as trained ones, and soon made.
+"""Bundles for measuring: random weights and a vocabulary of invented words.
 
-Nothing was compared with anything, so they claim no quality.
+As fast as trained ones, and soon made. Nothing was compared with anything, so they claim no quality.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ def write_unproven(
     recipe: str,
     card: str,
 ) -> Path:
-    """A bundle that claims nothing. quantization: None keeps fp32. recipe: what the manifest calls the training."""
+    """A bundle that claims nothing. quantization: None is fp32. recipe: what the manifest calls its training."""
     config = model.config
     digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values()))
     manifest: dict[str, Any] = {

@@ -13,7 +13,7 @@ import pytest
 from tinyedge.cli import repeat_list_flags
 
 COMMANDS = (
-    *("corpus", "tokenizer", "train", "runs", "sweep", "eval"),
+    *("corpus", "tokenizer", "fit", "train", "runs", "sweep", "eval"),
     *("export", "verify", "sign", "generate", "bench", "doctor"),
 )
 HEAVY = ("torch", "numpy", "onnxruntime", "onnx", "sentencepiece", "rich", "psutil")

@@ -25,6 +25,7 @@ from tinyedge.errors import TinyEdgeError, UsageError
 COMMANDS = {
     "corpus": "corpus",
     "tokenizer": "tokenizer",
+    "fit": "fit",
     "train": "train",
     "runs": "runs",
     "sweep": "sweep",

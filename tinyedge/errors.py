@@ -9,7 +9,8 @@ TinyEdgeError                exit 1, a known failure
 ├── TrainingError            exit 1, a run that cannot go on: no loss, no memory, or a process of it is dead
 ├── BundleError              exit 1, a bundle that is not whole, known and safe
 ├── ExportError              exit 1, an export that would not be the model that was trained
-└── BenchError               exit 1, a measurement that could not be made
+├── BenchError               exit 1, a measurement that could not be made
+└── FitError                 exit 1, a budget that no shape keeps
 
 Library code raises these; `tinyedge.cli.main` alone turns them into one `error:` line, a hint and an exit
 code. A failed gate (3), an inconclusive one (4) and an interrupt (130, 143) are results, not errors.
@@ -71,3 +72,7 @@ class ExportError(TinyEdgeError):
 
 class BenchError(TinyEdgeError):
     """A measurement that could not be made."""
+
+
+class FitError(TinyEdgeError):
+    """A budget that no shape keeps."""

@@ -39,7 +39,9 @@ def nonnegative_least_squares(work: Sequence[Work], observed: Sequence[float]) -
             error = float(((part @ found - 1) ** 2).sum())
             if (found >= 0).all() and error < best[0]:
                 best = error, dict(zip((names[at] for at in chosen), found / scale[chosen], strict=True))
-    return {name: float(f"{best[1].get(name, 0.0):.5g}") for name in names}  # 5 digits are read, and are enough
+    return {
+        name: float(f"{best[1].get(name, 0.0):.5g}") for name in names
+    }  # 5 digits are read, and are enough
 
 
 def parts(row: Row) -> list[tuple[Work, Row]]:

@@ -1,4 +1,4 @@
-"""Which shapes the sweep counts: one dimension at a time from `tiny`, the presets, and mixtures to be held out."""
+"""Which shapes the sweep counts: the presets, one dimension at a time from `tiny`, and mixtures, held out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +22,12 @@ MIXTURES = (
     ModelConfig(vocab_size=32000, d_model=256, nhead=8, num_layers=1, dim_feedforward=1024),
     ModelConfig(vocab_size=16000, d_model=448, nhead=7, num_layers=3, dim_feedforward=896),
 )
+# What `tinyedge fit` suggested for the default budget: here it has to be right.
+SUGGESTED = (
+    ModelConfig(d_model=320, nhead=8, num_layers=2, dim_feedforward=640),
+    ModelConfig(d_model=160, nhead=4, num_layers=6, dim_feedforward=384),
+    ModelConfig(d_model=64, nhead=4, num_layers=2, dim_feedforward=256, max_seq_length=512),
+)
 BOOTED = {  # for memory; the others' is the formula's
     *("tiny", "small", "base", "d_model 512", "num_layers 6", "dim_feedforward 1024", "vocab_size 1000"),
     *("vocab_size 32000", "max_seq_length 512", "mixture 1", "mixture 2", "mixture 5"),
@@ -30,7 +36,7 @@ BOOTED = {  # for memory; the others' is the formula's
 
 @dataclass(frozen=True)
 class Shape:
-    """One shape of the sweep. held_out: the formula is checked on it, not fitted. booted: memory is measured."""
+    """One shape. held_out: the formula is checked on it and not fitted. booted: its memory is measured."""
 
     name: str
     config: ModelConfig
@@ -58,5 +64,6 @@ def _axes() -> Iterator[tuple[str, ModelConfig, bool]]:
 
 
 def _mixtures() -> Iterator[tuple[str, ModelConfig, bool]]:
-    for number, config in enumerate(MIXTURES, 1):
-        yield f"mixture {number}", config, True
+    for kind, configs in (("mixture", MIXTURES), ("suggested", SUGGESTED)):
+        for number, config in enumerate(configs, 1):
+            yield f"{kind} {number}", config, True

@@ -1,4 +1,4 @@
-"""Counts the answers of every shape and boots the board for the memory of some; an unfinished sweep can go on.
+"""Counts the answers of every shape, and boots the board for the memory of some; it can be interrupted.
 
 In: a guest. Out: a row a shape, as the report has it. Judges nothing and fits nothing.
 """
@@ -19,8 +19,8 @@ from bench.prompt import prompt_of
 from tinyedge import files
 from tinyedge.tokenizer import Tokenizer
 
-# Tokens of the bench's prompts with the default vocabulary: phrase, sentence, and the longest paragraph, which
-# its p95 is about.
+# Tokens of the bench's prompts, with a vocabulary of 8,000 that was trained on novels: the phrases, the
+# sentences, and the longest paragraph, which its p95 is about.
 PROMPT_TOKENS = (7, 20, 85)
 SAMPLES = 20  # of `tinyedge bench`, whose memory is wanted
 BOOT_S = 1500
@@ -28,7 +28,7 @@ PARTIAL = "tinyedge.scale-partial/1"
 
 
 def lengths(shape: Shape) -> tuple[int, ...]:
-    """Tokens of each prompt, BOS included: the bench's, and the longest whose answer the context still holds."""
+    """Tokens of each prompt, BOS included: the bench's, and the longest whose answer the context holds."""
     full = shape.config.max_seq_length - MAX_TOKENS
     return tuple(sorted({*PROMPT_TOKENS, full}))
 
@@ -95,7 +95,9 @@ class Sweep:
     def _boot(self, wanted: Sequence[Shape]) -> Iterator[tuple[Shape, dict[str, int]]]:
         """Runs `tinyedge bench` on each in turn, in one boot."""
         twin: Twin = self._guest.twin
-        command = "run bench-{0} python3 -m tinyedge bench {0} --samples {1} --max-p95-ms {2} --json $to/{0}.json\n"
+        command = (
+            "run bench-{0} python3 -m tinyedge bench {0} --samples {1} --max-p95-ms {2} --json $to/{0}.json\n"
+        )
         bundles = {f"shape-{number}": self._bundle(shape) for number, shape in enumerate(wanted)}
         job = JOB_START + "".join(command.format(name, SAMPLES, NO_LIMIT_MS) for name in bundles)
         make_image(twin, job, bundles)

@@ -27,7 +27,8 @@ from tinyedge.bundle import load_bundle
 from tinyedge.errors import TinyEdgeError
 
 GREEDY_BUNDLE = REPOSITORY / "tests" / "data" / "micro_bundle_fp32"
-RECORDED = REPOSITORY / "bench" / "reports" / "twin-pi-zero-2w.json"
+REPORTS = REPOSITORY / "bench" / "reports"
+RECORDED = REPORTS / "twin-pi-zero-2w.json"
 GATE_FAILED = 3  # as `tinyedge bench` exits
 
 
@@ -91,6 +92,12 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--record", action="store_true", help="let a report that passes take the recorded one's place"
     )
+    scale = command(
+        "scale",
+        run_scale,
+        "count and boot bundles of many shapes, and fit the formula of `tinyedge fit` to them",
+    )
+    scale.add_argument("--resume", action="store_true", help="go on with what an earlier sweep has counted")
     python = command("python", run_python, "run the board's Python: twin.py python -- script.py ARGUMENTS")
     python.add_argument("arguments", nargs="+")
     count = command(
@@ -175,6 +182,29 @@ def run_report(twin: Twin, options: argparse.Namespace) -> int:
         options.against.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(options.against, report)
         print(f"recorded {options.against}")
+    return 0
+
+
+def run_scale(twin: Twin, options: argparse.Namespace) -> int:
+    """`scale`: the report, its picture, and the formula's data file."""
+    import scale  # with what this alone needs: torch makes the bundles, matplotlib the picture
+    from fitting import TARGET, fit
+    from picture import picture
+    from shapes import shapes
+    from sweep import Sweep
+
+    from tinyedge.fit import cost
+
+    build(twin)
+    make_plugin(twin)
+    rows = Sweep(Guest(twin), options.resume).run(shapes())
+    formula = fit(rows, scale.origin(twin))
+    report = scale.compose(rows, formula)
+    print(scale.table(report))
+    files.write_json(cost.FOLDER / f"{TARGET}.json", formula)
+    files.write_json(REPORTS / "scale-pi-zero-2w.json", report)
+    files.write_bytes(REPORTS / "scale-pi-zero-2w.png", picture(report, cost.parse(formula)))
+    print(f"wrote {REPORTS / 'scale-pi-zero-2w'}.json and .png, and {cost.FOLDER / TARGET}.json")
     return 0
 
 

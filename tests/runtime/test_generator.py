@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyedge.bundle import load_bundle, write_bundle
-from tinyedge.errors import BundleError, UsageError
 from tinyedge.context import window_start
+from tinyedge.errors import BundleError, UsageError
 from tinyedge.runtime.generator import Generator, Piece, StopWatch
 from tinyedge.runtime.sampler import SamplingConfig
 from tinyedge.runtime.session import Decoder

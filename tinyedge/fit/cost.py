@@ -30,10 +30,9 @@ class Figures:
 class CostModel:
     """A target's costs.
 
-    instructions, fills: of one of each term of `tinyedge.fit.work`. peak_bytes: of one of each of `holdings`.
-    ns_per_instruction, ns_per_fill: the twin's latency model. margin: what a gate multiplies it with; error_percent:
-    how far off it may be. prompt_tokens: lengths of the bench's prompts. source: where all that comes from, with
-    the formula's own errors.
+    instructions, fills: what one of each term of `tinyedge.fit.work` costs. peak_bytes: the same of `holdings`.
+    ns_per_instruction, ns_per_fill, error_percent: the twin's latency model. margin: what a gate multiplies it
+    with. prompt_tokens: lengths of the bench's prompts. source: where all that is from, and the formula's errors.
     """
 
     target: str
@@ -57,12 +56,10 @@ class CostModel:
 
     def response_ms(self, config: ModelConfig, prompt_tokens: int, max_tokens: int) -> float:
         """Of a whole answer, modelled; prompt_tokens: with BOS."""
-        return sum(
-            self.modelled_ms(self.figures(work)) for work in answer(config, prompt_tokens, max_tokens)
-        )
+        return sum(self.modelled_ms(self.figures(work)) for work in answer(config, prompt_tokens, max_tokens))
 
     def p95_ms(self, config: ModelConfig, max_tokens: int) -> float:
-        """Of the bench's prompts, modelled: the answer to the dearest, as two of its eight are the longest."""
+        """Of the bench's prompts, modelled: the dearest answer, as two of its eight prompts are that long."""
         return max(self.response_ms(config, tokens, max_tokens) for tokens in self.prompt_tokens)
 
     def peak_rss(self, config: ModelConfig) -> float:

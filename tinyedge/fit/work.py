@@ -3,7 +3,7 @@
 In: a shape, and how long the prompt and the answer are. Out: amounts by name. Knows no costs.
 
 The device's graph runs once for the prompt, once for each later token, and once more for the rest of the
-window where the context is full (`tinyedge.context`). A term is something that such a pass does, and how often.
+window where the context is full (`tinyedge.context`). A term is something that a pass does, and how often.
 """
 
 from collections.abc import Iterator, Mapping

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Literal
 
 from tinyedge.bundle import Bundle, load_bundle
+from tinyedge.context import window_start
 from tinyedge.errors import BundleError, UsageError
 from tinyedge.evaluate import Logits, log_softmax
 from tinyedge.manifest import MODEL_FILE, TOKENIZER_FILE
-from tinyedge.context import window_start
 from tinyedge.runtime.sampler import Sampler, SamplingConfig, largest
 from tinyedge.runtime.session import Decoder, Session
 from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer
