@@ -68,7 +68,7 @@ def write_unproven(
     recipe: str,
     card: str,
 ) -> Path:
-    """A bundle that claims nothing. quantization: None is fp32. recipe: what the manifest calls its training."""
+    """A bundle that claims nothing. quantization: None is fp32. recipe: name of the training."""
     config = model.config
     digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values()))
     manifest: dict[str, Any] = {

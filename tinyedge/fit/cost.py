@@ -30,9 +30,9 @@ class Figures:
 class CostModel:
     """A target's costs.
 
-    instructions, fills: what one of each term of `tinyedge.fit.work` costs. peak_bytes: the same of `holdings`.
-    ns_per_instruction, ns_per_fill, error_percent: the twin's latency model. margin: what a gate multiplies it
-    with. prompt_tokens: lengths of the bench's prompts. source: where all that is from, and the formula's errors.
+    instructions, fills: what one of each term of `tinyedge.fit.work` costs. peak_bytes: one of `holdings`.
+    ns_per_instruction, ns_per_fill, error_percent: the twin's latency model. margin: what a gate multiplies
+    it with. prompt_tokens: lengths of the bench's prompts. source: where all that is from, how far off it is.
     """
 
     target: str

@@ -57,8 +57,8 @@ class Budget:
 class Sized:
     """A shape and what it costs.
 
-    p95_ms: modelled, of the bench's prompts; bound_ms: with the margin. full_ms: modelled, of the longest prompt
-    that leaves the context room for its answer; None where the answer alone is longer. peak_rss: bytes.
+    p95_ms: modelled, of the bench's prompts; bound_ms: with the margin. full_ms: modelled, of the longest
+    prompt that leaves the context room for its answer; None where there is no such. peak_rss: bytes.
     """
 
     name: str
@@ -163,21 +163,21 @@ def sized(model: CostModel, budget: Budget, name: str, config: ModelConfig) -> S
 
 
 def too_small(model: CostModel, budget: Budget, candidates: Sequence[Sized]) -> FitError:
-    """Which limit no shape keeps, and by how much."""
-    fastest, smallest = min(one.bound_ms for one in candidates), min(one.peak_rss for one in candidates) / MB
-    if (over := fastest - budget.max_p95_ms) > 0:
+    """Which limit the shape that comes closest does not keep, and by how much."""
+
+    def excess(one: Sized) -> tuple[float, float]:
+        return one.bound_ms - budget.max_p95_ms, one.peak_rss / MB - budget.max_rss_mb
+
+    closest = min(candidates, key=lambda one: (sum(over > 0 for over in excess(one)), max(excess(one))))
+    slow, big = excess(closest)
+    if slow > 0:
         return FitError(
-            f"--max-p95-ms {budget.max_p95_ms:g} is too small by {over:.1f}: the fastest shape takes"
-            f" {fastest / model.margin:.1f} ms, modelled, and {model.margin:g} times that has to fit",
-            f"pass --max-p95-ms {math.ceil(fastest)}, a smaller --vocab-size or fewer --max-tokens",
-        )
-    if (over := smallest - budget.max_rss_mb) > 0:
-        return FitError(
-            f"--max-rss-mb {budget.max_rss_mb:g} is too small by {over:.1f}: the smallest shape peaks at"
-            f" {smallest:.1f} MB",
-            f"pass --max-rss-mb {math.ceil(smallest)} or a smaller --vocab-size",
+            f"--max-p95-ms {budget.max_p95_ms:g} is too small by {slow:.1f}: the closest shape takes"
+            f" {closest.p95_ms:.1f} ms, modelled, and {model.margin:g} times that has to fit",
+            f"pass --max-p95-ms {math.ceil(closest.bound_ms)}, a smaller --vocab-size or fewer --max-tokens",
         )
     return FitError(
-        f"no shape keeps both --max-p95-ms {budget.max_p95_ms:g} and --max-rss-mb {budget.max_rss_mb:g}",
-        "raise one of them",
+        f"--max-rss-mb {budget.max_rss_mb:g} is too small by {big:.1f}: the closest shape peaks at"
+        f" {closest.peak_rss / MB:.1f} MB",
+        f"pass --max-rss-mb {math.ceil(closest.peak_rss / MB)} or a smaller --vocab-size",
     )

@@ -27,8 +27,8 @@ def render(answer: Answer) -> str:
     lines = [
         f"{model.target}, int8, one thread: {budget.max_tokens} tokens in {budget.max_p95_ms:g} ms at p95,"
         f" in {budget.max_rss_mb:g} MB.",
-        f"Times are modelled, +-{model.error_percent:g} %. The bound, {model.margin:g} times the p95, has to fit."
-        " Full: after a prompt",
+        f"Times are modelled, +-{model.error_percent:g} %. The bound, {model.margin:g} times the p95, has to"
+        " fit. Full: after a prompt",
         "that fills the context but for the answer.",
         "",
         row("", [name for name, _ in COLUMNS]),
@@ -65,7 +65,7 @@ def cells(one: Sized) -> tuple[str, ...]:
 
 def off(errors: Mapping[str, Any]) -> str:
     """By how much the formula is off."""
-    return f"{errors['mean']:.1f} % off, at worst {abs(errors['worst']):.1f} % of {errors['n']}"
+    return f"{errors['mean']:.1f} % off on average of {errors['n']}, at worst {abs(errors['worst']):.1f} %"
 
 
 def verdict(one: Sized) -> str:
