@@ -86,8 +86,8 @@ class ModelConfig:
         return cls(**values)
 
 
-# Shapes by name. tiny is the guide's. small should still answer 20 tokens in 250 ms on the device: it costs
-# 3.6 million multiply-adds a token, the device some 2 ms a million. base is for boards with more.
+# Shapes by name. tiny is the guide's. small still answers 20 tokens in 250 ms on the device: a modelled 175 ms,
+# 244 with the margin for the model's error (docs/scale.md). base is for boards with more.
 PRESETS = {
     "tiny": ModelConfig(),
     "small": ModelConfig(d_model=256, num_layers=3, dim_feedforward=512, max_seq_length=256),

@@ -18,6 +18,15 @@ SCHEMA = "tinyedge.cost/1"
 FOLDER = Path(__file__).parent
 
 
+# What a process that answers holds in memory.
+HOLDINGS = {
+    "process": "Python, its modules, and all that no shape changes",
+    "int8_bytes": "a byte of weights: read, checked, packed",
+    "cache_bytes": "a byte of the cache",
+    "pieces": "a piece of the vocabulary",
+}
+
+
 @dataclass(frozen=True)
 class Figures:
     """Instructions, and lines of 64 bytes from DRAM."""
@@ -30,7 +39,7 @@ class Figures:
 class CostModel:
     """A target's costs.
 
-    instructions, fills: what one of each term of `tinyedge.fit.work` costs. peak_bytes: one of `holdings`.
+    instructions, fills: what one of each term of `tinyedge.fit.work` costs. peak_bytes: of HOLDINGS.
     ns_per_instruction, ns_per_fill, error_percent: the twin's latency model. margin: what a gate multiplies
     it with. prompt_tokens: lengths of the bench's prompts. source: where all that is from, how far off it is.
     """
@@ -73,7 +82,7 @@ def dot(coefficients: Mapping[str, float], amounts: Mapping[str, float]) -> floa
 
 
 def holdings(config: ModelConfig) -> dict[str, float]:
-    """What a process that answers holds in memory: bytes of each kind, pieces of the vocabulary."""
+    """How much of each of HOLDINGS a shape has."""
     width = config.nhead * config.head_width
     weights = config.num_layers * (4 * config.d_model * width + 2 * config.d_model * config.dim_feedforward)
     return {
