@@ -86,7 +86,7 @@ class ModelConfig:
         return cls(**values)
 
 
-# Shapes by name. tiny is the guide's. small still answers 20 tokens in 250 ms on the device: a modelled 175 ms,
+# Shapes by name. tiny is the guide's. small still answers 20 tokens in 250 ms on the device: modelled 175 ms,
 # 244 with the margin for the model's error (docs/scale.md). base is for boards with more.
 PRESETS = {
     "tiny": ModelConfig(),

@@ -4,7 +4,7 @@ A table stands between `<!-- twin -->`, `<!-- scale -->` or `<!-- formula -->` a
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ def device_table(report: Mapping[str, Any]) -> str:
     """What the default model takes on the emulated board, as Markdown."""
     latency, memory = report["latency_modelled"], report["memory"]
     token, cold = latency["token"], latency["cold_start"]
-    firsts = {row["prompt_tokens"]: row["modelled_ms"] for row in latency["prefill"]}
-    lengths = [min(firsts), *sorted(firsts)[-3:]]
+    english = [row for row in latency["prefill"] if row["prompt"].startswith("en-")]
+    firsts = {row["prompt_tokens"]: row["modelled_ms"] for row in english}
     rows = [
         ("an answer of 20 tokens, p95", f"{report['p95_modelled_ms']:.1f} ms, modelled"),
         (
@@ -45,8 +45,8 @@ def device_table(report: Mapping[str, Any]) -> str:
             f" {token['dram_fills'] / 1e3:.1f} k lines from DRAM",
         ),
         (
-            f"first token, prompt of {' / '.join(map(str, lengths))} tokens",
-            f"{' / '.join(f'{firsts[length]:.1f}' for length in lengths)} ms, modelled",
+            f"first token, prompt of {' / '.join(map(str, firsts))} tokens",
+            f"{' / '.join(f'{ms:.1f}' for ms in firsts.values())} ms, modelled",
         ),
         (
             "exec of `tinyedge generate` to its first token",
@@ -65,7 +65,7 @@ def device_table(report: Mapping[str, Any]) -> str:
 
 
 def formula_table(formula: Mapping[str, Any]) -> str:
-    """The coefficients with what they are of, as Markdown."""
+    """The coefficients with what they are of, and how far off the formula is, as Markdown."""
     rows = [
         (name, terms[name], f"{value:,.3g}" if value < 1000 else f"{value:,.0f}", unit)
         for figure, terms, unit in (
@@ -76,9 +76,20 @@ def formula_table(formula: Mapping[str, Any]) -> str:
         for name, value in formula[figure].items()
     ]
     head = ["| each of | is | costs | |", "|---|---|---|---|"]
-    return "\n".join(
-        [*head, *(f"| {name} | {what} | {value} | {unit} |" for name, what, value, unit in rows)]
-    )
+    lines = [f"| {name} | {what} | {value} | {unit} |" for name, what, value, unit in rows]
+    return "\n".join([*head, *lines, "", *error_rows(formula["source"]["errors_percent"])])
+
+
+def error_rows(errors: Mapping[str, Any]) -> Iterator[str]:
+    """How far the formula is off what was counted and booted."""
+    yield "| off the twin, %: mean, worst | p95 | any answer | peak memory |"
+    yield "|---|---|---|---|"
+    for kind, label in (("fitted", "shapes it was fitted on"), ("held_out", "shapes that were held out")):
+        cells = [
+            f"{found['mean']:.1f}, {found['worst']:+.1f} (of {found['n']})"
+            for found in (errors[kind][figure] for figure in ("p95", "response", "peak_rss"))
+        ]
+        yield f"| {label} | {' | '.join(cells)} |"
 
 
 def tables() -> dict[str, str]:

@@ -82,8 +82,4 @@ def described(row: Mapping[str, Any]) -> str:
     if not row["name"].startswith(("mixture", "suggested")):
         return str(row["name"])
     model = row["model"]
-    return (
-        f"vocab_size {model['vocab_size']}, d_model {model['d_model']}, nhead {model['nhead']},"
-        f" num_layers {model['num_layers']}, dim_feedforward {model['dim_feedforward']},"
-        f" max_seq_length {model['max_seq_length']}"
-    )
+    return " / ".join(str(model[name]) for name in ModelConfig.__dataclass_fields__)
