@@ -79,7 +79,7 @@ def line(row: Mapping[str, Any]) -> str:
 
 def described(row: Mapping[str, Any]) -> str:
     """A shape's name; of a mixture all its dimensions."""
-    if not row["name"].startswith(("mixture", "suggested")):
+    if not row["name"].startswith(("mixture", "suggested", "drawn")):
         return str(row["name"])
     model = row["model"]
     return " / ".join(str(model[name]) for name in ModelConfig.__dataclass_fields__)

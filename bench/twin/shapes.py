@@ -1,9 +1,10 @@
 """Which shapes the sweep counts: the presets, one dimension at a time from `tiny`, and mixtures, held out."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tinyedge.config import PRESETS, ModelConfig
+from tinyedge.config import MODEL_RANGES, PRESETS, ModelConfig
 
 TINY = PRESETS["tiny"]
 # From `tiny`, one dimension moved: to the ends of its range, which are fitted, and between them, held out.
@@ -28,9 +29,11 @@ SUGGESTED = (
     ModelConfig(d_model=160, nhead=4, num_layers=6, dim_feedforward=384),
     ModelConfig(d_model=64, nhead=4, num_layers=2, dim_feedforward=256, max_seq_length=512),
 )
+DRAWN, SEED = 6, 1  # shapes drawn by lot, for which no term of the formula was chosen
 BOOTED = {  # for memory; the others' is the formula's
     *("tiny", "small", "base", "d_model 512", "num_layers 6", "dim_feedforward 1024", "vocab_size 1000"),
     *("vocab_size 32000", "max_seq_length 512", "mixture 1", "mixture 2", "mixture 5"),
+    *("drawn 1", "drawn 2", "drawn 3"),
 }
 
 
@@ -64,6 +67,16 @@ def _axes() -> Iterator[tuple[str, ModelConfig, bool]]:
 
 
 def _mixtures() -> Iterator[tuple[str, ModelConfig, bool]]:
-    for kind, configs in (("mixture", MIXTURES), ("suggested", SUGGESTED)):
+    for kind, configs in (("mixture", MIXTURES), ("suggested", SUGGESTED), ("drawn", drawn())):
         for number, config in enumerate(configs, 1):
             yield f"{kind} {number}", config, True
+
+
+def drawn() -> list[ModelConfig]:
+    """Any shapes of the guide's ranges, odd ones too; the same each time."""
+    draw = random.Random(SEED)
+    found = []
+    for _ in range(DRAWN):
+        sizes = {name: draw.randint(*ends) for name, ends in MODEL_RANGES.items()}
+        found.append(ModelConfig(**{**sizes, "d_model": sizes["d_model"] // sizes["nhead"] * sizes["nhead"]}))
+    return found
