@@ -23,9 +23,9 @@ def test_a_screen_that_says_what_is_modelled_and_how_well() -> None:
         "tinyedge train --vocab-size 8000 --d-model",
     ):
         assert words in done.stdout
-    ends = {line.split()[0]: line for line in done.stdout.splitlines() if line.split()}
-    assert ends["small"].endswith("  fits")
-    assert ends["base"].endswith("  does not fit")
+    ends = {line[:14].strip(): line for line in done.stdout.splitlines()}
+    assert ends["--preset small"].endswith("  fits")
+    assert ends["--preset base"].endswith("  does not fit")
     assert max(map(len, done.stdout.splitlines())) <= 120
 
 

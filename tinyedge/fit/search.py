@@ -19,9 +19,8 @@ CONTEXTS = (128, 256, 512)  # the guide's and longer ones; a shorter context is 
 D_MODELS = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 DIM_FEEDFORWARDS = (128, 256, 384, 512, 640, 768, 1024)
 MOST_FEEDFORWARD = 4  # times d_model; nobody trains wider ones
-FEWEST_LAYERS = (
-    2  # one layer of attention cannot see what followed a word when it came before (Olsson et al. 2022)
-)
+# A single layer of attention cannot look up what followed an earlier occurrence (Olsson et al. 2022).
+FEWEST_LAYERS = 2
 FEW_HEADS, MANY_HEADS, MANY_FROM = 4, 8, 320  # as the presets have them: 16 to 64 wide, in whole eights
 
 

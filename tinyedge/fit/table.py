@@ -18,7 +18,9 @@ def render(answer: Answer) -> str:
     """The whole screen, without a line break at its end."""
     model, budget = answer.model, answer.budget
     held_out = model.source["errors_percent"]["held_out"]
-    name_width = 2 + max(len(one.name) for one in answer.shapes + answer.presets)
+    named = [(one.name, one) for one in answer.shapes]
+    named += [(f"--preset {one.name}", one) for one in answer.presets]
+    name_width = 2 + max(len(name) for name, _ in named)
 
     def row(name: str, cells: Iterable[str], end: str = "") -> str:
         figures = "".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS, strict=True))
@@ -33,12 +35,13 @@ def render(answer: Answer) -> str:
         "",
         row("", [name for name, _ in COLUMNS]),
         row("", UNITS),
-        *(row(one.name, cells(one), verdict(one)) for one in answer.shapes + answer.presets),
+        *(row(name, cells(one), "fits" if one.fits else "does not fit") for name, one in named),
         "",
         *(f"{one.name}:\n  tinyedge train {one.flags}" for one in answer.shapes),
         "",
         "The formula, held against the emulated board on shapes that it was not fitted on:",
         f"p95 {off(held_out['p95'])}; peak {off(held_out['peak_rss'])}.",
+        "Nearer to a limit than that, `make twin` decides.",
     ]
     return "\n".join(lines)
 
@@ -66,11 +69,6 @@ def cells(one: Sized) -> tuple[str, ...]:
 def off(errors: Mapping[str, Any]) -> str:
     """By how much the formula is off."""
     return f"{errors['mean']:.1f} % off on average of {errors['n']}, at worst {abs(errors['worst']):.1f} %"
-
-
-def verdict(one: Sized) -> str:
-    """In words."""
-    return "fits" if one.fits else "does not fit"
 
 
 def to_json(answer: Answer) -> str:
