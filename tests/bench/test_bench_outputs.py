@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tinyedge.bench import chart
 from tinyedge.bench.gate import Limits
 from tinyedge.bench.outputs import Outputs, sheet
-from tinyedge.bench.page import MOST_DOTS, render
+from tinyedge.bench.page import chart
+from tinyedge.bench.page.html import MOST_DOTS, render
+from tinyedge.bench.page.view import view_of
 from tinyedge.bench.report import Report
-from tinyedge.bench.view import view_of
 from tinyedge.errors import BenchError, UsageError
 
 Make = Callable[..., Report]

@@ -207,7 +207,7 @@ def test_nothing_heavy_is_imported_before_it_is_measured_nor_ever_by_the_parent(
 import sys
 import tinyedge.bench.worker
 light = {"typer", "psutil", "statistics", "hashlib", "tomllib"} & set(sys.modules)
-import tinyedge.bench.run, tinyedge.bench.table, tinyedge.bench.page, tinyedge.bench.compare
+import tinyedge.bench.run, tinyedge.bench.table, tinyedge.bench.page.html, tinyedge.bench.compare
 heavy = {"numpy", "onnxruntime", "sentencepiece", "torch", "psutil"} & set(sys.modules)
 print(sorted(light | heavy))
 """

@@ -51,8 +51,8 @@ class Outputs:
             if self.csv:
                 files.write_text(self.csv, sheet(report))
             if self.html:
-                from tinyedge.bench.page import render
-                from tinyedge.bench.view import view_of
+                from tinyedge.bench.page.html import render
+                from tinyedge.bench.page.view import view_of
 
                 files.write_text(self.html, render(view_of(report)))
         except OSError as failure:

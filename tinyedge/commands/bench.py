@@ -146,7 +146,7 @@ def _draw(path: Path, outputs: "Outputs") -> None:
     import dataclasses
 
     from tinyedge import files
-    from tinyedge.bench.view import SCHEMAS
+    from tinyedge.bench.page.view import SCHEMAS
     from tinyedge.commands.notes import note
     from tinyedge.errors import BenchError
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from tinyedge.bench import chart
-from tinyedge.bench.view import Response, Row, Table, View
+from tinyedge.bench.page import chart
+from tinyedge.bench.page.view import Response, Row, Table, View
 
 MOST_DOTS = 2000  # a page of more is slow to draw, and shows no more
 SHORT, MEDIUM = 8, 32  # tokens of a prompt; longer ones are long
@@ -19,7 +19,7 @@ WORDS = {
     "fail": ("bad", "✗ fail", "A budget is not kept."),
     "inconclusive": ("unsure", "? inconclusive", "These samples do not tell."),
 }
-STYLE = Path(__file__).with_name("page.css")
+STYLE = Path(__file__).with_name("style.css")
 
 
 def render(view: View) -> str:
