@@ -79,6 +79,14 @@ class Modelled:
                 for (name, tokens), figures in firsts.items()
             ],
             "cold_start": {**plain(self.cold), "sockets": self.sockets, "threads": self.threads},
+            "raw_samples": [
+                {
+                    "prompt": one.prompt, "prompt_tokens": one.prompt_tokens,
+                    "ttft_ms": round(one.first.modelled_ms, 4), "e2e_ms": round(one.e2e_ms, 4),
+                    "itl_ms": [round(step.modelled_ms, 4) for step in one.decoded],
+                }
+                for one in self.responses
+            ],
         }  # fmt: skip
 
 
