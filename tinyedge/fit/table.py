@@ -11,6 +11,7 @@ COLUMNS = (
     *(("pieces", 6), ("layers", 8), ("d_model", 9), ("feedforward", 13), ("context", 9)),
     *(("weights", 9), ("blocks", 8), ("p95", 6), ("bound", 7), ("full", 6), ("peak", 6)),
 )
+SIZES = ("vocab_size", "num_layers", "d_model", "dim_feedforward", "max_seq_length")
 UNITS = ("", "", "", "", "", "M", "M", "ms", "ms", "ms", "MB")
 
 
@@ -49,17 +50,9 @@ def render(answer: Answer) -> str:
 def cells(one: Sized) -> tuple[str, ...]:
     """A shape's figures, in the columns' order."""
     config = one.config
+    sizes = config.to_dict()
     return (
-        *map(
-            str,
-            (
-                config.vocab_size,
-                config.num_layers,
-                config.d_model,
-                config.dim_feedforward,
-                config.max_seq_length,
-            ),
-        ),
+        *(str(sizes[name]) for name in SIZES),
         *(f"{config.parameters / 1e6:.2f}", f"{one.block_parameters / 1e6:.2f}"),
         *(f"{one.p95_ms:.0f}", f"{one.bound_ms:.0f}", "-" if one.full_ms is None else f"{one.full_ms:.0f}"),
         f"{one.peak_rss / MB:.0f}",
