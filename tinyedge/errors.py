@@ -9,6 +9,7 @@ TinyEdgeError                exit 1, a known failure
 ├── TrainingError            exit 1, a run that cannot go on: no loss, no memory, or a process of it is dead
 ├── BundleError              exit 1, a bundle that is not whole, known and safe
 ├── ExportError              exit 1, an export that would not be the model that was trained
+├── FilterError              exit 1, a word list that cannot work
 └── BenchError               exit 1, a measurement that could not be made
 
 Library code raises these; `tinyedge.cli.main` alone turns them into one `error:` line, a hint and an exit
@@ -67,6 +68,10 @@ class BundleError(TinyEdgeError):
 
 class ExportError(TinyEdgeError):
     """An export that would not be the model that was trained."""
+
+
+class FilterError(TinyEdgeError):
+    """A word list that cannot work."""
 
 
 class BenchError(TinyEdgeError):
