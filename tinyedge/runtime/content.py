@@ -1,11 +1,13 @@
 """The content filter: a list of words, and text that ends before the first of them.
 
 In: a list, and text as it comes. Out: what of the text may be shown. Compared is what a reader sees rather
-than which characters spell it (`_symbols`), a character at a time, by walking a tree of the list's words with
-all places at once where one may have begun: what a character costs is bounded by the longest word, and no
-pattern can make it hang. Knows no model and no meaning: docs/filter.md says what that is worth.
+than which characters spell it (`_symbols`), a character at a time, with all places at once where a listed
+word may have begun: what a character costs is bounded by the longest word, and no pattern can make it hang.
+Knows no model and no meaning: docs/filter.md says what that is worth.
 """
 
+import itertools
+import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,11 +29,17 @@ SEPARATORS = JOINT + BREAK
 # Ends a word, or is a letter of one: both are tried.
 LOOK_ALIKES = {"0": "o", "1": "il", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"}
 STRETCHED = 3  # so many times in a row no word of the two languages has a letter: it counts as once or twice
+HEAD = 3  # letters that tell most words from those of a list
+NO_LETTER = re.compile(r"[\W\d_]")
+THRICE = re.compile(r"(.)\1\1")
 
-# A node's children by letter or JOINT. WHOLE: a listed word ends here. ANY_END: whatever follows.
-Node: TypeAlias = dict[str, "Node"]
-WHOLE, ANY_END = "", "*"
-State: TypeAlias = tuple[int, Node]  # where a word began, and how far in the tree it is
+STAR = "*"  # at the end of a pattern: any end of the word
+State: TypeAlias = tuple[int, str]  # where a word began, and its symbols so far
+
+HINT = (
+    "a pattern is letters, spaces between words, and a star at its end; digits that look like letters are"
+    " found by themselves"
+)
 
 _KNOWN: dict[str, tuple[str, ...]] = {}  # symbols of the characters that were asked for
 
@@ -45,12 +53,18 @@ class ContentFilter:
     """
 
     def __init__(self, lines: Iterable[str], source: str = "the filter") -> None:
-        self._root: Node = {}
+        # In symbols: listed words, those that stand for any end, and every beginning of both.
+        self.whole: set[str] = set()
+        self.starred: set[str] = set()
+        self.beginnings: set[str] = set()
         found = []
         for number, line in enumerate(lines, 1):
             pattern = line.partition("#")[0].strip()
             if pattern and not (pattern[0] == "[" and pattern[-1] == "]"):
-                self._add(pattern, f"{source}, line {number}")
+                try:
+                    self._add(pattern)
+                except ValueError as failure:
+                    raise FilterError(f"{source}, line {number}: {failure}", HINT) from None
                 found.append(pattern)
         if not found:
             raise FilterError(f"{source} has no words", "list some, a word a line, or pass --no-filter")
@@ -67,25 +81,23 @@ class ContentFilter:
 
     def watch(self, prompt: str = "") -> "ContentWatch":
         """For one text, which goes on where `prompt` ends."""
-        return ContentWatch(self._root, prompt)
+        return ContentWatch(self, prompt)
 
-    def _add(self, pattern: str, where: str) -> None:
-        """Puts a pattern into the tree. Raises FilterError."""
-        word = pattern.removesuffix(ANY_END)
-        symbols = _spelled(word, where)
-        letters = sum(symbol not in (JOINT, TILDE) for symbol in symbols)
+    def _add(self, pattern: str) -> None:
+        """Takes a pattern in. Raises ValueError."""
+        word = pattern.removesuffix(STAR)
+        if len(word) > MAX_PATTERN:
+            raise ValueError(f"a pattern has {len(word)} characters, at most {MAX_PATTERN} are allowed")
+        plain = word.isascii() and word.isalpha()
+        symbols = word.lower() if plain else _spelled(word)
+        if stretched := THRICE.search(symbols):
+            raise ValueError(f"{stretched[1]!r} three times in a row; once or twice finds that too")
+        letters = len(symbols) if plain else sum(map(str.isalpha, symbols))
         fewest = FEWEST_LETTERS if word == pattern else FEWEST_BEFORE_STAR
         if letters < fewest:
-            raise FilterError(
-                f"{where}: {pattern!r:.40} has {letters} letters, {fewest} are needed",
-                "a shorter one would block what nobody means",
-            )
-        node = self._root
-        for symbol in symbols:
-            node = node.setdefault(symbol, {})
-            if symbol == JOINT:
-                node[JOINT] = node  # several spaces are one
-        node[WHOLE if word == pattern else ANY_END] = {}
+            raise ValueError(f"{pattern!r} has {letters} letters, {fewest} are needed")
+        (self.whole if word == pattern else self.starred).add(symbols)
+        self.beginnings.update(itertools.accumulate(symbols))
 
 
 class ContentWatch:
@@ -95,54 +107,72 @@ class ContentWatch:
     is let be, one that it begins and the text completes is found, and then nothing of it is shown.
     """
 
-    def __init__(self, root: Node, prompt: str = "") -> None:
+    def __init__(self, words: ContentFilter, prompt: str = "") -> None:
         self.stopped = False
-        self._root = root
+        self._words = words
         self._states: list[State] = []  # words that may have begun
         self._once: list[State] = []  # the second time in a row: the states after the first
         self._last = ""  # symbol
         self._times = 0  # in a row
+        self._letter_at = -1  # the last one of a word that may have begun
         self._fresh = len(prompt) <= PROMPT_TAIL  # a letter would begin a word
-        self._held = ""  # text that was taken and not let through; the prompt's part is never let through
-        self._at = 0  # where it begins
-        self._own = 0  # where the text begins, and the prompt ends
-        tail = prompt[-PROMPT_TAIL:]
-        self._walk(tail, keep_on=True)
-        self._own = len(tail)
-        # Words that are whole in the prompt are no matter of the text.
-        self._states = [(start, _without_end(node)) for start, node in self._states]
+        self._held = tail = prompt[-PROMPT_TAIL:]  # what was taken and not let through
+        self._at = 0  # where that begins
+        self._own = len(tail)  # where the text begins: nothing before it is let through
+        self._walk(tail, 0)
         self._let_through()
 
     def push(self, text: str) -> str:
         """What of the text so far may be shown now."""
         if self.stopped:
             return ""
-        start = self._walk(text)
-        return self._let_through() if start is None else self._stop(start)
+        at, held = self._at, self._held
+        self._held += text
+        start = self._walk(text, at + len(held))
+        if start is not None:
+            return self._stop(start)
+        if held or self._states or self._once:
+            return self._let_through()
+        self._held, self._at = "", at + len(text)  # as most text goes: nothing was held back, nor is it now
+        return text
 
     def flush(self) -> str:
         """What was held back, once no more text comes: unless the text ends with a listed word."""
         if self.stopped:
             return ""
-        end = self._at + len(self._held)
-        start = self._first([start for start, node in self._states if WHOLE in node], end)
+        start = self._first(self._ended(), self._at + len(self._held))
         self._states, self._once = [], []
         return self._let_through() if start is None else self._stop(start)
 
-    def _walk(self, text: str, keep_on: bool = False) -> int | None:
-        """Takes text; where the first listed word that it completes began. keep_on: look for none."""
-        begin = self._at + len(self._held)
-        self._held += text
-        for at, char in enumerate(text, begin):
+    def _walk(self, text: str, begin: int) -> int | None:
+        """Takes text that stands at `begin`; where the first listed word that it completes began."""
+        at, end = 0, len(text)
+        while at < end:
+            if not self._states and not self._once:
+                # Most text is inside words that are on no list: there, only their end matters.
+                if self._fresh:
+                    head = text[at : at + HEAD]
+                    # Of equal letters at its end there may be more to come, and they would count as fewer.
+                    if head.isascii() and head.isalpha() and head[-1:] != head[-2:-1]:
+                        self._fresh = head.lower() in self._words.beginnings
+                if not self._fresh:
+                    separator = NO_LETTER.search(text, at)
+                    if separator is None:
+                        return None
+                    at = separator.start()
+                    self._last = ""
+            char = text[at]
             symbols = _KNOWN.get(char)
             if symbols is None:
                 symbols = _KNOWN[char] = _symbols(char)
             for symbol in symbols:
-                # Most text is inside words that are on no list: there, only their end matters.
-                if self._states or self._fresh or self._once or symbol[0] in SEPARATORS:
-                    found = self._first(self._take(symbol, at), at + 1)
-                    if found is not None and not keep_on:
-                        return found
+                if symbol in SEPARATORS and not self._states:
+                    self._last, self._once, self._fresh = symbol, [], True
+                elif ended := self._take(symbol, begin + at):
+                    start = self._first(ended, begin + at + 1)
+                    if start is not None:
+                        return start
+            at += 1
         return None
 
     def _take(self, symbol: str, at: int) -> list[int]:
@@ -151,25 +181,34 @@ class ContentWatch:
             return []
         self._times = self._times + 1 if symbol == self._last else 1
         self._last = symbol
+        states = self._states
         separates = symbol[0] in SEPARATORS
         letters = symbol[1:] if separates else symbol
-        states, ended = self._states, []
         if letters and self._times >= STRETCHED:
             self._states, self._once = states + self._once, []
             return []
-        if separates:
-            ended = [start for start, node in states if WHOLE in node]
+        ended = self._ended() if separates else []
         self._once = states if letters and self._times == STRETCHED - 1 else []
-        if letters:
-            if self._fresh:
-                states = [*states, (at, self._root)]
-            states = [(start, node[each]) for start, node in states for each in letters if each in node]
-            ended += [start for start, node in states if ANY_END in node]
-        else:
-            states = [(start, node[symbol]) for start, node in states if symbol in node]
-        self._states = states
+        begun = [*states, (at, "")] if self._fresh and letters else states
+        beginnings = self._words.beginnings
+        self._states = states = [
+            (start, longer)
+            for start, word in begun
+            for letter in letters or symbol
+            if (longer := word if letter == JOINT and word[-1:] == JOINT else word + letter) in beginnings
+        ]
         self._fresh = separates
+        if letters:
+            self._letter_at = at
+            if at >= self._own:
+                ended += [start for start, word in states if word in self._words.starred]
         return ended
+
+    def _ended(self) -> list[int]:
+        """Where the listed words began that end here, if nothing follows; not those of the prompt alone."""
+        if self._letter_at < self._own:
+            return []
+        return [start for start, word in self._states if word in self._words.whole]
 
     def _first(self, starts: list[int], end: int) -> int | None:
         """The first of the words that began at `starts` and end before `end`, if spelled in letters."""
@@ -182,10 +221,9 @@ class ContentWatch:
 
     def _let_through(self) -> str:
         """All that belongs to no word that may have begun."""
-        end = self._at + len(self._held)
         if self._states or self._once:
-            end = min(start for start, _ in self._states + self._once)
-        return self._release(end)
+            return self._release(min(start for start, _ in self._states + self._once))
+        return self._release(self._at + len(self._held))
 
     def _stop(self, start: int) -> str:
         """What stands before the listed word that began at `start`; no more text comes."""
@@ -221,34 +259,17 @@ def _symbols(char: str) -> tuple[str, ...]:
     return () if category in ("Mn", "Me", "Cf", "Cc") else (BREAK,)
 
 
-def _spelled(word: str, where: str) -> list[str]:
-    """The symbols of a pattern, one JOINT between two words. Raises FilterError."""
-    if len(word) > MAX_PATTERN:
-        raise FilterError(f"{where}: a pattern has {len(word)} characters, at most {MAX_PATTERN} are allowed")
-    symbols: list[str] = []
+def _spelled(word: str) -> str:
+    """The symbols of a pattern, one JOINT between two words. Raises ValueError."""
+    symbols = ""
     for char in word:
         for symbol in _symbols(char):
             if symbol[0] == BREAK:
-                raise FilterError(
-                    f"{where}: {char!r} is no letter",
-                    "letters, spaces between words and a star at the end make a pattern; digits and signs"
-                    " that look like letters are found by themselves",
-                )
-            if symbol == JOINT and symbols[-1:] in ([], [JOINT]):
-                continue
-            if symbol == TILDE and symbols[-1:] != ["n"]:
-                continue
-            if symbols[-2:] == [symbol, symbol]:
-                raise FilterError(
-                    f"{where}: {symbol!r} three times in a row",
-                    "write it once or twice: that finds three and more too",
-                )
-            symbols.append(symbol)
-    return symbols[:-1] if symbols[-1:] == [JOINT] else symbols
-
-
-def _without_end(node: Node) -> Node:
-    return {key: child for key, child in node.items() if key != WHOLE}
+                raise ValueError(f"{char!r} is no letter")
+            doubled = symbol == JOINT and symbols[-1:] in ("", JOINT)
+            if not doubled and (symbol != TILDE or symbols[-1:] == "n"):
+                symbols += symbol
+    return symbols.removesuffix(JOINT)
 
 
 def _lines(path: Path) -> list[str]:
