@@ -34,6 +34,7 @@ COMMANDS = {
     "sign": "sign",
     "generate": "generate",
     "bench": "bench",
+    "check": "check",
     "doctor": "doctor",
 }
 

@@ -6,6 +6,7 @@ word may have begun: what a character costs is bounded by the longest word, and 
 Knows no model and no meaning: docs/filter.md says what that is worth.
 """
 
+import functools
 import itertools
 import re
 import unicodedata
@@ -40,8 +41,6 @@ HINT = (
     "a pattern is letters, spaces between words, and a star at its end; digits that look like letters are"
     " found by themselves"
 )
-
-_KNOWN: dict[str, tuple[str, ...]] = {}  # symbols of the characters that were asked for
 
 
 class ContentFilter:
@@ -161,11 +160,7 @@ class ContentWatch:
                         return None
                     at = separator.start()
                     self._last = ""
-            char = text[at]
-            symbols = _KNOWN.get(char)
-            if symbols is None:
-                symbols = _KNOWN[char] = _symbols(char)
-            for symbol in symbols:
+            for symbol in _symbols(text[at]):
                 if symbol in SEPARATORS and not self._states:
                     self._last, self._once, self._fresh = symbol, [], True
                 elif ended := self._take(symbol, begin + at):
@@ -240,6 +235,7 @@ class ContentWatch:
         return shown
 
 
+@functools.cache
 def _symbols(char: str) -> tuple[str, ...]:
     """What a character looks like: letters, JOINT, BREAK, or BREAK and the letters that it resembles.
 

@@ -169,6 +169,8 @@ class Generator:
             raise UsageError(f"--max-tokens {max_tokens} is less than 1")
         if not isinstance(sampling, SamplingConfig):
             raise UsageError(f"sampling is {type(sampling).__name__}, not a SamplingConfig")
+        if content_filter is not None and not isinstance(content_filter, ContentFilter):
+            raise UsageError(f"the content filter is {type(content_filter).__name__}, not a ContentFilter")
         size = self.config.vocab_size
         if logprobs is not None and (type(logprobs) is not int or not 0 <= logprobs <= size):
             raise UsageError(f"--logprobs {logprobs!r} is outside 0-{size}")
