@@ -35,8 +35,8 @@ class Subject:
     """What is looked at.
 
     run_dir: the run's folder; by default the checkpoint's, if it has a run, or `likely_run`, if the bundle
-    is from there. texts: files by name, instead of what the run held out. max_loss: nats a token. read_checkpoint:
-    None where torch is not installed.
+    is from there. texts: files by name, instead of what the run held out. max_loss: nats a token.
+    read_checkpoint: None where torch is not installed.
     """
 
     bundle: Path

@@ -149,17 +149,23 @@ class ContentWatch:
         while at < end:
             if not self._states and not self._once:
                 # Most text is inside words that are on no list: there, only their end matters.
-                if self._fresh:
-                    head = text[at : at + HEAD]
-                    # Of equal letters at its end there may be more to come, and they would count as fewer.
-                    if head.isascii() and head.isalpha() and head[-1:] != head[-2:-1]:
-                        self._fresh = head.lower() in self._words.beginnings
                 if not self._fresh:
                     separator = NO_LETTER.search(text, at)
                     if separator is None:
                         return None
                     at = separator.start()
                     self._last = ""
+                if text[at] == JOINT:
+                    self._last, self._fresh = JOINT, True
+                    at += 1
+                    continue
+                if self._fresh:
+                    head = text[at : at + HEAD]
+                    # Of equal letters at its end there may be more to come, and they would count as fewer.
+                    plain = head.isascii() and head.isalpha() and head[-1:] != head[-2:-1]
+                    if plain and head.lower() not in self._words.beginnings:
+                        self._fresh = False
+                        continue
             for symbol in _symbols(text[at]):
                 if symbol in SEPARATORS and not self._states:
                     self._last, self._once, self._fresh = symbol, [], True
