@@ -14,7 +14,7 @@ from tinyedge.cli import repeat_list_flags
 
 COMMANDS = (
     *("corpus", "tokenizer", "train", "runs", "sweep", "eval"),
-    *("export", "verify", "sign", "generate", "bench", "check", "doctor"),
+    *("export", "verify", "sign", "generate", "bench", "check", "doctor", "top"),
 )
 HEAVY = ("torch", "numpy", "onnxruntime", "onnx", "sentencepiece", "rich", "psutil")
 

@@ -36,6 +36,7 @@ COMMANDS = {
     "bench": "bench",
     "check": "check",
     "doctor": "doctor",
+    "top": "top",
 }
 
 FIRST_TELLS_S = 20  # at most, from its start to its error; torchrun ends the wait as soon as it is there

@@ -10,7 +10,8 @@ TinyEdgeError                exit 1, a known failure
 ├── BundleError              exit 1, a bundle that is not whole, known and safe
 ├── ExportError              exit 1, an export that would not be the model that was trained
 ├── FilterError              exit 1, a word list that cannot work
-└── BenchError               exit 1, a measurement that could not be made
+├── BenchError               exit 1, a measurement that could not be made
+└── MonitorError             exit 1, a server that cannot be watched
 
 Library code raises these; `tinyedge.cli.main` alone turns them into one `error:` line, a hint and an exit
 code. A failed gate (3), an inconclusive one (4) and an interrupt (130, 143) are results, not errors.
@@ -76,3 +77,7 @@ class FilterError(TinyEdgeError):
 
 class BenchError(TinyEdgeError):
     """A measurement that could not be made."""
+
+
+class MonitorError(TinyEdgeError):
+    """A server that cannot be watched."""

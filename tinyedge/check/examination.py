@@ -55,6 +55,7 @@ class Examination:
     whole: Bundle
     lines: tuple[Line, ...]
     texts: tuple[TextQuality, ...]
+    gates: tuple[dict[str, Any], ...]
     samples: tuple[Sample, ...]
 
     @property
@@ -75,6 +76,7 @@ class Examination:
             },
             "lines": [dataclasses.asdict(line) for line in self.lines],
             "quality": [dataclasses.asdict(text) for text in self.texts],
+            "gates": list(self.gates),
             "samples": [dataclasses.asdict(sample) for sample in self.samples],
         }
 
@@ -97,7 +99,7 @@ def examine(subject: Subject, progress: Callable[[str], None] = lambda step: Non
     weights = of_bundle.check_weights(whole, generator)
     checkpoint = of_run.check_checkpoint(_checkpoint(subject, run_dir), subject.read_checkpoint)
     progress("measuring 100 responses")
-    budget = check_budget(subject.bundle)
+    budget, gates = check_budget(subject.bundle)
     progress("looking at files and answers")
     corpus = run_dir / CORPUS_FILE if run_dir else None
     lines = (
@@ -113,7 +115,7 @@ def examine(subject: Subject, progress: Callable[[str], None] = lambda step: Non
         of_bundle.check_edge_cases(generator),
         *of_bundle.check_card(whole),
     )
-    return Examination(whole.without_bytes(), lines, tuple(texts), tuple(samples))
+    return Examination(whole.without_bytes(), lines, tuple(texts), tuple(gates), tuple(samples))
 
 
 def _quality(

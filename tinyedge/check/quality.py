@@ -20,7 +20,7 @@ from tinyedge.runtime.session import BundleModel
 from tinyedge.shards import Shards
 
 SAMPLE_BYTES = 40_000  # some 12,000 tokens: half a minute on the device, and known to about 1 %
-NAME = "held-out text is predicted better than by simple methods"
+NAME = "text is predicted better than by simple methods"
 LOSS_NAME = "validation loss under --max-loss"
 
 
