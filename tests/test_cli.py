@@ -116,6 +116,10 @@ def test_list_flags_take_several_values() -> None:
         (("generate", "b", "--temperature", "-1"), "--temperature -1"),
         (("bench", "b", "--samples", "0"), "--samples 0"),
         (("bench", "b", "--max-p95-ms", "nan"), "--max-p95-ms"),
+        (("generate", "b", "--no-filter", "--filter", "x"), "--no-filter and --filter"),
+        (("check", "b", "--max-loss", "nan"), "--max-loss nan"),
+        (("top", "--interval", "0"), "--interval 0"),
+        (("top", "ftp://127.0.0.1"), "ftp://127.0.0.1"),
         (("nothing",), "nothing"),
         (("train", "--epoch", "2"), "--epoch"),
     ],
@@ -159,6 +163,8 @@ def make(kind: str, path: Path) -> Path:
         ("verify", "{}"),
         ("generate", "{}", "--prompt", "x"),
         ("bench", "{}"),
+        ("check", "{}"),
+        ("top", "--once", "--api-key-file", "{}"),
     ],
     ids=lambda words: words[0],
 )
@@ -210,7 +216,13 @@ def test_bundle_of_another_version(micro_bundle: Path, tmp_path: Path) -> None:
         (other / file.name).write_bytes(file.read_bytes())
     manifest = json.loads((other / "manifest.json").read_text())
     (other / "manifest.json").write_text(json.dumps(manifest | {"schema": "tinyedge.bundle/9"}))
-    for words in (("verify", other), ("generate", other), ("bench", other), ("eval", other, "--text", "a=b")):
+    for words in (
+        ("verify", other),
+        ("generate", other),
+        ("bench", other),
+        ("check", other),
+        ("eval", other, "--text", "a=b"),
+    ):
         assert "tinyedge.bundle/9" in refused(tinyedge(*words), 1)
 
 
