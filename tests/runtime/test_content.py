@@ -172,6 +172,17 @@ def test_a_word_may_begin_in_the_prompt(prompt: str, text: str, rest: str | None
     assert shown(WORDS, text, [1] * len(text), prompt=prompt) == expected
 
 
+def test_every_character_has_symbols() -> None:
+    """None makes it fall, and a character is what it looks like in either normal form."""
+    for number in range(0x110000):
+        char = chr(number)
+        found = content._symbols.__wrapped__(char)
+        assert all(symbol[:1] in content.SEPARATORS or len(symbol) == 1 for symbol in found)
+    assert content._symbols("é") == content._symbols("É") == ("e",)
+    assert content._symbols("ﬁ") == ("f", "i")
+    assert content._symbols.cache_info().currsize <= content.KEPT_CHARACTERS
+
+
 def test_what_a_text_costs_is_bounded() -> None:
     """However long the text, no more words may have begun than a pattern is long."""
     words = ContentFilter(["a a a a a a a a b", "aiaiaiaiaiaiai", "llx"])

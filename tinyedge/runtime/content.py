@@ -30,6 +30,7 @@ SEPARATORS = JOINT + BREAK
 # Ends a word, or is a letter of one: both are tried.
 LOOK_ALIKES = {"0": "o", "1": "il", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"}
 STRETCHED = 3  # so many times in a row no word of the two languages has a letter: it counts as once or twice
+KEPT_CHARACTERS = 1024  # whose symbols are remembered: a text has some hundred, a stranger's prompts any
 HEAD = 3  # letters that tell most words from those of a list
 NO_LETTER = re.compile(r"[\W\d_]")
 THRICE = re.compile(r"(.)\1\1")
@@ -126,14 +127,14 @@ class ContentWatch:
         if self.stopped:
             return ""
         at, held = self._at, self._held
+        if not held:  # then no listed word may have begun
+            word = text.removeprefix(JOINT)
+            if word.isalpha() and not ((self._fresh or word != text) and self._may_begin(word[:HEAD])):
+                self._at, self._fresh, self._last = at + len(text), False, ""
+                return text  # as most tokens go: a part of a word that is on no list
         self._held += text
         start = self._walk(text, at + len(held))
-        if start is not None:
-            return self._stop(start)
-        if held or self._states or self._once:
-            return self._let_through()
-        self._held, self._at = "", at + len(text)  # as most text goes: nothing was held back, nor is it now
-        return text
+        return self._let_through() if start is None else self._stop(start)
 
     def flush(self) -> str:
         """What was held back, once no more text comes: unless the text ends with a listed word."""
@@ -159,13 +160,9 @@ class ContentWatch:
                     self._last, self._fresh = JOINT, True
                     at += 1
                     continue
-                if self._fresh:
-                    head = text[at : at + HEAD]
-                    # Of equal letters at its end there may be more to come, and they would count as fewer.
-                    plain = head.isascii() and head.isalpha() and head[-1:] != head[-2:-1]
-                    if plain and head.lower() not in self._words.beginnings:
-                        self._fresh = False
-                        continue
+                if self._fresh and not self._may_begin(text[at : at + HEAD]):
+                    self._fresh = False
+                    continue
             for symbol in _symbols(text[at]):
                 if symbol in SEPARATORS and not self._states:
                     self._last, self._once, self._fresh = symbol, [], True
@@ -175,6 +172,13 @@ class ContentWatch:
                         return start
             at += 1
         return None
+
+    def _may_begin(self, head: str) -> bool:
+        """Whether a listed word may begin with these letters; they are all that there is, or HEAD of them."""
+        # Of equal letters at their end there may be more to come, and those would count as fewer.
+        if not (head.isascii() and head.isalpha()) or head[-1:] == head[-2:-1]:
+            return True
+        return head.lower() in self._words.beginnings
 
     def _take(self, symbol: str, at: int) -> list[int]:
         """Takes a symbol of the character at `at`; where the listed words that it completes began."""
@@ -241,7 +245,7 @@ class ContentWatch:
         return shown
 
 
-@functools.cache
+@functools.lru_cache(KEPT_CHARACTERS)
 def _symbols(char: str) -> tuple[str, ...]:
     """What a character looks like: letters, JOINT, BREAK, or BREAK and the letters that it resembles.
 
