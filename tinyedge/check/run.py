@@ -117,7 +117,8 @@ def _metrics(folder: Path) -> Line:
         return judged(ARTIFACTS, name, False, failure.message)
     except ValueError as failure:
         return judged(ARTIFACTS, name, False, f"{path}: {failure}")
-    found = f"the guide's fields, {len(run.history)} epochs, {run.status}"
+    epochs = len(run.history)
+    found = f"the guide's fields, {epochs} epoch{'' if epochs == 1 else 's'}, {run.status}"
     return judged(ARTIFACTS, name, run.status not in ("running", "failed"), found)
 
 
