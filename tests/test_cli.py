@@ -230,8 +230,8 @@ def test_a_report_may_not_take_the_place_of_a_device(micro_bundle: Path, tmp_pat
     text = tmp_path / "a.txt"
     text.write_text("The men said that they would go to the house.\n")
     done = tinyedge("eval", micro_bundle, "--text", f"a={text}", "--json", "/dev/null")
-    assert done.returncode == 1
-    assert "/dev/null: not a regular file" in done.stderr
+    assert done.returncode == 2
+    assert "--json /dev/null is not a regular file" in done.stderr
     assert Path("/dev/null").is_char_device()
 
 

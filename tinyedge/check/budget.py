@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from tinyedge.bench.gate import Limits
-from tinyedge.bench.run import run
+from tinyedge.bench.run import Plan, run
+from tinyedge.bench.stopping import Stopping
 from tinyedge.bench.worker import Job
 from tinyedge.check.line import COMPLIANCE, Line, Mark
 
@@ -14,7 +14,7 @@ MARKS: dict[bool | None, Mark] = {True: "pass", False: "fail", None: "unsure"}
 
 def check_budget(bundle: Path) -> tuple[list[Line], list[dict[str, Any]]]:
     """A line a gate, and the gates as the bench's own JSON has them. Raises what the bench raises."""
-    report = run(Job(str(bundle), samples=SAMPLES), Limits())
+    report = run(Plan(Job(str(bundle), SAMPLES), Stopping(SAMPLES)))
     lines, gates = [], []
     for gate in report.gates:
         name, _, found = gate.sentence.partition(": ")

@@ -39,23 +39,19 @@ def check(
     import math
 
     from tinyedge import files
+    from tinyedge.bench.outputs import Outputs
     from tinyedge.commands.notes import note
-    from tinyedge.commands.reports import require_elsewhere
     from tinyedge.commands.texts import named_files
     from tinyedge.errors import CheckpointError, UsageError
 
     texts = named_files(text or ())
-    require_elsewhere(json, (bundle, *texts.values(), *filter(None, [checkpoint])))
+    Outputs(json).require_writable((bundle, *texts.values(), *filter(None, [checkpoint])))
     if max_loss is not None and not (math.isfinite(max_loss) and max_loss > 0):
         raise UsageError(f"--max-loss {max_loss:g} is not a limit", "pass a number above 0")
     if run_dir is not None and not run_dir.is_dir():
         raise UsageError(f"--run-dir {run_dir} is not a folder", "name the --output-dir of a training run")
     if checkpoint is not None:
         files.require_file(checkpoint, CheckpointError)
-    if json is not None:
-        from tinyedge.bench.run import require_writable
-
-        require_writable(json)
 
     from tinyedge.check.examination import Subject, examine
     from tinyedge.check.render import markdown as as_markdown
