@@ -35,7 +35,9 @@ COMMANDS = {
     "sign": "sign",
     "generate": "generate",
     "bench": "bench",
+    "check": "check",
     "doctor": "doctor",
+    "top": "top",
 }
 
 FIRST_TELLS_S = 20  # at most, from its start to its error; torchrun ends the wait as soon as it is there

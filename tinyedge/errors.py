@@ -9,8 +9,10 @@ TinyEdgeError                exit 1, a known failure
 ├── TrainingError            exit 1, a run that cannot go on: no loss, no memory, or a process of it is dead
 ├── BundleError              exit 1, a bundle that is not whole, known and safe
 ├── ExportError              exit 1, an export that would not be the model that was trained
+├── FilterError              exit 1, a word list that cannot work
 ├── BenchError               exit 1, a measurement that could not be made
-└── FitError                 exit 1, a budget that no shape keeps
+├── FitError                 exit 1, a budget that no shape keeps
+└── MonitorError             exit 1, a server that cannot be watched
 
 Library code raises these; `tinyedge.cli.main` alone turns them into one `error:` line, a hint and an exit
 code. A failed gate (3), an inconclusive one (4) and an interrupt (130, 143) are results, not errors.
@@ -70,9 +72,17 @@ class ExportError(TinyEdgeError):
     """An export that would not be the model that was trained."""
 
 
+class FilterError(TinyEdgeError):
+    """A word list that cannot work."""
+
+
 class BenchError(TinyEdgeError):
     """A measurement that could not be made."""
 
 
 class FitError(TinyEdgeError):
     """A budget that no shape keeps."""
+
+
+class MonitorError(TinyEdgeError):
+    """A server that cannot be watched."""

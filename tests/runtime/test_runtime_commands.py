@@ -200,6 +200,7 @@ ON_THE_WAY = {
     *("tokenizer", "evaluate"),  # text to ids and back; what logits are
     "context",  # which tokens the model sees
     *("runtime", "runtime.generator", "runtime.sampler", "runtime.session"),
+    "runtime.content",  # no slur is shown
     "runtime.ort",  # ONNX Runtime without threads and sockets of its own
 }
 # Large, and nothing of them is needed: draws come from `random`, tables are printed by hand.

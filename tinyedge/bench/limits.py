@@ -44,14 +44,14 @@ NAMES = tuple(field.name for field in dataclasses.fields(Limits))
 
 
 def resolve(
-    flags: Mapping[str, float | None], file: Path | None, budgets: Mapping[str, float]
+    flags: Mapping[str, float], file: Path | None, budgets: Mapping[str, float]
 ) -> tuple[Limits, dict[str, str]]:
     """The limits, and where each is from: a flag, else the file, else the bundle's budgets, else the guide.
 
-    flags: by the name of the field; None was not given. Raises UsageError.
+    flags: those that were given, by the name of the field. Raises UsageError.
     """
-    sources = (
-        ("flag", {name: value for name, value in flags.items() if value is not None}),
+    sources: tuple[tuple[str, Mapping[str, float]], ...] = (
+        ("flag", flags),
         ("file", {} if file is None else read_file(file)),
         ("bundle", budgets),
     )

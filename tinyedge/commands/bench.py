@@ -81,7 +81,9 @@ def bench(
 
     Exits with 0 when every budget is kept, 3 when one is not, 4 when the samples do not tell.
     """
-    from tinyedge.bench.limits import NAMES, resolve
+    import dataclasses
+
+    from tinyedge.bench.limits import Limits, resolve
     from tinyedge.bench.outputs import Outputs
     from tinyedge.bench.prompts import BILINGUAL, read_prompts
     from tinyedge.bench.run import Plan
@@ -96,14 +98,29 @@ def bench(
         return
     if bundle is None:
         raise UsageError("BUNDLE is missing", "name the folder that `tinyedge export` made")
-    flags = locals()
-    limits, origins = resolve({name: flags[name] for name in NAMES}, gates, _budgets(bundle))
-    stopping = Stopping(samples, duration, limits.max_p95_ms if until_sure else None)
+    flags = {
+        "max_rss_mb": max_rss_mb,
+        "max_peak_mb": max_peak_mb,
+        "max_p95_ms": max_p95_ms,
+        "max_ttft_ms": max_ttft_ms,
+        "min_decode_tps": min_decode_tps,
+        "max_cold_start_s": max_cold_start_s,
+        "max_model_mb": max_model_mb,
+        "max_bits_per_byte": max_bits_per_byte,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
     asked = read_prompts(prompts) if prompts else BILINGUAL
-    job = Job(str(bundle), stopping.most, max_tokens, threads, seed, asked)
+    job = Job(str(bundle), samples, max_tokens, threads, seed, asked)
+    stopping = Stopping(samples, duration)
     texts = named_files(text or ())
+    Limits(**given)
     inputs = [path for path in (bundle, prompts, gates, compare, *texts.values()) if path is not None]
     outputs.require_writable(inputs)
+    # All flags can work: now the bundle is read, whose budgets are the limits that no flag gave.
+    limits, origins = resolve(given, gates, _budgets(bundle))
+    if until_sure:
+        stopping = dataclasses.replace(stopping, until_sure_ms=limits.max_p95_ms)
+    job = dataclasses.replace(job, samples=stopping.most)
     _measure(Plan(job, stopping, limits, origins, gate, cold, texts), outputs, compare)
 
 
