@@ -11,6 +11,7 @@ TinyEdgeError                exit 1, a known failure
 ├── ExportError              exit 1, an export that would not be the model that was trained
 ├── FilterError              exit 1, a word list that cannot work
 ├── BenchError               exit 1, a measurement that could not be made
+├── ServeError               exit 1, a server that cannot listen where it was told to
 └── MonitorError             exit 1, a server that cannot be watched
 
 Library code raises these; `tinyedge.cli.main` alone turns them into one `error:` line, a hint and an exit
@@ -77,6 +78,10 @@ class FilterError(TinyEdgeError):
 
 class BenchError(TinyEdgeError):
     """A measurement that could not be made."""
+
+
+class ServeError(TinyEdgeError):
+    """A server that cannot listen where it was told to."""
 
 
 class MonitorError(TinyEdgeError):
