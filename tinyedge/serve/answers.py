@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tinyedge.runtime.generator import FinishReason
@@ -17,7 +17,8 @@ DONE = b"data: [DONE]\n\n"
 class Answer:
     """One request's answer while it is made: `whole`, or `events` as they come and then `end`.
 
-    prompt_tokens: of all its prompts. fingerprint: tells one bundle from another.
+    prompt_tokens: of all its prompts. fingerprint: tells one bundle from another. timings, of both: as
+    `Tally.timings` gives them; OpenAI has no such field.
     """
 
     def __init__(self, order: Order, prompt_tokens: int, fingerprint: str) -> None:
@@ -40,7 +41,7 @@ class Answer:
         self._before = f"data: {json.dumps(self._head)[:-1]}, " + '"choices": ['
         self._after = '], "usage": null}\n\n' if order.include_usage else "]}\n\n"
 
-    def whole(self, steps: Iterable[Step]) -> bytes:
+    def whole(self, steps: Iterable[Step], timings: Mapping[str, float | None]) -> bytes:
         """The answer in one piece. A choice that the time did not suffice for ended by its length."""
         choices = [_Choice() for _ in self._offsets]
         for step in steps:
@@ -59,18 +60,21 @@ class Answer:
             }
             for index, choice in enumerate(choices)
         ]
-        return json.dumps({**self._head, "choices": listed, "usage": self._usage()}).encode()
+        return json.dumps(
+            {**self._head, "choices": listed, "usage": self._usage(), "timings": timings}
+        ).encode()
 
     def events(self, steps: Iterable[Step]) -> bytes:
         """The part of a stream that these steps are; what has nothing to show yet makes no event."""
         return "".join(self._event(step) for step in steps).encode()
 
-    def end(self) -> bytes:
+    def end(self, timings: Mapping[str, float | None]) -> bytes:
         """The stream's end. A choice that the time did not suffice for ended by its length."""
         cut = "".join(self._data(index, "", None, "length") for index in sorted(self._open))
         usage = ""
         if self._order.include_usage:
-            usage = f"data: {json.dumps({**self._head, 'choices': [], 'usage': self._usage()})}\n\n"
+            counts = {"choices": [], "usage": self._usage(), "timings": timings}
+            usage = f"data: {json.dumps({**self._head, **counts})}\n\n"
         return (cut + usage).encode() + DONE
 
     def _event(self, step: Step) -> str:

@@ -212,7 +212,7 @@ class App:
         if run.cut_short:
             raise ending()
         tally.complete = True
-        await exchange.send(200, JSON, answer.whole(steps))
+        await exchange.send(200, JSON, answer.whole(steps, tally.timings()))
 
     async def _stream(self, run: Run[Step], answer: Answer, tally: Tally, exchange: Exchange) -> None:
         try:
@@ -235,7 +235,7 @@ class App:
         if not exchange.status:  # the time was up before the first token
             exchange.begin(200, EVENTS)
         tally.complete = True
-        await exchange.write(answer.end())
+        await exchange.write(answer.end(tally.timings()))
 
 
 def _explained(failure: Exception) -> ApiError:

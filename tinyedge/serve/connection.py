@@ -6,6 +6,7 @@ h11 reads and frames; this decides when. In: bytes from a socket. Out: one `Requ
 
 import asyncio
 import email.utils
+import http
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -237,7 +238,8 @@ class Connection(asyncio.Protocol):
     def send_head(self, status: int, headers: list[tuple[str, str]]) -> None:
         """The head of an answer."""
         date = ("Date", email.utils.formatdate(usegmt=True))
-        sent = self._sent(h11.Response(status_code=status, headers=[date, *ALWAYS, *headers]))
+        phrase = http.HTTPStatus(status).phrase
+        sent = self._sent(h11.Response(status_code=status, reason=phrase, headers=[date, *ALWAYS, *headers]))
         if not self._transport.is_closing():
             self._transport.write(sent)
 

@@ -1,4 +1,4 @@
-"""What one request adds to the metrics."""
+"""What one request took, and what it adds to the metrics."""
 
 import itertools
 from collections.abc import Iterable
@@ -25,20 +25,37 @@ class Tally:
             if step.generated:
                 self._moments.setdefault(step.choice, []).append(step.moment)
 
+    def timings(self) -> dict[str, float | None]:
+        """Milliseconds to the first token, and tokens a second from then on; None without any."""
+        if not self._moments:
+            return {"ttft_ms": None, "decode_tokens_per_second": None}
+        tokens, seconds = self._decoding()
+        return {
+            "ttft_ms": round((self._first - self._arrived) * 1000, 3),
+            "decode_tokens_per_second": round(tokens / seconds, 1) if seconds else None,
+        }
+
     def close(self, metrics: Metrics) -> None:
         """Adds all to the metrics."""
         if not self._moments:
             return
-        moments = list(self._moments.values())
-        last = moments[-1][-1]
+        written = list(self._moments.values())
         metrics.tokens.labels("prompt").inc(self._prompt_tokens)
-        metrics.tokens.labels("completion").inc(sum(map(len, moments)))
-        metrics.ttft.observe(moments[0][0] - self._arrived)
-        for one in moments:
-            for before, after in itertools.pairwise(one):
+        metrics.tokens.labels("completion").inc(sum(map(len, written)))
+        metrics.ttft.observe(self._first - self._arrived)
+        for moments in written:
+            for before, after in itertools.pairwise(moments):
                 metrics.itl.observe(after - before)
         if self.complete:
-            metrics.response.observe(last - self._arrived)
-            decoded = sum(len(one) - 1 for one in moments)
-            decoding = sum(one[-1] - one[0] for one in moments)
-            metrics.rates.note(last - self._arrived, decoded, decoding)
+            lasted = written[-1][-1] - self._arrived
+            metrics.response.observe(lasted)
+            metrics.rates.note(lasted, *self._decoding())
+
+    @property
+    def _first(self) -> float:
+        return next(iter(self._moments.values()))[0]
+
+    def _decoding(self) -> tuple[int, float]:
+        """Tokens after the first of each choice, and the seconds they took."""
+        written = self._moments.values()
+        return sum(len(one) - 1 for one in written), sum(one[-1] - one[0] for one in written)
