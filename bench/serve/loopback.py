@@ -137,7 +137,8 @@ class Server:
         with self.connect() as connection:
             with contextlib.suppress(ConnectionError):  # it may answer before it has read all
                 connection.sendall(data)
-            response = http.client.HTTPResponse(connection)
+            method = data.partition(b" ")[0].decode("latin-1")
+            response = http.client.HTTPResponse(connection, method=method)
             try:
                 response.begin()
             except (http.client.BadStatusLine, ConnectionError):

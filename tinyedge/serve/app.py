@@ -85,7 +85,9 @@ class App:
         if not self._knows(_without_port(host), head.address):
             hint = "start the server with --allow-host for each name it is reached by"
             raise ApiError(
-                403, f"the Host {host[:100]!r} is not one of this server: {hint}", code="host_not_allowed"
+                403,
+                f"the Host {host[:100]!a} is not one of this server: {hint}",
+                code="host_not_allowed",
             )
         if head.path not in OPEN and not self._has_key(head):
             raise ApiError(401, "pass the API key: Authorization: Bearer KEY", code="invalid_api_key")
@@ -141,7 +143,7 @@ class App:
             found = ("GET", functools.partial(self._show_model, path.removeprefix(MODELS)))
         if found is None:
             known = ", ".join(self._routes)
-            raise ApiError(404, f"there is no {path[:100]!r} here, only {known}", code="unknown_url")
+            raise ApiError(404, f"there is no {path[:100]!a} here, only {known}", code="unknown_url")
         return found
 
     # The routes

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import h11
 
 from tinyedge.serve.errors import ApiError
-from tinyedge.serve.settings import MAX_BODY_BYTES, MAX_HEAD_BYTES, Settings
+from tinyedge.serve.settings import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, Settings
 
 READ_AHEAD = 64 << 10  # bytes of further requests that may arrive before this one is answered
 WRITE_HIGH, WRITE_LOW = 32 << 10, 8 << 10  # bytes that wait for a client to read, and when to go on
@@ -182,15 +182,17 @@ class Connection(asyncio.Protocol):
                     return
         except h11.RemoteProtocolError as failure:
             if failure.error_status_hint == 431:
-                self._refuse(
-                    ApiError(431, f"the headers are longer than {MAX_HEAD_BYTES} bytes", code="too_large")
-                )
+                self._refuse(_head_too_large())
             else:
                 self._refuse(ApiError(400, f"this is not HTTP/1.1: {failure}", code="invalid_http"))
         except ApiError as error:
             self._refuse(error)
 
     def _take_head(self, event: h11.Request) -> None:
+        # h11 bounds a head that comes in parts, not one that comes at once.
+        size = len(event.target) + sum(len(name) + len(value) for name, value in event.headers)
+        if size > MAX_HEAD_BYTES or len(event.headers) > MAX_HEADERS:
+            raise _head_too_large()
         headers: dict[str, str] = {}
         for name, value in event.headers:
             key, text = name.decode("ascii"), value.decode("latin-1")
@@ -309,6 +311,11 @@ class Connection(asyncio.Protocol):
         self._lingering = 0
         self._expect(self._settings.client_seconds if self._transport.get_write_buffer_size() else LINGER_S)
         self._transport.write_eof()
+
+
+def _head_too_large() -> ApiError:
+    limits = f"{MAX_HEAD_BYTES} bytes and {MAX_HEADERS} headers are possible"
+    return ApiError(431, f"the headers are too long: {limits}", code="too_large")
 
 
 def _too_large() -> ApiError:

@@ -51,26 +51,27 @@ class Step:
 
 def count_tokens(generator: Generator, order: Order) -> int:
     """Tokens of the prompts, BOS included. Raises ApiError where the model could not see all of one."""
-    return sum(_count(generator, prompt) for prompt in order.prompts)
+    param = "messages" if order.kind == "chat" else "prompt"
+    return sum(_count(generator, prompt, param) for prompt in order.prompts)
 
 
-def _count(generator: Generator, prompt: str) -> int:
+def _count(generator: Generator, prompt: str, param: str) -> int:
     context = generator.config.max_seq_length
     # Looked at first, so that nobody has megabytes tokenized.
     if len(prompt) > context * LONGEST_PIECE:
-        raise _too_long(f"{len(prompt)} characters", context)
+        raise _too_long(f"{len(prompt)} characters", context, param)
     tokens = len(generator.encode_prompt(prompt))
     if tokens > context:
-        raise _too_long(f"{tokens} tokens", context)
+        raise _too_long(f"{tokens} tokens", context, param)
     return tokens
 
 
-def _too_long(length: str, context: int) -> ApiError:
+def _too_long(length: str, context: int, param: str) -> ApiError:
     return ApiError(
         400,
-        f"a prompt has {length}, the model sees {context} tokens: shorten it",
+        f"the prompt has {length}, the model sees {context} tokens: shorten it",
         code="context_length_exceeded",
-        param="prompt",
+        param=param,
     )
 
 

@@ -122,7 +122,8 @@ def _order(
 ) -> Order:
     """The fields that both kinds of request have."""
     if len(prompts) * n > MAX_ANSWERS:
-        raise fields.bad("n", f"{len(prompts)} prompts, {n} times each, are more than {MAX_ANSWERS} answers")
+        name = "n" if n > 1 else "prompt"
+        raise fields.bad(name, f"{len(prompts)} prompts, {n} times each, are more than {MAX_ANSWERS} answers")
     sampling = SamplingConfig(
         temperature=fields.number("temperature", 0, 2, DEFAULT.temperature),
         top_k=fields.whole("top_k", 0, bounds.vocab_size, DEFAULT.top_k) or 0,

@@ -19,6 +19,7 @@ KEY = re.compile(r"[!-~]{16,512}")  # what a header can carry, and nobody guesse
 MAX_KEY_FILE_BYTES = 4096
 
 MAX_HEAD_BYTES = 16 << 10  # request line and headers
+MAX_HEADERS = 100
 MAX_BODY_BYTES = 256 << 10  # a bias for each of 8,000 tokens is 120 kB
 MAX_ANSWERS = 16  # of one request: its prompts times its n
 
