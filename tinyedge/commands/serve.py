@@ -41,7 +41,8 @@ def serve(
     from tinyedge.commands.extras import require
     from tinyedge.serve.settings import Settings, find_key
 
-    signal.signal(signal.SIGTERM, _leave)  # until the server takes over
+    for number in (signal.SIGTERM, signal.SIGINT):  # until the server takes over
+        signal.signal(number, _leave)
     for package in ("h11", "prometheus_client"):
         require(package, "serve")
     settings = Settings(
@@ -62,9 +63,19 @@ def serve(
 
     from tinyedge.serve.server import serve as run
 
-    number = run(settings, lambda url: typer.echo(f"serving {bundle} at {url}"))
-    raise typer.Exit(0 if number == signal.SIGTERM else 128 + number)
+    ended_by = run(settings, lambda url: typer.echo(f"serving {bundle} at {url}"))
+    raise typer.Exit(_code(ended_by))
 
 
 def _leave(number: int, frame: object) -> None:
-    raise SystemExit(0)
+    import os
+
+    # An exception would come out of whatever is being imported, and some libraries make another one of it.
+    os._exit(_code(number))
+
+
+def _code(number: int) -> int:
+    """A service that is told to end, and does, has done well; Ctrl-C is 130 everywhere in tinyedge."""
+    import signal
+
+    return 0 if number == signal.SIGTERM else 128 + number

@@ -101,6 +101,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._readable: asyncio.Future[None] | None = None  # done when the client has read enough
+        self._unsent = b""  # framed, and sent with what comes next
         self._bodiless = False  # the answer to a HEAD
         self._lingering = -1  # bytes that were thrown away; -1 before the end
         self._begun = False  # some of the next head has come
@@ -212,7 +213,7 @@ class Connection(asyncio.Protocol):
         self._begun = False
         self._expect(self._settings.client_seconds)
         if self._http.they_are_waiting_for_100_continue:
-            self._transport.write(self._sent(h11.InformationalResponse(status_code=100, headers=[])))
+            self._write(h11.InformationalResponse(status_code=100, headers=[]))
 
     # Answering
 
@@ -221,7 +222,7 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self)
         try:
             await self._application.answer(self._head, bytes(self._body), exchange)
-            self._transport.write(self._sent(h11.EndOfMessage()))
+            self._write(h11.EndOfMessage())
         except SlowClientError:
             self._application.cut()
             return
@@ -241,14 +242,13 @@ class Connection(asyncio.Protocol):
         """The head of an answer."""
         date = ("Date", email.utils.formatdate(usegmt=True))
         phrase = http.HTTPStatus(status).phrase
-        sent = self._sent(h11.Response(status_code=status, reason=phrase, headers=[date, *ALWAYS, *headers]))
-        if not self._transport.is_closing():
-            self._transport.write(sent)
+        headers = [date, *ALWAYS, *headers]
+        self._write(h11.Response(status_code=status, reason=phrase, headers=headers), last=False)
 
     def send_body(self, data: bytes) -> None:
         """A part of an answer's body; the answer to a HEAD has none."""
-        if not self._bodiless and not self._transport.is_closing():
-            self._transport.write(self._sent(h11.Data(data=data)))
+        if not self._bodiless:
+            self._write(h11.Data(data=data))
 
     async def drained(self) -> None:
         """Waits until the client has read enough. Raises SlowClientError."""
@@ -270,8 +270,12 @@ class Connection(asyncio.Protocol):
         """Cuts the connection."""
         self._transport.abort()
 
-    def _sent(self, event: h11.Event) -> bytes:
-        return self._http.send(event) or b""
+    def _write(self, event: h11.Event, last: bool = True) -> None:
+        """Frames and sends; what is not the last of its kind waits for it, so that both go in one packet."""
+        self._unsent += self._http.send(event) or b""
+        if last and not self._transport.is_closing():
+            self._transport.write(self._unsent)
+            self._unsent = b""
 
     def _refuse(self, error: ApiError) -> None:
         """The answer to what never became a request; the connection ends with it."""
@@ -285,7 +289,7 @@ class Connection(asyncio.Protocol):
         length = ("Content-Length", str(len(body)))
         self.send_head(error.status, [("Content-Type", "application/json"), length, *error.headers, *headers])
         self.send_body(body)
-        self._transport.write(self._sent(h11.EndOfMessage()))
+        self._write(h11.EndOfMessage())
 
     # Ending
 

@@ -1,6 +1,6 @@
 """One queue and the threads that empty it: work that blocks, step by step, for an event loop that must not.
 
-In: a function that makes an iterator of steps. Out: those steps, as they come, in the event loop. Knows no
+In: a function that makes a generator of steps. Out: those steps, as they come, in the event loop. Knows no
 model and no HTTP. Between two steps a worker looks whether anybody still wants the next one.
 """
 
@@ -10,8 +10,8 @@ import math
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
 from tinyedge.serve.errors import ApiError
@@ -29,7 +29,10 @@ class Run(Generic[Step]):
     """
 
     def __init__(
-        self, make: Callable[[], Iterator[Step]], loop: asyncio.AbstractEventLoop, deadline: float
+        self,
+        make: Callable[[], Generator[Step, None, None]],
+        loop: asyncio.AbstractEventLoop,
+        deadline: float,
     ) -> None:
         self._make = make
         self._loop = loop
@@ -76,7 +79,7 @@ class Run(Generic[Step]):
         """All of it, in a worker's thread; `beat` is called after each step."""
         failure: BaseException | None = None
         try:
-            with contextlib.closing(self._make()) as steps:  # type: ignore[type-var]
+            with contextlib.closing(self._make()) as steps:
                 while not self._unwanted:
                     if time.monotonic() > self._deadline:
                         self.expired = True
@@ -118,7 +121,8 @@ class Engine:
         self._places = places
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[Run[Any]] = deque()
+        # In order, each with the end of its time: a timer keeps all that its run holds, so it goes with it.
+        self._waiting: OrderedDict[Run[Any], asyncio.TimerHandle] = OrderedDict()
         self._active: set[Run[Any]] = set()
         self._handed: queue.SimpleQueue[Run[Any] | None] = queue.SimpleQueue()
         self._lasted: deque[float] = deque(maxlen=MEAN_OF)
@@ -142,8 +146,8 @@ class Engine:
         """Runs at work."""
         return len(self._active)
 
-    def submit(self, make: Callable[[], Iterator[Step]], *, urgent: bool = False) -> Run[Step]:
-        """Puts work at the queue's end; an urgent one, which is not counted, at its front.
+    def submit(self, make: Callable[[], Generator[Step, None, None]], *, urgent: bool = False) -> Run[Step]:
+        """Puts work at the queue's end; an urgent one at its front, full or not.
 
         Raises ApiError where the queue is full (429) or the server ends (503).
         """
@@ -157,20 +161,16 @@ class Engine:
                 retry_after=self.advice(),
             )
         run = Run(make, self._loop, time.monotonic() + self._seconds)
+        self._waiting[run] = self._loop.call_later(self._seconds, self._overdue, run)
         if urgent:
-            self._waiting.appendleft(run)
-        else:
-            self._waiting.append(run)
+            self._waiting.move_to_end(run, last=False)
         self._hand_over()
-        if run in self._waiting:
-            self._loop.call_later(self._seconds, self._overdue, run)
         return run
 
     def cancel(self, run: Run[Any]) -> None:
         """Gives up on a run: its place is free at once, a worker's at its next step."""
         run.cancel()
-        if run in self._waiting:
-            self._waiting.remove(run)
+        self._forget(run)
 
     def advice(self) -> int:
         """Seconds after which a place may be free, for Retry-After."""
@@ -180,8 +180,9 @@ class Engine:
     async def close(self, grace: float, limit: float) -> bool:
         """Takes no more; lets what is at work go on for `grace` seconds. Whether all ended in `limit`."""
         self._closing = True
-        while self._waiting:
-            self._waiting.popleft().fail(ending())
+        for run in list(self._waiting):
+            self._forget(run)
+            run.fail(ending())
         until = time.monotonic() + limit
         await self._idle(time.monotonic() + grace)
         for run in self._active:
@@ -199,21 +200,27 @@ class Engine:
 
     def _hand_over(self) -> None:
         while self._waiting and len(self._active) < self.workers:
-            run = self._waiting.popleft()
+            run = next(iter(self._waiting))
+            self._forget(run)
             self._active.add(run)
             self._handed.put(run)
 
+    def _forget(self, run: Run[Any]) -> None:
+        """It waits no more."""
+        timer = self._waiting.pop(run, None)
+        if timer is not None:
+            timer.cancel()
+
     def _overdue(self, run: Run[Any]) -> None:
-        if run in self._waiting:
-            self._waiting.remove(run)
-            run.fail(
-                ApiError(
-                    429,
-                    f"it waited {self._seconds:g} s for its turn: try again later",
-                    code="queue_timeout",
-                    retry_after=self.advice(),
-                )
+        self._forget(run)
+        run.fail(
+            ApiError(
+                429,
+                f"it waited {self._seconds:g} s for its turn: try again later",
+                code="queue_timeout",
+                retry_after=self.advice(),
             )
+        )
 
     def _work(self) -> None:
         """A worker's life."""

@@ -5,6 +5,7 @@ The one place that knows the generator; what it yields knows neither HTTP nor JS
 
 import dataclasses
 import time
+from collections import abc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ def _too_long(length: str, context: int, param: str) -> ApiError:
     )
 
 
-def write(generator: Generator, order: Order) -> Iterator[Step]:
+def write(generator: Generator, order: Order) -> abc.Generator[Step, None, None]:
     """All answers of an order, one after another: of the first prompt `n`, then of the next."""
     for number, prompt in enumerate(order.prompts):
         for sample in range(order.n):

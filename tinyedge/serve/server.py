@@ -10,7 +10,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import abc
+from collections.abc import Callable
 from typing import Any
 
 from tinyedge.errors import ServeError, UsageError
@@ -120,8 +121,8 @@ async def _keep_watch(app: App) -> None:
             notify("WATCHDOG=1")
 
 
-def _probe(generator: Generator) -> Iterator[Piece]:
-    return generator.stream("", max_tokens=1)
+def _probe(generator: Generator) -> abc.Generator[Piece, None, None]:
+    yield from generator.stream("", max_tokens=1)
 
 
 def _stop(stopped: "asyncio.Future[int]", number: int) -> None:
