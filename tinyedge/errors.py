@@ -42,10 +42,10 @@ class MissingDependencyError(TinyEdgeError):
     """A command needs an extra that is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed",
-            f"on the workstation, in tinyedge's own folder: make env (or pip install '.[{extra}]')",
-        )
+        hint = f"on the workstation, in tinyedge's own folder: make env (or pip install '.[{extra}]')"
+        if extra == "serve":  # the one extra that a device has a use for
+            hint = "install the wheel with its extra: pip install 'tinyedge-VERSION-py3-none-any.whl[serve]'"
+        super().__init__(f"{package} is not installed", hint)
 
 
 class CorpusError(TinyEdgeError):

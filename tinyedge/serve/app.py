@@ -191,7 +191,7 @@ class App:
         prompt_tokens = count_tokens(generator, order)
         answer = Answer(order, prompt_tokens, self._digest[:16])
         tally = Tally(arrived, prompt_tokens)
-        run = self.engine.submit(lambda: write(generator, order))
+        run = self.engine.submit(lambda: write(generator, order), live=order.stream)
         try:
             if order.stream:
                 await self._stream(run, answer, tally, exchange)

@@ -19,6 +19,7 @@ from tinyedge.serve.errors import ApiError
 Step = TypeVar("Step")
 
 LONGEST_ADVICE_S = 60  # what Retry-After says at most
+FRAME_S = 1 / 60  # a screen shows no more; each wake-up takes time from the model where a token is fast
 MEAN_OF = 20  # finished runs that it is estimated from
 
 
@@ -33,8 +34,10 @@ class Run(Generic[Step]):
         make: Callable[[], Generator[Step, None, None]],
         loop: asyncio.AbstractEventLoop,
         deadline: float,
+        live: bool,
     ) -> None:
         self._make = make
+        self._live = live
         self._loop = loop
         self._deadline = deadline  # of time.monotonic
         self._arrived: deque[Step] = deque()
@@ -78,6 +81,7 @@ class Run(Generic[Step]):
     def work(self, beat: Callable[[], None]) -> None:
         """All of it, in a worker's thread; `beat` is called after each step."""
         failure: BaseException | None = None
+        tell_at = 0.0
         try:
             with contextlib.closing(self._make()) as steps:
                 while not self._unwanted:
@@ -88,7 +92,10 @@ class Run(Generic[Step]):
                     if step is None:
                         break
                     self._arrived.append(step)
-                    self._tell()
+                    now = time.monotonic()
+                    if self._live and now >= tell_at:
+                        tell_at = now + FRAME_S
+                        self._tell()
                     beat()
         except Exception as caught:
             failure = caught
@@ -146,8 +153,11 @@ class Engine:
         """Runs at work."""
         return len(self._active)
 
-    def submit(self, make: Callable[[], Generator[Step, None, None]], *, urgent: bool = False) -> Run[Step]:
-        """Puts work at the queue's end; an urgent one at its front, full or not.
+    def submit(
+        self, make: Callable[[], Generator[Step, None, None]], *, live: bool = True, urgent: bool = False
+    ) -> Run[Step]:
+        """Puts work at the queue's end; an urgent one at its front, full or not. Of a live one, the first
+        step is there at once and the others within FRAME_S or a step; of another, all are there at its end.
 
         Raises ApiError where the queue is full (429) or the server ends (503).
         """
@@ -160,7 +170,7 @@ class Engine:
                 code="queue_full",
                 retry_after=self.advice(),
             )
-        run = Run(make, self._loop, time.monotonic() + self._seconds)
+        run = Run(make, self._loop, time.monotonic() + self._seconds, live)
         self._waiting[run] = self._loop.call_later(self._seconds, self._overdue, run)
         if urgent:
             self._waiting.move_to_end(run, last=False)

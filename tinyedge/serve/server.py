@@ -21,7 +21,7 @@ from tinyedge.serve.connection import TOLD, Connection
 from tinyedge.serve.notify import notify, watchdog_seconds
 from tinyedge.serve.settings import Settings
 
-GRACE_S = 3.0  # what is being generated may end by itself for so long
+GRACE_S = 2.0  # what is being generated may end by itself for so long
 END_S = 4.0  # then it is cut; this is when the last worker must have noticed
 FLUSH_S = 0.5  # for the last words to each client
 SEND_BUFFER_BYTES = (
@@ -171,7 +171,8 @@ def listen(settings: Settings) -> list[socket.socket]:
 
 
 def _bind(family: int, place: Any) -> socket.socket:
-    one = socket.socket(family, socket.SOCK_STREAM)
+    # Named, or asyncio does not know that it is TCP, leaves Nagle's algorithm on, and each token waits 40 ms.
+    one = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
