@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tinyedge.serve.engine import Engine, Run
+from tinyedge.serve.engine import MOST_BEHIND, Engine, Run
 from tinyedge.serve.errors import ApiError
 
 
@@ -161,3 +161,17 @@ async def test_a_worker_that_hangs_is_told() -> None:
     await until(work.begun.is_set)
     assert not await engine.close(0, 0.05)
     work.go.release()
+
+
+@in_loop
+async def test_a_reader_may_be_behind_but_not_without_end() -> None:
+    engine = Engine(1, 1, 60)
+    run = engine.submit(lambda: count(0, 1_000_000))
+    await until(lambda: engine.active == 0)  # nobody looks at what it yields
+    batch = await run.batch()
+    assert batch == list(range(MOST_BEHIND + 1))
+    with pytest.raises(ApiError, match="not read as fast"):
+        await run.batch()
+    whole = engine.submit(lambda: count(0, 3 * MOST_BEHIND), live=False)
+    assert await all_of(whole) == list(range(3 * MOST_BEHIND))  # is read at its end
+    assert await engine.close(0, 60)

@@ -273,8 +273,9 @@ class Connection(asyncio.Protocol):
     def _write(self, event: h11.Event, last: bool = True) -> None:
         """Frames and sends; what is not the last of its kind waits for it, so that both go in one packet."""
         self._unsent += self._http.send(event) or b""
-        if last and not self._transport.is_closing():
-            self._transport.write(self._unsent)
+        if last:
+            if not self._transport.is_closing():
+                self._transport.write(self._unsent)
             self._unsent = b""
 
     def _refuse(self, error: ApiError) -> None:
@@ -314,7 +315,10 @@ class Connection(asyncio.Protocol):
             return
         self._lingering = 0
         self._expect(self._settings.client_seconds if self._transport.get_write_buffer_size() else LINGER_S)
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client has reset it, and nobody has told us yet
+            self._transport.abort()
 
 
 def _head_too_large() -> ApiError:

@@ -20,6 +20,9 @@ Step = TypeVar("Step")
 
 LONGEST_ADVICE_S = 60  # what Retry-After says at most
 FRAME_S = 1 / 60  # a screen shows no more; each wake-up takes time from the model where a token is fast
+MOST_BEHIND = (
+    10_000  # steps, some 3 MB, that a reader may be behind: a bound for servers of very long answers
+)
 MEAN_OF = 20  # finished runs that it is estimated from
 
 
@@ -97,6 +100,10 @@ class Run(Generic[Step]):
                         tell_at = now + FRAME_S
                         self._tell()
                     beat()
+                    if self._live and len(self._arrived) > MOST_BEHIND:
+                        raise ApiError(
+                            408, "the answer was not read as fast as it was written", code="timeout"
+                        )
         except Exception as caught:
             failure = caught
         self._end(failure)
