@@ -109,13 +109,17 @@ class App:
         try:
             await route(body, exchange)
             status = exchange.status
-        except ApiError as error:
-            status = error.status
-            self._metrics.errors.labels(error.kind).inc()
-            raise
         except asyncio.CancelledError:
             self._metrics.errors.labels("disconnect").inc()
             raise
+        except SlowClientError:
+            self._metrics.errors.labels("slow_client").inc()
+            raise
+        except Exception as failure:
+            error = _explained(failure)
+            status = error.status
+            self._metrics.errors.labels(error.kind).inc()
+            raise error from None
         finally:
             self._metrics.requests.labels(endpoint, str(status)).inc()
 
@@ -123,10 +127,6 @@ class App:
         """A request that did not get as far as a route."""
         self._metrics.errors.labels(error.kind).inc()
         self._metrics.requests.labels("none", str(error.status)).inc()
-
-    def cut(self) -> None:
-        """A client that did not read."""
-        self._metrics.errors.labels("slow_client").inc()
 
     def _knows(self, host: str, address: str) -> bool:
         return host in LOOPBACK_NAMES or host in self._settings.allowed_hosts or host == _in_url(address)
@@ -205,12 +205,9 @@ class App:
 
     async def _collect(self, run: Run[Step], answer: Answer, tally: Tally, exchange: Exchange) -> None:
         steps: list[Step] = []
-        try:
-            while (batch := await run.batch()) is not None:
-                tally.note(batch)
-                steps += batch
-        except Exception as failure:
-            raise _explained(failure) from None
+        while (batch := await run.batch()) is not None:
+            tally.note(batch)
+            steps += batch
         if run.cut_short:
             raise ending()
         tally.complete = True
@@ -228,9 +225,9 @@ class App:
         except SlowClientError:
             raise
         except Exception as failure:
-            error = _explained(failure)
             if not exchange.status:
-                raise error from None
+                raise
+            error = _explained(failure)
             self._metrics.errors.labels(error.kind).inc()
             await exchange.write(failure_event(error))
             return
@@ -241,7 +238,7 @@ class App:
 
 
 def _explained(failure: Exception) -> ApiError:
-    """A failure of the model's work as an answer; one that nobody foresaw gets a line on stderr."""
+    """A failure as an answer; one that nobody foresaw gets a line on stderr."""
     if isinstance(failure, ApiError):
         return failure
     if os.environ.get("TINYEDGE_DEBUG"):

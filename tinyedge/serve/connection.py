@@ -49,13 +49,10 @@ class Application(Protocol):
         """Looks at a request before its body is read. Raises ApiError."""
 
     async def answer(self, head: Head, body: bytes, exchange: "Exchange") -> None:
-        """Answers a request; cancelled when the client goes. Raises ApiError before it has sent anything."""
+        """Answers a request; cancelled when the client goes. Raises ApiError, and lets SlowClientError pass."""
 
     def refused(self, error: ApiError) -> None:
         """Told of a request that never got as far as `answer`."""
-
-    def cut(self) -> None:
-        """Told of a client that did not read."""
 
 
 class SlowClientError(Exception):
@@ -224,9 +221,11 @@ class Connection(asyncio.Protocol):
             await self._application.answer(self._head, bytes(self._body), exchange)
             self._write(h11.EndOfMessage())
         except SlowClientError:
-            self._application.cut()
             return
         except ApiError as error:
+            if exchange.status:  # half an answer cannot be taken back
+                self._transport.abort()
+                return
             self._send_refusal(error)
         self._task = None
         self._head = None
