@@ -41,7 +41,13 @@ class Browser:
             if found := re.search(r"started successfully on port (\d+)", line):
                 self._port = int(found[1])
                 break
-        flags = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", self._size]
+        flags = [
+            "--headless=new",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            self._size,
+        ]
         if os.geteuid() == 0:
             flags.append("--no-sandbox")  # Chromium has none for root
         options = {"args": flags, "binary": shutil.which("chromium")}

@@ -10,8 +10,8 @@ import pytest
 
 from tinyedge.errors import BundleError
 
-for package in ("h11", "prometheus_client"):
-    pytest.importorskip(package, reason="the server needs the extra `serve`")
+pytest.importorskip("h11", reason="the server needs the extra `serve`")
+pytest.importorskip("prometheus_client", reason="the server needs the extra `serve`")
 
 from loopback import completion_request
 
@@ -104,9 +104,8 @@ def test_a_mistake_of_ours(
 def test_not_ready_before_the_model_is_there(micro_bundle: Path) -> None:
     async def run() -> list[bytes]:
         settings = Settings(micro_bundle)
-        gets = [
-            f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in ("/healthz", "/readyz")
-        ]
+        rest = " HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        gets = [f"GET {path}{rest}".encode() for path in ("/healthz", "/readyz")]
         return await ask(App(settings), settings, *gets, completion_request(FIELDS))
 
     alive, ready, completion = asyncio.run(run())

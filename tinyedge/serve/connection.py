@@ -49,7 +49,7 @@ class Application(Protocol):
         """Looks at a request before its body is read. Raises ApiError."""
 
     async def answer(self, head: Head, body: bytes, exchange: "Exchange") -> None:
-        """Answers a request; cancelled when the client goes. Raises ApiError, and lets SlowClientError pass."""
+        """Answers a request; cancelled when the client goes. Raises ApiError, lets SlowClientError pass."""
 
     def refused(self, error: ApiError) -> None:
         """Told of a request that never got as far as `answer`."""
