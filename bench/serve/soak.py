@@ -59,15 +59,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10, help="requests of each client")
     parser.add_argument("--signals", type=int, default=3, help="of each kind in each state")
     parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--slack", type=float, default=1, help="times the limits of time, on a busy machine")
     given = parser.parse_args()
-    disconnect(given.bundle, given.disconnects)
+    disconnect(given.bundle, given.disconnects, FREE_S * given.slack)
     crowd(given.bundle, given.clients, given.rounds)
-    interrupt(given.bundle, given.signals)
+    interrupt(given.bundle, given.signals, END_S * given.slack)
     soak(given.bundle, given.requests)
     return 3 if failed else 0
 
 
-def disconnect(bundle: Path, count: int) -> None:
+def disconnect(bundle: Path, count: int, limit_s: float) -> None:
     """Clients that go."""
     slowest: dict[str, float] = {}
     with Server(bundle, "--queue", 4, "--max-tokens", 100_000) as server:
@@ -81,7 +82,9 @@ def disconnect(bundle: Path, count: int) -> None:
         counted = server.metric('tinyedge_errors_total{kind="disconnect"}')
         failures = server.metric('tinyedge_errors_total{kind="internal"}')
     worst = ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in slowest.items())
-    gate(max(slowest.values()) < FREE_S, f"{count} clients went; their place was free after at most: {worst}")
+    gate(
+        max(slowest.values()) < limit_s, f"{count} clients went; their place was free after at most: {worst}"
+    )
     gate(equal == count, f"{equal} of {count} answers of the others were the same")
     gate(counted >= count and not failures, f"{counted:.0f} disconnects counted, {failures:.0f} failures")
 
@@ -164,7 +167,7 @@ def _together(work: Callable[[], None], count: int) -> None:
         thread.join(PATIENCE_S)
 
 
-def interrupt(bundle: Path, count: int) -> None:
+def interrupt(bundle: Path, count: int, limit_s: float) -> None:
     """Signals in every state."""
     slowest, bad = 0.0, []
     states = (_loading, _idle, _computing, _in_stream, _with_queue)
@@ -184,7 +187,7 @@ def interrupt(bundle: Path, count: int) -> None:
                     bad.append(f"{state.__name__} {number.name}: {end}")
     total = len(states) * 2 * count
     gate(not bad, f"{total - len(bad)} of {total} signals ended it cleanly {bad or ''}")
-    gate(slowest < END_S, f"the slowest end took {slowest:.2f} s")
+    gate(slowest < limit_s, f"the slowest end took {slowest:.2f} s")
 
 
 def _loading(server: Server, opened: contextlib.ExitStack, attempt: int) -> None:

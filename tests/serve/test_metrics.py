@@ -12,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tinyedge.serve import metrics as module
+from tinyedge.serve.errors import KINDS
 from tinyedge.serve.metrics import LAST, Metrics, Rates
 
 COUNTERS = {
@@ -69,6 +70,7 @@ def test_everything_is_there(micro_bundle: Path) -> None:
     assert value(found, "tinyedge_requests_total", endpoint=completions, status="400") == 1
     assert value(found, "tinyedge_requests_total", endpoint="none", status="404") == 1
     assert value(found, "tinyedge_errors_total", kind="invalid_request") == 2
+    assert {sample.labels["kind"] for sample in before["tinyedge_errors"].samples} == set(KINDS)
     assert value(found, "tinyedge_tokens_total", kind="prompt") == tokens["prompt_tokens"]
     assert value(found, "tinyedge_tokens_total", kind="completion") == tokens["completion_tokens"] == 5
     assert value(found, "tinyedge_itl_seconds_count") == 4

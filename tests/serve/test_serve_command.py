@@ -148,20 +148,10 @@ def test_systemd_sees_it_start_live_and_end(micro_bundle: Path, tmp_path: Path) 
 def test_a_soak() -> None:
     """bench/serve/soak.py, small: disconnects, crowds, signals, mixed requests."""
     bundle = Path(__file__).parents[1] / "data" / "micro_bundle_int8"
-    small = (
-        "--disconnects",
-        "30",
-        "--clients",
-        "64",
-        "--rounds",
-        "3",
-        "--signals",
-        "1",
-        "--requests",
-        "1500",
-    )
+    small = {"disconnects": 30, "rounds": 3, "signals": 1, "requests": 1500, "slack": 10}
+    flags = [word for name, value in small.items() for word in (f"--{name}", str(value))]
     done = subprocess.run(
-        [sys.executable, SOAK, bundle, *small],
+        [sys.executable, SOAK, bundle, *flags],
         capture_output=True,
         text=True,
         check=False,

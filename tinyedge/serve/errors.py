@@ -12,6 +12,8 @@ _KINDS = {
     500: "internal",
     503: "unavailable",
 }
+# All that the metrics count: these, a client that went or did not read, and an answer cut by its time.
+KINDS = ("invalid_request", *_KINDS.values(), "disconnect", "timeout")
 
 
 class ApiError(Exception):

@@ -16,6 +16,7 @@ from tinyedge.bench.machine import read_temperature, read_throttled
 from tinyedge.bench.stats import percentile
 from tinyedge.errors import BenchError
 from tinyedge.memory import read_memory
+from tinyedge.serve.errors import KINDS
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics", "Rates"]
 
@@ -85,8 +86,11 @@ class Metrics:
             registry=registry,
         )
         self._info = Info("tinyedge", "What is served.", registry=registry)
+        # There from the beginning, or the first of a kind would not show as an increase.
         for kind in ("prompt", "completion"):
             self.tokens.labels(kind)
+        for kind in KINDS:
+            self.errors.labels(kind)
         registry.register(self)
 
     def identify(self, version: str, bundle: str, precision: str) -> None:
