@@ -60,7 +60,7 @@ def test_the_model_breaks(
     async def run() -> list[bytes]:
         settings = Settings(micro_bundle)
         app = App(settings)
-        app.load(Model.load(micro_bundle))
+        app.load(Model.load(micro_bundle), None)
         monkeypatch.setattr(module, "write", break_once)
         requests = [completion_request({**FIELDS, "stream": stream}), completion_request(FIELDS)]
         requests.append(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -92,7 +92,7 @@ def test_a_mistake_of_ours(
     async def run() -> list[bytes]:
         settings = Settings(micro_bundle)
         app = App(settings)
-        app.load(Model.load(micro_bundle))
+        app.load(Model.load(micro_bundle), None)
         monkeypatch.setattr(module, "count_tokens", fail)
         request = completion_request(FIELDS)
         return await ask(app, settings, request, request)

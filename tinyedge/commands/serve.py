@@ -28,6 +28,13 @@ def serve(
     max_tokens: Annotated[int, typer.Option(help="Tokens of one answer at most.")] = 512,
     max_seconds: Annotated[float, typer.Option(help="A request's time, waiting included.")] = 60,
     max_connections: Annotated[int, typer.Option(help="Connections at the same time.")] = 128,
+    no_filter: Annotated[
+        bool, typer.Option("--no-filter", help="Send every word, also those that are on the list.")
+    ] = False,
+    filter_file: Annotated[
+        Path | None,
+        typer.Option("--filter", help="End before this file's words, not the list's.", show_default=False),
+    ] = None,
     client_seconds: Annotated[
         float, typer.Option(help="A client's time to send its headers, its body, or to read.")
     ] = 10,
@@ -59,6 +66,8 @@ def serve(
         max_seconds=max_seconds,
         max_connections=max_connections,
         client_seconds=client_seconds,
+        filtered=not no_filter,
+        filter_file=filter_file,
     )
 
     from tinyedge.serve.server import serve as run

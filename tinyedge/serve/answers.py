@@ -26,9 +26,8 @@ class Answer:
         self._chat = order.kind == "chat"
         self._prompt_tokens = prompt_tokens
         self._completion_tokens = 0
-        count = len(order.prompts) * order.n
-        self._offsets = [0] * count  # characters of each choice so far
-        self._open = set(range(count))  # choices without a finish_reason
+        self._count = len(order.prompts) * order.n
+        self._open = set(range(self._count))  # choices without a finish_reason
         self._unnamed = set(self._open) if self._chat else set()  # choices whose role was not yet said
         self._head = {
             "id": f"{'chatcmpl' if self._chat else 'cmpl'}-{secrets.token_hex(12)}",
@@ -43,11 +42,10 @@ class Answer:
 
     def whole(self, steps: Iterable[Step], timings: Mapping[str, float | None]) -> bytes:
         """The answer in one piece. A choice that the time did not suffice for ended by its length."""
-        choices = [_Choice() for _ in self._offsets]
+        choices = [_Choice() for _ in range(self._count)]
         for step in steps:
             choice = choices[step.choice]
             choice.tokens += step.tokens
-            choice.offsets += self._places(step)
             choice.text += step.text
             choice.reason = step.finish_reason or choice.reason
             self._completion_tokens += step.generated
@@ -55,7 +53,7 @@ class Answer:
             {
                 "index": index,
                 **self._said(choice.text),
-                "logprobs": self._logprobs(choice.tokens, choice.offsets),
+                "logprobs": self._logprobs(choice.tokens),
                 "finish_reason": choice.reason,
             }
             for index, choice in enumerate(choices)
@@ -79,7 +77,7 @@ class Answer:
 
     def _event(self, step: Step) -> str:
         self._completion_tokens += step.generated
-        logprobs = self._logprobs(step.tokens, self._places(step)) if step.tokens else None
+        logprobs = self._logprobs(step.tokens) if step.tokens else None
         if not (step.text or step.tokens or step.finish_reason):
             return ""
         if step.finish_reason:
@@ -108,17 +106,7 @@ class Answer:
             return {"message": {"role": "assistant", "content": text, "refusal": None}}
         return {"text": text}
 
-    def _places(self, step: Step) -> list[int]:
-        """Where in its choice's text each of a step's tokens begins."""
-        at = self._offsets[step.choice]
-        self._offsets[step.choice] += len(step.text)
-        places = []
-        for token in step.tokens:
-            places.append(at)
-            at += len(token.text) if token.raw else 0
-        return places
-
-    def _logprobs(self, tokens: list[Token], places: list[int]) -> dict[str, Any] | None:
+    def _logprobs(self, tokens: list[Token]) -> dict[str, Any] | None:
         if self._order.logprobs is None:
             return None
         if self._chat:
@@ -129,7 +117,7 @@ class Answer:
             "top_logprobs": [{text: logprob for text, _, logprob in token.top} for token in tokens]
             if self._order.logprobs
             else None,
-            "text_offset": places,
+            "text_offset": [token.offset for token in tokens],
         }
 
     def _usage(self) -> dict[str, int]:
@@ -146,7 +134,6 @@ class _Choice:
     def __init__(self) -> None:
         self.text = ""
         self.tokens: list[Token] = []
-        self.offsets: list[int] = []
         self.reason: FinishReason = "length"
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from tinyedge import __version__
 from tinyedge.bundle import bundle_digest
+from tinyedge.runtime.content import ContentFilter
 from tinyedge.runtime.generator import Generator
 from tinyedge.serve.answers import Answer, failure_event
 from tinyedge.serve.connection import Exchange, Head, SlowClientError
@@ -47,6 +48,7 @@ class App:
         self._metrics = Metrics(lambda: self.engine.depth, lambda: self.engine.active)
         self._page = load_page()
         self._generator: Generator | None = None
+        self._words: ContentFilter | None = None
         self._loaded_at = 0
         self._digest = ""
         self.ending = False
@@ -60,8 +62,9 @@ class App:
             "/v1/chat/completions": ("POST", functools.partial(self._complete, parse_chat)),
         }
 
-    def load(self, generator: Generator) -> None:
-        """From now on it is ready."""
+    def load(self, generator: Generator, words: ContentFilter | None) -> None:
+        """From now on it is ready. words: that no answer shows."""
+        self._words = words
         bundle = generator.bundle
         self._digest = bundle_digest(bundle)
         self._metrics.identify(__version__, self._digest, str(bundle.manifest["precision"]))
@@ -191,7 +194,7 @@ class App:
         prompt_tokens = count_tokens(generator, order)
         answer = Answer(order, prompt_tokens, self._digest[:16])
         tally = Tally(arrived, prompt_tokens)
-        run = self.engine.submit(lambda: write(generator, order), live=order.stream)
+        run = self.engine.submit(lambda: write(generator, order, self._words), live=order.stream)
         try:
             if order.stream:
                 await self._stream(run, answer, tally, exchange)

@@ -5,11 +5,12 @@ The one place that knows the generator; what it yields knows neither HTTP nor JS
 
 import dataclasses
 import time
-from collections import abc
+from collections import abc, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tinyedge.evaluate import log_softmax
+from tinyedge.runtime.content import ContentFilter
 from tinyedge.runtime.generator import FinishReason, Generator, Piece
 from tinyedge.runtime.sampler import largest
 from tinyedge.serve.errors import ApiError
@@ -24,13 +25,15 @@ LONGEST_PIECE = 64  # characters of one token; SentencePiece's own limit is 16
 class Token:
     """A token as an answer lists it. text: how it is spelled; raw: the same, exactly.
 
-    logprob: its log probability in nats; top: spelling, bytes and log probability of the likeliest.
+    logprob: its log probability in nats; top: spelling, bytes and log probability of the likeliest. offset:
+    characters of its answer's text before it.
     """
 
     text: str
     raw: bytes
     logprob: float
     top: list[tuple[str, bytes, float]]
+    offset: int
 
 
 @dataclass(slots=True)
@@ -76,7 +79,7 @@ def _too_long(length: str, context: int, param: str) -> ApiError:
     )
 
 
-def write(generator: Generator, order: Order) -> abc.Generator[Step, None, None]:
+def write(generator: Generator, order: Order, words: ContentFilter | None) -> abc.Generator[Step, None, None]:
     """All answers of an order, one after another: of the first prompt `n`, then of the next."""
     for number, prompt in enumerate(order.prompts):
         for sample in range(order.n):
@@ -86,12 +89,16 @@ def write(generator: Generator, order: Order) -> abc.Generator[Step, None, None]
                 alone: FinishReason | None = None if order.max_tokens else "length"
                 yield Step(choice, prompt, 0, scored, alone, time.perf_counter())
             if order.max_tokens:
-                for piece in _stream(generator, order, prompt, sample):
-                    tokens = [_token(generator.tokenizer, piece)] if piece.logprob is not None else []
+                fresh = not prompt or prompt[-1].isspace()
+                withheld = _Withheld(generator.tokenizer, len(prompt) if order.echo else 0, fresh)
+                for piece in _stream(generator, order, prompt, sample, words):
+                    tokens = withheld.release(piece) if piece.logprob is not None else []
                     yield Step(choice, piece.text, 1, tokens, piece.finish_reason, time.perf_counter())
 
 
-def _stream(generator: Generator, order: Order, prompt: str, sample: int) -> Iterator[Piece]:
+def _stream(
+    generator: Generator, order: Order, prompt: str, sample: int, words: ContentFilter | None
+) -> Iterator[Piece]:
     """The one place where a text begins."""
     sampling = order.sampling
     if sampling.seed is not None and sample:
@@ -105,7 +112,46 @@ def _stream(generator: Generator, order: Order, prompt: str, sample: int) -> Ite
         stop=order.stop,
         ignore_eos=order.ignore_eos,
         logprobs=order.logprobs,
+        content_filter=words,
     )
+
+
+class _Withheld:
+    """Tokens whose text is not shown yet: ahead of it, they would tell what a content filter holds back.
+
+    begin: characters of the answer's text before the first of them. fresh: it begins a line or follows a
+    space, so that a word's own space is not shown.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, begin: int, fresh: bool) -> None:
+        self._tokenizer = tokenizer
+        self._fresh = fresh
+        self._waiting: deque[tuple[int, Token]] = deque()  # each with where its text ends
+        self._end = self._shown = begin
+
+    def release(self, piece: Piece) -> list[Token]:
+        """Takes a piece's token; those whose text is shown by now. What the filter cut off never is."""
+        assert piece.logprob is not None
+        if not self._waiting:
+            self._end = self._shown
+        token = _token_of(self._tokenizer, piece.token, piece.logprob, piece.top_logprobs, self._end)
+        if piece.token == EOS_ID:  # a line break, where it goes on
+            self._end += 1
+        else:
+            self._end += _length(token) - (self._fresh and token.text.startswith(" "))
+        self._fresh = piece.token in (EOS_ID, BOS_ID)
+        self._waiting.append((self._end, token))
+        self._shown += len(piece.text)
+        complete = piece.finish_reason in ("stop", "length")
+        found = []
+        while self._waiting and (complete or self._waiting[0][0] <= self._shown):
+            found.append(self._waiting.popleft()[1])
+        return found
+
+
+def _length(token: Token) -> int:
+    """Characters at most; a part of one counts as one."""
+    return len(token.raw.decode("utf-8", "replace"))
 
 
 def score(generator: Generator, prompt: str, top: int) -> list[Token]:
@@ -113,7 +159,8 @@ def score(generator: Generator, prompt: str, top: int) -> list[Token]:
     tokens = generator.encode_prompt(prompt)
     decoder = generator.session.decoder()
     logits = decoder.prefill(tokens[:1])
-    found = []
+    found: list[Token] = []
+    offset = 0
     for token in tokens[1:]:
         logprobs = log_softmax(logits)
         likeliest = largest(logits, top) if top else ()
@@ -123,22 +170,20 @@ def score(generator: Generator, prompt: str, top: int) -> list[Token]:
                 token,
                 float(logprobs[token]),
                 [(int(one), float(logprobs[one])) for one in likeliest],
+                offset,
             )
         )
+        offset += _length(found[-1])
         if len(found) < len(tokens) - 1:
             logits = decoder.step(token)
     return found
 
 
-def _token(tokenizer: Tokenizer, piece: Piece) -> Token:
-    assert piece.logprob is not None
-    return _token_of(tokenizer, piece.token, piece.logprob, piece.top_logprobs)
-
-
-def _token_of(tokenizer: Tokenizer, token: int, logprob: float, top: Sequence[tuple[int, float]]) -> Token:
-    return Token(
-        *spelling(tokenizer, token), logprob, [(*spelling(tokenizer, one), value) for one, value in top]
-    )
+def _token_of(
+    tokenizer: Tokenizer, token: int, logprob: float, top: Sequence[tuple[int, float]], offset: int
+) -> Token:
+    likeliest = [(*spelling(tokenizer, one), value) for one, value in top]
+    return Token(*spelling(tokenizer, token), logprob, likeliest, offset)
 
 
 def spelling(tokenizer: Tokenizer, token: int) -> tuple[str, bytes]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinyedge.errors import ServeError, UsageError
+from tinyedge.runtime.content import ContentFilter
 from tinyedge.runtime.generator import Generator, Piece
 from tinyedge.serve.app import App
 from tinyedge.serve.connection import TOLD, Connection
@@ -78,14 +79,12 @@ class _Life:
 
     async def _answer(self, app: App, stopped: "asyncio.Future[int]") -> None:
         """Loads the model while the first answers say that it is not ready; then waits for the end."""
-        loading = asyncio.ensure_future(
-            asyncio.to_thread(Generator.load, self._settings.bundle, self._settings.threads)
-        )
+        loading = asyncio.ensure_future(asyncio.to_thread(_load, self._settings))
         await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
         if stopped.done():
             loading.add_done_callback(lambda done: done.cancelled() or done.exception())
             return
-        app.load(loading.result())
+        app.load(*loading.result())
         self._announce(_url(self._sockets[0]))
         notify("READY=1")
         watching = asyncio.ensure_future(_keep_watch(app))
@@ -107,6 +106,11 @@ class _Life:
         if not all_ended:  # a worker hangs in native code: nothing else would end the process now
             sys.stderr.flush()
             os._exit(1)
+
+
+def _load(settings: Settings) -> tuple[Generator, ContentFilter | None]:
+    words = ContentFilter.load(settings.filter_file) if settings.filtered else None
+    return Generator.load(settings.bundle, settings.threads), words
 
 
 async def _keep_watch(app: App) -> None:

@@ -34,7 +34,8 @@ class Settings:
     that generate at the same time. queue: requests that wait for their turn. max_tokens: of one answer, at
     most. max_seconds: a request's wall clock, from its arrival to its last token. max_connections: at the
     same time. client_seconds: how long a client may take to send its headers, then its body, and to read
-    what is ready for it.
+    what is ready for it. filtered: answers end before a listed word; filter_file: whose words, None is the
+    list that comes with tinyedge.
     """
 
     bundle: Path
@@ -50,6 +51,8 @@ class Settings:
     max_seconds: float = 60
     max_connections: int = 128
     client_seconds: float = 10
+    filtered: bool = True
+    filter_file: Path | None = None
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -65,6 +68,8 @@ class Settings:
             value = getattr(self, name)
             if not low <= value <= high:  # NaN is in no range
                 raise UsageError(f"{flag(name)} {value} is outside {low}-{high}")
+        if self.filter_file and not self.filtered:
+            raise UsageError("--no-filter and --filter cannot both be", "leave one of them out")
         for host in self.allowed_hosts:
             if not re.fullmatch(r"[A-Za-z0-9._-]+", host):
                 raise UsageError(
