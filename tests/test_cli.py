@@ -14,9 +14,9 @@ from tinyedge.cli import repeat_list_flags
 
 COMMANDS = (
     *("corpus", "tokenizer", "fit", "train", "runs", "sweep", "eval"),
-    *("export", "verify", "sign", "generate", "bench", "check", "doctor", "top"),
+    *("export", "verify", "sign", "generate", "serve", "bench", "check", "doctor", "top"),
 )
-HEAVY = ("torch", "numpy", "onnxruntime", "onnx", "sentencepiece", "rich", "psutil")
+HEAVY = (*("torch", "numpy", "onnxruntime", "onnx", "sentencepiece", "rich", "psutil"), "h11", "asyncio")
 
 
 def tinyedge(*words: object, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
@@ -165,6 +165,7 @@ def make(kind: str, path: Path) -> Path:
         ("bench", "{}"),
         ("check", "{}"),
         ("top", "--once", "--api-key-file", "{}"),
+        ("serve", "{}", "--port", "0"),
     ],
     ids=lambda words: words[0],
 )

@@ -34,6 +34,7 @@ COMMANDS = {
     "verify": "verify",
     "sign": "sign",
     "generate": "generate",
+    "serve": "serve",
     "bench": "bench",
     "check": "check",
     "doctor": "doctor",

@@ -12,6 +12,7 @@ TinyEdgeError                exit 1, a known failure
 ├── FilterError              exit 1, a word list that cannot work
 ├── BenchError               exit 1, a measurement that could not be made
 ├── FitError                 exit 1, a budget that no shape keeps
+├── ServeError               exit 1, a server that cannot listen where it was told to
 └── MonitorError             exit 1, a server that cannot be watched
 
 Library code raises these; `tinyedge.cli.main` alone turns them into one `error:` line, a hint and an exit
@@ -42,10 +43,10 @@ class MissingDependencyError(TinyEdgeError):
     """A command needs an extra that is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed",
-            f"on the workstation, in tinyedge's own folder: make env (or pip install '.[{extra}]')",
-        )
+        hint = f"on the workstation, in tinyedge's own folder: make env (or pip install '.[{extra}]')"
+        if extra == "serve":  # the one extra that a device has a use for
+            hint = "install the wheel with its extra: pip install 'tinyedge-VERSION-py3-none-any.whl[serve]'"
+        super().__init__(f"{package} is not installed", hint)
 
 
 class CorpusError(TinyEdgeError):
@@ -82,6 +83,10 @@ class BenchError(TinyEdgeError):
 
 class FitError(TinyEdgeError):
     """A budget that no shape keeps."""
+
+
+class ServeError(TinyEdgeError):
+    """A server that cannot listen where it was told to."""
 
 
 class MonitorError(TinyEdgeError):
