@@ -7,7 +7,6 @@ that greedy text is no mere repetition, goes through the real tokenizer training
 Run it again whenever one of those or the bundle's schema changes; else only `created` differs.
 """
 
-import hashlib
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +14,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from bench.bundles import write_unproven
 from tinyedge import vocabulary
-from tinyedge.bundle import write_bundle
 from tinyedge.config import ModelConfig
-from tinyedge.export.fused import fused_onnx
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
-from tinyedge.manifest import SPECIAL_IDS
 from tinyedge.tokenizer import Tokenizer
 from tinyedge.train.model import TinyTransformer
 from tinyedge.vocabulary import TokenizerConfig
@@ -124,34 +121,11 @@ def main() -> None:
     pieces = vocabulary.train(corpus, "the fixture's text", TokenizerConfig(vocab_size=CONFIG.vocab_size))
     text = Tokenizer(pieces)
     model = trained(corpus, text)
-    digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values()))
     weights = Weights.of(model)
-    quantization = quantize(weights)
-    manifest = {
-        "model": CONFIG.to_dict(),
-        "parameters": CONFIG.parameters,
-        "tokenizer": {
-            "sha256": text.sha256,
-            "vocab_size": CONFIG.vocab_size,
-            **SPECIAL_IDS,
-        },
-        "target": "pi-zero-2w",
-        "budgets": {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250},
-        # nothing was compared: a fixture claims nothing
-        "parity": {
-            "prompts": 0,
-            "max_abs_logit_difference": 0.0,
-            "greedy_tokens_equal": False,
-            "tokens_compared": 0,
-        },
-        "quality": {},
-        "training": {"recipe": "fixture", "checkpoint_sha256": digest.hexdigest()},
-    }
     card = "# A test fixture\n\nMade by tests/make_micro_bundle.py; its text means nothing.\n"
-    for precision, done in (("fp32", None), ("int8", quantization)):
-        graph = fused_onnx(weights, done.matrices if done else {})
-        fields = manifest | {"precision": precision, "quantization": done.to_dict() if done else None}
-        folder = write_bundle(DATA / f"micro_bundle_{precision}", fields, graph, pieces, card)
+    for precision, done in (("fp32", None), ("int8", quantize(weights))):
+        target = DATA / f"micro_bundle_{precision}"
+        folder = write_unproven(target, model, weights, done, pieces, "fixture", card)
         print(f"{folder}: {sum(file.stat().st_size for file in folder.iterdir()):,} bytes")
 
 

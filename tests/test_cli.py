@@ -13,10 +13,22 @@ import pytest
 from tinyedge.cli import repeat_list_flags
 
 COMMANDS = (
-    *("corpus", "tokenizer", "train", "runs", "sweep", "eval"),
-    *("export", "verify", "sign", "deploy", "activate", "generate", "bench", "doctor"),
+    *("corpus", "tokenizer", "fit", "train", "runs", "sweep", "eval"),
+    *(
+        "export",
+        "verify",
+        "sign",
+        "deploy",
+        "activate",
+        "generate",
+        "serve",
+        "bench",
+        "check",
+        "doctor",
+        "top",
+    ),
 )
-HEAVY = ("torch", "numpy", "onnxruntime", "onnx", "sentencepiece", "rich", "psutil")
+HEAVY = (*("torch", "numpy", "onnxruntime", "onnx", "sentencepiece", "rich", "psutil"), "h11", "asyncio")
 
 
 def tinyedge(*words: object, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
@@ -121,6 +133,10 @@ def test_list_flags_take_several_values() -> None:
         (("generate", "b", "--temperature", "-1"), "--temperature -1"),
         (("bench", "b", "--samples", "0"), "--samples 0"),
         (("bench", "b", "--max-p95-ms", "nan"), "--max-p95-ms"),
+        (("generate", "b", "--no-filter", "--filter", "x"), "--no-filter and --filter"),
+        (("check", "b", "--max-loss", "nan"), "--max-loss nan"),
+        (("top", "--interval", "0"), "--interval 0"),
+        (("top", "ftp://127.0.0.1"), "ftp://127.0.0.1"),
         (("nothing",), "nothing"),
         (("train", "--epoch", "2"), "--epoch"),
     ],
@@ -164,6 +180,9 @@ def make(kind: str, path: Path) -> Path:
         ("verify", "{}"),
         ("generate", "{}", "--prompt", "x"),
         ("bench", "{}"),
+        ("check", "{}"),
+        ("top", "--once", "--api-key-file", "{}"),
+        ("serve", "{}", "--port", "0"),
     ],
     ids=lambda words: words[0],
 )
@@ -215,7 +234,13 @@ def test_bundle_of_another_version(micro_bundle: Path, tmp_path: Path) -> None:
         (other / file.name).write_bytes(file.read_bytes())
     manifest = json.loads((other / "manifest.json").read_text())
     (other / "manifest.json").write_text(json.dumps(manifest | {"schema": "tinyedge.bundle/9"}))
-    for words in (("verify", other), ("generate", other), ("bench", other), ("eval", other, "--text", "a=b")):
+    for words in (
+        ("verify", other),
+        ("generate", other),
+        ("bench", other),
+        ("check", other),
+        ("eval", other, "--text", "a=b"),
+    ):
         assert "tinyedge.bundle/9" in refused(tinyedge(*words), 1)
 
 
@@ -223,8 +248,8 @@ def test_a_report_may_not_take_the_place_of_a_device(micro_bundle: Path, tmp_pat
     text = tmp_path / "a.txt"
     text.write_text("The men said that they would go to the house.\n")
     done = tinyedge("eval", micro_bundle, "--text", f"a={text}", "--json", "/dev/null")
-    assert done.returncode == 1
-    assert "/dev/null: not a regular file" in done.stderr
+    assert done.returncode == 2
+    assert "--json /dev/null is not a regular file" in done.stderr
     assert Path("/dev/null").is_char_device()
 
 

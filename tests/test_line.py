@@ -75,9 +75,11 @@ def test_it_generates_and_keeps_its_budget(folder: Path) -> None:
     assert first["text"] == second["text"]
     assert first["schema"] == "tinyedge.completion/1"
     patient = ("--max-p95-ms", 60_000)  # time on a shared machine is no matter of tests; memory is
-    tinyedge("bench", folder / "int8", "--samples", 30, *patient, "--json", folder / "bench.json")
+    command = [sys.executable, "-m", "tinyedge", "bench", folder / "int8", "--samples", 30, *patient]
+    subprocess.run([*map(str, command), "--json", folder / "bench.json"], check=False)
     report = json.loads((folder / "bench.json").read_text())
-    assert report["verdict"] == "pass"
+    busy = any("other programs" in doubt for doubt in report["doubts"])
+    assert report["verdict"] == ("inconclusive" if busy else "pass")
     assert report["memory"]["peak_rss"] < 80 * 2**20
 
 

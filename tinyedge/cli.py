@@ -25,6 +25,7 @@ from tinyedge.errors import TinyEdgeError, UsageError
 COMMANDS = {
     "corpus": "corpus",
     "tokenizer": "tokenizer",
+    "fit": "fit",
     "train": "train",
     "runs": "runs",
     "sweep": "sweep",
@@ -35,8 +36,11 @@ COMMANDS = {
     "deploy": "deploy",
     "activate": "activate",
     "generate": "generate",
+    "serve": "serve",
     "bench": "bench",
+    "check": "check",
     "doctor": "doctor",
+    "top": "top",
 }
 
 FIRST_TELLS_S = 20  # at most, from its start to its error; torchrun ends the wait as soon as it is there

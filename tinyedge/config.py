@@ -19,6 +19,7 @@ MODEL_RANGES = {
     "dim_feedforward": (128, 1024),
     "max_seq_length": (32, 512),
 }
+HEAD_MULTIPLE = 8  # ONNX Runtime's GroupQueryAttention takes heads of no other width
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class ModelConfig:
         return self.d_model // self.nhead
 
     @property
+    def head_width(self) -> int:
+        """How wide a head is in the device's cache, zeros included."""
+        return -(-self.head_dim // HEAD_MULTIPLE) * HEAD_MULTIPLE
+
+    @property
     def parameters(self) -> int:
         """How many weights the model has, by the guide's own sum."""
         embeddings = self.vocab_size * self.d_model + self.max_seq_length * self.d_model
@@ -80,8 +86,8 @@ class ModelConfig:
         return cls(**values)
 
 
-# Shapes by name. tiny is the guide's. small should still answer 20 tokens in 250 ms on the device: it costs
-# 3.6 million multiply-adds a token, the device some 2 ms a million. base is for boards with more.
+# Shapes by name. tiny is the guide's. small still answers 20 tokens in 250 ms on the device: modelled 175 ms,
+# 244 with the margin for the model's error (docs/scale.md). base is for boards with more.
 PRESETS = {
     "tiny": ModelConfig(),
     "small": ModelConfig(d_model=256, num_layers=3, dim_feedforward=512, max_seq_length=256),

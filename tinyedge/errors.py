@@ -11,7 +11,11 @@ TinyEdgeError                exit 1, a known failure
 ├── StoreError               exit 1, a board's store without a bundle that can serve, or with another writer
 ├── DeployError              exit 1, a board, or a kit for one, that could not be made ready
 ├── ExportError              exit 1, an export that would not be the model that was trained
-└── BenchError               exit 1, a measurement that could not be made
+├── FilterError              exit 1, a word list that cannot work
+├── BenchError               exit 1, a measurement that could not be made
+├── FitError                 exit 1, a budget that no shape keeps
+├── ServeError               exit 1, a server that cannot listen where it was told to
+└── MonitorError             exit 1, a server that cannot be watched
 
 Library code raises these; `tinyedge.cli.main` alone turns them into one `error:` line, a hint and an exit
 code. A failed gate (3), an inconclusive one (4) and an interrupt (130, 143) are results, not errors.
@@ -41,10 +45,10 @@ class MissingDependencyError(TinyEdgeError):
     """A command needs an extra that is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed",
-            f"on the workstation, in tinyedge's own folder: make env (or pip install '.[{extra}]')",
-        )
+        hint = f"on the workstation, in tinyedge's own folder: make env (or pip install '.[{extra}]')"
+        if extra == "serve":  # the one extra that a device has a use for
+            hint = "install the wheel with its extra: pip install 'tinyedge-VERSION-py3-none-any.whl[serve]'"
+        super().__init__(f"{package} is not installed", hint)
 
 
 class CorpusError(TinyEdgeError):
@@ -79,5 +83,21 @@ class ExportError(TinyEdgeError):
     """An export that would not be the model that was trained."""
 
 
+class FilterError(TinyEdgeError):
+    """A word list that cannot work."""
+
+
 class BenchError(TinyEdgeError):
     """A measurement that could not be made."""
+
+
+class FitError(TinyEdgeError):
+    """A budget that no shape keeps."""
+
+
+class ServeError(TinyEdgeError):
+    """A server that cannot listen where it was told to."""
+
+
+class MonitorError(TinyEdgeError):
+    """A server that cannot be watched."""

@@ -77,6 +77,12 @@ class Quality:
 
 def read_passages(path: Path, tokenizer: Tokenizer) -> Iterator[Passage]:
     """A text file's documents, tokenized line by line. Raises CorpusError where it is not UTF-8 text."""
+    for lines in read_documents(path):
+        yield passage_of(lines, tokenizer)
+
+
+def read_documents(path: Path) -> Iterator[list[str]]:
+    """A text file's documents, as lines. Raises CorpusError where it is not UTF-8 text."""
     files.require_file(path, CorpusError)
     lines: list[str] = []
     with path.open("rb") as file:
@@ -92,10 +98,10 @@ def read_passages(path: Path, tokenizer: Tokenizer) -> Iterator[Passage]:
             if line:
                 lines.append(line)
             elif lines:
-                yield passage_of(lines, tokenizer)
+                yield lines
                 lines = []
     if lines:
-        yield passage_of(lines, tokenizer)
+        yield lines
     if offset == 0:
         raise CorpusError(f"{path} is empty")
 

@@ -66,8 +66,8 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, schema: str, error: type[TinyEdgeError]) -> dict[str, Any]:
-    """Reads a JSON object whose `schema` field is `schema`, or raises `error` with the reason."""
+def read_json(path: Path, schema: str | tuple[str, ...], error: type[TinyEdgeError]) -> dict[str, Any]:
+    """Reads a JSON object whose `schema` field is `schema`, or one of them; else raises `error`."""
     require_file(path, error)
     try:
         value = json.loads(path.read_bytes())
@@ -76,9 +76,11 @@ def read_json(path: Path, schema: str, error: type[TinyEdgeError]) -> dict[str, 
             f"{path} is not valid JSON ({failure})", "write it again with the command that made it"
         ) from None
     found = value.get("schema") if isinstance(value, dict) else None
-    if found != schema:
+    known = (schema,) if isinstance(schema, str) else schema
+    if found not in known:
         raise error(
-            f"{path} has schema {found!r}, this version reads {schema!r}", "make it again with this version"
+            f"{path} has schema {found!r}, this version reads {' or '.join(map(repr, known))}",
+            "make it again with this version",
         )
     return dict(value)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tinyedge.errors import BenchError
+from tinyedge.readings import read_fields, read_number, read_text
 
 _NAMES = {"VmRSS": "rss", "VmHWM": "peak", "VmSwap": "swap"}
 
@@ -22,3 +23,12 @@ def read_memory(status: Path = Path("/proc/self/status")) -> dict[str, int]:
             f"{status} lacks one of {', '.join(_NAMES)}", "measure on a Linux kernel that reports them"
         )
     return memory
+
+
+def read_pss(rollup: Path = Path("/proc/self/smaps_rollup")) -> int | None:
+    """Bytes of this process's memory, each shared page divided by those who share it; None where not told.
+
+    The kernel walks all page tables for it: a thing for a few moments of a run, not for each sample.
+    """
+    kilobytes = read_number(read_fields(read_text(rollup)).get("Pss"))
+    return None if kilobytes is None else kilobytes * 1024

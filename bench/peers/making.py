@@ -10,8 +10,10 @@ from typing import Any
 from environments import Environment, prepare_maker, run
 from rounds import Request
 
+from bench.prompt import prompt_of
 from tinyedge import files
 from tinyedge.bundle import Bundle, load_bundle
+from tinyedge.config import ModelConfig
 from tinyedge.errors import BenchError
 from tinyedge.tokenizer import Tokenizer
 
@@ -31,9 +33,10 @@ class Models:
 
 def invented_bundle(folder: Path) -> Bundle:
     """Random weights in tinyedge's default shape, exported by this checkout."""
-    from invented import write_invented  # torch
+    from bench.bundles import invented_pieces, write_invented  # torch
 
-    return load_bundle(write_invented(folder))
+    config = ModelConfig()
+    return load_bundle(write_invented(folder, config, invented_pieces(config.vocab_size)))
 
 
 def make_models(
@@ -89,22 +92,3 @@ def request_for(bundle: Bundle, seconds: float) -> Request:
         bos_id=bundle.manifest["tokenizer"]["bos_id"],
         seconds=seconds,
     )
-
-
-def prompt_of(tokenizer: Tokenizer, tokens: int) -> str:
-    """A text of exactly `tokens` tokens: words that are a piece each, so that every runtime cuts it alike.
-
-    Raises BenchError where the vocabulary has too few of them.
-    """
-    words: list[str] = []
-    for token in range(tokenizer.vocab_size):
-        word = tokenizer.decode([token]).strip()
-        if (
-            word.isascii()
-            and word.isalpha()
-            and len(tokenizer.encode(" ".join([*words, word]))) == len(words) + 1
-        ):
-            words.append(word)
-            if len(words) == tokens:
-                return " ".join(words)
-    raise BenchError(f"the vocabulary lacks {tokens} words of one piece", "pass another --bundle")

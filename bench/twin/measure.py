@@ -79,13 +79,25 @@ class Modelled:
                 for (name, tokens), figures in firsts.items()
             ],
             "cold_start": {**plain(self.cold), "sockets": self.sockets, "threads": self.threads},
+            "raw_samples": [
+                {
+                    "prompt": one.prompt, "prompt_tokens": one.prompt_tokens,
+                    "ttft_ms": round(one.first.modelled_ms, 4), "e2e_ms": round(one.e2e_ms, 4),
+                    "itl_ms": [round(step.modelled_ms, 4) for step in one.decoded],
+                }
+                for one in self.responses
+            ],
         }  # fmt: skip
+
+
+def total(figures: Sequence[Figures]) -> Figures:
+    """Of each figure."""
+    return sum(figures, Figures(0, 0, 0, 0))
 
 
 def mean(figures: Sequence[Figures]) -> Figures:
     """Of each figure."""
-    nothing = Figures(0, 0, 0, 0)
-    return sum(figures, nothing) / len(figures)
+    return total(figures) / len(figures)
 
 
 def plain(figures: Figures) -> dict[str, float]:
@@ -116,12 +128,21 @@ def responses(counts: Counts, told: Any) -> tuple[Response, ...]:
     )
 
 
-def measure(guest: Guest, bundle: Path) -> Modelled:
-    """Counts the answers and the start. Raises TwinError where the program fails."""
-    arguments = [str(SOURCES / "guest" / "responses.py"), str(bundle.resolve()), str(ROUNDS), str(MAX_TOKENS)]
-    outcome, counts = guest.count(arguments)
+def answer(guest: Guest, bundle: Path, rounds: int, prompts: Path | None = None) -> tuple[Response, ...]:
+    """Counts `rounds` responses to each prompt. prompts: as guest/responses.py takes them.
+
+    Raises TwinError where the program fails.
+    """
+    script = [str(SOURCES / "guest" / "responses.py"), str(bundle.resolve()), str(rounds), str(MAX_TOKENS)]
+    outcome, counts = guest.count(script + ([str(prompts)] if prompts else []))
     if outcome.returncode:
         raise TwinError(f"answering in the guest ends with {outcome.returncode}: {outcome.errors}")
+    return responses(counts, json.loads(outcome.output))
+
+
+def measure(guest: Guest, bundle: Path) -> Modelled:
+    """Counts the answers and the start. Raises TwinError where the program fails."""
+    answers = answer(guest, bundle, ROUNDS)
     start, start_counts = guest.count(
         [
             "-m",
@@ -138,5 +159,4 @@ def measure(guest: Guest, bundle: Path) -> Modelled:
     )
     if start.returncode or not start_counts.shown:
         raise TwinError(f"`tinyedge generate` in the guest ends with {start.returncode}: {start.errors}")
-    answers = responses(counts, json.loads(outcome.output))
     return Modelled(answers, start_counts.shown[-1], start_counts.sockets, start_counts.threads)

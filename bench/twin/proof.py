@@ -2,11 +2,14 @@
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from signal import SIGILL
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from construct import BAD_ONNXRUNTIME, install_bad_packages
 from guest import Guest
 from place import SOURCES, TwinError, checkout_environment, run
@@ -16,6 +19,11 @@ BOARD_HAS = {"neon", "crc32"}  # all that is beyond the Cortex-A53 without crypt
 HWCAP_OF_BOARD = {"fp": 0, "asimd": 1, "crc32": 7}
 HWCAP_NOT_OF_BOARD = {"aes": 3, "pmull": 4, "sha1": 5, "sha2": 6, "atomics": 8, "asimddp": 20, "sve": 22}
 GREEDY_TOKENS = 24
+# Logits are equal but for the order of a sum; where a number is in the middle between two steps of int8, the
+# processors may round it to either, and what follows differs by a step.
+EQUAL_LOGITS = 1e-4
+MIN_EQUAL = 0.9  # of all tokens
+MAX_DIFFERENCE = 0.1  # of the logits' standard deviation
 
 
 def wrong_instructions(found: Mapping[str, Any]) -> list[str]:
@@ -75,3 +83,30 @@ def check_parity(guest: Guest, bundle: Path) -> str:
         name = different[0]
         raise TwinError(f"prompt {name}: {theirs[name]['text']!r} in the guest, {ours[name]['text']!r} here")
     return f"{len(ours)} greedy answers of {GREEDY_TOKENS} tokens are the same as on this machine"
+
+
+def check_logits(guest: Guest, bundle: Path) -> str:
+    """Logits of text are this machine's, but for roundings of int8. Raises TwinError otherwise."""
+    script = str(SOURCES / "guest" / "logits.py")
+    with tempfile.TemporaryDirectory() as folder:
+        theirs, ours = Path(folder) / "guest.npy", Path(folder) / "here.npy"
+        emulated = guest.run([script, str(bundle.resolve()), str(theirs)])
+        if emulated.returncode:
+            raise TwinError(f"logits in the guest end with {emulated.returncode}: {emulated.errors}")
+        run([sys.executable, script, bundle.resolve(), ours], env=checkout_environment())
+        return compare_logits(np.load(theirs), np.load(ours))
+
+
+def compare_logits(theirs: npt.NDArray[np.float32], ours: npt.NDArray[np.float32]) -> str:
+    """What is to be said of the guest's logits beside this machine's, (tokens, V) each. Raises TwinError."""
+    worst = np.abs(theirs - ours).max(axis=1)
+    equal = worst <= EQUAL_LOGITS
+    limit = MAX_DIFFERENCE * float(ours.std())
+    others = "" if equal.all() else f", the others to {worst.max():.2g}"
+    found = f"{equal.sum()} of {len(worst)} to {EQUAL_LOGITS:g}{others}"
+    if not (equal.mean() >= MIN_EQUAL and worst.max() <= limit):
+        raise TwinError(
+            f"the logits in the guest are not those of this machine: {found}",
+            f"{MIN_EQUAL:.0%} have to be, and none be off by more than {limit:.2g}",
+        )
+    return f"the logits of text are those of this machine: {found}"

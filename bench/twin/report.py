@@ -66,6 +66,7 @@ def unlike(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
         f"another {name}" for name in ("model", "precision") if new["bundle"][name] != old["bundle"][name]
     ]
     reasons += [f"another {name}" for name in ("cost_model", "work") if new[name] != old[name]]
+    reasons += ["another Debian"] if new["versions"]["debian"] != old["versions"]["debian"] else []
     return reasons
 
 

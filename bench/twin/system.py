@@ -29,11 +29,14 @@ SAMPLES = 20  # of `tinyedge bench`, whose memory is wanted and not its time
 NO_LIMIT_MS = "1000000"
 GREEDY = ["--prompt", "Once upon a time there was", "--max-tokens", "20", "--temperature", "0", "--json"]
 
-JOB = f"""\
+JOB_START = """\
 to=/opt/results
-run() {{ name=$1; shift; "$@" > $to/$name 2> $to/$name.errors; echo $? > $to/$name.code; }}
+run() { name=$1; shift; "$@" > $to/$name 2> $to/$name.errors; echo $? > $to/$name.code; }
 cat /proc/meminfo > $to/meminfo
 uname -r > $to/kernel
+"""
+JOB = f"""\
+{JOB_START}\
 run instructions python3 instructions.py
 run doctor python3 -m tinyedge doctor --json
 run generate python3 -m tinyedge generate greedy {shlex.join(GREEDY)}
@@ -87,14 +90,14 @@ def make_kernel(twin: Twin) -> None:
         archive.unpack(folder)
 
 
-def make_image(twin: Twin, bundle: Path, greedy_bundle: Path) -> None:
-    """The root with the job and its bundles, as an ext4 disk; nothing is mounted."""
+def make_image(twin: Twin, job: str, bundles: Mapping[str, Path]) -> None:
+    """The root with a job and its bundles, by their names there, as an ext4 disk; nothing is mounted."""
     work = twin.root / "opt" / "work"
     with whole(work) as folder:
-        (folder / "job").write_text(JOB)
+        (folder / "job").write_text(job)
         shutil.copy(SOURCES / "guest" / "instructions.py", folder)
-        shutil.copytree(bundle, folder / "bundle")
-        shutil.copytree(greedy_bundle, folder / "greedy")
+        for name, bundle in bundles.items():
+            shutil.copytree(bundle, folder / name)
     shutil.copy(SOURCES / "guest" / "init", twin.root / "opt" / "init")
     (twin.root / "opt" / "init").chmod(0o755)
     twin.image.unlink(missing_ok=True)
@@ -104,8 +107,8 @@ def make_image(twin: Twin, bundle: Path, greedy_bundle: Path) -> None:
     ])  # fmt: skip
 
 
-def boot(twin: Twin) -> Booted:
-    """Boots the disk, which stays as it is, and waits for the job's end."""
+def boot(twin: Twin, limit_s: float = LIMIT_S) -> Booted:
+    """Boots the disk, which stays as it is, and waits for the job's end, at most `limit_s` seconds."""
     step("full-system QEMU", twin.system_tools, lambda: make_system_tools(twin))
     step("kernel", twin.kernel, lambda: make_kernel(twin))
     kernel = next((twin.kernel / "boot").glob("vmlinuz-*"))
@@ -121,11 +124,11 @@ def boot(twin: Twin) -> Booted:
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=LIMIT_S, check=False,
+            timeout=limit_s, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as slow:
         said = (slow.stdout or b"").decode(errors="replace")[-TAIL:]
-        raise TwinError(f"the booted twin takes more than {LIMIT_S} s; it said: {said}") from None
+        raise TwinError(f"the booted twin takes more than {limit_s:.0f} s; it said: {said}") from None
     return parse_console(done.stdout.decode(errors="replace"))
 
 
@@ -143,7 +146,7 @@ def check_system(guest: Guest, bundle: Path, greedy_bundle: Path) -> dict[str, A
     Returns, for the report: memory_total, kernel, what `tinyedge doctor` answers (it judges a real board, so
     that it gates nothing here), the memory of `tinyedge bench` and its gates.
     """
-    make_image(guest.twin, bundle, greedy_bundle)
+    make_image(guest.twin, JOB, {"bundle": bundle, "greedy": greedy_bundle})
     booted = boot(guest.twin)
     for name in ("instructions", "generate"):
         if code := booted.code(name):

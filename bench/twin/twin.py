@@ -18,7 +18,7 @@ from counts import ERROR_PERCENT, MARGIN, Counts, Figures, by_file
 from guest import Guest
 from measure import measure
 from place import REPOSITORY, SUITES, Twin, TwinError, UnavailableError, twin_at
-from proof import check_instructions, check_onnxruntime, check_parity
+from proof import check_instructions, check_logits, check_onnxruntime, check_parity
 from report import compare, compose, table
 from system import check_system
 
@@ -26,8 +26,10 @@ from tinyedge import files
 from tinyedge.bundle import load_bundle
 from tinyedge.errors import TinyEdgeError
 
-GREEDY_BUNDLE = REPOSITORY / "tests" / "data" / "micro_bundle_fp32"
-RECORDED = REPOSITORY / "bench" / "reports" / "twin-pi-zero-2w.json"
+BUNDLES = REPOSITORY / "tests" / "data"
+GREEDY_BUNDLE, INT8_BUNDLE = BUNDLES / "micro_bundle_fp32", BUNDLES / "micro_bundle_int8"
+REPORTS = REPOSITORY / "bench" / "reports"
+RECORDED = REPORTS / "twin-pi-zero-2w.json"
 GATE_FAILED = 3  # as `tinyedge bench` exits
 
 
@@ -63,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
 
     command("build", run_build, "make what is missing, bring tinyedge up to date")
     check = command(
-        "check", run_check, "prove the emulated processor, and that greedy text is the same on it"
+        "check",
+        run_check,
+        "prove the emulated processor, and that greedy text and int8 logits are the same on it",
     )
     check.add_argument(
         "--or-skip", action="store_true", help="where a twin cannot be built: say so, and succeed"
@@ -91,6 +95,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--record", action="store_true", help="let a report that passes take the recorded one's place"
     )
+    scale = command(
+        "scale",
+        run_scale,
+        "count and boot bundles of many shapes, and fit the formula of `tinyedge fit` to them",
+    )
+    scale.add_argument("--resume", action="store_true", help="go on with what an earlier sweep has counted")
+    command("quote", run_quote, "bring the tables of README.md and docs up to date with the recorded reports")
     python = command("python", run_python, "run the board's Python: twin.py python -- script.py ARGUMENTS")
     python.add_argument("arguments", nargs="+")
     count = command(
@@ -119,7 +130,7 @@ def run_check(twin: Twin, options: argparse.Namespace) -> int:
     load_bundle(options.greedy_bundle)
     try:
         build(twin)
-        for sentence in proofs(Guest(twin), options.greedy_bundle):
+        for sentence in proofs(Guest(twin), options.greedy_bundle, INT8_BUNDLE):
             print(sentence, flush=True)
     except UnavailableError as lack:
         if not options.or_skip:
@@ -128,11 +139,12 @@ def run_check(twin: Twin, options: argparse.Namespace) -> int:
     return 0
 
 
-def proofs(guest: Guest, greedy_bundle: Path) -> Iterator[str]:
-    """What the twin shows of itself, a sentence each."""
+def proofs(guest: Guest, greedy_bundle: Path, bundle: Path) -> Iterator[str]:
+    """What the twin shows of itself, a sentence each; of `bundle` the logits."""
     yield check_instructions(guest)
     yield check_onnxruntime(guest)
     yield check_parity(guest, greedy_bundle)
+    yield check_logits(guest, bundle)
 
 
 def run_measure(twin: Twin, options: argparse.Namespace) -> int:
@@ -157,7 +169,7 @@ def run_report(twin: Twin, options: argparse.Namespace) -> int:
     make_plugin(twin)
     guest = Guest(twin)
     said = []
-    for sentence in proofs(guest, options.greedy_bundle):
+    for sentence in proofs(guest, options.greedy_bundle, options.bundle):
         print(sentence, flush=True)
         said.append(sentence)
     print("counting, twice", flush=True)
@@ -175,6 +187,38 @@ def run_report(twin: Twin, options: argparse.Namespace) -> int:
         options.against.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(options.against, report)
         print(f"recorded {options.against}")
+    return 0
+
+
+def run_scale(twin: Twin, options: argparse.Namespace) -> int:
+    """`scale`: the report, its picture, and the formula's data file."""
+    import scale  # with what this alone needs: torch makes the bundles, matplotlib the picture
+    from fitting import TARGET, fit
+    from picture import picture
+    from shapes import shapes
+    from sweep import Sweep
+
+    from tinyedge.fit import cost
+
+    build(twin)
+    make_plugin(twin)
+    rows = Sweep(Guest(twin), options.resume).run(shapes())
+    formula = fit(rows, scale.origin(twin))
+    report = scale.compose(rows, formula)
+    print(scale.table(report))
+    files.write_json(cost.FOLDER / f"{TARGET}.json", formula)
+    files.write_json(REPORTS / "scale-pi-zero-2w.json", report)
+    files.write_bytes(REPORTS / "scale-pi-zero-2w.png", picture(report, cost.parse(formula)))
+    print(f"wrote {REPORTS / 'scale-pi-zero-2w'}.json and .png, and {cost.FOLDER / TARGET}.json")
+    return 0
+
+
+def run_quote(twin: Twin, options: argparse.Namespace) -> int:
+    """`quote`."""
+    from quote import bring_up_to_date
+
+    for path in bring_up_to_date():
+        print(f"changed {path}")
     return 0
 
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from tinyedge.bench.machine import Device
+from tinyedge.bench.conditions import Conditions, Reading
+from tinyedge.bench.limits import Limits
+from tinyedge.bench.machine import Device, SwapArea
 from tinyedge.bench.measurement import Measurement
 from tinyedge.bench.prompts import PROMPTS
+from tinyedge.bench.report import Report
 from tinyedge.bench.worker import Job
 
 MB = 1 << 20
@@ -21,6 +24,11 @@ def memory(rss: float = 50, peak: float = 55, swap: float = 0) -> dict[str, int]
     return {"rss": int(rss * MB), "peak": int(peak * MB), "swap": int(swap * MB)}
 
 
+def whole_memory(rss: float) -> dict[str, int | None]:
+    """At a phase's end; a quarter of it is shared with nobody."""
+    return {**memory(rss), "pss": int(rss * MB / 4)}
+
+
 def make_events(
     e2e_ms: Sequence[float] = (20.0,) * 100,
     *,
@@ -28,22 +36,31 @@ def make_events(
     rss: Callable[[int], float] = lambda index: 50,
     peak: float = 55,
     swap: float = 0,
+    settled: bool = True,
+    waited: float | None = 0.0,
 ) -> list[dict[str, Any]]:
-    """A whole run: each response's tokens come evenly, the last of them when it is over."""
+    """A whole run: each response's tokens come evenly, the last of them when it is over.
+
+    waited: share of the time that other programs had the processor.
+    """
     names = list(PROMPTS)
+    lasted = int(sum(e2e_ms) * NS)
     events: list[dict[str, Any]] = [
-        {"event": "phase", "name": "start", "memory": memory(9)},
-        {"event": "phase", "name": "imports", "memory": memory(40), "at_ns": 400 * NS},
+        {"event": "phase", "name": "bare", "memory": whole_memory(9)},
+        {"event": "phase", "name": "imports", "memory": whole_memory(40), "at_ns": 400 * NS},
         {
             "event": "phase",
             "name": "session",
-            "memory": memory(48),
+            "memory": whole_memory(48),
             "init_ns": 100 * NS,
             "sha256": "ab" * 32,
             "precision": "int8",
+            "model_bytes": 2 * MB,
             "prompt_tokens": {name: [10, 10] for name in names},
         },
-        {"event": "phase", "name": "prefill", "memory": memory(49), "first_token_ns": 600 * NS},
+        {"event": "phase", "name": "prefill", "memory": whole_memory(49), "first_token_ns": 600 * NS},
+        {"event": "phase", "name": "decode", "memory": whole_memory(49.5)},
+        {"event": "warm_up", "rounds_ns": [30 * NS, 20 * NS, 20 * NS], "settled": settled},
     ]
     for index, total in enumerate(e2e_ms):
         events.append(
@@ -55,13 +72,15 @@ def make_events(
                 "memory": memory(rss(index), peak, swap),
             }
         )
-    events.append({"event": "end", "memory": memory(50, peak, swap)})
+    waited_ns = None if waited is None else int(waited * lasted)
+    end = {"memory": memory(50, peak, swap), "lasted_ns": lasted, "waited_ns": waited_ns}
+    events.append({"event": "end", **end})
     return events
 
 
 def make_measurement(e2e_ms: Sequence[float] = (20.0,) * 100, *, tokens: int = 4, **more: Any) -> Measurement:
     job = Job("bundle", samples=len(e2e_ms), max_tokens=tokens)
-    return Measurement.of(job, make_events(e2e_ms, tokens=tokens, **more), started_ns=0)
+    return Measurement.of(job, make_events(e2e_ms, tokens=tokens, **more), started_ns=0, least=len(e2e_ms))
 
 
 def command_that_says(events: Sequence[dict[str, Any]], then: str = "") -> list[str]:
@@ -89,7 +108,23 @@ DEVICE = Device(
     kernel="6.12.25+rpt-rpi-v8",
     python="3.11.2",
     onnxruntime="1.22.0",
+    memory_controller=False,
+    swap=(SwapArea("/dev/zram0", 200 * MB, 0),),
 )
+CALM = Reading(mhz=1000.0, temperature=45.1, throttled=0)
+QUIET = Conditions(before=CALM, after=CALM, mhz=(1000.0, 1000.0))
+
+
+def make_report(
+    e2e_ms: Sequence[float] = (20.0,) * 100,
+    limits: Limits | None = None,
+    conditions: Conditions = QUIET,
+    measured: dict[str, Any] | None = None,
+    **more: Any,
+) -> Report:
+    """measured: of the measurement, more: of the report itself."""
+    found = make_measurement(e2e_ms, **(measured or {}))
+    return Report.of(found, limits or Limits(), DEVICE, conditions, **more)
 
 
 @pytest.fixture
@@ -112,6 +147,11 @@ def events() -> Callable[..., list[dict[str, Any]]]:
 @pytest.fixture
 def measurement() -> Callable[..., Measurement]:
     return make_measurement
+
+
+@pytest.fixture
+def report() -> Callable[..., Report]:
+    return make_report
 
 
 @pytest.fixture

@@ -91,15 +91,32 @@ def test_a_program_that_hangs_is_no_reading(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "began"),
+    ("files", "on"),
     [
-        (None, None, False),
-        (0, 0, False),
-        (0x50000, 0x50000, False),  # since boot, long ago
-        (0x50000, 0x50004, True),  # now again
-        (0, 0x20000, True),  # during the run, over already
-        (0x50005, 0x50000, False),  # it ended
+        ({"sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory pids\n"}, True),
+        ({"sys/fs/cgroup/cgroup.controllers": "cpuset cpu io pids\n"}, False),  # cgroup_disable=memory
+        ({"proc/cgroups": "#subsys_name hierarchy num_cgroups enabled\nmemory 0 1 1\n"}, True),
+        ({"proc/cgroups": "#subsys_name hierarchy num_cgroups enabled\nmemory 0 1 0\n"}, False),
+        ({}, None),
     ],
 )
-def test_throttling_that_began_during_the_run(before: int | None, after: int | None, began: bool) -> None:
-    assert machine.began_to_throttle(before, after) is began
+def test_the_memory_controller(tmp_path: Path, files: dict[str, str], on: bool | None) -> None:
+    assert machine.read_memory_controller(record(tmp_path, files)) is on
+    assert machine.describe(tmp_path, "no-such-program").memory_controller is on
+
+
+def test_swap_areas_zram_included(tmp_path: Path) -> None:
+    swaps = (
+        "Filename Type Size Used Priority\n/dev/zram0 partition 212480 1024 100\n/var/swap file 102400 0 -2\n"
+    )
+    found = machine.describe(record(tmp_path, {"proc/swaps": swaps}), "no-such-program").swap
+    assert found == (
+        machine.SwapArea("/dev/zram0", 212480 * 1024, 1024 * 1024),
+        machine.SwapArea("/var/swap", 102400 * 1024, 0),
+    )
+
+
+def test_the_clock_is_that_of_the_fastest_core(tmp_path: Path) -> None:
+    clocks = {f"sys/devices/system/cpu/cpu{n}/cpufreq/scaling_cur_freq": f"{mhz}000\n"
+              for n, mhz in enumerate((600, 1000, 800))}  # fmt: skip
+    assert machine.read_mhz(record(tmp_path, clocks)) == 1000

@@ -1,5 +1,6 @@
 """Workers that die, hang, lie or are interrupted; and a real one, where a bundle is at hand."""
 
+import json
 import os
 import signal
 import sys
@@ -9,8 +10,12 @@ from typing import Any
 
 import pytest
 
-from tinyedge.bench.gate import Limits
-from tinyedge.bench.run import require_writable, run
+from tinyedge.bench.cold import measure_starts
+from tinyedge.bench.limits import Limits
+from tinyedge.bench.report import Report
+from tinyedge.bench.run import Plan
+from tinyedge.bench.run import run as run_plan
+from tinyedge.bench.stopping import Stopping
 from tinyedge.bench.worker import Job
 from tinyedge.errors import BenchError, BundleError, UsageError
 
@@ -20,12 +25,18 @@ Says = Callable[..., list[str]]
 Events = Callable[..., list[dict[str, Any]]]
 
 
+def run(job: Job, limits: Limits, **options: Any) -> Report:
+    """As many samples as the job has, no fewer."""
+    return run_plan(Plan(job, Stopping(job.samples), limits), **options)
+
+
 def test_a_whole_run_is_a_report(job: Job, events: Events, says: Says) -> None:
     seen: list[int] = []
     report = run(job, Limits(), command=says(events()), progress=seen.append)
     assert report.verdict == "pass"
     assert len(report.measurement.samples) == 100
-    assert seen == list(range(1, 101))
+    assert seen[-1] == 100
+    assert seen == sorted(seen)
     assert report.device.cores
 
 
@@ -34,7 +45,8 @@ def test_a_whole_run_is_a_report(job: Job, events: Events, says: Says) -> None:
     [
         ("SIGILL", 1, "while importing", "newer CPU"),
         ("SIGKILL", 2, "while loading the bundle", "out of memory"),
-        ("SIGSEGV", 3, "while answering the first prompt", "onnxruntime"),
+        ("SIGSEGV", 3, "while reading the first prompt", "onnxruntime"),
+        ("SIGSEGV", 5, "while warming up", "onnxruntime"),
         ("SIGTERM", 50, "among the samples", ""),
         ("SIGABRT", 0, "before it began", ""),
     ],
@@ -107,7 +119,7 @@ def test_ctrl_c_ends_the_worker_too(job: Job, events: Events, says: Says, tmp_pa
     then = f'{note}; print(\'{{"event": "sample"}}\', flush=True); time.sleep(600)'
 
     def interrupt(samples: int) -> None:
-        if samples == 11:
+        if samples == 9:
             signal.raise_signal(signal.SIGINT)
 
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may ignore it
@@ -140,37 +152,75 @@ def test_a_worker_does_not_import_what_lies_in_the_current_folder(
         run(job, Limits())
 
 
-def test_where_a_report_cannot_be_written_is_found_out_first(tmp_path: Path) -> None:
-    require_writable(tmp_path / "report.json")
-    assert list(tmp_path.iterdir()) == []
-    old = tmp_path / "old.json"
-    old.write_text("old")
-    require_writable(old)
-    assert old.read_text() == "old"
-    for path in (
-        tmp_path,
-        tmp_path / "none" / "report.json",
-        Path("/proc/report.json"),
-        Path("/dev/null"),
-        tmp_path / ("x" * 300),
-    ):
-        with pytest.raises(UsageError, match=f"--json {path} "):
-            require_writable(path)
+def test_a_worker_is_told_when_it_is_enough_and_its_samples_count(
+    job: Job, events: Events, says: Says
+) -> None:
+    told = f"""
+import select
+assert sys.stdin.readline().startswith('{{')
+select.select([sys.stdin], [], [], 30)[0] and sys.stdin.read() == '' or sys.exit(5)
+sys.stdout.write({json.dumps(events()[-1])!r} + chr(10))
+"""
+    command = says(events()[:-1], told)
+    plan = Plan(Job("bundle", samples=10_000, max_tokens=4), Stopping(100, until_sure_ms=10.0))
+    report = run_plan(plan, command=command)
+    assert len(report.measurement.samples) == 100
+    assert report.verdict == "pass"  # of the guide's 250 ms; sure that 20 ms are over 10
+
+
+def test_a_worker_that_stops_untold_has_not_measured(job: Job, events: Events, says: Says) -> None:
+    part = [*events()[:50], events()[-1]]
+    with pytest.raises(BenchError, match="100 samples were asked for"):
+        run(job, Limits(), command=says(part))
+
+
+def test_quality_needs_a_text_and_starts_have_a_bound() -> None:
+    job, stopping = Job("bundle"), Stopping()
+    with pytest.raises(UsageError, match="--text"):
+        Plan(job, stopping, Limits(max_bits_per_byte=2.0))
+    for cold in (-1, 1001):
+        with pytest.raises(UsageError, match=f"--cold {cold} "):
+            Plan(job, stopping, cold=cold)
 
 
 @pytest.mark.skipif(not MICRO_BUNDLE.exists(), reason="tests/data/micro_bundle_int8 is not there")
 def test_a_real_bundle_in_a_real_worker() -> None:
     job = Job(str(MICRO_BUNDLE), samples=30, max_tokens=8)
     report = run(job, Limits(max_p95_ms=60_000))
-    assert report.verdict == "pass"
-    samples, memory = report.measurement.samples, report.measurement.memory
+    # What else runs on this machine may take its processor, and nothing but that may be doubted.
+    assert report.verdict == "pass" or any("other programs" in doubt for doubt in report.doubts)
+    samples, phases = report.measurement.samples, report.measurement.phases
     assert [len(sample.tokens_ns) for sample in samples] == [8] * 30
     assert len({sample.prompt_tokens for sample in samples}) >= 4
-    assert memory.start < memory.imports < memory.peak
-    assert memory.start < 20 * MB
-    assert memory.peak < 80 * MB
+    assert phases["bare"].rss < phases["imports"].rss < phases["session"].rss <= report.measurement.peak
+    assert phases["bare"].rss < 20 * MB
+    assert report.measurement.peak < 80 * MB
+    assert 0 < phases["decode"].pss <= phases["decode"].rss
+    assert len(report.measurement.warm_up.rounds_ms) >= 3
+    assert report.measurement.model_bytes == (MICRO_BUNDLE / "model.onnx").stat().st_size
     assert report.measurement.init_s < report.measurement.cold_start_s
     assert report.measurement.precision == "int8"
+
+
+@pytest.mark.skipif(not MICRO_BUNDLE.exists(), reason="tests/data/micro_bundle_int8 is not there")
+def test_whole_starts_and_quality_of_a_real_bundle(tmp_path: Path) -> None:
+    text = tmp_path / "some.txt"
+    text.write_text("ba ke lo mu\n" * 20)
+    plan = Plan(Job(str(MICRO_BUNDLE), 20, 4), Stopping(20), cold=2, texts={"some": text})
+    report = run_plan(plan)
+    assert len(report.cold_starts_s) == 2
+    assert all(seconds > 0 for seconds in report.cold_starts_s)
+    (quality,) = report.quality
+    assert (quality.name, quality.bytes) == ("some", text.stat().st_size)
+    assert quality.bits_per_byte > 0
+
+
+def test_a_start_that_fails_is_quoted(tmp_path: Path) -> None:
+    assert measure_starts([sys.executable, "-c", "print('token')"], 1)[0] > 0
+    with pytest.raises(BenchError, match="a cold start failed: no bundle"):
+        measure_starts([sys.executable, "-c", "import sys; sys.exit('no bundle')"], 1)
+    with pytest.raises(BenchError, match=r"a cold start failed: .*No such file"):
+        measure_starts(["/no/such/python"], 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

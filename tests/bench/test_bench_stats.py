@@ -2,6 +2,7 @@
 
 import math
 import random
+import statistics
 from fractions import Fraction
 
 import pytest
@@ -90,6 +91,45 @@ def test_upper_bound_holds_as_often_as_it_says() -> None:
     held = sum(stats.p95_upper_99([rng.random() for _ in range(130)]) >= 0.95 for _ in range(runs))
     # Its exact coverage at 130 is 0.9902; four standard deviations of 2000 runs are 0.009.
     assert 0.981 <= held / runs <= 0.999
+
+
+def test_lower_bound_is_the_definition() -> None:
+    for n in (1, 58, 59, 100, 130, 500):
+        below, expected = Fraction(0), None
+        for k in range(1, n + 1):
+            below += math.comb(n, k - 1) * P95 ** (k - 1) * (1 - P95) ** (n - k + 1)
+            if below > 1 - P99:
+                break
+            expected = k
+        assert stats.lower_bound_rank(n, P95, P99) == expected
+
+
+@pytest.mark.parametrize(
+    ("slow", "within"), [(0, True), (1, None), (5, None), (11, None), (12, False), (50, False)]
+)
+def test_a_p95_is_within_over_or_in_doubt(slow: int, within: bool | None) -> None:
+    assert stats.p95_within([20.0] * (100 - slow) + [300.0] * slow, 250.0) is within
+
+
+def test_a_difference_has_an_interval_that_holds_it() -> None:
+    rng = random.Random(5)
+    old = {"a": [rng.gauss(100, 5) for _ in range(50)], "b": [rng.gauss(200, 5) for _ in range(50)]}
+    new = {name: [value * 1.1 for value in values] for name, values in old.items()}
+    found = stats.difference(new, old, statistics.fmean)
+    assert found.percent == pytest.approx(10)
+    assert found.low < 10 < found.high
+    assert found.shown
+    same = stats.difference(old, old, statistics.fmean)
+    assert (same.percent, same.shown) == (0, False)
+    assert found == stats.difference(new, old, statistics.fmean)  # the same draws each time
+
+
+def test_a_bootstrap_interval_covers_as_often_as_it_says() -> None:
+    rng, covered = random.Random(6), 0
+    for _ in range(100):
+        old, new = ({"a": [rng.gauss(100, 10) for _ in range(40)]} for _ in range(2))
+        covered += not stats.difference(new, old, statistics.fmean).shown
+    assert covered >= 86  # 95 are expected; fewer than 86 come by chance in 1 of 3000 such tests
 
 
 def test_slope() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tinyedge.files import write_json
@@ -282,3 +283,25 @@ def test_a_folder_takes_its_name_only_when_it_is_whole(twin: SimpleNamespace, tm
     assert (tmp_path / "made" / "file").read_text() == "first"
     fill("third", fails=False)
     assert (tmp_path / "made" / "file").read_text() == "third"
+
+
+def test_a_report_of_another_debian_is_not_compared(
+    twin: SimpleNamespace, compose: Any, tmp_path: Path
+) -> None:
+    report = compose(modelled(twin), modelled(twin))
+    old = copy.deepcopy(report)
+    old["versions"]["debian"] = "trixie"
+    write_json(tmp_path / "old.json", old)
+    twin.report.compare(report, tmp_path / "old.json")
+    assert report["compared"] == "old.json is of another Debian"
+
+
+def test_logits_may_differ_by_a_rounding_and_not_by_more(twin: SimpleNamespace) -> None:
+    ours = np.random.default_rng(0).normal(size=(20, 50)).astype(np.float32)
+    assert "20 of 20 to 0.0001" in twin.proof.compare_logits(ours + 1e-5, ours)
+    theirs = ours.copy()
+    theirs[3, 7] += 0.05
+    assert twin.proof.compare_logits(theirs, ours).endswith("19 of 20 to 0.0001, the others to 0.05")
+    for different in (ours + 0.01, np.where(ours == ours[3, 7], ours + 0.2, ours), ours * np.nan):
+        with pytest.raises(twin.place.TwinError, match="the logits in the guest are not those"):
+            twin.proof.compare_logits(different, ours)

@@ -20,7 +20,7 @@ from tinyedge.export.fused import fused_onnx
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
 from tinyedge.graph import check_graph
-from tinyedge.runtime.session import Session, head_width
+from tinyedge.runtime.session import Session
 
 if TYPE_CHECKING:
     from tinyedge.train.model import TinyTransformer
@@ -96,7 +96,7 @@ def test_nodes_are_as_few_as_they_can_be(model: "TinyTransformer") -> None:
 def test_a_narrow_head_is_widened_with_zeros(make_model: "Callable[..., TinyTransformer]") -> None:
     model = make_model(d_model=100, nhead=4)
     weights = Weights.of(model)
-    assert head_width(model.config) == 32
+    assert model.config.head_width == 32
     assert weights.matrices["blocks.0.qkv"].shape == (100, 3 * 4 * 32)
     assert weights.matrices["blocks.0.out"].shape == (4 * 32, 100)
     heads = weights.matrices["blocks.0.qkv"].reshape(100, 12, 32)

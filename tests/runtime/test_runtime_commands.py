@@ -198,7 +198,9 @@ ON_THE_WAY = {
         "protobuf",
     ),  # every byte is checked before it is used
     *("tokenizer", "evaluate"),  # text to ids and back; what logits are
-    *("runtime", "runtime.context", "runtime.generator", "runtime.sampler", "runtime.session"),
+    "context",  # which tokens the model sees
+    *("runtime", "runtime.generator", "runtime.sampler", "runtime.session"),
+    "runtime.content",  # no slur is shown
     "runtime.ort",  # ONNX Runtime without threads and sockets of its own
 }
 # Large, and nothing of them is needed: draws come from `random`, tables are printed by hand.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyedge.config import ModelConfig
-from tinyedge.runtime.context import window_start
+from tinyedge.context import window_start
 from tinyedge.runtime.session import Session
 
 torch = pytest.importorskip("torch", reason="the reference needs tinyedge[train]")

@@ -19,7 +19,17 @@ FEATURES = (
 # /proc/cpuinfo of an ARM CPU has no name, only its maker and part; these are the Raspberry Pis'.
 ARM_IMPLEMENTER = "0x41"
 ARM_PARTS = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
+CPUS = Path("sys/devices/system/cpu")
 VCGENCMD_SECONDS = 5  # it answers in milliseconds, or the firmware is stuck
+
+
+@dataclass(frozen=True)
+class SwapArea:
+    """A place that memory is swapped out to, such as /dev/zram0. size, used: bytes."""
+
+    name: str
+    size: int
+    used: int
 
 
 @dataclass(frozen=True)
@@ -27,8 +37,9 @@ class Device:
     """A machine.
 
     model: the board's own name. machine: as `uname -m`. features: those of FEATURES that the CPU has.
-    governor: of core 0. freq: MHz of core 0 when it was read. temp: degrees Celsius of the hottest zone.
-    throttled: the firmware's bits in hexadecimal; 0-3 are true now, 16-19 since boot. ram: bytes.
+    governor: of core 0. freq: MHz of the fastest core when it was read. temp: degrees Celsius of the hottest
+    zone. throttled: the firmware's bits in hexadecimal; 0-3 are true now, 16-19 since boot. ram: bytes.
+    memory_controller: whether the kernel can hold a service to MemoryMax=. swap: its areas, zram included.
     """
 
     model: str | None
@@ -44,6 +55,8 @@ class Device:
     kernel: str | None
     python: str
     onnxruntime: str | None
+    memory_controller: bool | None = None
+    swap: tuple[SwapArea, ...] = ()
 
 
 def describe(root: Path = Path("/"), vcgencmd: str = "vcgencmd") -> Device:
@@ -51,8 +64,6 @@ def describe(root: Path = Path("/"), vcgencmd: str = "vcgencmd") -> Device:
     cpuinfo = read_text(root / "proc/cpuinfo") or ""
     cpu = read_fields(cpuinfo)
     board = read_text(root / "proc/device-tree/model") or cpu.get("Model")
-    core0 = root / "sys/devices/system/cpu/cpu0/cpufreq"
-    freq_khz = read_number(read_text(core0 / "scaling_cur_freq"))
     ram_kb = read_number(read_fields(read_text(root / "proc/meminfo")).get("MemTotal"))
     bits = read_throttled(vcgencmd)
     flags = (cpu.get("Features") or cpu.get("flags") or "").split()
@@ -62,14 +73,53 @@ def describe(root: Path = Path("/"), vcgencmd: str = "vcgencmd") -> Device:
         cpu=_cpu_name(cpu),
         cores=sum(line.startswith("processor") for line in cpuinfo.splitlines()) or None,
         features=tuple(name for name in FEATURES if name in flags),
-        governor=read_text(core0 / "scaling_governor"),
-        freq=None if freq_khz is None else freq_khz / 1000,
-        temp=_hottest(root / "sys/class/thermal"),
+        governor=read_text(root / CPUS / "cpu0/cpufreq/scaling_governor"),
+        freq=read_mhz(root),
+        temp=read_temperature(root),
         throttled=None if bits is None else hex(bits),
         ram=None if ram_kb is None else ram_kb * 1024,
         kernel=read_text(root / "proc/sys/kernel/osrelease"),
         python=platform.python_version(),
         onnxruntime=_version("onnxruntime"),
+        memory_controller=read_memory_controller(root),
+        swap=read_swap_areas(root),
+    )
+
+
+def read_mhz(root: Path = Path("/")) -> float | None:
+    """The clock of the fastest core at this moment, MHz: an idle core is slow, and says nothing."""
+    readings = (
+        read_number(read_text(core / "cpufreq/scaling_cur_freq")) for core in (root / CPUS).glob("cpu[0-9]*")
+    )
+    return max((khz / 1000 for khz in readings if khz is not None), default=None)
+
+
+def read_temperature(root: Path = Path("/")) -> float | None:
+    """Degrees Celsius of the hottest zone."""
+    zones = sorted((root / "sys/class/thermal").glob("thermal_zone*"))
+    readings = (read_number(read_text(zone / "temp")) for zone in zones)
+    return max((value / 1000 for value in readings if value is not None), default=None)
+
+
+def read_memory_controller(root: Path = Path("/")) -> bool | None:
+    """Whether the kernel can limit a group's memory, by cgroup v2 or v1; None where it has neither."""
+    unified = read_text(root / "sys/fs/cgroup/cgroup.controllers")
+    legacy = read_text(root / "proc/cgroups")
+    if unified is None and legacy is None:
+        return None
+    rows = [line.split() for line in (legacy or "").splitlines()]
+    return "memory" in (unified or "").split() or any(
+        row[0] == "memory" and row[-1] == "1" for row in rows if row
+    )
+
+
+def read_swap_areas(root: Path = Path("/")) -> tuple[SwapArea, ...]:
+    """Files, partitions and zram that are in use as swap."""
+    rows = [line.split() for line in (read_text(root / "proc/swaps") or "").splitlines()[1:]]
+    return tuple(
+        SwapArea(row[0], int(row[2]) * 1024, int(row[3]) * 1024)
+        for row in rows
+        if len(row) > 3 and "".join(row[2:4]).isdigit()
     )
 
 
@@ -89,11 +139,6 @@ def read_throttled(vcgencmd: str = "vcgencmd") -> int | None:
         return None
 
 
-def began_to_throttle(before: int | None, after: int | None) -> bool:
-    """Whether a throttling bit, of the moment or since boot, is set `after` that was not `before`."""
-    return bool((after or 0) & ~(before or 0))
-
-
 def _cpu_name(cpu: dict[str, str]) -> str | None:
     if "model name" in cpu:
         return cpu["model name"]
@@ -102,11 +147,6 @@ def _cpu_name(cpu: dict[str, str]) -> str | None:
         return None
     known = ARM_PARTS.get(part) if implementer == ARM_IMPLEMENTER else None
     return known or f"implementer {implementer}, part {part}"
-
-
-def _hottest(thermal: Path) -> float | None:
-    readings = (read_number(read_text(zone / "temp")) for zone in sorted(thermal.glob("thermal_zone*")))
-    return max((value / 1000 for value in readings if value is not None), default=None)
 
 
 def _version(distribution: str) -> str | None:

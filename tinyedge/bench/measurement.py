@@ -13,7 +13,7 @@ from tinyedge.errors import BenchError
 
 Event = Mapping[str, Any]
 
-PHASES = ("start", "imports", "session", "prefill")  # before the samples, in this order
+PHASES = ("bare", "imports", "session", "prefill", "decode")  # before the warm-up, in this order
 NS_PER_MS = 1e6
 NS_PER_S = 1e9
 
@@ -70,76 +70,97 @@ class Sample:
 
 @dataclass(frozen=True)
 class PhaseMemory:
-    """RSS in bytes when each phase was over; what stands at the end.
+    """Bytes when a phase was over. peak: VmHWM so far. pss: None where the kernel does not tell.
 
-    start: Python and the worker itself. imports: numpy, onnxruntime, sentencepiece and the runtime.
-    session: the model loaded. prefill: the first response given. peak: VmHWM over the process's life.
-    swap: the most seen at once.
+    bare: Python and the worker itself. imports: numpy, onnxruntime, sentencepiece and the runtime.
+    session: the model loaded. prefill: the first token is there. decode: the first response is.
     """
 
-    start: int
-    imports: int
-    session: int
-    prefill: int
+    rss: int
     peak: int
     swap: int
+    pss: int | None
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """Before the samples. rounds_ms: of all prompts each. settled: they no longer became faster."""
+
+    rounds_ms: tuple[float, ...]
+    settled: bool
 
 
 @dataclass(frozen=True)
 class Measurement:
     """A whole run.
 
-    cold_start_s: from the start of the process to its first token. imports_s: to the end of the imports.
-    init_s: checking and loading the bundle.
+    phases: by name, as PHASES. peak: VmHWM over the process's life, bytes. swap: the most seen at once,
+    bytes. lasted_s: all samples together. waited_share: of that, ready to run while the core ran something
+    else; None where the kernel does not tell. cold_start_s: from the start of the process to its first token.
+    imports_s: to the end of the imports. init_s: checking and loading the bundle. model_bytes: model.onnx.
     """
 
     job: Job
     samples: tuple[Sample, ...]
-    memory: PhaseMemory
+    phases: Mapping[str, PhaseMemory]
+    peak: int
+    swap: int
+    warm_up: WarmUp
+    lasted_s: float
+    waited_share: float | None
     cold_start_s: float
     imports_s: float
     init_s: float
     bundle_sha256: str
     precision: str
+    model_bytes: int
 
     @classmethod
-    def of(cls, job: Job, events: Sequence[Event], started_ns: int) -> "Measurement":
+    def of(cls, job: Job, events: Sequence[Event], started_ns: int, least: int) -> "Measurement":
         """From all events of a worker that was started at `started_ns` of time.perf_counter_ns.
 
+        least: samples below which it was not told that it is enough.
         Raises BenchError unless they are a whole run of `job`: a part of one is no measurement.
         """
         try:
-            return cls._of(job, events, started_ns)
-        except (KeyError, TypeError, ValueError, IndexError) as failure:
+            return cls._of(job, events, started_ns, least)
+        except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as failure:
             raise BenchError(
                 f"the worker's answers are not a measurement ({type(failure).__name__}: {failure})",
                 "measure again; if it stays so, report it",
             ) from None
 
     @classmethod
-    def _of(cls, job: Job, events: Sequence[Event], started_ns: int) -> "Measurement":
-        head, body, end = events[: len(PHASES)], events[len(PHASES) : -1], events[-1]
+    def _of(cls, job: Job, events: Sequence[Event], started_ns: int, least: int) -> "Measurement":
+        head, (warm, *body), end = events[: len(PHASES)], events[len(PHASES) : -1], events[-1]
         if tuple(event.get("name") for event in head) != PHASES or end["event"] != "end":
             raise ValueError("a phase is missing")
-        if [event["event"] for event in body] != ["sample"] * job.samples:
-            raise ValueError(f"{job.samples} samples were asked for")
-        _, imports, session, prefill = head
+        if warm["event"] != "warm_up" or {event["event"] for event in body} != {"sample"}:
+            raise ValueError("warm-up and samples are not in order")
+        if not least <= len(body) <= job.samples:
+            raise ValueError(f"{least} samples were asked for")
+        _, imports, session, prefill, _ = head
+        prompts = list(job.prompts.prompts)
+        if any(event["prompt"] != prompts[i % len(prompts)] for i, event in enumerate(body)):
+            raise ValueError("a prompt was left out")
         samples = tuple(_sample(event, session["prompt_tokens"]) for event in body)
         if any(len(sample.tokens_ns) != job.max_tokens for sample in samples):
             raise ValueError(f"responses of {job.max_tokens} tokens were asked for")
         return cls(
             job=job,
             samples=samples,
-            memory=PhaseMemory(
-                **{event["name"]: event["memory"]["rss"] for event in head},
-                peak=end["memory"]["peak"],
-                swap=max(event["memory"]["swap"] for event in events),
-            ),
+            phases={event["name"]: PhaseMemory(**event["memory"]) for event in head},
+            peak=end["memory"]["peak"],
+            swap=max(event["memory"]["swap"] for event in [*head, *body, end]),
+            warm_up=WarmUp(tuple(ns / NS_PER_MS for ns in warm["rounds_ns"]), bool(warm["settled"])),
+            lasted_s=end["lasted_ns"] / NS_PER_S,
+            waited_share=None if end["waited_ns"] is None else end["waited_ns"] / end["lasted_ns"],
             cold_start_s=(prefill["first_token_ns"] - started_ns) / NS_PER_S,
             imports_s=(imports["at_ns"] - started_ns) / NS_PER_S,
             init_s=session["init_ns"] / NS_PER_S,
             bundle_sha256=str(session["sha256"]),
             precision=str(session["precision"]),
+            model_bytes=int(session["model_bytes"]),
         )
 
 

@@ -4,6 +4,14 @@ Changing a prompt changes every figure: give the set a new name then. Two of eig
 more than 5 % of the samples are, and the p95 is that of a long prompt rather than of a short one.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyedge.errors import UsageError
+
+MAX_PROMPTS, MAX_PROMPT_CHARACTERS, MAX_FILE_BYTES = 1000, 10_000, 1 << 20
+
 PROMPT_SET = "bilingual-8/1"
 
 PROMPTS = {
@@ -26,3 +34,48 @@ PROMPTS = {
         " pueblo había visto, y entonces"
     ),
 }
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts by name, and a name for all of them: figures of two sets cannot be compared."""
+
+    name: str
+    prompts: Mapping[str, str]
+
+
+BILINGUAL = PromptSet(PROMPT_SET, PROMPTS)
+
+
+def read_prompts(path: Path) -> PromptSet:
+    """The prompts of a file, one a line; blank lines are left out. Its name holds a part of its sha256.
+
+    Raises UsageError naming the file and the line where it can't be used.
+    """
+    import hashlib  # not in the worker, whose memory is measured
+
+    try:
+        if not path.is_file():
+            raise UsageError(f"--prompts {path} is not a file", "name a text file with a prompt on each line")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise UsageError(f"--prompts {path} is larger than {MAX_FILE_BYTES} bytes", "leave some out")
+        data = path.read_bytes()
+        lines = data.decode("utf-8").splitlines()
+    except OSError as failure:
+        raise UsageError(
+            f"--prompts {path} cannot be read: {failure.strerror}", "check the permissions"
+        ) from None
+    except UnicodeDecodeError as failure:
+        raise UsageError(f"--prompts {path} is not UTF-8: {failure.reason}", "save it as UTF-8") from None
+    prompts = {f"line-{number}": line for number, line in enumerate(lines, 1) if line.strip()}
+    if not 0 < len(prompts) <= MAX_PROMPTS:
+        raise UsageError(
+            f"--prompts {path} has {len(prompts)} prompts, 1 to {MAX_PROMPTS} are needed", "one a line"
+        )
+    for name, prompt in prompts.items():
+        if len(prompt) > MAX_PROMPT_CHARACTERS:
+            raise UsageError(
+                f"--prompts {path}, {name}: {len(prompt)} characters, at most {MAX_PROMPT_CHARACTERS} work",
+                "shorten it: the model sees its context only",
+            )
+    return PromptSet(f"{path.name} sha256:{hashlib.sha256(data).hexdigest()[:12]}", prompts)

@@ -1,26 +1,28 @@
 """The report: what was measured, where, against which budgets, and what came of it.
 
-In: a Measurement, Limits, a Device. Out: the JSON of schema `tinyedge.bench/1`. Derives figures from samples,
-leaves the statistics to `stats` and the judging to `gate`.
+In: a Measurement, Limits, a Device, Conditions. Out: the JSON of schema `tinyedge.bench/1`. Derives figures
+from samples, leaves the statistics to `stats` and the judging to `gate`.
 """
 
 import dataclasses
 import datetime
+import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tinyedge
-from tinyedge import files
 from tinyedge.bench import gate, stats
-from tinyedge.bench.gate import Gate, Limits, Verdict
+from tinyedge.bench.conditions import Conditions, Reading, doubts
+from tinyedge.bench.gate import Basis, Figures, Gate, Verdict
+from tinyedge.bench.limits import Limits
 from tinyedge.bench.machine import Device
 from tinyedge.bench.measurement import Measurement, Sample
-from tinyedge.bench.prompts import PROMPT_SET, PROMPTS
 from tinyedge.bench.stats import Summary
-from tinyedge.errors import BenchError
+
+if TYPE_CHECKING:
+    from tinyedge.evaluate import Quality
 
 SCHEMA = "tinyedge.bench/1"
 
@@ -29,15 +31,19 @@ SCHEMA = "tinyedge.bench/1"
 class Report:
     """A judged measurement.
 
-    latency: milliseconds; itl and tpot are None where responses have one token. p95_upper_99: ms, what the
-    true p95 of e2e stays under with 99 % confidence, None below 90 samples. prefill_tps: prompt tokens fed a
-    second until the first token, so tokenizing and one draw included. decode_tps: tokens a second after it,
-    None where there are none. steady_rss: bytes, the median after a sample. rss_slope: bytes for each 1000
-    tokens generated.
+    origins: where each limit is from. doubts: why its times are not the machine's own, mostly none. basis:
+    what of a percentile was held against its limit. latency: milliseconds; itl and tpot are None where
+    responses have one token. p95_upper_99: ms, what the true p95 of e2e stays under with 99 % confidence,
+    None below 90 samples. prefill_tps: prompt tokens fed a second until the first token, so tokenizing and
+    one draw included. decode_tps: tokens a second after it, None where there are none. steady_rss: bytes, the
+    median after a sample. rss_slope: bytes for each 1000 tokens generated. cold_starts_s: of whole commands,
+    none unless asked for. quality: of each text that was given.
     """
 
     measurement: Measurement
     device: Device
+    conditions: Conditions
+    doubts: tuple[str, ...]
     created: str
     latency: Mapping[str, Summary | None]
     p95_upper_99: float | None
@@ -45,41 +51,68 @@ class Report:
     decode_tps: float | None
     steady_rss: int
     rss_slope: float
+    cold_starts_s: tuple[float, ...]
+    quality: "tuple[Quality, ...]"
+    limits: Limits
+    origins: Mapping[str, str]
+    basis: Basis
     gates: tuple[Gate, ...]
 
     @classmethod
     def of(
-        cls, measurement: Measurement, limits: Limits, device: Device, *, throttled: bool = False
+        cls,
+        measurement: Measurement,
+        limits: Limits,
+        device: Device,
+        conditions: Conditions,
+        *,
+        origins: Mapping[str, str] | None = None,
+        basis: Basis | None = None,
+        cold_starts_s: Sequence[float] = (),
+        quality: "Sequence[Quality]" = (),
     ) -> "Report":
-        """Sums up and judges. throttled: the device began to throttle while it was measured."""
-        samples, memory = measurement.samples, measurement.memory
-        e2e = [sample.e2e_ms for sample in samples]
+        """Sums up and judges. basis: None is the bound, where so many samples have one."""
+        samples = measurement.samples
+        e2e, ttft = [s.e2e_ms for s in samples], [s.ttft_ms for s in samples]
         steady_rss = round(statistics.median(sample.rss for sample in samples))
         decoded = sum(len(sample.tokens_ns) - 1 for sample in samples)
         generated = [(index + 1) * measurement.job.max_tokens for index in range(len(samples))]
+        decode_tps = _rate(decoded, sum(s.decode_ms for s in samples)) if decoded else None
+        basis = basis or gate.default_basis(len(samples))
+        found = doubts(conditions, measurement)
+        figures = Figures(
+            steady_bytes=steady_rss + measurement.swap,
+            peak_bytes=measurement.peak + measurement.swap,
+            e2e_ms=e2e,
+            ttft_ms=ttft,
+            decode_tps=decode_tps,
+            model_bytes=measurement.model_bytes,
+            cold_start_s=statistics.median(cold_starts_s) if cold_starts_s else None,
+            bits_per_byte={one.name: one.bits_per_byte for one in quality},
+        )
         return cls(
             measurement=measurement,
             device=device,
+            conditions=conditions,
+            doubts=found,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             latency={
                 "e2e": stats.summarize(e2e),
-                "ttft": stats.summarize([sample.ttft_ms for sample in samples]),
+                "ttft": stats.summarize(ttft),
                 "itl": stats.summarize([gap for sample in samples for gap in sample.itl_ms]),
                 "tpot": stats.summarize([s.tpot_ms for s in samples if s.tpot_ms is not None]),
             },
             p95_upper_99=stats.p95_upper_99(e2e),
-            prefill_tps=_rate(sum(s.fed_tokens for s in samples), sum(s.ttft_ms for s in samples)),
-            decode_tps=_rate(decoded, sum(s.decode_ms for s in samples)) if decoded else None,
+            prefill_tps=_rate(sum(s.fed_tokens for s in samples), sum(ttft)),
+            decode_tps=decode_tps,
             steady_rss=steady_rss,
             rss_slope=stats.slope(generated, [sample.rss for sample in samples]) * 1000,
-            gates=gate.judge(
-                limits,
-                steady_bytes=steady_rss + memory.swap,
-                peak_bytes=memory.peak + memory.swap,
-                p95_ms=stats.percentile(sorted(e2e), 95),
-                samples=len(samples),
-                throttled=throttled,
-            ),
+            cold_starts_s=tuple(cold_starts_s),
+            quality=tuple(quality),
+            limits=limits,
+            origins=dict(origins or {}),
+            basis=basis,
+            gates=gate.judge(limits, figures, basis, found),
         )
 
     @property
@@ -89,30 +122,24 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report's JSON. Memory is in bytes, latency in milliseconds, throughput in tokens a second."""
-        run, job, memory = self.measurement, self.measurement.job, self.measurement.memory
+        run, job = self.measurement, self.measurement.job
         return {
             "schema": SCHEMA,
             "created": self.created,
             "tinyedge": tinyedge.__version__,
             "verdict": self.verdict,
-            "gates": [
-                {
-                    "name": judged.name,
-                    "limit": judged.limit,
-                    "measured": judged.measured,
-                    "unit": judged.unit,
-                    "ok": judged.ok,
-                    "sentence": judged.sentence,
-                }
-                for judged in self.gates
-            ],
-            "samples": job.samples,
+            "doubts": list(self.doubts),
+            "gate_on": self.basis,
+            "gates": [_judged(one) for one in self.gates],
+            "limits": {name: value for name, value in dataclasses.asdict(self.limits).items() if value},
+            "limits_from": dict(self.origins),
+            "samples": len(run.samples),
             "max_tokens": job.max_tokens,
             "threads": job.threads,
             "seed": job.seed,
             "prompt_tokens": statistics.fmean(sample.prompt_tokens for sample in run.samples),
-            "prompt_set": PROMPT_SET,
-            "prompts": list(PROMPTS),
+            "prompt_set": job.prompts.name,
+            "prompts": list(job.prompts.prompts),
             "percentile_method": stats.PERCENTILE_METHOD,
             "latency_ms": {
                 name: None if summary is None else dataclasses.asdict(summary)
@@ -121,30 +148,54 @@ class Report:
             "p95_upper_99": self.p95_upper_99,
             "prefill_tps": self.prefill_tps,
             "decode_tps": self.decode_tps,
+            "lasted_s": run.lasted_s,
+            "warm_up": dataclasses.asdict(run.warm_up),
             "cold_start_s": run.cold_start_s,
             "imports_s": run.imports_s,
             "init_s": run.init_s,
+            "whole_cold_starts_s": list(self.cold_starts_s),
+            "quality": [dataclasses.asdict(one) for one in self.quality],
             "memory": {
-                "start_rss": memory.start,
-                "import_rss": memory.imports,
-                "session_rss": memory.session,
-                "prefill_rss": memory.prefill,
+                "import_rss": run.phases["imports"].rss,
+                "session_rss": run.phases["session"].rss,
                 "steady_rss": self.steady_rss,
-                "peak_rss": memory.peak,
-                "swap": memory.swap,
+                "peak_rss": run.peak,
+                "swap": run.swap,
                 "rss_slope_bytes_per_1000_tokens": self.rss_slope,
+                "phases": {name: dataclasses.asdict(phase) for name, phase in run.phases.items()},
             },
             "device": dataclasses.asdict(self.device),
-            "bundle": {"sha256": run.bundle_sha256, "precision": run.precision},
+            "conditions": {
+                "before": _looked(self.conditions.before),
+                "after": _looked(self.conditions.after),
+                "mhz": list(self.conditions.mhz),
+                "waited_share": run.waited_share,
+            },
+            "bundle": {
+                "sha256": run.bundle_sha256,
+                "precision": run.precision,
+                "model_bytes": run.model_bytes,
+            },
             "raw_samples": [_raw(sample) for sample in run.samples],
         }
 
-    def write(self, path: Path) -> None:
-        """Writes the JSON, atomically. Raises BenchError where the disk refuses."""
-        try:
-            files.write_json(path, self.to_dict())
-        except OSError as failure:
-            raise BenchError(f"{path} cannot be written: {failure.strerror}", "free some space") from None
+
+def _judged(one: Gate) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "limit": one.limit,
+        "measured": one.measured,
+        "estimate": one.estimate,
+        "unit": one.unit,
+        "share": one.share if math.isfinite(one.share) else None,
+        "ok": one.ok,
+        "sentence": one.sentence,
+    }
+
+
+def _looked(reading: Reading) -> dict[str, Any]:
+    bits = reading.throttled
+    return {**dataclasses.asdict(reading), "throttled": None if bits is None else hex(bits)}
 
 
 def _rate(tokens: int, milliseconds: float) -> float:
@@ -155,6 +206,7 @@ def _raw(sample: Sample) -> dict[str, Any]:
     return {
         "prompt": sample.prompt,
         "prompt_tokens": sample.prompt_tokens,
+        "fed_tokens": sample.fed_tokens,
         "e2e_ms": sample.e2e_ms,
         "ttft_ms": sample.ttft_ms,
         "itl_ms": sample.itl_ms,

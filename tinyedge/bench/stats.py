@@ -4,8 +4,10 @@ In: measured values, in any order. Out: percentiles, their summary, and what a p
 Knows no units and no budgets.
 """
 
+import functools
+import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -53,6 +55,7 @@ def summarize(values: Sequence[float]) -> Summary | None:
     )
 
 
+@functools.cache
 def upper_bound_rank(n: int, quantile: Fraction, confidence: Fraction) -> int | None:
     """Which of `n` sorted values bounds the true quantile from above; None when even the largest does not.
 
@@ -80,10 +83,78 @@ def upper_bound_rank(n: int, quantile: Fraction, confidence: Fraction) -> int | 
     return rank
 
 
+def lower_bound_rank(n: int, quantile: Fraction, confidence: Fraction) -> int | None:
+    """Which of `n` sorted values bounds the true quantile from below; None when even the smallest does not.
+
+    The mirror image of `upper_bound_rank`: the values above a quantile are those below its complement.
+    """
+    rank = upper_bound_rank(n, 1 - quantile, confidence)
+    return None if rank is None else n + 1 - rank
+
+
+P95, SURE = Fraction(95, 100), Fraction(99, 100)
+
+
 def p95_upper_99(values: Sequence[float]) -> float | None:
     """What the true p95 stays under with 99 % confidence; None below 90 values, which cannot tell."""
-    rank = upper_bound_rank(len(values), Fraction(95, 100), Fraction(99, 100))
+    rank = upper_bound_rank(len(values), P95, SURE)
     return None if rank is None else sorted(values)[rank - 1]
+
+
+def p95_within(values: Sequence[float], limit: float, confidence: Fraction = SURE) -> bool | None:
+    """Whether the true p95 is at most `limit`; None where these values are not sure of it either way."""
+    ordered, n = sorted(values), len(values)
+    upper, lower = (rank(n, P95, confidence) for rank in (upper_bound_rank, lower_bound_rank))
+    if upper is not None and ordered[upper - 1] <= limit:
+        return True
+    if lower is not None and ordered[lower - 1] > limit:
+        return False
+    return None
+
+
+def difference(
+    new: Mapping[str, Sequence[float]],
+    old: Mapping[str, Sequence[float]],
+    statistic: Callable[[list[float]], float],
+) -> "Difference":
+    """By how many percent a statistic of `new` is above that of `old`, with its 95 % interval.
+
+    new, old: values by group; each group keeps its size in every resample. The interval is the percentile
+    bootstrap's (Efron, 1979). It covers what varies within the two runs, not what varies from run to run.
+    """
+    draw = random.Random(0)
+
+    def pooled(groups: Mapping[str, Sequence[float]], again: bool) -> float:
+        return statistic([
+            value
+            for values in groups.values()
+            for value in (draw.choices(values, k=len(values)) if again else values)
+        ])  # fmt: skip
+
+    def percent(again: bool) -> float:
+        before = pooled(old, again)
+        return 100 * (pooled(new, again) / before - 1) if before else 0.0
+
+    ordered = sorted(percent(True) for _ in range(RESAMPLES))
+    tail = round(RESAMPLES * 0.025)
+    return Difference(percent(False), ordered[tail], ordered[-tail - 1])
+
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A change in percent, and between which two figures it lies with 95 % confidence."""
+
+    percent: float
+    low: float
+    high: float
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves out no change at all."""
+        return self.low > 0 or self.high < 0
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:

@@ -3,6 +3,7 @@
 In: a Report. Out: text. Derives no figures.
 """
 
+import statistics
 import textwrap
 
 from tinyedge.bench.gate import MB, Gate
@@ -26,9 +27,11 @@ def render(report: Report) -> str:
         _latency(report),
         _speed(report),
         _memory(report),
+        _quality(report),
+        _doubts(report),
         [_gate(gate) for gate in report.gates] + [f"verdict: {report.verdict}"],
     )
-    return "\n\n".join("\n".join(lines) for lines in sections)
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
 
 def _head(report: Report) -> list[str]:
@@ -36,7 +39,7 @@ def _head(report: Report) -> list[str]:
     board = ", ".join(filter(None, [device.model, device.cpu])) or device.machine or "unknown machine"
     cores = f" x {device.cores}" if device.cores else ""
     response = _count(job.max_tokens, "token")
-    work = f"{_count(job.samples, 'sample')} of {response}, {_count(job.threads, 'thread')}"
+    work = f"{_count(len(run.samples), 'sample')} of {response}, {_count(job.threads, 'thread')}"
     return [
         f"bundle {run.bundle_sha256[:12]} {run.precision}: {work}",
         f"{board}{cores}, onnxruntime {device.onnxruntime or 'unknown'}"[:WIDTH],
@@ -65,29 +68,40 @@ def _row(name: str, meaning: str, summary: Summary) -> str:
 def _speed(report: Report) -> list[str]:
     run = report.measurement
     decode = "none" if report.decode_tps is None else f"{report.decode_tps:.0f}"
+    starts = report.cold_starts_s
+    whole = (
+        f"{_count(len(starts), 'whole command')}: median {statistics.median(starts):.2f}, longest"
+        if starts
+        else ""
+    )
     return [
         f"tokens/s        pp (prefill) {report.prefill_tps:.0f}   tg (decode) {decode}",
         f"start, s        to first token {run.cold_start_s:.2f}, of it imports {run.imports_s:.2f},"
         f" bundle {run.init_s:.2f}",
+        *([f"{'':16}{whole} {max(starts):.2f}"] if starts else []),
     ]
 
 
 def _memory(report: Report) -> list[str]:
-    memory = report.measurement.memory
-    phases = {
-        "start": memory.start,
-        "imports": memory.imports,
-        "session": memory.session,
-        "prefill": memory.prefill,
-        "steady": report.steady_rss,
-        "peak": memory.peak,
-        "swap": memory.swap,
-    }
+    run = report.measurement
+    moments = {name: phase.rss for name, phase in run.phases.items()}
+    moments |= {"steady": report.steady_rss, "peak": run.peak, "swap": run.swap}
     return [
-        f"{'memory, MB':<10}" + "".join(f"{name:>10}" for name in phases),
-        " " * 10 + "".join(f"{size / MB:>10.1f}" for size in phases.values()),
+        f"{'memory, MB':<10}" + "".join(f"{name:>8}" for name in moments),
+        " " * 10 + "".join(f"{size / MB:>8.1f}" for size in moments.values()),
         f"RSS grows by {report.rss_slope / 1024:.1f} kB for each 1000 tokens",
     ]
+
+
+def _quality(report: Report) -> list[str]:
+    return [
+        f"bits per byte   {one.name} {one.bits_per_byte:.4f} ({_count(one.tokens, 'token')})"
+        for one in report.quality
+    ]
+
+
+def _doubts(report: Report) -> list[str]:
+    return [textwrap.fill(f"doubt: {doubt}", WIDTH, subsequent_indent="  ") for doubt in report.doubts]
 
 
 def _gate(gate: Gate) -> str:

@@ -1,21 +1,24 @@
-"""`python -m tinyedge.bench.worker JOB`: the measured process: answers prompts and tells what it saw.
+"""`python -m tinyedge.bench.worker`: the measured process: answers prompts and tells what it saw.
 
-In: a Job as JSON. Out, on what was standard output: events, a JSON line each, for `tinyedge.bench.run`.
+In: a Job, a line of JSON on standard input; when that is closed, it is enough.
+Out, on what was standard output: events, a JSON line each, for `tinyedge.bench.process`.
 It imports only what answering needs, because its memory is what the report calls the memory of an answering
 process, and it leaves the garbage collector, the allocator and the scheduler as a user would have them.
 Knows no statistics.
 
 Events, in this order:
-phase   name start | imports | session | prefill, memory; what the phase found out
-sample  prompt, tokens_ns (when each token came, since the request), end_ns, memory
-end     memory
-error   kind, message, hint; instead of everything that would have followed
+phase    name bare | imports | session | prefill | decode, memory; what the phase found out
+warm_up  rounds_ns (how long each round of all prompts took), settled (it no longer became faster)
+sample   prompt, tokens_ns (when each token came, since the request), end_ns, memory
+end      memory, lasted_ns, waited_ns (of it, ready to run while the core ran something else; may be null)
+error    kind, message, hint; instead of everything that would have followed
 """
 
 import contextlib
 import dataclasses
 import json
 import os
+import select
 import sys
 import time
 from array import array
@@ -23,9 +26,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tinyedge.bench.prompts import PROMPTS
+from tinyedge.bench.prompts import BILINGUAL, PromptSet
 from tinyedge.errors import BenchError, TinyEdgeError, UsageError
-from tinyedge.memory import read_memory
+from tinyedge.memory import read_memory, read_pss
+from tinyedge.readings import read_number, read_text
 
 if TYPE_CHECKING:
     from tinyedge.runtime.generator import Generator
@@ -34,7 +38,10 @@ if TYPE_CHECKING:
 MAX_TOKENS_RANGE = (1, 1000)
 MAX_SAMPLES = 1_000_000  # all are kept
 MAX_SEED = (1 << 32) - 1
-WARM_UP = len(PROMPTS)  # responses: one a prompt, so that every prompt's shapes have been seen
+# A round is a response to each prompt, so that every prompt's shapes have been seen. It goes on until two
+# rounds in a row were hardly faster than any before: what still becomes faster is not warm.
+MAX_WARM_UP_PROMPTS, MIN_ROUNDS, MAX_ROUNDS = 64, 3, 12
+HARDLY_FASTER = 0.95  # of the fastest round so far
 TEMPERATURE, TOP_K = 0.8, 40  # sampling as `tinyedge generate` does by default
 FLUSH_NS = 1_000_000_000  # samples are handed over once a second: each hand-over wakes the parent
 
@@ -43,8 +50,8 @@ FLUSH_NS = 1_000_000_000  # samples are handed over once a second: each hand-ove
 class Job:
     """What to measure.
 
-    bundle: its folder. samples: responses. max_tokens: tokens of each. threads: of the model.
-    seed: of the first response; each next one has the next seed.
+    bundle: its folder. samples: responses, unless it is told earlier that it is enough. max_tokens: tokens of
+    each. threads: of the model. seed: of the first response; each next one has the next seed.
     """
 
     bundle: str
@@ -52,6 +59,7 @@ class Job:
     max_tokens: int = 20
     threads: int = 1
     seed: int = 0
+    prompts: PromptSet = BILINGUAL
 
     def __post_init__(self) -> None:
         low, high = MAX_TOKENS_RANGE
@@ -66,8 +74,19 @@ class Job:
             raise UsageError(f"--seed {self.seed} is outside 0-{MAX_SEED}")
 
     def to_json(self) -> str:
-        """As an argument for the worker."""
+        """As the worker reads it, in one line."""
         return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, line: bytes | str) -> "Job":
+        """Raises UsageError where it is none."""
+        try:
+            fields = json.loads(line)
+            return cls(**{**fields, "prompts": PromptSet(**fields["prompts"])})
+        except (ValueError, TypeError, KeyError) as failure:
+            raise UsageError(
+                f"standard input holds no job: {failure}", "it is started by `tinyedge bench BUNDLE`"
+            ) from None
 
 
 class Channel:
@@ -82,11 +101,13 @@ class Channel:
         self.queue(event, **fields)
         self._flush()
 
-    def queue(self, event: str, **fields: Any) -> None:
-        """Sends an event within a second, or with the next one after that."""
+    def queue(self, event: str, **fields: Any) -> bool:
+        """Sends an event within a second, or with the next one after that. Returns whether it was now."""
         self._file.write(json.dumps({"event": event, **fields}).encode() + b"\n")
-        if time.perf_counter_ns() - self._flushed > FLUSH_NS:
+        due = time.perf_counter_ns() - self._flushed > FLUSH_NS
+        if due:
             self._flush()
+        return due
 
     def _flush(self) -> None:
         self._file.flush()
@@ -114,34 +135,78 @@ def respond(
     return arrivals, end
 
 
+def sampling_of(job: Job, index: int) -> "SamplingConfig":
+    """How response `index` is drawn."""
+    from tinyedge.runtime.sampler import SamplingConfig
+
+    return SamplingConfig(temperature=TEMPERATURE, top_k=TOP_K, seed=(job.seed + index) % (MAX_SEED + 1))
+
+
+def begin(job: Job, generator: "Generator", channel: Channel, clock: Callable[[], int]) -> None:
+    """The first response of all, looked at after its first token and at its end."""
+    prompt = next(iter(job.prompts.prompts.values()))
+    options: dict[str, Any] = {"max_tokens": job.max_tokens, "sampling": sampling_of(job, 0)}
+    for index, _ in enumerate(generator.stream(prompt, ignore_eos=True, **options)):
+        if index == 0:
+            channel.send("phase", name="prefill", first_token_ns=clock(), memory=whole_memory())
+    channel.send("phase", name="decode", memory=whole_memory())
+
+
+def warm_up(job: Job, generator: "Generator", channel: Channel, clock: Callable[[], int]) -> None:
+    """Answers all prompts, again and again, until that no longer becomes faster."""
+    prompts = list(job.prompts.prompts.values())[:MAX_WARM_UP_PROMPTS]
+    rounds: list[int] = []
+    settled = False
+    while not settled and len(rounds) < MAX_ROUNDS:
+        began = clock()
+        for index, prompt in enumerate(prompts):
+            respond(generator, prompt, job.max_tokens, sampling_of(job, index), clock)
+        rounds.append(clock() - began)
+        fastest = min(rounds[:-2], default=0)
+        settled = len(rounds) >= MIN_ROUNDS and min(rounds[-2:]) >= HARDLY_FASTER * fastest
+    channel.send("warm_up", rounds_ns=rounds, settled=settled)
+
+
 def measure(
     job: Job,
     generator: "Generator",
     channel: Channel,
     memory: Callable[[], Mapping[str, int]] = read_memory,
     clock: Callable[[], int] = time.perf_counter_ns,
+    enough: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Warms up, takes the samples and sends them."""
-    from tinyedge.runtime.sampler import SamplingConfig
-
-    names = list(PROMPTS)
-    for index in range(WARM_UP + job.samples):
-        name = names[index % len(names)]
-        sampling = SamplingConfig(temperature=TEMPERATURE, top_k=TOP_K, seed=job.seed + index)
-        asked = clock()
-        arrivals, end = respond(generator, PROMPTS[name], job.max_tokens, sampling, clock)
-        if index >= WARM_UP:
-            channel.queue("sample", prompt=name, tokens_ns=arrivals.tolist(), end_ns=end, memory=memory())
-        elif index == 0:
-            channel.send("phase", name="prefill", memory=memory(), first_token_ns=asked + arrivals[0])
-    channel.send("end", memory=memory())
+    """Takes the samples and sends them. enough: asked about once a second."""
+    prompts = list(job.prompts.prompts.items())
+    began, waited = clock(), read_waited_ns()
+    for index in range(job.samples):
+        name, prompt = prompts[index % len(prompts)]
+        arrivals, end = respond(generator, prompt, job.max_tokens, sampling_of(job, index), clock)
+        sent = channel.queue("sample", prompt=name, tokens_ns=arrivals.tolist(), end_ns=end, memory=memory())
+        if sent and enough():
+            break
+    lasted, waited_since = clock() - began, read_waited_ns()
+    waited = None if waited is None or waited_since is None else waited_since - waited
+    channel.send("end", memory=memory(), lasted_ns=lasted, waited_ns=waited)
 
 
-def prompt_tokens(generator: "Generator") -> dict[str, list[int]]:
+def read_waited_ns(schedstat: Path = Path("/proc/self/schedstat")) -> int | None:
+    """How long the main thread has been ready to run while its core ran something else; None if not told.
+
+    The second figure of the file: Documentation/scheduler/sched-stats.rst of Linux.
+    """
+    return read_number((read_text(schedstat) or "").partition(" ")[2])
+
+
+def whole_memory() -> dict[str, int | None]:
+    """Memory at a phase's end, PSS too."""
+    return {**read_memory(), "pss": read_pss()}
+
+
+def prompt_tokens(generator: "Generator", prompts: Mapping[str, str]) -> dict[str, list[int]]:
     """Of each prompt: how many tokens it has, BOS included, and how many of them the context lets in."""
-    from tinyedge.runtime.context import window_start
+    from tinyedge.context import window_start
 
-    lengths = {name: len(generator.encode_prompt(text)) for name, text in PROMPTS.items()}
+    lengths = {name: len(generator.encode_prompt(text)) for name, text in prompts.items()}
     context = generator.config.max_seq_length
     return {name: [n, n - window_start(n, context)] for name, n in lengths.items()}
 
@@ -149,32 +214,42 @@ def prompt_tokens(generator: "Generator") -> dict[str, list[int]]:
 def answer(job: Job, channel: Channel) -> None:
     """Imports, loads and measures, as the real thing does it."""
     from tinyedge.bundle import bundle_digest
+    from tinyedge.manifest import MODEL_FILE
     from tinyedge.runtime.generator import Generator
 
-    channel.send("phase", name="imports", memory=read_memory(), at_ns=time.perf_counter_ns())
-    begin = time.perf_counter_ns()
+    channel.send("phase", name="imports", memory=whole_memory(), at_ns=time.perf_counter_ns())
+    started = time.perf_counter_ns()
     generator = Generator.load(Path(job.bundle), threads=job.threads)
     channel.send(
         "phase",
         name="session",
-        init_ns=time.perf_counter_ns() - begin,
-        memory=read_memory(),
+        init_ns=time.perf_counter_ns() - started,
+        memory=whole_memory(),
         sha256=bundle_digest(generator.bundle),
         precision=generator.bundle.manifest["precision"],
-        prompt_tokens=prompt_tokens(generator),
+        model_bytes=generator.bundle.manifest["files"][MODEL_FILE]["size"],
+        prompt_tokens=prompt_tokens(generator, job.prompts.prompts),
     )
-    measure(job, generator, channel)
+    clock = time.perf_counter_ns
+    begin(job, generator, channel, clock)
+    warm_up(job, generator, channel, clock)
+    measure(job, generator, channel, clock=clock, enough=told_enough)
+
+
+def told_enough() -> bool:
+    """Whether the parent has closed the pipe, or is gone."""
+    return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
 def main() -> int:
-    """Runs the job in sys.argv[1]. Returns 0, or 1 after an error event."""
+    """Runs the job that standard input begins with. Returns 0, or 1 after an error event."""
     # The parent's pipe gets a descriptor of its own, and descriptor 1 joins standard error: what a library
     # prints, from C++ too, cannot get between the events.
     channel = Channel(os.fdopen(os.dup(1), "wb", buffering=1 << 16))
     os.dup2(2, 1)
     try:
-        channel.send("phase", name="start", memory=read_memory())
-        answer(Job(**json.loads(sys.argv[1])), channel)
+        channel.send("phase", name="bare", memory=whole_memory())
+        answer(Job.from_json(sys.stdin.buffer.readline()), channel)
     except TinyEdgeError as failure:
         channel.send("error", kind=type(failure).__name__, message=failure.message, hint=failure.hint)
         return 1

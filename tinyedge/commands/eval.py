@@ -27,14 +27,14 @@ def evaluate(
     import dataclasses
 
     from tinyedge import files
-    from tinyedge.commands.reports import require_elsewhere
+    from tinyedge.bench.outputs import Outputs
     from tinyedge.commands.texts import named_files
     from tinyedge.errors import UsageError
     from tinyedge.evaluate import default_stride, read_passages
     from tinyedge.evaluate import evaluate as judge
 
     texts = named_files(text)
-    require_elsewhere(json_file, (model, *texts.values()))
+    Outputs(json_file).require_writable((model, *texts.values()))
     subject, vocabulary = _open(model, tokenizer)
     stride = default_stride(subject.context) if stride is None else stride
     if not 1 <= stride <= subject.context:

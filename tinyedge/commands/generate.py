@@ -23,6 +23,13 @@ def generate(
     repetition_penalty: Annotated[float, typer.Option(help="Above 1, what was said is less likely.")] = 1.0,
     seed: Annotated[int | None, typer.Option(help="Same seed, same text. [default: random]")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
+    no_filter: Annotated[
+        bool, typer.Option("--no-filter", help="Show every word, also those that are on the list.")
+    ] = False,
+    filter_file: Annotated[
+        Path | None,
+        typer.Option("--filter", help="Stop before this file's words, not the list's.", show_default=False),
+    ] = None,
     threads: Annotated[int, typer.Option(help="CPU cores to use.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end instead.")] = False,
 ) -> None:
@@ -33,8 +40,14 @@ def generate(
     import time
     from json import dumps
 
+    from tinyedge.errors import UsageError
+    from tinyedge.runtime.content import ContentFilter
     from tinyedge.runtime.generator import Generator
     from tinyedge.runtime.sampler import SamplingConfig
+
+    if no_filter and filter_file:
+        raise UsageError("--no-filter and --filter cannot both be", "leave one of them out")
+    content_filter = None if no_filter else ContentFilter.load(filter_file)
 
     if seed is None:
         seed = secrets.randbits(32)
@@ -48,7 +61,9 @@ def generate(
     generator = Generator.load(bundle, threads)
     loaded = time.perf_counter()
     steps, moments = [], []
-    stream = generator.stream(prompt, max_tokens=max_tokens, sampling=sampling, stop=stop or ())
+    stream = generator.stream(
+        prompt, max_tokens=max_tokens, sampling=sampling, stop=stop or (), content_filter=content_filter
+    )
     if not json:
         print(prompt, end="", flush=True)
     for step in stream:
@@ -75,7 +90,12 @@ def generate(
     # Flushed here, so that a reader that has seen enough, such as `head`, is noticed here and not at exit.
     escaped = sys.stdout.encoding.lower() != "utf-8"  # JSON has a spelling for what such a terminal lacks
     print(dumps(result, ensure_ascii=escaped) if json else "", flush=True)
-    if not json and not result["text"]:
+    if result["finish_reason"] == "content_filter":
+        print(
+            "note: the text ends before a word that is on the filter's list; --no-filter shows it",
+            file=sys.stderr,
+        )
+    elif not json and not result["text"]:
         print(
             "note: the model ended the text at once; try another --seed, or a prompt that is unfinished",
             file=sys.stderr,

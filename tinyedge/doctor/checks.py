@@ -5,7 +5,7 @@ In: a Device, and /proc and /sys or a recorded copy. Out: Findings. Starts nothi
 
 from pathlib import Path
 
-from tinyedge.bench.machine import Device
+from tinyedge.bench.machine import Device, read_memory_controller, read_swap_areas
 from tinyedge.doctor.finding import Finding, Level
 from tinyedge.readings import read_fields, read_number, read_text
 
@@ -99,15 +99,12 @@ def check_memory(root: Path) -> Finding:
 
 def check_swap(root: Path) -> Finding:
     """Files, partitions and zram, and how much of them is in use: what is swapped out hides from RSS."""
-    rows = [line.split() for line in (read_text(root / "proc/swaps") or "").splitlines()[1:]]
-    areas = [
-        (row[0], int(row[2]), int(row[3])) for row in rows if len(row) > 3 and "".join(row[2:4]).isdigit()
-    ]
+    areas = read_swap_areas(root)
     if not areas:
         return Finding("swap", "none")
-    total, used = sum(area[1] for area in areas), sum(area[2] for area in areas)
-    names = " and ".join("zram" if "zram" in name else name for name, _, _ in areas)
-    found = f"{names}: {used * KB // MB} MB in use of {total * KB // MB}"
+    total, used = sum(area.size for area in areas), sum(area.used for area in areas)
+    names = " and ".join("zram" if "zram" in area.name else area.name for area in areas)
+    found = f"{names}: {used // MB} MB in use of {total // MB}"
     if used > total * SWAP_USED_LOW:
         return Finding(
             "swap", found, "warning", "memory is short: stop other programs, or measure after a reboot"
@@ -117,9 +114,7 @@ def check_swap(root: Path) -> Finding:
 
 def check_memory_controller(root: Path) -> Finding:
     """Whether the kernel can hold a service to MemoryMax=; Raspberry Pi's firmware boots without."""
-    unified = (read_text(root / "sys/fs/cgroup/cgroup.controllers") or "").split()
-    legacy = [line.split() for line in (read_text(root / "proc/cgroups") or "").splitlines()]
-    if "memory" in unified or any(row[0] == "memory" and row[-1] == "1" for row in legacy if row):
+    if read_memory_controller(root):
         return Finding("memory limits", "the memory controller is on")
     switched_off = "cgroup_disable=memory" in (read_text(root / "proc/cmdline") or "").split()
     why = "cgroup_disable=memory" if switched_off else "no memory controller"

@@ -23,7 +23,6 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from tinyedge.export.onnx import IR_VERSION, OPSET, cache_names
 from tinyedge.export.quantize import Int8
 from tinyedge.export.weights import EMBEDDING, OUTPUT, Weights
-from tinyedge.runtime.session import head_width
 
 CONTRIB = "com.microsoft"
 EPSILON = 1e-5  # torch.nn.LayerNorm's default
@@ -50,7 +49,7 @@ class _Graph:
             x = self._block(layer, x)
         logits = self._multiply(OUTPUT, x, "logits")
         self._node("TopK", [logits, "top_k"], "top_logits", "top_ids")
-        cache = [1, config.nhead, config.max_seq_length, head_width(config)]
+        cache = [1, config.nhead, config.max_seq_length, config.head_width]
         inputs = [
             _tensor("input_ids", TensorProto.INT64, [1, "sequence"]),
             _tensor("position_ids", TensorProto.INT64, [1, "sequence"]),

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyedge.config import ModelConfig
-from tinyedge.runtime.session import head_width
 from tinyedge.train.model import TinyTransformer
 
 Floats = npt.NDArray[np.float32]
@@ -56,5 +55,5 @@ class Weights:
 def _widened(rows: Floats, config: ModelConfig) -> Floats:
     """Rows of heads one after the other, (n x head_dim, D), with zeros between them: (n x head_width, D)."""
     heads = rows.reshape(-1, config.head_dim, rows.shape[1])
-    missing = head_width(config) - config.head_dim
+    missing = config.head_width - config.head_dim
     return np.pad(heads, ((0, 0), (0, missing), (0, 0))).reshape(-1, rows.shape[1])

@@ -7,7 +7,8 @@ with Generator.load("bundle") as generator:
         print(piece.text, end="", flush=True)
 """
 
+from tinyedge.runtime.content import ContentFilter
 from tinyedge.runtime.generator import Completion, Generator, Piece, Timings
 from tinyedge.runtime.sampler import SamplingConfig
 
-__all__ = ["Completion", "Generator", "Piece", "SamplingConfig", "Timings"]
+__all__ = ["Completion", "ContentFilter", "Generator", "Piece", "SamplingConfig", "Timings"]

@@ -12,17 +12,18 @@ from types import TracebackType
 from typing import Literal
 
 from tinyedge.bundle import Bundle, load_bundle
+from tinyedge.context import window_start
 from tinyedge.errors import BundleError, UsageError
 from tinyedge.evaluate import Logits, log_softmax
 from tinyedge.manifest import MODEL_FILE, TOKENIZER_FILE
-from tinyedge.runtime.context import window_start
+from tinyedge.runtime.content import ContentFilter, ContentWatch
 from tinyedge.runtime.sampler import Sampler, SamplingConfig, largest
 from tinyedge.runtime.session import Decoder, Session
 from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer
 
 LINE_BREAK = re.compile("\r\n|\r|\n")
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "content_filter"]
 
 DEFAULT_SAMPLING = SamplingConfig()
 NEVER = (UNK_ID, PAD_ID, BOS_ID)  # say nothing that a reader wants
@@ -46,7 +47,8 @@ class Piece:
 
     token: its id. text: what can be shown since the step before; may be empty, or more than this token's.
     index: 0 for the first generated token. finish_reason: on the last token why it is the last: "stop" (EOS
-    or a stop string) or "length" (max_tokens). slid: the model no longer saw the beginning of the prompt.
+    or a stop string), "length" (max_tokens) or "content_filter" (a word that is not to be shown). slid: the
+    model no longer saw the beginning of the prompt.
     logprob: the token's log probability, in nats, by the model alone: before bias, penalties, temperature and
     filters; top_logprobs: ids and log probabilities of the likeliest, likeliest first. Both where they were
     asked for. timings: on the last token.
@@ -64,7 +66,9 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole generation. text: without the prompt and the stop string. tokens: ids, a final EOS included.
+    """A whole generation. text: without the prompt, the stop string and what the content filter held back.
+
+    tokens: ids, a final EOS included, and those of what was not shown.
 
     prompt_tokens: with BOS. slid: the beginning of the prompt fell out of the context on the way.
     """
@@ -145,12 +149,14 @@ class Generator:
         stop: Sequence[str] = (),
         ignore_eos: bool = False,
         logprobs: int | None = None,
+        content_filter: ContentFilter | None = None,
     ) -> Iterator[Piece]:
-        """Continues `prompt`, a token at a time, until EOS, a stop string or `max_tokens`.
+        """Continues `prompt`, a token at a time, until EOS, a stop string, a filtered word or `max_tokens`.
 
-        The texts put together are the continuation: it ends before the stop string, no half character and
-        no beginning of a stop string is shown too early. With `ignore_eos`, EOS is a line break. Prompt and
-        continuation may be longer than the context: the model then sees the window of `window_start`.
+        The texts put together are the continuation: it ends before the stop string or the word that
+        `content_filter` lists, and no half character and no beginning of either is shown too early. With
+        `ignore_eos`, EOS is a line break. Prompt and continuation may be longer than the context: the model
+        then sees the window of `window_start`.
         logprobs: have each piece carry its log probability and those of that many likeliest tokens.
 
         Raises UsageError, before the first token is asked for, where an argument can't work.
@@ -163,6 +169,8 @@ class Generator:
             raise UsageError(f"--max-tokens {max_tokens} is less than 1")
         if not isinstance(sampling, SamplingConfig):
             raise UsageError(f"sampling is {type(sampling).__name__}, not a SamplingConfig")
+        if content_filter is not None and not isinstance(content_filter, ContentFilter):
+            raise UsageError(f"the content filter is {type(content_filter).__name__}, not a ContentFilter")
         size = self.config.vocab_size
         if logprobs is not None and (type(logprobs) is not int or not 0 <= logprobs <= size):
             raise UsageError(f"--logprobs {logprobs!r} is outside 0-{size}")
@@ -172,7 +180,15 @@ class Generator:
             few = 0
         decoder = self.session.decoder(few)
         return self._stream(
-            prompt, max_tokens, sampler, decoder, few > 0, StopWatch(stop), ignore_eos, logprobs
+            prompt,
+            max_tokens,
+            sampler,
+            decoder,
+            few > 0,
+            StopWatch(stop),
+            content_filter.watch(prompt) if content_filter else None,
+            ignore_eos,
+            logprobs,
         )
 
     def generate(
@@ -183,10 +199,18 @@ class Generator:
         sampling: SamplingConfig = DEFAULT_SAMPLING,
         stop: Sequence[str] = (),
         ignore_eos: bool = False,
+        content_filter: ContentFilter | None = None,
     ) -> Completion:
         """What `stream` yields, as one piece."""
         pieces = list(
-            self.stream(prompt, max_tokens=max_tokens, sampling=sampling, stop=stop, ignore_eos=ignore_eos)
+            self.stream(
+                prompt,
+                max_tokens=max_tokens,
+                sampling=sampling,
+                stop=stop,
+                ignore_eos=ignore_eos,
+                content_filter=content_filter,
+            )
         )
         last = pieces[-1]
         assert last.finish_reason is not None
@@ -206,6 +230,7 @@ class Generator:
         decoder: Decoder,
         few: bool,
         watch: "StopWatch",
+        content: ContentWatch | None,
         ignore_eos: bool,
         logprobs: int | None,
     ) -> Iterator[Piece]:
@@ -231,6 +256,12 @@ class Generator:
             if last:
                 shown += watch.flush()
             reason: FinishReason | None = "stop" if ended or watch.stopped else "length" if last else None
+            if content:
+                shown = content.push(shown)
+                if reason:
+                    shown += content.flush()
+                if content.stopped:
+                    reason = "content_filter"
             if index == 0:
                 first = time.perf_counter()
             timings = Timings(first - began, time.perf_counter() - first) if reason else None

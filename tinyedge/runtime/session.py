@@ -3,7 +3,7 @@
 Knows no tokenizer, no sampling and no file: the bytes come from a bundle whose hashes were checked. A
 `Session` is a loaded graph and never changes; a `Decoder` is one text on its way through it, with its own
 cache. So any number of threads may share a session, each with a decoder of its own.
-Shapes: S new tokens, H heads, W `head_width`, C context, V vocabulary, K candidates.
+Shapes: S new tokens, H heads, W its `head_width`, C context, V vocabulary, K candidates.
 """
 
 import math
@@ -25,15 +25,9 @@ FATAL_ONLY = 4  # onnxruntime's log severity: an error reaches the user as ours
 EXTERNAL_DATA = b"location"
 DYNAMIC = None  # an axis whose length is known only when the graph runs
 EXPORT_AGAIN = "export the bundle again with: tinyedge export"
-HEAD_MULTIPLE = 8  # GroupQueryAttention takes heads of no other width
 
 Array = npt.NDArray[Any]
 TokenIds = npt.NDArray[np.int64]
-
-
-def head_width(config: ModelConfig) -> int:
-    """W: how wide a head is in the cache, zeros included."""
-    return -(-config.head_dim // HEAD_MULTIPLE) * HEAD_MULTIPLE
 
 
 class Session:
@@ -216,7 +210,7 @@ def cache_parts(config: ModelConfig) -> list[str]:
 
 def cache_shape(config: ModelConfig) -> tuple[int, int, int, int]:
     """(1, H, C, W): a whole context of keys, or of values."""
-    return 1, config.nhead, config.max_seq_length, head_width(config)
+    return 1, config.nhead, config.max_seq_length, config.head_width
 
 
 def _bind(bind: Any, name: str, value: Array) -> None:

@@ -6,6 +6,7 @@ no epochs, no files.
 
 import contextlib
 import itertools
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,14 +41,17 @@ class Objective(nn.Module):
 
     def compile_body(self, example: Tensor) -> bool:
         """Compiles what lies between the tables, tries it on (B, T, D) rows, leaves it if that fails."""
-        compiled = torch.compile(self.model.body)
+        compiled = False
         try:
-            self._body = compiled
-            self._hidden(example).sum().backward()  # type: ignore[no-untyped-call]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # the compiler's, of torch's own parts
+                self._body = torch.compile(self.model.body)
+                self._hidden(example).sum().backward()  # type: ignore[no-untyped-call]
+            compiled = True
         except Exception:  # whatever a compiler may raise, training goes on without it
             self._body = self.model.body
         self.zero_grad(set_to_none=True)
-        return self._body is compiled
+        return compiled
 
     def _hidden(self, rows: Tensor) -> Tensor:
         device, dtype = self._hardware.device, self._hardware.dtype

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from tinyedge.runtime.context import window_start
+from tinyedge.context import window_start
 
 
 @pytest.mark.parametrize(

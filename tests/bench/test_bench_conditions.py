@@ -1,0 +1,93 @@
+"""What spoils the times of a run: each of these ends in a fail or inconclusive, never in a pass."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinyedge.bench.conditions import Conditions, Reading, Watch
+from tinyedge.bench.report import Report
+
+Make = Callable[..., Report]
+CALM = Reading(mhz=1000.0, temperature=45.0, throttled=0)
+
+
+def test_a_quiet_run_has_no_doubts(report: Make) -> None:
+    assert report().doubts == ()
+    assert report().verdict == "pass"
+    unknown = Conditions(Reading(None, None, None), Reading(None, None, None))
+    assert report(conditions=unknown, measured={"waited": None}).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "measured", "doubt"),
+    [
+        (Conditions(CALM, Reading(1000.0, 84.0, 0x4)), {}, "began to throttle"),
+        (Conditions(CALM, Reading(1000.0, 84.0, 0x40000)), {}, "began to throttle"),  # over by now
+        (Conditions(CALM, CALM, (1000.0, 600.0, 1000.0)), {}, "changed between 600 and 1000 MHz"),
+        (Conditions(CALM, CALM), {"swap": 1.5}, "1.5 MB of the worker were swapped out"),
+        (Conditions(CALM, CALM), {"waited": 0.31}, "other programs had the processor for 31 %"),
+        (Conditions(CALM, CALM), {"settled": False}, "still becoming faster"),
+    ],
+)
+def test_what_spoils_a_run_makes_it_inconclusive(
+    report: Make, conditions: Conditions, measured: dict[str, Any], doubt: str
+) -> None:
+    found = report(conditions=conditions, measured=measured)
+    assert found.verdict == "inconclusive"
+    (said,) = found.doubts
+    assert doubt in said
+    assert said in next(gate.sentence for gate in found.gates if gate.name == "p95")
+    assert found.to_dict()["doubts"] == [said]
+
+
+def test_what_is_usual_is_no_doubt(report: Make) -> None:
+    turbo = Conditions(CALM, CALM, (4100.0, 3700.0, 4000.0))
+    assert report(conditions=turbo, measured={"waited": 0.05}).doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "new"),
+    [
+        (None, None, 0),
+        (0, 0, 0),
+        (0x50000, 0x50000, 0),  # since boot, long ago
+        (0x50000, 0x50004, 0x4),  # now again
+        (0, 0x20000, 0x20000),  # during the run, over already
+        (0x50005, 0x50000, 0),  # it ended
+    ],
+)
+def test_throttling_bits_that_are_new(before: int | None, after: int | None, new: int) -> None:
+    assert Conditions(Reading(None, None, before), Reading(None, None, after)).new_bits == new
+
+
+def test_a_watch_reads_the_machine_before_while_and_after(tmp_path: Path) -> None:
+    for core, khz in (("cpu0", 600_000), ("cpu1", 1_000_000)):
+        clock = tmp_path / "sys/devices/system/cpu" / core / "cpufreq/scaling_cur_freq"
+        clock.parent.mkdir(parents=True)
+        clock.write_text(f"{khz}\n")
+    zone = tmp_path / "sys/class/thermal/thermal_zone0/temp"
+    zone.parent.mkdir(parents=True)
+    zone.write_text("45084\n")
+    vcgencmd = tmp_path / "vcgencmd"
+    vcgencmd.write_text("#!/bin/sh\necho throttled=0x50000\n")
+    vcgencmd.chmod(0o755)
+    watch = Watch(tmp_path, str(vcgencmd))
+    before = watch.look()
+    assert before == Reading(1000.0, 45.084, 0x50000)
+    watch.glance()
+    clock.write_text("700000\n")
+    zone.write_text("81000\n")
+    watch.glance()
+    vcgencmd.write_text("#!/bin/sh\necho throttled=0x50005\n")
+    found = watch.over(before)
+    assert found.mhz == (1000.0, 700.0)
+    assert found.after == Reading(700.0, 81.0, 0x50005)
+    assert found.new_bits == 0x5
+
+
+def test_a_machine_that_has_no_clock_to_read(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, "no-such-program")
+    watch.glance()
+    assert watch.over(watch.look()).mhz == ()

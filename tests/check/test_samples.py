@@ -1,0 +1,88 @@
+"""Coherence as it is defined: what is a loop, what is a word, and what is crossed."""
+
+from pathlib import Path
+
+import pytest
+
+from tinyedge.check.samples import Sample, judge_samples, known_share, loops_in, write_samples
+from tinyedge.runtime.content import ContentFilter
+from tinyedge.runtime.generator import Generator
+
+
+@pytest.mark.parametrize(
+    ("text", "loop"),
+    [
+        ("no no no", False),
+        ("no " * 6, False),
+        ("no " * 7, True),
+        ("it is " * 3, False),  # the first time, and twice again: four words
+        ("it is " * 4, True),
+        ("and the house of the king " * 2, False),
+        ("and the house of the king " * 3, True),
+        ("he said that he said that he knew", False),
+        ("", False),
+    ],
+)
+def test_loops(text: str, loop: bool) -> None:
+    assert loops_in(text.split()) is loop
+    assert loops_in(["well", "then", *text.split()]) is loop
+
+
+def sample(text: str, reason: str = "stop", prompt: str = "Once") -> Sample:
+    return Sample(prompt, text, reason, 0)
+
+
+def test_a_word_that_the_prompt_began_is_whole() -> None:
+    assert sample("l of the Day", prompt="What a gir").words == ["girl", "of", "the", "day"]
+    assert sample(" of", prompt="What a girl").words == ["of"]
+    assert sample("of", prompt="What a girl ").words == ["of"]
+    assert sample("l", prompt="a gir").words == ["girl"]
+
+
+GOOD = [
+    sample(" upon a time there was a king."),
+    sample(" more she opened the window and looked at the street."),
+    sample(" again it rained all day."),
+]
+
+
+def test_good_samples_are_ticked(tmp_path: Path) -> None:
+    line = judge_samples(GOOD, None)
+    assert line.mark == "pass"
+    assert "3 samples, 0 unreadable, 0 with loops, 100 % distinct" in line.found
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("".join(f"{each.text}\n" for each in GOOD))
+    assert "100.0 % of the words are in the training text" in judge_samples(GOOD, corpus).found
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ([sample(" a \ufffd b.")], "1 unreadable"),
+        ([sample(" the king" * 5)], "1 with loops"),
+        ([sample(" the a the a the a")] * 3, "13 % distinct"),
+        ([sample(f" word{'abcd'[n]} and", "length") for n in range(4)], "43 % came to an end"),
+        ([sample("")] * 4, "100 % came"),
+    ],
+)
+def test_bad_samples_are_crossed(bad: list[Sample], said: str) -> None:
+    line = judge_samples([*GOOD, *bad] if "distinct" not in said and "100" not in said else bad, None)
+    assert line.mark == "fail"
+    assert said in line.found
+
+
+def test_words_that_nobody_has_written_are_crossed(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("Upon a time there was a king.\n")
+    line = judge_samples(GOOD, corpus)
+    assert line.mark == "fail"
+    assert known_share(["a", "KING".lower(), "kong", "time"], corpus) == 0.75
+    assert known_share([], corpus) == 0
+
+
+def test_samples_are_the_same_each_time(micro_bundle: Path) -> None:
+    generator, words = Generator.load(micro_bundle), ContentFilter.load()
+    first = write_samples(generator, words)
+    assert first == write_samples(generator, words)
+    assert len({(each.prompt, each.seed) for each in first}) == len(first) == 16
+    assert judge_samples(first, None).mark == "pass"

@@ -1,0 +1,221 @@
+"""What the API answers, against what the runtime itself writes."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Server, events
+
+from tinyedge.runtime import Generator, SamplingConfig
+from tinyedge.serve.generation import score
+
+PROMPT = "The captain"
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture(scope="module")
+def generator(micro_bundle: Path) -> Generator:
+    return Generator.load(micro_bundle)
+
+
+def streamed(server: Server, path: str = "/v1/completions", **fields: Any) -> list[Any]:
+    answer = server.post(path, {"stream": True, **fields})
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/event-stream"
+    return list(events(answer.body))
+
+
+def test_writes_what_generate_writes(server: Server, generator: Generator) -> None:
+    """The defaults are those of `tinyedge generate`, but for the length, which is OpenAI's."""
+    expected = generator.generate(PROMPT, max_tokens=16, sampling=SamplingConfig(seed=5))
+    value = server.complete(PROMPT, seed=5).json()
+    (choice,) = value.pop("choices")
+    assert choice == {
+        "index": 0,
+        "text": expected.text,
+        "logprobs": None,
+        "finish_reason": expected.finish_reason,
+    }
+    counts = (expected.prompt_tokens, len(expected.tokens))
+    assert value.pop("usage") == {
+        "prompt_tokens": counts[0],
+        "completion_tokens": counts[1],
+        "total_tokens": sum(counts),
+    }
+    assert value.pop("id").startswith("cmpl-")
+    assert value.pop("created") > 1_700_000_000
+    assert value.pop("timings")["ttft_ms"] > 0
+    assert len(value.pop("system_fingerprint")) == 16
+    assert value == {"object": "text_completion", "model": "tinyedge"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "sampling"),
+    [
+        ({"temperature": 0}, SamplingConfig(temperature=0)),
+        ({"top_p": 0.5, "seed": 1}, SamplingConfig(top_p=0.5, seed=1)),
+        ({"top_k": 3, "seed": 1}, SamplingConfig(top_k=3, seed=1)),
+        ({"min_p": 0.2, "seed": 1}, SamplingConfig(min_p=0.2, seed=1)),
+        ({"repetition_penalty": 1.5, "seed": 1}, SamplingConfig(repetition_penalty=1.5, seed=1)),
+        ({"presence_penalty": 2, "seed": 1}, SamplingConfig(presence_penalty=2, seed=1)),
+        ({"frequency_penalty": -2, "seed": 1}, SamplingConfig(frequency_penalty=-2, seed=1)),
+        ({"logit_bias": {"50": 100}, "temperature": 0}, SamplingConfig(logit_bias={50: 100}, temperature=0)),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_every_sampling_field_arrives(
+    server: Server, generator: Generator, fields: dict[str, Any], sampling: SamplingConfig
+) -> None:
+    expected = generator.generate(PROMPT, max_tokens=30, sampling=sampling).text
+    assert server.complete(PROMPT, max_tokens=30, **fields).text == expected
+
+
+def test_a_stream_is_the_same_text(server: Server) -> None:
+    fields = {"prompt": PROMPT, "max_tokens": 40, "seed": 2}
+    whole = server.complete(**fields).json()
+    parts = streamed(server, **fields, stream_options={"include_usage": True})
+    assert "".join(part["choices"][0]["text"] for part in parts[:-1]) == whole["choices"][0]["text"]
+    reasons = [part["choices"][0]["finish_reason"] for part in parts[:-1]]
+    assert reasons[:-1] == [None] * (len(reasons) - 1)
+    assert reasons[-1] == whole["choices"][0]["finish_reason"]
+    assert parts[-1]["choices"] == []
+    assert parts[-1]["usage"] == whole["usage"]
+    assert {part["usage"] for part in parts[:-1] if part["usage"]} == set()
+    assert len({part["id"] for part in parts}) == 1
+    assert not any("usage" in part for part in streamed(server, **fields))
+
+
+def test_several_prompts_and_answers(server: Server) -> None:
+    prompts = [PROMPT, "Mi hermana"]
+    value = server.complete(prompts, n=2, seed=9, max_tokens=8).json()
+    texts = [choice["text"] for choice in value["choices"]]
+    assert [choice["index"] for choice in value["choices"]] == [0, 1, 2, 3]
+    assert texts[0] == server.complete(PROMPT, seed=9, max_tokens=8).text
+    assert texts[1] == server.complete(PROMPT, seed=10, max_tokens=8).text
+    assert texts[2] == server.complete("Mi hermana", seed=9, max_tokens=8).text
+    parts = streamed(server, prompt=prompts, n=2, seed=9, max_tokens=8)
+    joined = ["", "", "", ""]
+    for part in parts:
+        (choice,) = part["choices"]
+        joined[choice["index"]] += choice["text"]
+    assert joined == texts
+
+
+def test_stop_strings(server: Server) -> None:
+    whole = server.complete(PROMPT, temperature=0, max_tokens=20).text
+    stop = whole[5:8]
+    for value in (stop, ["zzzz", stop]):
+        answer = server.complete(PROMPT, temperature=0, max_tokens=20, stop=value).json()
+        assert answer["choices"][0]["text"] == whole[: whole.index(stop)]
+        assert answer["choices"][0]["finish_reason"] == "stop"
+
+
+def test_echo(server: Server) -> None:
+    alone = server.complete(PROMPT, seed=3).text
+    assert server.complete(PROMPT, seed=3, echo=True).text == PROMPT + alone
+    parts = streamed(server, prompt=PROMPT, seed=3, echo=True)
+    assert parts[0]["choices"][0]["text"] == PROMPT
+
+
+def test_log_probabilities_add_up(server: Server) -> None:
+    value = server.complete(PROMPT, temperature=0, max_tokens=6, logprobs=3).json()
+    found = value["choices"][0]["logprobs"]
+    count = value["usage"]["completion_tokens"]
+    assert {len(found[name]) for name in found} == {count}
+    assert "".join(found["tokens"]).removesuffix("</s>") == value["choices"][0]["text"]
+    for token, logprob, top in zip(
+        found["tokens"], found["token_logprobs"], found["top_logprobs"], strict=True
+    ):
+        assert len(top) == 3
+        assert logprob == max(top.values()) == top[token]  # greedy, and no bias
+        assert 0 < sum(map(math.exp, top.values())) <= 1
+    assert found["text_offset"] == sorted(found["text_offset"])
+    assert server.complete(PROMPT, logprobs=0).json()["choices"][0]["logprobs"]["top_logprobs"] is None
+
+
+def test_a_prompt_is_scored(server: Server) -> None:
+    """As evaluation harnesses do it: no new token, the prompt's own log probabilities."""
+    text = PROMPT + server.complete(PROMPT, temperature=0, max_tokens=4).text
+    value = server.complete(text, echo=True, max_tokens=0, logprobs=1).json()
+    (choice,) = value["choices"]
+    assert choice["text"] == text
+    assert choice["finish_reason"] == "length"
+    assert value["usage"]["completion_tokens"] == 0
+    found = choice["logprobs"]
+    assert len(found["tokens"]) == value["usage"]["prompt_tokens"] - 1  # BOS is no text
+    assert "".join(found["tokens"]) == " " + text
+
+
+def test_scores_are_those_of_writing(micro_bundle_fp32: Path) -> None:
+    """In fp32: int8 quantizes the activations of tokens that are fed together together."""
+    with Generator.load(micro_bundle_fp32) as exact:
+        pieces = list(
+            exact.stream(
+                PROMPT, max_tokens=6, sampling=SamplingConfig(temperature=0), logprobs=0, ignore_eos=True
+            )
+        )
+        scored = score(exact, PROMPT + "".join(piece.text for piece in pieces), 1)
+    assert len(scored) == len(exact.encode_prompt(PROMPT)) - 1 + len(pieces)
+    for piece, token in zip(pieces, scored[-len(pieces) :], strict=True):
+        assert piece.logprob == pytest.approx(token.logprob, abs=1e-4)
+        assert token.top[0][2] == token.logprob  # greedy: each was the likeliest
+
+
+def test_chat_is_lines(server: Server) -> None:
+    parts_of_two = [{"type": "text", "text": "T"}, {"type": "text", "text": "wo"}]
+    messages = [{"role": "system", "content": "One."}, {"role": "user", "content": parts_of_two}]
+    expected = server.complete("One.\nTwo\n", seed=1, max_tokens=10).text
+    value = server.post(CHAT, {"messages": messages, "seed": 1, "max_completion_tokens": 10}).json()
+    (choice,) = value["choices"]
+    assert choice["message"] == {"role": "assistant", "content": expected, "refusal": None}
+    assert value["object"] == "chat.completion"
+    parts = streamed(server, CHAT, messages=messages, seed=1, max_tokens=10)
+    deltas = [part["choices"][0]["delta"] for part in parts]
+    assert [delta.get("role") for delta in deltas] == ["assistant"] + [None] * (len(deltas) - 1)
+    assert "".join(delta["content"] for delta in deltas) == expected
+    assert {part["object"] for part in parts} == {"chat.completion.chunk"}
+
+
+def test_an_assistants_beginning_is_gone_on_with(server: Server) -> None:
+    messages = [{"role": "user", "content": "One."}, {"role": "assistant", "content": "The"}]
+    value = server.post(CHAT, {"messages": messages, "temperature": 0, "max_tokens": 5}).json()
+    expected = server.complete("One.\nThe", temperature=0, max_tokens=5).text
+    assert value["choices"][0]["message"]["content"] == expected
+
+
+def test_chat_log_probabilities(server: Server) -> None:
+    fields = {"messages": [{"role": "user", "content": PROMPT}], "logprobs": True, "top_logprobs": 2}
+    choice = server.post(CHAT, {**fields, "temperature": 0, "max_tokens": 4}).json()["choices"][0]
+    content = choice["logprobs"]["content"]
+    raw = b"".join(bytes(token["bytes"]) for token in content)
+    assert raw.decode().strip() == choice["message"]["content"].strip()
+    assert all(token["logprob"] == token["top_logprobs"][0]["logprob"] for token in content)
+
+
+def test_any_text_is_a_prompt(server: Server) -> None:
+    for prompt in ("", " ", "\n", "\0", "¿Qué?", "👩‍👩‍👧", "\u202e", "a\r\nb\rc", "</s>", "日本"):
+        answer = server.complete(prompt, echo=True, max_tokens=3)
+        assert answer.status == 200, prompt
+        assert answer.text.startswith(prompt)
+
+
+def test_the_context_slides_while_it_writes(server: Server) -> None:
+    value = server.complete(PROMPT, max_tokens=200, ignore_eos=True, seed=1).json()
+    assert value["usage"]["completion_tokens"] == 200
+    assert value["usage"]["total_tokens"] > 32
+
+
+def test_models(server: Server) -> None:
+    (model,) = server.get("/v1/models").json()["data"]
+    assert model == server.get("/v1/models/tinyedge").json()
+    assert (model["id"], model["object"], model["context_length"]) == ("tinyedge", "model", 32)
+    assert server.complete(PROMPT, model="tinyedge", max_tokens=1).status == 200
+
+
+def test_fields_that_change_nothing(server: Server) -> None:
+    neutral = {
+        **{"suffix": None, "best_of": 1, "user": "me", "store": False, "metadata": {}, "stop": None},
+        **{"logit_bias": None, "stream": False, "stream_options": None, "service_tier": "auto", "n": None},
+    }
+    assert server.complete(PROMPT, seed=1, **neutral).text == server.complete(PROMPT, seed=1).text

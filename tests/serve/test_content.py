@@ -1,0 +1,100 @@
+"""The content filter on its way through the server: what is held back shows in no other form either."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Server, events
+
+from tinyedge.runtime import ContentFilter, Generator
+from tinyedge.serve.generation import write
+from tinyedge.serve.protocol import Bounds, parse_completion
+
+PROMPT = "The captain"
+
+
+@pytest.fixture(scope="module")
+def generator(micro_bundle: Path) -> Generator:
+    return Generator.load(micro_bundle)
+
+
+def steps(generator: Generator, words: ContentFilter | None, **fields: Any) -> list[Any]:
+    body = {"prompt": PROMPT, "temperature": 0, "max_tokens": 30, "ignore_eos": True, "logprobs": 2, **fields}
+    order = parse_completion(json.dumps(body).encode(), Bounds(generator.config.vocab_size, 512))
+    return list(write(generator, order, words))
+
+
+def letters(text: str) -> str:
+    """Without spaces: that of a line's first word is not shown, a line break is a token without text."""
+    return "".join(text.split())
+
+
+def test_no_token_is_listed_before_its_text_is_shown(generator: Generator) -> None:
+    text = "".join(step.text for step in steps(generator, None))
+    word = max(re.findall(r"[^\W\d_]+", text), key=len)
+    found = steps(generator, ContentFilter([word]))
+    assert found[-1].finish_reason == "content_filter"
+    shown = listed = ""
+    for step in found:
+        shown += step.text
+        listed += "".join(token.raw.decode() for token in step.tokens)
+        assert letters(shown).startswith(letters(listed))
+    assert shown == text[: text.index(word)]
+    assert word not in listed
+    assert letters(shown).startswith(letters(listed))
+
+
+def test_a_filter_that_finds_nothing_changes_nothing_but_the_moment(generator: Generator) -> None:
+    plain, watched = steps(generator, None), steps(generator, ContentFilter(["zyzyx"]))
+    assert [step.text for step in plain] != [] != [token for step in plain for token in step.tokens]
+    assert "".join(step.text for step in plain) == "".join(step.text for step in watched)
+    listed = [
+        [(token.raw, token.logprob) for step in run for token in step.tokens] for run in (plain, watched)
+    ]
+    assert listed[0] == listed[1]
+
+
+def test_offsets_are_places_in_the_text(generator: Generator) -> None:
+    for echo in (False, True):
+        found = steps(generator, ContentFilter(["zyzyx"]), echo=echo)
+        text = "".join(step.text for step in found)
+        tokens = [token for step in found for token in step.tokens if token.raw]
+        written = [token for token in tokens if token.offset >= (len(PROMPT) if echo else 0)]
+        assert len(written) > 10
+        for token in written:
+            assert text[token.offset :].lstrip().startswith(token.raw.decode().lstrip())
+
+
+def test_the_server_has_it_on_and_may_have_another_list(micro_bundle: Path, tmp_path: Path) -> None:
+    for package in ("h11", "prometheus_client"):
+        pytest.importorskip(package, reason="the server needs the extra `serve`")
+    fields = {"temperature": 0, "max_tokens": 30, "ignore_eos": True}
+    with Server(micro_bundle, "--no-filter") as server:
+        text = server.complete(PROMPT, **fields).text
+        server.stop()
+    word = max(re.findall(r"[^\W\d_]+", text), key=len)
+    mine = tmp_path / "mine.txt"
+    mine.write_text(word)
+    with Server(micro_bundle, "--filter", mine) as server:
+        choice = server.complete(PROMPT, **fields).json()["choices"][0]
+        assert (choice["text"], choice["finish_reason"]) == (text[: text.index(word)], "content_filter")
+        answer = server.post("/v1/completions", {"prompt": PROMPT, "stream": True, "logprobs": 1, **fields})
+        last = list(events(answer.body))[-1]
+        assert last["choices"][0]["finish_reason"] == "content_filter"
+        assert word.encode() not in answer.body
+        assert server.stop().stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--no-filter", "--filter", "x"), "--no-filter and --filter cannot both be"),
+        (("--filter", "/no/such/list"), "/no/such/list"),
+    ],
+)
+def test_a_filter_that_cannot_work(micro_bundle: Path, flags: tuple[str, ...], said: str) -> None:
+    pytest.importorskip("h11", reason="the server needs the extra `serve`")
+    with pytest.raises(RuntimeError, match=said), Server(micro_bundle, *flags):
+        pass

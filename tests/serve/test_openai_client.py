@@ -1,0 +1,76 @@
+"""The real `openai` client, as people use it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from loopback import Server
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the client's own
+
+PROMPT = "The captain"
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> "Iterator[OpenAI]":
+    openai = pytest.importorskip("openai", reason="the openai client is in the extra `dev`")
+    with openai.OpenAI(
+        base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0, timeout=60
+    ) as one:
+        yield one
+
+
+def test_completion(client: "OpenAI", server: Server) -> None:
+    found = client.completions.create(model="tinyedge", prompt=PROMPT, max_tokens=12, seed=3, logprobs=2)
+    assert found.choices[0].text == server.complete(PROMPT, max_tokens=12, seed=3).text
+    assert found.usage is not None
+    assert found.usage.total_tokens == found.usage.prompt_tokens + found.usage.completion_tokens
+    logprobs = found.choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.tokens is not None
+    assert len(logprobs.tokens) == found.usage.completion_tokens
+
+
+def test_stream(client: "OpenAI", server: Server) -> None:
+    stream = client.completions.create(
+        model="tinyedge",
+        prompt=PROMPT,
+        max_tokens=12,
+        seed=3,
+        stream=True,
+        stream_options={"include_usage": True},
+        extra_body={"top_k": 20, "min_p": 0.01},
+    )
+    parts = list(stream)
+    text = "".join(choice.text for part in parts for choice in part.choices)
+    assert text == server.complete(PROMPT, max_tokens=12, seed=3, top_k=20, min_p=0.01).text
+    assert parts[-1].usage is not None
+    assert parts[-1].usage.completion_tokens > 0
+
+
+def test_chat(client: "OpenAI") -> None:
+    messages = [{"role": "user", "content": PROMPT}]
+    whole = client.chat.completions.create(model="tinyedge", messages=messages, max_tokens=10, seed=1)  # type: ignore[call-overload]
+    stream = client.chat.completions.create(  # type: ignore[call-overload]
+        model="tinyedge", messages=messages, max_tokens=10, seed=1, stream=True
+    )
+    text = "".join(part.choices[0].delta.content or "" for part in stream)
+    assert text == whole.choices[0].message.content
+
+
+def test_models(client: "OpenAI") -> None:
+    assert [model.id for model in client.models.list()] == ["tinyedge"]
+    assert client.models.retrieve("tinyedge").owned_by == "tinyedge"
+
+
+def test_errors_are_its_own(client: "OpenAI") -> None:
+    import openai
+
+    with pytest.raises(openai.BadRequestError, match="temperature must be") as bad:
+        client.completions.create(model="tinyedge", prompt=PROMPT, temperature=9)
+    assert (bad.value.param, bad.value.code) == ("temperature", "invalid_value")
+    with pytest.raises(openai.NotFoundError, match="there is no model"):
+        client.completions.create(model="gpt-4", prompt=PROMPT)

@@ -1,0 +1,112 @@
+"""What the flags may be, where the key comes from, and what systemd is told."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tinyedge.errors import UsageError
+from tinyedge.serve.notify import notify, watchdog_seconds
+from tinyedge.serve.settings import KEY_VARIABLE, Settings, find_key
+
+KEY = "0123456789abcdef"
+
+
+def key_file(folder: Path, content: str | bytes, mode: int = 0o600) -> Path:
+    file = folder / "key"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    file.chmod(mode)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("port", -1), ("port", 65536), ("threads", 0), ("parallel", 0), ("parallel", 17), ("queue", -1)),
+        *(("max_tokens", 0), ("max_seconds", 0.0), ("max_seconds", float("nan")), ("max_connections", 0)),
+        *(("client_seconds", 0.0), ("client_seconds", float("inf"))),
+    ],
+)
+def test_bounds_name_the_flag(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} "):
+        Settings(Path(), **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("host", ["", "http://pi.local", "pi.local:80", "pi local", "*"])
+def test_a_host_is_a_name(host: str) -> None:
+    with pytest.raises(UsageError, match="--allow-host"):
+        Settings(Path(), allowed_hosts=(host,))
+
+
+def test_the_key(tmp_path: Path) -> None:
+    assert find_key(None, {}) is None
+    environment = {KEY_VARIABLE: KEY, "OTHER": "x"}
+    assert find_key(None, environment) == KEY
+    assert environment == {"OTHER": "x"}  # what the server starts does not inherit it
+    assert find_key(key_file(tmp_path, f"{KEY}\n"), {}) == KEY
+    assert find_key(key_file(tmp_path, KEY, 0o640), {}) == KEY  # as systemd's credentials are
+    settings = Settings(Path(), api_key=KEY)
+    assert settings.is_key(KEY)
+    assert not settings.is_key(KEY + "0")
+    assert not settings.is_key("")
+    assert not settings.is_key("é")
+    assert KEY not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "reason"),
+    [
+        (KEY, 0o644, "open to every user"),
+        (KEY, 0o602, "open to every user"),
+        ("", 0o600, "is not one key"),
+        ("short", 0o600, "is not one key"),
+        (f"{KEY}\n{KEY}", 0o600, "is not one key"),
+        ("with a space in it", 0o600, "is not one key"),
+        ("contraseña-larga-larga", 0o600, "is not one key"),
+        (b"\xff" * 20, 0o600, "is not one key"),
+        ("x" * 600, 0o600, "is not one key"),
+    ],
+)
+def test_a_bad_key_file(tmp_path: Path, content: str | bytes, mode: int, reason: str) -> None:
+    file = key_file(tmp_path, content, mode)
+    with pytest.raises(UsageError, match=reason) as refused:
+        find_key(file, {})
+    assert str(file) in refused.value.message
+    assert KEY not in refused.value.message + refused.value.hint
+
+
+def test_other_bad_keys(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="both given"):
+        find_key(key_file(tmp_path, KEY), {KEY_VARIABLE: KEY})
+    with pytest.raises(UsageError, match=KEY_VARIABLE):
+        find_key(None, {KEY_VARIABLE: "short"})
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        find_key(tmp_path / "none", {})
+    with pytest.raises(UsageError, match="not a regular file"):
+        find_key(tmp_path, {})
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told(tmp_path: Path, abstract: bool) -> None:
+    name = f"\0tinyedge-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(name)
+        notify("READY=1", {"NOTIFY_SOCKET": name.replace("\0", "@")})
+        assert channel.recv(100) == b"READY=1"
+
+
+def test_nobody_is_told_where_nobody_asked(tmp_path: Path) -> None:
+    notify("READY=1", {})
+    notify("READY=1", {"NOTIFY_SOCKET": "relative"})
+    notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "none")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_watchdogs_time() -> None:
+    assert watchdog_seconds({}) is None
+    assert watchdog_seconds({"WATCHDOG_USEC": "30000000"}) == 30
+    assert watchdog_seconds({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}) == 30
+    assert watchdog_seconds({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}) is None
+    for odd in ("", "0", "-1", "1e6", "x"):
+        assert watchdog_seconds({"WATCHDOG_USEC": odd}) is None

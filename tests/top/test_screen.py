@@ -1,0 +1,102 @@
+"""What is shown of a page: every figure, what is over its limit, what is missing, and the way it went."""
+
+import dataclasses
+
+import pytest
+from top.page import page
+
+from tinyedge.top.exposition import parse
+from tinyedge.top.figures import Figures
+from tinyedge.top.screen import SPARKS, render, sparks
+
+ADDRESS = "http://127.0.0.1:8080"
+
+
+def figures(at: float = 100.0, without: str = "\n", **changes: float) -> Figures:
+    return Figures.of(parse(page(without, **changes)), at)
+
+
+def row(name: str, *history: Figures) -> str:
+    (line,) = (line for line in render(history, ADDRESS) if line.startswith(name))
+    return " ".join(line.removeprefix(name).split())
+
+
+def test_a_whole_screen() -> None:
+    assert render([figures()], ADDRESS) == [
+        "tinyedge 0.2.0  http://127.0.0.1:8080  bundle 577cbd4d2580 int8  up 3 h 12 min",
+        "",
+        "",
+        "response, ms p50 40.2  p95 71.3  p99 89.4",
+        "tokens/s     401.2  first token 20.0 ms, each more 3.0 ms",
+        "memory, MB   RSS 67.5  peak 70.0  swap 0.0",
+        "requests     -/s  123 in all  1 active  2 waiting",
+        "tokens       completion 2,400  prompt 1,500",
+        "errors       3: busy 3",
+        "temperature  52 °C",
+        "throttling   none since boot",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "shown"),
+    [
+        ("response, ms", {"response_p95_seconds": 0.3}, "p50 40.2 p95 300.0 p99 89.4 ! p95 over 250"),
+        ("response, ms", {"response_p95_seconds": float("nan")}, "p50 40.2 p95 - p99 89.4"),
+        ("memory, MB", {"rss_bytes": 401 * 2**20}, "RSS 401.0 peak 70.0 swap 0.0 ! RSS over 400"),
+        ("temperature", {"temperature_celsius": 81}, "81 °C ! it over 70"),
+        ("throttling", {"throttled_bits": 0x50005}, "! now: under-voltage, throttled"),
+        ("throttling", {"throttled_bits": 0x20000}, "since boot: frequency capped"),
+    ],
+)
+def test_a_figure(name: str, changes: dict[str, float], shown: str) -> None:
+    assert row(name, figures(**changes)) == shown
+
+
+@pytest.mark.parametrize(
+    ("without", "name", "shown"),
+    [
+        ("tinyedge_temperature", "temperature", "no sensor"),
+        ("tinyedge_throttled", "throttling", "not known"),
+        ("tinyedge_errors", "errors", "none"),
+        ("tinyedge_ttft", "tokens/s", "401.2 first token - ms, each more 3.0 ms"),
+        ("tinyedge_requests", "requests", "-/s 0 in all 1 active 2 waiting"),
+        ("tinyedge_response", "response, ms", "p50 - p95 - p99 -"),
+    ],
+)
+def test_what_the_server_does_not_say(without: str, name: str, shown: str) -> None:
+    assert row(name, figures(without=without)) == shown
+
+
+def test_rates_and_a_server_that_began_anew() -> None:
+    before, now = figures(100.0), figures(102.0)
+    more = dataclasses.replace(now, requests=now.requests + 5)
+    assert row("requests", before, more).startswith("2.5/s 128 in all")
+    assert row("requests", more, dataclasses.replace(now, requests=1, at=104.0)).startswith("-/s 1 in all")
+
+
+def test_sparks() -> None:
+    history = [figures(temperature_celsius=value) for value in (10, 20, 40, 80)]
+    assert sparks(history, lambda each: each.temperature_c) == "▂▃▅█"
+    gap = dataclasses.replace(history[0], temperature_c=None)
+    assert sparks([gap, *history[2:]], lambda each: each.temperature_c) == " ▅█"
+    assert sparks(history[:1], lambda each: each.temperature_c) == ""
+    assert sparks(history, lambda each: 0.0) == ""
+    assert len(sparks(history * 20, lambda each: each.temperature_c)) == SPARKS
+    assert all(len(line) <= 100 for line in render(history * 20, ADDRESS))
+
+
+def test_before_the_first_answer_and_when_it_is_gone() -> None:
+    assert render([], ADDRESS) == [f"tinyedge top  {ADDRESS}", "waiting for the first answer"]
+    assert render([], ADDRESS, "no answer")[1] == "! no answer; trying again"
+    assert render([figures()], ADDRESS, "no answer")[1] == "! no answer; trying again"
+
+
+def test_a_server_cannot_write_on_the_terminal() -> None:
+    text = page().replace("577cbd4d2580aa", "\x1b[2Jevil").replace('kind="busy"', 'kind="\x1b]0;x"')
+    shown = "\n".join(render([Figures.of(parse(text), 0.0)], ADDRESS))
+    assert "\x1b" not in shown
+
+
+def test_a_page_of_another_program() -> None:
+    with pytest.raises(ValueError, match="not of tinyedge serve"):
+        Figures.of(parse("go_goroutines 7\n"), 0.0)

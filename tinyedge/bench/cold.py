@@ -1,0 +1,60 @@
+"""Whole cold starts: `tinyedge generate` of one token, from its start to its end, as a user waits for it.
+
+In: a bundle. Out: seconds. Cold is the process: its files may be in the kernel's memory from the run before.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tinyedge.errors import BenchError, UsageError
+
+PROMPT = "Once upon a time"
+MAX_STARTS = 1000
+SECONDS = 120.0  # for one; a Pi takes a few, an emulated one some 60
+
+
+def require_starts(starts: int) -> None:
+    """Raises UsageError for a number that makes no sense."""
+    if not 0 <= starts <= MAX_STARTS:
+        raise UsageError(f"--cold {starts} is outside 0-{MAX_STARTS}")
+
+
+def cold_command(bundle: Path, threads: int) -> list[str]:
+    """What is started."""
+    return [
+        *(sys.executable, "-P", "-m", "tinyedge", "generate", str(bundle), "--prompt", PROMPT),
+        *("--max-tokens", "1", "--seed", "1", "--threads", str(threads)),
+    ]
+
+
+def measure_starts(command: list[str], starts: int) -> tuple[float, ...]:
+    """Seconds of each start. Raises BenchError where one fails."""
+    import tinyedge
+
+    root = str(Path(tinyedge.__file__).parent.parent)  # this very tinyedge, installed or not
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return tuple(_measure_start(command, environment) for _ in range(starts))
+
+
+def _measure_start(command: list[str], environment: dict[str, str]) -> float:
+    began = time.perf_counter()
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SECONDS,
+            env=environment,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        raise BenchError(f"a cold start failed: {failure}", "see whether `tinyedge generate` works") from None
+    seconds = time.perf_counter() - began
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
+        raise BenchError(f"a cold start failed: {said[0]}", "see whether `tinyedge generate` works")
+    return seconds

@@ -1,0 +1,185 @@
+"""Two reports of one machine beside each other: what changed, and how sure that is.
+
+In: the JSON of a new and of an old report. Out: a Comparison. Refuses reports of unlike machines or work.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyedge import files
+from tinyedge.bench import stats
+from tinyedge.bench.machine import Device
+from tinyedge.bench.report import SCHEMA
+from tinyedge.bench.stats import Difference
+from tinyedge.bench.worker import Job
+from tinyedge.errors import BenchError
+
+MB = 1 << 20
+
+# Two reports that differ in one of these are about different things.
+ALIKE = {
+    "board": ("device", "model"),
+    "machine": ("device", "machine"),
+    "CPU": ("device", "cpu"),
+    "number of cores": ("device", "cores"),
+    "governor": ("device", "governor"),
+    "number of threads": ("threads",),
+    "length of a response": ("max_tokens",),
+    "set of prompts": ("prompt_set",),
+}
+# What may have changed the figures, and is said.
+TOLD = {
+    "bundle": ("bundle", "sha256"),
+    "precision": ("bundle", "precision"),
+    "tinyedge": ("tinyedge",),
+    "onnxruntime": ("device", "onnxruntime"),
+    "Python": ("device", "python"),
+    "kernel": ("device", "kernel"),
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure, before and now. difference: None where a run has but one of it, and no spread is known."""
+
+    name: str
+    unit: str
+    old: float
+    new: float
+    difference: Difference | None
+
+    @property
+    def sentence(self) -> str:
+        """Both, and what is between them."""
+        figures = f"{self.name}: {self.old:.4g} -> {self.new:.4g} {self.unit}"
+        if self.difference is None:
+            return figures
+        found = self.difference
+        interval = f"{found.percent:+.1f} %, between {found.low:+.1f} and {found.high:+.1f} %"
+        word = ("slower" if found.percent > 0 else "faster") if found.shown else "no difference shown"
+        return f"{figures}, {interval}: {word}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """against: the old report's file and time. differs: what else is not the same, in words."""
+
+    against: str
+    differs: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        other = [f"other than then: {'; '.join(self.differs)}"] if self.differs else []
+        return [
+            f"compared with {self.against}",
+            *other,
+            *(change.sentence for change in self.changes),
+            CAVEAT,
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "caveat": CAVEAT}
+
+
+CAVEAT = "(95 % intervals of what varies within the two runs; another pair of runs may lie outside)"
+
+
+def read_alike(path: Path, device: Device, job: Job) -> dict[str, Any]:
+    """The old report, before anything is measured to be compared with it.
+
+    Raises BenchError where it is none, or of another machine or other work than `job` on `device`.
+    """
+    old = files.read_json(path, SCHEMA, BenchError)
+    here = {
+        "device": asdict(device),
+        "threads": job.threads,
+        "max_tokens": job.max_tokens,
+        "prompt_set": job.prompts.name,
+    }
+    try:
+        unlike = [
+            f"{name} {_at(old, where)!r} there, {_at(here, where)!r} here"
+            for name, where in ALIKE.items()
+            if _at(old, where) != _at(here, where)
+        ]
+    except (KeyError, TypeError) as failure:
+        raise _not_whole(path, failure) from None
+    if unlike:
+        raise BenchError(
+            f"--compare {path} cannot be compared: {'; '.join(unlike)}",
+            "compare two runs of one machine with the same settings",
+        )
+    return old
+
+
+def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> Comparison:
+    """The report `new` against `old`, which was read from `path`.
+
+    Raises BenchError where that is not whole.
+    """
+    try:
+        differs = [
+            f"{name} {str(_at(old, where))[:16]}"
+            for name, where in TOLD.items()
+            if _at(old, where) != _at(new, where)
+        ]
+        differs += [f"then, {doubt}" for doubt in old["doubts"]]
+        return Comparison(f"{path}, {old['created']}", tuple(differs), tuple(_changes(new, old)))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as failure:
+        raise _not_whole(path, failure) from None
+
+
+def _not_whole(path: Path, failure: Exception) -> BenchError:
+    return BenchError(
+        f"--compare {path} is no whole report ({type(failure).__name__}: {failure})",
+        "pass what `tinyedge bench --json` of this version wrote",
+    )
+
+
+def _at(report: Mapping[str, Any], where: Sequence[str]) -> Any:
+    for name in where:
+        report = report[name]
+    return report
+
+
+def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Change]:
+    found = []
+    for name, field, statistic in (
+        ("p50 of a response", "e2e_ms", statistics.median),
+        ("p95 of a response", "e2e_ms", _p95),
+        ("p50 of the first token", "ttft_ms", statistics.median),
+        ("mean of a token after it", "itl_ms", statistics.fmean),
+    ):
+        groups = _groups(new, field), _groups(old, field)
+        after, before = (
+            statistic([value for values in group.values() for value in values]) for group in groups
+        )
+        found.append(Change(name, "ms", before, after, stats.difference(*groups, statistic)))
+    found += [
+        Change(name, "MB", old["memory"][field] / MB, new["memory"][field] / MB, None)
+        for name, field in (("steady memory", "steady_rss"), ("peak memory", "peak_rss"))
+    ]
+    return found
+
+
+def _p95(values: list[float]) -> float:
+    return stats.percentile(sorted(values), 95)
+
+
+def _groups(report: Mapping[str, Any], field: str) -> dict[str, list[float]]:
+    """A figure of each response, by its prompt; of the gaps between its tokens, their mean."""
+    groups: dict[str, list[float]] = {}
+    for sample in report["raw_samples"]:
+        value = sample[field]
+        if isinstance(value, list):
+            if not value:
+                continue
+            value = statistics.fmean(value)
+        groups.setdefault(sample["prompt"], []).append(float(value))
+    return groups

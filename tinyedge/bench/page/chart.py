@@ -1,0 +1,146 @@
+"""Small charts as SVG text, for one page: bars against limits, a histogram, dots and lines over time.
+
+In: numbers. Out: SVG whose colours are classes of the page's style sheet, so that it follows its theme.
+"""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+WIDTH, HEIGHT = 480, 230
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 18, 40  # room for axes
+TICKS = 5
+HEADROOM = 1.4  # above the highest bar of a histogram, for the names of its marks
+
+
+class Axes:
+    """The plot's area, and where a value lies in it. x, y: (lowest, highest)."""
+
+    def __init__(self, x: tuple[float, float], y: tuple[float, float], x_label: str, y_label: str) -> None:
+        self._x, self._y = x, y
+        self._labels = x_label, y_label
+
+    def x(self, value: float) -> float:
+        """Pixels from the left."""
+        low, high = self._x
+        return round(LEFT + (value - low) / (high - low or 1) * (WIDTH - LEFT - RIGHT), 2)
+
+    def y(self, value: float) -> float:
+        """Pixels from the top."""
+        low, high = self._y
+        return round(HEIGHT - BOTTOM - (value - low) / (high - low or 1) * (HEIGHT - TOP - BOTTOM), 2)
+
+    def wrap(self, marks: str, title: str, names: Sequence[tuple[float, str]] | None = None) -> str:
+        """The chart: a grid, labels, the marks on it. title: for who cannot see it. names: of ticks."""
+        if names is None:
+            names = [(at, number(at)) for at in ticks(*self._x)]
+        parts = [
+            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
+            *(
+                f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.y(at)}" y2="{self.y(at)}"/>'
+                + text("tick end", LEFT - 6, self.y(at) + 4, number(at))
+                for at in ticks(*self._y)
+            ),
+            *(text("tick mid", self.x(at), HEIGHT - BOTTOM + 16, name) for at, name in names),
+            text("tick mid", (WIDTH + LEFT) / 2, HEIGHT - 6, self._labels[0]),
+            text("tick", LEFT, TOP - 4, self._labels[1]),
+            marks,
+            "</svg>",
+        ]
+        return "".join(parts)
+
+
+def text(kind: str, x: float, y: float, words: str) -> str:
+    """Words at a place. kind: their classes."""
+    return f'<text class="{kind}" x="{x}" y="{y}">{escape(words)}</text>'
+
+
+def bar(x: float, width: float, y: float, foot: float, what: str = "") -> str:
+    """An upright bar from `foot` up to `y`, which says what it is."""
+    title = f"<title>{escape(what)}</title>" if what else ""
+    size = f'width="{max(0.5, width):.2f}" height="{foot - y:.2f}"'
+    return f'<rect class="bar" x="{x:.2f}" y="{y}" {size}>{title}</rect>'
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers from `low` to `high`, some five: 1, 2 or 5 times a power of ten apart."""
+    span = high - low
+    if not span > 0:
+        return [low]
+    rough = span / TICKS
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(at * step, 10) for at in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def number(value: float) -> str:
+    """As short as it can be said."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
+
+
+def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], unit: str) -> str:
+    """How often each value came. marks: values with a name, drawn as lines."""
+    low, high = min(values), max([*values, *(at for _, at in marks)])
+    pad = (high - low) * 0.05 or max(high * 0.05, 1e-9)
+    low, high = max(0.0, low - pad), high + pad
+    bins = min(48, max(8, round(math.sqrt(len(values)) * 2)))
+    counts = [0] * bins
+    for value in values:
+        counts[min(bins - 1, int((value - low) / (high - low) * bins))] += 1
+    axes = Axes((low, high), (0, max(counts) * HEADROOM), unit, "responses")
+    step = (high - low) / bins
+    bars = "".join(
+        bar(
+            axes.x(low + i * step) + 0.5, axes.x(step) - axes.x(0) - 1, axes.y(count), axes.y(0),
+            f"{count} from {low + i * step:.2f} to {low + (i + 1) * step:.2f} {unit}",
+        )
+        for i, count in enumerate(counts)
+        if count
+    )  # fmt: skip
+    return axes.wrap(bars + _lines(axes, marks), f"Histogram of {len(values)} responses")
+
+
+def _lines(axes: Axes, marks: Sequence[tuple[str, float]]) -> str:
+    """Upright lines with names, each name a line lower, so that near ones can be read."""
+    drawn = []
+    for index, (name, at) in enumerate(marks):
+        x, late = axes.x(at), axes.x(at) > WIDTH * 0.75
+        drawn.append(f'<line class="mark" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        words = f"{name} {number(round(at, 2))}"
+        drawn.append(
+            text("name end" if late else "name", x - 4 if late else x + 4, TOP + 12 + 14 * index, words)
+        )
+    return "".join(drawn)
+
+
+def dots(points: Sequence[tuple[float, float, int, str]], x_label: str, y_label: str, title: str) -> str:
+    """Points (x, y, group, what it is); a group is a colour of the page's."""
+    highest = max(y for _, y, _, _ in points)
+    axes = Axes((0, max(1.0, *(x for x, _, _, _ in points))), (0, highest * 1.05 or 1), x_label, y_label)
+    marks = "".join(
+        f'<circle class="group{group}" cx="{axes.x(x)}" cy="{axes.y(y)}" r="2.6">'
+        f"<title>{escape(what)}</title></circle>"
+        for x, y, group, what in points
+    )
+    return axes.wrap(marks, title)
+
+
+def line(points: Sequence[tuple[float, float]], x_label: str, y_label: str, title: str) -> str:
+    """One line over time; its scale begins at 0, so that a flat line is one."""
+    highest = max(y for _, y in points)
+    axes = Axes((points[0][0], points[-1][0]), (0, highest * 1.15 or 1), x_label, y_label)
+    path = " ".join(f"{axes.x(x)},{axes.y(y)}" for x, y in points)
+    return axes.wrap(f'<polyline class="line" points="{path}"/>', title)
+
+
+def columns(values: Sequence[tuple[str, float]], y_label: str, title: str) -> str:
+    """One column a name, in their order, each with its value on top."""
+    axes = Axes((0, len(values)), (0, max(value for _, value in values) * 1.15 or 1), "", y_label)
+    width = (axes.x(1) - axes.x(0)) * 0.6
+    marks = "".join(
+        bar(axes.x(i + 0.5) - width / 2, width, axes.y(value), axes.y(0))
+        + text("name mid", axes.x(i + 0.5), axes.y(value) - 5, number(round(value, 1)))
+        for i, (_, value) in enumerate(values)
+    )
+    return axes.wrap(marks, title, [(i + 0.5, name) for i, (name, _) in enumerate(values)])

@@ -1,0 +1,55 @@
+"""Whether a bundle's weights are numbers: every floating-point tensor of its graph, looked at by value.
+
+In: the bytes of a checked `model.onnx`. Out: how many there are, and which are not finite. Knows no session:
+a weight that no prompt reaches counts too.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinyedge.graph import ATTRIBUTE, FLOAT16, FLOAT32, GRAPH, MAX_FIELDS, MODEL, NODE, TENSOR
+from tinyedge.protobuf import Reader
+
+KINDS: Mapping[int | None, Any] = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("<f2")}
+
+
+def odd_tensors(model: bytes) -> tuple[int, list[str]]:
+    """The number of floating-point values, and the names of the tensors that have NaN or infinity.
+
+    Integer weights are finite by nature; their scales are floating-point. Raises ValueError for a file that
+    `tinyedge.graph` would refuse.
+    """
+    values, odd = 0, []
+    for name, tensor in _float_tensors(model):
+        values += tensor.size
+        if not np.isfinite(tensor).all():
+            odd.append(name)
+    return values, odd
+
+
+def _float_tensors(model: bytes) -> Iterator[tuple[str, Any]]:
+    read = Reader(MAX_FIELDS).read
+    graph = read(read(memoryview(model), MODEL)["graph"], GRAPH)
+    tensors = [read(each, TENSOR) for each in graph.get("initializer", ())]
+    for node in graph.get("node", ()):
+        fields = read(node, NODE)
+        for attribute in fields.get("attribute", ()):
+            value = read(attribute, ATTRIBUTE)
+            if "t" in value:
+                tensors.append(read(value["t"], TENSOR))
+            elif "f" in value or "floats" in value:
+                parts = [value["f"]] if "f" in value else value["floats"]
+                yield fields.get("op_type", ""), np.frombuffer(b"".join(parts), "<f4")
+    for tensor in tensors:
+        kind = KINDS.get(tensor.get("data_type"))
+        if kind is None:
+            continue
+        if "raw_data" in tensor:
+            values = np.frombuffer(tensor["raw_data"], kind)
+        elif kind == KINDS[FLOAT16]:  # the bits of each, in an integer
+            values = np.array(tensor.get("int32_data", ()), np.uint16).view(kind)
+        else:
+            values = np.frombuffer(b"".join(tensor.get("float_data", ())), kind)
+        yield tensor.get("name", ""), values

@@ -1,0 +1,1 @@
+"""A running server as a terminal sees it: its /metrics, read again and again. Knows no model."""
