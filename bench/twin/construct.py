@@ -168,7 +168,8 @@ def sources_digest() -> str:
     digest = hashlib.sha256()
     files = [
         file
-        for file in (REPOSITORY / "tinyedge").rglob("*")
+        for folder in ("tinyedge", "export")
+        for file in (REPOSITORY / folder).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     ]
     for file in [REPOSITORY / "pyproject.toml", *sorted(files)]:
