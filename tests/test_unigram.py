@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,6 +31,16 @@ def wait_for_trainer(parent: psutil.Process) -> psutil.Process:
                 return child
         time.sleep(0.01)
     raise AssertionError("the command ended without a trainer")
+
+
+Children = Callable[[], list[psutil.Process]]
+
+
+@pytest.fixture
+def children() -> Children:
+    """Those that the test has started: a server of other tests may run beside them."""
+    others = psutil.Process().children()
+    return lambda: [child for child in psutil.Process().children() if child not in others]
 
 
 @contextlib.contextmanager
@@ -64,11 +74,11 @@ def test_what_sentencepiece_refuses_is_in_its_words() -> None:
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGKILL, "SIGKILL"), (40, "signal 40")])
-def test_a_process_that_dies_is_named_by_its_signal(number: int, name: str) -> None:
+def test_a_process_that_dies_is_named_by_its_signal(number: int, name: str, children: Children) -> None:
     """While it is fed more than a pipe holds: the broken pipe is not the error."""
 
     def lines() -> Iterator[str]:
-        (child,) = psutil.Process().children()
+        (child,) = children()
         child.send_signal(number)
         while child.status() != psutil.STATUS_ZOMBIE:  # waiting for it would take its exit status
             time.sleep(0.01)
@@ -78,21 +88,21 @@ def test_a_process_that_dies_is_named_by_its_signal(number: int, name: str) -> N
         train_unigram(lines(), OPTIONS)
 
 
-def test_a_failure_of_the_lines_ends_the_process() -> None:
+def test_a_failure_of_the_lines_ends_the_process(children: Children) -> None:
     def lines() -> Iterator[str]:
         yield "one line"
         raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
         train_unigram(lines(), OPTIONS)
-    assert not psutil.Process().children()
+    assert not children()
 
 
-def test_a_signal_ends_a_process_that_reads_no_more() -> None:
+def test_a_signal_ends_a_process_that_reads_no_more(children: Children) -> None:
     """The pipe is full when it comes, and what waits to be written must not keep the parent."""
 
     def lines() -> Iterator[str]:
-        psutil.Process().children()[0].suspend()
+        children()[0].suspend()
         signal.setitimer(signal.ITIMER_REAL, 0.5)
         while True:
             yield from syllable_lines()
@@ -106,7 +116,7 @@ def test_a_signal_ends_a_process_that_reads_no_more() -> None:
             train_unigram(lines(), OPTIONS)
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert not psutil.Process().children()
+    assert not children()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

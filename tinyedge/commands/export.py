@@ -107,7 +107,7 @@ def _require_defaults(**bundle_flags: Any) -> None:
 
     defaults = signature(export).parameters
     for name, value in bundle_flags.items():
-        if (value or None) != defaults[name].default:
+        if (value or None) != (defaults[name].default or None):  # an empty list is none
             raise UsageError(f"{flag(name)} is for a bundle, and --portable writes none", "leave one out")
 
 
