@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -167,3 +168,14 @@ def test_ticks_are_round_numbers_inside() -> None:
     assert chart.ticks(1.8, 5.1) == [2, 3, 4, 5]
     assert chart.ticks(3, 3) == [3]
     assert chart.ticks(0, 0.003) == [0, 0.001, 0.002, 0.003]
+
+
+def test_the_twins_recorded_report_has_a_page_too() -> None:
+    recorded = Path(__file__).parents[2] / "bench" / "reports" / "twin-pi-zero-2w.json"
+    report = json.loads(recorded.read_text())
+    reader = read(render(view_of(report)))
+    assert "All times on this page are modelled." in reader.text
+    assert reader.tags.count("circle") == len(report["latency_modelled"]["raw_samples"]) >= 20
+    assert f"{report['memory']['peak_rss'] / 2**20:.1f}" in reader.text
+    for gate in report["gates"]:
+        assert gate["sentence"] in reader.text
