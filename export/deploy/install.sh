@@ -103,10 +103,10 @@ here = sysconfig.get_platform().partition("-")[2]
 if struct.calcsize("P") != 8:
     fail(f"this is a 32-bit system ({here})", "write the 64-bit Raspberry Pi OS to the card")
 if here != machine:
-    fail(f"the kit is for {machine}, this is {here}", "make one for this machine: tinyedge deploy")
+    fail(f"the kit is for {machine}, this is {here}", "make one for this machine, over ssh: tinyedge deploy USER@HOST BUNDLE")
 if version not in pythons:
     fail(f"the kit has no wheels for Python {version}, only for {', '.join(pythons)}",
-         f"make one for this board: tinyedge deploy, or name another: PYTHON=python{pythons[0]}")
+         f"make one for this board: tinyedge deploy USER@HOST BUNDLE, or PYTHON=python{pythons[0]}")
 name = f"{hashlib.sha256(lock).hexdigest()[:12]}-py{version}"
 if not os.path.exists(f"{folder}/envs/{name}/complete"):
     while not os.path.isdir(folder):

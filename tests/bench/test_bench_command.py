@@ -63,7 +63,7 @@ def test_exit_codes(
     result = invoke("--json", str(path), *flags)
     assert result.exit_code == code
     assert f"verdict: {verdict}" in result.stdout
-    assert result.stderr == ""
+    assert result.stderr == f"wrote {path}\n"
     assert json.loads(path.read_text())["verdict"] == verdict
 
 
@@ -140,7 +140,7 @@ def test_two_runs_are_compared_and_the_difference_is_kept(
     result = invoke("--json", str(new), "--compare", str(old), "--html", str(tmp_path / "new.html"))
     assert result.exit_code == 0
     assert "p50 of a response: 20.5 -> 30.5 ms, +48.8 %" in result.stdout
-    assert ": slower" in result.stdout
+    assert ": slower in this pair" in result.stdout
     changes = json.loads(new.read_text())["compared"]["changes"]
     assert changes[0]["difference"]["percent"] == pytest.approx(48.78, abs=0.01)
     assert "Compared with" in (tmp_path / "new.html").read_text()

@@ -29,9 +29,11 @@ def test_noise_is_no_difference_and_a_tenth_is(report: Make, tmp_path: Path) -> 
     path = tmp_path / "old.json"
     assert all("no difference shown" in change.sentence for change in compare(same, old, path).changes[:4])
     found = compare(slower, old, path).changes
-    assert all(change.sentence.endswith("slower") for change in found[:4])
+    assert all(change.sentence.endswith("slower in this pair") for change in found[:4])
     assert found[0].difference.low < 10.0 < found[0].difference.high
-    assert all(change.sentence.endswith("faster") for change in compare(old, slower, path).changes[:4])
+    assert all(
+        change.sentence.endswith("faster in this pair") for change in compare(old, slower, path).changes[:4]
+    )
     assert [change.name for change in found[4:]] == ["steady memory", "peak memory"]
 
 

@@ -28,8 +28,8 @@ def test_where_more_is_better_the_limit_is_to_be_reached() -> None:
     assert Gate("decode", 100, 100.0).ok is True
     fast, slow = Gate("decode", 100, 400.0), Gate("decode", 100, 75.0)
     assert (fast.ok, fast.share) == (True, 0.25)
-    assert fast.sentence == "decoding: 400.0 tokens/s, limit 100 tokens/s, 75 % to spare"
-    assert (slow.ok, slow.sentence.endswith("25 % short of it")) == (False, True)
+    assert fast.sentence == "decoding: 400.0 tokens/s, at least 100 tokens/s, 4 times that"
+    assert (slow.ok, slow.sentence.endswith("at least 100 tokens/s, 0.75 times that")) == (False, True)
     assert Gate("decode", 100, 0.0).share == math.inf
 
 

@@ -25,7 +25,6 @@ def test_a_whole_screen() -> None:
     assert render([figures()], ADDRESS) == [
         "tinyedge 0.2.0  http://127.0.0.1:8080  bundle 577cbd4d2580 int8  up 3 h 12 min",
         "",
-        "",
         "response, ms p50 40.2  p95 71.3  p99 89.4",
         "tokens/s     401.2  first token 20.0 ms, each more 3.0 ms",
         "memory, MB   RSS 67.5  peak 70.0  swap 0.0",
@@ -87,8 +86,8 @@ def test_sparks() -> None:
 
 def test_before_the_first_answer_and_when_it_is_gone() -> None:
     assert render([], ADDRESS) == [f"tinyedge top  {ADDRESS}", "waiting for the first answer"]
-    assert render([], ADDRESS, "no answer")[1] == "! no answer; trying again"
-    assert render([figures()], ADDRESS, "no answer")[1] == "! no answer; trying again"
+    assert render([], ADDRESS, "no answer")[1] == "! trying again: no answer"
+    assert render([figures()], ADDRESS, "no answer")[1] == "! trying again: no answer"
 
 
 def test_a_server_cannot_write_on_the_terminal() -> None:

@@ -59,7 +59,8 @@ class Change:
             return figures
         found = self.difference
         interval = f"{found.percent:+.1f} %, between {found.low:+.1f} and {found.high:+.1f} %"
-        word = ("slower" if found.percent > 0 else "faster") if found.shown else "no difference shown"
+        changed = "slower in this pair" if found.percent > 0 else "faster in this pair"
+        word = changed if found.shown else "no difference shown"
         return f"{figures}, {interval}: {word}"
 
 
@@ -95,7 +96,10 @@ def read_alike(path: Path, device: Device, job: Job) -> dict[str, Any]:
 
     Raises BenchError where it is none, or of another machine or other work than `job` on `device`.
     """
-    old = files.read_json(path, SCHEMA, BenchError)
+    try:
+        old = files.read_json(path, SCHEMA, BenchError)
+    except BenchError as failure:
+        raise BenchError(f"--compare {failure.message}", "pass what `tinyedge bench --json` wrote") from None
     here = {
         "device": asdict(device),
         "threads": job.threads,

@@ -88,16 +88,16 @@ class Gate:
         measured = f"{self.measured:.{kind.digits}f} {kind.unit}"
         if self.estimate is not None and self.estimate != self.measured:
             measured = f"{self.estimate:.{kind.digits}f} {kind.unit}, with 99 % confidence under {measured}"
-        figures = f"{label}: {measured}, limit {self.limit:g} {kind.unit}"
+        limit = f"{'at least' if kind.at_least else 'limit'} {self.limit:g} {kind.unit}"
+        figures = f"{label}: {measured}, {limit}"
         if self.doubt:
             return f"{figures}, not judged: {self.doubt}"
-        distance = 100 * (1 - self.share if self.ok else self.share - 1)
-        if kind.at_least and not self.ok:
-            distance = 100 * (1 - self.measured / self.limit)
+        if kind.at_least:
+            return f"{figures}, {self.measured / self.limit:.3g} times that"
+        distance = 100 * abs(1 - self.share)
         # Two digits where the distance is below one percent, so that a near miss does not read as none.
         percent = f"{distance:.0f}" if distance >= 1 else f"{distance:.2g}"
-        missed = "short of it" if kind.at_least else "over"
-        return f"{figures}, {percent} % {'to spare' if self.ok else missed}"
+        return f"{figures}, {percent} % {'to spare' if self.ok else 'over'}"
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,7 @@ def measure(
         assert worker.stdout is not None
         try:
             with contextlib.suppress(BrokenPipeError):  # it died: its status will say of what
-                worker.stdin.write(job.to_json().encode() + b"\n")
-                worker.stdin.flush()
+                _write(worker.stdin, job.to_json().encode() + b"\n")
             for batch in _batches(worker.stdout, silence_s):
                 for event in batch:
                     if event["event"] == "error":
@@ -87,7 +86,7 @@ def measure(
                     heard(len(e2e_ms))
                     elapsed_s = (time.perf_counter_ns() - began_ns) / NS_PER_S
                     if not worker.stdin.closed and stopping.enough(e2e_ms, elapsed_s):
-                        _close(worker.stdin)
+                        worker.stdin.close()
             status = worker.wait(silence_s)
         except (TimeoutError, subprocess.TimeoutExpired):
             raise BenchError(
@@ -98,16 +97,17 @@ def measure(
             worker.kill()
             worker.wait()
             worker.stdout.close()
-            _close(worker.stdin)
+            worker.stdin.close()
         if status != 0:
             raise _death(status, events, stderr)
     return Measurement.of(job, events, started_ns, stopping.samples)
 
 
-def _close(pipe: IO[bytes]) -> None:
-    """Closes a pipe to a process that may be gone."""
-    with contextlib.suppress(BrokenPipeError):
-        pipe.close()
+def _write(pipe: IO[bytes], data: bytes) -> None:
+    """All of it, without a buffer, which would try again when it is thrown away."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(pipe.fileno(), left) :]
 
 
 def _latency_ms(event: Event) -> float:
@@ -126,6 +126,7 @@ def _start(command: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
+            bufsize=0,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             process_group=0,  # Ctrl-C reaches this process alone, which then ends the worker
             preexec_fn=_die_with_parent,

@@ -106,7 +106,8 @@ def _doubts(report: Report) -> list[str]:
 
 def _gate(gate: Gate) -> str:
     mark = {True: "✓", False: "✗", None: "?"}[gate.ok]
-    return textwrap.fill(f"{mark} {gate.sentence}", WIDTH, subsequent_indent="  ")
+    together = gate.sentence.replace(" %", "\0%")  # a figure and its sign stay on one line
+    return textwrap.fill(f"{mark} {together}", WIDTH, subsequent_indent="  ").replace("\0", " ")
 
 
 def _count(number: int, noun: str) -> str:

@@ -130,6 +130,7 @@ def _measure(plan: "Plan", outputs: "Outputs", compare: Path | None) -> None:
     from tinyedge.bench import table
     from tinyedge.bench.machine import describe
     from tinyedge.bench.run import run
+    from tinyedge.commands.notes import note
 
     if compare is not None:
         from tinyedge.bench.compare import compare as compared
@@ -155,6 +156,8 @@ def _measure(plan: "Plan", outputs: "Outputs", compare: Path | None) -> None:
         typer.echo("\n" + "\n".join(comparison.lines))
         result["compared"] = comparison.to_dict()
     outputs.write(result)
+    for path in outputs.flagged.values():
+        note(f"wrote {path}")
     raise typer.Exit(EXIT_CODES[report.verdict])
 
 
@@ -170,7 +173,8 @@ def _draw(path: Path, outputs: "Outputs") -> None:
     outputs = dataclasses.replace(outputs, html=outputs.html or path.with_suffix(".html"))
     outputs.require_writable([path])
     outputs.write(files.read_json(path, SCHEMAS, BenchError))
-    note(f"wrote {outputs.html}")
+    for written in outputs.flagged.values():
+        note(f"wrote {written}")
 
 
 def _budgets(bundle: Path) -> dict[str, float]:

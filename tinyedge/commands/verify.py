@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-SIGNATURES = {"good": "by the key", "not checked": "not checked: --key PUBLIC does"}
+SIGNATURES = {"good": "ok, signed by that key", "not checked": "not checked: --key PUBLIC does"}
 
 
 def verify(

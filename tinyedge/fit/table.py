@@ -31,8 +31,9 @@ def render(answer: Answer) -> str:
         f"{model.target}, int8, one thread: {budget.max_tokens} tokens in {budget.max_p95_ms:g} ms at p95,"
         f" in {budget.max_rss_mb:g} MB.",
         f"Times are modelled, +-{model.error_percent:g} %. The bound, {model.margin:g} times the p95, has to"
-        " fit. Full: after a prompt",
-        "that fills the context but for the answer.",
+        " fit. The p95 is that of",
+        f"the bench's prompts, of up to {max(model.prompt_tokens)} tokens; full, that of one that fills the"
+        " context but for the answer.",
         "",
         row("", [name for name, _ in COLUMNS]),
         row("", UNITS),
@@ -42,7 +43,7 @@ def render(answer: Answer) -> str:
         "",
         "The formula, held against the emulated board on shapes that it was not fitted on:",
         f"p95 {off(held_out['p95'])}; peak {off(held_out['peak_rss'])}.",
-        "Nearer to a limit than that, `make twin` decides.",
+        "Nearer to a limit than that, `make twin` decides; its own figures of many shapes: docs/scale.md.",
     ]
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ from tinyedge.top.exposition import Metrics
 PREFIX = "tinyedge_"
 MB = 1 << 20
 PERCENTILES = (50, 95, 99)
+COMPLETIONS = "/completions"  # where text is asked for; a look at the figures is no request in this sense
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,11 @@ class Figures:
             active=value("active_requests"),
             queued=value("queue_depth"),
             uptime_s=value("uptime_seconds"),
-            requests=metrics.total(f"{PREFIX}requests_total") or 0.0,
+            requests=sum(
+                count
+                for endpoint, count in metrics.by(f"{PREFIX}requests_total", "endpoint").items()
+                if endpoint.endswith(COMPLETIONS)
+            ),
             errors=metrics.by(f"{PREFIX}errors_total", "kind"),
             tokens=metrics.by(f"{PREFIX}tokens_total", "kind"),
             means={

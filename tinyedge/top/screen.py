@@ -21,7 +21,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 def render(history: Sequence[Figures], address: str, trouble: str = "") -> list[str]:
     """The screen. history: empty before the first answer. trouble: why there is no newer one."""
     now = history[-1] if history else None
-    lines = [_title(now, address), trouble and f"! {trouble}; trying again", ""]
+    lines = [_title(now, address), *([f"! trying again: {trouble}"] if trouble else []), ""]
     if now is None:
         return lines if trouble else [lines[0], "waiting for the first answer"]
     p95, rss, hot = now.percentiles_ms[95], now.rss_mb, now.temperature_c

@@ -117,7 +117,9 @@ def _lines(axes: Axes, marks: Sequence[tuple[str, float]]) -> str:
 def dots(points: Sequence[tuple[float, float, int, str]], x_label: str, y_label: str, title: str) -> str:
     """Points (x, y, group, what it is); a group is a colour of the page's."""
     highest = max(y for _, y, _, _ in points)
-    axes = Axes((0, max(1.0, *(x for x, _, _, _ in points))), (0, highest * 1.05 or 1), x_label, y_label)
+    axes = Axes(
+        (0, max(1.0, *(x for x, _, _, _ in points)) * 1.02), (0, highest * 1.05 or 1), x_label, y_label
+    )
     marks = "".join(
         f'<circle class="group{group}" cx="{axes.x(x)}" cy="{axes.y(y)}" r="2.6">'
         f"<title>{escape(what)}</title></circle>"

@@ -62,7 +62,7 @@ def _gates(gates: Sequence[Row]) -> str:
     )
     return (
         f"<section><h2>Budgets</h2>{rows}"
-        '<p class="soft">A bar is what was measured, its whole length the limit.</p></section>'
+        '<p class="soft">A bar is how much of its limit is used.</p></section>'
     )
 
 

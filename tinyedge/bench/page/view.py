@@ -197,7 +197,7 @@ def _moments(memory: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
 
 def _gate(gate: Mapping[str, Any]) -> Row:
     share = gate.get("share", gate["measured"] / gate["limit"] if gate["limit"] else None)
-    return Row(gate["ok"], gate["sentence"], share)
+    return Row(gate["ok"], gate["sentence"].replace("`", ""), share)
 
 
 def _responses(raw: Sequence[Mapping[str, Any]]) -> tuple[Response, ...]:
