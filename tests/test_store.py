@@ -18,7 +18,7 @@ from faults import Disk
 from tinyedge import cli
 from tinyedge.bundle import Bundle, bundle_digest, load_bundle
 from tinyedge.errors import BundleError, StoreError
-from tinyedge.store import Change, Store
+from tinyedge.store import BUNDLES, CONFIRMED_FILE, Change, Store
 
 OLDER, OLD, NEW = "older", "old", "new"
 
@@ -173,6 +173,29 @@ def test_a_record_cannot_lead_outside(store: Store, tmp_path: Path) -> None:
     (store.root / "current").symlink_to("/etc")
     store.recover()
     assert serving(store) in (OLD, OLDER)
+
+
+def test_a_record_that_is_far_too_large_says_nothing(store: Store) -> None:
+    before = serving(store)
+    with (store.root / CONFIRMED_FILE).open("wb") as file:
+        file.truncate(1 << 40)
+    store.recover()
+    assert serving(store) == before
+
+
+def test_what_is_no_folder_among_the_bundles_is_removed(store: Store, bundles: dict[str, Path]) -> None:
+    os.mkfifo(store.root / BUNDLES / "f")
+    (store.root / BUNDLES / "link").symlink_to("/etc")
+    store.activate(bundles[NEW], passes)
+    assert kept(store) == {OLD, NEW}
+
+
+def test_where_nobody_knows_which_to_keep_none_is_removed(store: Store, bundles: dict[str, Path]) -> None:
+    (store.root / CONFIRMED_FILE).unlink()
+    (store.root / CONFIRMED_FILE).mkdir()
+    with pytest.raises(OSError, match="not a regular file"):
+        store.activate(bundles[OLDER], passes)
+    assert kept(store) >= {OLDER, OLD}
 
 
 def test_a_missing_current_is_made_again(store: Store) -> None:

@@ -27,6 +27,7 @@ from tinyedge.manifest import HEX_DIGEST, MANIFEST_FILE, MAX_BYTES, SIGNATURE_FI
 
 BUNDLES, CURRENT, CONFIRMED_FILE, LOCK_FILE = "bundles", "current", "confirmed.json", ".lock"
 SCHEMA = "tinyedge.store/1"
+MAX_CONFIRMED_BYTES = 4096  # it holds two digests
 SHORT = 12  # digits of a digest that a person is shown
 POLL_S = 0.1
 
@@ -202,7 +203,8 @@ class Store:
                 files.sync_folder(self.root)
             elif serving != self._current():
                 self._point_to(serving)
-            self._prune({serving, previous})
+            if confirmed or serving is None:  # else nobody knows which others to keep
+                self._prune({serving, previous})
 
     def _prune(self, keep: set[str | None]) -> None:
         """Removes the other bundles, and what interrupted calls left. What cannot be removed is left."""
@@ -214,7 +216,10 @@ class Store:
             with contextlib.suppress(OSError):
                 if not folder.name.startswith("."):
                     folder = folder.rename(going)
-                shutil.rmtree(folder)
+                if folder.is_dir() and not folder.is_symlink():
+                    shutil.rmtree(folder)
+                else:
+                    folder.unlink()
 
     def _folder(self, digest: str) -> Path:
         return self.root / BUNDLES / digest
@@ -240,8 +245,11 @@ class Store:
 
     def _confirmed(self) -> tuple[str | None, str | None]:
         """Digests: confirmed, and the one before it. A damaged or unreadable file says nothing."""
+        path = self.root / CONFIRMED_FILE
         try:
-            found = files.read_json(self.root / CONFIRMED_FILE, SCHEMA, StoreError)
+            if path.stat().st_size > MAX_CONFIRMED_BYTES:
+                return None, None
+            found = files.read_json(path, SCHEMA, StoreError)
         except (StoreError, OSError):
             return None, None
         confirmed, previous = (

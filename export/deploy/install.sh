@@ -76,6 +76,7 @@ fi
 
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || fail "$python is not there" "sudo apt install python3"
+[ "$("$python" -I -c 'print(6 * 7)' 2>/dev/null)" = 42 ] || fail "$python is no Python that works" "PYTHON=python3"
 # Says what is in the way, or the name of the environment that this kit makes.
 name=$("$python" -I - "$kit" "$dir" <<'END'
 import hashlib, json, os, shutil, struct, sys, sysconfig
@@ -84,6 +85,8 @@ def fail(message, hint):
     sys.exit(f"error: {message}\nhint: {hint}")
 
 kit, folder = sys.argv[1:]
+sys.excepthook = lambda kind, failure, trace: print(
+    f"error: {kit} is not a whole kit ({kind.__name__}: {failure})\nhint: copy the kit again", file=sys.stderr)
 version = "%d.%d" % sys.version_info[:2]
 if sys.version_info < (3, 11):
     fail(f"Python {version} is older than 3.11", "use Raspberry Pi OS bookworm or newer, or PYTHON=python3.11")
@@ -119,6 +122,9 @@ if not os.path.exists(f"{folder}/envs/{name}/complete"):
 print(name)
 END
 ) || exit 1
+case $name in
+  *[!a-z0-9.-]* | '') fail "$python does not say what it is" "PYTHON names another one" ;;
+esac
 # Those of another Python may have been left out.
 (cd "$kit" && sha256sum --check --quiet --strict --ignore-missing SHA256SUMS >/dev/null 2>&1) || \
   fail "$kit is damaged: a file is not what SHA256SUMS says" "copy the kit again"
@@ -126,7 +132,7 @@ END
 # --- the environment ------------------------------------------------------------------------------------------
 
 umask 022
-mkdir -p "$dir/envs"
+mkdir -p "$dir/envs" 2>/dev/null || fail "$dir cannot be made" "choose another --dir"
 exec 9>>"$dir/.install.lock"
 flock -n 9 || fail "another install.sh is at work in $dir" "wait for it"
 

@@ -223,3 +223,22 @@ def test_the_unit_is_hardened(unit: Path) -> None:
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
     assert found, done.stderr
     assert float(found[1]) <= MAX_EXPOSURE
+
+
+@pytest.mark.parametrize("program", ["/bin/true", "/bin/false", "/bin/cat"])
+def test_a_python_that_is_none_costs_no_environment(kit: Path, tmp_path: Path, program: str) -> None:
+    old = tmp_path / "dir" / "envs" / "old" / "complete"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    assert "is no Python that works" in refused(install(kit, "--dir", tmp_path / "dir", PYTHON=program))
+    assert old.exists()
+
+
+@pytest.mark.parametrize("about", ["[]", '"x"', '{"machine": 5, "pythons": 5, "packages": 5}', "[" * 100_000])
+def test_an_odd_kit_json_is_one_error(copy: Path, tmp_path: Path, about: str) -> None:
+    (copy / "kit.json").write_text(about)
+    refused(install(copy, "--dir", tmp_path / "dir"))
+
+
+def test_a_folder_that_cannot_be_made_is_one_error(kit: Path) -> None:
+    assert "/proc/x" in refused(install(kit, "--dir", "/proc/x"))

@@ -98,3 +98,24 @@ def test_a_filter_that_cannot_work(micro_bundle: Path, flags: tuple[str, ...], s
     pytest.importorskip("h11", reason="the server needs the extra `serve`")
     with pytest.raises(RuntimeError, match=said), Server(micro_bundle, *flags):
         pass
+
+
+@pytest.mark.parametrize("stop", [1, 2, -1])
+def test_a_stop_string_inside_a_listed_word_shows_no_part_of_it(generator: Generator, stop: int) -> None:
+    text = "".join(step.text for step in steps(generator, None))
+    word = max(re.findall(r"[^\W\d_]+", text), key=len)
+    before = text[: text.index(word)]
+    found = steps(generator, ContentFilter([word]), stop=[word[stop:]])
+    assert "".join(step.text for step in found) in (before, before[: before.find(word[stop:])])
+    listed = "".join(token.raw.decode() for step in found for token in step.tokens)
+    assert letters(before).startswith(letters(listed))
+
+
+def test_tokens_whose_text_a_stop_string_cut_off_are_not_listed(generator: Generator) -> None:
+    text = "".join(step.text for step in steps(generator, None))
+    word = max(re.findall(r"[^\W\d_]+", text), key=len)
+    found = steps(generator, None, stop=[word[-2:]])
+    assert found[-1].finish_reason == "stop"
+    shown = "".join(step.text for step in found)
+    listed = "".join(token.raw.decode() for step in found for token in step.tokens)
+    assert letters(shown).startswith(letters(listed))

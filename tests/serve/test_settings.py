@@ -110,3 +110,12 @@ def test_the_watchdogs_time() -> None:
     assert watchdog_seconds({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}) is None
     for odd in ("", "0", "-1", "1e6", "x"):
         assert watchdog_seconds({"WATCHDOG_USEC": odd}) is None
+
+
+def test_who_does_not_read_its_notifications_stops_nothing(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(address)
+        for _ in range(2000):  # far more than the kernel keeps for it
+            notify("WATCHDOG=1", {"NOTIFY_SOCKET": address})
+        assert deaf.recv(100) == b"WATCHDOG=1"

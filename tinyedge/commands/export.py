@@ -83,11 +83,13 @@ def export(
 def _export_kit(options: "ExportOptions") -> "tuple[Bundle, Path]":
     """The bundle and its kit; the wheels first, because what needs a network fails sooner."""
     from tinyedge.bundle import load_bundle
+    from tinyedge.bundle import require_replaceable as require_bundle_replaceable
     from tinyedge.commands.notes import note
     from tinyedge.deploy.board import BOARDS
     from tinyedge.deploy.kit import Supplies, kit_folder, require_replaceable
     from tinyedge.export.pipeline import export_bundle
 
+    require_bundle_replaceable(options.output_dir)
     target = kit_folder(options.output_dir)
     require_replaceable(target)
     with Supplies(BOARDS[options.target]) as supplies:

@@ -252,16 +252,18 @@ class Generator:
             tokens.append(token)
             ended = token == EOS_ID and not ignore_eos
             last = ended or index == max_tokens - 1
-            shown = watch.push(("" if ended else text.push(token)) + (text.flush() if last else ""))
-            if last:
-                shown += watch.flush()
-            reason: FinishReason | None = "stop" if ended or watch.stopped else "length" if last else None
-            if content:
-                shown = content.push(shown)
-                if reason:
-                    shown += content.flush()
-                if content.stopped:
-                    reason = "content_filter"
+            shown = ("" if ended else text.push(token)) + (text.flush() if last else "")
+            if content:  # before the stop strings: one that ends inside a listed word would show half of it
+                shown = content.push(shown) + (content.flush() if last else "")
+            blocked = content is not None and content.stopped
+            shown = watch.push(shown) + (watch.flush() if last or blocked else "")
+            reason: FinishReason | None = None
+            if watch.stopped or (ended and not blocked):
+                reason = "stop"
+            elif blocked:
+                reason = "content_filter"
+            elif last:
+                reason = "length"
             if index == 0:
                 first = time.perf_counter()
             timings = Timings(first - began, time.perf_counter() - first) if reason else None

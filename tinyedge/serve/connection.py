@@ -188,13 +188,18 @@ class Connection(asyncio.Protocol):
 
     def _take_head(self, event: h11.Request) -> None:
         # h11 bounds a head that comes in parts, not one that comes at once.
-        size = len(event.target) + sum(len(name) + len(value) for name, value in event.headers)
+        size = len(event.method) + len(event.target)
+        size += sum(len(name) + len(value) for name, value in event.headers)
         if size > MAX_HEAD_BYTES or len(event.headers) > MAX_HEADERS:
             raise _head_too_large()
         headers: dict[str, str] = {}
         for name, value in event.headers:
             key, text = name.decode("ascii"), value.decode("latin-1")
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        if (
+            "content-length" in headers and "transfer-encoding" in headers
+        ):  # the way to smuggle one past a proxy
+            raise ApiError(400, "Content-Length and Transfer-Encoding are both there", code="invalid_http")
         method = event.method.decode("ascii")
         target = event.target.decode("ascii").partition("?")[0]
         self._bodiless = method == "HEAD"

@@ -117,7 +117,7 @@ def _stream(
 
 
 class _Withheld:
-    """Tokens whose text is not shown yet: ahead of it, they would tell what a content filter holds back.
+    """Tokens whose text is not shown yet: ahead of it, they would tell what is cut off or held back.
 
     begin: characters of the answer's text before the first of them. fresh: it begins a line or follows a
     space, so that a word's own space is not shown.
@@ -142,7 +142,10 @@ class _Withheld:
         self._fresh = piece.token in (EOS_ID, BOS_ID)
         self._waiting.append((self._end, token))
         self._shown += len(piece.text)
-        complete = piece.finish_reason in ("stop", "length")
+        # Ended by itself, all of its text is shown; a stop string cuts some off, a listed word too.
+        complete = piece.finish_reason == "length" or (
+            piece.finish_reason == "stop" and piece.token == EOS_ID
+        )
         found = []
         while self._waiting and (complete or self._waiting[0][0] <= self._shown):
             found.append(self._waiting.popleft()[1])

@@ -12,6 +12,7 @@ def notify(state: str, environment: Mapping[str, str] = os.environ) -> None:
         return
     name = "\0" + address[1:] if address.startswith("@") else address
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.setblocking(False)  # who does not read must not stop the server
         try:
             channel.sendto(state.encode(), name)
         except OSError:

@@ -20,6 +20,7 @@ CHAT_TOKENS = 64  # `tinyedge generate`'s; OpenAI's is "until it ends"
 MAX_STOPS, MAX_STOP_CHARACTERS = 4, 256
 MAX_MESSAGES = 256
 MAX_LOGPROBS = 20
+MAX_LISTED = 20_000  # log probabilities of one request: each is some 500 bytes until the answer is sent
 MAX_SEED = (1 << 63) - 1
 DEFAULT = SamplingConfig()  # the same text for the same seed as `tinyedge generate`
 TOKEN = re.compile(r"[0-9]{1,9}")
@@ -124,6 +125,14 @@ def _order(
     if len(prompts) * n > MAX_ANSWERS:
         name = "n" if n > 1 else "prompt"
         raise fields.bad(name, f"{len(prompts)} prompts, {n} times each, are more than {MAX_ANSWERS} answers")
+    if logprobs is not None:
+        tokens = sum(max_tokens + (len(prompt) if echo else 0) for prompt in prompts) * n
+        if tokens * (1 + logprobs) > MAX_LISTED:
+            raise fields.bad(
+                "logprobs",
+                f"{tokens} tokens at most, {1 + logprobs} log probabilities each, are more than {MAX_LISTED}:"
+                " ask for fewer",
+            )
     sampling = SamplingConfig(
         temperature=fields.number("temperature", 0, 2, DEFAULT.temperature),
         top_k=fields.whole("top_k", 0, bounds.vocab_size, DEFAULT.top_k) or 0,
