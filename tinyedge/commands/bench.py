@@ -90,7 +90,8 @@ def bench(
     from tinyedge.bench.stopping import Stopping
     from tinyedge.bench.worker import Job
     from tinyedge.commands.texts import named_files
-    from tinyedge.errors import UsageError
+    from tinyedge.errors import CorpusError, UsageError
+    from tinyedge.files import require_file
 
     outputs = Outputs(json, csv, html)
     if device_report is not None:
@@ -113,6 +114,8 @@ def bench(
     job = Job(str(bundle), samples, max_tokens, threads, seed, asked)
     stopping = Stopping(samples, duration)
     texts = named_files(text or ())
+    for path in texts.values():
+        require_file(path, CorpusError)
     Limits(**given)
     inputs = [path for path in (bundle, prompts, gates, compare, *texts.values()) if path is not None]
     outputs.require_writable(inputs)
