@@ -32,7 +32,7 @@ class Disk:
                 return super().write(data)
 
         def open_(path: Path, mode: str = "r", *more: Any, **named: Any) -> Any:
-            if mode != "wb":
+            if mode not in ("wb", "xb"):
                 return path_open(path, mode, *more, **named)
             self.call("open", path)
             return io.BufferedWriter(Raw(str(path), mode))

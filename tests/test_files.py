@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tinyedge import files
-from tinyedge.errors import BundleError
+from tinyedge.errors import BundleError, TinyEdgeError
 
 
 def test_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -100,3 +100,21 @@ def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
     left.write_text("half")
     files.write_text(path, "whole")
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "file"])
+def test_what_lies_under_the_temporary_name_is_not_written_through(tmp_path: Path, kind: str) -> None:
+    victim, trap = tmp_path / "victim", tmp_path / ".report.json.tmp"
+    victim.write_text("mine")
+    {"link": lambda: trap.symlink_to(victim), "fifo": lambda: os.mkfifo(trap),
+     "file": lambda: trap.write_text("left by a killed process")}[kind]()  # fmt: skip
+    files.write_text(tmp_path / "report.json", "new")
+    assert victim.read_text() == "mine"
+    assert (tmp_path / "report.json").read_text() == "new"
+    assert not (tmp_path / "report.json").is_symlink()
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"schema": "x", "a": NaN}')
+    with pytest.raises(TinyEdgeError, match="not valid JSON"):
+        files.read_json(tmp_path / "a.json", "x", TinyEdgeError)

@@ -106,7 +106,7 @@ def test_a_file_of_the_first_version(make: Make) -> None:
         (lambda v: v["epoch_history"][0].update(train_loss="low"), "train_loss is 'low'"),
         (lambda v: v["epoch_history"][0].update(val_loss=None), "val_loss is None"),
         (lambda v: v["epoch_history"][0]["val_bits_per_byte"].pop("all"), "has no 'all'"),
-        (lambda v: v["trace"][0].update(tokens=float("nan")), "tokens is nan"),
+        (lambda v: v["trace"][0].update(tokens=float("nan")), "NaN is not JSON"),
         (lambda v: v.update(epoch_history=[1]), "damaged"),
         (lambda v: v.update(configuration=[]), "damaged"),
         (lambda v: v.update(schema="tinyedge.training/9"), "tinyedge.training/9"),

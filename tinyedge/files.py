@@ -28,7 +28,9 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     _require_regular(path)  # a rename would put a file where a device stands
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     try:
-        with temporary.open("wb") as file:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        with temporary.open("xb") as file:  # anew, so that no link that was laid there is followed
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -63,14 +65,19 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented UTF-8 JSON to `path`, atomically. NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, to_json(value))
+
+
+def to_json(value: Any) -> str:
+    """Indented, with a line break at its end. Raises ValueError for NaN and infinity."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, schema: str | tuple[str, ...], error: type[TinyEdgeError]) -> dict[str, Any]:
     """Reads a JSON object whose `schema` field is `schema`, or one of them; else raises `error`."""
     require_file(path, error)
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as failure:
         raise error(
             f"{path} is not valid JSON ({failure})", "write it again with the command that made it"
@@ -83,6 +90,10 @@ def read_json(path: Path, schema: str | tuple[str, ...], error: type[TinyEdgeErr
             "make it again with this version",
         )
     return dict(value)
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def require_file(path: Path, error: type[TinyEdgeError], hint: str = "check the path") -> None:

@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from tinyedge.bench import run
+from tinyedge.bundle import bundle_digest, load_bundle
 from tinyedge.commands.bench import bench
 from tinyedge.errors import BenchError, BundleError, TinyEdgeError, UsageError
 
@@ -30,7 +31,9 @@ def worker(monkeypatch: pytest.MonkeyPatch, says: Says, events: Events) -> Calla
     """Replaces the worker by one that reports the given latencies."""
 
     def replace(*arguments: Any, **options: Any) -> None:
-        command = says(events(*arguments, **options))
+        found = events(*arguments, **options)
+        found[2]["sha256"] = bundle_digest(load_bundle(MICRO_BUNDLE))
+        command = says(found)
         monkeypatch.setattr(run, "worker_command", lambda: command)
 
     return replace
@@ -165,9 +168,43 @@ def test_a_report_that_is_there_is_drawn_and_nothing_is_measured(
     worker([20.0] * 100)
     invoke("--json", str(path), "--html", str(tmp_path / "first.html"))
     monkeypatch.setattr(run, "worker_command", lambda: pytest.fail("a worker was started"))
-    result = invoke("--device-report", str(path), "--csv", str(tmp_path / "samples.csv"))
+    app = typer.Typer()
+    app.command()(bench)
+    words = ["--device-report", str(path)]
+    result = CliRunner().invoke(app, [*words, "--csv", str(tmp_path / "samples.csv")])
     assert result.exit_code == 0
     assert path.with_suffix(".html").read_text() == (tmp_path / "first.html").read_text()
     assert len((tmp_path / "samples.csv").read_text().splitlines()) == 101
+    again = CliRunner().invoke(app, words)
+    assert isinstance(again.exception, UsageError)  # the page is there, and was not named
+    assert isinstance(invoke(*words).exception, UsageError)  # a bundle would not be measured
     path.write_text("{}")
-    assert isinstance(invoke("--device-report", str(path)).exception, BenchError)
+    assert isinstance(CliRunner().invoke(app, words).exception, BenchError)
+
+
+def test_what_was_measured_is_kept_where_nobody_reads_the_table(
+    worker: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(text: object = "", **more: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    worker([20.0] * 100)
+    monkeypatch.setattr(typer, "echo", full)
+    invoke("--json", str(tmp_path / "report.json"))
+    assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "pass"
+
+
+def test_starts_of_another_bundle_than_the_measured_one_are_none(
+    monkeypatch: pytest.MonkeyPatch, says: Says, events: Events
+) -> None:
+    monkeypatch.setattr(run, "worker_command", lambda: says(events()))
+    result = invoke("--cold", "1")
+    assert isinstance(result.exception, BenchError)
+    assert "was replaced while it was measured" in result.exception.message
+
+
+def test_prompts_that_would_not_be_asked_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("a\n" * 21)
+    result = invoke("--prompts", str(tmp_path / "mine.txt"), "--samples", "20")
+    assert isinstance(result.exception, UsageError)
+    assert "--samples 20 leaves out some of the 21 prompts" in result.exception.message

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tinyedge.bench.conditions import Conditions, Reading, Watch
+from tinyedge.bench.limits import Limits
 from tinyedge.bench.report import Report
 
 Make = Callable[..., Report]
@@ -91,3 +92,14 @@ def test_a_machine_that_has_no_clock_to_read(tmp_path: Path) -> None:
     watch = Watch(tmp_path, "no-such-program")
     watch.glance()
     assert watch.over(watch.look()).mhz == ()
+
+
+def test_whole_starts_have_doubts_of_their_own(report: Make) -> None:
+    limits = Limits(max_cold_start_s=1)
+    slow = {"limits": limits, "cold_starts_s": [3.0]}
+    assert report(**slow).verdict == "fail"
+    crowded = report(**slow, cold_waited=0.6)
+    assert crowded.verdict == "inconclusive"
+    assert "the starts had no processor for 60 % of the time" in crowded.gates[3].sentence
+    busy_before = report(limits=limits, cold_starts_s=[0.5], measured={"waited": 0.5})
+    assert [gate.ok for gate in busy_before.gates] == [True, True, None, True]

@@ -92,7 +92,7 @@ def test_each_budget_alone_can_fail(over: dict[str, Any], failed: str) -> None:
 
 def test_a_doubt_takes_the_verdict_from_every_limit_of_time_and_from_no_other() -> None:
     slow = figures(e2e_ms=[999.0] * 100, decode_tps=1.0)
-    gates = judge(ALL, slow, "bound", ["it was hot"])
+    gates = judge(ALL, slow, "bound", ["it was hot"], ["it was hot"])
     assert {gate.name for gate in gates if gate.ok is None} == {"p95", "ttft", "decode", "cold_start"}
     assert verdict(gates) == "inconclusive"
     assert "it was hot" in next(gate for gate in gates if gate.name == "p95").sentence

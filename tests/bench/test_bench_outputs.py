@@ -19,6 +19,7 @@ from tinyedge.bench.report import Report
 from tinyedge.errors import BenchError, UsageError
 
 Make = Callable[..., Report]
+FIELDS = ("latency_ms", "raw_samples", "device", "gates", "conditions", "memory")
 
 
 def test_where_a_report_cannot_be_written_is_found_out_first(tmp_path: Path) -> None:
@@ -152,15 +153,37 @@ def test_foreign_text_is_only_text(report: Make) -> None:
     assert "img" not in reader.tags
 
 
-def test_a_report_that_is_none_or_not_whole(report: Make) -> None:
+def test_a_report_that_is_none_or_not_whole_leaves_no_file(report: Make, tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path / "a.json", tmp_path / "a.csv", tmp_path / "a.html")
     with pytest.raises(BenchError, match="schema None"):
-        view_of({})
+        Outputs(html=tmp_path / "a.html").write({})
     whole = report().to_dict()
-    for field in ("latency_ms", "raw_samples", "device", "gates", "conditions", "memory"):
+    broken = [{name: value for name, value in whole.items() if name != field} for field in FIELDS]
+    broken += [{**whole, field: 7} for field in FIELDS]
+    broken += [
+        {**whole, "verdict": -1},
+        {**whole, "p95_upper_99": {}},
+        {**whole, "prefill_tps": 10**400},
+        {**whole, "gates": [{**gate, "ok": "x"} for gate in whole["gates"]]},
+        {**whole, "gates": [{**gate, "sentence": 0} for gate in whole["gates"]]},
+    ]
+    for one in broken:
         with pytest.raises(BenchError, match="not whole"):
-            view_of({name: value for name, value in whole.items() if name != field})
-        with pytest.raises(BenchError, match="not whole"):
-            view_of({**whole, field: 7})
+            outputs.write(one)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_verdict_that_its_gates_contradict_is_not_drawn(report: Make, tmp_path: Path) -> None:
+    failed = report(limits=Limits(max_p95_ms=1)).to_dict()
+    with pytest.raises(BenchError, match="its verdict is 'pass', its gates say fail"):
+        Outputs(html=tmp_path / "a.html").write({**failed, "verdict": "pass"})
+
+
+def test_one_output_that_fails_does_not_cost_the_others(report: Make, tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path / "gone" / "a.json", html=tmp_path / "a.html")
+    with pytest.raises(BenchError, match=r"a\.json cannot be written"):
+        outputs.write(report().to_dict())
+    assert (tmp_path / "a.html").exists()
 
 
 def test_ticks_are_round_numbers_inside() -> None:

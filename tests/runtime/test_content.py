@@ -364,6 +364,28 @@ def tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.parametrize("padding", ["\u200b", "\u0301", "a", "\u3164"])
+def test_padding_does_not_hide_what_the_prompt_begins(padding: str) -> None:
+    watch = ContentFilter(["blanket"]).watch("bl" + padding * 300)
+    shown = watch.push("nket more" if padding == "a" else "anket more") + watch.flush()
+    assert (watch.stopped, shown) == (True, "")
+
+
+@pytest.mark.parametrize(
+    "spelled", ["ⓑⓛⓐⓝⓚⓔⓣ", "blan\u3164ket", "blan\uffa0ket", "blan\u2065ket", "blan\u2800ket"]
+)
+def test_other_forms_of_a_letter_and_what_nobody_sees(spelled: str) -> None:
+    watch = ContentFilter(["blanket"]).watch()
+    assert watch.push(f"a {spelled} b") + watch.flush() == "a "
+    assert watch.stopped
+
+
+def test_names_are_not_on_the_list() -> None:
+    for text in ("Mi amigo Kike vive en Madrid. ", "La tía Paki llegó tarde. "):
+        watch = SHIPPED.watch()
+        assert watch.push(text) + watch.flush() == text
+
+
 def test_the_command_has_it_on(micro_bundle: Path, text: str, tmp_path: Path) -> None:
     word = max(text.split(), key=len)
     (tmp_path / "mine.txt").write_text(word)

@@ -93,7 +93,7 @@ def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     real = Path.open
 
     def stingy(path: Path, mode: str = "r") -> Any:
-        return io.BufferedWriter(Stingy(str(path), mode)) if mode == "wb" else real(path, mode)
+        return io.BufferedWriter(Stingy(str(path), mode)) if mode == "xb" else real(path, mode)
 
     monkeypatch.setattr(Path, "open", stingy)
     checkpoint.save_last(tmp_path, at(7))

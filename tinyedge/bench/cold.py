@@ -4,11 +4,15 @@ In: a bundle. Out: seconds. Cold is the process: its files may be in the kernel'
 """
 
 import os
+import resource
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from tinyedge.bench.process import die_with_parent
 from tinyedge.errors import BenchError, UsageError
 
 PROMPT = "Once upon a time"
@@ -30,8 +34,13 @@ def cold_command(bundle: Path, threads: int) -> list[str]:
     ]
 
 
-def measure_starts(command: list[str], starts: int) -> tuple[float, ...]:
-    """Seconds of each start. Raises BenchError where one fails."""
+def waited_share(starts: Sequence[tuple[float, float]]) -> float:
+    """Of starts (seconds, of them on a processor), the median share that went by without one."""
+    return statistics.median(max(0.0, 1 - busy / seconds) for seconds, busy in starts)
+
+
+def measure_starts(command: list[str], starts: int) -> tuple[tuple[float, float], ...]:
+    """Seconds of each start, and of them on a processor. Raises BenchError where one fails."""
     import tinyedge
 
     root = str(Path(tinyedge.__file__).parent.parent)  # this very tinyedge, installed or not
@@ -40,7 +49,8 @@ def measure_starts(command: list[str], starts: int) -> tuple[float, ...]:
     return tuple(_measure_start(command, environment) for _ in range(starts))
 
 
-def _measure_start(command: list[str], environment: dict[str, str]) -> float:
+def _measure_start(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     try:
         done = subprocess.run(
@@ -49,6 +59,7 @@ def _measure_start(command: list[str], environment: dict[str, str]) -> float:
             capture_output=True,
             timeout=SECONDS,
             env=environment,
+            preexec_fn=die_with_parent,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as failure:
@@ -57,4 +68,5 @@ def _measure_start(command: list[str], environment: dict[str, str]) -> float:
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
         raise BenchError(f"a cold start failed: {said[0]}", "see whether `tinyedge generate` works")
-    return seconds
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime

@@ -4,7 +4,7 @@ In: the JSON of a new and of an old report. Out: a Comparison. Refuses reports o
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,13 @@ def read_alike(path: Path, device: Device, job: Job) -> dict[str, Any]:
             for name, where in ALIKE.items()
             if _at(old, where) != _at(here, where)
         ]
-    except (KeyError, TypeError) as failure:
+        for figure, statistic in FIGURES.values():
+            statistic(_pooled(_groups(old, figure)))
+        [old["memory"][figure] / MB for figure in MEMORY.values()]
+        told = [*old["doubts"], old["created"], *(_at(old, where) for where in TOLD.values())]
+        if not all(str(one).isprintable() for one in told):
+            raise ValueError("text that does not print")
+    except NOT_WHOLE as failure:
         raise _not_whole(path, failure) from None
     if unlike:
         raise BenchError(
@@ -135,7 +141,7 @@ def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> Compa
         ]
         differs += [f"then, {doubt}" for doubt in old["doubts"]]
         return Comparison(f"{path}, {old['created']}", tuple(differs), tuple(_changes(new, old)))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as failure:
+    except NOT_WHOLE as failure:
         raise _not_whole(path, failure) from None
 
 
@@ -154,22 +160,19 @@ def _at(report: Mapping[str, Any], where: Sequence[str]) -> Any:
 
 def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Change]:
     found = []
-    for name, field, statistic in (
-        ("p50 of a response", "e2e_ms", statistics.median),
-        ("p95 of a response", "e2e_ms", _p95),
-        ("p50 of the first token", "ttft_ms", statistics.median),
-        ("mean of a token after it", "itl_ms", statistics.fmean),
-    ):
-        groups = _groups(new, field), _groups(old, field)
-        after, before = (
-            statistic([value for values in group.values() for value in values]) for group in groups
-        )
-        found.append(Change(name, "ms", before, after, stats.difference(*groups, statistic)))
+    for name, (figure, statistic) in FIGURES.items():
+        after, before = _groups(new, figure), _groups(old, figure)
+        change = stats.difference(after, before, statistic)
+        found.append(Change(name, "ms", statistic(_pooled(before)), statistic(_pooled(after)), change))
     found += [
-        Change(name, "MB", old["memory"][field] / MB, new["memory"][field] / MB, None)
-        for name, field in (("steady memory", "steady_rss"), ("peak memory", "peak_rss"))
+        Change(name, "MB", old["memory"][figure] / MB, new["memory"][figure] / MB, None)
+        for name, figure in MEMORY.items()
     ]
     return found
+
+
+def _pooled(groups: Mapping[str, Sequence[float]]) -> list[float]:
+    return [value for values in groups.values() for value in values]
 
 
 def _p95(values: list[float]) -> float:
@@ -187,3 +190,13 @@ def _groups(report: Mapping[str, Any], field: str) -> dict[str, list[float]]:
             value = statistics.fmean(value)
         groups.setdefault(sample["prompt"], []).append(float(value))
     return groups
+
+
+FIGURES: Mapping[str, tuple[str, Callable[[list[float]], float]]] = {
+    "p50 of a response": ("e2e_ms", statistics.median),
+    "p95 of a response": ("e2e_ms", _p95),
+    "p50 of the first token": ("ttft_ms", statistics.median),
+    "mean of a token after it": ("itl_ms", statistics.fmean),
+}
+MEMORY = {"steady memory": "steady_rss", "peak memory": "peak_rss"}
+NOT_WHOLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)

@@ -13,6 +13,7 @@ from tinyedge.bench.measurement import Measurement
 # Below these, a difference says nothing: clocks with a turbo jitter, and every system has some chores.
 CLOCK_CHANGE = 0.20  # of the fastest reading
 WAITED_SHARE = 0.10  # of the time that the samples took
+COLD_WAITED_SHARE = 0.25  # of whole starts, which also wait for files
 MB = 1 << 20
 
 
@@ -70,6 +71,12 @@ def doubts(conditions: Conditions, measurement: Measurement) -> tuple[str, ...]:
         *_waiting(measurement.waited_share),
         *_warm_up(measurement.warm_up.settled),
     )
+
+
+def cold_doubts(conditions: Conditions, waited_share: float) -> tuple[str, ...]:
+    """Why whole starts are not those of the machine as it should be. waited_share: without a processor."""
+    waiting = [f"the starts had no processor for {100 * waited_share:.0f} % of the time: stop other programs"]
+    return (*_throttling(conditions), *(waiting if waited_share > COLD_WAITED_SHARE else ()))
 
 
 def _throttling(conditions: Conditions) -> Sequence[str]:

@@ -124,11 +124,17 @@ def default_basis(samples: int) -> Basis:
     return "estimate" if rank is None else "bound"
 
 
-def judge(limits: Limits, figures: Figures, basis: Basis, doubts: Sequence[str] = ()) -> tuple[Gate, ...]:
+def judge(
+    limits: Limits,
+    figures: Figures,
+    basis: Basis,
+    doubts: Sequence[str] = (),
+    cold_doubts: Sequence[str] = (),
+) -> tuple[Gate, ...]:
     """Holds the figures against the budgets.
 
     basis: what of a percentile is held against its limit. doubts: why this run's times are not the machine's
-    own, so that no limit of time is judged by them.
+    own, so that no limit of time is judged by them; cold_doubts: the same of the whole starts.
     """
     doubt = "; ".join(doubts)
     gates = [
@@ -142,7 +148,9 @@ def judge(limits: Limits, figures: Figures, basis: Basis, doubts: Sequence[str] 
         nothing = "" if figures.decode_tps is not None else "responses of one token decode nothing"
         gates.append(Gate("decode", limits.min_decode_tps, figures.decode_tps or 0.0, doubt=nothing or doubt))
     if limits.max_cold_start_s is not None and figures.cold_start_s is not None:
-        gates.append(Gate("cold_start", limits.max_cold_start_s, figures.cold_start_s, doubt=doubt))
+        gates.append(
+            Gate("cold_start", limits.max_cold_start_s, figures.cold_start_s, doubt="; ".join(cold_doubts))
+        )
     if limits.max_model_mb is not None:
         gates.append(Gate("model", limits.max_model_mb, figures.model_bytes / MB))
     if limits.max_bits_per_byte is not None:

@@ -4,7 +4,6 @@ In: flags, a TOML file, a bundle's manifest. Out: Limits. Measures and judges no
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tinyedge.errors import UsageError
 
 TABLE = "gates"
 MAX_FILE_BYTES = 1 << 16
+LARGEST = 1e15  # beyond it a limit is a mistake
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,7 @@ def read_file(path: Path) -> dict[str, float]:
 def _is_limit(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and value > 0
+    return 0 < value <= LARGEST  # NaN is not
 
 
 def _known() -> str:

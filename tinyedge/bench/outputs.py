@@ -5,6 +5,7 @@ In: the JSON of a report. Out: files, each whole or not there.
 
 import csv
 import io
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any
 
 from tinyedge import files
 from tinyedge.errors import BenchError, UsageError
+
+LONGEST_NAME = 255 - len(f".{files.TEMPORARY_SUFFIX}")  # a file is written under its temporary name first
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,58 @@ class Outputs:
             taken[path.resolve()] = flag
             _require_writable(flag, path)
 
+    def require_new_in(self, folders: Iterable[Path], schema: str) -> None:
+        """Raises UsageError where the JSON would replace a run's file, unless that is an earlier report."""
+        if self.json is None or not self.json.is_file():
+            return
+        inside = any(self.json.resolve().is_relative_to(folder.resolve()) for folder in folders)
+        if inside and not _is_report(self.json, schema):
+            raise UsageError(
+                f"--json {self.json} would replace a file of the run, which is read", "choose another name"
+            )
+
     def write(self, report: Mapping[str, Any]) -> None:
-        """Writes what was asked for. Raises BenchError where that fails; the report is then lost."""
+        """Writes what was asked for: all is made before anything is written, and each is tried.
+
+        Raises BenchError where the report is not whole, or one could not be written.
+        """
+        failures = []
+        for path, text in self._made(report):
+            try:
+                files.write_text(path, text)
+            except OSError as failure:
+                failures.append(f"{failure.filename} cannot be written: {failure.strerror}")
+        if failures:
+            raise BenchError(
+                "; ".join(failures), "free some space, or choose another place; then measure again"
+            )
+
+    def _made(self, report: Mapping[str, Any]) -> list[tuple[Path, str]]:
+        made = []
         try:
             if self.json:
-                files.write_json(self.json, report)
+                made.append((self.json, files.to_json(report)))
             if self.csv:
-                files.write_text(self.csv, sheet(report))
+                made.append((self.csv, sheet(report)))
             if self.html:
                 from tinyedge.bench.page.html import render
                 from tinyedge.bench.page.view import view_of
 
-                files.write_text(self.html, render(view_of(report)))
-        except OSError as failure:
+                made.append((self.html, render(view_of(report))))
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as failure:
             raise BenchError(
-                f"{failure.filename} cannot be written: {failure.strerror}", "free some space, measure again"
+                f"the report is not whole ({type(failure).__name__}: {failure})",
+                "measure again, with this version of tinyedge",
             ) from None
+        return made
+
+
+def _is_report(path: Path, schema: str) -> bool:
+    try:
+        files.read_json(path, schema, BenchError)
+    except BenchError:
+        return False
+    return True
 
 
 def sheet(report: Mapping[str, Any]) -> str:
@@ -82,6 +121,8 @@ def _require_writable(flag: str, path: Path) -> None:
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{flag} {path} is not a regular file", "name a new file, or one to replace")
+        if len(os.fsencode(path.name)) > LONGEST_NAME:
+            raise UsageError(f"{flag} {path} has too long a name", f"at most {LONGEST_NAME} bytes work")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as failure:

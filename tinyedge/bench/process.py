@@ -129,13 +129,13 @@ def _start(command: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]
             bufsize=0,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             process_group=0,  # Ctrl-C reaches this process alone, which then ends the worker
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
     except OSError as failure:
         raise BenchError(f"the worker {command[0]} does not start: {failure.strerror}") from None
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the worker, before it starts: a parent that is killed outright takes it along. Linux only."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -7,17 +7,18 @@ into this process, which is not the one that is measured.
 from collections.abc import Mapping
 from pathlib import Path
 
+from tinyedge.bundle import Bundle
 from tinyedge.evaluate import Quality, evaluate, read_passages
 from tinyedge.runtime.generator import Generator
 from tinyedge.runtime.session import BundleModel
 
 
-def measure_quality(bundle: Path, texts: Mapping[str, Path]) -> tuple[Quality, ...]:
+def measure_quality(bundle: Bundle, texts: Mapping[str, Path]) -> tuple[Quality, ...]:
     """Of each text, by the protocol of `tinyedge.evaluate`, the stride half of the context.
 
     Raises BundleError or TokenizerError for the bundle, CorpusError for a text.
     """
-    with Generator.load(bundle) as generator:
+    with Generator.of(bundle) as generator:
         model = BundleModel(generator.session)
         return tuple(
             evaluate(name, model, read_passages(path, generator.tokenizer)) for name, path in texts.items()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import tinyedge
 from tinyedge.bench import gate, stats
-from tinyedge.bench.conditions import Conditions, Reading, doubts
+from tinyedge.bench.conditions import Conditions, Reading, cold_doubts, doubts
 from tinyedge.bench.gate import Basis, Figures, Gate, Verdict
 from tinyedge.bench.limits import Limits
 from tinyedge.bench.machine import Device
@@ -69,9 +69,14 @@ class Report:
         origins: Mapping[str, str] | None = None,
         basis: Basis | None = None,
         cold_starts_s: Sequence[float] = (),
+        cold_waited: float = 0.0,
         quality: "Sequence[Quality]" = (),
     ) -> "Report":
-        """Sums up and judges. basis: None is the bound, where so many samples have one."""
+        """Sums up and judges.
+
+        basis: None is the bound, where so many samples have one. cold_waited: the share of whole starts that
+        went by without a processor.
+        """
         samples = measurement.samples
         e2e, ttft = [s.e2e_ms for s in samples], [s.ttft_ms for s in samples]
         steady_rss = round(statistics.median(sample.rss for sample in samples))
@@ -112,7 +117,7 @@ class Report:
             limits=limits,
             origins=dict(origins or {}),
             basis=basis,
-            gates=gate.judge(limits, figures, basis, found),
+            gates=gate.judge(limits, figures, basis, found, cold_doubts(conditions, cold_waited)),
         )
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinyedge.bench import machine
-from tinyedge.bench.cold import cold_command, measure_starts, require_starts
+from tinyedge.bench.cold import cold_command, measure_starts, require_starts, waited_share
 from tinyedge.bench.conditions import Watch
 from tinyedge.bench.gate import Basis
 from tinyedge.bench.limits import Limits
@@ -17,7 +17,8 @@ from tinyedge.bench.process import measure, worker_command
 from tinyedge.bench.report import Report
 from tinyedge.bench.stopping import Stopping
 from tinyedge.bench.worker import Job
-from tinyedge.errors import UsageError
+from tinyedge.bundle import bundle_digest, load_bundle
+from tinyedge.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
     from tinyedge.evaluate import Quality
@@ -81,10 +82,14 @@ def run(
     wanted = plan.cold or (COLD_STARTS if plan.limits.max_cold_start_s is not None else 0)
     starts = measure_starts(cold_command(bundle, plan.job.threads), wanted)
     quality: Sequence[Quality] = ()
-    if plan.texts:
-        from tinyedge.bench.quality import measure_quality
+    if starts or plan.texts:
+        whole = load_bundle(bundle)
+        if bundle_digest(whole) != measurement.bundle_sha256:
+            raise BenchError(f"{bundle} was replaced while it was measured", "measure again")
+        if plan.texts:
+            from tinyedge.bench.quality import measure_quality
 
-        quality = measure_quality(bundle, plan.texts)
+            quality = measure_quality(whole, plan.texts)
     return Report.of(
         measurement,
         plan.limits,
@@ -92,6 +97,7 @@ def run(
         conditions,
         origins=plan.origins,
         basis=plan.basis,
-        cold_starts_s=starts,
+        cold_starts_s=[seconds for seconds, _ in starts],
+        cold_waited=waited_share(starts) if starts else 0.0,
         quality=quality,
     )

@@ -95,6 +95,10 @@ def bench(
 
     outputs = Outputs(json, csv, html)
     if device_report is not None:
+        if bundle is not None or compare is not None:
+            raise UsageError(
+                "--device-report measures nothing", "leave out BUNDLE and --compare, or --device-report"
+            )
         _draw(device_report, outputs)
         return
     if bundle is None:
@@ -112,6 +116,11 @@ def bench(
     given = {name: value for name, value in flags.items() if value is not None}
     asked = read_prompts(prompts) if prompts else BILINGUAL
     job = Job(str(bundle), samples, max_tokens, threads, seed, asked)
+    if prompts and samples < len(asked.prompts):
+        raise UsageError(
+            f"--samples {samples} leaves out some of the {len(asked.prompts)} prompts in {prompts}",
+            "raise --samples: a multiple of their number asks each equally often",
+        )
     stopping = Stopping(samples, duration)
     texts = named_files(text or ())
     for path in texts.values():
@@ -152,13 +161,13 @@ def _measure(plan: "Plan", outputs: "Outputs", compare: Path | None) -> None:
     report = run(plan, progress=progress)
     if show and shown < plan.job.samples:
         typer.echo(err=True)
-    typer.echo(table.render(report))
-    result = report.to_dict()
+    result, said = report.to_dict(), table.render(report)
     if compare is not None:
         comparison = compared(result, old, compare)
-        typer.echo("\n" + "\n".join(comparison.lines))
+        said += "\n\n" + "\n".join(comparison.lines)
         result["compared"] = comparison.to_dict()
-    outputs.write(result)
+    outputs.write(result)  # before the table, which nobody may be there to read
+    typer.echo(said)
     for path in outputs.flagged.values():
         note(f"wrote {path}")
     raise typer.Exit(EXIT_CODES[report.verdict])
@@ -171,11 +180,15 @@ def _draw(path: Path, outputs: "Outputs") -> None:
     from tinyedge import files
     from tinyedge.bench.page.view import SCHEMAS
     from tinyedge.commands.notes import note
-    from tinyedge.errors import BenchError
+    from tinyedge.errors import BenchError, UsageError
 
-    outputs = dataclasses.replace(outputs, html=outputs.html or path.with_suffix(".html"))
+    report = files.read_json(path, SCHEMAS, BenchError)
+    if outputs.html is None:
+        outputs = dataclasses.replace(outputs, html=path.with_suffix(".html"))
+        if outputs.html and outputs.html.exists():
+            raise UsageError(f"{outputs.html} is there already", "name it with --html to replace it")
     outputs.require_writable([path])
-    outputs.write(files.read_json(path, SCHEMAS, BenchError))
+    outputs.write(report)
     for written in outputs.flagged.values():
         note(f"wrote {written}")
 

@@ -40,12 +40,16 @@ def check(
 
     from tinyedge import files
     from tinyedge.bench.outputs import Outputs
+    from tinyedge.check.examination import SCHEMA, Subject
     from tinyedge.commands.notes import note
     from tinyedge.commands.texts import named_files
     from tinyedge.errors import CheckpointError, UsageError
 
     texts = named_files(text or ())
-    Outputs(json).require_writable((bundle, *texts.values(), *filter(None, [checkpoint])))
+    outputs = Outputs(json)
+    outputs.require_writable((bundle, *texts.values(), *filter(None, [checkpoint])))
+    run_folders = [Subject.likely_run, *filter(None, [run_dir, checkpoint and checkpoint.parent])]
+    outputs.require_new_in(run_folders, SCHEMA)
     if max_loss is not None and not (math.isfinite(max_loss) and max_loss > 0):
         raise UsageError(f"--max-loss {max_loss:g} is not a limit", "pass a number above 0")
     if run_dir is not None and not run_dir.is_dir():
@@ -53,7 +57,7 @@ def check(
     if checkpoint is not None:
         files.require_file(checkpoint, CheckpointError)
 
-    from tinyedge.check.examination import Subject, examine
+    from tinyedge.check.examination import examine
     from tinyedge.check.render import markdown as as_markdown
     from tinyedge.check.render import render
 

@@ -34,7 +34,10 @@ def evaluate(
     from tinyedge.evaluate import evaluate as judge
 
     texts = named_files(text)
-    Outputs(json_file).require_writable((model, *texts.values()))
+    outputs = Outputs(json_file)
+    outputs.require_writable((model, *texts.values(), *filter(None, [tokenizer])))
+    if model.is_file():  # a checkpoint, whose tokenizer is beside it
+        outputs.require_new_in([model.parent], "tinyedge.eval/1")
     subject, vocabulary = _open(model, tokenizer)
     stride = default_stride(subject.context) if stride is None else stride
     if not 1 <= stride <= subject.context:

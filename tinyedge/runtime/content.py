@@ -22,13 +22,17 @@ MAX_LIST_BYTES = 1 << 20
 MAX_PATTERN = 100  # characters
 FEWEST_LETTERS = 2  # of a word, and of what is found: "A55" is a road
 FEWEST_BEFORE_STAR = 3
-PROMPT_TAIL = 128  # characters of the prompt that are looked at; longer than any phrase one would list
+PROMPT_TAIL = 128  # symbols of the prompt that are looked at; longer than any phrase one would list
+LONGEST_TAIL = 10_000  # characters of it, whatever they are
 
 TILDE = "\u0303"  # combining; the only mark that tells words apart here: ano, año
 JOINT, BREAK = " ", "."  # between words: what may stand inside a phrase, and what ends one
 SEPARATORS = JOINT + BREAK
 # Ends a word, or is a letter of one: both are tried.
 LOOK_ALIKES = {"0": "o", "1": "il", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"}
+BLANK = frozenset(
+    "\u115f\u1160\u17b4\u17b5\u2065\u2800\u3164\uffa0"
+)  # letters and signs by category, seen by nobody
 STRETCHED = 3  # so many times in a row no word of the two languages has a letter: it counts as once or twice
 KEPT_CHARACTERS = 1024  # whose symbols are remembered: a text has some hundred, a stranger's prompts any
 HEAD = 3  # letters that tell most words from those of a list
@@ -115,8 +119,9 @@ class ContentWatch:
         self._last = ""  # symbol
         self._times = 0  # in a row
         self._letter_at = -1  # the last one of a word that may have begun
-        self._fresh = len(prompt) <= PROMPT_TAIL  # a letter would begin a word
-        self._held = tail = prompt[-PROMPT_TAIL:]  # what was taken and not let through
+        tail = _tail(prompt)
+        self._fresh = len(prompt) == len(tail)  # a letter would begin a word
+        self._held = tail  # what was taken and not let through
         self._at = 0  # where that begins
         self._own = len(tail)  # where the text begins: nothing before it is let through
         self._walk(tail, 0)
@@ -220,7 +225,7 @@ class ContentWatch:
         spelled = [
             start
             for start in starts
-            if sum(map(str.isalpha, self._held[start - self._at : end - self._at])) >= FEWEST_LETTERS
+            if sum(map(_is_letter, self._held[start - self._at : end - self._at])) >= FEWEST_LETTERS
         ]
         return min(spelled, default=None)
 
@@ -245,6 +250,22 @@ class ContentWatch:
         return shown
 
 
+def _tail(prompt: str) -> str:
+    """Its end, as far as a word may reach back: what nobody sees, and what is said again, does not count."""
+    seen, last, at = 0, None, len(prompt)
+    while at > max(0, len(prompt) - LONGEST_TAIL) and seen < PROMPT_TAIL:
+        at -= 1
+        symbols = _symbols(prompt[at])
+        if symbols and symbols != last:
+            seen, last = seen + 1, symbols
+    return prompt[at:]
+
+
+def _is_letter(char: str) -> bool:
+    """Whether it is a letter by itself, and not by what it resembles."""
+    return any(symbol[0] not in SEPARATORS and symbol != TILDE for symbol in _symbols(char))
+
+
 @functools.lru_cache(KEPT_CHARACTERS)
 def _symbols(char: str) -> tuple[str, ...]:
     """What a character looks like: letters, JOINT, BREAK, or BREAK and the letters that it resembles.
@@ -252,6 +273,8 @@ def _symbols(char: str) -> tuple[str, ...]:
     Compatibility forms (wide, bold, ligatures) and cases are one; marks go, but for the tilde; so does what
     nobody sees (zero width, soft hyphen, controls).
     """
+    if char in BLANK:
+        return ()
     if char in LOOK_ALIKES:
         return (BREAK + LOOK_ALIKES[char],)
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold())

@@ -12,6 +12,7 @@ from tinyedge.top.exposition import Metrics
 PREFIX = "tinyedge_"
 MB = 1 << 20
 PERCENTILES = (50, 95, 99)
+LARGEST = 1e15  # beyond it, a figure is a mistake
 COMPLETIONS = "/completions"  # where text is asked for; a look at the figures is no request in this sense
 
 
@@ -46,7 +47,7 @@ class Figures:
 
         def value(name: str, scale: float = 1.0) -> float | None:
             found = metrics.value(PREFIX + name)
-            return None if found is None or found != found else found * scale  # NaN: nothing measured yet
+            return found * scale if found is not None and 0 <= found <= LARGEST else None  # NaN: nothing yet
 
         if not metrics.labels(f"{PREFIX}info"):
             raise ValueError(f"it has no {PREFIX}info, so it is not of tinyedge serve")

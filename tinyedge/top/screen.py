@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tinyedge.doctor.checks import HOT_C, SINCE_BOOT, THROTTLING
 from tinyedge.top.figures import PERCENTILES, Figures
+from tinyedge.top.server import printable
 
 # The guide's alerts.
 P95_LIMIT_MS = 250.0
@@ -51,7 +52,10 @@ def render(history: Sequence[Figures], address: str, trouble: str = "") -> list[
             f"  {_figure(now.queued, 0)} waiting",
             sparks(history, lambda each: each.queued),
         ),
-        _row("tokens", "  ".join(f"{kind} {count:,.0f}" for kind, count in sorted(now.tokens.items()))),
+        _row(
+            "tokens",
+            "  ".join(f"{printable(kind)} {count:,.0f}" for kind, count in sorted(now.tokens.items())),
+        ),
         _row("errors", _errors(now)),
         _row(
             "temperature",
@@ -77,9 +81,9 @@ def _title(now: Figures | None, address: str) -> str:
         return f"tinyedge top  {address}"
     info = now.info
     parts = [
-        f"tinyedge {_safe(info.get('version', '?'))}",
+        f"tinyedge {printable(info.get('version', '?'))}",
         address,
-        f"bundle {_safe(info.get('bundle', '?'))[:12]} {_safe(info.get('precision', ''))}".rstrip(),
+        f"bundle {printable(info.get('bundle', '?'))[:12]} {printable(info.get('precision', ''))}".rstrip(),
     ]
     if now.uptime_s is not None:
         parts.append(f"up {_duration(now.uptime_s)}")
@@ -106,7 +110,7 @@ def _errors(now: Figures) -> str:
     kinds = {kind: count for kind, count in sorted(now.errors.items()) if count}
     if not kinds:
         return "none"
-    return f"{sum(kinds.values()):,.0f}: " + ", ".join(f"{_safe(k)} {n:,.0f}" for k, n in kinds.items())
+    return f"{sum(kinds.values()):,.0f}: " + ", ".join(f"{printable(k)} {n:,.0f}" for k, n in kinds.items())
 
 
 def _throttling(bits: int | None) -> str:
@@ -126,8 +130,3 @@ def _duration(seconds: float) -> str:
     if whole >= HOUR:
         return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
     return f"{whole // MINUTE} min {whole % MINUTE} s" if whole >= MINUTE else f"{whole} s"
-
-
-def _safe(text: str) -> str:
-    """A server's word, harmless on a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)

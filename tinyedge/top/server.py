@@ -5,6 +5,7 @@ proxy, no other place that the server points to, no more than a page's worth of 
 """
 
 import http.client
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -44,6 +45,7 @@ class Server:
         try:
             parts = urlsplit(url if "//" in url else f"http://{url}")
             usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            (parts.hostname or "").encode("idna")  # as a look-up of the name would
         except ValueError:
             usable = False
         if not usable or not url.isascii() or not url.isprintable() or " " in url:
@@ -53,14 +55,13 @@ class Server:
         self._request = urllib.request.Request(f"{self.address}{path}", headers={"Accept": "text/plain"})
         if api_key is not None:
             self._request.add_header("Authorization", f"Bearer {api_key}")
+        self._reader: _Reader | None = None
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
 
     def metrics(self) -> Metrics:
         """What it says now. Raises MonitorError where it doesn't, RefusedError where it won't ever."""
         try:
-            with self._opener.open(self._request, timeout=TIMEOUT_S) as answer:
-                page = answer.read(MAX_PAGE_BYTES + 1)
-                missing = answer.length or 0  # of the bytes that were announced
+            page, missing = self._ask()
         except urllib.error.HTTPError as failure:
             failure.close()
             if failure.code in FINAL:
@@ -70,7 +71,7 @@ class Server:
         except (OSError, http.client.HTTPException) as failure:
             reason = getattr(failure, "reason", failure)
             said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            raise MonitorError(f"{self.address} does not answer: {said}", HINT) from None
+            raise MonitorError(f"{self.address} does not answer: {printable(said)}", HINT) from None
         if len(page) > MAX_PAGE_BYTES:
             raise MonitorError(f"{self.address} says more than {MAX_PAGE_BYTES} bytes", HINT)
         if missing:
@@ -78,7 +79,49 @@ class Server:
         try:
             return parse(page.decode("utf-8"))
         except ValueError as failure:
-            raise MonitorError(f"{self.address} says what is no metrics: {failure}", HINT) from None
+            raise MonitorError(
+                f"{self.address} says what is no metrics: {printable(str(failure))}", HINT
+            ) from None
+
+    def _ask(self) -> tuple[bytes, int]:
+        """The page, and how many of its announced bytes did not come. All of it in TIMEOUT_S.
+
+        A socket's timeout is for each piece, and a server may send one byte a second: so another thread
+        reads, and is left behind where it takes too long; there is never more than one.
+        """
+        if self._reader is None:
+            self._reader = _Reader(self._opener, self._request)
+            self._reader.start()
+        self._reader.join(TIMEOUT_S)
+        if self._reader.is_alive():
+            raise TimeoutError("it takes too long")
+        reader, self._reader = self._reader, None
+        if reader.failure is not None:
+            raise reader.failure
+        return reader.page, reader.missing
+
+
+class _Reader(threading.Thread):
+    """Reads one answer."""
+
+    def __init__(self, opener: urllib.request.OpenerDirector, request: urllib.request.Request) -> None:
+        super().__init__(daemon=True)
+        self._opener, self._asked = opener, request
+        self.page, self.missing = b"", 0
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            with self._opener.open(self._asked, timeout=TIMEOUT_S) as answer:
+                self.page = answer.read(MAX_PAGE_BYTES + 1)
+                self.missing = answer.length or 0
+        except Exception as failure:
+            self.failure = failure
+
+
+def printable(text: str) -> str:
+    """A server's word, harmless on a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def read_api_key(path: Path) -> str:

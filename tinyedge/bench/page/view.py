@@ -66,7 +66,10 @@ class View:
 
 
 def view_of(report: Mapping[str, Any]) -> View:
-    """Of a bench's or a twin's report. Raises BenchError where it is neither, or not whole."""
+    """Of a bench's or a twin's report. Raises BenchError where it is neither.
+
+    One that is not whole fails in any way in which a mapping can; `outputs` says so.
+    """
     makers: dict[object, Callable[[Mapping[str, Any]], View]] = {SCHEMA: _measured, TWIN_SCHEMA: _modelled}
     maker = makers.get(report.get("schema"))
     if maker is None:
@@ -74,13 +77,12 @@ def view_of(report: Mapping[str, Any]) -> View:
             f"the report has schema {report.get('schema')!r}, this version shows {' and '.join(SCHEMAS)}",
             "pass what `tinyedge bench --json` or `make twin` wrote",
         )
-    try:
-        return maker(report)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as failure:
-        raise BenchError(
-            f"the report is not whole ({type(failure).__name__}: {failure})",
-            "measure again, with this version of tinyedge",
-        ) from None
+    view = maker(report)
+    results = {row.ok for row in view.gates}
+    found = "fail" if False in results else "inconclusive" if None in results else "pass"
+    if view.verdict != found:
+        raise ValueError(f"its verdict is {view.verdict!r}, its gates say {found}")
+    return view
 
 
 def _measured(report: Mapping[str, Any]) -> View:
