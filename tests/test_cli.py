@@ -278,3 +278,21 @@ def test_a_report_may_not_damage_what_it_is_about(bundle_copy: Callable[[], Path
     refused(tinyedge("eval", bundle, "--text", f"a={text}", "--json", bundle / "manifest.json"), 2)
     refused(tinyedge("eval", bundle, "--text", f"a={text}", "--json", text), 2)
     assert tinyedge("verify", bundle).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["training_metrics.json", "shards/validation.bin", "bilingual_1k.model"])
+@pytest.mark.parametrize("command", ["check", "eval"])
+def test_a_report_never_takes_the_place_of_a_file_of_the_run(
+    command: str, name: str, micro_bundle: Path, tmp_path: Path
+) -> None:
+    run, text = tmp_path / "run", tmp_path / "a.txt"
+    (run / "shards").mkdir(parents=True)
+    text.write_text("The men said that they would go to the house.\n")
+    for file in (run / name, run / "best_model.pt"):
+        file.write_text("precious")
+    words = {
+        "check": ("check", micro_bundle, "--run-dir", run),
+        "eval": ("eval", run / "best_model.pt", "--text", f"a={text}"),
+    }[command]
+    assert "would replace a file of the run" in refused(tinyedge(*words, "--json", run / name), 2)
+    assert (run / name).read_text() == "precious"

@@ -18,6 +18,10 @@ import pytest
 from top.page import page
 
 from tinyedge.errors import MonitorError, UsageError
+from tinyedge.top import server as module
+from tinyedge.top.exposition import parse
+from tinyedge.top.figures import Figures
+from tinyedge.top.screen import render
 from tinyedge.top.server import MAX_PAGE_BYTES, RefusedError, Server, read_api_key
 
 SECONDS = 20  # until a test gives up; none of them waits for it
@@ -149,6 +153,48 @@ def test_a_server_that_hangs_up() -> None:
 def test_an_address_that_cannot_be_one(url: str) -> None:
     with pytest.raises(UsageError, match="is no address of a server"):
         Server(url)
+
+
+def test_a_server_that_drips_has_one_deadline_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.3)
+    done = threading.Event()
+
+    def drip(self: Fake) -> None:
+        self.send_response(200)
+        self.end_headers()
+        while not done.wait(0.05):
+            self.wfile.write(b"#")
+
+    monkeypatch.setattr(Fake, "do_GET", drip)
+    with serving() as (_, address):
+        server = Server(address)
+        before = threading.active_count()
+        for _ in range(3):
+            with pytest.raises(MonitorError, match="takes too long"):
+                server.metrics()
+        assert threading.active_count() <= before + 2  # one that reads, one that answers it
+        done.set()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'tinyedge_tokens_total{kind="\x1b]0;PWN\x07"} 3',
+        "tinyedge_throttled_bits +Inf",
+        "tinyedge_uptime_seconds +Inf",
+        "tinyedge_rss_bytes +Inf",
+        "tinyedge_rss_bytes -1e300",
+        "tinyedge_throttled_bits -1",
+    ],
+)
+def test_odd_figures_are_unknown_and_odd_words_harmless(line: str) -> None:
+    name = line.partition(" ")[0].partition("{")[0]
+    kept = [row for row in page().splitlines() if not row.startswith(name) or "{" in line]
+    figures = Figures.of(parse("\n".join([*kept, line]) + "\n"), 0.0)
+    screen = "\n".join(render([figures, figures], "here"))
+    assert all(char.isprintable() or char == "\n" for char in screen)
+    assert "inf" not in screen.lower()
+    assert "0" * 20 not in screen
 
 
 def test_an_address_may_be_short_or_have_a_path() -> None:
