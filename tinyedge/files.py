@@ -16,6 +16,8 @@ from typing import IO, Any
 from tinyedge.errors import TinyEdgeError
 
 TEMPORARY_SUFFIX = ".tmp"
+# What reading fields of foreign JSON raises where one is missing, or of another kind.
+NOT_WHOLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ It never outlives its parent, however that ends.
 """
 
 import contextlib
-import ctypes
 import io
 import json
 import os
@@ -14,10 +13,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from tinyedge import child
+
 REFUSED = 3  # the exit status that says: SentencePiece's own words follow on standard output
 
 
@@ -75,20 +74,19 @@ def main() -> int:
 
 
 def _start(options: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
-    # The process is to find this very tinyedge, installed or not, and nothing in the current folder (-P).
-    paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # -P keeps the current folder out of its imports.
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "tinyedge.unigram", str(os.getpid()), json.dumps(options)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env=child.environment(),
         process_group=0,  # Ctrl-C reaches the parent alone, which then ends this process
     )
 
 
 def _die_with(parent: int) -> None:
-    """A parent that is killed outright takes this process along, in the middle of its C++. Linux only."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """A parent that is killed outright takes this process along, in the middle of its C++."""
+    child.die_with_parent()
     if os.getppid() != parent:  # it died before
         sys.exit(1)
 

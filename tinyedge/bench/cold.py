@@ -3,7 +3,6 @@
 In: a bundle. Out: seconds. Cold is the process: its files may be in the kernel's memory from the run before.
 """
 
-import os
 import resource
 import statistics
 import subprocess
@@ -12,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyedge.bench.process import die_with_parent
+from tinyedge import child
 from tinyedge.errors import BenchError, UsageError
 
 PROMPT = "Once upon a time"
@@ -41,15 +40,10 @@ def waited_share(starts: Sequence[tuple[float, float]]) -> float:
 
 def measure_starts(command: list[str], starts: int) -> tuple[tuple[float, float], ...]:
     """Seconds of each start, and of them on a processor. Raises BenchError where one fails."""
-    import tinyedge
-
-    root = str(Path(tinyedge.__file__).parent.parent)  # this very tinyedge, installed or not
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    return tuple(_measure_start(command, environment) for _ in range(starts))
+    return tuple(_measure_start(command) for _ in range(starts))
 
 
-def _measure_start(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+def _measure_start(command: list[str]) -> tuple[float, float]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     try:
@@ -58,8 +52,8 @@ def _measure_start(command: list[str], environment: dict[str, str]) -> tuple[flo
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=SECONDS,
-            env=environment,
-            preexec_fn=die_with_parent,
+            env=child.environment(),
+            preexec_fn=child.die_with_parent,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as failure:

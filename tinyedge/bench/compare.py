@@ -41,6 +41,20 @@ TOLD = {
 }
 
 
+def _p95(values: list[float]) -> float:
+    return stats.percentile(sorted(values), 95)
+
+
+# What is compared: a figure of each sample, and what is made of all of them; memory, of which a run has one.
+FIGURES: Mapping[str, tuple[str, Callable[[list[float]], float]]] = {
+    "p50 of a response": ("e2e_ms", statistics.median),
+    "p95 of a response": ("e2e_ms", _p95),
+    "p50 of the first token": ("ttft_ms", statistics.median),
+    "mean of a token after it": ("itl_ms", statistics.fmean),
+}
+MEMORY = {"steady memory": "steady_rss", "peak memory": "peak_rss"}
+
+
 @dataclass(frozen=True)
 class Change:
     """One figure, before and now. difference: None where a run has but one of it, and no spread is known."""
@@ -118,7 +132,7 @@ def read_alike(path: Path, device: Device, job: Job) -> dict[str, Any]:
         told = [*old["doubts"], old["created"], *(_at(old, where) for where in TOLD.values())]
         if not all(str(one).isprintable() for one in told):
             raise ValueError("text that does not print")
-    except NOT_WHOLE as failure:
+    except files.NOT_WHOLE as failure:
         raise _not_whole(path, failure) from None
     if unlike:
         raise BenchError(
@@ -141,7 +155,7 @@ def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> Compa
         ]
         differs += [f"then, {doubt}" for doubt in old["doubts"]]
         return Comparison(f"{path}, {old['created']}", tuple(differs), tuple(_changes(new, old)))
-    except NOT_WHOLE as failure:
+    except files.NOT_WHOLE as failure:
         raise _not_whole(path, failure) from None
 
 
@@ -175,10 +189,6 @@ def _pooled(groups: Mapping[str, Sequence[float]]) -> list[float]:
     return [value for values in groups.values() for value in values]
 
 
-def _p95(values: list[float]) -> float:
-    return stats.percentile(sorted(values), 95)
-
-
 def _groups(report: Mapping[str, Any], field: str) -> dict[str, list[float]]:
     """A figure of each response, by its prompt; of the gaps between its tokens, their mean."""
     groups: dict[str, list[float]] = {}
@@ -190,13 +200,3 @@ def _groups(report: Mapping[str, Any], field: str) -> dict[str, list[float]]:
             value = statistics.fmean(value)
         groups.setdefault(sample["prompt"], []).append(float(value))
     return groups
-
-
-FIGURES: Mapping[str, tuple[str, Callable[[list[float]], float]]] = {
-    "p50 of a response": ("e2e_ms", statistics.median),
-    "p95 of a response": ("e2e_ms", _p95),
-    "p50 of the first token": ("ttft_ms", statistics.median),
-    "mean of a token after it": ("itl_ms", statistics.fmean),
-}
-MEMORY = {"steady memory": "steady_rss", "peak memory": "peak_rss"}
-NOT_WHOLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)

@@ -84,7 +84,7 @@ class Outputs:
                 from tinyedge.bench.page.view import view_of
 
                 made.append((self.html, render(view_of(report))))
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as failure:
+        except files.NOT_WHOLE as failure:
             raise BenchError(
                 f"the report is not whole ({type(failure).__name__}: {failure})",
                 "measure again, with this version of tinyedge",

@@ -4,7 +4,6 @@ In: a Job, what is enough. Out: a Measurement. A worker that dies, hangs or talk
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import select
@@ -14,10 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import IO
 
-import tinyedge
+from tinyedge import child
 from tinyedge.bench.measurement import NS_PER_MS, NS_PER_S, Event, Measurement
 from tinyedge.bench.stopping import Stopping
 from tinyedge.bench.worker import Job
@@ -36,7 +34,6 @@ AFTER_PHASE = {
     "prefill": "while answering the first prompt",
     "decode": "while warming up",
 }
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SIGNAL_HINTS = {
     "SIGILL": "a wheel was built for a newer CPU, as onnxruntime 1.21.0 was: install another version of it",
     "SIGBUS": "the disk or the file system failed under a mapped file: check the SD card",
@@ -117,9 +114,6 @@ def _latency_ms(event: Event) -> float:
 
 
 def _start(command: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
-    # The worker is to find this very tinyedge, installed or not.
-    package_root = str(Path(tinyedge.__file__).parent.parent)
-    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         return subprocess.Popen(
             command,
@@ -127,17 +121,12 @@ def _start(command: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]
             stdout=subprocess.PIPE,
             stderr=stderr,
             bufsize=0,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=child.environment(),
             process_group=0,  # Ctrl-C reaches this process alone, which then ends the worker
-            preexec_fn=die_with_parent,
+            preexec_fn=child.die_with_parent,
         )
     except OSError as failure:
         raise BenchError(f"the worker {command[0]} does not start: {failure.strerror}") from None
-
-
-def die_with_parent() -> None:
-    """In the worker, before it starts: a parent that is killed outright takes it along. Linux only."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _batches(stdout: IO[bytes], silence_s: float) -> Iterator[list[Event]]:

@@ -252,6 +252,8 @@ class ContentWatch:
 
 def _tail(prompt: str) -> str:
     """Its end, as far as a word may reach back: what nobody sees, and what is said again, does not count."""
+    if len(prompt) <= PROMPT_TAIL:
+        return prompt
     seen, last, at = 0, None, len(prompt)
     while at > max(0, len(prompt) - LONGEST_TAIL) and seen < PROMPT_TAIL:
         at -= 1

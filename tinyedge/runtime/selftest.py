@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-import tinyedge
+from tinyedge import child
 from tinyedge.errors import BundleError, TinyEdgeError
 
 PROMPT = "The house"
@@ -26,13 +26,10 @@ def run(folder: Path, seconds: float = SECONDS) -> None:
     """Tests the bundle in `folder` in a child process. Raises BundleError with the reason."""
     # -P keeps the current folder, and any numpy.py in it, out of its imports.
     command = [sys.executable, "-P", "-m", "tinyedge.runtime.selftest", str(folder)]
-    path = os.pathsep.join(
-        [str(Path(tinyedge.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
     try:
-        child = subprocess.run(
+        done = subprocess.run(
             command,
-            env={**os.environ, "PYTHONPATH": path},
+            env=child.environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=seconds,
@@ -44,12 +41,12 @@ def run(folder: Path, seconds: float = SECONDS) -> None:
         raise BundleError(
             f"{folder} failed its self-test: no text after {seconds:g} s", "look at the machine's load"
         ) from None
-    if child.returncode == 0:
+    if done.returncode == 0:
         return
-    if child.returncode < 0:
-        reason = f"the process died with {signal.Signals(-child.returncode).name}"
+    if done.returncode < 0:
+        reason = f"the process died with {signal.Signals(-done.returncode).name}"
         raise BundleError(f"{folder} failed its self-test: {reason}", "tinyedge doctor looks for the cause")
-    reason = (child.stderr.strip().splitlines() or ["it does not say why"])[-1]
+    reason = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
     raise BundleError(f"{folder} failed its self-test: {reason}", HINT)
 
 

@@ -42,7 +42,7 @@ def render(view: View) -> str:
 
 
 def _head(view: View) -> str:
-    kind, word, meaning = WORDS.get(view.verdict, ("unsure", view.verdict, ""))
+    kind, word, meaning = WORDS[view.verdict]
     modelled = '<p class="modelled">All times on this page are modelled. Memory is measured.</p>'
     doubts = "".join(f'<li class="unsure">{escape(doubt)}</li>' for doubt in view.doubts)
     return (
