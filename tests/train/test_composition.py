@@ -4,7 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.train.composition import Table  # noqa: E402
+from tinyedge.config import ModelConfig  # noqa: E402
+from tinyedge.train.composition import Table, Tables  # noqa: E402
+from tinyedge.train.features import Features  # noqa: E402
+from tinyedge.train.model import TinyTransformer  # noqa: E402
 from tinyedge.train.morphology import features_of, shared_features  # noqa: E402
 
 
@@ -25,44 +28,76 @@ def test_only_shared_features_count_and_their_numbers_have_no_gaps() -> None:
     assert all(sum(number in row for row in rows) >= 2 for number in numbers)
 
 
+def tiny() -> TinyTransformer:
+    torch.manual_seed(0)
+    model = TinyTransformer(
+        ModelConfig(
+            vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
+        )
+    )
+    model.initialize(0.02)
+    return model
+
+
+def features(*rows: list[int]) -> Features:
+    """Of the first pieces; the others have none."""
+    count = 1 + max((number for row in rows for number in row), default=-1)
+    return Features([*rows, *([] for _ in range(1000 - len(rows)))], count)
+
+
 def test_a_row_is_its_own_vector_and_its_parts() -> None:
-    weight = torch.nn.Parameter(torch.randn(3, 4))
-    before = weight.detach().clone()
-    table = Table(weight, [[], [0], [0, 1]])
-    assert table.parts is not None
-    torch.testing.assert_close(table.all_rows(), before)  # the parts start at zero
+    weight = torch.randn(3, 4)
+    table = Table(weight, Features([[], [0], [0, 1]], 2), scale=2.0)
+    every = torch.arange(3)
+    torch.testing.assert_close(table(every), weight / 2)  # the parts start at zero
     with torch.no_grad():
         table.parts.copy_(torch.arange(8.0).view(2, 4))
-    expected = before + torch.stack(
+    expected = weight / 2 + torch.stack(
         [torch.zeros(4), table.parts[0], (table.parts[0] + table.parts[1]) / 2**0.5]
     )
-    torch.testing.assert_close(
-        table.rows(torch.tensor([[2, 1], [0, 2]])), expected[[2, 1, 0, 2]].view(2, 2, 4)
-    )
-    torch.testing.assert_close(weight.detach(), before)
-    table.fold()
-    torch.testing.assert_close(weight.detach(), expected)
+    torch.testing.assert_close(table(torch.tensor([[2, 1], [0, 2]])), expected[[2, 1, 0, 2]].view(2, 2, 4))
 
 
-def test_without_features_the_table_is_the_weight_itself() -> None:
-    weight = torch.nn.Parameter(torch.randn(3, 4))
-    table = Table(weight, None)
-    table.rows(torch.tensor([1])).sum().backward()
-    assert weight.grad is not None
-    assert [name for name, _ in table.named_parameters()] == ["own"]
-    table.fold()
-    assert weight.requires_grad
+def test_without_features_the_tables_are_the_models_own() -> None:
+    model = tiny()
+    tables = Tables(model, None)
+    before = [weight.clone() for weight in model.parameters()]
+    assert not [*tables.parameters()]
+    assert tables.project() is model.output.weight
+    (tables.embed(torch.tensor([1])).sum() + tables.project(torch.tensor([2])).sum()).backward()
+    assert model.token_embedding.weight.grad is not None
+    assert model.output.weight.grad is not None
+    tables.fold()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_learning_one_piece_moves_its_relative() -> None:
-    weight = torch.nn.Parameter(torch.zeros(3, 4))
-    table = Table(weight, [[0], [0], []])
-    table.rows(torch.tensor([0])).sum().backward()
-    assert table.parts is not None
+def test_a_fold_is_what_was_learned() -> None:
+    model = tiny()
+    embedding = model.token_embedding.weight.clone()
+    tables = Tables(model, features([0], [0, 1], [1]))
+    every = torch.arange(1000)
+    torch.testing.assert_close(tables.embed(every), embedding)  # it begins where the model began
     with torch.no_grad():
-        for parameter in table.parameters():
-            assert parameter.grad is not None
-            parameter -= parameter.grad
-    table.fold()
-    assert weight[1].abs().sum() > 0
-    assert weight[2].abs().sum() == 0
+        for parameter in tables.parameters():
+            parameter += torch.randn(parameter.shape)
+    tables.fold()
+    torch.testing.assert_close(model.token_embedding.weight, tables.embed(every))
+    torch.testing.assert_close(model.output.weight, tables.project())
+    torch.testing.assert_close(tables.project(torch.tensor([7, 3])), model.output.weight[[7, 3]])
+
+
+def test_learning_one_piece_moves_its_relatives_and_its_row_as_output() -> None:
+    model = tiny()
+    tables = Tables(model, features([0], [0], []))
+    tables.fold()
+    before = model.token_embedding.weight.clone(), model.output.weight.clone()
+    tables.embed(torch.tensor([0])).sum().backward()
+    with torch.no_grad():
+        for parameter in tables.parameters():
+            if parameter.grad is not None:
+                parameter -= parameter.grad
+    tables.fold()
+    for old, new in zip(before, (model.token_embedding.weight, model.output.weight), strict=True):
+        moved = (new - old).abs().sum(dim=1) > 1e-6
+        assert moved[:3].tolist() == [True, True, False]
+        assert not moved[3:].any()

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from tinyedge.errors import CorpusError  # noqa: E402
-from tinyedge.train.data import Batches  # noqa: E402
+from tinyedge.train.data import Batches, Drawn  # noqa: E402
 from tinyedge.train.permutation import Permutation  # noqa: E402
 
 TOKENS = np.arange(1000, dtype=np.uint16)
@@ -16,29 +16,43 @@ def test_same_arguments_same_batch_whatever_came_before() -> None:
     one, other = (Batches(TOKENS, 4, 32, 0, seed=3) for _ in range(2))
     one.batch(0, 0), one.batch(5, 2)
     for epoch, step in ((2, 1), (0, 0), (2, 1)):
-        for a, b in zip(one.batch(epoch, step), other.batch(epoch, step), strict=True):
-            assert torch.equal(a, b)
-    assert not torch.equal(one.batch(0, 0)[0], one.batch(1, 0)[0])
-    assert not torch.equal(one.batch(0, 0)[0], Batches(TOKENS, 4, 32, 0, seed=4).batch(0, 0)[0])
+        a, b = one.batch(epoch, step), other.batch(epoch, step)
+        assert torch.equal(a.inputs, b.inputs)
+        assert torch.equal(a.targets, b.targets)
+    assert not torch.equal(one.batch(0, 0).inputs, one.batch(1, 0).inputs)
+    assert not torch.equal(one.batch(0, 0).inputs, Batches(TOKENS, 4, 32, 0, seed=4).batch(0, 0).inputs)
 
 
 def test_targets_are_inputs_moved_by_one() -> None:
-    inputs, targets = Batches(TOKENS, 4, 32, 0, seed=0).batch(0, 0)
-    assert inputs.shape == (4, 32)
-    assert torch.equal(inputs + 1, targets)
+    batch = Batches(TOKENS, 4, 32, 0, seed=0).batch(0, 0)
+    assert batch.inputs.shape == (4, 32)
+    assert torch.equal(batch.inputs + 1, batch.targets)
 
 
 def test_windows_do_not_overlap_and_cover_an_epoch() -> None:
     batches = Batches(TOKENS, 4, 32, 0, seed=0)
     for epoch in range(3):
-        seen = torch.cat([batches.batch(epoch, s)[0].flatten() for s in range(batches.steps_per_epoch)])
+        seen = torch.cat([batches.batch(epoch, s).inputs.flatten() for s in range(batches.steps_per_epoch)])
         assert len(seen) == len(set(seen.tolist())) == 32 * batches.windows
         assert len(seen) > len(TOKENS) - 2 * 32 - 1
-    assert {int(batches.batch(e, 0)[0][0, 0]) % 32 for e in range(8)} != {0}  # a new offset each epoch
+    assert {int(batches.batch(e, 0).inputs[0, 0]) % 32 for e in range(8)} != {0}  # a new offset each epoch
 
 
 def test_stride_one_is_the_guides_sliding_window() -> None:
     assert Batches(TOKENS, 32, 128, 1, seed=0).windows == 1000 - 128
+
+
+def test_what_could_have_stood_there_stands_beside_its_target() -> None:
+    others = np.stack((TOKENS + 1000, TOKENS + 2000), axis=1)
+    batches = Batches(TOKENS, 4, 32, 0, 0, lambda epoch: Drawn(TOKENS, others))
+    batch = batches.batch(0, 1, drawn=True)
+    assert batch.others is not None
+    assert torch.equal(batch.others - batch.targets[..., None], torch.tensor([1000, 2000]).expand(4, 32, 2))
+    assert set(batch.scored.tolist()) == {*batch.targets.flatten().tolist(), *batch.others.flatten().tolist()}
+    part = batch.part(slice(1, 3), torch.device("cpu"))
+    assert part.others is not None
+    assert torch.equal(part.others, batch.others[1:3])
+    assert batches.batch(0, 1).others is None
 
 
 def test_too_little_text_is_said() -> None:

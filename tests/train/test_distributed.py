@@ -23,7 +23,7 @@ from tinyedge.config import ModelConfig  # noqa: E402
 from tinyedge.shards import Shards  # noqa: E402
 from tinyedge.tokenizer import Tokenizer  # noqa: E402
 from tinyedge.train import checkpoint  # noqa: E402
-from tinyedge.train.data import Batches  # noqa: E402
+from tinyedge.train.data import Batch, Batches  # noqa: E402
 from tinyedge.train.distributed import ALONE, Group, joined  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
 from tinyedge.train.learner import Learner  # noqa: E402
@@ -189,7 +189,7 @@ def learn(config: TrainConfig, rows: int = 7, steps: int = 4) -> tuple[list[floa
     found = []
     for step in range(steps):
         tokens = torch.randint(4, 1000, (rows, SMALL.max_seq_length + 1))
-        found.append(learner.learn(tokens[:, :-1], tokens[:, 1:], step, 1.0)[0])
+        found.append(learner.learn(Batch(tokens[:, :-1], tokens[:, 1:]), step, 1.0)[0])
     return found, {name: value.clone() for name, value in model.state_dict().items()}
 
 

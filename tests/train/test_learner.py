@@ -9,6 +9,8 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from tinyedge.config import ModelConfig  # noqa: E402
 from tinyedge.train.candidates import CandidateSampler  # noqa: E402
+from tinyedge.train.data import Batch  # noqa: E402
+from tinyedge.train.features import Features  # noqa: E402
 from tinyedge.train.hardware import Hardware, choose_hardware  # noqa: E402
 from tinyedge.train.learner import Learner  # noqa: E402
 from tinyedge.train.model import TinyTransformer  # noqa: E402
@@ -18,7 +20,7 @@ SMALL = ModelConfig(
     vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
 )
 CONFIG = dataclasses.replace(FAST, batch_size=8, warmup_steps=0)
-FEATURES = [[piece % 7, 7 + piece % 5] if piece > 3 else [] for piece in range(1000)]
+FEATURES = Features([[piece % 7, 7 + piece % 5] if piece > 3 else [] for piece in range(1000)], 12)
 EAGER = choose_hardware("cpu", "fp32")
 
 
@@ -40,7 +42,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def test_learns_a_batch_by_heart(sampled: int, shared: bool) -> None:
     student = learner(sampled=sampled, shared=shared)
     inputs, targets = batch()
-    losses = [student.learn(inputs, targets, step, 1.0)[0] for step in range(40)]
+    losses = [student.learn(Batch(inputs, targets), step, 1.0)[0] for step in range(40)]
     assert losses[-1] < 0.6 * losses[0]
     student.fold()
     loss = torch.nn.functional.cross_entropy(student.model(inputs).flatten(0, 1), targets.flatten())
@@ -49,22 +51,22 @@ def test_learns_a_batch_by_heart(sampled: int, shared: bool) -> None:
 
 def test_low_rates_compute_the_whole_softmax() -> None:
     inputs, targets = batch()
-    whole = learner().learn(inputs, targets, 0, 0.1)[0]
-    assert learner(sampled=100).learn(inputs, targets, 0, 0.1)[0] == pytest.approx(whole, abs=1e-5)
-    assert learner(sampled=100).learn(inputs, targets, 0, 1.0)[0] != pytest.approx(whole, abs=1e-5)
+    whole = learner().learn(Batch(inputs, targets), 0, 0.1)[0]
+    assert learner(sampled=100).learn(Batch(inputs, targets), 0, 0.1)[0] == pytest.approx(whole, abs=1e-5)
+    assert learner(sampled=100).learn(Batch(inputs, targets), 0, 1.0)[0] != pytest.approx(whole, abs=1e-5)
 
 
 def test_state_restores_to_the_bit() -> None:
     inputs, targets = batch()
     one = learner(sampled=100)
     for step in range(3):
-        one.learn(inputs, targets, step, 1.0)
+        one.learn(Batch(inputs, targets), step, 1.0)
     one.fold()
     other = learner(sampled=100)
     other.model.load_state_dict(one.model.state_dict())
     other.load_state_dicts(*copy.deepcopy((one.optimizer_state_dict(), one.tables_state_dict())))
     for student in (one, other):
-        student.learn(inputs, targets, 3, 1.0)
+        student.learn(Batch(inputs, targets), 3, 1.0)
         student.fold()
     for name, weight in one.model.state_dict().items():
         assert torch.equal(weight, other.model.state_dict()[name]), name
@@ -78,11 +80,11 @@ def test_a_compiler_that_fails_leaves_the_step_as_it_was(monkeypatch: pytest.Mon
         return fail
 
     inputs, targets = batch()
-    expected = learner().learn(inputs, targets, 0, 1.0)
+    expected = learner().learn(Batch(inputs, targets), 0, 1.0)
     monkeypatch.setattr(torch, "compile", broken)
     student = learner(dataclasses.replace(EAGER, compiles=True))
     assert not student.compiled
-    assert student.learn(inputs, targets, 0, 1.0) == expected
+    assert student.learn(Batch(inputs, targets), 0, 1.0) == expected
 
 
 def test_a_compiler_that_works_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +100,6 @@ def test_a_compiler_that_works_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", recording)
     student = learner(dataclasses.replace(EAGER, compiles=True))
     inputs, targets = batch()
-    student.learn(inputs, targets, 0, 1.0)
+    student.learn(Batch(inputs, targets), 0, 1.0)
     assert student.compiled
     assert len(calls) == 2  # once to try, once to learn

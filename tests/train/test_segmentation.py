@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from tinyedge.shards import Shards  # noqa: E402
 from tinyedge.tokenizer import BOS_ID, EOS_ID, UNK_ID, Tokenizer  # noqa: E402
-from tinyedge.train.data import Batches  # noqa: E402
+from tinyedge.train.data import Batches, Drawn  # noqa: E402
 from tinyedge.train.segmentation import Resegmented  # noqa: E402
 
 
@@ -55,13 +55,13 @@ def test_draws_by_probability(tokenizer: Tokenizer) -> None:
 
 def test_an_epoch_has_as_many_batches_either_way(shards: Shards, tokenizer: Tokenizer) -> None:
     tokens = shards.training()
-    batches = Batches(tokens, 8, 32, 0, 0, Resegmented(tokens, tokenizer, alpha=0.3, seed=0))
+    resegmented = Resegmented(tokens, tokenizer, alpha=0.3, seed=0)
+    batches = Batches(tokens, 8, 32, 0, 0, lambda epoch: Drawn(resegmented(epoch)))
     last = batches.steps_per_epoch - 1
-    assert batches.can_resegment
-    assert batches.batch(0, last, resegmented=True)[0].shape == batches.batch(0, last)[0].shape
-    first, other = batches.batch(0, 0, resegmented=True), batches.batch(1, 0, resegmented=True)
-    assert not torch.equal(first[0], other[0])
-    assert torch.equal(
-        batches.batch(0, 0, resegmented=True)[0], first[0]
-    )  # epochs may be asked for in any order
-    assert not Batches(tokens, 8, 32, 0, 0).can_resegment
+    assert batches.can_draw
+    assert batches.batch(0, last, drawn=True).inputs.shape == batches.batch(0, last).inputs.shape
+    first, other = batches.batch(0, 0, drawn=True), batches.batch(1, 0, drawn=True)
+    assert not torch.equal(first.inputs, other.inputs)
+    again = batches.batch(0, 0, drawn=True)  # epochs may be asked for in any order
+    assert torch.equal(again.inputs, first.inputs)
+    assert not Batches(tokens, 8, 32, 0, 0).can_draw

@@ -189,8 +189,8 @@ def test_a_loss_that_is_no_number_stops_at_once(make_trainer: Make, tmp_path: Pa
     trainer, _ = make_trainer(tmp_path, stride=200)
     learn = trainer._learner.learn
 
-    def explode(inputs: Any, targets: Any, step: int, factor: float) -> tuple[float, float]:
-        loss, rate = learn(inputs, targets, step, factor)
+    def explode(batch: Any, step: int, factor: float) -> tuple[float, float]:
+        loss, rate = learn(batch, step, factor)
         return (loss if step < trainer._batches.steps_per_epoch + 1 else math.nan), rate
 
     trainer._learner.learn = explode  # type: ignore[method-assign]

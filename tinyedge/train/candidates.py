@@ -48,9 +48,9 @@ class CandidateSampler:
         self._frequent[counts.argsort(descending=True, stable=True)[:FREQUENT]] = True
 
     def draw(self, targets: Tensor, seed: int) -> Candidates:
-        """Candidates for a batch: a function of its targets and `seed` alone."""
+        """Candidates for a batch: a function of its targets (N,) and `seed` alone."""
         sure = self._frequent.clone()
-        sure[targets.flatten()] = True
+        sure[targets] = True
         certain, others = sure.nonzero()[:, 0], (~sure).nonzero()[:, 0]
         generator = torch.Generator().manual_seed(seed)
         picked = others[torch.randperm(len(others), generator=generator)[: self._sampled]]

@@ -1,66 +1,89 @@
 """Tables of pieces whose rows share parts: embedding and output projection while they are being learned.
 
-A row is a vector of its piece's own plus the mean-like sum of its features' vectors, as in Botha and Blunsom,
+A row is a vector of its piece's own plus the sum of its features' vectors, as in Botha and Blunsom,
 "Compositional Morphology for Word Representations and Language Modelling" (2014), and fastText (Bojanowski et
-al., 2017). What is learned of one piece so reaches its relatives. The sum is an ordinary table: the model
-that is saved has the guide's shape and nothing of this in it.
+al., 2017). What is learned of one piece so reaches its relatives. And what is learned of a piece as input
+reaches it as output, through one matrix for all: where tables are tied (Press and Wolf, "Using the Output
+Embedding to Improve Language Models", 2017) that is the identity for good, here it is learned, and each row
+keeps what is its own. The sums are ordinary tables: the model that is saved has the guide's shape and nothing
+of this in it.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Features = list[list[int]]  # for each piece the numbers of its features
+from tinyedge.train.features import Features
+from tinyedge.train.model import TinyTransformer
+
+EMBEDDING_SCALE = 8.0  # rows of the embedding are learned this much smaller, and so change this much quicker
 
 
 class Table(nn.Module):
-    """A (V, D) table to learn: `weight` itself, or `weight`'s start plus parts where there are features.
+    """A (V, D) table as it is learned: rows of their own, (V, D), plus parts, (K, D), zero at the start.
 
-    own: (V, D). parts: (K, D), zero at the start. A piece with n features gets their sum over sqrt(n), so
-    that its row moves as far as one with a single feature.
+    weight: what it begins with, times 1 / scale.
     """
 
     index: Tensor
     share: Tensor
 
-    def __init__(self, weight: Tensor, features: Features | None) -> None:
+    def __init__(self, weight: Tensor, features: Features, scale: float = 1.0) -> None:
         super().__init__()
-        self._weight = [weight]  # in a list: the model owns it
-        self.own: Tensor = weight if features is None else nn.Parameter(weight.detach().clone())
-        self.parts: nn.Parameter | None = None
-        if features is None:
-            return
-        weight.requires_grad_(False)
-        count = 1 + max((number for row in features for number in row), default=-1)
-        self.parts = nn.Parameter(weight.new_zeros(count, weight.shape[1]))
-        longest = max(1, *(len(row) for row in features))
-        index = torch.zeros(len(features), longest, dtype=torch.int64)
-        share = torch.zeros(len(features), longest)
-        for piece, row in enumerate(features):
-            index[piece, : len(row)] = torch.tensor(row, dtype=torch.int64)
-            share[piece, : len(row)] = len(row) ** -0.5 if row else 0.0
-        self.register_buffer("index", index.to(weight.device), persistent=False)
-        self.register_buffer("share", share.to(weight.device), persistent=False)
+        self.own = nn.Parameter(weight.detach() / scale)
+        self.parts = nn.Parameter(weight.new_zeros(features.count, weight.shape[1]))
+        self.register_buffer("index", features.index.to(weight.device))
+        self.register_buffer("share", features.share.to(weight.device))
 
-    def rows(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor) -> Tensor:
         """The rows of some pieces: ids of any shape (...) to (..., D)."""
-        own = F.embedding(ids, self.own)
-        if self.parts is None:
-            return own
         flat = ids.flatten()
         shared = F.embedding_bag(
             self.index[flat], self.parts, mode="sum", per_sample_weights=self.share[flat]
         )
-        return own + shared.view_as(own)
+        return F.embedding(ids, self.own) + shared.view(*ids.shape, -1)
 
-    def all_rows(self) -> Tensor:
-        """The whole table, (V, D)."""
-        if self.parts is None:
-            return self.own
-        return self.rows(torch.arange(len(self.own), device=self.own.device))
+
+class Tables(nn.Module):
+    """Embedding and output projection of a model: its own weights, or what they are composed of.
+
+    features: None leaves the weights to themselves.
+    """
+
+    def __init__(self, model: TinyTransformer, features: Features | None) -> None:
+        super().__init__()
+        embedding, output = model.token_embedding.weight, model.output.weight
+        self._weights = [embedding, output]  # in a list: the model owns them
+        self.inputs: Table | None = None
+        self.outputs: Table | None = None
+        self.bridge: nn.Parameter | None = None
+        if features:
+            embedding.requires_grad_(False)
+            output.requires_grad_(False)
+            self.inputs = Table(embedding, features, EMBEDDING_SCALE)
+            self.outputs = Table(output, features)
+            self.bridge = nn.Parameter(torch.eye(embedding.shape[1], device=embedding.device))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Rows of the embedding: ids of any shape (...) to (..., D)."""
+        if self.inputs is None:
+            return F.embedding(ids, self._weights[0])
+        rows: Tensor = self.inputs(ids)
+        return EMBEDDING_SCALE * rows
+
+    def project(self, ids: Tensor | None = None) -> Tensor:
+        """Rows of the output projection, (C, D): of pieces (C,), or of all."""
+        if self.inputs is None or self.outputs is None or self.bridge is None:
+            return self._weights[1] if ids is None else F.embedding(ids, self._weights[1])
+        if ids is None:
+            ids = torch.arange(len(self._weights[1]), device=self.bridge.device)
+        rows: Tensor = self.outputs(ids) + self.inputs(ids) @ self.bridge
+        return rows
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Writes the rows into the model's own weight, where there is a difference."""
-        if self.parts is not None:
-            self._weight[0].copy_(self.all_rows())
+        """Writes the rows into the model's own weights, where there is a difference."""
+        if self.inputs is not None:
+            embedding, output = self._weights
+            embedding.copy_(self.embed(torch.arange(len(embedding), device=embedding.device)))
+            output.copy_(self.project())

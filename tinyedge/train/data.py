@@ -1,6 +1,7 @@
 """Training batches as a pure function of (seed, epoch, step): no iterator state to lose or to restore."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,38 @@ class Tokens(Protocol):
     def __getitem__(self, part: slice, /) -> npt.NDArray[np.uint16]: ...
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What an epoch reads instead of the text's likeliest segmentation.
+
+    tokens: (N,). others: (N, K), what could have stood in the place of each.
+    """
+
+    tokens: npt.NDArray[np.uint16]
+    others: npt.NDArray[np.uint16] | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """inputs, targets: (B, T) int64. others: (B, T, K), tokens that could have stood in a target's place."""
+
+    inputs: Tensor
+    targets: Tensor
+    others: Tensor | None = None
+
+    @property
+    def scored(self) -> Tensor:
+        """Every token that the loss asks for, flat."""
+        if self.others is None:
+            return self.targets.flatten()
+        return torch.cat((self.targets.flatten(), self.others.flatten()))
+
+    def part(self, rows: slice, device: torch.device) -> "Batch":
+        """Some of its rows, there."""
+        others = None if self.others is None else self.others[rows].to(device)
+        return Batch(self.inputs[rows].to(device), self.targets[rows].to(device), others)
+
+
 class Batches:
     """Cuts the training tokens into windows of `length` + 1, in a new order each epoch.
 
@@ -34,11 +67,11 @@ class Batches:
         length: int,
         stride: int,
         seed: int,
-        resegment: Callable[[int], Tokens] | None = None,
+        draw: Callable[[int], Drawn] | None = None,
     ) -> None:
         self._tokens = tokens
-        self._resegment = resegment
-        self._drawn: tuple[int, Tokens] | None = None
+        self._draw = draw
+        self._drawn: tuple[int, Drawn] | None = None
         self._batch_size = batch_size
         self._length = length
         self._stride = stride or length
@@ -52,40 +85,46 @@ class Batches:
             )
 
     @property
-    def can_resegment(self) -> bool:
+    def can_draw(self) -> bool:
         """Whether epochs can have segmentations of their own."""
-        return self._resegment is not None
+        return self._draw is not None
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches an epoch; the last one may be smaller."""
         return -(-self.windows // self._batch_size)
 
-    def batch(self, epoch: int, step: int, resegmented: bool = False) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, each (B, length) int64, of step `step` of epoch `epoch`, both from 0.
+    def batch(self, epoch: int, step: int, drawn: bool = False) -> Batch:
+        """Of step `step` of epoch `epoch`, both from 0.
 
-        resegmented: from the epoch's own segmentation, of which an epoch sees as many windows as of the
-        likeliest one.
+        drawn: from what was drawn for this epoch, of which it sees as many windows as of the text itself.
         """
-        tokens = self._drawn_for(epoch) if resegmented else self._tokens
+        text = self._drawn_for(epoch) if drawn else None
+        tokens = text.tokens if text else self._tokens
         random = np.random.default_rng([self._seed, epoch])
         offset = random.integers(self._stride)
         first = step * self._batch_size
         places = np.arange(first, min(first + self._batch_size, self.windows))
         there = self._windows(tokens)
-        starts = offset + self._stride * Permutation(there, random)(places % there)
-        windows = np.stack([tokens[start : start + self._length + 1] for start in starts.tolist()])
-        chunk = torch.from_numpy(windows.astype(np.int64))
-        return chunk[:, :-1].contiguous(), chunk[:, 1:].contiguous()
+        starts = (offset + self._stride * Permutation(there, random)(places % there)).tolist()
+        windows = _tensor([tokens[start : start + self._length + 1] for start in starts])
+        others = None
+        if text and text.others is not None:
+            others = _tensor([text.others[start + 1 : start + self._length + 1] for start in starts])
+        return Batch(windows[:, :-1].contiguous(), windows[:, 1:].contiguous(), others)
 
     def _windows(self, tokens: Tokens) -> int:
         """How many fit, whatever the offset."""
         room = len(tokens) - self._length - self._stride
         return room // self._stride + 1 if room >= 0 else 0
 
-    def _drawn_for(self, epoch: int) -> Tokens:
-        if self._resegment is None:
+    def _drawn_for(self, epoch: int) -> Drawn:
+        if self._draw is None:
             raise ValueError("these batches have one segmentation")
         if self._drawn is None or self._drawn[0] != epoch:
-            self._drawn = epoch, self._resegment(epoch)
+            self._drawn = epoch, self._draw(epoch)
         return self._drawn[1]
+
+
+def _tensor(rows: list[npt.NDArray[np.uint16]]) -> Tensor:
+    return torch.from_numpy(np.stack(rows).astype(np.int64))

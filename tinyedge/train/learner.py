@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tinyedge.train.candidates import Candidates, CandidateSampler
-from tinyedge.train.composition import Features, Table
+from tinyedge.train.composition import Tables
+from tinyedge.train.data import Batch
 from tinyedge.train.distributed import ALONE, Group
+from tinyedge.train.features import Features
 from tinyedge.train.hardware import Hardware
-from tinyedge.train.loss import output_cross_entropy
+from tinyedge.train.loss import output_cross_entropy, smoothing_gap
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.optimizer import Optimizers
 from tinyedge.train.recipe import TrainConfig
@@ -33,8 +35,7 @@ class Objective(nn.Module):
 
     def __init__(self, model: TinyTransformer, features: Features | None, hardware: Hardware) -> None:
         super().__init__()
-        self.inputs = Table(model.token_embedding.weight, features)
-        self.outputs = Table(model.output.weight, features)
+        self.tables = Tables(model, features)
         self.model = model
         self._hardware = hardware
         self._body: Callable[[Tensor], Tensor] = model.body
@@ -58,14 +59,21 @@ class Objective(nn.Module):
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
             return self._body(rows)
 
-    def forward(self, inputs: Tensor, targets: Tensor, candidates: Candidates | None) -> Tensor:
-        """(B, T) inputs and targets to a scalar, in nats per token; the softmax runs over `candidates`."""
-        dtype = self._hardware.dtype
-        hidden = self._hidden(self.inputs.rows(inputs))
-        if candidates is None:
-            return output_cross_entropy(hidden, self.outputs.all_rows(), targets, dtype)
-        rows = self.outputs.rows(candidates.ids)
-        return output_cross_entropy(hidden, rows, candidates.place[targets], dtype, candidates.log_weights)
+    def forward(self, batch: Batch, candidates: Candidates | None, smoothing: float) -> Tensor:
+        """Nats per token, a scalar; the softmax runs over `candidates`.
+
+        smoothing: the share of each target that the batch's `others` get, where it has some.
+        """
+        hidden = self._hidden(self.tables.embed(batch.inputs))
+        targets, others, log_weights = batch.targets, batch.others, None
+        rows = self.tables.project(candidates.ids if candidates else None)
+        if candidates:
+            targets, log_weights = candidates.place[targets], candidates.log_weights
+            others = None if others is None else candidates.place[others]
+        loss = output_cross_entropy(hidden, rows, targets, self._hardware.dtype, log_weights)
+        if others is not None:
+            loss = loss + smoothing * smoothing_gap(hidden, rows, targets, others)
+        return loss
 
 
 class Learner:
@@ -90,7 +98,7 @@ class Learner:
         self._group = group
         self._sampler = sampler
         objective = Objective(model, features, hardware).to(hardware.device)
-        self._tables = {"inputs": objective.inputs, "outputs": objective.outputs}
+        self._tables = objective.tables
         self._objective: nn.Module = objective
         self.compiled = False
         if hardware.compiles:
@@ -102,8 +110,8 @@ class Learner:
             self._objective.broadcast_buffers = False  # they are constants
         self._optimizers = Optimizers(objective, config)
 
-    def learn(self, inputs: Tensor, targets: Tensor, step: int, rate_factor: float) -> tuple[float, float]:
-        """One step on a batch, (B, T) each and the whole one in every process of the run.
+    def learn(self, batch: Batch, step: int, rate_factor: float) -> tuple[float, float]:
+        """One step on a batch, the whole one in every process of the run.
 
         step: counts from the run's begin, from 0. rate_factor: share of the peak learning rates.
 
@@ -112,12 +120,13 @@ class Learner:
         device = self._hardware.device
         candidates = None
         if self._sampler and rate_factor > WHOLE_SOFTMAX_BELOW:
-            candidates = self._sampler.draw(targets, (self._config.seed << 32) + step).to(device)
+            candidates = self._sampler.draw(batch.scored, (self._config.seed << 32) + step).to(device)
+        smoothing = self._config.smoothing * rate_factor
         mean = 0.0
-        parts = self._parts(len(inputs))
+        parts = self._parts(len(batch.inputs))
         for part, weight in parts:
             with contextlib.nullcontext() if part is parts[-1][0] else self._unshared():
-                loss = self._objective(inputs[part].to(device), targets[part].to(device), candidates) * weight
+                loss = self._objective(batch.part(part, device), candidates, smoothing) * weight
                 (loss * self._group.size).backward()  # DDP divides by it
             mean += loss.item()
         if self._config.clip_norm:
@@ -126,8 +135,7 @@ class Learner:
 
     def fold(self) -> None:
         """Makes the model's own tables what has been learned; before it is judged or saved."""
-        for table in self._tables.values():
-            table.fold()
+        self._tables.fold()
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """All that is learned: the model's weights, or the parts that its tables are made of."""
@@ -138,15 +146,13 @@ class Learner:
         return self._optimizers.state_dict()
 
     def tables_state_dict(self) -> dict[str, Any]:
-        """The parts of the tables that have any; all else that is learned is in the model's own weights."""
-        return {name: table.state_dict() for name, table in self._tables.items() if table.parts is not None}
+        """What the tables are composed of; all else that is learned is in the model's own weights."""
+        return self._tables.state_dict()
 
     def load_state_dicts(self, optimizers: dict[str, Any], tables: dict[str, Any]) -> None:
         """Restores both. Raises KeyError, ValueError or RuntimeError when they are another run's."""
         self._optimizers.load_state_dict(optimizers)
-        for name, table in self._tables.items():
-            if table.parts is not None:
-                table.load_state_dict(tables[name])
+        self._tables.load_state_dict(tables)
 
     def _parts(self, rows: int) -> list[tuple[slice, float]]:
         """This process's rows in micro-batches, each with its share of the batch, by which its loss counts.

@@ -8,6 +8,7 @@ result is the plain loss to rounding (docs/log.md has the gain).
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -70,3 +71,14 @@ def output_cross_entropy(
         hidden.flatten(0, 1), weight, targets.flatten(), offsets, dtype
     )
     return loss
+
+
+def smoothing_gap(hidden: Tensor, weight: Tensor, targets: Tensor, others: Tensor) -> Tensor:
+    """By how much the cross-entropy grows, in nats, where `others` (B, T, K) take the place of `targets`.
+
+    Times a share it is added to `output_cross_entropy`, and that share of each target goes to the others. The
+    softmax's sum is the same for both, so that the gap is the mean difference of the logits.
+    """
+    expected = F.embedding_bag(others.flatten(0, 1), weight, mode="mean")
+    difference = F.embedding(targets.flatten(), weight) - expected  # (B*T, D)
+    return (hidden.flatten(0, 1).float() * difference).sum(dim=1).mean()

@@ -9,6 +9,7 @@ from torch import nn
 from tinyedge.train.muon import Muon
 from tinyedge.train.recipe import TrainConfig
 
+NEVER_DECAYED = "position_embedding.weight"  # where tokens stand is learned once, not unlearned between texts
 QKV_PARTS = 3  # query, key and value share a parameter but are three matrices
 
 
@@ -21,19 +22,19 @@ class Optimizers:
     def __init__(self, objective: nn.Module, config: TrainConfig) -> None:
         self._config = config
         matrices: dict[int, list[nn.Parameter]] = {1: [], QKV_PARTS: []}
-        others: list[nn.Parameter] = []
+        others: list[tuple[str, nn.Parameter]] = []
         for name, parameter in objective.named_parameters():
             if not parameter.requires_grad:
                 continue
             if config.matrix_learning_rate and "blocks." in name and parameter.dim() == 2:
                 matrices[QKV_PARTS if name.endswith("qkv.weight") else 1].append(parameter)
             else:
-                others.append(parameter)
-        decayed = [p for p in others if p.dim() == 2]
-        norms = [p for p in others if p.dim() < 2]
+                others.append((name, parameter))
+        decayed = [p for name, p in others if p.dim() == 2 and not name.endswith(NEVER_DECAYED)]
+        free = [p for name, p in others if p.dim() < 2 or name.endswith(NEVER_DECAYED)]
         groups: Iterable[dict[str, Any]] = (
             {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": norms, "weight_decay": 0.0},
+            {"params": free, "weight_decay": 0.0},
         )
         adamw = torch.optim.AdamW(
             groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True

@@ -25,6 +25,8 @@ TRAIN_RANGES: dict[str, tuple[float, float]] = {
     "clip_norm": (0.0, 1e6),
     "sampled_pieces": (0, 32_000),
     "segmentation_alpha": (0.0, 10.0),
+    "smoothing": (0.0, 1.0),
+    "local_heads": (0, 8),
 }
 
 
@@ -44,9 +46,12 @@ class TrainConfig:
     grad_accumulation: parts that a process computes a step in, one after the other: less memory, same step.
     clip_norm: the gradient's norm is cut to it; 0 leaves it.
     sampled_pieces: how many pieces stand for all infrequent ones in a step's softmax; 0 computes it whole.
-    shared_parts: whether pieces of one stem or ending share a part of their rows while they are learned.
+    shared_parts: whether pieces of one stem, ending or class share a part of their rows while they are
+        learned, as `train.composition` says.
     segmentation_alpha: how the epochs but the last draw their segmentations, as `train.segmentation` says; 0
-        takes the likeliest always.
+        takes the likeliest always. smoothing: the share of a target that other tokens of its context get in
+        those epochs, as `train.smoothing` says; it falls with the learning rate.
+    local_heads: heads of the first block that begin by looking a few tokens back, as `train.start` says.
     """
 
     recipe: str
@@ -68,6 +73,8 @@ class TrainConfig:
     sampled_pieces: int = 0
     shared_parts: bool = False
     segmentation_alpha: float = 0.0
+    smoothing: float = 0.0
+    local_heads: int = 0
 
     def __post_init__(self) -> None:
         for name, (low, high) in TRAIN_RANGES.items():
@@ -129,6 +136,8 @@ FAST = TrainConfig(
     sampled_pieces=500,
     shared_parts=True,
     segmentation_alpha=0.5,
+    smoothing=0.25,
+    local_heads=3,
 )
 
 RECIPES = {recipe.recipe: recipe for recipe in (FAST, GUIDE)}

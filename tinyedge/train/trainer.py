@@ -31,14 +31,15 @@ from tinyedge.train.budget import Budget
 from tinyedge.train.candidates import sampler_for
 from tinyedge.train.data import Batches
 from tinyedge.train.distributed import ALONE, Group
+from tinyedge.train.drawing import drawn_for
+from tinyedge.train.features import features_for
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.learner import Learner
 from tinyedge.train.model import TinyTransformer
-from tinyedge.train.morphology import shared_features
 from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.reporter import Progress, Reporter
 from tinyedge.train.sample import sample_text
-from tinyedge.train.segmentation import resegmented_for
+from tinyedge.train.start import look_back
 from tinyedge.train.state import EpochRecord, State
 from tinyedge.train.validation import validate
 
@@ -102,11 +103,13 @@ class Trainer:
             model_config.max_seq_length,
             config.stride,
             config.seed,
-            resegmented_for(shards, config, tokenizer),
+            drawn_for(shards, config, tokenizer),
         )
         self.model = TinyTransformer(model_config)
         if config.init_std:
             self.model.initialize(config.init_std)
+        if config.local_heads:
+            look_back(self.model, config.local_heads)
         self._group = group
         self._learner = Learner(
             self.model,
@@ -114,7 +117,7 @@ class Trainer:
             hardware,
             group,
             sampler=sampler_for(shards, config, model_config.vocab_size),
-            features=shared_features(tokenizer.spellings()) if config.shared_parts else None,
+            features=features_for(shards, config, tokenizer),
         )
         if hardware.compiles and not self._learner.compiled:
             reporter.note("model: compiling failed here; training goes on without it, slower")
@@ -220,7 +223,7 @@ class Trainer:
 
     def _resegments(self) -> bool:
         """Whether the next epoch draws a segmentation: not if it ends in the run's last eighth."""
-        if not self._batches.can_resegment:
+        if not self._batches.can_draw:
             return False
         following = self.state.epoch + 1
         share = following / self._config.epochs
@@ -230,14 +233,14 @@ class Trainer:
 
     def _step(self) -> None:
         """One optimizer step."""
-        inputs, targets = self._batches.batch(self.state.epoch, self.state.step, self.state.resegmented)
+        batch = self._batches.batch(self.state.epoch, self.state.step, self.state.resegmented)
         steps = self._batches.steps_per_epoch
         step = self.state.epoch * steps + self.state.step
         factor = self._config.rate_factor(step, steps, self._budget.share_over(self.state))
-        loss, rate = self._learner.learn(inputs, targets, step, factor)
+        loss, rate = self._learner.learn(batch, step, factor)
         if not math.isfinite(loss):
             raise self._diverged(loss)
-        self.state.count(loss, targets.numel(), rate)
+        self.state.count(loss, batch.targets.numel(), rate)
 
     def _finish_epoch(self) -> None:
         """Judges the epoch on the held-out text and saves it; a signal before that leaves it as it is."""
