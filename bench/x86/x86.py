@@ -87,13 +87,13 @@ def compare(bundle: Path, turns: int) -> bool:
                 took[kind].append(turn(bundle, kind, mask, folder / f"{kind}.npy"))
         own = np.load(folder / ".npy")
         good = True
-        for kind, name in KINDS.items():
+        for kind, described in KINDS.items():
             apart = np.abs(np.load(folder / f"{kind}.npy") - own).max(axis=1)
             share = float((apart > SAME).mean())
             same = share <= FEW and float(apart.max()) <= MUCH * float(own.std())
             ratios = [one / other for one, other in zip(took[kind], took[""], strict=True)]
             print(
-                f"{name:36} {statistics.median(took[kind]):7.1f} us/token, x {statistics.median(ratios):.2f};"
+                f"{described:36} {statistics.median(took[kind]):7.1f} us/token, x {statistics.median(ratios):.2f};"
                 f" logits within {apart.max():.2g}, {100 * share:.0f} % of tokens differ: "
                 + ("the same model" if same else "ANOTHER MODEL")
             )
