@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyedge.errors import BenchError, TinyEdgeError
+from tinyedge.errors import BenchError, TinyEdgeError, UsageError
 from tinyedge.runtime import Generator
 
 # What is hidden, and the kind of processor that is left; only what this machine has can be hidden.
@@ -75,7 +75,9 @@ def measure(bundle: Path, output: Path) -> None:
 
 
 def compare(bundle: Path, turns: int) -> bool:
-    """Prints a line a kind; whether all of them compute the same model."""
+    """Prints two lines a kind; whether all of them compute the same model."""
+    if turns < 1:
+        raise UsageError(f"--turns {turns} is less than 1")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         mask = folder / "mask.so"
@@ -92,11 +94,10 @@ def compare(bundle: Path, turns: int) -> bool:
             share = float((apart > SAME).mean())
             same = share <= FEW and float(apart.max()) <= MUCH * float(own.std())
             ratios = [one / other for one, other in zip(took[kind], took[""], strict=True)]
-            print(
-                f"{described:36} {statistics.median(took[kind]):7.1f} us/token, x {statistics.median(ratios):.2f};"
-                f" logits within {apart.max():.2g}, {100 * share:.0f} % of tokens differ: "
-                + ("the same model" if same else "ANOTHER MODEL")
-            )
+            verdict = "the same model" if same else "ANOTHER MODEL"
+            middle, ratio = statistics.median(took[kind]), statistics.median(ratios)
+            print(f"{described:36} {middle:7.1f} us/token, x {ratio:.2f}")
+            print(f"    {verdict}: logits within {apart.max():.2g}, {100 * share:.0f} % of tokens differ")
             good &= same
     return good
 
@@ -109,7 +110,8 @@ def turn(bundle: Path, kind: str, mask: Path, logits: Path) -> float:
     if done.returncode == CANNOT:
         raise BenchError("this processor or kernel has no CPUID faulting", "try an Intel processor")
     if done.returncode:
-        raise BenchError(done.stderr.strip().rpartition("\n")[2] or f"it ended with {done.returncode}")
+        said = done.stderr.strip().rpartition("\n")[2].removeprefix("error: ")
+        raise BenchError(said or f"a turn ended with {done.returncode}")
     return float(done.stdout)
 
 
