@@ -110,6 +110,6 @@ def test_every_platform_is_named() -> None:
 
 def test_the_export_and_the_kits_know_the_same_targets() -> None:
     pytest.importorskip("torch", reason="the export needs the extra `train`")
-    from tinyedge.export.pipeline import TARGETS
+    from tinyedge.export.target import TARGETS
 
     assert set(TARGETS) == set(BOARDS)

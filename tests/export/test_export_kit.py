@@ -34,8 +34,13 @@ def exported(micro_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return made
 
 
+@pytest.mark.parametrize("target", BOARDS)
 def test_both_are_made(
-    exported: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    target: str,
+    exported: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked: list[Board] = []
 
@@ -45,12 +50,12 @@ def test_both_are_made(
         return [wheelhouse.Package("some", "1", "some-1-py3-none-any.whl", "0" * 64, board.pythons, 5, 5)]
 
     monkeypatch.setattr(wheelhouse, "fill", fill)
-    export(tmp_path / "x.pt", tmp_path / "mine", wheels=True, json=True)
+    export(tmp_path / "x.pt", tmp_path / "mine", target=target, wheels=True, json=True)
     result = json.loads(capsys.readouterr().out)
     assert (result["bundle"], result["kit"]) == (str(tmp_path / "mine"), str(tmp_path / "mine-kit"))
     kit = Kit.load(tmp_path / "mine-kit")
     assert kit.bundle == bundle_digest(load_bundle(tmp_path / "mine"))
-    assert asked == [kit.board] == [BOARDS["pi-zero-2w"]]
+    assert asked == [kit.board] == [BOARDS[target]]
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "mine-kit"}
 
 

@@ -154,11 +154,30 @@ def test_wrong_or_missing_tokenizer_is_refused(
         export_bundle(dataclasses.replace(options, tokenizer=tmp_path / "none"), silent)
 
 
+def test_a_target_is_a_promise_and_the_graph_is_the_same(options: ExportOptions, tmp_path: Path) -> None:
+    board, server = (
+        load_bundle(
+            export_bundle(dataclasses.replace(options, output_dir=tmp_path / name, target=name), silent)
+        )
+        for name in ("pi-zero-2w", "x86-64")
+    )
+    assert server.manifest["target"] == "x86-64"
+    assert server.manifest["budgets"] == {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 100}
+    assert server.model == board.model
+    card = (server.path / "README.md").read_text()
+    assert "`x86-64`" in card
+    assert "100 ms a response" in card
+
+
+def test_an_unknown_target_says_which_there_are() -> None:
+    with pytest.raises(UsageError, match="toaster is not one of pi-zero-2w, x86-64"):
+        ExportOptions(target="toaster")
+
+
 @pytest.mark.parametrize(
     ("flag", "change"),
     [
         ("--quantize", {"quantize": "int4"}),
-        ("--target", {"target": "toaster"}),
         ("--max-quality-loss", {"max_quality_loss": float("nan")}),
         ("--max-quality-loss", {"max_quality_loss": -1.0}),
     ],

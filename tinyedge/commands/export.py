@@ -17,7 +17,9 @@ def export(
     ),
     output_dir: Annotated[Path, typer.Option(help="The bundle; an older one is replaced.")] = Path("bundle"),
     quantize: Annotated[str, typer.Option(help="int8, or none for fp32.")] = "int8",
-    target: Annotated[str, typer.Option(help="The device whose budgets the bundle promises.")] = "pi-zero-2w",
+    target: Annotated[
+        str, typer.Option(help="The device whose budgets the bundle promises: pi-zero-2w or x86-64.")
+    ] = "pi-zero-2w",
     max_quality_loss: Annotated[
         float, typer.Option(help="Percent of a language's bits per byte that int8 may cost.")
     ] = 1.0,

@@ -48,5 +48,8 @@ class Board:
         }
 
 
-# By the target of a bundle. Raspberry Pi OS: bookworm has Python 3.11, trixie 3.13.
-BOARDS: Mapping[str, Board] = {"pi-zero-2w": Board("aarch64", ("3.11", "3.13"))}
+# By the target of a bundle. Debian, and Raspberry Pi OS with it: bookworm has Python 3.11, trixie 3.13.
+BOARDS: Mapping[str, Board] = {
+    "pi-zero-2w": Board("aarch64", ("3.11", "3.13")),
+    "x86-64": Board("x86_64", ("3.11", "3.13")),
+}

@@ -18,6 +18,7 @@ from tinyedge.export.onnx import check_onnx, count_nodes, export_onnx
 from tinyedge.export.parity import StandardDecoder, check_parity
 from tinyedge.export.quality import Comparison, compare, require_quality, token_limit
 from tinyedge.export.quantize import Quantization
+from tinyedge.export.target import TARGETS
 from tinyedge.export.weights import Weights
 from tinyedge.manifest import SPECIAL_IDS
 from tinyedge.runtime.session import BundleModel, Session
@@ -27,10 +28,6 @@ from tinyedge.tokenizer import Tokenizer, model_name
 from tinyedge.train.checkpoint import load_model, tokenizer_beside
 
 PRECISIONS = ("int8", "none")  # what --quantize can be
-# What a bundle promises on a device: MB of 2^20 bytes, ms for a response of 20 tokens. The guide's own.
-TARGETS: Mapping[str, Mapping[str, int]] = {
-    "pi-zero-2w": {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250},
-}
 STEPS = 8
 
 
@@ -118,7 +115,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
         "precision": "int8" if quantization else "fp32",
         "quantization": quantization.to_dict() if quantization else None,
         "target": options.target,
-        "budgets": dict(TARGETS[options.target]),
+        "budgets": TARGETS[options.target].budgets(),
         "parity": {**parity.to_dict(), "standard": plain.to_dict()},
         "quality": {name: result.to_dict() for name, result in quality.items()},
         "training": {**trained.training, "checkpoint_sha256": trained.sha256},

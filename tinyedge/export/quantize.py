@@ -5,10 +5,13 @@ come, by the graph's nodes.
 
 Weights are signed, with zero at zero: on a Cortex-A53 without dotprod ONNX Runtime's kernel for signed
 weights needs half the instructions of the one for unsigned (MLAS, QgemmS8S8KernelNeon.S and
-QgemmU8X8KernelNeon.S). One scale a matrix, because one a column costs the device more for each output, and
-saturates on x86 processors without VNNI, where for one a matrix `tinyedge.runtime.session` gets the exact
-kernel. All 8 bits, up to the largest weight: a clipped scale has less squared error and no fewer bits per
-byte (docs/log.md).
+QgemmU8X8KernelNeon.S). One scale a matrix, because one a column costs more for each output, there and on
+x86 (docs/log.md). Nothing is clipped: that has less squared error and no fewer bits per byte.
+
+A bundle is the same model on every processor. x86 without VNNI adds the products of two neighbours in a
+column, an even row and the next, in 16 bits that saturate (vpmaddubsw): activations have 8 bits without a
+sign, so two weights that sum to no more than 128 can't get there, 128 x 255 = 32,640. A matrix is scaled to
+that. bench/x86 proves it.
 """
 
 from collections.abc import Collection, Mapping
@@ -32,9 +35,22 @@ class Int8:
     scale: Floats
 
     @classmethod
-    def of(cls, weight: Floats) -> "Int8":
-        """The nearest steps of a 127th of the largest weight."""
-        scale = np.asarray(np.abs(weight).max() / LARGEST, dtype=np.float32)
+    def looked_up(cls, rows: Floats) -> "Int8":
+        """A table that nothing is multiplied with: steps of a 127th of the largest weight."""
+        return cls._in_steps(rows, np.abs(rows).max())
+
+    @classmethod
+    def factor(cls, weight: Floats) -> "Int8":
+        """A matrix of products: steps of a 127th of the largest sum of neighbours, or weight if that is more.
+
+        Rounded, two neighbours sum to 128 at most.
+        """
+        even = np.pad(weight, ((0, len(weight) % 2), (0, 0)))
+        return cls._in_steps(weight, max(np.abs(weight).max(), np.abs(even[0::2] + even[1::2]).max()))
+
+    @classmethod
+    def _in_steps(cls, weight: Floats, largest: np.float32) -> "Int8":
+        scale = np.asarray(largest / LARGEST, dtype=np.float32)
         return cls(np.rint(weight / scale).astype(np.int8), scale)
 
     def error(self, weight: Floats) -> float:
@@ -78,6 +94,6 @@ def quantize(weights: Weights, kept: Collection[str] = ()) -> Quantization:
         if not weight.any():
             raise ExportError(f"{name} is all zeros", "check the training")
         if name not in kept:
-            found[name] = Int8.of(weight)
+            found[name] = (Int8.looked_up if name == EMBEDDING else Int8.factor)(weight)
             errors[name] = found[name].error(weight)
     return Quantization(found, errors, tuple(kept))

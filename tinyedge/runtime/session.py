@@ -231,8 +231,6 @@ def _options(threads: int) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to others
     options.add_session_config_entry("session.load_model_format", "ONNX")  # its own format is not checked
-    # x86 without VNNI sums int8 products in 16 bits that overflow: take the exact kernel. ARM ignores it.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 
