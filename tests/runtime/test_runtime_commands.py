@@ -197,7 +197,7 @@ ON_THE_WAY = {
         "graph",
         "protobuf",
     ),  # every byte is checked before it is used
-    *("tokenizer", "evaluate"),  # text to ids and back; what logits are
+    *("tokenizer", "logits"),  # text to ids and back; what logits are
     "context",  # which tokens the model sees
     *("runtime", "runtime.generator", "runtime.sampler", "runtime.session"),
     "runtime.content",  # no slur is shown
