@@ -7,7 +7,8 @@ import pytest
 
 from tinyedge import evaluate
 from tinyedge.errors import CorpusError
-from tinyedge.evaluate import Ids, Logits, Passage
+from tinyedge.evaluate import Passage
+from tinyedge.logits import Ids, Logits
 
 
 class Bigram:

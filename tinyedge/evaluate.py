@@ -19,15 +19,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from tinyedge import files
 from tinyedge.errors import CorpusError
+from tinyedge.logits import Doubles, Ids, Logits
 from tinyedge.tokenizer import UNK_ID, Tokenizer
-
-Ids = npt.NDArray[np.uint16]
-Logits = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 
 class LanguageModel(Protocol):
@@ -128,14 +124,6 @@ def nats(logits: Logits, targets: Ids) -> Doubles:
     highest = logits.max(axis=1, keepdims=True)
     log_total = np.log(np.exp(logits - highest).sum(axis=1, dtype=np.float64)) + highest[:, 0]
     return np.asarray(log_total - logits[np.arange(len(targets)), targets], dtype=np.float64)
-
-
-def log_softmax(logits: Logits) -> Doubles:
-    """(V,) logits to log probabilities, in double precision."""
-    wide = logits.astype(np.float64)
-    wide -= wide.max()
-    wide -= np.log(np.exp(wide).sum())
-    return wide
 
 
 def default_stride(context: int) -> int:

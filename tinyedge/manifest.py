@@ -10,10 +10,9 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import EllipsisType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinyedge.config import ModelConfig
 from tinyedge.errors import BundleError, UsageError
@@ -23,7 +22,7 @@ SPECIAL_IDS = {"bos_id": 0, "eos_id": 1, "pad_id": 2, "unk_id": 3}  # the guide'
 MAX_DEPTH = 8  # of nested objects in the manifest
 MAX_STRING = 4096  # characters
 MAX_NUMBER = 1e15  # beyond it a figure is a mistake, and JSON readers start to round
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # could forge lines on a terminal
+CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"  # a pattern: could forge lines on a terminal
 HEX_DIGEST = re.compile("[0-9a-f]{64}")
 MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
     "manifest.json",
@@ -55,6 +54,12 @@ def parse_manifest(raw: bytes, path: Path) -> dict[str, Any]:
     return value
 
 
+def has_control(text: str) -> bool:
+    """Whether there are characters in a text that could forge lines on a terminal."""
+    # Hardly any text gets past the first question, so that a start does not pay for making the pattern.
+    return not text.isprintable() and re.search(CONTROL, text) is not None
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -71,7 +76,7 @@ def _require_plain(value: Any, depth: int = 1) -> None:
     """Raises ValueError for anything that could harm who reads or prints it."""
     if depth > MAX_DEPTH:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, str) and (len(value) > MAX_STRING or CONTROL.search(value)):
+    if isinstance(value, str) and (len(value) > MAX_STRING or has_control(value)):
         raise ValueError(f"text {show(value)} has control characters or more than {MAX_STRING} characters")
     if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
         raise ValueError(f"number {show(value)} is too large")
@@ -81,8 +86,7 @@ def _require_plain(value: Any, depth: int = 1) -> None:
         _require_plain(part, depth + 1)
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """What a field may hold. expected: in words, for the error."""
 
     expected: str

@@ -20,7 +20,8 @@ import numpy as np
 from tinyedge import files
 from tinyedge.corpus.split import Split, SplitDocument
 from tinyedge.errors import CorpusError
-from tinyedge.evaluate import Ids, Passage, passage_of
+from tinyedge.evaluate import Passage, passage_of
+from tinyedge.logits import Ids
 from tinyedge.tokenizer import Tokenizer
 
 SCHEMA = "tinyedge.shards/1"

@@ -17,7 +17,7 @@ from tinyedge.errors import TokenizerError
 
 BOS_ID, EOS_ID, PAD_ID, UNK_ID = 0, 1, 2, 3  # the guide's table of special tokens
 WORD_BOUNDARY = "\u2581"  # SentencePiece's visible space
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # in a str they are always lone
+LONE_SURROGATE = "[\ud800-\udfff]"  # a pattern; in a str they are always lone
 UNKNOWN_TEXT = "\ufffd"  # what an UNK reads as
 
 
@@ -28,10 +28,13 @@ def model_name(vocab_size: int) -> str:
 
 
 class Tokenizer:
-    """A trained vocabulary. Loads from the bytes of a `.model` file, which are data, not code."""
+    """A trained vocabulary. Loads from the bytes of a `.model` file, which are data, not code.
 
-    def __init__(self, model: bytes, name: str = "tokenizer") -> None:
-        self.sha256 = hashlib.sha256(model).hexdigest()
+    name: what errors call it. sha256: of the bytes, where it is known already.
+    """
+
+    def __init__(self, model: bytes, name: str = "tokenizer", sha256: str | None = None) -> None:
+        self.sha256 = sha256 or hashlib.sha256(model).hexdigest()
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
@@ -120,7 +123,11 @@ class Tokenizer:
 
 
 def _clean(text: str) -> str:
-    return unicodedata.normalize("NFC", LONE_SURROGATE.sub("\ufffd", text))
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = re.sub(LONE_SURROGATE, UNKNOWN_TEXT, text)
+    return unicodedata.normalize("NFC", text)
 
 
 class TextStream:

@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="export needs tinyedge[train]")
 pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 
 from tinyedge.errors import ExportError
-from tinyedge.evaluate import Ids, Logits, Passage, evaluate, read_passages
+from tinyedge.evaluate import Passage, evaluate, read_passages
 from tinyedge.export.fused import fused_onnx
 from tinyedge.export.quality import (
     FEWEST_TOKENS,
@@ -25,6 +25,7 @@ from tinyedge.export.quality import (
 )
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
+from tinyedge.logits import Ids, Logits
 from tinyedge.runtime.session import BundleModel, Session
 from tinyedge.tokenizer import Tokenizer
 from tinyedge.train.checkpoint import load_model, tokenizer_beside

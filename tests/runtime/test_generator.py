@@ -1,5 +1,6 @@
 """Generation from a bundle: windows, stop strings, ends, spaces, seeds."""
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyedge.bundle import load_bundle, write_bundle
+from tinyedge.bundle import Bundle, load_bundle, write_bundle
 from tinyedge.context import window_start
 from tinyedge.errors import BundleError, UsageError
+from tinyedge.runtime import generator as module
 from tinyedge.runtime.generator import Generator, Piece, StopWatch
 from tinyedge.runtime.sampler import SamplingConfig
 from tinyedge.runtime.session import Decoder
@@ -285,6 +287,34 @@ def test_an_empty_stop_string(generator: Generator) -> None:
 def test_the_files_bytes_are_dropped_once_loaded(generator: Generator) -> None:
     assert (generator.bundle.model, generator.bundle.tokenizer) == (b"", b"")
     assert generator.bundle.manifest["precision"] == "int8"
+
+
+def test_the_tokenizers_hash_is_the_one_that_was_checked(generator: Generator, micro_bundle: Path) -> None:
+    found = hashlib.sha256((micro_bundle / "tokenizer.model").read_bytes()).hexdigest()
+    assert generator.tokenizer.sha256 == found
+
+
+def test_the_models_bytes_are_gone_before_the_tokenizer_is_loaded(
+    micro_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = []
+
+    class Watched(bytes):
+        def __del__(self) -> None:
+            events.append("the model's bytes go")
+
+    def load(*arguments: str) -> Tokenizer:
+        events.append("the tokenizer comes")
+        return Tokenizer(*arguments)
+
+    def watched(path: Path) -> Bundle:
+        whole = load_bundle(path)
+        return dataclasses.replace(whole, model=Watched(whole.model))
+
+    monkeypatch.setattr(module, "load_bundle", watched)
+    monkeypatch.setattr(module, "Tokenizer", load)
+    Generator.load(micro_bundle)
+    assert events == ["the model's bytes go", "the tokenizer comes"]
 
 
 def test_a_tokenizer_of_another_size_is_refused(

@@ -35,22 +35,25 @@ def generate(
 ) -> None:
     """Continue a prompt with the model of a bundle."""
     import io
-    import secrets
+    import random
     import sys
     import time
     from json import dumps
 
+    from tinyedge import collector
     from tinyedge.errors import UsageError
-    from tinyedge.runtime.content import ContentFilter
-    from tinyedge.runtime.generator import Generator
-    from tinyedge.runtime.sampler import SamplingConfig
+
+    with collector.paused():
+        from tinyedge.runtime.content import ContentFilter
+        from tinyedge.runtime.generator import Generator
+        from tinyedge.runtime.sampler import SamplingConfig
 
     if no_filter and filter_file:
         raise UsageError("--no-filter and --filter cannot both be", "leave one of them out")
     content_filter = None if no_filter else ContentFilter.load(filter_file)
 
     if seed is None:
-        seed = secrets.randbits(32)
+        seed = random.SystemRandom().getrandbits(32)
     sampling = SamplingConfig(temperature, top_k, top_p, min_p, repetition_penalty, seed=seed)
     if prompt == "-":
         prompt = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")

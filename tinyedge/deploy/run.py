@@ -23,7 +23,7 @@ from tinyedge.deploy.kit import (
 )
 from tinyedge.deploy.ssh import Remote
 from tinyedge.errors import DeployError, UsageError
-from tinyedge.manifest import CONTROL
+from tinyedge.manifest import has_control
 
 MB = 1 << 20
 SHORT = 12
@@ -100,7 +100,7 @@ class Plan:
     kit: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.directory or CONTROL.search(self.directory) or set(self.directory) & BAD_IN_FOLDER:
+        if not self.directory or has_control(self.directory) or set(self.directory) & BAD_IN_FOLDER:
             raise UsageError(
                 f"--dir {self.directory!a} is empty, or has quotes, \\, $ or a line break",
                 "choose a plainer one, or leave it out",

@@ -16,8 +16,8 @@ import torch
 from tinyedge.config import ModelConfig
 from tinyedge.context import window_start
 from tinyedge.errors import ExportError
-from tinyedge.evaluate import Logits
 from tinyedge.export.onnx import cache_names
+from tinyedge.logits import Logits
 from tinyedge.runtime.ort import onnxruntime
 from tinyedge.tokenizer import BOS_ID, Tokenizer
 from tinyedge.train.model import TinyTransformer

@@ -14,14 +14,13 @@ import numpy as np
 
 from tinyedge.errors import ExportError
 from tinyedge.evaluate import (
-    Doubles,
     LanguageModel,
     Passage,
     Window,
     default_stride,
-    log_softmax,
     windows,
 )
+from tinyedge.logits import Doubles, log_softmax
 
 # Predictions a language. At a divergence of 3e-4 nats the difference of a token's nats scatters by 0.025, so
 # its mean over 10,000 is known to 0.0003 nats: about 0.006 % of the bits per byte, against a gate of 1 %.

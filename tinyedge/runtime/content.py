@@ -311,7 +311,7 @@ def _lines(path: Path) -> list[str]:
         raise FilterError(f"{path} has {size} bytes, at most {MAX_LIST_BYTES} are allowed")
     raw = path.read_bytes()
     try:
-        return raw.decode("utf-8-sig").splitlines()
+        return raw.decode("utf-8").removeprefix("\ufeff").splitlines()
     except UnicodeDecodeError as failure:
         number = raw.count(b"\n", 0, failure.start) + 1
         raise FilterError(

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tinyedge.bundle import Bundle, load_bundle
 from tinyedge.context import window_start
 from tinyedge.errors import BundleError, UsageError
-from tinyedge.evaluate import Logits, log_softmax
+from tinyedge.logits import Logits, log_softmax
 from tinyedge.manifest import MODEL_FILE, TOKENIZER_FILE
 from tinyedge.runtime.content import ContentFilter, ContentWatch
 from tinyedge.runtime.sampler import Sampler, SamplingConfig, largest
@@ -30,8 +30,8 @@ NEVER = (UNK_ID, PAD_ID, BOS_ID)  # say nothing that a reader wants
 NEVER_AFTER_EOS = (UNK_ID, PAD_ID)  # the next line starts with BOS, as in training
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+# This and Completion are tuples by name: every start of the device pays for making a frozen dataclass.
+class Timings(NamedTuple):
     """Seconds of a generation: until its first token, tokenizing the prompt included, and from there on.
 
     The time that a caller keeps a piece before it asks for the next is in `decode`.
@@ -64,8 +64,7 @@ class Piece:
     timings: Timings | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """A whole generation. text: without the prompt, the stop string and what the content filter held back.
 
     tokens: ids, a final EOS included, and those of what was not shown.
@@ -103,15 +102,17 @@ class Generator:
     @classmethod
     def of(cls, whole: Bundle, threads: int = 1) -> "Generator":
         """Loads a bundle that was checked. Raises as `load` does."""
-        tokenizer = Tokenizer(whole.tokenizer, str(whole.path / TOKENIZER_FILE))
+        session = Session(whole.model, whole.config, threads, str(whole.path / MODEL_FILE))
+        # The graph comes first, and its bytes go at once: the tokenizer fits into the memory that they leave.
+        pieces, whole = whole.tokenizer, whole.without_bytes()
+        file = whole.path / TOKENIZER_FILE
+        tokenizer = Tokenizer(pieces, str(file), whole.manifest["files"][TOKENIZER_FILE]["sha256"])
         if tokenizer.vocab_size != whole.config.vocab_size:
             raise BundleError(
-                f"{whole.path / TOKENIZER_FILE} has {tokenizer.vocab_size} pieces, the model expects"
-                f" {whole.config.vocab_size}",
+                f"{file} has {tokenizer.vocab_size} pieces, the model expects {whole.config.vocab_size}",
                 "export the bundle again with the tokenizer that the model was trained with",
             )
-        session = Session(whole.model, whole.config, threads, str(whole.path / MODEL_FILE))
-        return cls(whole.without_bytes(), tokenizer, session)
+        return cls(whole, tokenizer, session)
 
     def __enter__(self) -> "Generator":
         return self

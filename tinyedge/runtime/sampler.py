@@ -9,16 +9,19 @@ import math
 import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tinyedge.config import flag
 from tinyedge.errors import UsageError
+from tinyedge.logits import Doubles as Weights
+from tinyedge.logits import Logits
 
-Ids = npt.NDArray[np.intp]
-Logits = npt.NDArray[np.float32]
-Weights = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Ids: TypeAlias = "npt.NDArray[np.intp]"
 
 GREEDY_BELOW = 1e-5  # a lower temperature would overflow the division, and is greedy anyway
 BLOCKS_PER_CANDIDATE = 4  # 40 candidates are looked for above 160 block maxima: some 45 logits are left

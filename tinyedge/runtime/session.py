@@ -8,15 +8,17 @@ Shapes: S new tokens, H heads, W its `head_width`, C context, V vocabulary, K ca
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tinyedge.config import ModelConfig
 from tinyedge.errors import BundleError, UsageError
-from tinyedge.evaluate import Ids, Logits
+from tinyedge.logits import Ids, Logits
 from tinyedge.runtime.ort import onnxruntime
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MAX_THREADS = 64
 FATAL_ONLY = 4  # onnxruntime's log severity: an error reaches the user as ours
@@ -26,8 +28,8 @@ EXTERNAL_DATA = b"location"
 DYNAMIC = None  # an axis whose length is known only when the graph runs
 EXPORT_AGAIN = "export the bundle again with: tinyedge export"
 
-Array = npt.NDArray[Any]
-TokenIds = npt.NDArray[np.int64]
+Array: TypeAlias = "npt.NDArray[Any]"
+TokenIds: TypeAlias = "npt.NDArray[np.int64]"
 
 
 class Session:
@@ -148,7 +150,7 @@ class Decoder:
         """How many tokens the cache holds."""
         return self._position
 
-    def prefill(self, tokens: Sequence[int] | Ids) -> Logits:
+    def prefill(self, tokens: "Sequence[int] | Ids") -> Logits:
         """Starts over with `tokens`, one pass for all; the logits (V,) after the last of them.
 
         Raises ValueError where there is none, or more than the context.

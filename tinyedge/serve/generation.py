@@ -9,7 +9,7 @@ from collections import abc, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tinyedge.evaluate import log_softmax
+from tinyedge.logits import log_softmax
 from tinyedge.runtime.content import ContentFilter
 from tinyedge.runtime.generator import FinishReason, Generator, Piece
 from tinyedge.runtime.sampler import largest

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tinyedge.evaluate import Ids, Logits, Passage, Quality, Window, windows
+from tinyedge.evaluate import Passage, Quality, Window, windows
+from tinyedge.logits import Ids, Logits
 from tinyedge.tokenizer import UNK_ID
 from tinyedge.train.model import TinyTransformer
 

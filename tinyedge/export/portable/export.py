@@ -14,7 +14,6 @@ import numpy as np
 from tinyedge import files
 from tinyedge.bundle import staging_folder, swap_folders
 from tinyedge.errors import ExportError
-from tinyedge.evaluate import Logits
 from tinyedge.export.onnx import check_onnx
 from tinyedge.export.parity import Parity, StandardDecoder, check_parity
 from tinyedge.export.portable.card import portable_card
@@ -28,6 +27,7 @@ from tinyedge.export.portable.tokenizer import (
     tokenizer_config,
     tokenizer_json,
 )
+from tinyedge.logits import Logits
 from tinyedge.tokenizer import model_name
 from tinyedge.train.checkpoint import load_model, tokenizer_beside
 
