@@ -35,10 +35,11 @@ from tinyedge.shards import Shards
 from tinyedge.tokenizer import Tokenizer
 from tinyedge.train.candidates import sampler_for
 from tinyedge.train.data import Batches
+from tinyedge.train.drawing import drawn_for
+from tinyedge.train.features import features_for
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.learner import Learner
 from tinyedge.train.model import TinyTransformer
-from tinyedge.train.morphology import shared_features
 from tinyedge.train.recipe import FAST, GUIDE
 from tinyedge.train.validation import CheckpointModel, validate
 
@@ -70,9 +71,9 @@ class PlainLoop:
     def step(self) -> int:
         """One step; returns its tokens."""
         epoch, step = divmod(self._done, self.steps_per_epoch)
-        inputs, targets = self._batches.batch(epoch, step)
-        logits = self.model(inputs)
-        loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+        batch = self._batches.batch(epoch, step)
+        logits = self.model(batch.inputs)
+        loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), batch.targets.view(-1))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         for group in self._optimizer.param_groups:
@@ -80,7 +81,7 @@ class PlainLoop:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._done += 1
-        return targets.numel()
+        return batch.targets.numel()
 
     def _factor(self) -> float:
         if self._done < WARMUP:
@@ -179,17 +180,18 @@ def throughput(shards: Shards, tokenizer: Tokenizer) -> list[float]:
     model = TinyTransformer(MODEL)
     model.initialize(FAST.init_std)
     sampler = sampler_for(shards, FAST, tokenizer.vocab_size)
-    features = shared_features(tokenizer.spellings())
+    features = features_for(shards, FAST, tokenizer)
     learner = Learner(model, FAST, choose_hardware("cpu", "auto"), sampler=sampler, features=features)
-    batches = Batches(shards.training(), FAST.batch_size, MODEL.max_seq_length, 0, seed=0)
+    drawn = drawn_for(shards, FAST, tokenizer)
+    batches = Batches(shards.training(), FAST.batch_size, MODEL.max_seq_length, 0, 0, drawn)
     done = 0
 
     def fast_step() -> int:
         nonlocal done
-        inputs, targets = batches.batch(*divmod(done, batches.steps_per_epoch))
-        learner.learn(inputs, targets, done, 1.0)
+        batch = batches.batch(*divmod(done, batches.steps_per_epoch), drawn=True)
+        learner.learn(batch, done, 1.0)
         done += 1
-        return targets.numel()
+        return batch.targets.numel()
 
     ratios = []
     for turn in range(TURNS + 1):

@@ -48,7 +48,12 @@ def test_what_could_have_stood_there_stands_beside_its_target() -> None:
     batch = batches.batch(0, 1, drawn=True)
     assert batch.others is not None
     assert torch.equal(batch.others - batch.targets[..., None], torch.tensor([1000, 2000]).expand(4, 32, 2))
-    assert set(batch.scored.tolist()) == {*batch.targets.flatten().tolist(), *batch.others.flatten().tolist()}
+    parts = (batch.inputs, batch.targets, batch.others)
+    assert set(batch.tokens.tolist()) == {token for part in parts for token in part.flatten().tolist()}
+    renamed = batch.renamed(torch.arange(5000) + 7)
+    assert renamed.others is not None
+    assert torch.equal(renamed.others, batch.others + 7)
+    assert torch.equal(renamed.inputs, batch.inputs + 7)
     part = batch.part(slice(1, 3), torch.device("cpu"))
     assert part.others is not None
     assert torch.equal(part.others, batch.others[1:3])

@@ -80,3 +80,18 @@ def test_the_future_is_not_seen() -> None:
     before, after = model(tokens), model(changed)
     torch.testing.assert_close(before[:, :9], after[:, :9], atol=0, rtol=0)
     assert not torch.allclose(before[:, 9:], after[:, 9:])
+
+
+def test_attention_written_out_is_torchs_own() -> None:
+    """In bf16 on a CPU, forwards and backwards, within what bf16 can say."""
+    torch.manual_seed(0)
+    attention = TinyTransformer(ModelConfig()).blocks[0].attention
+    rows = torch.randn(2, 128, 128)
+    results = []
+    for dtype in (torch.float32, torch.bfloat16):
+        given = rows.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
+            attention(given).float().square().sum().backward()
+        results.append(given.grad)
+    expected, found = results
+    assert (found - expected).norm() < 0.02 * expected.norm()

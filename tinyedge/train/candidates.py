@@ -2,8 +2,8 @@
 
 The output projection over all pieces is four fifths of the default model's arithmetic, and most pieces hold
 next to no probability in most rows. As in Jean et al. (2015, "On Using Very Large Target Vocabulary"), one
-set of candidates serves a whole batch. It holds every target and the most frequent pieces with weight one,
-and a uniform sample of the others, each standing for (others / sampled) of them; so the estimate of the
+set of candidates serves a whole batch. It holds every token of it and the most frequent pieces with weight
+one, and a uniform sample of the others, each standing for (others / sampled) of them; so the estimate of the
 softmax's sum is unbiased. What it costs in quality and saves in time is in docs/log.md.
 """
 
@@ -37,7 +37,7 @@ class Candidates:
 
 
 class CandidateSampler:
-    """Draws `sampled` of the pieces that are neither frequent nor targets.
+    """Draws `sampled` of the pieces that are neither frequent nor in the batch.
 
     counts: (V,), how often each piece stands in the training text.
     """
@@ -47,10 +47,10 @@ class CandidateSampler:
         self._frequent = torch.zeros(len(counts), dtype=torch.bool)
         self._frequent[counts.argsort(descending=True, stable=True)[:FREQUENT]] = True
 
-    def draw(self, targets: Tensor, seed: int) -> Candidates:
-        """Candidates for a batch: a function of its targets (N,) and `seed` alone."""
+    def draw(self, tokens: Tensor, seed: int) -> Candidates:
+        """Candidates for a batch: a function of its tokens (N,) and `seed` alone."""
         sure = self._frequent.clone()
-        sure[targets] = True
+        sure[tokens] = True
         certain, others = sure.nonzero()[:, 0], (~sure).nonzero()[:, 0]
         generator = torch.Generator().manual_seed(seed)
         picked = others[torch.randperm(len(others), generator=generator)[: self._sampled]]

@@ -36,12 +36,9 @@ class Table(nn.Module):
         self.register_buffer("share", features.share.to(weight.device))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """The rows of some pieces: ids of any shape (...) to (..., D)."""
-        flat = ids.flatten()
-        shared = F.embedding_bag(
-            self.index[flat], self.parts, mode="sum", per_sample_weights=self.share[flat]
-        )
-        return F.embedding(ids, self.own) + shared.view(*ids.shape, -1)
+        """The rows of some pieces: (C,) to (C, D)."""
+        shared = F.embedding_bag(self.index[ids], self.parts, mode="sum", per_sample_weights=self.share[ids])
+        return F.embedding(ids, self.own) + shared
 
 
 class Tables(nn.Module):
@@ -64,26 +61,23 @@ class Tables(nn.Module):
             self.outputs = Table(output, features)
             self.bridge = nn.Parameter(torch.eye(embedding.shape[1], device=embedding.device))
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Rows of the embedding: ids of any shape (...) to (..., D)."""
-        if self.inputs is None:
-            return F.embedding(ids, self._weights[0])
-        rows: Tensor = self.inputs(ids)
-        return EMBEDDING_SCALE * rows
-
-    def project(self, ids: Tensor | None = None) -> Tensor:
-        """Rows of the output projection, (C, D): of pieces (C,), or of all."""
+    def forward(self, ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Rows of the embedding and of the output projection, (C, D) each: of pieces (C,), or of all."""
+        embedding, output = self._weights
         if self.inputs is None or self.outputs is None or self.bridge is None:
-            return self._weights[1] if ids is None else F.embedding(ids, self._weights[1])
+            return (
+                (embedding, output)
+                if ids is None
+                else (F.embedding(ids, embedding), F.embedding(ids, output))
+            )
         if ids is None:
-            ids = torch.arange(len(self._weights[1]), device=self.bridge.device)
-        rows: Tensor = self.outputs(ids) + self.inputs(ids) @ self.bridge
-        return rows
+            ids = torch.arange(len(embedding), device=embedding.device)
+        rows: Tensor = self.inputs(ids)
+        return EMBEDDING_SCALE * rows, self.outputs(ids) + rows @ self.bridge
 
     @torch.no_grad()
     def fold(self) -> None:
         """Writes the rows into the model's own weights, where there is a difference."""
         if self.inputs is not None:
-            embedding, output = self._weights
-            embedding.copy_(self.embed(torch.arange(len(embedding), device=embedding.device)))
-            output.copy_(self.project())
+            for weight, rows in zip(self._weights, self(), strict=True):
+                weight.copy_(rows)

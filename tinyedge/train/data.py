@@ -40,11 +40,15 @@ class Batch:
     others: Tensor | None = None
 
     @property
-    def scored(self) -> Tensor:
-        """Every token that the loss asks for, flat."""
-        if self.others is None:
-            return self.targets.flatten()
-        return torch.cat((self.targets.flatten(), self.others.flatten()))
+    def tokens(self) -> Tensor:
+        """All that are in it, flat."""
+        parts = (self.inputs, self.targets, *(() if self.others is None else (self.others,)))
+        return torch.cat([part.flatten() for part in parts])
+
+    def renamed(self, names: Tensor) -> "Batch":
+        """With names[token] in place of each token."""
+        others = None if self.others is None else names[self.others]
+        return Batch(names[self.inputs], names[self.targets], others)
 
     def part(self, rows: slice, device: torch.device) -> "Batch":
         """Some of its rows, there."""

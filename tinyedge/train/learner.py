@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -64,15 +65,14 @@ class Objective(nn.Module):
 
         smoothing: the share of each target that the batch's `others` get, where it has some.
         """
-        hidden = self._hidden(self.tables.embed(batch.inputs))
-        targets, others, log_weights = batch.targets, batch.others, None
-        rows = self.tables.project(candidates.ids if candidates else None)
+        embedding, rows = self.tables(candidates.ids if candidates else None)
+        log_weights = None
         if candidates:
-            targets, log_weights = candidates.place[targets], candidates.log_weights
-            others = None if others is None else candidates.place[others]
-        loss = output_cross_entropy(hidden, rows, targets, self._hardware.dtype, log_weights)
-        if others is not None:
-            loss = loss + smoothing * smoothing_gap(hidden, rows, targets, others)
+            batch, log_weights = batch.renamed(candidates.place), candidates.log_weights
+        hidden = self._hidden(F.embedding(batch.inputs, embedding))
+        loss = output_cross_entropy(hidden, rows, batch.targets, self._hardware.dtype, log_weights)
+        if batch.others is not None:
+            loss = loss + smoothing * smoothing_gap(hidden, rows, batch.targets, batch.others)
         return loss
 
 
@@ -120,7 +120,7 @@ class Learner:
         device = self._hardware.device
         candidates = None
         if self._sampler and rate_factor > WHOLE_SOFTMAX_BELOW:
-            candidates = self._sampler.draw(batch.scored, (self._config.seed << 32) + step).to(device)
+            candidates = self._sampler.draw(batch.tokens, (self._config.seed << 32) + step).to(device)
         smoothing = self._config.smoothing * rate_factor
         mean = 0.0
         parts = self._parts(len(batch.inputs))
