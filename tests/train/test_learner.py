@@ -72,6 +72,29 @@ def test_state_restores_to_the_bit() -> None:
         assert torch.equal(weight, other.model.state_dict()[name]), name
 
 
+def test_features_that_are_not_there_are_refused() -> None:
+    student = learner()
+    for wrong in (-1, 12):
+        tables = copy.deepcopy(student.tables_state_dict())
+        tables["inputs.index"][5, 0] = wrong
+        with pytest.raises(ValueError, match="features that are not there"):
+            learner().load_state_dicts(student.optimizer_state_dict(), tables)
+
+
+@pytest.mark.parametrize("sampled", [0, 100])
+def test_smoothing_gives_a_share_to_others(sampled: int) -> None:
+    """Where all others are one piece, the loss is that of targets with a share of the peak on that piece."""
+    inputs, targets = batch()
+    others = torch.full((*targets.shape, 3), 77)
+    share = CONFIG.smoothing * 0.5
+    student = learner(sampled=sampled)
+    student.fold()
+    scores = student.model(inputs).log_softmax(dim=-1)
+    wanted = -(1 - share) * scores.gather(2, targets[..., None]).mean() - share * scores[..., 77].mean()
+    found = student.learn(Batch(inputs, targets, others), 0, 0.5)[0]
+    assert found == pytest.approx(wanted.item(), abs=0.05 if sampled else 1e-4)
+
+
 def test_a_compiler_that_fails_leaves_the_step_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(function: object) -> object:
         def fail(*arguments: object) -> None:

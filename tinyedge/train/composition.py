@@ -32,8 +32,8 @@ class Table(nn.Module):
         super().__init__()
         self.own = nn.Parameter(weight.detach() / scale)
         self.parts = nn.Parameter(weight.new_zeros(features.count, weight.shape[1]))
-        self.register_buffer("index", features.index.to(weight.device))
-        self.register_buffer("share", features.share.to(weight.device))
+        self.register_buffer("index", features.index.clone().to(weight.device))
+        self.register_buffer("share", features.share.clone().to(weight.device))
 
     def forward(self, ids: Tensor) -> Tensor:
         """The rows of some pieces: (C,) to (C, D)."""
@@ -74,6 +74,12 @@ class Tables(nn.Module):
             ids = torch.arange(len(embedding), device=embedding.device)
         rows: Tensor = self.inputs(ids)
         return EMBEDDING_SCALE * rows, self.outputs(ids) + rows @ self.bridge
+
+    def require_features(self) -> None:
+        """Raises ValueError where the tables' features, as a checkpoint gave them, are not there."""
+        for table in (self.inputs, self.outputs):
+            if table and not 0 <= int(table.index.min()) <= int(table.index.max()) < len(table.parts):
+                raise ValueError("its pieces have features that are not there")
 
     @torch.no_grad()
     def fold(self) -> None:

@@ -153,6 +153,7 @@ class Learner:
         """Restores both. Raises KeyError, ValueError or RuntimeError when they are another run's."""
         self._optimizers.load_state_dict(optimizers)
         self._tables.load_state_dict(tables)
+        self._tables.require_features()
 
     def _parts(self, rows: int) -> list[tuple[slice, float]]:
         """This process's rows in micro-batches, each with its share of the batch, by which its loss counts.
