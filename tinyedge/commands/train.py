@@ -24,7 +24,7 @@ def train(
     source: Sources = None,
     output_dir: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("data"),
     recipe: Annotated[str, typer.Option(help="fast, or guide (the guide's own settings).")] = "fast",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the text: fast 8, guide 20.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the text: fast 10, guide 20.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate of AdamW.")] = None,
     stride: Annotated[

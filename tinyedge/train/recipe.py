@@ -122,11 +122,11 @@ GUIDE = TrainConfig(
 # choice of each value is in docs/log.md.
 FAST = TrainConfig(
     recipe="fast",
-    epochs=8,
+    epochs=10,
     batch_size=16,
     learning_rate=3e-3,
     matrix_learning_rate=0.02,
-    weight_decay=0.7,
+    weight_decay=1.2,
     matrix_weight_decay=0.1,
     beta1=0.9,
     beta2=0.95,
