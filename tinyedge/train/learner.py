@@ -47,7 +47,9 @@ class Objective(nn.Module):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # the compiler's, of torch's own parts
-                self._body = torch.compile(self.model.body)
+                # Code for any shape computes other last bits, and would serve all batches after an epoch's
+                # short one: a run that was resumed in between would end with other weights.
+                self._body = torch.compile(self.model.body, dynamic=False)
                 self._hidden(example).sum().backward()  # type: ignore[no-untyped-call]
             compiled = True
         except Exception:  # whatever a compiler may raise, training goes on without it
