@@ -224,7 +224,7 @@ def table(report: dict[str, Any]) -> str:
     """Markdown."""
     names = sorted({name for run in report["runs"].values() for name in run["judged"]})
     lines = [
-        f"{report['hardware']}, one run.",
+        f"{report['hardware']}, one machine, one run after the other.",
         "",
         "| recipe | epochs | minutes | held-out documents, bits per byte | "
         + " | ".join(f"{name}, bits per byte" for name in names)

@@ -52,6 +52,8 @@ def main() -> int:
         return 0 if compare(options.bundle, options.turns) else 3
     except TinyEdgeError as failure:
         print(f"error: {failure.message}", file=sys.stderr)
+        if failure.hint:
+            print(f"hint: {failure.hint}", file=sys.stderr)
         return failure.exit_code
 
 
@@ -82,7 +84,10 @@ def compare(bundle: Path, turns: int) -> bool:
         folder = Path(name)
         mask = folder / "mask.so"
         source = Path(__file__).with_name("mask.c")
-        subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", mask, source], check=True)
+        try:
+            subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", mask, source], check=True)
+        except (OSError, subprocess.CalledProcessError) as failure:
+            raise BenchError(f"{source} cannot be compiled: {failure}", "apt install gcc") from None
         took: dict[str, list[float]] = {kind: [] for kind in KINDS}
         for _ in range(turns):
             for kind in KINDS:

@@ -47,14 +47,19 @@ def features(*rows: list[int]) -> Features:
 
 def test_a_row_is_its_own_vector_and_its_parts() -> None:
     weight = torch.randn(3, 4)
-    table = Table(weight, Features([[], [0], [0, 1]], 2), scale=2.0)
-    torch.testing.assert_close(table(torch.arange(3)), weight / 2)  # the parts start at zero
+    table = Table(weight, 2, scale=2.0)
+    given = Features([[], [0], [0, 1]], 2)
+
+    def rows(*ids: int) -> torch.Tensor:
+        return table(torch.tensor(ids), given.index[[*ids]], given.share[[*ids]])
+
+    torch.testing.assert_close(rows(0, 1, 2), weight / 2)  # the parts start at zero
     with torch.no_grad():
         table.parts.copy_(torch.arange(8.0).view(2, 4))
     expected = weight / 2 + torch.stack(
         [torch.zeros(4), table.parts[0], (table.parts[0] + table.parts[1]) / 2**0.5]
     )
-    torch.testing.assert_close(table(torch.tensor([2, 1, 2])), expected[[2, 1, 2]])
+    torch.testing.assert_close(rows(2, 1, 2), expected[[2, 1, 2]])
 
 
 def test_without_features_the_tables_are_the_models_own() -> None:

@@ -84,7 +84,7 @@ def test_features_that_are_not_there_are_refused() -> None:
     student = learner()
     for wrong in (-1, 12):
         tables = copy.deepcopy(student.tables_state_dict())
-        tables["inputs.index"][5, 0] = wrong
+        tables["composed.index"][5, 0] = wrong
         with pytest.raises(ValueError, match="features that are not there"):
             learner().load_state_dicts(student.optimizer_state_dict(), tables)
 

@@ -22,23 +22,42 @@ EMBEDDING_SCALE = 8.0  # rows of the embedding are learned this much smaller, an
 class Table(nn.Module):
     """A (V, D) table as it is learned: rows of their own, (V, D), plus parts, (K, D), zero at the start.
 
-    weight: what it begins with, times 1 / scale.
+    weight: what it begins with, times 1 / scale. features: how many parts there are.
     """
+
+    def __init__(self, weight: Tensor, features: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.own = nn.Parameter(weight.detach() / scale)
+        self.parts = nn.Parameter(weight.new_zeros(features, weight.shape[1]))
+
+    def forward(self, ids: Tensor, index: Tensor, share: Tensor) -> Tensor:
+        """The rows of some pieces, (C, D): ids (C,), and their features' numbers and weights, (C, N) each."""
+        shared = F.embedding_bag(index, self.parts, mode="sum", per_sample_weights=share)
+        return F.embedding(ids, self.own) + shared
+
+
+class Composition(nn.Module):
+    """Embedding and output projection, (V, D) each, composed of what is learned."""
 
     index: Tensor
     share: Tensor
 
-    def __init__(self, weight: Tensor, features: Features, scale: float = 1.0) -> None:
+    def __init__(self, embedding: Tensor, output: Tensor, features: Features) -> None:
         super().__init__()
-        self.own = nn.Parameter(weight.detach() / scale)
-        self.parts = nn.Parameter(weight.new_zeros(features.count, weight.shape[1]))
-        self.register_buffer("index", features.index.clone().to(weight.device))
-        self.register_buffer("share", features.share.clone().to(weight.device))
+        self.inputs = Table(embedding, features.count, EMBEDDING_SCALE)
+        self.outputs = Table(output, features.count)
+        self.bridge = nn.Parameter(torch.eye(embedding.shape[1], device=embedding.device))
+        # Kept with the checkpoint: another machine may find other classes.
+        self.register_buffer("index", features.index.clone().to(embedding.device))
+        self.register_buffer("share", features.share.clone().to(embedding.device))
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """The rows of some pieces: (C,) to (C, D)."""
-        shared = F.embedding_bag(self.index[ids], self.parts, mode="sum", per_sample_weights=self.share[ids])
-        return F.embedding(ids, self.own) + shared
+    def forward(self, ids: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Rows of both, (C, D) each: of pieces (C,), or of all."""
+        if ids is None:
+            ids = torch.arange(len(self.index), device=self.index.device)
+        index, share = self.index[ids], self.share[ids]
+        rows: Tensor = self.inputs(ids, index, share)
+        return EMBEDDING_SCALE * rows, self.outputs(ids, index, share) + rows @ self.bridge
 
 
 class Tables(nn.Module):
@@ -49,41 +68,33 @@ class Tables(nn.Module):
 
     def __init__(self, model: TinyTransformer, features: Features | None) -> None:
         super().__init__()
-        embedding, output = model.token_embedding.weight, model.output.weight
-        self._weights = [embedding, output]  # in a list: the model owns them
-        self.inputs: Table | None = None
-        self.outputs: Table | None = None
-        self.bridge: nn.Parameter | None = None
+        weights = model.token_embedding.weight, model.output.weight
+        self._weights = weights  # in a tuple: the model owns them
+        self.composed = Composition(*weights, features) if features else None
         if features:
-            embedding.requires_grad_(False)
-            output.requires_grad_(False)
-            self.inputs = Table(embedding, features, EMBEDDING_SCALE)
-            self.outputs = Table(output, features)
-            self.bridge = nn.Parameter(torch.eye(embedding.shape[1], device=embedding.device))
+            for weight in weights:
+                weight.requires_grad_(False)
 
     def forward(self, ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Rows of the embedding and of the output projection, (C, D) each: of pieces (C,), or of all."""
+        if self.composed:
+            rows: tuple[Tensor, Tensor] = self.composed(ids)
+            return rows
         embedding, output = self._weights
-        if self.inputs is None or self.outputs is None or self.bridge is None:
-            return (
-                (embedding, output)
-                if ids is None
-                else (F.embedding(ids, embedding), F.embedding(ids, output))
-            )
         if ids is None:
-            ids = torch.arange(len(embedding), device=embedding.device)
-        rows: Tensor = self.inputs(ids)
-        return EMBEDDING_SCALE * rows, self.outputs(ids) + rows @ self.bridge
+            return embedding, output
+        return F.embedding(ids, embedding), F.embedding(ids, output)
 
     def require_features(self) -> None:
-        """Raises ValueError where the tables' features, as a checkpoint gave them, are not there."""
-        for table in (self.inputs, self.outputs):
-            if table and not 0 <= int(table.index.min()) <= int(table.index.max()) < len(table.parts):
+        """Raises ValueError where the features, as a checkpoint gave them, are not there."""
+        if self.composed:
+            index, count = self.composed.index, len(self.composed.inputs.parts)
+            if not 0 <= int(index.min()) <= int(index.max()) < count:
                 raise ValueError("its pieces have features that are not there")
 
     @torch.no_grad()
     def fold(self) -> None:
         """Writes the rows into the model's own weights, where there is a difference."""
-        if self.inputs is not None:
+        if self.composed:
             for weight, rows in zip(self._weights, self(), strict=True):
                 weight.copy_(rows)
