@@ -11,11 +11,13 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from tinyedge.train import checkpoint
+
 SHAPE = "--vocab-size 1000 --d-model 64 --nhead 2 --num-layers 1 --dim-feedforward 128 --max-seq-length 32"
 GRACE_S = 60  # for a machine that is busy with other things; 5 s is the promise on an idle one
 
 
-def stop(command: list[str], numbers: list[int]) -> tuple[int, str]:
+def stop(command: list[str], numbers: list[int], pause_s: float = 0.05) -> tuple[int, str]:
     """Starts a run, sends it these signals when it trains, and returns its exit code and what it said."""
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
@@ -25,10 +27,10 @@ def stop(command: list[str], numbers: list[int]) -> tuple[int, str]:
             if "epoch" in line and "loss" in line:
                 for number in numbers:
                     process.send_signal(number)
-                    time.sleep(0.05)
+                    time.sleep(pause_s)
                 break
-        _, rest = process.communicate(timeout=GRACE_S)
-        return process.returncode, "".join(said) + rest
+        said += process.stderr  # not communicate(): it does not see what this file has read ahead
+        return process.wait(GRACE_S), "".join(said)
 
 
 def test_a_signal_saves_and_a_resume_goes_on(corpus: Path, tmp_path: Path) -> None:
@@ -43,3 +45,14 @@ def test_a_signal_saves_and_a_resume_goes_on(corpus: Path, tmp_path: Path) -> No
     assert "Traceback" not in said
     assert f"checkpoint_last.pt, epoch {place[0]}, step {place[1]}" in said
     assert "saved. To go on" in said
+
+
+@pytest.mark.parametrize("pause_s", [0.004, 0.012, 0.03])
+def test_an_impatient_user_loses_nothing(pause_s: float, corpus: Path, tmp_path: Path) -> None:
+    """Ctrl-C again and again, wherever the next one falls: in the step, the save or what follows it."""
+    command = [sys.executable, "-m", "tinyedge", "train", "--input", str(corpus), *SHAPE.split()]
+    command += ["--output-dir", str(tmp_path), "--precision", "fp32", "--epochs", "9999"]
+    code, said = stop(command, [signal.SIGINT] * 60, pause_s)
+    assert code == 130, said
+    assert "saved. To go on" in said
+    assert checkpoint.newest(tmp_path, pytest.fail).name == checkpoint.LAST_FILE

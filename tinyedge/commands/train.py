@@ -1,7 +1,6 @@
 """`tinyedge train`: every missing phase from text to a trained model."""
 
 import contextlib
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -155,7 +154,6 @@ def train(
             f"stopped in epoch {state.epoch + 1}, step {state.step}; saved. To go on, give the same command"
             " with --resume"
         )
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C has nothing to cut short any more
         raise typer.Exit(128 + outcome.signal)
     if outcome.ended_by != "epochs":
         terminal.note(f"ended by --{outcome.ended_by} in epoch {state.epoch} of {training.epochs}")

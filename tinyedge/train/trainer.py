@@ -154,14 +154,16 @@ class Trainer:
     def run(self, limits: Limits, after_epoch: Callable[[State], None] = lambda state: None) -> Outcome:
         """Trains to the last epoch, to a limit or to a signal; saves in each case.
 
-        after_epoch is called when an epoch is saved. Raises TrainingError when the loss is no number.
+        after_epoch is called when an epoch is saved. A signal is to end the process: those after it stay
+        ignored, or the next would cut short what the caller still writes. Raises TrainingError when the loss
+        is no number.
         """
         previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         try:
             return self._run(limits, after_epoch)
         finally:
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if self._signal else handler)
 
     def _run(self, limits: Limits, after_epoch: Callable[[State], None]) -> Outcome:
         self._limits = limits
