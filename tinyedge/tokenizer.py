@@ -21,6 +21,9 @@ LONE_SURROGATE = "[\ud800-\udfff]"  # a pattern; in a str they are always lone
 UNKNOWN_TEXT = "\ufffd"  # what an UNK reads as
 
 
+_ERRORS = 2  # of SentencePiece's levels
+
+
 def model_name(vocab_size: int) -> str:
     """The file's name: `bilingual_8k.model` for 8000 pieces, `bilingual_1500.model` for 1500."""
     size = f"{vocab_size // 1000}k" if vocab_size % 1000 == 0 else str(vocab_size)
@@ -74,6 +77,7 @@ class Tokenizer:
     def segmentations(self, texts: Sequence[str], count: int) -> list[list[tuple[tuple[int, ...], float]]]:
         """For each text the best `count` ways to cut it, with their log probabilities, the best first."""
         scores = [self._processor.get_score(token) for token in range(self.vocab_size)]
+        sentencepiece.set_min_log_level(_ERRORS)  # it warns of each long word, whose best ways it cuts short
         found = self._processor.nbest_encode(list(texts), nbest_size=count)
         return [[(tuple(way), sum(scores[token] for token in way)) for way in ways] for ways in found]
 

@@ -105,3 +105,10 @@ def test_an_order_has_no_visible_structure(seed: int) -> None:
     assert (abs(steps) == 1).sum() < 12  # 2 are expected
     assert len(set(steps.tolist())) > 0.72 * size  # no step comes again and again
     assert (places == np.arange(size)).sum() < 8  # 1 is expected
+
+
+def test_a_segmentation_without_a_window_gives_way_to_the_text() -> None:
+    """Of a text with a window or two, one that comes out shorter has none."""
+    text = TOKENS[:64]
+    batches = Batches(text, 4, 32, 0, 0, lambda epoch: Drawn(text[:63]))
+    assert torch.equal(batches.batch(1, 0, drawn=True).inputs, batches.batch(1, 0).inputs)

@@ -33,6 +33,7 @@ def at(step: int) -> dict[str, Any]:
         "val_loss": None,
         "config": {"summary": {}},
         "state": State(step=step).to_dict(),
+        **dict.fromkeys(("optimizer_state_dict", "tables", "rng")),
     }
 
 

@@ -78,6 +78,7 @@ def test_state_restores_to_the_bit() -> None:
 
 def test_features_that_are_not_there_are_refused() -> None:
     student = learner()
+    student.learn(Batch(*batch()), 0, 1.0)
     for wrong in (-1, 12):
         tables = copy.deepcopy(student.tables_state_dict())
         tables["composed.index"][5, 0] = wrong

@@ -351,3 +351,91 @@ def test_too_small_text_names_the_largest_vocabulary(request_for: Any, silent: A
     vocabulary = TokenizerConfig(vocab_size=largest)
     model = dataclasses.replace(MODEL, vocab_size=largest)
     assert pipeline.run(request_for(tokenizer=vocabulary, model=model), silent) is not None
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def other_text(tmp_path: Path) -> CorpusRequest:
+    path = tmp_path / "other.txt"
+    documents = itertools.islice(phrasebook.documents(), 200, 420)
+    path.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
+    return CorpusRequest((), (path,))
+
+
+@pytest.mark.parametrize("how", ["resume", "neither", "a vocabulary that is too large", "an interrupt"])
+def test_a_refusal_leaves_an_unfinished_run_its_data(
+    request_for: Any, silent: Any, other_text: CorpusRequest, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = request_for().output_dir
+    stop_at(silent, 2)
+    pipeline.run(request_for(), silent)
+    before = contents(folder)
+    flags: dict[str, Any] = {"resume": True} if how == "resume" else {"restart": how != "neither"}
+    if "vocabulary" in how:
+        flags |= {
+            "tokenizer": TokenizerConfig(vocab_size=20_000),
+            "model": dataclasses.replace(MODEL, vocab_size=20_000),
+        }
+    if how == "an interrupt":
+        monkeypatch.setattr(pipeline, "build_shards", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises((CheckpointError, TokenizerError, KeyboardInterrupt)):
+        pipeline.run(request_for(corpus=other_text, **flags), silent)
+    assert contents(folder) == before
+    silent.on_step = lambda progress: None
+    monkeypatch.undo()
+    monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
+    assert pipeline.run(request_for(resume=True), silent).ended_by == "epochs"
+
+
+def test_a_kill_leaves_an_unfinished_run_its_data(
+    request_for: Any, silent: Any, other_text: CorpusRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While other data takes its place; what can still be done then is what SIGKILL lets a process do."""
+    folder = request_for().output_dir
+    stop_at(silent, 2)
+    pipeline.run(request_for(), silent)
+    before = contents(folder)
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(pipeline, "build_shards", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        pipeline.run(request_for(corpus=other_text, restart=True), silent)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert contents(folder)["corpus_bilingual.txt"] != before["corpus_bilingual.txt"]
+    silent.on_step = lambda progress: None
+    assert pipeline.run(request_for(resume=True), silent).ended_by == "epochs"
+    after = contents(folder)
+    assert not [name for name in after if name.startswith(".")]
+    assert {name for name in before if after.get(name) != before[name]} <= {
+        checkpoint.LAST_FILE,
+        "training_metrics.json",
+    }
+
+
+def test_the_earlier_run_keeps_its_tokenizer_and_text(
+    request_for: Any, silent: Any, other_text: CorpusRequest
+) -> None:
+    folder = request_for().output_dir
+    pipeline.run(request_for(), silent)
+    before = contents(folder)
+    pipeline.run(request_for(corpus=other_text), silent)
+    (previous,) = (folder / "previous").iterdir()
+    assert contents(previous) == before
+    assert contents(folder)["bilingual_1k.model"] != before["bilingual_1k.model"]
+    trained = checkpoint.load_model(previous / "final_model.pt")
+    checkpoint.tokenizer_beside(previous / "final_model.pt", trained)
+
+
+def test_data_is_kept_where_there_are_no_links(
+    request_for: Any, silent: Any, other_text: CorpusRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_link(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_link)
+    test_the_earlier_run_keeps_its_tokenizer_and_text(request_for, silent, other_text)

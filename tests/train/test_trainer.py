@@ -22,7 +22,7 @@ from tinyedge.runs import METRICS_FILE  # noqa: E402
 from tinyedge.train import checkpoint, segmentation  # noqa: E402
 from tinyedge.train.advice import Advice  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
-from tinyedge.train.metrics import Journal  # noqa: E402
+from tinyedge.train.metrics import Journal, is_finished  # noqa: E402
 from tinyedge.train.recipe import resolve  # noqa: E402
 from tinyedge.train.reporter import Progress  # noqa: E402
 from tinyedge.train.state import State  # noqa: E402
@@ -294,9 +294,27 @@ def test_resume_refuses_another_run(
 def hostile(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What an attacker may change in a checkpoint without giving it another digest or shape."""
     state, optimizer = content["state"], content["optimizer_state_dict"]
-    first = next(iter(optimizer))
-    wrong = {**optimizer[first], "state": {0: {"exp_avg": torch.zeros(7, 7)}}}
+    tables, adamw = content["tables"], optimizer["adamw"]["state"]
+    average = adamw[0]["exp_avg"]
+
+    def moments(number: int = 0, **tensors: Any) -> dict[str, Any]:
+        changed = {**adamw, number: {**adamw[number], **tensors}}
+        return {"optimizer_state_dict": {**optimizer, "adamw": {**optimizer["adamw"], "state": changed}}}
+
     return {
+        "moments of one number": moments(exp_avg=torch.tensor(0.0)),
+        "moments of another parameter's shape": moments(exp_avg=adamw[2]["exp_avg"]),
+        "moments of another type": moments(exp_avg=average.double()),
+        "moments of NaN": moments(exp_avg=average * math.nan),
+        "no second moment": moments(exp_avg_sq=None),
+        "one moment more": moments(max_exp_avg_sq=average),
+        "a step of a table": moments(step=torch.zeros(2)),
+        "no moments": {"optimizer_state_dict": {"adamw": {"state": {}}, "muon": optimizer["muon"]}},
+        "no tables": {"tables": {}},
+        "tables of NaN": {"tables": {**tables, "composed.bridge": tables["composed.bridge"] * math.nan}},
+        "tables of another type": {"tables": {k: v.double() for k, v in tables.items()}},
+        "features of another type": {"tables": {**tables, "composed.index": tables["composed.index"].int()}},
+        "tables of another shape": {"tables": {**tables, "composed.share": tables["composed.share"][1:]}},
         "epoch below zero": {"state": {**state, "epoch": -1}},
         "epoch beyond the last": {"state": {**state, "epoch": 3, "history": 3 * state["history"]}},
         "step beyond the epoch": {"state": {**state, "step": 10**6}},
@@ -304,8 +322,7 @@ def hostile(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "no state": {"state": None},
         "no optimizer": {"optimizer_state_dict": None},
         "an optimizer of other names": {"optimizer_state_dict": {}},
-        "an optimizer of another shape": {"optimizer_state_dict": {**optimizer, first: wrong}},
-        "an optimizer that is a list": {"optimizer_state_dict": {**optimizer, first: [1]}},
+        "an optimizer that is a list": {"optimizer_state_dict": {**optimizer, "adamw": [1]}},
         "random numbers of another size": {"rng": torch.zeros(3, dtype=torch.uint8)},
         "random numbers of another type": {"rng": "0"},
         "weights of NaN": {
@@ -328,10 +345,40 @@ def test_a_hostile_state_is_refused(make_trainer: Make, tmp_path: Path) -> None:
     assert (victim.state.epoch, victim.state.history) == (0, [])
 
 
+def test_a_state_that_shares_its_memory_gets_its_own(make_trainer: Make, tmp_path: Path) -> None:
+    """One number that stands for a whole matrix has the right shape; the fused step would write past it."""
+    trainer, _ = make_trainer(tmp_path, epochs=1, stride=2000)
+    trainer.run(NO_LIMITS)
+    content = checkpoint.load(tmp_path / checkpoint.LAST_FILE)
+    groups = content["optimizer_state_dict"]["adamw"]["param_groups"]
+    groups[0].update(lr=1e6, weight_decay=1e6, params=[0] * 1000)
+    for moments in content["optimizer_state_dict"]["adamw"]["state"].values():
+        moments["exp_avg"] = torch.tensor(0.5).expand(moments["exp_avg"].shape)
+    path = tmp_path / "expanded.pt"
+    path.write_bytes(forge(content))
+    other, _ = make_trainer(tmp_path, epochs=1, stride=2000)
+    other.resume(path)
+    adamw = torch.optim.Optimizer.state_dict(other._learner._optimizers._members["adamw"][0])
+    assert all(state["exp_avg"].is_contiguous() for state in adamw["state"].values())
+    assert all(float(state["exp_avg"].max()) == 0.5 for state in adamw["state"].values())
+    assert adamw["param_groups"][0]["weight_decay"] == resolve("fast", {}).weight_decay
+
+
+def test_another_precision_is_said(make_trainer: Make, tmp_path: Path) -> None:
+    trainer, _ = make_trainer(tmp_path, epochs=1, stride=2000)
+    trainer.run(NO_LIMITS)
+    content = checkpoint.load(tmp_path / checkpoint.LAST_FILE)
+    content["config"]["summary"]["precision"] = "bf16"
+    checkpoint.save(tmp_path / checkpoint.LAST_FILE, content)
+    other, reporter = make_trainer(tmp_path, epochs=1, stride=2000)
+    other.resume(tmp_path / checkpoint.LAST_FILE)
+    assert "model: computed in bf16 until here, in fp32 from here on" in reporter.notes
+
+
 def test_resume_needs_the_optimizer(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path, epochs=1, stride=2000)
     trainer.run(NO_LIMITS)
-    with pytest.raises(CheckpointError, match="cannot be resumed"):
+    with pytest.raises(CheckpointError, match="cannot be resumed: it has no state, optimizer_state_dict"):
         make_trainer(tmp_path, epochs=1, stride=2000)[0].resume(tmp_path / "final_model.pt")
 
 
@@ -373,7 +420,7 @@ def test_metrics_wait_for_the_first_epoch(make_trainer: Make, tmp_path: Path) ->
     journal = Journal(tmp_path, trainer.model.config, resolve("fast", {}), NO_LIMITS, hardware, {})
     journal.write(trainer.state, "stopped")
     assert not list(tmp_path.iterdir())
-    assert not journal.any_finished()
+    assert not is_finished(tmp_path)
 
 
 @pytest.mark.parametrize(("epochs", "drawn"), [(1, []), (2, [0]), (4, [0, 1, 2])])

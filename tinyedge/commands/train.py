@@ -17,6 +17,8 @@ Sources = Annotated[
     typer.Option(help="Text to get: phrasebook (default for a new folder), gutenberg."),
 ]
 
+YEAR = 525_600  # minutes
+
 
 def train(
     inputs: Inputs = None,
@@ -78,8 +80,10 @@ def train(
     from tinyedge.vocabulary import TokenizerConfig
 
     for name, minutes in (("--max-minutes", max_minutes), ("--checkpoint-minutes", checkpoint_minutes)):
-        if minutes is not None and not minutes > 0:
-            raise UsageError(f"{name} {minutes} is not above zero")
+        if minutes is not None and not 0 < minutes <= YEAR:
+            raise UsageError(
+                f"{name} {minutes} is outside 0-{YEAR}", "pass minutes, or leave it out: no limit"
+            )
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", "pass one of them")
     as_it_is = not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists()

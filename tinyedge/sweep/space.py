@@ -110,7 +110,7 @@ def _parse_value(word: str, name: str, text: str) -> Value:
         raise UsageError(f"--vary {word}: {text!r} is not a {kind}", EXAMPLE) from None
     low, high = (MODEL_RANGES | TRAIN_RANGES)[name]
     if not low <= value <= high:
-        raise UsageError(f"--vary {word}: {text} is outside {low:g}-{high:g}")
+        raise UsageError(f"--vary {word}: {text} is outside {low}-{high}")
     return value
 
 

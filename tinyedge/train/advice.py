@@ -41,7 +41,7 @@ def diverged(loss: float, epoch: int, step: int, rate: float) -> TrainingError:
     """The loss is NaN or infinite; epoch from 1. Nothing was saved since."""
     lower = GUIDE_LOW_RATE if rate > GUIDE_LOW_RATE else rate / 10
     return TrainingError(
-        f"the loss is {loss} in epoch {epoch}, step {step}: training stopped, the last good checkpoint stays",
+        f"the loss is {loss} in epoch {epoch}, step {step}: training stopped, what was saved before stays",
         f"begin again with --restart --learning-rate {lower:g} --clip-norm 1",
     )
 

@@ -5,7 +5,7 @@ and the one before it, and the guide's periodic ones.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from tinyedge.tokenizer import Tokenizer, model_name
 from tinyedge.train import archive
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.state import State
+from tinyedge.train.tensors import difference
 
 FORMAT = 1
 BEST_FILE, FINAL_FILE = "best_model.pt", "final_model.pt"
 LAST_FILE, BEFORE_LAST_FILE = "checkpoint_last.pt", "checkpoint_before_last.pt"
 _REQUIRED = ("format", "epoch", "model_state_dict", "train_loss", "val_loss", "config")
+_RESUMED = ("state", "optimizer_state_dict", "tables", "rng")  # what a final model has no more
 WEIGHT_BYTES = 4  # weights are fp32, whatever matrix products run in
 _MAX_VALUES, _MAX_DEPTH = 10_000, 5  # of a config: some hundred, three deep
 
@@ -84,6 +86,16 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
+def load_resumable(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint that a run can go on from. Raises CheckpointError."""
+    content = load(path)
+    if missing := [name for name in _RESUMED if name not in content]:
+        raise CheckpointError(
+            f"{path} cannot be resumed: it has no {', '.join(missing)}", "start again with --restart"
+        )
+    return content
+
+
 def load_model(path: Path) -> TrainedModel:
     """Reads a checkpoint as a model in evaluation mode. Raises CheckpointError."""
     content = load(path)
@@ -130,17 +142,9 @@ def model_config(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, s
 
 def require_weights(path: Path, model: TinyTransformer, content: Mapping[str, Any]) -> None:
     """Raises CheckpointError unless a checkpoint's weights are a model's: names, shapes, types, no NaN."""
-    saved, mine = content["model_state_dict"], model.state_dict()
-    if not isinstance(saved, dict) or set(saved) != set(mine):
-        odd = "the names of its weights"
-    else:
-        kinds = {name: _kind(value) for name, value in mine.items()}
-        differing = (name for name in mine if _kind(saved[name]) != kinds[name])
-        name = next(differing, "")
-        odd = name and f"{name} is {_kind(saved[name])}, not {kinds[name]}"
-    if odd:
+    require_finite(str(path), {"model_state_dict": content["model_state_dict"]})
+    if odd := difference(content["model_state_dict"], model.state_dict()):
         raise _mismatch(path, odd)
-    require_finite(str(path), {"model_state_dict": saved})
 
 
 def require_finite(what: str, content: Mapping[str, Any]) -> None:
@@ -153,16 +157,6 @@ def require_finite(what: str, content: Mapping[str, Any]) -> None:
                 f"{what} has NaN or infinity in {name}",
                 "use an earlier checkpoint, or train with a lower --learning-rate",
             )
-
-
-def require_optimizer(state: Mapping[str, Any], parameters: Iterable[torch.Tensor]) -> None:
-    """Raises ValueError where an optimizer's state cannot belong to these parameters."""
-    shapes = {parameter.shape for parameter in parameters}
-    for member in state.values():
-        for values in member["state"].values():
-            for name, value in values.items():
-                if isinstance(value, torch.Tensor) and value.dim() and value.shape not in shapes:
-                    raise ValueError(f"its optimizer has a {name} of shape {tuple(value.shape)}")
 
 
 def resumable(folder: Path) -> list[Path]:
@@ -208,7 +202,7 @@ def require_same_run(path: Path, content: Mapping[str, Any], run: Mapping[str, A
         what = section.removesuffix("_sha256")
         raise CheckpointError(
             f"{path} was trained with another {what} than the one in {path.parent}",
-            f"put that {what} back, or begin again with --restart",
+            f"give the {what} that the run began with, or begin again with --restart",
         )
 
 
@@ -239,7 +233,7 @@ def clean(folder: Path) -> None:
 def _position(path: Path) -> tuple[int, int]:
     """Epoch and step of a checkpoint. Raises CheckpointError where it has none."""
     try:
-        state = State.from_dict(load(path).get("state"))
+        state = State.from_dict(load_resumable(path)["state"])
     except ValueError as failure:
         raise CheckpointError(f"{path} cannot be resumed: {failure}", "use another checkpoint") from None
     return state.epoch, state.step
@@ -257,11 +251,6 @@ def _stored_bytes(weights: object) -> int:
     tensors = weights.values() if isinstance(weights, dict) else ()
     storages = [value.untyped_storage() for value in tensors if isinstance(value, torch.Tensor)]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
-
-
-def _kind(value: object) -> str:
-    """A tensor's shape and type, in words."""
-    return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, torch.Tensor) else "no tensor"
 
 
 def _periodic(folder: Path) -> list[Path]:

@@ -9,12 +9,15 @@ keeps what is its own. The sums are ordinary tables: the model that is saved has
 of this in it.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tinyedge.train.features import Features
 from tinyedge.train.model import TinyTransformer
+from tinyedge.train.tensors import difference
 
 EMBEDDING_SCALE = 8.0  # rows of the embedding are learned this much smaller, and so change this much quicker
 
@@ -85,8 +88,11 @@ class Tables(nn.Module):
             return embedding, output
         return F.embedding(ids, embedding), F.embedding(ids, output)
 
-    def require_features(self) -> None:
-        """Raises ValueError where the features, as a checkpoint gave them, are not there."""
+    def restore(self, saved: object) -> None:
+        """Takes what `state_dict` gave, its features too. Raises ValueError where that does not fit."""
+        if odd := difference(saved, self.state_dict()):
+            raise ValueError(f"its tables are not this run's: {odd}")
+        self.load_state_dict(cast(dict[str, Tensor], saved))
         if self.composed:
             index, count = self.composed.index, len(self.composed.inputs.parts)
             if not 0 <= int(index.min()) <= int(index.max()) < count:

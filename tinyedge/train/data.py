@@ -104,6 +104,8 @@ class Batches:
         drawn: from what was drawn for this epoch, of which it sees as many windows as of the text itself.
         """
         text = self._drawn_for(epoch) if drawn else None
+        if text and not self._windows(text.tokens):  # of a text with hardly a window: it came out shorter
+            text = None
         tokens = text.tokens if text else self._tokens
         random = np.random.default_rng([self._seed, epoch])
         offset = random.integers(self._stride)

@@ -25,13 +25,18 @@ class Hardware:
     compiles: bool = False
 
     @property
+    def precision(self) -> str:
+        """Of matrix products, as the flag calls it."""
+        return "bf16" if self.dtype is torch.bfloat16 else "fp32"
+
+    @property
     def sentence(self) -> str:
         """For the user: "cpu, 2 threads, fp32"."""
         where = f"cpu, {torch.get_num_threads()} threads"
         if self.device.type == "cuda":
             where = torch.cuda.get_device_name(self.device)
         compiled = ", compiled" if self.compiles else ""
-        return f"{where}, {'bf16' if self.dtype is torch.bfloat16 else 'fp32'}{compiled}"
+        return f"{where}, {self.precision}{compiled}"
 
 
 def choose_hardware(device: str, precision: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> Hardware:

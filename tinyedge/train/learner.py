@@ -151,11 +151,10 @@ class Learner:
         """What the tables are composed of; all else that is learned is in the model's own weights."""
         return self._tables.state_dict()
 
-    def load_state_dicts(self, optimizers: dict[str, Any], tables: dict[str, Any]) -> None:
-        """Restores both. Raises KeyError, ValueError or RuntimeError when they are another run's."""
+    def load_state_dicts(self, optimizers: object, tables: object) -> None:
+        """Restores both. Raises KeyError, TypeError or ValueError when they are another run's."""
         self._optimizers.load_state_dict(optimizers)
-        self._tables.load_state_dict(tables)
-        self._tables.require_features()
+        self._tables.restore(tables)
 
     def _parts(self, rows: int) -> list[tuple[slice, float]]:
         """This process's rows in micro-batches, each with its share of the batch, by which its loss counts.

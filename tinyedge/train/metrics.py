@@ -74,16 +74,12 @@ class Journal:
 
     def is_finished(self) -> bool:
         """Whether the folder's metrics tell of this very run, at its end."""
-        configuration = self._read().get("configuration")
+        configuration = _read(self.folder).get("configuration")
         return (
-            self.any_finished()
+            is_finished(self.folder)
             and isinstance(configuration, dict)
             and all(configuration.get(key) == value for key, value in self._same_run().items())
         )
-
-    def any_finished(self) -> bool:
-        """Whether they tell of a run at its end, be it another."""
-        return self._read().get("status") == "finished"
 
     def _same_run(self) -> dict[str, Any]:
         """What two runs that end with the same weights have in common."""
@@ -95,8 +91,14 @@ class Journal:
             **self.identity,
         }
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            return files.read_json(self.folder / METRICS_FILE, SCHEMA, TinyEdgeError)
-        except (TinyEdgeError, OSError):
-            return {}
+
+def is_finished(folder: Path) -> bool:
+    """Whether a folder's metrics tell of a run at its end, whichever it is."""
+    return _read(folder).get("status") == "finished"
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        return files.read_json(folder / METRICS_FILE, SCHEMA, TinyEdgeError)
+    except (TinyEdgeError, OSError):
+        return {}

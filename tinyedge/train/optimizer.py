@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tinyedge.train.muon import Muon
 from tinyedge.train.recipe import TrainConfig
+from tinyedge.train.tensors import difference
 
 NEVER_DECAYED = "position_embedding.weight"  # where tokens stand is learned once, not unlearned between texts
 QKV_PARTS = 3  # query, key and value share a parameter but are three matrices
@@ -60,7 +61,29 @@ class Optimizers:
         """The state of each, by name."""
         return {name: optimizer.state_dict() for name, (optimizer, _) in self._members.items()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` gave. Raises KeyError or ValueError when it is another recipe's."""
+    @torch.no_grad()
+    def load_state_dict(self, state: Any) -> None:
+        """Restores what `state_dict` gave; groups and rates stay the recipe's.
+
+        Every tensor is copied into memory like its parameter's: the fused step writes to where a shape says
+        and asks no more. Raises KeyError, TypeError or ValueError unless each parameter has its own state.
+        """
         for name, (optimizer, _) in self._members.items():
-            optimizer.load_state_dict(state[name])
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            saved = state[name]["state"]
+            if set(saved) != set(range(len(parameters))):
+                raise ValueError(f"its {name} has other parameters")
+            for number, parameter in enumerate(parameters):
+                like = _state_like(name, parameter)
+                if odd := difference(saved[number], like):
+                    raise ValueError(f"its {name} does not fit parameter {number}: {odd}")
+                optimizer.state[parameter] = {
+                    key: torch.empty_like(value).copy_(saved[number][key]) for key, value in like.items()
+                }
+
+
+def _state_like(name: str, parameter: Tensor) -> dict[str, Tensor]:
+    """What an optimizer keeps of a parameter, by name, each beside a tensor of its shape and type."""
+    if name == "muon":
+        return {"momentum_buffer": parameter}
+    return {"step": parameter.new_empty(()), "exp_avg": parameter, "exp_avg_sq": parameter}

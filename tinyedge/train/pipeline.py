@@ -18,13 +18,13 @@ from tinyedge.runs import METRICS_FILE, PREVIOUS_FOLDER, read_run
 from tinyedge.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.shards import Shards, build_shards
 from tinyedge.tokenizer import Tokenizer, model_name
-from tinyedge.train import checkpoint
+from tinyedge.train import checkpoint, earlier
 from tinyedge.train.advice import out_of_memory
 from tinyedge.train.curve import CURVE_FILE, draw_curve
 from tinyedge.train.distributed import ALONE, Group
 from tinyedge.train.folder import alone_in, made
 from tinyedge.train.hardware import Hardware
-from tinyedge.train.metrics import Journal
+from tinyedge.train.metrics import Journal, is_finished
 from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.reporter import Reporter
 from tinyedge.train.tensorboard import FOLDER as TENSORBOARD_FOLDER
@@ -68,29 +68,11 @@ def run(request: RunRequest, reporter: Reporter, group: Group = ALONE) -> Outcom
 
 def _run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
     folder = request.output_dir
-    tokenizer, shards = prepare_data(request, reporter)
-    identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
-    journal = Journal(folder, request.model, request.training, request.limits, request.hardware, identity)
-    finished = not request.restart and journal.is_finished() and _has_models(folder)
-    if group.from_first(finished):
-        checkpoint.clean(folder)
-        reporter.note(f"model: reused {folder / checkpoint.FINAL_FILE} (--restart trains it again)")
-        return None
     with _explained_shortage(request):
-        trainer = Trainer(
-            request.model, request.training, shards, tokenizer, request.hardware, folder, reporter, group
-        )
-        resumed_from = None
-        if request.resume:
-            resumed_from = _resume(trainer, journal, reporter)
-        else:
-            _set_aside(journal, request.restart, reporter)
-        group.from_first(resumed_from)
-        processes = f", {group.size} processes" if group.size > 1 else ""
-        reporter.note(
-            f"model: {request.model.parameters:,} parameters, recipe {request.training.recipe},"
-            f" {shards.train_tokens:,} tokens, on {request.hardware.sentence}{processes}"
-        )
+        begun = _begin(request, reporter, group)
+        if begun is None:
+            return None
+        trainer, journal = begun
         try:
             outcome = trainer.run(request.limits, journal.write)
         except (TrainingError, RuntimeError, MemoryError):
@@ -106,6 +88,37 @@ def _run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | Non
     journal.write(outcome.state, "finished", outcome.ended_by)  # from here on the run needs no resume
     checkpoint.clean(folder)
     return outcome
+
+
+def _begin(request: RunRequest, reporter: Reporter, group: Group) -> tuple[Trainer, Journal] | None:
+    """All that comes before the first step; None when the model is there. A refusal changes nothing."""
+    folder = request.output_dir
+    if not request.resume:
+        _refuse_unfinished(folder, request.restart)
+    with earlier.kept(folder) as data:
+        tokenizer, shards = prepare_data(request, reporter)
+        identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
+        journal = Journal(folder, request.model, request.training, request.limits, request.hardware, identity)
+        finished = not request.restart and journal.is_finished() and _has_models(folder)
+        if group.from_first(finished):
+            checkpoint.clean(folder)
+            reporter.note(f"model: reused {folder / checkpoint.FINAL_FILE} (--restart trains it again)")
+            return None
+        trainer = Trainer(
+            request.model, request.training, shards, tokenizer, request.hardware, folder, reporter, group
+        )
+        resumed_from = None
+        if request.resume:
+            resumed_from = _resume(trainer, journal, reporter)
+        else:
+            _set_aside(folder, data, reporter)
+    group.from_first(resumed_from)
+    processes = f", {group.size} processes" if group.size > 1 else ""
+    reporter.note(
+        f"model: {request.model.parameters:,} parameters, recipe {request.training.recipe},"
+        f" {shards.train_tokens:,} tokens, on {request.hardware.sentence}{processes}"
+    )
+    return trainer, journal
 
 
 def _follow(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
@@ -191,7 +204,7 @@ def _has_models(folder: Path) -> bool:
 
 def _resume(trainer: Trainer, journal: Journal, reporter: Reporter) -> Path:
     """Goes on from the checkpoint that is furthest; a damaged one costs a warning, not the run."""
-    if journal.any_finished() and not journal.is_finished():
+    if is_finished(journal.folder) and not journal.is_finished():
         raise CheckpointError(
             f"{journal.folder} holds a finished run of other flags or text",
             "leave --resume out: it goes to previous/, and another begins",
@@ -202,13 +215,16 @@ def _resume(trainer: Trainer, journal: Journal, reporter: Reporter) -> Path:
     return path
 
 
-def _set_aside(journal: Journal, restart: bool, reporter: Reporter) -> None:
-    """Moves an earlier run's files to `previous/`; refuses while that run is unfinished."""
-    folder = journal.folder
-    if checkpoint.resumable(folder) and not (restart or journal.any_finished()):
+def _refuse_unfinished(folder: Path, restart: bool) -> None:
+    """Raises CheckpointError where another run would take an unfinished one's place."""
+    if checkpoint.resumable(folder) and not (restart or is_finished(folder)):
         raise CheckpointError(
             f"{folder} holds an unfinished run", "--resume goes on with it, --restart begins again"
         )
+
+
+def _set_aside(folder: Path, data: Path, reporter: Reporter) -> None:
+    """Moves an earlier run's files to `previous/`, and beside them the data that it was trained on."""
     names = (checkpoint.BEST_FILE, checkpoint.FINAL_FILE, CURVE_FILE, TENSORBOARD_FOLDER, METRICS_FILE)
     old = checkpoint.resumable(folder)
     old += [path for path in (folder / name for name in names) if path.exists()]
@@ -217,6 +233,7 @@ def _set_aside(journal: Journal, restart: bool, reporter: Reporter) -> None:
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
     previous = folder / PREVIOUS_FOLDER / stamp
     previous.mkdir(parents=True)
+    earlier.copy(data, previous)
     for path in old:
         path.rename(previous / path.name)
     files.sync_folder(previous)

@@ -80,7 +80,7 @@ class TrainConfig:
         for name, (low, high) in TRAIN_RANGES.items():
             value = getattr(self, name)
             if not (math.isfinite(value) and low <= value <= high):
-                raise UsageError(f"{flag(name)} {value} is outside {low:g}-{high:g}")
+                raise UsageError(f"{flag(name)} {value} is outside {low}-{high}", "pass a value inside")
 
     def to_dict(self) -> dict[str, Any]:
         """As a plain mapping, for JSON and checkpoints."""

@@ -133,15 +133,13 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Continues exactly where a checkpoint stopped. Raises CheckpointError, or UsageError where the
         run it belongs to was another one."""
-        content = checkpoint.load(path)
+        content = checkpoint.load_resumable(path)
         checkpoint.require_same_run(path, content, self._run_config())
         checkpoint.require_weights(path, self.model, content)
         try:
             state = State.from_dict(content["state"])
             if state.epoch > self._config.epochs or state.step > self._batches.steps_per_epoch:
                 raise ValueError(f"it stands at epoch {state.epoch}, step {state.step}, which are not there")
-            checkpoint.require_optimizer(content["optimizer_state_dict"], self._learner.parameters())
-            checkpoint.require_finite(str(path), {"tables": content["tables"]})
             self._learner.load_state_dicts(content["optimizer_state_dict"], content["tables"])
             torch.set_rng_state(content["rng"])
             self.model.load_state_dict(content["model_state_dict"])
@@ -150,6 +148,9 @@ class Trainer:
                 f"{path} cannot be resumed: {failure}", "start again with --restart"
             ) from None
         self.state = state
+        before, now = content["config"]["summary"].get("precision"), self._hardware.precision
+        if before != now:
+            self._reporter.note(f"model: computed in {before} until here, in {now} from here on")
 
     def run(self, limits: Limits, after_epoch: Callable[[State], None] = lambda state: None) -> Outcome:
         """Trains to the last epoch, to a limit or to a signal; saves in each case.
@@ -390,6 +391,7 @@ class Trainer:
             "val_bits_per_byte": last.get("val_bits_per_byte", {}),
             "held_out": self._shards.held_out,
             "seed": self._config.seed,
+            "precision": self._hardware.precision,
             "elapsed_s": round(self.state.elapsed_s, 1),
             "tinyedge": __version__,
         }
