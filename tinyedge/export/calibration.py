@@ -10,6 +10,7 @@ from tinyedge.evaluate import LanguageModel, Passage
 from tinyedge.export.fused import fused_onnx
 from tinyedge.export.quality import Comparison, compare
 from tinyedge.export.quantize import Quantization, quantize
+from tinyedge.export.rotation import turned
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import BundleModel, Session
 
@@ -34,8 +35,10 @@ def calibrate(
 ) -> Calibrated:
     """Quantizes everything, and while a language loses more than `goal_percent`, all but the worst matrices.
 
-    limit: predictions a language. The last attempt is returned, whether it reached the goal or not.
+    Heads are turned first, which changes nothing in floats and makes int8's steps finer. limit: predictions a
+    language. The last attempt is returned, whether it reached the goal or not.
     """
+    weights = turned(weights)
     kept: list[str] = []
     while True:
         quantization = quantize(weights, kept)
