@@ -70,6 +70,17 @@ def test_version_and_no_arguments() -> None:
     assert "Commands" in tinyedge().stdout
 
 
+def test_the_help_of_train_has_the_recipes_own_values() -> None:
+    from tinyedge.train.recipe import FAST, GUIDE
+
+    words = " ".join(tinyedge("train", "--help").stdout.split())
+    assert f"Passes over the text: fast {FAST.epochs}, guide {GUIDE.epochs}." in words
+    assert f"Windows a step: fast {FAST.batch_size}, guide {GUIDE.batch_size}." in words
+    assert f"fast {FAST.learning_rate}, guide {GUIDE.learning_rate}." in words
+    assert f"Muon's, in fast, stays {FAST.matrix_learning_rate}." in words
+    assert (FAST.stride, GUIDE.stride, FAST.clip_norm, GUIDE.clip_norm) == (0, 0, 0, 0)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shell_completion(shell: str) -> None:
     variable = "_TINYEDGE_COMPLETE"

@@ -10,7 +10,7 @@ from test_cli import tinyedge
 
 from tinyedge.config import ModelConfig
 from tinyedge.errors import TinyEdgeError
-from tinyedge.runs import best_first, comparable, differing, find_runs, read_run
+from tinyedge.runs import best_first, comparable, differing, find_begun, find_runs, read_run
 
 Make = Callable[..., Path]
 
@@ -162,7 +162,8 @@ def test_the_table(make: Make, tmp_path: Path) -> None:
         "bits/byte": "1.9000",
         "en": "1.8000",
         "es": "2.0000",
-        "epoch": "2/2",
+        "best": "2",
+        "done": "2/2",
         "tokens": "2,000",
         "minutes": "2.0",
         "tokens/s": "9,000",
@@ -181,6 +182,29 @@ def test_the_table(make: Make, tmp_path: Path) -> None:
     assert [run["run"] for run in table["runs"]] == ["better", "worse"]
     assert table["runs"][0]["bits_per_byte"] == pytest.approx({"all": 1.9, "en": 1.8, "es": 2.0})
     assert "previous/1" in tinyedge("runs", tmp_path / "runs", "--previous").stdout
+
+
+def test_a_stopped_run_shows_how_far_it_came(make: Make, tmp_path: Path) -> None:
+    value = metrics(1.9, epochs=3) | {"status": "stopped", "ended_by": None}
+    value["epoch_history"].pop()
+    make("a", value)
+    head, row = (line.split() for line in tinyedge("runs", tmp_path / "runs").stdout.splitlines())
+    shown = dict(zip(head, row, strict=True))
+    assert (shown["best"], shown["done"], shown["status"]) == ("2", "2/3", "stopped")
+
+
+def test_a_run_without_an_epoch_is_named(make: Make, tmp_path: Path) -> None:
+    (make("whole", metrics(1.9)) / "checkpoint_epoch_5.pt").touch()
+    for folder in ("runs/trial-0001", "runs/whole/previous/1"):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in ("checkpoint_last.pt", "checkpoint_before_last.pt"):
+            (tmp_path / folder / name).touch()
+    assert find_begun(tmp_path, previous=False) == [tmp_path / "runs/trial-0001"]
+    assert len(find_begun(tmp_path, previous=True)) == 2
+    done = tinyedge("runs", tmp_path)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert "trial-0001: begun, but no epoch is finished" in line
 
 
 def test_other_texts_are_not_compared_in_silence(make: Make, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tinyedge.errors import TinyEdgeError, UsageError
 
 SCHEMA = "tinyedge.training/1"
 METRICS_FILE = "training_metrics.json"
+CHECKPOINT_FILES = "checkpoint_*.pt"  # from which a run can go on
 PREVIOUS_FOLDER = "previous"  # where a run folder keeps its earlier runs
 ALL = "all"  # the name of the figure over every language
 
@@ -67,6 +68,11 @@ class Run:
         return min(self.history, key=lambda epoch: epoch.val_loss)
 
     @property
+    def epochs(self) -> str:
+        """Done of planned."""
+        return f"{self.last.number}/{self.configuration.get('epochs', '?')}"
+
+    @property
     def last(self) -> Epoch:
         """The latest epoch."""
         return self.history[-1]
@@ -79,12 +85,22 @@ def find_runs(folder: Path, previous: bool) -> list[Path]:
     """
     if not folder.is_dir():
         raise TinyEdgeError(f"{folder} is not a folder", "name a run's folder, or one that holds several")
-    found = sorted(path.parent for path in folder.rglob(METRICS_FILE))
-    if not previous:
-        found = [path for path in found if PREVIOUS_FOLDER not in path.relative_to(folder).parts]
+    found = _holding(METRICS_FILE, folder, previous)
     if not found:
         raise TinyEdgeError(f"{folder} holds no {METRICS_FILE}", "tinyedge train makes one")
     return found
+
+
+def find_begun(folder: Path, previous: bool) -> list[Path]:
+    """Run folders, found as `find_runs` does, that have a checkpoint and no finished epoch to tell of."""
+    return [
+        path for path in _holding(CHECKPOINT_FILES, folder, previous) if not (path / METRICS_FILE).exists()
+    ]
+
+
+def _holding(pattern: str, folder: Path, previous: bool) -> list[Path]:
+    found = sorted({path.parent for path in folder.rglob(pattern)})
+    return [path for path in found if previous or PREVIOUS_FOLDER not in path.relative_to(folder).parts]
 
 
 def read_run(folder: Path) -> Run:

@@ -1,5 +1,6 @@
 """Pictures: drawn whatever the run was like, of a slide's size, and saying what they show."""
 
+import dataclasses
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,40 @@ def test_the_curve_says_what_it_shows(tmp_path: Path) -> None:
     ):
         assert f">{label}<" in text
     assert text.count(">best: epoch 7<") == 2  # at the loss and at the bits
+
+
+def test_the_end_of_the_training_line_is_named_by_its_last_epoch(tmp_path: Path) -> None:
+    draw_curve(run(20), tmp_path / "curve.svg")
+    assert ">training 4.00<" in (tmp_path / "curve.svg").read_text()  # its last point is at 0.05
+
+
+def test_a_stopped_run_is_marked_and_stays_in_its_frame(tmp_path: Path) -> None:
+    whole = run(10)
+    stopped = dataclasses.replace(whole, status="stopped", history=whole.history[:3], trace=whole.trace[:39])
+    figures: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: figures.append(figure))
+        draw_curve(stopped, tmp_path / "curve.png")
+    (figure,) = figures
+    title, subtitle = (text.get_text() for text in figure.texts)
+    assert title.endswith("recipe “fast”, stopped")
+    assert "3.9 minutes" in subtitle
+    for axes in figure.axes:
+        for line in axes.lines:
+            assert max(line.get_xdata(), default=0) <= axes.get_xlim()[1]
+
+
+def test_a_run_of_seconds_is_told_in_seconds(tmp_path: Path) -> None:
+    whole = run(3)
+    history = tuple(dataclasses.replace(epoch, elapsed_s=epoch.elapsed_s / 90) for epoch in whole.history)
+    quick = dataclasses.replace(whole, history=history, trace=())
+    draw_curve(quick, tmp_path / "curve.svg")
+    draw_comparison([quick], ["quick"], tmp_path / "runs.svg")
+    for name in ("curve.svg", "runs.svg"):
+        text = (tmp_path / name).read_text()
+        assert ">seconds<" in text
+        assert "minutes" not in text
+    assert "2.0 seconds" in (tmp_path / "curve.svg").read_text()
 
 
 def test_every_language_has_a_line(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""Ctrl-C and SIGTERM to the program itself: it saves, says how to go on, and is gone."""
+"""The program itself: Ctrl-C and SIGTERM save and say how to go on, and a finished run says what is next."""
 
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -35,16 +36,17 @@ def stop(command: list[str], numbers: list[int], pause_s: float = 0.05) -> tuple
 
 def test_a_signal_saves_and_a_resume_goes_on(corpus: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tinyedge", "train", "--input", str(corpus), *SHAPE.split()]
-    command += ["--output-dir", str(tmp_path), "--epochs", "9999", "--stride", "500"]
+    command += ["--output-dir", str(tmp_path / "a run"), "--epochs", "9999", "--stride", "500", "--restart"]
     code, said = stop(command, [signal.SIGINT, signal.SIGINT, signal.SIGINT])
     assert code == 130, said
     assert "Traceback" not in said
-    (place,) = re.findall(r"stopped in epoch (\d+), step (\d+); saved\. To go on, .* --resume", said)
-    code, said = stop([*command, "--resume"], [signal.SIGTERM])
+    pattern = r"stopped in epoch (\d+), step (\d+); saved\. To go on:\n  (.*)"
+    ((epoch, step, proposed),) = re.findall(pattern, said)
+    code, said = stop(shlex.split(proposed), [signal.SIGTERM])
     assert code == 143, said
     assert "Traceback" not in said
-    assert f"checkpoint_last.pt, epoch {place[0]}, step {place[1]}" in said
-    assert "saved. To go on" in said
+    assert f"checkpoint_last.pt, epoch {epoch}, step {step}" in said
+    assert f"saved. To go on:\n  {proposed}\n" in said
 
 
 @pytest.mark.parametrize("pause_s", [0.004, 0.012, 0.03])
@@ -56,3 +58,13 @@ def test_an_impatient_user_loses_nothing(pause_s: float, corpus: Path, tmp_path:
     assert code == 130, said
     assert "saved. To go on" in said
     assert checkpoint.newest(tmp_path, pytest.fail).name == checkpoint.LAST_FILE
+
+
+def test_a_finished_run_names_the_next_step(corpus: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tinyedge", "train", "--input", str(corpus), *SHAPE.split()]
+    command += ["--output-dir", "a run", "--epochs", "1", "--stride", "500"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    (proposed,) = re.findall(r"^next: (.*)$", done.stdout, re.MULTILINE)
+    subprocess.run([*shlex.split(proposed), "--help"], capture_output=True, check=True, cwd=tmp_path)
+    assert proposed.endswith(" -m tinyedge export 'a run/best_model.pt' --output-dir bundle")
+    assert (tmp_path / "a run" / "best_model.pt").exists()

@@ -262,12 +262,49 @@ def test_the_newest_periodic_checkpoints_stay(make_trainer: Make, tmp_path: Path
 
 def test_advice_is_given_once(make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = [Advice("slowed", "first"), Advice("long", "second")]
-    monkeypatch.setattr("tinyedge.train.trainer.advise", lambda history, eta_s: both[: len(history)])
+    monkeypatch.setattr("tinyedge.train.trainer.advise", lambda history, *_: both[: len(history)])
     trainer, reporter = make_trainer(tmp_path, epochs=3, stride=2000)
     trainer.run(NO_LIMITS)
     notes = [note for note in reporter.notes if not note.startswith("H")]  # type: ignore[attr-defined]
     assert notes == ["first", "second"]
     assert trainer.state.advised == ["slowed", "long"]
+
+
+def test_the_step_that_compiles_says_nothing_of_the_speed(
+    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock of a second a step, a thousand for a process's first."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("tinyedge.train.trainer.time.monotonic", lambda: clock.now)
+    told: list[tuple[int, float | None]] = []
+
+    def compiling(stops_at: int = 0) -> tuple[Trainer, Any]:
+        trainer, reporter = make_trainer(tmp_path, epochs=4, stride=64)
+        learn, seconds = trainer._learner.learn, itertools.chain([1000.0], itertools.repeat(1.0))
+
+        def step(*arguments: Any) -> Any:
+            clock.now += next(seconds)
+            return learn(*arguments)
+
+        def listen(progress: Progress) -> None:
+            told.append((progress.steps - progress.step, progress.eta_s))
+            if progress.step == stops_at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        trainer._learner.learn = step  # type: ignore[method-assign]
+        reporter.on_step = listen  # type: ignore[attr-defined]
+        return trainer, reporter
+
+    steps = make_trainer(tmp_path, stride=64)[0]._batches.steps_per_epoch
+    first, _ = compiling(stops_at=2 * steps - 3)
+    assert first.run(NO_LIMITS).signal == signal.SIGINT
+    second, reporter = compiling()
+    second.resume(tmp_path / checkpoint.LAST_FILE)
+    assert second.run(NO_LIMITS).ended_by == "epochs"
+    unknown = [left for left, eta_s in told if eta_s is None]
+    assert unknown == [4 * steps - 1, 4 * steps - (2 * steps - 3) - 2]  # the first; it stops a step late
+    assert all(eta_s == pytest.approx(left) for left, eta_s in told if eta_s is not None)
+    assert not [note for note in reporter.notes if "tokens/s now" in note]
 
 
 def test_checkpoint_minutes_saves_in_between(make_trainer: Make, tmp_path: Path) -> None:

@@ -77,9 +77,11 @@ def _say(text: str, end: str = "\n") -> None:
 def _line(progress: "Progress") -> str:
     done = progress.step * BAR_WIDTH // progress.steps
     held_out = f" held out {progress.val_loss:.3f}" if progress.val_loss is not None else ""
-    minutes, seconds = divmod(round(progress.eta_s), 60)
+    eta = ""
+    if progress.eta_s is not None:
+        minutes, seconds = divmod(round(progress.eta_s), 60)
+        eta = f" ETA {minutes}:{seconds:02d}"
     return (
         f"[{'#' * done}{'.' * (BAR_WIDTH - done)}] epoch {progress.epoch}/{progress.epochs}"
-        f" loss {progress.loss:.3f}{held_out} {progress.tokens_per_second:,.0f} tok/s"
-        f" ETA {minutes}:{seconds:02d}"
+        f" loss {progress.loss:.3f}{held_out} {progress.tokens_per_second:,.0f} tok/s{eta}"
     )

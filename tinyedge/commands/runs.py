@@ -59,10 +59,12 @@ def _read(folders: Iterable[Path], previous: bool) -> "list[Run]":
     """Every run that is whole, once; a line about each thing that is not."""
     from tinyedge.commands.notes import note
     from tinyedge.errors import TinyEdgeError
-    from tinyedge.runs import find_runs, read_run
+    from tinyedge.runs import find_begun, find_runs, read_run
 
     found: dict[Path, Run] = {}
     for folder in folders:
+        for path in find_begun(folder, previous):
+            note(f"{path}: begun, but no epoch is finished yet, so there is nothing to compare")
         try:
             paths = find_runs(folder, previous)
         except TinyEdgeError as failure:
@@ -89,15 +91,16 @@ def _rows(found: "Sequence[Run]", names: Sequence[str], fields: Sequence[str]) -
     from tinyedge.runs import ALL
 
     languages = sorted({name for run in found for name in run.best.bits_per_byte} - {ALL})
-    head = ["run", "bits/byte", *languages, "epoch", "tokens", "minutes", "tokens/s", "parameters", "status"]
-    rows = [[*head, *fields]]
+    head = ["run", "bits/byte", *languages, "best", "done", "tokens", "minutes", "tokens/s", "parameters"]
+    rows = [[*head, "status", *fields]]
     for run, name in zip(found, names, strict=True):
         bits = [run.best.bits_per_byte.get(language) for language in (ALL, *languages)]
         rows.append(
             [
                 name,
                 *("-" if value is None else f"{value:.4f}" for value in bits),
-                f"{run.best.number}/{run.last.number}",
+                str(run.best.number),
+                run.epochs,
                 "-" if run.last.tokens is None else f"{run.last.tokens:,}",
                 f"{run.last.elapsed_s / 60:.1f}",
                 f"{run.tokens_per_second:,.0f}",

@@ -32,7 +32,8 @@ def sweep(
     trials: Annotated[int, typer.Option(help="Trials in all, of tpe.")] = 20,
     epochs: Annotated[int, typer.Option(help="Passes over the text, each trial.")] = 10,
     max_minutes: Annotated[
-        float | None, typer.Option(help="Of training, each trial; its schedule fits them.")
+        float | None,
+        typer.Option(help="Of training, each trial; its schedule fits. Corpus and tokenizer come on top."),
     ] = None,
     vocab_size: Annotated[int, typer.Option(help="Pieces of the tokenizer.")] = 8000,
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,

@@ -31,9 +31,18 @@ class Advice:
     sentence: str
 
 
-def advise(history: History, eta_s: float) -> list[Advice]:
-    """What can be said of a run with these epochs behind it and `eta_s` seconds to go."""
-    found = (_high_loss(history), _stuck(history), _overfitting(history), _slowed(history), _long(eta_s))
+def advise(history: History, eta_s: float | None, speed: float | None) -> list[Advice]:
+    """What can be said of a run with these epochs behind it and `eta_s` seconds to go.
+
+    speed: tokens a second of the last epoch, without the step that compiled. None where nobody knows yet.
+    """
+    found = (
+        _high_loss(history),
+        _stuck(history),
+        _overfitting(history),
+        _slowed(history, speed),
+        _long(eta_s),
+    )
     return [advice for advice in found if advice]
 
 
@@ -104,19 +113,18 @@ def _overfitting(history: History) -> Advice | None:
     )
 
 
-def _slowed(history: History) -> Advice | None:
-    speeds = [record["tokens_per_second"] for record in history]
-    if len(speeds) < 2 or speeds[-1] >= SLOWED_SHARE * speeds[0]:
+def _slowed(history: History, speed: float | None) -> Advice | None:
+    if speed is None or len(history) < 2 or speed >= SLOWED_SHARE * history[0]["tokens_per_second"]:
         return None
     return Advice(
         "slowed",
-        f"advice: {speeds[-1]:,.0f} tokens/s now, {speeds[0]:,.0f} at first; see what else runs here, or"
-        " whether the machine is too hot",
+        f"advice: {speed:,.0f} tokens/s now, {history[0]['tokens_per_second']:,.0f} at first; see what else"
+        " runs here, or whether the machine is too hot",
     )
 
 
-def _long(eta_s: float) -> Advice | None:
-    if eta_s < LONG_HOURS * 3600:
+def _long(eta_s: float | None) -> Advice | None:
+    if eta_s is None or eta_s < LONG_HOURS * 3600:
         return None
     return Advice(
         "long",

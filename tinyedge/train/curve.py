@@ -1,4 +1,4 @@
-"""Training as a picture: what one run learned, token by token and minute by minute, or several side by side.
+"""Training as a picture: what one run learned, against tokens and time, or several side by side.
 
 In: runs as `tinyedge.runs` reads them. Out: a picture file.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from tinyedge.runs import ALL, Epoch, Point, Run
+from tinyedge.runs import ALL, Epoch, Run
 from tinyedge.train.picture import (
     COLOURS,
     GREY,
@@ -18,9 +18,10 @@ from tinyedge.train.picture import (
     MARGIN,
     Label,
     label_ends,
-    minute_axis,
     picture,
     shorten,
+    time_axis,
+    time_unit,
     token_axis,
 )
 
@@ -30,7 +31,7 @@ NAMED = 10  # runs: names of more than these would be
 
 
 def draw_curve(run: Run, path: Path) -> None:
-    """Loss, held-out bits per byte by language, and learning rate, against tokens and minutes."""
+    """Loss, held-out bits per byte by language, and learning rate, against tokens and time."""
     with picture(path, _title(run), _subtitle(run)) as figure:
         left = figure.add_gridspec(
             2, 1, left=0.065, right=0.385, bottom=0.1, top=0.71, height_ratios=(3.4, 1)
@@ -42,30 +43,33 @@ def draw_curve(run: Run, path: Path) -> None:
 
 
 def draw_comparison(runs: Sequence[Run], names: Sequence[str], path: Path) -> None:
-    """Held-out bits per byte of runs, the best first, against tokens and against minutes.
+    """Held-out bits per byte of runs, the best first, against tokens and against time.
 
     The best have a name and a colour, the rest are grey. A run whose file does not say its tokens has no line
     in the first panel.
     """
     best = runs[0].best.bits_per_byte[ALL]
+    latest = max(run.last.elapsed_s for run in runs)
+    unit, size = time_unit(latest)
     title = "Held-out bits per byte of " + (f"{len(runs)} runs" if len(runs) > 1 else "one run")
     with picture(path, title, f"best: {names[0]}, {best:.3f}") as figure:
         grid = figure.add_gridspec(1, 2, left=0.065, right=0.74, bottom=0.1, top=0.83, wspace=0.06)
         tokens = figure.add_subplot(grid[0])
-        minutes = figure.add_subplot(grid[1], sharey=tokens)
+        times = figure.add_subplot(grid[1], sharey=tokens)
         for index in reversed(range(len(runs))):  # the best on top
             look = _look(index, len(runs))
             bits = [epoch.bits_per_byte[ALL] for epoch in runs[index].history]
             label = f"{runs[index].best.bits_per_byte[ALL]:.3f} {names[index]}"
-            tokens.plot(_moments(runs[index])[0], bits, **look)
-            minutes.plot(_moments(runs[index])[1], bits, **look, label=shorten(label))
+            seen, seconds = _moments(runs[index])
+            tokens.plot(seen, bits, **look)
+            times.plot([moment / size for moment in seconds], bits, **look, label=shorten(label))
         token_axis(tokens, max(epoch.tokens or 1 for run in runs for epoch in run.history))
-        minutes.set_xlim(0, max(_minutes(run.last) for run in runs) * MARGIN)
-        minutes.set_xlabel("minutes")
-        minutes.tick_params(labelleft=False)
-        handles, labels = minutes.get_legend_handles_labels()
+        times.set_xlim(0, latest / size * MARGIN)
+        times.set_xlabel(unit)
+        times.tick_params(labelleft=False)
+        handles, labels = times.get_legend_handles_labels()
         named = slice(None, -1 - min(len(runs), NAMED), -1)
-        minutes.legend(
+        times.legend(
             handles[named], labels[named], loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False
         )
 
@@ -83,13 +87,17 @@ def _look(index: int, count: int) -> dict[str, Any]:
 
 
 def _title(run: Run) -> str:
-    return f"TinyTransformer, {run.parameters / 1e6:.2f} M parameters, recipe “{run.configuration['recipe']}”"
+    stopped = ", stopped" if run.status == "stopped" else ""
+    recipe = run.configuration["recipe"]
+    return f"TinyTransformer, {run.parameters / 1e6:.2f} M parameters, recipe “{recipe}”{stopped}"
 
 
 def _subtitle(run: Run) -> str:
     best, epochs = run.best, run.configuration["epochs"]
     result = f"best: epoch {best.number} of {epochs}, {best.bits_per_byte[ALL]:.3f} bits per byte"
-    effort = f"{_minutes(run.last):.1f} minutes, {run.tokens_per_second:,.0f} tokens/s"
+    seconds = _end(run)[1]
+    unit, size = time_unit(seconds)
+    effort = f"{seconds / size:.1f} {unit}, {run.tokens_per_second:,.0f} tokens/s"
     return f"{result}   ·   {effort}   ·   {run.configuration['hardware']}"
 
 
@@ -97,17 +105,22 @@ def _tokens(epoch: Epoch) -> float:
     return float("nan") if epoch.tokens is None else epoch.tokens
 
 
-def _minutes(moment: Epoch | Point) -> float:
-    return moment.elapsed_s / 60
-
-
 def _moments(run: Run) -> tuple[list[float], list[float]]:
-    """Tokens and minutes at the end of each epoch."""
-    return [_tokens(epoch) for epoch in run.history], [_minutes(epoch) for epoch in run.history]
+    """Tokens and seconds at the end of each epoch."""
+    return [_tokens(epoch) for epoch in run.history], [epoch.elapsed_s for epoch in run.history]
+
+
+def _end(run: Run) -> tuple[float, float]:
+    """Tokens and seconds at the end of the curve: a run that was stopped has steps after its last epoch."""
+    last = max(run.trace, key=lambda point: point.tokens, default=None)
+    if last is None or last.tokens <= _tokens(run.last):
+        return _tokens(run.last), run.last.elapsed_s
+    return last.tokens, last.elapsed_s
 
 
 def _draw_loss(axes: Axes, run: Run) -> None:
-    tokens, minutes = _moments(run)
+    tokens, seconds = _moments(run)
+    end, end_s = _end(run)
     held_out, training = COLOURS[0], GREY
     if run.trace:
         axes.plot([p.tokens for p in run.trace], [p.train_loss for p in run.trace], color=training)
@@ -115,16 +128,15 @@ def _draw_loss(axes: Axes, run: Run) -> None:
         axes.plot(tokens, [epoch.train_loss for epoch in run.history], color=training, **_marks(run))
     axes.plot(tokens, [epoch.val_loss for epoch in run.history], color=held_out, **_marks(run))
     axes.set_title("Loss, nats per token")
-    token_axis(axes, tokens[-1])
+    token_axis(axes, end)
     axes.set(xlabel="", xticklabels=[])  # the panel below has them
-    minute_axis(axes, tokens, minutes)
+    time_axis(axes, [*tokens, end], [*seconds, end_s])
     _mark_best(axes, run, run.best.val_loss, held_out)
-    trained = run.trace[-1].train_loss if run.trace else run.last.train_loss
     label_ends(
         axes,
         [
-            Label(tokens[-1], trained, f"training {trained:.2f}", training),
-            Label(tokens[-1], run.last.val_loss, f"held out {run.last.val_loss:.2f}", held_out),
+            Label(end, run.last.train_loss, f"training {run.last.train_loss:.2f}", training),
+            Label(end, run.last.val_loss, f"held out {run.last.val_loss:.2f}", held_out),
         ],
     )
 
@@ -138,12 +150,13 @@ def _draw_rate(axes: Axes, run: Run) -> None:
     peak = max(rates)
     axes.set_ylim(0, 1.15 * peak)
     axes.set_yticks([0, peak], ["0", f"{peak:.2g}"])
-    token_axis(axes, tokens[-1])
-    label_ends(axes, [Label(tokens[-1], peak / 2, "learning rate", COLOURS[3])])
+    token_axis(axes, _end(run)[0])
+    label_ends(axes, [Label(_end(run)[0], peak / 2, "learning rate", COLOURS[3])])
 
 
 def _draw_bits(axes: Axes, run: Run) -> None:
-    tokens, minutes = _moments(run)
+    tokens, seconds = _moments(run)
+    end, end_s = _end(run)
     languages = [name for name in run.best.bits_per_byte if name != ALL]
     colours = dict(zip(languages, itertools.cycle(COLOURS[1:-1]), strict=False)) if len(languages) > 1 else {}
     colours[ALL] = INK
@@ -151,10 +164,10 @@ def _draw_bits(axes: Axes, run: Run) -> None:
     for name, colour in colours.items():
         bits = [epoch.bits_per_byte[name] for epoch in run.history]
         axes.plot(tokens, bits, color=colour, **_marks(run), linestyle="--" if name == ALL else "-")
-        ends.append(Label(tokens[-1], bits[-1], f"{name} {bits[-1]:.3f}", colour))
+        ends.append(Label(end, bits[-1], f"{name} {bits[-1]:.3f}", colour))
     axes.set_title("Bits per byte of held-out text")
-    token_axis(axes, tokens[-1])
-    minute_axis(axes, tokens, minutes)
+    token_axis(axes, end)
+    time_axis(axes, [*tokens, end], [*seconds, end_s])
     _mark_best(axes, run, run.best.bits_per_byte[ALL], INK)
     label_ends(axes, ends)
 
@@ -172,7 +185,7 @@ def _mark_best(axes: Axes, run: Run, value: float, colour: str) -> None:
     if run.best is run.last:
         return
     axes.axvline(x, color=GREY, linewidth=1.4, linestyle=":")
-    left = x > _tokens(run.last) / 2
+    left = x > _end(run)[0] / 2
     axes.annotate(
         f"best: epoch {run.best.number}",
         (x, 0.96),

@@ -89,15 +89,22 @@ def token_axis(axes: Axes, end: float) -> None:
     axes.set_xlabel("tokens seen")
 
 
-def minute_axis(axes: Axes, tokens: Sequence[float], minutes: Sequence[float]) -> None:
-    """Minutes along the top of an axis of tokens: the same moments, both increasing."""
+def time_unit(seconds: float) -> tuple[str, float]:
+    """What a time that ends at `seconds` is told in, and how many seconds that is."""
+    return ("minutes", 60.0) if seconds >= 2 * 60 else ("seconds", 1.0)
+
+
+def time_axis(axes: Axes, tokens: Sequence[float], seconds: Sequence[float]) -> None:
+    """Time along the top of an axis of tokens: the same moments, both increasing."""
+    name, unit = time_unit(seconds[-1])
     top = axes.twiny()
     top.spines["top"].set_visible(True)
     top.grid(visible=False)
     top.set_xlim(axes.get_xlim())
-    marks = _ticks(minutes[-1])
-    top.set_xticks(np.interp(marks, [0, *minutes], [0, *tokens]), [f"{mark:g}" for mark in marks])
-    top.set_xlabel("minutes", labelpad=7)
+    marks = _ticks(seconds[-1] / unit)
+    places = np.interp(np.multiply(marks, unit), [0, *seconds], [0, *tokens])
+    top.set_xticks(places, [f"{mark:g}" for mark in marks])
+    top.set_xlabel(name, labelpad=7)
 
 
 def shorten(text: str, width: int = 30) -> str:

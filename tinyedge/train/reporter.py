@@ -11,7 +11,7 @@ class Progress:
     """After a step. step, steps: in the whole run. loss: mean of the epoch so far, nats per token.
 
     val_loss: of the last finished epoch. tokens: predicted since the run began. lr: of this step.
-    tokens_per_second: of the epoch so far.
+    tokens_per_second: of the epoch so far. eta_s: None until a step is done that did not compile.
     """
 
     epoch: int
@@ -23,7 +23,7 @@ class Progress:
     tokens: int
     lr: float
     tokens_per_second: float
-    eta_s: float
+    eta_s: float | None
 
 
 class Reporter(Protocol):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -76,6 +76,14 @@ class Outcome:
     signal: int | None = None
 
 
+class _Moment(NamedTuple):
+    """How far the epoch under way is."""
+
+    step: int
+    tokens: int
+    seconds: float
+
+
 class Trainer:
     """One run in one folder."""
 
@@ -127,6 +135,7 @@ class Trainer:
         self._began = 0.0  # on the clock: the run, as if in one go
         self._saved = 0.0  # and the last save in between
         self._pause_s = 0.0  # between the last two epochs
+        self._timed: _Moment | None = None  # from where this process's speed counts
         self._signal = 0  # the last that came to this process
         self._stop_signal: int | None = None  # the one that all processes stop for
 
@@ -201,10 +210,13 @@ class Trainer:
         epoch_began = time.monotonic() - self.state.epoch_s
         if self.state.step == 0:
             self.state.resegmented = self._resegments()
+            if self._timed:
+                self._timed = _Moment(0, 0, 0.0)
         while self._goes_on():
             self._step()
             now = time.monotonic()
             self._agree(now - self._began, now - epoch_began)
+            self._timed = self._timed or self._now()  # a process's first step compiles and warms up
             self._report_step()
             minutes = self._limits.checkpoint_minutes
             if minutes and now - self._saved > 60 * minutes and self._goes_on():
@@ -266,10 +278,10 @@ class Trainer:
             elapsed_s=state.elapsed_s,
             tokens=state.tokens,
         )
-        seconds_left = self._seconds_left()
+        seconds_left, speed = self._seconds_left(), self._speed()
         state.finish_epoch(record)
         self._reporter.epoch(record)
-        self._advise(seconds_left)
+        self._advise(seconds_left, speed)
         if record.epoch % EPOCHS_PER_CHECKPOINT == 0 or record.epoch == self._config.epochs:
             self._draw_samples(record.epoch)
         self._save_epoch()
@@ -308,9 +320,9 @@ class Trainer:
             self.state.samples.append({"epoch": epoch, "prompt": prompt, "text": text})
             self._reporter.sample(prompt, text)
 
-    def _advise(self, eta_s: float) -> None:
-        """Notes what the run's course says, each kind of advice once a run."""
-        for advice in advise(self.state.history, eta_s):
+    def _advise(self, eta_s: float | None, speed: float | None = None) -> None:
+        """Notes what the run's course says, each kind of advice once a run. speed: of the last epoch."""
+        for advice in advise(self.state.history, eta_s, speed):
             if advice.kind not in self.state.advised:
                 self.state.advised.append(advice.kind)
                 self._reporter.note(advice.sentence)
@@ -339,11 +351,24 @@ class Trainer:
         if state.step == ADVICE_STEP:
             self._advise(eta_s)
 
-    def _seconds_left(self) -> float:
-        """At the speed of the epoch under way, within the time limit."""
+    def _now(self) -> _Moment:
+        return _Moment(self.state.step, self.state.loss_tokens, self.state.epoch_s)
+
+    def _speed(self) -> float | None:
+        """Tokens a second of the epoch under way, as far as this process's speed counts; None before that."""
+        now, since = self._now(), self._timed
+        if since is None or now.seconds <= since.seconds:
+            return None
+        return (now.tokens - since.tokens) / (now.seconds - since.seconds)
+
+    def _seconds_left(self) -> float | None:
+        """At the speed of the epoch under way, within the time limit; None while there is no speed."""
         state, per_epoch = self.state, self._batches.steps_per_epoch
+        now, since = self._now(), self._timed
+        if since is None or now.step == since.step:
+            return None
         steps = (self._config.epochs - state.epoch) * per_epoch - state.step
-        seconds = steps * state.epoch_s / max(1, state.step)
+        seconds = steps * (now.seconds - since.seconds) / (now.step - since.step)
         if self._limits.max_minutes is None:
             return seconds
         return min(seconds, 60 * self._limits.max_minutes - state.elapsed_s)
