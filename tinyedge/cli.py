@@ -103,6 +103,8 @@ def main() -> NoReturn:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _open_streams()
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup's
+        signal.signal(signal.SIGHUP, _terminate)
     arguments = repeat_list_flags(sys.argv[1:])
     try:
         sys.exit(app_for(arguments)(arguments, prog_name="tinyedge", standalone_mode=False) or 0)
@@ -140,7 +142,7 @@ def _abandon_full_stdout() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM unwinds like any exit, so that temporary files and workers go."""
+    """SIGTERM and SIGHUP unwind like any exit, so that temporary files and workers go."""
     raise SystemExit(128 + number)
 
 

@@ -73,7 +73,7 @@ def at(epoch: int, step: int) -> dict[str, Any]:
     """What a run saves there."""
     records = [EpochRecord(n + 1, 5.0, 5.0, 0.1, {"all": 2.0}, 1.0, 1.0, 1) for n in range(epoch)]
     history = [dataclasses.asdict(record) for record in records]
-    state = State(epoch=epoch, step=step, history=history).to_dict()
+    state = State(epoch=epoch, step=step, loss_tokens=step, history=history).to_dict()
     return content(state=state, optimizer_state_dict={}, tables={}, rng=torch.get_rng_state())
 
 

@@ -32,7 +32,7 @@ def at(step: int) -> dict[str, Any]:
         "train_loss": None,
         "val_loss": None,
         "config": {"summary": {}},
-        "state": State(step=step).to_dict(),
+        "state": State(step=step, loss_tokens=step).to_dict(),
         **dict.fromkeys(("optimizer_state_dict", "tables", "rng")),
     }
 

@@ -19,7 +19,7 @@ from tinyedge.config import ModelConfig  # noqa: E402
 from tinyedge.corpus import phrasebook  # noqa: E402
 from tinyedge.corpus.build import CorpusRequest  # noqa: E402
 from tinyedge.errors import CheckpointError, CorpusError, TokenizerError, TrainingError  # noqa: E402
-from tinyedge.train import checkpoint, pipeline  # noqa: E402
+from tinyedge.train import checkpoint, earlier, pipeline  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
 from tinyedge.train.metrics import Journal  # noqa: E402
 from tinyedge.train.pipeline import RunRequest  # noqa: E402
@@ -429,6 +429,69 @@ def test_the_earlier_run_keeps_its_tokenizer_and_text(
     assert contents(folder)["bilingual_1k.model"] != before["bilingual_1k.model"]
     trained = checkpoint.load_model(previous / "final_model.pt")
     checkpoint.tokenizer_beside(previous / "final_model.pt", trained)
+
+
+def test_a_kill_while_a_run_is_moved_leaves_it_where_it_was(
+    request_for: Any, silent: Any, other_text: CorpusRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are half in one folder and half in the other."""
+    folder = request_for().output_dir
+    pipeline.run(request_for(), silent)
+    before = contents(folder)
+    rename = Path.rename
+
+    class PowerCutError(Exception):
+        pass
+
+    def cut(path: Path, target: Path) -> Path:
+        if path.name == "final_model.pt":
+            raise PowerCutError
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", cut)
+        patch.setattr(earlier, "_put_back", lambda *_: False)
+        with pytest.raises(PowerCutError):
+            pipeline.run(request_for(corpus=other_text), silent)
+    assert not (folder / "best_model.pt").exists()
+    silent.notes.clear()
+    assert pipeline.run(request_for(), silent) is None  # it is there, and finished
+    assert contents(folder) == before
+    assert silent.notes[0].startswith("data: that of the run in")
+
+
+def test_links_of_the_users_stay(request_for: Any, silent: Any, other_text: CorpusRequest) -> None:
+    """A corpus on another disk, say, with a link in the folder."""
+    folder = request_for().output_dir
+    pipeline.run(request_for(), silent)
+    (folder.parent / "kept").mkdir()
+    for name in ("corpus_bilingual.txt", "bilingual_1k.model"):
+        (folder / name).rename(folder.parent / "kept" / name)
+        (folder / name).symlink_to(Path("..", "kept", name))
+    before = contents(folder)
+    with pytest.raises(CheckpointError, match="holds a finished run of other"):
+        pipeline.run(request_for(epochs=2, resume=True), silent)
+    assert contents(folder) == before
+    assert (folder / "bilingual_1k.model").is_symlink()
+    pipeline.run(request_for(corpus=other_text), silent)
+    (previous,) = (folder / "previous").iterdir()
+    assert contents(previous) == before
+
+
+@pytest.mark.parametrize("kind", ["empty folder", "file", "link"])
+def test_what_only_has_the_name_is_no_earlier_run(request_for: Any, silent: Any, kind: str) -> None:
+    folder = request_for().output_dir
+    pipeline.run(request_for(), silent)
+    before = contents(folder)
+    if kind == "file":
+        (folder / ".earlier").write_text("x")
+    elif kind == "link":
+        (folder.parent / "elsewhere").mkdir()
+        (folder / ".earlier").symlink_to(folder.parent / "elsewhere")
+    else:
+        (folder / ".earlier").mkdir()
+    assert pipeline.run(request_for(), silent) is None
+    assert contents(folder) == before
 
 
 def test_data_is_kept_where_there_are_no_links(

@@ -68,3 +68,11 @@ def test_a_finished_run_names_the_next_step(corpus: Path, tmp_path: Path) -> Non
     subprocess.run([*shlex.split(proposed), "--help"], capture_output=True, check=True, cwd=tmp_path)
     assert proposed.endswith(" -m tinyedge export 'a run/best_model.pt' --output-dir bundle")
     assert (tmp_path / "a run" / "best_model.pt").exists()
+
+
+def test_nohup_outlives_its_terminal(corpus: Path, tmp_path: Path) -> None:
+    command = ["nohup", sys.executable, "-m", "tinyedge", "train", "--input", str(corpus), *SHAPE.split()]
+    command += ["--output-dir", str(tmp_path), "--precision", "fp32", "--epochs", "9999"]
+    code, said = stop(command, [signal.SIGHUP] * 3 + [signal.SIGTERM])
+    assert code == 143, said
+    assert "saved. To go on" in said

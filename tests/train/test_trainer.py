@@ -343,6 +343,7 @@ def hostile(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "moments of another parameter's shape": moments(exp_avg=adamw[2]["exp_avg"]),
         "moments of another type": moments(exp_avg=average.double()),
         "moments of NaN": moments(exp_avg=average * math.nan),
+        "a square below zero": moments(exp_avg_sq=-1 - adamw[0]["exp_avg_sq"]),
         "no second moment": moments(exp_avg_sq=None),
         "one moment more": moments(max_exp_avg_sq=average),
         "a step of a table": moments(step=torch.zeros(2)),
@@ -356,12 +357,22 @@ def hostile(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "epoch beyond the last": {"state": {**state, "epoch": 3, "history": 3 * state["history"]}},
         "step beyond the epoch": {"state": {**state, "step": 10**6}},
         "step of another type": {"state": {**state, "step": 1.5}},
+        "steps without tokens": {"state": {**state, "step": 1, "loss_tokens": 0}},
+        "epochs without a history": {"state": {**state, "epoch": 1 << 52}},
+        "a number that no float holds": {"state": {**state, "elapsed_s": 10**400}},
+        "a history without the whole": {
+            "state": {**state, "history": [{**state["history"][0], "val_bits_per_byte": {"en": 2.0}}]}
+        },
         "no state": {"state": None},
         "no optimizer": {"optimizer_state_dict": None},
         "an optimizer of other names": {"optimizer_state_dict": {}},
         "an optimizer that is a list": {"optimizer_state_dict": {**optimizer, "adamw": [1]}},
         "random numbers of another size": {"rng": torch.zeros(3, dtype=torch.uint8)},
         "random numbers of another type": {"rng": "0"},
+        "a format that is a tensor": {"format": torch.zeros(2)},
+        "a weight that no memory holds": {
+            "model_state_dict": {**content["model_state_dict"], "more": torch.zeros(1).expand(10**13)}
+        },
         "weights of NaN": {
             "model_state_dict": {k: v * math.nan for k, v in content["model_state_dict"].items()}
         },

@@ -72,7 +72,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises CheckpointError when the file is missing, damaged, hostile, not one of ours, or of another version.
     """
     content = archive.read(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or repr(content.get("format")) != str(FORMAT):
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
             f"{path} is a checkpoint of format {found!r:.40}, this version reads {FORMAT}", "train it again"
@@ -142,9 +142,9 @@ def model_config(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, s
 
 def require_weights(path: Path, model: TinyTransformer, content: Mapping[str, Any]) -> None:
     """Raises CheckpointError unless a checkpoint's weights are a model's: names, shapes, types, no NaN."""
-    require_finite(str(path), {"model_state_dict": content["model_state_dict"]})
     if odd := difference(content["model_state_dict"], model.state_dict()):
         raise _mismatch(path, odd)
+    require_finite(str(path), {"model_state_dict": content["model_state_dict"]})
 
 
 def require_finite(what: str, content: Mapping[str, Any]) -> None:

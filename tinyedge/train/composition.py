@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tinyedge.train.features import Features
 from tinyedge.train.model import TinyTransformer
-from tinyedge.train.tensors import difference
+from tinyedge.train.tensors import require_like
 
 EMBEDDING_SCALE = 8.0  # rows of the embedding are learned this much smaller, and so change this much quicker
 
@@ -90,8 +90,7 @@ class Tables(nn.Module):
 
     def restore(self, saved: object) -> None:
         """Takes what `state_dict` gave, its features too. Raises ValueError where that does not fit."""
-        if odd := difference(saved, self.state_dict()):
-            raise ValueError(f"its tables are not this run's: {odd}")
+        require_like("its tables' state", saved, self.state_dict())
         self.load_state_dict(cast(dict[str, Tensor], saved))
         if self.composed:
             index, count = self.composed.index, len(self.composed.inputs.parts)

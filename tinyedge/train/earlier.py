@@ -1,20 +1,24 @@
-"""The data of a folder's earlier run: kept until another run begins, put back where none does.
+"""A folder's earlier run: kept until another one begins, put back where none does.
 
 Corpus, tokenizer and shards are what its checkpoints need to be resumed or exported, and preparing other data
 replaces them. Every file of theirs is replaced by renaming, so a hard link keeps the earlier one at no cost.
+They wait in a folder to which the run's own files come last; one rename then makes it that of a previous run.
 """
 
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tinyedge import files
 from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.corpus.build import REPORT_NAME as CORPUS_REPORT
+from tinyedge.runs import METRICS_FILE
 from tinyedge.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.train import checkpoint
+from tinyedge.train.curve import CURVE_FILE
+from tinyedge.train.tensorboard import FOLDER as TENSORBOARD_FOLDER
 from tinyedge.vocabulary import REPORT_FILE as TOKENIZER_REPORT
 
 FOLDER = ".earlier"
@@ -23,43 +27,72 @@ _PATTERNS = (
     *("bilingual_*.model", "bilingual_*.vocab", TOKENIZER_REPORT),  # as tokenizer.model_name names them
     f"{SHARDS_FOLDER}/[!.]*",
 )
+_RUN = (checkpoint.BEST_FILE, checkpoint.FINAL_FILE, CURVE_FILE, TENSORBOARD_FOLDER, METRICS_FILE)
 
 
 @contextlib.contextmanager
-def kept(folder: Path) -> Iterator[Path]:
-    """Keeps the data of the run in `folder` for a block, if there is one, and yields where.
+def kept(folder: Path, note: Callable[[str], None]) -> Iterator[Path | None]:
+    """Keeps the data of the run in `folder` for a block, and yields where; None where there is no run.
 
-    Where the block fails, the data is as it was before; so it is in the next block, if the process is killed.
+    Where the block fails all is as it was before; so it is in the next block, which notes it, if the process
+    is killed.
     """
     place = folder / FOLDER
-    _put_back(place, folder)
-    if checkpoint.is_there(folder):
+    if _put_back(place, folder):
+        note(
+            f"data: that of the run in {folder} is put back; a killed tinyedge train had begun to replace it"
+        )
+    there = bool(_run_files(folder))
+    if there:
         part = _part_of(place)
         part.mkdir()
-        copy(folder, part)
+        _copy(folder, part)
         part.rename(place)
         files.sync_folder(folder)
     try:
-        yield place
+        yield place if there else None
     except BaseException:
         _put_back(place, folder)
         raise
     _discard(place)
 
 
-def copy(source: Path, target: Path) -> None:
+def move(folder: Path, place: Path, previous: Path) -> None:
+    """Makes what is kept in `place`, with the run's own files, a previous run's folder: all or nothing."""
+    for path in _run_files(folder):
+        path.rename(place / path.name)
+    previous.parent.mkdir(exist_ok=True)
+    files.sync_folder(place)
+    place.rename(previous)
+    files.sync_folder(previous.parent)
+    files.sync_folder(folder)
+
+
+def _put_back(place: Path, folder: Path) -> bool:
+    """Whether there was something to put back."""
+    if place.is_symlink() or place.is_file():
+        place.unlink()  # not ours
+    there = place.is_dir() and any(place.iterdir())
+    if there:
+        for path in _data(folder) - _data(place):
+            (folder / path).unlink()
+        _copy(place, folder)
+        for path in _run_files(place):
+            path.rename(folder / path.name)
+        files.sync_folder(folder)
+    _discard(place)
+    return there
+
+
+def _run_files(folder: Path) -> list[Path]:
+    return checkpoint.resumable(folder) + [path for name in _RUN if (path := folder / name).exists()]
+
+
+def _copy(source: Path, target: Path) -> None:
     """Gives one folder the data of another, as links where the file system has them."""
     for path in _data(source):
         _link(source / path, target / path)
     files.sync_folder(target)
-
-
-def _put_back(place: Path, folder: Path) -> None:
-    if place.is_dir():
-        for path in _data(folder) - _data(place):
-            (folder / path).unlink()
-        copy(place, folder)
-        _discard(place)
 
 
 def _discard(place: Path) -> None:
@@ -71,7 +104,9 @@ def _discard(place: Path) -> None:
 def _part_of(place: Path) -> Path:
     """Where it is being made or removed; what a killed process left there goes."""
     part = place.with_name(f"{FOLDER}{files.TEMPORARY_SUFFIX}")
-    if part.is_dir():
+    if part.is_symlink() or part.is_file():
+        part.unlink()
+    elif part.is_dir():
         shutil.rmtree(part)
     return part
 
@@ -90,7 +125,7 @@ def _link(source: Path, target: Path) -> None:
     half = target.with_name(f".{target.name}{files.TEMPORARY_SUFFIX}")
     half.unlink(missing_ok=True)
     try:
-        os.link(source, half)
+        os.link(source.resolve(), half)  # of the file itself, where a user's link stands for it
     except OSError:  # such a file system has no links
         shutil.copy2(source, half)
     half.replace(target)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tinyedge.train.muon import Muon
 from tinyedge.train.recipe import TrainConfig
-from tinyedge.train.tensors import difference
+from tinyedge.train.tensors import require_like
 
 NEVER_DECAYED = "position_embedding.weight"  # where tokens stand is learned once, not unlearned between texts
 QKV_PARTS = 3  # query, key and value share a parameter but are three matrices
@@ -71,12 +71,13 @@ class Optimizers:
         for name, (optimizer, _) in self._members.items():
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             saved = state[name]["state"]
-            if set(saved) != set(range(len(parameters))):
+            if not isinstance(saved, dict) or set(saved) != set(range(len(parameters))):
                 raise ValueError(f"its {name} has other parameters")
             for number, parameter in enumerate(parameters):
                 like = _state_like(name, parameter)
-                if odd := difference(saved[number], like):
-                    raise ValueError(f"its {name} does not fit parameter {number}: {odd}")
+                require_like(f"its {name} state of parameter {number}", saved[number], like)
+                if name == "adamw" and (saved[number]["exp_avg_sq"] < 0).any():
+                    raise ValueError(f"its {name} state of parameter {number} has a square below zero")
                 optimizer.state[parameter] = {
                     key: torch.empty_like(value).copy_(saved[number][key]) for key, value in like.items()
                 }

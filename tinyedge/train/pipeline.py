@@ -14,7 +14,7 @@ from tinyedge.config import ModelConfig
 from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest, prepare_corpus
 from tinyedge.corpus.split import draw_split
 from tinyedge.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError, TrainingError
-from tinyedge.runs import METRICS_FILE, PREVIOUS_FOLDER, read_run
+from tinyedge.runs import PREVIOUS_FOLDER, read_run
 from tinyedge.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.shards import Shards, build_shards
 from tinyedge.tokenizer import Tokenizer, model_name
@@ -27,7 +27,6 @@ from tinyedge.train.hardware import Hardware
 from tinyedge.train.metrics import Journal, is_finished
 from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.reporter import Reporter
-from tinyedge.train.tensorboard import FOLDER as TENSORBOARD_FOLDER
 from tinyedge.train.trainer import Limits, Outcome, Trainer
 from tinyedge.vocabulary import TokenizerConfig, prepare_tokenizer
 
@@ -95,7 +94,7 @@ def _begin(request: RunRequest, reporter: Reporter, group: Group) -> tuple[Train
     folder = request.output_dir
     if not request.resume:
         _refuse_unfinished(folder, request.restart)
-    with earlier.kept(folder) as data:
+    with earlier.kept(folder, reporter.note) as kept:
         tokenizer, shards = prepare_data(request, reporter)
         identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
         journal = Journal(folder, request.model, request.training, request.limits, request.hardware, identity)
@@ -111,7 +110,7 @@ def _begin(request: RunRequest, reporter: Reporter, group: Group) -> tuple[Train
         if request.resume:
             resumed_from = _resume(trainer, journal, reporter)
         else:
-            _set_aside(folder, data, reporter)
+            _set_aside(folder, kept, reporter)
     group.from_first(resumed_from)
     processes = f", {group.size} processes" if group.size > 1 else ""
     reporter.note(
@@ -223,19 +222,11 @@ def _refuse_unfinished(folder: Path, restart: bool) -> None:
         )
 
 
-def _set_aside(folder: Path, data: Path, reporter: Reporter) -> None:
-    """Moves an earlier run's files to `previous/`, and beside them the data that it was trained on."""
-    names = (checkpoint.BEST_FILE, checkpoint.FINAL_FILE, CURVE_FILE, TENSORBOARD_FOLDER, METRICS_FILE)
-    old = checkpoint.resumable(folder)
-    old += [path for path in (folder / name for name in names) if path.exists()]
-    if not old:
+def _set_aside(folder: Path, kept: Path | None, reporter: Reporter) -> None:
+    """Moves an earlier run to `previous/`, and with it the data that it was trained on."""
+    if kept is None:
         return
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
     previous = folder / PREVIOUS_FOLDER / stamp
-    previous.mkdir(parents=True)
-    earlier.copy(data, previous)
-    for path in old:
-        path.rename(previous / path.name)
-    files.sync_folder(previous)
-    files.sync_folder(folder)
+    earlier.move(folder, kept, previous)
     reporter.note(f"model: the earlier run's files are now in {previous}")

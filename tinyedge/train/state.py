@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -116,9 +115,16 @@ class State:
             if not fits(values[name]):
                 raise ValueError(f"its state has no usable {name}")
         state = cls(**values)
-        if [record["epoch"] for record in state.history] != [*range(1, state.epoch + 1)]:
+        if bool(state.step) != bool(state.loss_tokens):
+            raise ValueError("its step and its tokens contradict each other")
+        if len(state.history) != state.epoch or any(
+            record["epoch"] != number for number, record in enumerate(state.history, 1)
+        ):
             raise ValueError("its history does not have one entry for each epoch")
         return state
+
+
+_MOST = 1 << 53  # what a float counts exactly to
 
 
 def _is_text(value: object) -> bool:
@@ -126,15 +132,19 @@ def _is_text(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < 1 << 53
+    return type(value) is int and 0 <= value < _MOST
 
 
 def _is_amount(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST
 
 
 def _is_bits(value: object) -> bool:
-    return isinstance(value, dict) and all(_is_text(k) and _is_amount(v) for k, v in value.items())
+    return (
+        isinstance(value, dict)
+        and "all" in value
+        and all(_is_text(k) and _is_amount(v) for k, v in value.items())
+    )
 
 
 def _list_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:

@@ -168,7 +168,10 @@ class Trainer:
         ignored, or the next would cut short what the caller still writes. Raises TrainingError when the loss
         is no number.
         """
-        previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()  # nohup
+        previous = {
+            number: signal.signal(number, self._on_signal) for number in SIGNALS if number not in ignored
+        }
         try:
             return self._run(limits, after_epoch)
         finally:
