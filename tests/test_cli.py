@@ -119,6 +119,7 @@ def test_list_flags_take_several_values() -> None:
         (("train", "--precision", "fp8"), "--precision fp8"),
         (("train", "--max-minutes", "-1"), "--max-minutes"),
         (("train", "--max-minutes", "inf"), "--max-minutes"),
+        (("sweep", "--max-minutes", "inf"), "--max-minutes"),
         (("train", "--checkpoint-minutes", "nan"), "--checkpoint-minutes"),
         (("train", "--stride", "1048577"), "0-1048576"),
         (("train", "--resume", "--restart"), "--resume and --restart"),

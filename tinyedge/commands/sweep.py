@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinyedge.commands.corpus import request_for
-from tinyedge.commands.train import Inputs, Sources, train
+from tinyedge.commands.train import Inputs, Sources, require_minutes, train
 
 if TYPE_CHECKING:
     from tinyedge.sweep.study import Trial
@@ -59,8 +59,7 @@ def sweep(
         raise UsageError(f"--search {search} is unknown", "choose one of: tpe, grid")
     if trials < 1:
         raise UsageError(f"--trials {trials} is below 1")
-    if max_minutes is not None and not max_minutes > 0:
-        raise UsageError(f"--max-minutes {max_minutes} is not above zero")
+    require_minutes("--max-minutes", max_minutes)
     space = parse_space(vary or (), inspect.signature(train).parameters)
     space = space or (GUIDE_GRID if search == "grid" else DEFAULT)
     if search == "grid":

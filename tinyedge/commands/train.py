@@ -20,6 +20,14 @@ Sources = Annotated[
 YEAR = 525_600  # minutes
 
 
+def require_minutes(name: str, minutes: float | None) -> None:
+    """Raises UsageError unless a limit of time is one; None is no limit."""
+    from tinyedge.errors import UsageError
+
+    if minutes is not None and not 0 < minutes <= YEAR:
+        raise UsageError(f"{name} {minutes} is outside 0-{YEAR}", "pass minutes, or leave it out: no limit")
+
+
 def train(
     inputs: Inputs = None,
     source: Sources = None,
@@ -91,11 +99,8 @@ def train(
     from tinyedge.train.recipe import resolve
     from tinyedge.vocabulary import TokenizerConfig
 
-    for name, minutes in (("--max-minutes", max_minutes), ("--checkpoint-minutes", checkpoint_minutes)):
-        if minutes is not None and not 0 < minutes <= YEAR:
-            raise UsageError(
-                f"{name} {minutes} is outside 0-{YEAR}", "pass minutes, or leave it out: no limit"
-            )
+    require_minutes("--max-minutes", max_minutes)
+    require_minutes("--checkpoint-minutes", checkpoint_minutes)
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", "pass one of them")
     as_it_is = not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists()
