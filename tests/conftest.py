@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from syllables import syllable_lines
 
 # As the program itself does: threads that wait for each other do not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A shell lets its background jobs ignore Ctrl-C, `nohup` a terminal that goes, and children inherit both:
+# what the tests send their processes would not arrive.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 DATA = Path(__file__).parent / "data"
 

@@ -1,5 +1,7 @@
 """Compiled steps after a short batch, by who saw it and by who did not: prints "equal", or what is not.
 
+The short batch is not compiled for, so that each has compiled once.
+
 A program: `test_learner` runs it.
 """
 
@@ -7,6 +9,7 @@ import copy
 import dataclasses
 
 import torch
+from torch._dynamo.utils import counters
 
 from tinyedge.config import ModelConfig
 from tinyedge.train.data import Batch
@@ -50,6 +53,9 @@ def main() -> None:
     other.model.load_state_dict(weights)
     other.load_state_dicts(*states)
     found = go_on(other, whole)
+    compiled = counters["stats"]["unique_graphs"]
+    if compiled != 2:
+        print(f"compiled {compiled} times")
     print(", ".join(name for name in found if not torch.equal(found[name], expected[name])) or "equal")
 
 

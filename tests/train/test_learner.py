@@ -101,7 +101,7 @@ def test_smoothing_gives_a_share_to_others(sampled: int) -> None:
 
 
 def test_a_compiler_that_fails_leaves_the_step_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(function: object, dynamic: bool) -> object:
+    def broken(function: object, **options: object) -> object:
         def fail(*arguments: object) -> None:
             raise RuntimeError("no compiler")
 
@@ -115,12 +115,12 @@ def test_a_compiler_that_fails_leaves_the_step_as_it_was(monkeypatch: pytest.Mon
     assert student.learn(Batch(inputs, targets), 0, 1.0) == expected
 
 
-def test_a_compiler_that_works_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_works_is_used_for_whole_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def recording(function: object, dynamic: bool) -> object:
+    def recording(function: object, **options: object) -> object:
         def call(rows: torch.Tensor) -> torch.Tensor:
-            calls.append(rows.shape)
+            calls.append((len(rows), rows.requires_grad))
             return function(rows)  # type: ignore[operator, no-any-return]
 
         return call
@@ -128,9 +128,12 @@ def test_a_compiler_that_works_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", recording)
     student = learner(dataclasses.replace(EAGER, compiles=True))
     inputs, targets = batch()
+    rows = len(inputs)
+    assert rows == CONFIG.batch_size
     student.learn(Batch(inputs, targets), 0, 1.0)
+    student.learn(Batch(inputs[1:], targets[1:]), 1, 1.0)
     assert student.compiled
-    assert len(calls) == 2  # once to try, once to learn
+    assert calls == [(rows, True), (rows, True)]  # once to try, once to learn
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="needs a C++ compiler")

@@ -115,9 +115,10 @@ def joined(device: torch.device) -> Iterator[Group]:
 
 
 def _take_gpu(local_rank: int) -> None:
-    if local_rank >= torch.cuda.device_count():
+    count = torch.cuda.device_count()
+    if local_rank >= count:
         raise TrainingError(
-            f"this machine has {torch.cuda.device_count()} GPUs, fewer than processes",
+            f"this machine has {count} GPU{'s' if count > 1 else ''}, fewer than processes",
             "pass a smaller --nproc-per-node to torchrun, or --device cpu",
         )
     torch.cuda.set_device(local_rank)

@@ -1,6 +1,7 @@
 """What this machine can do for training: device, number format, compiler, chosen or refused in one line."""
 
 import importlib.util
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,15 @@ def choose_hardware(device: str, precision: str, cpuinfo: Path = Path("/proc/cpu
         precision = "bf16" if fast_bf16 else "fp32"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     return Hardware(chosen, dtype, _compiling_pays(chosen, dtype))
+
+
+def repeat_exactly(device: torch.device) -> None:
+    """On a GPU sums are added in any order, unless torch is asked for a fixed one; on a CPU it has one."""
+    if device.type != "cuda":
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it, says torch
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _compiling_pays(device: torch.device, dtype: torch.dtype) -> bool:

@@ -39,28 +39,36 @@ class Objective(nn.Module):
         self.tables = Tables(model, features)
         self.model = model
         self._hardware = hardware
-        self._body: Callable[[Tensor], Tensor] = model.body
+        self._compiled: Callable[[Tensor], Tensor] = model.body
+        self._sizes: set[int] = set()
 
-    def compile_body(self, example: Tensor) -> bool:
-        """Compiles what lies between the tables, tries it on (B, T, D) rows, leaves it if that fails."""
-        compiled = False
+    def compile_body(self, sizes: set[int], device: torch.device) -> bool:
+        """Compiles what lies between the tables for these numbers of rows; does without where that fails.
+
+        Others, an epoch's short last batch, are computed as they are: to compile takes longer than that.
+        """
+        length, width = self.model.config.max_seq_length, self.model.config.d_model
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # the compiler's, of torch's own parts
-                # Code for any shape computes other last bits, and would serve all batches after an epoch's
-                # short one: a run that was resumed in between would end with other weights.
-                self._body = torch.compile(self.model.body, dynamic=False)
-                self._hidden(example).sum().backward()  # type: ignore[no-untyped-call]
-            compiled = True
+                # Code for any shape computes other last bits than code for one, and would serve all batches
+                # where sizes differ; on a GPU kernels would be chosen by their speed, anew in each process.
+                self._compiled = torch.compile(
+                    self.model.body, dynamic=False, options={"deterministic": True}
+                )
+                self._sizes = sizes
+                for rows in sizes:  # they want a gradient, as a batch's do: code for others is of no use
+                    example = torch.zeros(rows, length, width, device=device, requires_grad=True)
+                    self._hidden(example).sum().backward()  # type: ignore[no-untyped-call]
         except Exception:  # whatever a compiler may raise, training goes on without it
-            self._body = self.model.body
+            self._sizes = set()
         self.zero_grad(set_to_none=True)
-        return compiled
+        return bool(self._sizes)
 
     def _hidden(self, rows: Tensor) -> Tensor:
         device, dtype = self._hardware.device, self._hardware.dtype
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
-            return self._body(rows)
+            return self._compiled(rows) if len(rows) in self._sizes else self.model.body(rows)
 
     def forward(self, batch: Batch, candidates: Candidates | None, smoothing: float) -> Tensor:
         """Nats per token, a scalar; the softmax runs over `candidates`.
@@ -104,9 +112,8 @@ class Learner:
         self._objective: nn.Module = objective
         self.compiled = False
         if hardware.compiles:
-            part, _ = self._parts(config.batch_size)[0]
-            shape = part.stop - part.start, model.config.max_seq_length, model.config.d_model
-            self.compiled = objective.compile_body(torch.zeros(shape, device=hardware.device))
+            sizes = {part.stop - part.start for part, _ in self._parts(config.batch_size)}
+            self.compiled = objective.compile_body(sizes, hardware.device)
         if group.size > 1:
             self._objective = DistributedDataParallel(objective)  # the first's weights go to all
             self._objective.broadcast_buffers = False  # they are constants

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-ROWS = 512  # of 128 ... 4096 the fastest on 2 cores (docs/log.md): 16 MB of logits at 8,000 pieces
+# Rows of logits at a time. On a CPU, of 128 ... 4096 the fastest on 2 cores (docs/log.md): 16 MB at 8,000
+# pieces. On a GPU every slice costs a dozen calls, and memory is the limit: 524 MB at 16,000 pieces.
+ROWS = {"cpu": 512, "cuda": 8192}
 
 
 class _OutputCrossEntropy(torch.autograd.Function):
@@ -29,16 +31,17 @@ class _OutputCrossEntropy(torch.autograd.Function):
         hidden_gradient = torch.empty_like(hidden)
         weight_gradient = torch.zeros_like(weight)
         loss = hidden.new_zeros(())
-        for start in range(0, count, ROWS):
-            part = slice(start, start + ROWS)
-            logits = torch.addmm(offsets.to(dtype), low_hidden[part], low_weight.t()).float()  # (ROWS, C)
+        rows = ROWS[hidden.device.type]
+        for start in range(0, count, rows):
+            part = slice(start, start + rows)
+            logits = torch.addmm(offsets.to(dtype), low_hidden[part], low_weight.t()).float()  # (rows, C)
             highest = logits.amax(dim=1, keepdim=True)
             loss += (highest - logits.gather(1, targets[part, None])).sum()
             exponentials = logits.sub_(highest).exp_()
             total = exponentials.sum(dim=1, keepdim=True)
             loss += total.log().sum()
             # The gradient of the logits is exponentials / total - onehot(target). Neither the division nor
-            # the one-hot ever touches the (ROWS, C) matrix: they commute with the products.
+            # the one-hot ever touches the (rows, C) matrix: they commute with the products.
             low = exponentials.to(dtype)
             hidden_gradient[part] = (low @ low_weight) / total
             weight_gradient += low.t() @ (hidden[part] / total).to(dtype)

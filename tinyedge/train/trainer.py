@@ -33,7 +33,7 @@ from tinyedge.train.data import Batches
 from tinyedge.train.distributed import ALONE, Group
 from tinyedge.train.drawing import drawn_for
 from tinyedge.train.features import features_for
-from tinyedge.train.hardware import Hardware
+from tinyedge.train.hardware import Hardware, repeat_exactly
 from tinyedge.train.learner import Learner
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import TrainConfig
@@ -98,6 +98,7 @@ class Trainer:
         reporter: Reporter,
         group: Group = ALONE,
     ) -> None:
+        repeat_exactly(hardware.device)
         torch.manual_seed(config.seed)
         self._config = config
         self._shards = shards

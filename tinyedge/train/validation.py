@@ -67,8 +67,8 @@ def _score(
         inputs[row, :length] = torch.from_numpy(window.inputs.astype(np.int64))
         targets[row, window.first : length] = torch.from_numpy(window.targets.astype(np.int64))
     logits = model(inputs.to(device))
-    losses = F.cross_entropy(logits.transpose(1, 2), targets.to(device), reduction="none")
-    for (language, _), total in zip(batch, losses.sum(dim=1).tolist(), strict=True):
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten().to(device), reduction="none")
+    for (language, _), total in zip(batch, losses.view_as(targets).sum(dim=1).tolist(), strict=True):
         sums[language].nats += total
 
 

@@ -1,0 +1,177 @@
+"""On a GPU: the same model as on a CPU, the same bits each time, and nothing lost there either."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from silent import Silent
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+if not torch.cuda.is_available():
+    pytest.skip("no GPU here", allow_module_level=True)
+
+import torch.distributed as dist  # noqa: E402
+from torch.nn.parallel import DistributedDataParallel  # noqa: E402
+
+from tinyedge.config import ModelConfig  # noqa: E402
+from tinyedge.shards import Shards  # noqa: E402
+from tinyedge.tokenizer import Tokenizer  # noqa: E402
+from tinyedge.train import checkpoint  # noqa: E402
+from tinyedge.train.advice import out_of_memory  # noqa: E402
+from tinyedge.train.hardware import Hardware, choose_hardware  # noqa: E402
+from tinyedge.train.recipe import resolve  # noqa: E402
+from tinyedge.train.reporter import Progress  # noqa: E402
+from tinyedge.train.trainer import Limits, Trainer  # noqa: E402
+
+# The compiler's own look at its inputs, of which torch itself warns.
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+
+SHAPE = ModelConfig(
+    vocab_size=1000, d_model=64, nhead=2, num_layers=2, dim_feedforward=128, max_seq_length=64
+)
+Make = Callable[..., tuple[Trainer, Silent]]
+
+
+@pytest.fixture
+def make(shards: Shards, tokenizer: Tokenizer, tmp_path: Path) -> Make:
+    def made(
+        name: str, device: str = "cuda", precision: str = "auto", **flags: object
+    ) -> tuple[Trainer, Silent]:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        config = resolve("fast", {"epochs": 3, "batch_size": 16, **flags})
+        reporter = Silent()
+        hardware = choose_hardware(device, precision)
+        return Trainer(SHAPE, config, shards, tokenizer, hardware, folder, reporter), reporter
+
+    return made
+
+
+def weights(trainer: Trainer) -> bytes:
+    return b"".join(value.cpu().numpy().tobytes() for value in trainer.model.state_dict().values())
+
+
+def losses(trainer: Trainer, reporter: Silent) -> list[float]:
+    seen: list[float] = []
+    reporter.on_step = lambda progress: seen.append(trainer.state.loss)
+    trainer.run(Limits())
+    return seen
+
+
+def test_chooses_it_compiled_and_in_bf16() -> None:
+    hardware = choose_hardware("auto", "auto")
+    assert hardware.device.type == "cuda"
+    assert hardware.precision == ("bf16" if torch.cuda.is_bf16_supported() else "fp32")
+    assert torch.cuda.get_device_name() in hardware.sentence
+
+
+def test_learns_what_a_cpu_learns(make: Make) -> None:
+    on_cpu = losses(*make("cpu", "cpu", "fp32"))
+    on_gpu = losses(*make("gpu", "cuda", "fp32"))
+    assert on_gpu[:3] == pytest.approx(on_cpu[:3], abs=1e-4)
+    assert on_gpu == pytest.approx(on_cpu, abs=0.02)
+    in_bf16 = losses(*make("bf16"))
+    assert in_bf16 == pytest.approx(on_cpu, abs=0.05)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_same_seed_same_bits_also_when_resumed(make: Make, precision: str) -> None:
+    reference, _ = make("whole", precision=precision)
+    reference.run(Limits())
+    again, _ = make("again", precision=precision)
+    again.run(Limits())
+    assert weights(again) == weights(reference)
+
+    stopped, reporter = make("parts", precision=precision)
+
+    def stop(progress: Progress) -> None:
+        if progress.step == progress.steps // 2 + 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    reporter.on_step = stop
+    assert stopped.run(Limits()).signal == signal.SIGTERM
+    torch.rand(7, device="cuda")  # what happens in between must not matter
+    resumed, _ = make("parts", precision=precision)
+    resumed.resume(checkpoint.newest(resumed._folder, pytest.fail))
+    resumed.run(Limits())
+    assert weights(resumed) == weights(reference)
+
+
+def test_a_process_of_its_own_makes_the_same_bits(tmp_path: Path) -> None:
+    flags = (
+        "--vocab-size 1000 --d-model 64 --nhead 2 --num-layers 2 --dim-feedforward 128 --max-seq-length 64"
+    )
+    finals = []
+    for name in ("one", "two"):
+        command = [sys.executable, "-m", "tinyedge", "train", *flags.split(), "--stride", "4096"]
+        subprocess.run([*command, "--output-dir", str(tmp_path / name)], check=True)
+        finals.append(torch.load(tmp_path / name / "final_model.pt", weights_only=True)["model_state_dict"])
+    assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
+
+
+def test_its_checkpoint_is_a_model_anywhere(make: Make) -> None:
+    trainer, _ = make("run", epochs=1)
+    trainer.run(Limits())
+    trained = checkpoint.load_model(trainer._folder / "final_model.pt")
+    assert {value.device.type for value in trained.model.parameters()} == {"cpu"}
+    on_cpu, reporter = make("run", "cpu", "fp32", epochs=1)
+    on_cpu.resume(trainer._folder / checkpoint.LAST_FILE)
+    assert weights(on_cpu) == weights(trainer)
+    assert reporter.notes == ["model: computed in bf16 until here, in fp32 from here on"]
+
+
+def test_too_little_memory_in_words() -> None:
+    with pytest.raises(torch.OutOfMemoryError) as failure:
+        torch.empty(1 << 44, device="cuda")
+    error = out_of_memory(failure.value, 32, 128)
+    assert error is not None
+    assert "--batch-size 16" in str(error.hint)
+
+
+def test_more_processes_than_gpus(tmp_path: Path) -> None:
+    count = torch.cuda.device_count() + 1
+    words = ["-m", "torch.distributed.run", "--nproc-per-node", str(count), "-m", "tinyedge", "train"]
+    ended = subprocess.run(
+        [sys.executable, *words, "--output-dir", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode
+    error, hint = (line for line in ended.stderr.splitlines() if line.startswith(("error:", "hint:")))
+    assert error.startswith(f"error: this machine has {count - 1} GPU")
+    assert error.endswith(", fewer than processes")
+    assert hint == "hint: pass a smaller --nproc-per-node to torchrun, or --device cpu"
+
+
+def test_nccl_carries_the_gradients(make: Make, tmp_path: Path) -> None:
+    """Of one process, as many as a machine with one GPU can have; gloo carries what is on the CPU."""
+    alone, reporter = make("alone")
+    expected = losses(alone, reporter)
+    store = f"file://{tmp_path / 'store'}"
+    dist.init_process_group("cpu:gloo,cuda:nccl", init_method=store, rank=0, world_size=1)
+    try:
+        trainer, reporter = make("group")
+        learner = trainer._learner
+        learner._objective = DistributedDataParallel(learner._objective)
+        assert losses(trainer, reporter) == expected
+        total = torch.ones(1, dtype=torch.float64)
+        dist.all_reduce(total)
+        assert total.item() == 1.0
+    finally:
+        dist.destroy_process_group()
+    assert weights(trainer) == weights(alone)
+
+
+def test_hardware_without_a_compiler_still_trains(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    trainer, reporter = make("eager", epochs=1)
+    trainer.run(Limits())
+    assert "training goes on without it" in reporter.notes[0]
+    assert Hardware(torch.device("cuda"), torch.float32).precision == "fp32"
