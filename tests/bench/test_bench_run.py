@@ -192,7 +192,10 @@ def test_a_real_bundle_in_a_real_worker() -> None:
     samples, phases = report.measurement.samples, report.measurement.phases
     assert [len(sample.tokens_ns) for sample in samples] == [8] * 30
     assert len({sample.prompt_tokens for sample in samples}) >= 4
-    assert phases["bare"].rss < phases["imports"].rss < phases["session"].rss <= report.measurement.peak
+    assert phases["bare"].rss < phases["imports"].rss < report.measurement.peak
+    # The code that imported and loaded has left: tinyedge.pages.
+    assert phases["bare"].rss < phases["session"].rss < phases["imports"].rss
+    assert phases["session"].rss < phases["decode"].rss < report.measurement.peak
     assert phases["bare"].rss < 20 * MB
     assert report.measurement.peak < 80 * MB
     assert 0 < phases["decode"].pss <= phases["decode"].rss

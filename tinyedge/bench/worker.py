@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from tinyedge import pages
 from tinyedge.bench.prompts import BILINGUAL, PromptSet
 from tinyedge.errors import BenchError, TinyEdgeError, UsageError
 from tinyedge.memory import read_memory, read_pss
@@ -219,7 +220,8 @@ def answer(job: Job, channel: Channel) -> None:
 
     channel.send("phase", name="imports", memory=whole_memory(), at_ns=time.perf_counter_ns())
     started = time.perf_counter_ns()
-    generator = Generator.load(Path(job.bundle), threads=job.threads)
+    with pages.trimmed():
+        generator = Generator.load(Path(job.bundle), threads=job.threads)
     channel.send(
         "phase",
         name="session",

@@ -40,7 +40,7 @@ def generate(
     import time
     from json import dumps
 
-    from tinyedge import collector
+    from tinyedge import collector, pages
     from tinyedge.errors import UsageError
 
     with collector.paused():
@@ -61,7 +61,8 @@ def generate(
         sys.stdout.reconfigure(errors="replace")  # a prompt may hold what the terminal cannot show
 
     began = time.perf_counter()
-    generator = Generator.load(bundle, threads)
+    with pages.trimmed():
+        generator = Generator.load(bundle, threads)
     loaded = time.perf_counter()
     steps, moments = [], []
     stream = generator.stream(

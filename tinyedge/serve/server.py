@@ -14,6 +14,7 @@ from collections import abc
 from collections.abc import Callable
 from typing import Any
 
+from tinyedge import pages
 from tinyedge.errors import ServeError, UsageError
 from tinyedge.runtime.content import ContentFilter
 from tinyedge.runtime.generator import Generator, Piece
@@ -110,7 +111,8 @@ class _Life:
 
 def _load(settings: Settings) -> tuple[Generator, ContentFilter | None]:
     words = ContentFilter.load(settings.filter_file) if settings.filtered else None
-    return Generator.load(settings.bundle, settings.threads), words
+    with pages.trimmed():
+        return Generator.load(settings.bundle, settings.threads), words
 
 
 async def _keep_watch(app: App) -> None:
