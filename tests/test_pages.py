@@ -60,10 +60,11 @@ def test_only_code_of_files_is_given_back(tmp_path: Path, monkeypatch: pytest.Mo
         b"5000-6000 rwxp 00000000 00:00 0 \n"
         b"6000-7000 r-xp 00000000 00:00 0                          [anon: /made]\n"
         b"7000-8000 r-xp 00000000 00:00 0                          [vdso]\n"
+        b"9000-a000 r-xp 00000000 fe:00 15                         /srv/a\rb/lib.so\n"
         b"8000-9000 r-xp 00000000 00:01 34                         /memfd:compiled (deleted)\n"
     )
     pages.give_back(maps)
-    assert given == [(0x1000, 0x2000, pages.MADV_DONTNEED)]
+    assert given == [(0x1000, 0x2000, pages.MADV_DONTNEED), (0x9000, 0x1000, pages.MADV_DONTNEED)]
 
 
 def test_before_and_after_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

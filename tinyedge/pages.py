@@ -25,16 +25,17 @@ def give_back(maps: Path = MAPS) -> None:
     """Takes the code that has run so far out of this process's memory; what runs again comes back by itself.
 
     The kernel keeps the pages in its cache while it has room, so that one that comes back costs a soft fault.
-    A file's code is never written to, so nothing is lost. Does nothing where the system is not Linux.
+    It comes back as it is in the file: what a debugger has changed in it is gone. Does nothing where the
+    system is not Linux.
     """
     try:
-        lines = maps.read_bytes().splitlines()
-    except OSError:
+        lines = maps.read_bytes().split(b"\n")
+        madvise = ctypes.CDLL(None).madvise
+    except (OSError, AttributeError):
         return
-    madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     for line in lines:
-        span, kind, _, _, inode, *_ = line.split(maxsplit=5)
+        span, kind, _, _, inode, *_ = *line.split(maxsplit=5), b"", b"", b"", b"", b"0"
         # A file's code, and one that is there: memory that a program fills with code may be a deleted one's.
         if kind == b"r-xp" and inode != b"0" and not line.endswith(b" (deleted)"):
             begin, end = (int(address, 16) for address in span.split(b"-"))

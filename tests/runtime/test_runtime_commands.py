@@ -251,6 +251,16 @@ def test_a_start_is_not_looked_through_for_garbage(micro_bundle: Path) -> None:
     assert enabled == "True"
 
 
+def test_code_that_has_run_leaves_before_and_after_loading(micro_bundle: Path) -> None:
+    watch = (
+        "from tinyedge import pages\n"
+        "seen, give_back = [], pages.give_back\n"
+        "sessions = lambda: sum(type(each).__name__ == 'Session' for each in gc.get_objects())\n"
+        "pages.give_back = lambda: (seen.append(sessions()), give_back())"
+    )
+    assert start(micro_bundle, watch, "seen") == ["0", "1"]
+
+
 @pytest.mark.parametrize("command", ["generate", "verify"])
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (

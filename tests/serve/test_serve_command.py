@@ -159,3 +159,16 @@ def test_a_soak() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("✓") == 10
+
+
+def test_code_that_has_run_leaves_before_and_after_loading(
+    micro_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinyedge.serve import server
+    from tinyedge.serve.settings import Settings
+
+    seen: list[str] = []
+    monkeypatch.setattr(server.pages, "give_back", lambda: seen.append("given back"))
+    monkeypatch.setattr(server.Generator, "load", lambda *arguments: seen.append("loaded"))
+    server._load(Settings(micro_bundle))
+    assert seen == ["given back", "loaded", "given back"]

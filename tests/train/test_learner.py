@@ -28,12 +28,15 @@ FEATURES = Features([[piece % 7, 7 + piece % 5] if piece > 3 else [] for piece i
 EAGER = choose_hardware("cpu", "fp32")
 
 
-def learner(hardware: Hardware = EAGER, sampled: int = 0, shared: bool = True) -> Learner:
+def learner(
+    hardware: Hardware = EAGER, sampled: int = 0, shared: bool = True, rows: int | None = None
+) -> Learner:
     torch.manual_seed(0)
     model = TinyTransformer(SMALL)
     model.initialize(0.02)
     sampler = CandidateSampler(torch.arange(1000), sampled) if sampled else None
-    return Learner(model, CONFIG, hardware, sampler=sampler, features=FEATURES if shared else None)
+    features = FEATURES if shared else None
+    return Learner(model, CONFIG, hardware, sampler=sampler, features=features, rows=rows)
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -134,6 +137,9 @@ def test_a_compiler_that_works_is_used_for_whole_batches(monkeypatch: pytest.Mon
     student.learn(Batch(inputs[1:], targets[1:]), 1, 1.0)
     assert student.compiled
     assert calls == [(rows, True), (rows, True)]  # once to try, once to learn
+    calls.clear()
+    learner(dataclasses.replace(EAGER, compiles=True), rows=rows - 3)  # of a text that has no more
+    assert calls == [(rows - 3, True)]
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="needs a C++ compiler")

@@ -12,6 +12,8 @@ from tinyedge.errors import UsageError
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
+# With others cuBLAS adds in any order, and torch refuses to multiply (its notes on reproducibility).
+CUBLAS_WORKSPACE, REPEATABLE_WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ def choose_hardware(device: str, precision: str, cpuinfo: Path = Path("/proc/cpu
         raise UsageError("--device cuda, but torch sees no GPU here", "pass --device cpu or auto")
     chosen = torch.device("cuda" if has_gpu and device != "cpu" else "cpu")
     if precision == "auto":
-        fast_bf16 = torch.cuda.is_bf16_supported() if chosen.type == "cuda" else _cpu_has_bf16(cpuinfo)
-        precision = "bf16" if fast_bf16 else "fp32"
+        on_gpu = chosen.type == "cuda"
+        fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else _cpu_has_bf16(cpuinfo)
+        precision = "bf16" if fast else "fp32"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     return Hardware(chosen, dtype, _compiling_pays(chosen, dtype))
 
@@ -61,7 +64,8 @@ def repeat_exactly(device: torch.device) -> None:
     """On a GPU sums are added in any order, unless torch is asked for a fixed one; on a CPU it has one."""
     if device.type != "cuda":
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it, says torch
+    if os.environ.get(CUBLAS_WORKSPACE) not in REPEATABLE_WORKSPACES:
+        os.environ[CUBLAS_WORKSPACE] = REPEATABLE_WORKSPACES[0]
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

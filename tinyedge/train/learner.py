@@ -50,7 +50,8 @@ class Objective(nn.Module):
         length, width = self.model.config.max_seq_length, self.model.config.d_model
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # the compiler's, of torch's own parts
+                warnings.simplefilter("ignore")  # the compiler's, of torch's own parts
+                torch.compiler.reset()  # of what a process has compiled, only some shapes are kept
                 # Code for any shape computes other last bits than code for one, and would serve all batches
                 # where sizes differ; on a GPU kernels would be chosen by their speed, anew in each process.
                 self._compiled = torch.compile(
@@ -90,7 +91,8 @@ class Learner:
     """A model that learns, batch by batch. All randomness is a function of (seed, step).
 
     sampler: draws the pieces of each step's softmax; None computes it whole. features: of each piece, for
-    tables whose rows share parts; None leaves each row to itself.
+    tables whose rows share parts; None leaves each row to itself. rows: of a whole batch, where a text has
+    fewer than the config says.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Learner:
         group: Group = ALONE,
         sampler: CandidateSampler | None = None,
         features: Features | None = None,
+        rows: int | None = None,
     ) -> None:
         self.model = model.to(hardware.device)
         self._config = config
@@ -112,12 +115,13 @@ class Learner:
         self._objective: nn.Module = objective
         self.compiled = False
         if hardware.compiles:
-            sizes = {part.stop - part.start for part, _ in self._parts(config.batch_size)}
+            sizes = {part.stop - part.start for part, _ in self._parts(rows or config.batch_size)}
             self.compiled = objective.compile_body(sizes, hardware.device)
         if group.size > 1:
             self._objective = DistributedDataParallel(objective)  # the first's weights go to all
             self._objective.broadcast_buffers = False  # they are constants
-        self._optimizers = Optimizers(objective, config)
+        on_gpu = hardware.device.type == "cuda"
+        self._optimizers = Optimizers(objective, config, hardware.dtype if on_gpu else torch.float32)
 
     def learn(self, batch: Batch, step: int, rate_factor: float) -> tuple[float, float]:
         """One step on a batch, the whole one in every process of the run.

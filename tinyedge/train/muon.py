@@ -2,8 +2,9 @@
 
 torch has one, `torch.optim.Muon`, but it runs its iteration in bfloat16, as the paper does, which a CPU
 without bf16 units emulates: a step of the default model took 25 times as long there as this one in fp32
-(docs/log.md). On a GPU it is bfloat16 here too. Equal shapes are iterated together, in one batch, and what
-else is done to each matrix is done to all in one call: to a GPU every call costs the same, large or small.
+(docs/log.md). On a GPU that computes in bfloat16 it is so here too. Equal shapes are iterated together, in
+one batch, and what else is done to each matrix is done to all in one call: to a GPU every call costs the
+same, large or small.
 """
 
 from collections.abc import Iterable
@@ -17,13 +18,11 @@ ITERATIONS = 5
 EPSILON = 1e-7
 
 
-def orthogonalize(matrices: Tensor) -> Tensor:
-    """Brings all singular values of each matrix near one, by Newton-Schulz: (N, R, C) to (N, R, C)."""
+def orthogonalize(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Brings all singular values of each matrix near one, by Newton-Schulz in `dtype`: (N, R, C) and out."""
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.transpose(1, 2) if tall else matrices
-    if x.is_cuda:
-        x = x.bfloat16()
+    x = (matrices.transpose(1, 2) if tall else matrices).to(dtype)
     x = x / (x.norm(dim=(1, 2), keepdim=True) + EPSILON)
     for _ in range(ITERATIONS):
         gram = x @ x.transpose(1, 2)
@@ -36,12 +35,18 @@ class Muon(torch.optim.Optimizer):
     """For matrices inside the blocks; embeddings, norms and the output projection want AdamW.
 
     parts: a parameter of shape (parts * R, C) holds that many matrices stacked (query, key, value), each
-    orthogonalized on its own. weight_decay is torch's: lr x decay x weight a step.
+    orthogonalized on its own. weight_decay is torch's: lr x decay x weight a step. dtype: of the iteration.
     """
 
     def __init__(
-        self, groups: Iterable[dict[str, Any]], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+        self,
+        groups: Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        self._dtype = dtype
         super().__init__(
             list(groups), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": 1}
         )
@@ -61,7 +66,7 @@ class Muon(torch.optim.Optimizer):
                 batches.setdefault((rows, columns), []).extend((p, u, group["lr"]) for p, u in matrices)
         for (rows, columns), members in batches.items():
             scale = max(1.0, rows / columns) ** 0.5  # the reference's: tall updates keep their size
-            orthogonal = orthogonalize(torch.stack([update for _, update, _ in members]))
+            orthogonal = orthogonalize(torch.stack([update for _, update, _ in members]), self._dtype)
             for (part, _, rate), update in zip(members, orthogonal, strict=True):
                 part.add_(update, alpha=-rate * scale)
 

@@ -17,10 +17,11 @@ QKV_PARTS = 3  # query, key and value share a parameter but are three matrices
 class Optimizers:
     """AdamW on every weight, or Muon on the blocks' matrices and AdamW on the rest.
 
-    Rates are set before each step from the recipe's pure schedule, so there is no scheduler state.
+    Rates are set before each step from the recipe's pure schedule, so there is no scheduler state. dtype: of
+    Muon's iteration.
     """
 
-    def __init__(self, objective: nn.Module, config: TrainConfig) -> None:
+    def __init__(self, objective: nn.Module, config: TrainConfig, dtype: torch.dtype = torch.float32) -> None:
         self._config = config
         matrices: dict[int, list[nn.Parameter]] = {1: [], QKV_PARTS: []}
         others: list[tuple[str, nn.Parameter]] = []
@@ -46,7 +47,8 @@ class Optimizers:
         if config.matrix_learning_rate:
             rate = config.matrix_learning_rate
             stacks = ({"params": params, "parts": parts} for parts, params in matrices.items())
-            self._members["muon"] = Muon(stacks, lr=rate, weight_decay=config.matrix_weight_decay), rate
+            muon = Muon(stacks, lr=rate, weight_decay=config.matrix_weight_decay, dtype=dtype)
+            self._members["muon"] = muon, rate
 
     def step(self, rate_factor: float) -> float:
         """Moves the weights at `rate_factor` of the peak rates; returns AdamW's rate."""

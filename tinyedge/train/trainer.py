@@ -127,6 +127,7 @@ class Trainer:
             group,
             sampler=sampler_for(shards, config, model_config.vocab_size),
             features=features_for(shards, config, tokenizer),
+            rows=min(config.batch_size, self._batches.windows),
         )
         if hardware.compiles and not self._learner.compiled:
             reporter.note("model: compiling failed here; training goes on without it, slower")
