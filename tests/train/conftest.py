@@ -1,8 +1,7 @@
 """A small corpus, tokenized, and a trainer that runs an epoch in under a second."""
 
 import itertools
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from tinyedge.shards import Shards, build_shards
 from tinyedge.tokenizer import Tokenizer
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.recipe import resolve
-from tinyedge.train.trainer import SIGNALS, Trainer
+from tinyedge.train.trainer import Trainer
 from tinyedge.vocabulary import TokenizerConfig, train
 
 DOCUMENTS = 250  # of the phrasebook: some 85 kB, enough for 1,000 pieces
@@ -27,15 +26,6 @@ DOCUMENTS = 250  # of the phrasebook: some 85 kB, enough for 1,000 pieces
 SMALL = ModelConfig(
     vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
 )
-
-
-@pytest.fixture(autouse=True)
-def signals_as_before() -> Iterator[None]:
-    """A run that a signal stopped leaves the next ones ignored; here the process goes on."""
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
