@@ -49,11 +49,7 @@ def started(folder: Path) -> Iterator["subprocess.Popen[str]"]:
     corpus = folder / "corpus.txt"
     corpus.write_text("\n\n".join("\n".join(syllable_lines(1000)) for _ in range(40)))
     command = [sys.executable, "-m", "tinyedge", "tokenizer", "--corpus", str(corpus), "--output-dir"]
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may ignore it
-    try:
-        process = subprocess.Popen([*command, str(folder / "data")], stderr=subprocess.PIPE, text=True)
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    process = subprocess.Popen([*command, str(folder / "data")], stderr=subprocess.PIPE, text=True)
     try:
         yield process
     finally:

@@ -1,7 +1,7 @@
 """Pages of program code, and when they have done their work.
 
 Importing ONNX Runtime and loading a graph run code that answering never does again, and a page that has run
-stays part of the process until memory is short: 8 of 65 MB (docs/device.md).
+stays part of the process until memory is short: 9 of 64 MB on the board (docs/device.md).
 """
 
 import contextlib
@@ -35,8 +35,8 @@ def give_back(maps: Path = MAPS) -> None:
         return
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     for line in lines:
-        span, kind, _, _, inode, *_ = *line.split(maxsplit=5), b"", b"", b"", b"", b"0"
+        span, _, about = line.partition(b" ")  # rights, offset, device, inode, name
         # A file's code, and one that is there: memory that a program fills with code may be a deleted one's.
-        if kind == b"r-xp" and inode != b"0" and not line.endswith(b" (deleted)"):
+        if about.startswith(b"r-xp ") and about.split()[3] != b"0" and not line.endswith(b" (deleted)"):
             begin, end = (int(address, 16) for address in span.split(b"-"))
             madvise(begin, end - begin, MADV_DONTNEED)
