@@ -33,29 +33,29 @@ $(VENV)/ready: pyproject.toml
 	@touch $@
 
 demo: env ## Text to a bundle with a verdict: all steps, then a summary; CORPUS=path takes yours, TRAIN_FLAGS="..." go to train
-	@$(BIN)/python bench/demo.py --data $(DATA) --bundle $(BUNDLE) $(if $(CORPUS),--corpus "$(CORPUS)") \
+	@$(BIN)/python -m bench.demo --data $(DATA) --bundle $(BUNDLE) $(if $(CORPUS),--corpus "$(CORPUS)") \
 	  $(if $(TRAIN_FLAGS),--train-flags="$(TRAIN_FLAGS)")
 
 twin: env ## A Pi Zero 2 W emulated: prove it, model BUNDLE's latency, boot, judge; TWIN_FLAGS="--record" keeps the report
-	@$(BIN)/python bench/twin/twin.py report $(BUNDLE) $(TWIN_FLAGS)
+	@$(BIN)/python -m bench.twin report $(BUNDLE) $(TWIN_FLAGS)
 
 scale: env ## The emulated board over 36 shapes: what a model's size costs, and the formula of `tinyedge fit`
-	@$(BIN)/python bench/twin/twin.py scale
+	@$(BIN)/python -m bench.twin scale
 
 bench-peers: env ## tinyedge beside onnxruntime-genai, llama.cpp, transformers; BUNDLE=path takes yours, PEERS_FLAGS="--rounds 3"
-	@$(BIN)/python bench/peers/peers.py $(if $(filter file,$(origin BUNDLE)),,--bundle "$(BUNDLE)") $(PEERS_FLAGS)
+	@$(BIN)/python -m bench.peers $(if $(filter file,$(origin BUNDLE)),,--bundle "$(BUNDLE)") $(PEERS_FLAGS)
 
 soak: env ## A real server on loopback, treated badly: disconnects, crowds, signals, 10,000 requests; BUNDLE=path takes yours
-	@PYTHONPATH=. $(BIN)/python bench/serve/soak.py $(if $(filter file,$(origin BUNDLE)),tests/data/micro_bundle_int8,"$(BUNDLE)")
+	@$(BIN)/python -m bench.serve.soak $(if $(filter file,$(origin BUNDLE)),tests/data/micro_bundle_int8,"$(BUNDLE)")
 
 test: env ## Run all tests
 	@$(BIN)/python -m pytest
 
 test-interop: env ## The portable export in transformers, Optimum, onnxruntime-genai; INTEROP_FLAGS="--checkpoint FILE --js"
-	@$(BIN)/python bench/interop/interop.py $(INTEROP_FLAGS)
+	@$(BIN)/python -m bench.interop $(INTEROP_FLAGS)
 
 test-deploy: env ## The whole way to a board with real packages, this machine in its place
-	@$(BIN)/python bench/deploy/proof.py
+	@$(BIN)/python -m bench.deploy.end_to_end
 
 check: env ## All that CI checks of the code: format, lint, types, tests
 	$(BIN)/ruff format --check .

@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 
-from tinyedge import vocabulary
-from tinyedge.bundle import write_bundle
-from tinyedge.config import ModelConfig
-from tinyedge.export.fused import fused_onnx
+from tinyedge.bundle.bundle import write_bundle
+from tinyedge.bundle.manifest import SPECIAL_IDS
+from tinyedge.core.config import ModelConfig
+from tinyedge.export.fused_graph import fused_onnx
 from tinyedge.export.quantize import Quantization, quantize
 from tinyedge.export.weights import Weights
-from tinyedge.manifest import SPECIAL_IDS
-from tinyedge.tokenizer import Tokenizer
+from tinyedge.text import train_tokenizer
+from tinyedge.text.tokenizer import Tokenizer
+from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train.model import TinyTransformer
-from tinyedge.vocabulary import TokenizerConfig
 
 SEED = 4
 WORDS_A_PIECE, LINES_A_PIECE, WORDS_A_LINE = 1.5, 2.5, 8  # enough for a vocabulary of any size
@@ -47,7 +47,7 @@ def lines(vocab_size: int) -> Iterator[str]:
 
 def invented_pieces(vocab_size: int) -> bytes:
     """A `tokenizer.model` of invented words."""
-    return vocabulary.train(lines(vocab_size), "invented words", TokenizerConfig(vocab_size=vocab_size))
+    return train_tokenizer.train(lines(vocab_size), "invented words", TokenizerConfig(vocab_size=vocab_size))
 
 
 def write_invented(folder: Path, config: ModelConfig, pieces: bytes) -> Path:

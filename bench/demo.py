@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tinyedge.bundle import load_bundle
-from tinyedge.errors import BundleError
-from tinyedge.files import sha256_file
+from tinyedge.bundle.bundle import load_bundle
+from tinyedge.core.errors import BundleError
+from tinyedge.core.files import sha256_file
 
 PROMPTS = {"English": "My sister", "Spanish": "Mi hermana"}
 PHRASEBOOK = ["--source", "phrasebook", "--epochs", "4"]  # made of patterns: half of the usual epochs will do

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from syllables import syllable_lines
+
+from tests.support.syllables import syllable_lines
 
 # As the program itself does: threads that wait for each other do not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -60,7 +61,7 @@ def bundle_copy(micro_bundle: Path, tmp_path: Path) -> Callable[[], Path]:
 @pytest.fixture(scope="session")
 def byte_fallback_model() -> bytes:
     """A tokenizer of 1100 pieces, 256 of them single bytes, so that it can spell any text."""
-    from tinyedge.vocabulary import TokenizerConfig, train
+    from tinyedge.text.train_tokenizer import TokenizerConfig, train
 
     return train(syllable_lines(), "the tests' lines", TokenizerConfig(1100, byte_fallback=True))
 

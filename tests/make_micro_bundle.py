@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 
 from bench.bundles import write_unproven
-from tinyedge import vocabulary
-from tinyedge.config import ModelConfig
+from tinyedge.core.config import ModelConfig
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
-from tinyedge.tokenizer import Tokenizer
+from tinyedge.text import train_tokenizer
+from tinyedge.text.tokenizer import Tokenizer
+from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train.model import TinyTransformer
-from tinyedge.vocabulary import TokenizerConfig
 
 DATA = Path(__file__).parent / "data"
 CONFIG = ModelConfig(
@@ -118,7 +118,9 @@ def trained(corpus: list[str], text: Tokenizer) -> TinyTransformer:
 def main() -> None:
     """Writes both bundles."""
     corpus = list(sentences())
-    pieces = vocabulary.train(corpus, "the fixture's text", TokenizerConfig(vocab_size=CONFIG.vocab_size))
+    pieces = train_tokenizer.train(
+        corpus, "the fixture's text", TokenizerConfig(vocab_size=CONFIG.vocab_size)
+    )
     text = Tokenizer(pieces)
     model = trained(corpus, text)
     weights = Weights.of(model)

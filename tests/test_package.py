@@ -59,8 +59,8 @@ def test_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) ->
     assert "verdict: pass" in said or "doubt: other programs" in said
     run(tinyedge, "verify", micro_bundle, cwd=tmp_path)
     again = (
-        "import sys; from pathlib import Path; from tinyedge.deploy import kit, wheel\n"
-        "print(wheel.own_wheel(Path(sys.argv[1])))\n"
+        "import sys; from pathlib import Path; from tinyedge.deploy import kit, own_wheel\n"
+        "print(own_wheel.own_wheel(Path(sys.argv[1])))\n"
         "assert (kit.deploy_files() / 'install.sh').is_file()\n"
     )
     copy = Path(run(python, "-c", again, tmp_path, cwd=tmp_path).strip())

@@ -2,14 +2,14 @@
 
 from typing import NoReturn
 
-from tinyedge import collector
+from tinyedge.host import gc_pause
 
 
 def main() -> NoReturn:
-    """Starts `tinyedge.cli.main`; see there."""
-    with collector.paused():  # Typer is a fifth of all that a start imports
-        from tinyedge import cli
-    cli.main()
+    """Starts `tinyedge.cli.main.main`; see there."""
+    with gc_pause.paused():  # Typer is a fifth of all that a start imports
+        from tinyedge.cli.main import main as run_program
+    run_program()
 
 
 if __name__ == "__main__":

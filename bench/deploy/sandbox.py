@@ -1,6 +1,6 @@
 """Does a program survive the service's hardening? The unit's process-wide rules, without systemd as init.
 
-    python bench/deploy/sandbox.py UNIT -- PROGRAM ARGUMENTS...
+    python -m bench.deploy.sandbox UNIT -- PROGRAM ARGUMENTS...
 
 Takes from UNIT: SystemCallFilter, SystemCallErrorNumber, SystemCallArchitectures, MemoryDenyWriteExecute,
 RestrictNamespaces, RestrictRealtime, RestrictSUIDSGID, LockPersonality, RestrictAddressFamilies (all by

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyedge.errors import BenchError
+from tinyedge.core.errors import BenchError
 
 REPOSITORY = Path(__file__).parents[2]
 # What a user would install, as wheels. tinyedge's own comes from this checkout.

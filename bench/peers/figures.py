@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rounds import Figures
+from bench.peers.rounds import Figures
 
 SCHEMA = "tinyedge.peers/1"
 MB = 1 << 20

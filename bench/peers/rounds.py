@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyedge.errors import BenchError
+from tinyedge.core.errors import BenchError
 
 PROGRAMS = Path(__file__).parent / "runtimes"
 PATIENCE_S = 300

@@ -1,6 +1,6 @@
 """Treats a real `tinyedge serve` badly for a while, on loopback, and says whether anything of it stays.
 
-    python bench/serve/soak.py tests/data/micro_bundle_int8
+    python -m bench.serve.soak tests/data/micro_bundle_int8
 
 1. Clients that go: before the first token, in the stream, in the queue. Each place has to be free within a
    second, and whoever asks next, or waits behind, gets the very text that they would have got.
@@ -27,9 +27,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from loopback import PATIENCE_S, Server, completion_request, events, wait_until
-
-from tinyedge.bench.stats import slope
+from bench.serve.loopback import PATIENCE_S, Server, completion_request, events, wait_until
+from tinyedge.core.stats import slope
 
 MB = 1 << 20
 FREE_S = 1.0

@@ -1,6 +1,6 @@
 """What the server costs: memory, and time beside the same model in this process. On loopback.
 
-    python bench/serve/speed.py tests/data/micro_bundle_int8
+    python -m bench.serve.speed tests/data/micro_bundle_int8
 
 The bench's prompts, as far as they fit into the context, 20 tokens each, 200 responses in all, in turn from a
 `Generator` here and from a server there, so that what else the machine does falls on both. Processor time is
@@ -14,8 +14,7 @@ import statistics
 import time
 from pathlib import Path
 
-from loopback import JSON, Server
-
+from bench.serve.loopback import JSON, Server
 from tinyedge.bench.prompts import PROMPTS
 from tinyedge.runtime import Generator, SamplingConfig
 

@@ -5,7 +5,7 @@
   gradients; nanoGPT's settings), in a plain eager fp32 loop written out below.
 - `fast`: tinyedge's own.
 
-    python bench/training/compare.py --input novels.txt --text en=english.txt es=spanish.txt --output-dir out
+    python -m bench.training.compare --input novels.txt --text en=english.txt es=spanish.txt --output-dir out
 
 Writes `compare.json`, `compare.md` and `compare.png` there. Held-out bits per byte after each epoch are of
 the corpus' own held-out documents; the last columns are `tinyedge eval` on the texts that were given. `fast`
@@ -29,19 +29,19 @@ import torch.nn.functional as F
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tinyedge import files
-from tinyedge.config import ModelConfig
-from tinyedge.evaluate import evaluate, read_passages
-from tinyedge.shards import Shards
-from tinyedge.tokenizer import Tokenizer
-from tinyedge.train.candidates import sampler_for
+from tinyedge.core import files
+from tinyedge.core.config import ModelConfig
+from tinyedge.text.evaluate import evaluate, read_passages
+from tinyedge.text.shards import Shards
+from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train.data import Batches
-from tinyedge.train.drawing import drawn_for
-from tinyedge.train.features import features_for
 from tinyedge.train.hardware import choose_hardware
-from tinyedge.train.learner import Learner
+from tinyedge.train.methods.augmentation import drawn_for
+from tinyedge.train.methods.features import features_for
+from tinyedge.train.methods.sampled_softmax import sampler_for
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import FAST, GUIDE
+from tinyedge.train.step import Learner
 from tinyedge.train.validation import CheckpointModel, validate
 
 # nanoGPT's train.py, with a rate for a model of this size: ten times the guide's, as `fast` has for AdamW.

@@ -1,6 +1,6 @@
 """Kills training with SIGKILL at random moments, half of them inside a save, and resumes it to the end.
 
-    python bench/training/kill.py --kills 300
+    python -m bench.training.kill --kills 300
 
 Passes when every run that was killed ends like the one that was not: the same sha256 of the final weights,
 the same history, the same files. A run is killed and resumed until one of its lives ends before its kill; a
@@ -32,24 +32,24 @@ from typing import Any
 import torch
 import torch._dynamo  # every optimizer imports it, which would take most of a life
 
-from tinyedge.config import ModelConfig
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.files import TEMPORARY_SUFFIX
+from tinyedge.core.runs import METRICS_FILE
 from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
-from tinyedge.files import TEMPORARY_SUFFIX
-from tinyedge.runs import METRICS_FILE
-from tinyedge.train import checkpoint
+from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.pipeline import RunRequest, run
 from tinyedge.train.recipe import resolve
-from tinyedge.train.trainer import Limits
-from tinyedge.vocabulary import TokenizerConfig
+from tinyedge.train.storage import checkpoint
+from tinyedge.train.trainer import RunLimits
 
 DOCUMENTS = 150  # of the phrasebook: enough for its vocabulary
 MODEL = ModelConfig(  # more pieces than the fast recipe's softmax runs over, so that it samples
     vocab_size=1100, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
 )
 TRAINING = resolve("fast", {"epochs": 6, "batch_size": 32, "stride": 120})  # some 4 steps an epoch
-LIMITS = Limits(checkpoint_minutes=0.001, keep=1)  # so that saves fall between steps too
+LIMITS = RunLimits(checkpoint_minutes=0.001, keep=1)  # so that saves fall between steps too
 VOLATILE = {"tokens_per_second", "elapsed_s"}  # of the history
 SAVE_S = 0.01  # a save takes about so long
 

@@ -1,6 +1,6 @@
 """How much memory `tinyedge train` takes as the text grows: the peak of a fresh process for each.
 
-    python bench/training/memory.py --corpus novels.txt more_novels.txt --synthetic-gb 2
+    python -m bench.training.memory --corpus novels.txt more_novels.txt --synthetic-gb 2
 
 Corpus and tokenizer are made first, each by its own command; the process that is measured tokenizes, trains
 for --minutes, judges the held-out text, saves and draws. The synthetic one gets a folder with a small corpus
@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyedge import files
+from tinyedge.core import files
+from tinyedge.core.runs import METRICS_FILE
 from tinyedge.corpus.build import CORPUS_NAME
-from tinyedge.runs import METRICS_FILE
-from tinyedge.shards import FOLDER, INDEX_FILE, SCHEMA, TRAIN_FILE, VALIDATION_FILE
-from tinyedge.tokenizer import Tokenizer, model_name
+from tinyedge.text.shards import FOLDER, INDEX_FILE, SCHEMA, TRAIN_FILE, VALIDATION_FILE
+from tinyedge.text.tokenizer import Tokenizer, model_name
 
 PERIOD_S = 0.01  # between samples
 MB = 1 << 20

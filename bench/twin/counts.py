@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from place import TwinError
+from bench.twin.layout import TwinError
 
 NS_PER_INSTRUCTION = 1.39
 NS_PER_FILL = 42.5
@@ -110,7 +110,8 @@ def parse_counts(text: str) -> Counts:
             blocks.append(next(found, Block("?", address, cost)))
     if not figures["total"]:
         raise TwinError(
-            "the counted program did not come to its end", "run it with `twin.py python` to see why"
+            "the counted program did not come to its end",
+            "`python -m bench.twin python` runs it and shows why",
         )
     blocks.sort(key=lambda block: -block.instructions)
     return Counts(

@@ -9,7 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
-from place import TwinError, UnavailableError, run
+from bench.twin.layout import TwinError, UnavailableError, run
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 LEFT_OUT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian")

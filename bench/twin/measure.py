@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from counts import Counts, Figures, percentile
-from guest import Guest
-from place import SOURCES, TwinError
+from bench.twin.counts import Counts, Figures, percentile
+from bench.twin.layout import SOURCES, TwinError
+from bench.twin.user_emulation import Guest
 
 ROUNDS = 3  # responses of each prompt
 MAX_TOKENS = 20

@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from counts import ERROR_PERCENT, MARGIN, NS_PER_FILL, NS_PER_INSTRUCTION
-from measure import MAX_TOKENS, Modelled
-from place import Twin, TwinError
-
-from tinyedge import files
+from bench.twin.counts import ERROR_PERCENT, MARGIN, NS_PER_FILL, NS_PER_INSTRUCTION
+from bench.twin.layout import Twin, TwinError
+from bench.twin.measure import MAX_TOKENS, Modelled
 from tinyedge.bench.prompts import PROMPT_SET
-from tinyedge.bundle import bundle_digest, load_bundle
+from tinyedge.bundle.bundle import bundle_digest, load_bundle
+from tinyedge.core import files
 
 SCHEMA = "tinyedge.twin/1"
 MAX_P95_MS = 250.0

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tinyedge.config import MODEL_RANGES, PRESETS, ModelConfig
+from tinyedge.core.config import MODEL_RANGES, PRESETS, ModelConfig
 
 TINY = PRESETS["tiny"]
 # From `tiny`, one dimension moved: to the ends of its range, which are fitted, and between them, held out.

@@ -9,11 +9,11 @@ import pytest
 
 from tinyedge.bench.conditions import Conditions, Reading
 from tinyedge.bench.limits import Limits
-from tinyedge.bench.machine import Device, SwapArea
 from tinyedge.bench.measurement import Measurement
 from tinyedge.bench.prompts import PROMPTS
 from tinyedge.bench.report import Report
 from tinyedge.bench.worker import Job
+from tinyedge.host.machine import Device, SwapArea
 
 MB = 1 << 20
 NS = 1_000_000  # in a millisecond

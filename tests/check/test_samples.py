@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tinyedge.check.samples import Sample, judge_samples, known_share, loops_in, write_samples
-from tinyedge.runtime.content import ContentFilter
+from tinyedge.check.samples import GeneratedText, judge_samples, known_share, loops_in, write_samples
+from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
 
 
@@ -28,8 +28,8 @@ def test_loops(text: str, loop: bool) -> None:
     assert loops_in(["well", "then", *text.split()]) is loop
 
 
-def sample(text: str, reason: str = "stop", prompt: str = "Once") -> Sample:
-    return Sample(prompt, text, reason, 0)
+def sample(text: str, reason: str = "stop", prompt: str = "Once") -> GeneratedText:
+    return GeneratedText(prompt, text, reason, 0)
 
 
 def test_a_word_that_the_prompt_began_is_whole() -> None:
@@ -65,7 +65,7 @@ def test_good_samples_are_ticked(tmp_path: Path) -> None:
         ([sample("")] * 4, "100 % came"),
     ],
 )
-def test_bad_samples_are_crossed(bad: list[Sample], said: str) -> None:
+def test_bad_samples_are_crossed(bad: list[GeneratedText], said: str) -> None:
     line = judge_samples([*GOOD, *bad] if "distinct" not in said and "100" not in said else bad, None)
     assert line.mark == "fail"
     assert said in line.found

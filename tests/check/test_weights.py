@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyedge.bundle import load_bundle
+from tinyedge.bundle.bundle import load_bundle
 from tinyedge.check.weights import _float_tensors, odd_tensors
 
 

@@ -13,7 +13,9 @@ import typer
 from typer.testing import CliRunner
 
 from tinyedge import __version__
-from tinyedge.commands.corpus import corpus
+from tinyedge.cli.corpus import corpus
+from tinyedge.core.errors import CorpusError, UsageError
+from tinyedge.core.files import TEMPORARY_SUFFIX
 from tinyedge.corpus import build, gutenberg, phrasebook
 from tinyedge.corpus.build import (
     CorpusRequest,
@@ -23,8 +25,6 @@ from tinyedge.corpus.build import (
     read_corpus_documents,
 )
 from tinyedge.corpus.document import Document
-from tinyedge.errors import CorpusError, UsageError
-from tinyedge.files import TEMPORARY_SUFFIX
 
 ONE = Document(("The first.", "The second."), "en", "phrasebook")
 TWO = Document(("¿Qué?", "Así es."), "es", "gutenberg:2000")
@@ -271,7 +271,7 @@ def test_the_phrasebook_is_the_default(tmp_path: Path, sources: list[object]) ->
 
 def test_the_command_is_light_to_import() -> None:
     heavy = "[name for name in sys.modules if name.startswith(('numpy', 'tinyedge.corpus'))]"
-    code = f"import sys, tinyedge.commands.corpus; print({heavy})"
+    code = f"import sys, tinyedge.cli.corpus; print({heavy})"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tinyedge import __version__
+from tinyedge.core.errors import CorpusError
 from tinyedge.corpus import gutenberg
 from tinyedge.corpus.gutenberg import Book, Manners, documents, load_books
-from tinyedge.errors import CorpusError
 
 QUIXOTE = Book(7, "Don Quijote", "Cervantes", "es", "a test")
 PAN = Book(8, "Peter Pan", "Barrie", "en", "a test")

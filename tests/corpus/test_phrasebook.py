@@ -11,14 +11,7 @@ import pytest
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.phrasebook import documents
 from tinyedge.corpus.phrasebook.conjugator import conjugate
-from tinyedge.corpus.phrasebook.english_forms import (
-    gerund,
-    mend_articles,
-    participle,
-    past,
-    plural,
-    present,
-)
+from tinyedge.corpus.phrasebook.english_forms import gerund, mend_articles, participle, past, plural, present
 from tinyedge.corpus.phrasebook.lexicon import read_scenes
 from tinyedge.corpus.phrasebook.spanish_forms import adjective, determiner, mend_joints, noun
 from tinyedge.corpus.phrasebook.spanish_forms import plural as spanish_plural

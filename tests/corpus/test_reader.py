@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tinyedge.core.errors import CorpusError
 from tinyedge.corpus import reader
 from tinyedge.corpus.reader import find_files, read_documents, read_lines
-from tinyedge.errors import CorpusError
 
 PROSE = "The old man went down to the sea. He had not been there for a year, and it was cold."
 PROSA = "El viejo bajó hasta el mar. No había estado allí en todo el año, y hacía mucho frío."

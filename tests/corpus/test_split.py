@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.split import SplitDocument, draw_split
-from tinyedge.errors import CorpusError
 
 ENGLISH = "The {n} men said that they would go to the house, and she was there with her dog {n}."
 SPANISH = "Los {n} hombres dijeron que iban a la casa, pero ella estaba allí con el perro {n}."

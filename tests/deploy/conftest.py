@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sshd
-from sshd import BASE_PYTHON, replace_program
-from wheels import make_wheel
 
 import tinyedge
-from tinyedge.bundle import load_bundle
-from tinyedge.deploy import wheel, wheelhouse
+from tests.support import sshd
+from tests.support.sshd import BASE_PYTHON, replace_program
+from tests.support.wheels import make_wheel
+from tinyedge.bundle.bundle import load_bundle
+from tinyedge.deploy import own_wheel, wheelhouse
 from tinyedge.deploy.board import MACHINES, Board
 from tinyedge.deploy.kit import WHEELHOUSE, Kit, Supplies
 
@@ -38,7 +38,7 @@ def make_kit(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Kit]:
     if machine not in MACHINES:
         pytest.skip(f"there are no wheels for {machine}")
     ready = tmp_path_factory.mktemp("wheels")
-    wheel.wheel_of(importlib.metadata.distribution("pip"), ready)
+    own_wheel.wheel_of(importlib.metadata.distribution("pip"), ready)
 
     def make(bundle: Path, target: Path, version: str = tinyedge.__version__) -> Kit:
         with Supplies(Board(machine, (PYTHON,))) as supplies:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sshd import BASE_PYTHON
 
-from tinyedge.bundle import bundle_digest, load_bundle
+from tests.support.sshd import BASE_PYTHON
+from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.deploy.kit import Kit, deploy_files
 
 MakeKit = Callable[..., Kit]

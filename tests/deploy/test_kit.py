@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults import Disk
 
-from tinyedge.bundle import bundle_digest, load_bundle
+from tests.support.faults import Disk
+from tinyedge.bundle.bundle import bundle_digest, load_bundle
+from tinyedge.core.errors import DeployError
 from tinyedge.deploy import kit as kits
 from tinyedge.deploy.board import Board
 from tinyedge.deploy.kit import Kit, deploy_files, kit_folder
-from tinyedge.errors import DeployError
 
 MakeKit = Callable[..., Kit]
 

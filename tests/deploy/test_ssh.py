@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from sshd import Server, free_port, replaced
 
+from tests.support.sshd import Server, free_port, replaced
+from tinyedge.core.errors import DeployError, UsageError
 from tinyedge.deploy.ssh import Remote
-from tinyedge.errors import DeployError, UsageError
 
 NASTY = [
     "a b", "$(touch pwned)", "`touch pwned`", "'; touch pwned; '", '"; touch pwned; "', "-n", "*", "~", "\\",

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from wheels import make_wheel
 
+from tests.support.wheels import make_wheel
+from tinyedge.core.errors import DeployError
 from tinyedge.deploy import wheelhouse
 from tinyedge.deploy.board import BOARDS, Board
-from tinyedge.errors import DeployError
 
 BOARD = Board("aarch64", ("3.11", "3.13"))
 NEEDS = ("plain>=1", "typer<0.29", 'starlette>=0.40; extra == "serve"', 'torch; extra == "train"')

@@ -31,7 +31,7 @@ def seeded_model(seed: int = 0, **changes: int) -> "TinyTransformer":
     """An untrained model whose logits are far enough apart to tell."""
     import torch
 
-    from tinyedge.config import ModelConfig
+    from tinyedge.core.config import ModelConfig
     from tinyedge.train.model import TinyTransformer
 
     torch.manual_seed(seed)
@@ -84,7 +84,7 @@ def without_weights() -> Callable[[bytes], bytes]:
 
 @pytest.fixture(scope="session")
 def graph(model: "TinyTransformer") -> bytes:
-    from tinyedge.export.onnx import export_onnx
+    from tinyedge.export.standard_graph import export_onnx
 
     return export_onnx(model)
 
@@ -103,9 +103,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, byte_fallback_model: bytes) ->
     import torch
     from torch.nn.functional import cross_entropy
 
-    from tinyedge.evaluate import read_passages
-    from tinyedge.tokenizer import Tokenizer, model_name
-    from tinyedge.train import checkpoint
+    from tinyedge.text.evaluate import read_passages
+    from tinyedge.text.tokenizer import Tokenizer, model_name
+    from tinyedge.train.storage import checkpoint
 
     folder = tmp_path_factory.mktemp("run")
     tokenizer = Tokenizer(byte_fallback_model)

@@ -7,13 +7,13 @@ import pytest
 
 pytest.importorskip("torch", reason="the export needs the extra `train`")
 
-from tinyedge.bundle import bundle_digest, load_bundle
-from tinyedge.commands.export import export
+from tinyedge.bundle.bundle import bundle_digest, load_bundle
+from tinyedge.cli.export import export
+from tinyedge.core.errors import DeployError
 from tinyedge.deploy import kit as kits
 from tinyedge.deploy import wheelhouse
 from tinyedge.deploy.board import BOARDS, Board
 from tinyedge.deploy.kit import Kit
-from tinyedge.errors import DeployError
 from tinyedge.export import pipeline
 from tinyedge.export.pipeline import ExportOptions
 

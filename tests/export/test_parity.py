@@ -14,13 +14,13 @@ import copy
 
 import torch
 
-from tinyedge.errors import ExportError
-from tinyedge.export.fused import fused_onnx
-from tinyedge.export.onnx import export_onnx
+from tinyedge.core.errors import ExportError
+from tinyedge.export.fused_graph import fused_onnx
 from tinyedge.export.parity import GREEDY_TOKENS, Decodes, Parity, StandardDecoder, check_parity
+from tinyedge.export.standard_graph import export_onnx
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import Session
-from tinyedge.tokenizer import Tokenizer
+from tinyedge.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from tinyedge.train.model import TinyTransformer

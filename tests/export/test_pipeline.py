@@ -12,24 +12,24 @@ import pytest
 pytest.importorskip("torch", reason="export needs tinyedge[train]")
 pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 
-from tinyedge.bundle import load_bundle
-from tinyedge.commands.export import export
-from tinyedge.errors import (
+from tinyedge.bundle.bundle import load_bundle
+from tinyedge.cli.export import export
+from tinyedge.core.errors import (
     CheckpointError,
     ExportError,
     MissingDependencyError,
     TokenizerError,
     UsageError,
 )
+from tinyedge.core.files import sha256_file, write_json
 from tinyedge.export import calibration, pipeline
+from tinyedge.export.head_rotation import turned
 from tinyedge.export.pipeline import ExportOptions, export_bundle
 from tinyedge.export.quantize import Int8, Quantization, quantize
-from tinyedge.export.rotation import turned
 from tinyedge.export.weights import Weights
-from tinyedge.files import sha256_file, write_json
 from tinyedge.runtime.generator import Generator
 from tinyedge.runtime.sampler import SamplingConfig
-from tinyedge.train.checkpoint import load_model
+from tinyedge.train.storage.checkpoint import load_model
 
 
 @pytest.fixture

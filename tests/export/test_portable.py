@@ -19,20 +19,20 @@ import onnx
 import onnxruntime
 import torch
 
-from tinyedge import files
-from tinyedge.commands.export import export
+from tinyedge.cli.export import export
+from tinyedge.core import files
+from tinyedge.core.errors import CheckpointError, ExportError, UsageError
 from tinyedge.corpus.phrasebook import documents
-from tinyedge.errors import CheckpointError, ExportError, UsageError
-from tinyedge.export.onnx import OPSET, check_onnx
 from tinyedge.export.parity import PROMPTS, Parity
 from tinyedge.export.portable import export as portable
 from tinyedge.export.portable.export import MODEL_FILE, TOP_FILES, export_portable, write_folder
 from tinyedge.export.portable.graph import portable_onnx
-from tinyedge.export.portable.opt import genai_config, generation_config, opt_config, opt_tensors
+from tinyedge.export.portable.opt_layout import genai_config, generation_config, opt_config, opt_tensors
 from tinyedge.export.portable.safetensors import safetensors_bytes
 from tinyedge.export.portable.tokenizer import SCHEMA, read_model, tokenizer_config, tokenizer_json
-from tinyedge.tokenizer import BOS_ID, Tokenizer
-from tinyedge.train.checkpoint import load_model
+from tinyedge.export.standard_graph import OPSET, check_onnx
+from tinyedge.text.tokenizer import BOS_ID, Tokenizer
+from tinyedge.train.storage.checkpoint import load_model
 
 if TYPE_CHECKING:
     from tinyedge.train.model import TinyTransformer

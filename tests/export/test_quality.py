@@ -12,23 +12,23 @@ import pytest
 pytest.importorskip("torch", reason="export needs tinyedge[train]")
 pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 
-from tinyedge.errors import ExportError
-from tinyedge.evaluate import Passage, evaluate, read_passages
-from tinyedge.export.fused import fused_onnx
+from tinyedge.core.arrays import Ids, Logits
+from tinyedge.core.errors import ExportError
+from tinyedge.export.fused_graph import fused_onnx
 from tinyedge.export.quality import (
     FEWEST_TOKENS,
     TOKEN_LIMIT,
-    Comparison,
+    QualityComparison,
     compare,
     require_quality,
     token_limit,
 )
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
-from tinyedge.logits import Ids, Logits
 from tinyedge.runtime.session import BundleModel, Session
-from tinyedge.tokenizer import Tokenizer
-from tinyedge.train.checkpoint import load_model, tokenizer_beside
+from tinyedge.text.evaluate import Passage, evaluate, read_passages
+from tinyedge.text.tokenizer import Tokenizer
+from tinyedge.train.storage.checkpoint import load_model, tokenizer_beside
 
 
 class Fixed:
@@ -99,7 +99,10 @@ def test_larger_models_are_judged_on_fewer_tokens() -> None:
 
 @pytest.mark.parametrize("bits", [2.03, math.inf, math.nan])
 def test_loss_above_the_limit_names_language_figure_and_ways_out(bits: float) -> None:
-    quality = {"en": Comparison(2.0, 2.0, 0, 1, 10, 10), "es": Comparison(2.0, bits, 0, 1, 10, 10)}
+    quality = {
+        "en": QualityComparison(2.0, 2.0, 0, 1, 10, 10),
+        "es": QualityComparison(2.0, bits, 0, 1, 10, 10),
+    }
     with pytest.raises(ExportError, match=f"int8 costs es {100 * (bits / 2 - 1):.2f} %") as refusal:
         require_quality(quality, 1.0)
     assert "--quantize none" in refusal.value.hint
@@ -107,19 +110,19 @@ def test_loss_above_the_limit_names_language_figure_and_ways_out(bits: float) ->
 
 
 def test_loss_within_the_limit_passes() -> None:
-    require_quality({"en": Comparison(2.0, 2.0199, 0, 1, 10, 10)}, 1.0)
-    require_quality({"en": Comparison(2.0, 1.9, 0, 1, 10, 10)}, 0.0)
+    require_quality({"en": QualityComparison(2.0, 2.0199, 0, 1, 10, 10)}, 1.0)
+    require_quality({"en": QualityComparison(2.0, 1.9, 0, 1, 10, 10)}, 0.0)
 
 
 @pytest.fixture(scope="module")
-def judged(run: Any) -> Callable[[bytes], Comparison]:
+def judged(run: Any) -> Callable[[bytes], QualityComparison]:
     """Judges a graph against the trained model's fp32 graph."""
     trained = load_model(run.checkpoint)
     tokenizer: Tokenizer = tokenizer_beside(run.checkpoint, trained)
     reference = BundleModel(Session(fused_onnx(Weights.of(trained.model), {}), trained.config))
     text: Path = run.texts["es"]
 
-    def judge(graph: bytes) -> Comparison:
+    def judge(graph: bytes) -> QualityComparison:
         candidate = BundleModel(Session(graph, trained.config))
         return compare("es", reference, candidate, read_passages(text, tokenizer), limit=1000)
 
@@ -127,7 +130,7 @@ def judged(run: Any) -> Callable[[bytes], Comparison]:
 
 
 def test_int8_of_a_trained_model_passes_and_a_ruined_matrix_does_not(
-    run: Any, judged: Callable[[bytes], Comparison], changed: Callable[..., bytes]
+    run: Any, judged: Callable[[bytes], QualityComparison], changed: Callable[..., bytes]
 ) -> None:
     def ruined(weight: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
         return np.roll(weight, 1, axis=1)

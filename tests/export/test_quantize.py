@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="export needs tinyedge[train]")
 pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 
-from tinyedge.errors import ExportError
+from tinyedge.core.errors import ExportError
 from tinyedge.export.quantize import LARGEST, Int8, quantize
 from tinyedge.export.weights import EMBEDDING, Weights
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tinyedge.config import ModelConfig
-from tinyedge.errors import FitError, UsageError
-from tinyedge.fit.cost import CostModel, load
-from tinyedge.fit.search import Answer, Budget, search, shapes
-from tinyedge.fit.work import parameters_of_blocks
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.errors import FitError, UsageError
+from tinyedge.fit.cost_model import CostModel, load
+from tinyedge.fit.search import Budget, FitResult, search, shapes
+from tinyedge.fit.workload import parameters_of_blocks
 
 
 @pytest.fixture(scope="module")
@@ -15,11 +15,11 @@ def model() -> CostModel:
 
 
 @pytest.fixture(scope="module")
-def answer(model: CostModel) -> Answer:
+def answer(model: CostModel) -> FitResult:
     return search(model, Budget())
 
 
-def test_every_suggestion_keeps_the_budget_with_the_margin(model: CostModel, answer: Answer) -> None:
+def test_every_suggestion_keeps_the_budget_with_the_margin(model: CostModel, answer: FitResult) -> None:
     assert 1 <= len(answer.shapes) <= 4
     for one in answer.shapes:
         assert one.fits
@@ -28,7 +28,7 @@ def test_every_suggestion_keeps_the_budget_with_the_margin(model: CostModel, ans
         assert one.peak_rss <= 400 << 20
 
 
-def test_the_largest_has_the_most_weights_in_its_blocks(model: CostModel, answer: Answer) -> None:
+def test_the_largest_has_the_most_weights_in_its_blocks(model: CostModel, answer: FitResult) -> None:
     largest = answer.shapes[0]
     assert largest.name.startswith("largest")
     for config in shapes(Budget(max_seq_length=largest.config.max_seq_length)):
@@ -36,7 +36,7 @@ def test_the_largest_has_the_most_weights_in_its_blocks(model: CostModel, answer
             assert model.margin * model.p95_ms(config, 20) > 250, config
 
 
-def test_suggestions_differ_and_each_is_the_best_at_something(answer: Answer) -> None:
+def test_suggestions_differ_and_each_is_the_best_at_something(answer: FitResult) -> None:
     assert len({one.config for one in answer.shapes}) == len(answer.shapes)
     best = {kind: one for one in answer.shapes for kind in one.name.split(", ")}
     assert set(best) == {"largest", "deep", "wide", "long context"}
@@ -47,11 +47,11 @@ def test_suggestions_differ_and_each_is_the_best_at_something(answer: Answer) ->
     assert 1.4 * long.full_ms <= 250
 
 
-def test_presets_are_judged_too(answer: Answer) -> None:
+def test_presets_are_judged_too(answer: FitResult) -> None:
     assert {one.name: one.fits for one in answer.presets} == {"tiny": True, "small": True, "base": False}
 
 
-def test_flags_make_the_shape_again(answer: Answer) -> None:
+def test_flags_make_the_shape_again(answer: FitResult) -> None:
     for one in answer.shapes:
         words = one.flags.split()
         given = {

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyedge.bundle import Bundle, load_bundle, write_bundle
-from tinyedge.context import window_start
-from tinyedge.errors import BundleError, UsageError
+from tinyedge.bundle.bundle import Bundle, load_bundle, write_bundle
+from tinyedge.core.errors import BundleError, UsageError
+from tinyedge.core.window import window_start
 from tinyedge.runtime import generator as module
-from tinyedge.runtime.generator import Generator, Piece, StopWatch
+from tinyedge.runtime.generator import Generator, Piece, StopStringMatcher
 from tinyedge.runtime.sampler import SamplingConfig
 from tinyedge.runtime.session import Decoder
-from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
+from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
 GREEDY = SamplingConfig(temperature=0)
 PROMPT = "The teacher found a silver key"
@@ -259,7 +259,7 @@ def test_stop_watch_does_not_depend_on_the_pieces(text: str, stops: list[str], s
         (end, end - len(stop)) for end in range(len(text) + 1) for stop in stops if text[:end].endswith(stop)
     ]
     expected = text[: min(ends)[1]] if ends else text
-    watch = StopWatch(stops)
+    watch = StopStringMatcher(stops)
     shown, at = "", 0
     for size in sizes:
         shown += watch.push(text[at : at + size])
@@ -270,7 +270,7 @@ def test_stop_watch_does_not_depend_on_the_pieces(text: str, stops: list[str], s
 
 
 def test_a_single_stop_string_may_come_alone() -> None:
-    assert StopWatch("ab").push("xab") == "x"
+    assert StopStringMatcher("ab").push("xab") == "x"
 
 
 @pytest.mark.parametrize("max_tokens", [0, -1])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tinyedge.errors import UsageError
+from tinyedge.core.errors import UsageError
 from tinyedge.runtime.sampler import Sampler, SamplingConfig, distribution, largest, penalize
 
 OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 0}

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyedge.bundle import Bundle, load_bundle
-from tinyedge.errors import BundleError, UsageError
-from tinyedge.evaluate import LanguageModel, Passage, evaluate
+from tinyedge.bundle.bundle import Bundle, load_bundle
+from tinyedge.core.errors import BundleError, UsageError
 from tinyedge.runtime.session import BundleModel, Decoder, Session
+from tinyedge.text.evaluate import LanguageModel, Passage, evaluate
 
 TOKENS = [0, 57, 213, 9, 401, 77, 8, 999, 4, 12, 640, 31]
 

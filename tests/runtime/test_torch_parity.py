@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tinyedge.config import ModelConfig
-from tinyedge.context import window_start
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.window import window_start
 from tinyedge.runtime.session import Session
 
 torch = pytest.importorskip("torch", reason="the reference needs tinyedge[train]")
@@ -12,7 +12,7 @@ pytest.importorskip("onnx", reason="the reference needs tinyedge[train]")
 
 
 def test_greedy_tokens_past_the_context_equal_torch() -> None:
-    from tinyedge.export.fused import fused_onnx
+    from tinyedge.export.fused_graph import fused_onnx
     from tinyedge.export.weights import Weights
     from tinyedge.train.model import TinyTransformer
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback import Server
+
+from bench.serve.loopback import Server
 
 CLIENT_SECONDS = 1.0  # short, so that the tests of slow clients are
 

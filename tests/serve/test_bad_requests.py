@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import JSON, Answer, Server, completion_request
+
+from bench.serve.loopback import JSON, Answer, Server, completion_request
 
 GOOD = {"prompt": "The captain", "max_tokens": 2, "seed": 1}
 CHAT = {"messages": [{"role": "user", "content": "The captain"}], "max_tokens": 2}

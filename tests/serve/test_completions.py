@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import Server, events
 
+from bench.serve.loopback import Server, events
 from tinyedge.runtime import Generator, SamplingConfig
 from tinyedge.serve.generation import score
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import Server, events
 
+from bench.serve.loopback import Server, events
 from tinyedge.runtime import ContentFilter, Generator
 from tinyedge.serve.generation import write
-from tinyedge.serve.protocol import Bounds, parse_completion
+from tinyedge.serve.requests import Bounds, parse_completion
 
 PROMPT = "The captain"
 

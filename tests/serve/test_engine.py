@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tinyedge.serve.engine import MOST_BEHIND, Engine, Run
+from tinyedge.serve.engine import MOST_BEHIND, Engine, QueuedTask
 from tinyedge.serve.errors import ApiError
 
 
@@ -41,7 +41,7 @@ def count(first: int, many: int = 500) -> Generator[int, None, None]:
     yield from range(first, first + many)
 
 
-async def all_of(run: Run[Any]) -> list[Any]:
+async def all_of(run: QueuedTask[Any]) -> list[Any]:
     found = []
     while (batch := await run.batch()) is not None:
         found += batch

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from tinyedge.errors import BundleError
+from tinyedge.core.errors import BundleError
 
 pytest.importorskip("h11", reason="the server needs the extra `serve`")
 pytest.importorskip("prometheus_client", reason="the server needs the extra `serve`")
 
-from loopback import completion_request
-
+from bench.serve.loopback import completion_request
 from tinyedge.runtime import Generator as Model
 from tinyedge.serve import app as module
 from tinyedge.serve.app import App

@@ -2,7 +2,7 @@
 
 import random
 
-from loopback import Server, completion_request
+from bench.serve.loopback import Server, completion_request
 
 ROUNDS = 400
 SEEDS = (

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import Server, completion_request, wait_until
+
+from bench.serve.loopback import Server, completion_request, wait_until
 
 PROMPT = "The captain"
 LONG = {"max_tokens": 4000, "ignore_eos": True, "stream": True}

@@ -4,7 +4,8 @@ import math
 from pathlib import Path
 
 import pytest
-from loopback import Server
+
+from bench.serve.loopback import Server
 
 pytest.importorskip("prometheus_client", reason="the server needs the extra `serve`")
 
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tinyedge.serve import metrics as module
 from tinyedge.serve.errors import KINDS
-from tinyedge.serve.metrics import LAST, Metrics, Rates
+from tinyedge.serve.metrics import LAST, Rates, ServerMetrics
 
 COUNTERS = {
     "tinyedge_requests": ("endpoint", "status"),
@@ -108,7 +109,7 @@ def test_the_firmware_is_asked_now_and_then(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, "read_throttled", lambda program: calls.append(program) or 0x50005)
     monkeypatch.setattr(module, "read_temperature", lambda: 61.5)
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
-    metrics = Metrics(lambda: 3, lambda: 1)
+    metrics = ServerMetrics(lambda: 3, lambda: 1)
     for _ in range(5):
         found = parsed(metrics.text())
         clock[0] += 1
@@ -124,6 +125,6 @@ def test_the_firmware_is_asked_now_and_then(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_cannot_be_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     monkeypatch.setattr(module, "read_temperature", lambda: None)
-    found = parsed(Metrics(lambda: 0, lambda: 0).text())
+    found = parsed(ServerMetrics(lambda: 0, lambda: 0).text())
     assert "tinyedge_throttled_bits" not in found
     assert "tinyedge_temperature_celsius" not in found

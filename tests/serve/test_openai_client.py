@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from loopback import Server
+
+from bench.serve.loopback import Server
 
 if TYPE_CHECKING:
     from openai import OpenAI

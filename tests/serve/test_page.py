@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import browser as b
 import pytest
-from browser import Browser
-from loopback import Server
+
+from bench.serve.loopback import Server
+from tests.support import browser as b
+from tests.support.browser import Browser
 
 KEY = "a-key-that-nobody-guesses"
 PROMPT = "The captain"

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loopback import Server
 
-from tinyedge.commands import serve as command
-from tinyedge.errors import MissingDependencyError
+from bench.serve.loopback import Server
+from tinyedge.cli import serve as command
+from tinyedge.core.errors import MissingDependencyError
 
 SOAK = Path(__file__).parents[2] / "bench" / "serve" / "soak.py"
 LONG = {"max_tokens": 100_000, "ignore_eos": True, "stream": True}
@@ -89,9 +89,9 @@ def test_a_missing_extra(micro_bundle: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_no_other_command_needs_it() -> None:
     """The runtime and the other commands run where h11 and prometheus-client are not."""
     code = (
-        "import sys, pkgutil, importlib, tinyedge.commands, tinyedge.runtime, tinyedge.bench.run\n"
-        "for module in pkgutil.iter_modules(tinyedge.commands.__path__):\n"
-        "    importlib.import_module(f'tinyedge.commands.{module.name}')\n"
+        "import sys, pkgutil, importlib, tinyedge.cli, tinyedge.runtime, tinyedge.bench.run\n"
+        "for module in pkgutil.iter_modules(tinyedge.cli.__path__):\n"
+        "    importlib.import_module(f'tinyedge.cli.{module.name}')\n"
         "found = [name for name in sys.modules if name.startswith(('h11', 'prometheus', 'tinyedge.serve'))]\n"
         "assert not found, found\n"
     )

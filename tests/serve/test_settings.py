@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tinyedge.errors import UsageError
-from tinyedge.serve.notify import notify, watchdog_seconds
+from tinyedge.core.errors import UsageError
 from tinyedge.serve.settings import KEY_VARIABLE, Settings, find_key
+from tinyedge.serve.systemd import notify, watchdog_seconds
 
 KEY = "0123456789abcdef"
 

@@ -7,17 +7,17 @@ import pytest
 
 pytest.importorskip("optuna", reason="sweeps need the extra `sweep`")
 
-from tinyedge.errors import TinyEdgeError, UsageError
-from tinyedge.sweep.space import Choice, Point, Range, Space
+from tinyedge.core.errors import TinyEdgeError, UsageError
+from tinyedge.sweep.search_space import Categorical, Point, Range, Space
 from tinyedge.sweep.study import JOURNAL_FILE, Claim, Study
 
 SPACE: Space = {
     "learning_rate": Range(1e-3, 1e-1),
-    "batch_size": Choice((16, 32)),
+    "batch_size": Categorical((16, 32)),
     "d_model": Range(64, 512),
-    "recipe": Choice(("fast",)),
+    "recipe": Categorical(("fast",)),
 }
-GRID: Space = {"learning_rate": Choice((0.1, 0.2)), "batch_size": Choice((16, 32))}
+GRID: Space = {"learning_rate": Categorical((0.1, 0.2)), "batch_size": Categorical((16, 32))}
 
 
 def bits(point: Point) -> float:
@@ -91,7 +91,7 @@ def test_two_processes_share_a_study(tmp_path: Path) -> None:
 
 def test_a_bad_trial_is_cut_short_by_tpe_alone(tmp_path: Path) -> None:
     for search, hopeless in (("tpe", True), ("grid", False)):
-        space: Space = {"seed": Choice(tuple(range(7)))}
+        space: Space = {"seed": Categorical(tuple(range(7)))}
         study = opened(tmp_path / search, search, space=space)
         for _, claim in zip(range(5), claims(study, 7), strict=False):
             for epoch, reached in enumerate((4.0, 3.0, 2.0, 1.0), 1):

@@ -14,35 +14,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from silent import Silent
+
+from tests.support.silent import Silent
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("optuna", reason="sweeps need the extra `sweep`")
 
-from tinyedge.cli import app_for, repeat_list_flags
+from tinyedge.cli.main import app_for, repeat_list_flags
+from tinyedge.core.errors import CorpusError, UsageError
+from tinyedge.core.runs import find_runs, read_run
 from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
-from tinyedge.errors import CorpusError, UsageError
-from tinyedge.runs import find_runs, read_run
 from tinyedge.sweep.run import SweepRequest, sweep
-from tinyedge.sweep.space import Choice, Range, Space
+from tinyedge.sweep.search_space import Categorical, Range, Space
 from tinyedge.sweep.study import Claim, Study
+from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train import pipeline
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.recipe import resolve
-from tinyedge.train.trainer import Limits
-from tinyedge.vocabulary import TokenizerConfig
+from tinyedge.train.trainer import RunLimits
 
 SHAPE: Space = {
-    "d_model": Choice((64,)),
-    "nhead": Choice((2,)),
-    "num_layers": Choice((1,)),
-    "dim_feedforward": Choice((128,)),
-    "max_seq_length": Choice((32,)),
-    "batch_size": Choice((128,)),
+    "d_model": Categorical((64,)),
+    "nhead": Categorical((2,)),
+    "num_layers": Categorical((1,)),
+    "dim_feedforward": Categorical((128,)),
+    "max_seq_length": Categorical((32,)),
+    "batch_size": Categorical((128,)),
 }
-RATES: Space = {**SHAPE, "learning_rate": Choice((0.0001, 0.003))}
+RATES: Space = {**SHAPE, "learning_rate": Categorical((0.0001, 0.003))}
 
 Make = Callable[..., SweepRequest]
 
@@ -61,7 +62,7 @@ def make(data: Path, tmp_path: Path) -> Make:
         text.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
 
     def make(space: Space = RATES, search: str = "grid", trials: int = 2, epochs: int = 1) -> SweepRequest:
-        from tinyedge.config import ModelConfig
+        from tinyedge.core.config import ModelConfig
 
         common = RunRequest(
             output_dir=data / "data",
@@ -70,7 +71,7 @@ def make(data: Path, tmp_path: Path) -> Make:
             model=ModelConfig(vocab_size=1000),
             training=resolve("fast", {}),
             hardware=choose_hardware("cpu", "fp32"),
-            limits=Limits(),
+            limits=RunLimits(),
         )
         return SweepRequest(tmp_path / "sweep", common, space, search, trials, epochs, seed=0)
 
@@ -147,7 +148,7 @@ def test_a_hopeless_trial_is_pruned(make: Make, silent: Any, monkeypatch: pytest
 
 
 def test_killed_then_interrupted_then_done(make: Make, capfd: pytest.CaptureFixture[str]) -> None:
-    request = make(space=SHAPE | {"nhead": Choice((3, 2))})
+    request = make(space=SHAPE | {"nhead": Categorical((3, 2))})
     folder, trial = request.folder, request.folder / "trial-0001"
     words = ["sweep", "--search", "grid", "--epochs", "4", "--vocab-size", "1000", "--device", "cpu"]
     words += ["--precision", "fp32", "--data-dir", str(request.common.output_dir)]
@@ -218,5 +219,5 @@ def test_a_refusal_keeps_the_sweep_that_is_there(make: Make, silent: Silent, tmp
 
 
 def test_training_knows_no_sweep() -> None:
-    for path in Path(pipeline.__file__).parent.glob("*.py"):
+    for path in Path(pipeline.__file__).parent.rglob("*.py"):
         assert "tinyedge.sweep" not in path.read_text(), path

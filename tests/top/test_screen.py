@@ -3,20 +3,20 @@
 import dataclasses
 
 import pytest
-from top.page import page
 
-from tinyedge.top.exposition import parse
-from tinyedge.top.figures import Figures
+from tests.support.metrics_page import page
+from tinyedge.top.prometheus_text import parse
 from tinyedge.top.screen import SPARKS, render, sparks
+from tinyedge.top.snapshot import Snapshot
 
 ADDRESS = "http://127.0.0.1:8080"
 
 
-def figures(at: float = 100.0, without: str = "\n", **changes: float) -> Figures:
-    return Figures.of(parse(page(without, **changes)), at)
+def figures(at: float = 100.0, without: str = "\n", **changes: float) -> Snapshot:
+    return Snapshot.of(parse(page(without, **changes)), at)
 
 
-def row(name: str, *history: Figures) -> str:
+def row(name: str, *history: Snapshot) -> str:
     (line,) = (line for line in render(history, ADDRESS) if line.startswith(name))
     return " ".join(line.removeprefix(name).split())
 
@@ -92,10 +92,10 @@ def test_before_the_first_answer_and_when_it_is_gone() -> None:
 
 def test_a_server_cannot_write_on_the_terminal() -> None:
     text = page().replace("577cbd4d2580aa", "\x1b[2Jevil").replace('kind="busy"', 'kind="\x1b]0;x"')
-    shown = "\n".join(render([Figures.of(parse(text), 0.0)], ADDRESS))
+    shown = "\n".join(render([Snapshot.of(parse(text), 0.0)], ADDRESS))
     assert "\x1b" not in shown
 
 
 def test_a_page_of_another_program() -> None:
     with pytest.raises(ValueError, match="not of tinyedge serve"):
-        Figures.of(parse("go_goroutines 7\n"), 0.0)
+        Snapshot.of(parse("go_goroutines 7\n"), 0.0)

@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from top.page import page
 
-from tinyedge.errors import MonitorError, UsageError
-from tinyedge.top import server as module
-from tinyedge.top.exposition import parse
-from tinyedge.top.figures import Figures
+from tests.support.metrics_page import page
+from tinyedge.core.errors import MonitorError, UsageError
+from tinyedge.top import client as module
+from tinyedge.top.client import MAX_PAGE_BYTES, MetricsClient, RequestRefusedError, read_api_key
+from tinyedge.top.prometheus_text import parse
 from tinyedge.top.screen import render
-from tinyedge.top.server import MAX_PAGE_BYTES, RefusedError, Server, read_api_key
+from tinyedge.top.snapshot import Snapshot
 
 SECONDS = 20  # until a test gives up; none of them waits for it
 
@@ -98,9 +98,9 @@ def test_once_without_a_server() -> None:
 @pytest.mark.parametrize(
     ("status", "error", "said"),
     [
-        (401, RefusedError, "wants an API key"),
-        (403, RefusedError, "refuses this API key"),
-        (404, RefusedError, "has no metrics there"),
+        (401, RequestRefusedError, "wants an API key"),
+        (403, RequestRefusedError, "refuses this API key"),
+        (404, RequestRefusedError, "has no metrics there"),
         (302, MonitorError, "answers with HTTP 302"),
         (429, MonitorError, "answers with HTTP 429"),
         (500, MonitorError, "answers with HTTP 500"),
@@ -110,8 +110,8 @@ def test_a_server_that_refuses(status: int, error: type[MonitorError], said: str
     with serving(body="secret elsewhere") as (other, elsewhere):
         headers = {"Location": f"{elsewhere}/metrics"} if status == 302 else {}
         with serving(status=status, **headers) as (_, address), pytest.raises(error, match=said) as caught:
-            Server(address, "secret").metrics()
-        assert isinstance(caught.value, RefusedError) is (error is RefusedError)
+            MetricsClient(address, "secret").metrics()
+        assert isinstance(caught.value, RequestRefusedError) is (error is RequestRefusedError)
         assert other.asked == []  # the key went nowhere else
 
 
@@ -126,7 +126,7 @@ def test_a_server_that_refuses(status: int, error: type[MonitorError], said: str
 )
 def test_a_server_that_talks_nonsense(body: bytes, said: str) -> None:
     with serving(body=body) as (_, address), pytest.raises(MonitorError, match=said):
-        Server(address).metrics()
+        MetricsClient(address).metrics()
 
 
 def test_a_server_that_hangs_up() -> None:
@@ -135,7 +135,7 @@ def test_a_server_that_hangs_up() -> None:
         serving(body=b"a 1\n", **headers) as (_, address),
         pytest.raises(MonitorError, match="it hung up"),
     ):
-        Server(address).metrics()
+        MetricsClient(address).metrics()
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_server_that_hangs_up() -> None:
 )
 def test_an_address_that_cannot_be_one(url: str) -> None:
     with pytest.raises(UsageError, match="is no address of a server"):
-        Server(url)
+        MetricsClient(url)
 
 
 def test_a_server_that_drips_has_one_deadline_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_a_server_that_drips_has_one_deadline_for_all(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Fake, "do_GET", drip)
     with serving() as (_, address):
-        server = Server(address)
+        server = MetricsClient(address)
         before = threading.active_count()
         for _ in range(3):
             with pytest.raises(MonitorError, match="takes too long"):
@@ -190,7 +190,7 @@ def test_a_server_that_drips_has_one_deadline_for_all(monkeypatch: pytest.Monkey
 def test_odd_figures_are_unknown_and_odd_words_harmless(line: str) -> None:
     name = line.partition(" ")[0].partition("{")[0]
     kept = [row for row in page().splitlines() if not row.startswith(name) or "{" in line]
-    figures = Figures.of(parse("\n".join([*kept, line]) + "\n"), 0.0)
+    figures = Snapshot.of(parse("\n".join([*kept, line]) + "\n"), 0.0)
     screen = "\n".join(render([figures, figures], "here"))
     assert all(char.isprintable() or char == "\n" for char in screen)
     assert "inf" not in screen.lower()
@@ -199,9 +199,9 @@ def test_odd_figures_are_unknown_and_odd_words_harmless(line: str) -> None:
 
 def test_an_address_may_be_short_or_have_a_path() -> None:
     with serving(body=page()) as (handler, address):
-        Server(address.removeprefix("http://")).metrics()
-        Server(f"{address}/").metrics()
-        Server(f"{address}/other/metrics").metrics()
+        MetricsClient(address.removeprefix("http://")).metrics()
+        MetricsClient(f"{address}/").metrics()
+        MetricsClient(f"{address}/other/metrics").metrics()
         assert [path for path, _ in handler.asked] == ["/metrics", "/metrics", "/other/metrics"]
 
 

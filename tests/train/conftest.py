@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from silent import Silent
+
+from tests.support.silent import Silent
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.config import ModelConfig
+from tinyedge.core.config import ModelConfig
 from tinyedge.corpus import phrasebook
 from tinyedge.corpus.split import draw_split
-from tinyedge.shards import Shards, build_shards
-from tinyedge.tokenizer import Tokenizer
+from tinyedge.text.shards import Shards, build_shards
+from tinyedge.text.tokenizer import Tokenizer
+from tinyedge.text.train_tokenizer import TokenizerConfig, train
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.recipe import resolve
 from tinyedge.train.trainer import Trainer
-from tinyedge.vocabulary import TokenizerConfig, train
 
 DOCUMENTS = 250  # of the phrasebook: some 85 kB, enough for 1,000 pieces
 

@@ -6,11 +6,11 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.train.budget import FIRST_GUESS, Budget
+from tinyedge.train.budget import FIRST_GUESS, TimeBudget
 from tinyedge.train.state import State
 
 SPEED = 100 * FIRST_GUESS  # tokens a second
-MINUTE = Budget(1.0, held_out=1000)  # judging is guessed to take 10 s at that speed
+MINUTE = TimeBudget(1.0, held_out=1000)  # judging is guessed to take 10 s at that speed
 
 
 def state(elapsed_s: float, **changes: Any) -> State:
@@ -20,7 +20,7 @@ def state(elapsed_s: float, **changes: Any) -> State:
 
 
 def test_without_a_limit_nothing_is_over() -> None:
-    budget = Budget(None, held_out=1000)
+    budget = TimeBudget(None, held_out=1000)
     assert budget.share_over(state(1e9)) == 0.0
     assert not budget.is_over(state(1e9))
 

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.errors import CorpusError  # noqa: E402
+from tinyedge.core.errors import CorpusError  # noqa: E402
 from tinyedge.train.data import Batches, Drawn  # noqa: E402
 from tinyedge.train.permutation import Permutation  # noqa: E402
 

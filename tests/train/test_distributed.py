@@ -18,19 +18,19 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge import cli  # noqa: E402
-from tinyedge.config import ModelConfig  # noqa: E402
-from tinyedge.shards import Shards  # noqa: E402
-from tinyedge.tokenizer import Tokenizer  # noqa: E402
-from tinyedge.train import checkpoint  # noqa: E402
+from tinyedge.cli import main  # noqa: E402
+from tinyedge.core.config import ModelConfig  # noqa: E402
+from tinyedge.text.shards import Shards  # noqa: E402
+from tinyedge.text.tokenizer import Tokenizer  # noqa: E402
 from tinyedge.train.data import Batch, Batches  # noqa: E402
-from tinyedge.train.distributed import ALONE, Group, joined  # noqa: E402
+from tinyedge.train.distributed import ALONE, Group, join_process_group  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
-from tinyedge.train.learner import Learner  # noqa: E402
 from tinyedge.train.model import TinyTransformer  # noqa: E402
 from tinyedge.train.recipe import GUIDE, TrainConfig  # noqa: E402
-from tinyedge.train.reporter import Progress  # noqa: E402
-from tinyedge.train.trainer import Limits, Trainer  # noqa: E402
+from tinyedge.train.report.reporter import Progress  # noqa: E402
+from tinyedge.train.step import Learner  # noqa: E402
+from tinyedge.train.storage import checkpoint  # noqa: E402
+from tinyedge.train.trainer import RunLimits, Trainer  # noqa: E402
 
 Make = Callable[..., tuple[Trainer, Any]]
 SMALL = ModelConfig(
@@ -87,10 +87,10 @@ def test_two_processes_go_on_with_the_same_losses_as_one(
     whole = tmp_path / "whole"
     whole.mkdir()
     reference, _ = make_trainer(whole, batch_size=one_row_left)
-    reference.run(Limits())
+    reference.run(RunLimits())
     begun, reporter = make_trainer(run_folder, batch_size=one_row_left)
     reporter.on_step = lambda progress: os.kill(os.getpid(), signal.SIGINT)
-    begun.run(Limits())
+    begun.run(RunLimits())
     with torchrun(run_folder, "--batch-size", one_row_left, "--epochs", 2, "--resume") as process:
         _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
@@ -136,7 +136,7 @@ def test_a_dead_process_ends_all_with_one_line_and_one_process_goes_on(
                 os.kill(os.getpid(), signal.SIGINT)
 
         reporter.on_step = stop
-        trainer.run(Limits())
+        trainer.run(RunLimits())
         return float(trainer.state.history[0]["val_loss"])
 
     whole = tmp_path / "whole"
@@ -155,10 +155,10 @@ def test_shares_are_every_row_once(size: int) -> None:
 
 def test_a_process_alone_needs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with joined(torch.device("cpu")) as group:
+    with join_process_group(torch.device("cpu")) as group:
         assert group == ALONE
-        assert group.leads
-        assert (group.total(1.5), group.largest(1.5, 2.0), group.from_first("mine")) == (
+        assert group.is_main
+        assert (group.all_reduce_sum(1.5), group.all_reduce_max(1.5, 2.0), group.broadcast("mine")) == (
             1.5,
             [1.5, 2.0],
             "mine",
@@ -170,12 +170,12 @@ def test_the_first_process_says_what_is_wrong_with_the_flags(
     rank: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["tinyedge", "train", "--epochs", "0"])
-    monkeypatch.setattr(cli, "FIRST_TELLS_S", 0)
+    monkeypatch.setattr(main, "FIRST_TELLS_S", 0)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", str(rank))
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     signal.signal(signal.SIGTERM, before)
     assert ended.value.code == 2
     assert capsys.readouterr().err.count("error: ") == (rank == 0)

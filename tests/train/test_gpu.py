@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from silent import Silent
+
+from tests.support.silent import Silent
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 if not torch.cuda.is_available():
@@ -18,15 +19,15 @@ if not torch.cuda.is_available():
 import torch.distributed as dist  # noqa: E402
 from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 
-from tinyedge.config import ModelConfig  # noqa: E402
-from tinyedge.shards import Shards  # noqa: E402
-from tinyedge.tokenizer import Tokenizer  # noqa: E402
-from tinyedge.train import checkpoint  # noqa: E402
-from tinyedge.train.advice import out_of_memory  # noqa: E402
+from tinyedge.core.config import ModelConfig  # noqa: E402
+from tinyedge.text.shards import Shards  # noqa: E402
+from tinyedge.text.tokenizer import Tokenizer  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
 from tinyedge.train.recipe import resolve  # noqa: E402
-from tinyedge.train.reporter import Progress  # noqa: E402
-from tinyedge.train.trainer import Limits, Trainer  # noqa: E402
+from tinyedge.train.report.advice import out_of_memory  # noqa: E402
+from tinyedge.train.report.reporter import Progress  # noqa: E402
+from tinyedge.train.storage import checkpoint  # noqa: E402
+from tinyedge.train.trainer import RunLimits, Trainer  # noqa: E402
 
 # The compiler's own look at its inputs, of which torch itself warns, and its advice to compute less exactly.
 pytestmark = [
@@ -64,7 +65,7 @@ def weights(trainer: Trainer) -> bytes:
 def losses(trainer: Trainer, reporter: Silent) -> list[float]:
     seen: list[float] = []
     reporter.on_step = lambda progress: seen.append(trainer.state.loss)
-    trainer.run(Limits())
+    trainer.run(RunLimits())
     return seen
 
 
@@ -91,9 +92,9 @@ def test_learns_what_a_cpu_learns(make: Make) -> None:
 )
 def test_same_seed_same_bits_also_when_resumed(make: Make, precision: str, flags: dict[str, object]) -> None:
     reference, _ = make("whole", precision=precision, **flags)
-    reference.run(Limits())
+    reference.run(RunLimits())
     again, _ = make("again", precision=precision, **flags)
-    again.run(Limits())
+    again.run(RunLimits())
     assert weights(again) == weights(reference)
 
     stopped, reporter = make("parts", precision=precision, **flags)
@@ -103,11 +104,11 @@ def test_same_seed_same_bits_also_when_resumed(make: Make, precision: str, flags
             os.kill(os.getpid(), signal.SIGTERM)
 
     reporter.on_step = stop
-    assert stopped.run(Limits()).signal == signal.SIGTERM
+    assert stopped.run(RunLimits()).signal == signal.SIGTERM
     torch.rand(7, device="cuda")  # what happens in between must not matter
     resumed, _ = make("parts", precision=precision, **flags)
     resumed.resume(checkpoint.newest(resumed._folder, pytest.fail))
-    resumed.run(Limits())
+    resumed.run(RunLimits())
     assert weights(resumed) == weights(reference)
 
 
@@ -125,7 +126,7 @@ def test_a_process_of_its_own_makes_the_same_bits(tmp_path: Path) -> None:
 
 def test_its_checkpoint_is_a_model_anywhere(make: Make) -> None:
     trainer, _ = make("run", epochs=1)
-    trainer.run(Limits())
+    trainer.run(RunLimits())
     trained = checkpoint.load_model(trainer._folder / "final_model.pt")
     assert {value.device.type for value in trained.model.parameters()} == {"cpu"}
     on_cpu, reporter = make("run", "cpu", "fp32", epochs=1)
@@ -188,5 +189,5 @@ def test_a_compiler_that_fails_costs_speed_alone(
     reporter = Silent()
     config = resolve("fast", {"epochs": 1, "batch_size": 16})
     hardware = choose_hardware("cuda", "auto")
-    Trainer(SHAPE, config, shards, tokenizer, hardware, tmp_path, reporter).run(Limits())
+    Trainer(SHAPE, config, shards, tokenizer, hardware, tmp_path, reporter).run(RunLimits())
     assert "training goes on without it" in reporter.notes[0]

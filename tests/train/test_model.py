@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.config import ModelConfig  # noqa: E402
+from tinyedge.core.config import ModelConfig  # noqa: E402
 from tinyedge.train.model import TinyTransformer  # noqa: E402
 
 SMALL = ModelConfig(

@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from silent import Silent
+
+from tests.support.silent import Silent
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.config import ModelConfig  # noqa: E402
+from tinyedge.core.config import ModelConfig  # noqa: E402
+from tinyedge.core.errors import CheckpointError, CorpusError, TokenizerError, TrainingError  # noqa: E402
 from tinyedge.corpus import phrasebook  # noqa: E402
 from tinyedge.corpus.build import CorpusRequest  # noqa: E402
-from tinyedge.errors import CheckpointError, CorpusError, TokenizerError, TrainingError  # noqa: E402
-from tinyedge.train import checkpoint, earlier, pipeline  # noqa: E402
+from tinyedge.text.train_tokenizer import TokenizerConfig  # noqa: E402
+from tinyedge.train import pipeline  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
-from tinyedge.train.metrics import Journal  # noqa: E402
 from tinyedge.train.pipeline import RunRequest  # noqa: E402
 from tinyedge.train.recipe import resolve  # noqa: E402
-from tinyedge.train.trainer import Limits  # noqa: E402
-from tinyedge.vocabulary import TokenizerConfig  # noqa: E402
+from tinyedge.train.report.metrics import Journal  # noqa: E402
+from tinyedge.train.storage import checkpoint, previous_run  # noqa: E402
+from tinyedge.train.trainer import RunLimits  # noqa: E402
 
 MODEL = ModelConfig(
     vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
@@ -41,7 +43,7 @@ def request_of(folder: Path, text: Path, **changes: Any) -> RunRequest:
         model=MODEL,
         training=resolve("fast", flags),
         hardware=choose_hardware("cpu", "fp32"),
-        limits=Limits(),
+        limits=RunLimits(),
     )
     return dataclasses.replace(base, **changes)
 
@@ -116,7 +118,7 @@ def test_new_text_remakes_all_that_depends_on_it(fresh_request_for: Any, silent:
     tokenizer, shards = pipeline.prepare_data(request, silent)
     corpus = (request.output_dir / "corpus_bilingual.txt").read_text()
     assert "A last sentence" in corpus
-    from tinyedge.files import sha256_file
+    from tinyedge.core.files import sha256_file
 
     assert shards.corpus_sha256 == sha256_file(request.output_dir / "corpus_bilingual.txt")
     assert shards.tokenizer_sha256 == tokenizer.sha256
@@ -239,7 +241,7 @@ def test_short_memory_is_explained(request_for: Any, silent: Any, monkeypatch: p
     def fail(*_: Any) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("tinyedge.train.learner.Learner.learn", fail)
+    monkeypatch.setattr("tinyedge.train.step.Learner.learn", fail)
     with pytest.raises(TrainingError, match="out of memory with --batch-size 16") as caught:
         pipeline.run(request_for(), silent)
     assert "--batch-size 8" in caught.value.hint
@@ -450,7 +452,7 @@ def test_a_kill_while_a_run_is_moved_leaves_it_where_it_was(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", cut)
-        patch.setattr(earlier, "_put_back", lambda *_: False)
+        patch.setattr(previous_run, "_put_back", lambda *_: False)
         with pytest.raises(PowerCutError):
             pipeline.run(request_for(corpus=other_text), silent)
     assert not (folder / "best_model.pt").exists()

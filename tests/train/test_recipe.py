@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from tinyedge.errors import UsageError
+from tinyedge.core.errors import UsageError
 from tinyedge.train.recipe import FAST, GUIDE, RECIPES, TrainConfig, resolve
 
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.train import checkpoint
+from tinyedge.train.storage import checkpoint
 
 SHAPE = "--vocab-size 1000 --d-model 64 --nhead 2 --num-layers 1 --dim-feedforward 128 --max-seq-length 32"
 GRACE_S = 60  # for a machine that is busy with other things; 5 s is the promise on an idle one

@@ -12,24 +12,26 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from forgery import forge
+
+from tests.support.forgery import forge
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.errors import CheckpointError, TrainingError, UsageError  # noqa: E402
-from tinyedge.evaluate import Quality  # noqa: E402
-from tinyedge.runs import METRICS_FILE  # noqa: E402
-from tinyedge.train import checkpoint, segmentation  # noqa: E402
-from tinyedge.train.advice import Advice  # noqa: E402
+from tinyedge.core.errors import CheckpointError, TrainingError, UsageError  # noqa: E402
+from tinyedge.core.runs import METRICS_FILE  # noqa: E402
+from tinyedge.text.evaluate import Quality  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
-from tinyedge.train.metrics import Journal, is_finished  # noqa: E402
+from tinyedge.train.methods import subword_regularization  # noqa: E402
 from tinyedge.train.recipe import resolve  # noqa: E402
-from tinyedge.train.reporter import Progress  # noqa: E402
+from tinyedge.train.report.advice import Advice  # noqa: E402
+from tinyedge.train.report.metrics import Journal, is_finished  # noqa: E402
+from tinyedge.train.report.reporter import Progress  # noqa: E402
 from tinyedge.train.state import State  # noqa: E402
-from tinyedge.train.trainer import Limits, Trainer  # noqa: E402
+from tinyedge.train.storage import checkpoint  # noqa: E402
+from tinyedge.train.trainer import RunLimits, Trainer  # noqa: E402
 
 Make = Callable[..., tuple[Trainer, "object"]]
-NO_LIMITS = Limits()
+NO_LIMITS = RunLimits()
 
 
 def weights(trainer: Trainer) -> bytes:
@@ -116,12 +118,12 @@ def test_signal_handlers_are_put_back(make_trainer: Make, tmp_path: Path) -> Non
 
 def test_max_minutes_still_gives_a_model(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path, epochs=500)
-    outcome = trainer.run(Limits(max_minutes=1e-6))
+    outcome = trainer.run(RunLimits(max_minutes=1e-6))
     assert outcome.ended_by == "max-minutes"
     assert checkpoint.load_model(tmp_path / "final_model.pt").training["epochs"] == 1
     resumed, _ = make_trainer(tmp_path, epochs=500)
     resumed.resume(tmp_path / checkpoint.LAST_FILE)
-    resumed.run(Limits(max_minutes=1e-6))
+    resumed.run(RunLimits(max_minutes=1e-6))
     assert resumed.state.history == trainer.state.history  # the time was over: no step was taken
 
 
@@ -134,7 +136,7 @@ def test_the_schedule_fits_the_time(
     monkeypatch.setattr("tinyedge.train.trainer.time.monotonic", lambda: float(next(clock)))
     rates: list[float] = []
     reporter.on_step = lambda progress: rates.append(progress.lr)  # type: ignore[attr-defined]
-    outcome = trainer.run(Limits(max_minutes=0.5))
+    outcome = trainer.run(RunLimits(max_minutes=0.5))
     assert outcome.ended_by == "max-minutes"
     assert 10 < len(rates) <= 31
     peak = rates.index(max(rates))
@@ -162,13 +164,13 @@ def test_the_last_judging_is_over_in_time(
     learn = trainer._learner.learn
     trainer._learner.learn = step  # type: ignore[method-assign]
     trainer._judge = slow_judge  # type: ignore[method-assign]
-    outcome = trainer.run(Limits(max_minutes=limit_s / 60))
+    outcome = trainer.run(RunLimits(max_minutes=limit_s / 60))
     assert outcome.ended_by == "max-minutes"
     assert outcome.state.epoch > 1
     assert limit_s - 2 * 9 - 2 < clock.now <= limit_s  # else there was room for a step and another judging
     again, _ = make_trainer(tmp_path, epochs=500, stride=400)
     again.resume(tmp_path / checkpoint.LAST_FILE)
-    assert again.run(Limits(max_minutes=limit_s / 60)).state.history == outcome.state.history
+    assert again.run(RunLimits(max_minutes=limit_s / 60)).state.history == outcome.state.history
 
 
 def test_patience_ends_a_run_that_gets_no_better(make_trainer: Make, tmp_path: Path) -> None:
@@ -176,13 +178,13 @@ def test_patience_ends_a_run_that_gets_no_better(make_trainer: Make, tmp_path: P
     worse = iter([4.0, 5.0, 3.9, 4.0, 4.1])
     trainer._judge = lambda: [Quality.of("all", next(worse), 1, 1, 0)]  # type: ignore[method-assign]
     saved: list[int] = []
-    outcome = trainer.run(Limits(patience=2), lambda state: saved.append(state.epoch))
+    outcome = trainer.run(RunLimits(patience=2), lambda state: saved.append(state.epoch))
     assert outcome.ended_by == "patience"
     assert saved == [1, 2, 3, 4, 5]
     assert checkpoint.load(tmp_path / checkpoint.BEST_FILE)["epoch"] == 3
     again, _ = make_trainer(tmp_path, epochs=50, stride=2000)
     again.resume(tmp_path / checkpoint.LAST_FILE)
-    assert again.run(Limits(patience=2)).state.epoch == 5  # its history says that it is over
+    assert again.run(RunLimits(patience=2)).state.epoch == 5  # its history says that it is over
 
 
 def test_a_loss_that_is_no_number_stops_at_once(make_trainer: Make, tmp_path: Path) -> None:
@@ -255,7 +257,7 @@ def test_a_signal_while_samples_are_drawn_is_heeded_after_them(make_trainer: Mak
 
 def test_the_newest_periodic_checkpoints_stay(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path, epochs=15, stride=4000)
-    trainer.run(Limits(keep=2))
+    trainer.run(RunLimits(keep=2))
     names = {path.name for path in tmp_path.glob("checkpoint_epoch_*")}
     assert names == {"checkpoint_epoch_10.pt", "checkpoint_epoch_15.pt"}
 
@@ -311,7 +313,7 @@ def test_checkpoint_minutes_saves_in_between(make_trainer: Make, tmp_path: Path)
     trainer, reporter = make_trainer(tmp_path, epochs=1)
     seen: list[bool] = []
     reporter.on_step = lambda p: seen.append((tmp_path / checkpoint.LAST_FILE).exists())  # type: ignore
-    trainer.run(Limits(checkpoint_minutes=1e-9))
+    trainer.run(RunLimits(checkpoint_minutes=1e-9))
     assert seen[:3] == [False, True, True]
 
 
@@ -458,7 +460,7 @@ def test_metrics_have_the_guides_fields_after_every_epoch(make_trainer: Make, tm
     assert all(set(record) >= {"epoch", "train_loss", "val_loss", "lr"} for record in value["epoch_history"])
     assert value["peak_rss_bytes"] > 50e6
     assert journal.is_finished()
-    assert not dataclasses.replace(journal, limits=Limits(max_minutes=1)).is_finished()
+    assert not dataclasses.replace(journal, limits=RunLimits(max_minutes=1)).is_finished()
     assert not dataclasses.replace(journal, identity={"corpus_sha256": "1"}).is_finished()
 
 
@@ -476,13 +478,13 @@ def test_the_last_epochs_have_the_segmentation_that_text_is_judged_with(
     make_trainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, drawn: list[int]
 ) -> None:
     asked: list[int] = []
-    draw = segmentation.Resegmented.__call__
+    draw = subword_regularization.Resegmented.__call__
 
-    def recording(self: segmentation.Resegmented, epoch: int) -> Any:
+    def recording(self: subword_regularization.Resegmented, epoch: int) -> Any:
         asked.append(epoch)
         return draw(self, epoch)
 
-    monkeypatch.setattr(segmentation.Resegmented, "__call__", recording)
+    monkeypatch.setattr(subword_regularization.Resegmented, "__call__", recording)
     trainer, _ = make_trainer(tmp_path, epochs=epochs, stride=64)
     trainer.run(NO_LIMITS)
     assert asked == drawn

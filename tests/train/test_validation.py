@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.config import ModelConfig  # noqa: E402
-from tinyedge.evaluate import Passage, evaluate  # noqa: E402
+from tinyedge.core.config import ModelConfig  # noqa: E402
+from tinyedge.text.evaluate import Passage, evaluate  # noqa: E402
 from tinyedge.train import validation  # noqa: E402
 from tinyedge.train.model import TinyTransformer  # noqa: E402
 

@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyedge import files
-from tinyedge.bench import stats
-from tinyedge.bench.machine import Device
 from tinyedge.bench.report import SCHEMA
-from tinyedge.bench.stats import Difference
 from tinyedge.bench.worker import Job
-from tinyedge.errors import BenchError
+from tinyedge.core import files, stats
+from tinyedge.core.errors import BenchError
+from tinyedge.core.stats import Difference
+from tinyedge.host.machine import Device
 
 MB = 1 << 20
 
@@ -56,7 +55,7 @@ MEMORY = {"steady memory": "steady_rss", "peak memory": "peak_rss"}
 
 
 @dataclass(frozen=True)
-class Change:
+class FigureChange:
     """One figure, before and now. difference: None where a run has but one of it, and no spread is known."""
 
     name: str
@@ -79,12 +78,12 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReportComparison:
     """against: the old report's file and time. differs: what else is not the same, in words."""
 
     against: str
     differs: tuple[str, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[FigureChange, ...]
 
     @property
     def lines(self) -> list[str]:
@@ -142,7 +141,7 @@ def read_alike(path: Path, device: Device, job: Job) -> dict[str, Any]:
     return old
 
 
-def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> Comparison:
+def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> ReportComparison:
     """The report `new` against `old`, which was read from `path`.
 
     Raises BenchError where that is not whole.
@@ -154,7 +153,7 @@ def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> Compa
             if _at(old, where) != _at(new, where)
         ]
         differs += [f"then, {doubt}" for doubt in old["doubts"]]
-        return Comparison(f"{path}, {old['created']}", tuple(differs), tuple(_changes(new, old)))
+        return ReportComparison(f"{path}, {old['created']}", tuple(differs), tuple(_changes(new, old)))
     except files.NOT_WHOLE as failure:
         raise _not_whole(path, failure) from None
 
@@ -172,14 +171,14 @@ def _at(report: Mapping[str, Any], where: Sequence[str]) -> Any:
     return report
 
 
-def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Change]:
+def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[FigureChange]:
     found = []
     for name, (figure, statistic) in FIGURES.items():
         after, before = _groups(new, figure), _groups(old, figure)
         change = stats.difference(after, before, statistic)
-        found.append(Change(name, "ms", statistic(_pooled(before)), statistic(_pooled(after)), change))
+        found.append(FigureChange(name, "ms", statistic(_pooled(before)), statistic(_pooled(after)), change))
     found += [
-        Change(name, "MB", old["memory"][figure] / MB, new["memory"][figure] / MB, None)
+        FigureChange(name, "MB", old["memory"][figure] / MB, new["memory"][figure] / MB, None)
         for name, figure in MEMORY.items()
     ]
     return found

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinyedge.bench.machine import read_mhz, read_temperature, read_throttled
 from tinyedge.bench.measurement import Measurement
+from tinyedge.host.machine import read_mhz, read_temperature, read_throttled
 
 # Below these, a difference says nothing: clocks with a turbo jitter, and every system has some chores.
 CLOCK_CHANGE = 0.20  # of the fastest reading

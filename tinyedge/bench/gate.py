@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tinyedge.bench import stats
 from tinyedge.bench.limits import Limits
+from tinyedge.core import stats
 
 MB = 1 << 20
 MIN_SAMPLES = 20  # below, 5 % of the samples is less than one sample: the "p95" is only the maximum
@@ -20,7 +20,7 @@ Basis = Literal["estimate", "bound"]
 
 
 @dataclass(frozen=True)
-class Kind:
+class GateKind:
     """A figure that has a budget. digits: that a reader cares for. at_least: more is better."""
 
     label: str
@@ -30,14 +30,14 @@ class Kind:
 
 
 KINDS = {
-    "rss": Kind("steady memory (RSS + swap)", "MB"),
-    "peak": Kind("peak memory (VmHWM + swap)", "MB"),
-    "p95": Kind("p95 of a response", "ms"),
-    "ttft": Kind("p95 of the first token", "ms"),
-    "decode": Kind("decoding", "tokens/s", at_least=True),
-    "cold_start": Kind("cold start, median", "s", digits=2),
-    "model": Kind("model.onnx", "MB", digits=2),
-    "quality": Kind("quality", "bits per byte", digits=3),
+    "rss": GateKind("steady memory (RSS + swap)", "MB"),
+    "peak": GateKind("peak memory (VmHWM + swap)", "MB"),
+    "p95": GateKind("p95 of a response", "ms"),
+    "ttft": GateKind("p95 of the first token", "ms"),
+    "decode": GateKind("decoding", "tokens/s", at_least=True),
+    "cold_start": GateKind("cold start, median", "s", digits=2),
+    "model": GateKind("model.onnx", "MB", digits=2),
+    "quality": GateKind("quality", "bits per byte", digits=3),
 }
 
 
@@ -101,7 +101,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Figures:
+class MeasuredFigures:
     """What was measured. steady_bytes, peak_bytes: swap included, which hides memory from RSS and VmHWM.
 
     e2e_ms, ttft_ms: of each response. decode_tps: None where responses have one token. cold_start_s: the
@@ -126,7 +126,7 @@ def default_basis(samples: int) -> Basis:
 
 def judge(
     limits: Limits,
-    figures: Figures,
+    figures: MeasuredFigures,
     basis: Basis,
     doubts: Sequence[str] = (),
     cold_doubts: Sequence[str] = (),

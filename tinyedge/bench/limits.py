@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinyedge.config import flag
-from tinyedge.errors import UsageError
+from tinyedge.core.config import flag
+from tinyedge.core.errors import UsageError
 
 TABLE = "gates"
 MAX_FILE_BYTES = 1 << 16

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from tinyedge.bench.worker import Job
-from tinyedge.errors import BenchError
+from tinyedge.core.errors import BenchError
 
 Event = Mapping[str, Any]
 
@@ -19,7 +19,7 @@ NS_PER_S = 1e9
 
 
 @dataclass(frozen=True)
-class Sample:
+class ResponseSample:
     """One response.
 
     prompt: its name. prompt_tokens: of the prompt, BOS included. fed_tokens: those the context let in.
@@ -101,7 +101,7 @@ class Measurement:
     """
 
     job: Job
-    samples: tuple[Sample, ...]
+    samples: tuple[ResponseSample, ...]
     phases: Mapping[str, PhaseMemory]
     peak: int
     swap: int
@@ -164,9 +164,9 @@ class Measurement:
         )
 
 
-def _sample(event: Event, prompt_tokens: Mapping[str, tuple[int, int]]) -> Sample:
+def _sample(event: Event, prompt_tokens: Mapping[str, tuple[int, int]]) -> ResponseSample:
     whole, fed = prompt_tokens[event["prompt"]]
-    return Sample(
+    return ResponseSample(
         prompt=event["prompt"],
         prompt_tokens=whole,
         fed_tokens=fed,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyedge.errors import UsageError
+from tinyedge.core.errors import UsageError
 
 MAX_PROMPTS, MAX_PROMPT_CHARACTERS, MAX_FILE_BYTES = 1000, 10_000, 1 << 20
 

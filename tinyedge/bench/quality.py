@@ -7,14 +7,14 @@ into this process, which is not the one that is measured.
 from collections.abc import Mapping
 from pathlib import Path
 
-from tinyedge.bundle import Bundle
-from tinyedge.evaluate import Quality, evaluate, read_passages
+from tinyedge.bundle.bundle import Bundle
 from tinyedge.runtime.generator import Generator
 from tinyedge.runtime.session import BundleModel
+from tinyedge.text.evaluate import Quality, evaluate, read_passages
 
 
 def measure_quality(bundle: Bundle, texts: Mapping[str, Path]) -> tuple[Quality, ...]:
-    """Of each text, by the protocol of `tinyedge.evaluate`, the stride half of the context.
+    """Of each text, by the protocol of `tinyedge.text.evaluate`, the stride half of the context.
 
     Raises BundleError or TokenizerError for the bundle, CorpusError for a text.
     """

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import tinyedge
-from tinyedge.bench import gate, stats
+from tinyedge.bench import gate
 from tinyedge.bench.conditions import Conditions, Reading, cold_doubts, doubts
-from tinyedge.bench.gate import Basis, Figures, Gate, Verdict
+from tinyedge.bench.gate import Basis, Gate, MeasuredFigures, Verdict
 from tinyedge.bench.limits import Limits
-from tinyedge.bench.machine import Device
-from tinyedge.bench.measurement import Measurement, Sample
-from tinyedge.bench.stats import Summary
+from tinyedge.bench.measurement import Measurement, ResponseSample
+from tinyedge.core import stats
+from tinyedge.core.stats import Summary
+from tinyedge.host.machine import Device
 
 if TYPE_CHECKING:
-    from tinyedge.evaluate import Quality
+    from tinyedge.text.evaluate import Quality
 
 SCHEMA = "tinyedge.bench/1"
 
@@ -85,7 +86,7 @@ class Report:
         decode_tps = _rate(decoded, sum(s.decode_ms for s in samples)) if decoded else None
         basis = basis or gate.default_basis(len(samples))
         found = doubts(conditions, measurement)
-        figures = Figures(
+        figures = MeasuredFigures(
             steady_bytes=steady_rss + measurement.swap,
             peak_bytes=measurement.peak + measurement.swap,
             e2e_ms=e2e,
@@ -207,7 +208,7 @@ def _rate(tokens: int, milliseconds: float) -> float:
     return tokens / max(milliseconds, 1e-6) * 1000  # a clock too coarse to see anything reads as 1 ns
 
 
-def _raw(sample: Sample) -> dict[str, Any]:
+def _raw(sample: ResponseSample) -> dict[str, Any]:
     return {
         "prompt": sample.prompt,
         "prompt_tokens": sample.prompt_tokens,

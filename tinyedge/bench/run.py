@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinyedge.bench import machine
-from tinyedge.bench.cold import cold_command, measure_starts, require_starts, waited_share
+from tinyedge.bench.cold_start import cold_command, measure_starts, require_starts, waited_share
 from tinyedge.bench.conditions import Watch
 from tinyedge.bench.gate import Basis
 from tinyedge.bench.limits import Limits
-from tinyedge.bench.process import measure, worker_command
 from tinyedge.bench.report import Report
-from tinyedge.bench.stopping import Stopping
+from tinyedge.bench.stopping_rule import Stopping
 from tinyedge.bench.worker import Job
-from tinyedge.bundle import bundle_digest, load_bundle
-from tinyedge.errors import BenchError, UsageError
+from tinyedge.bench.worker_process import measure, worker_command
+from tinyedge.bundle.bundle import bundle_digest, load_bundle
+from tinyedge.core.errors import BenchError, UsageError
+from tinyedge.host import machine
 
 if TYPE_CHECKING:
-    from tinyedge.evaluate import Quality
+    from tinyedge.text.evaluate import Quality
 
 COLD_STARTS = 5  # where a limit asks for them and nobody says how many
 
@@ -29,7 +29,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """What to measure and how to judge it.
 
     job: of the worker; its samples are the most it takes. stopping: when they are enough. limits, and where
@@ -54,7 +54,7 @@ class Plan:
 
 
 def run(
-    plan: Plan,
+    plan: BenchPlan,
     *,
     command: Sequence[str] | None = None,
     silence_s: float | None = None,

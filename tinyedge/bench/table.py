@@ -8,7 +8,7 @@ import textwrap
 
 from tinyedge.bench.gate import MB, Gate
 from tinyedge.bench.report import Report
-from tinyedge.bench.stats import Summary
+from tinyedge.core.stats import Summary
 
 WIDTH = 80
 COLUMNS = ("p50", "p95", "p99", "max")

@@ -1,7 +1,7 @@
 """`python -m tinyedge.bench.worker`: the measured process: answers prompts and tells what it saw.
 
 In: a Job, a line of JSON on standard input; when that is closed, it is enough.
-Out, on what was standard output: events, a JSON line each, for `tinyedge.bench.process`.
+Out, on what was standard output: events, a JSON line each, for `tinyedge.bench.worker_process`.
 It imports only what answering needs, because its memory is what the report calls the memory of an answering
 process, and it leaves the garbage collector, the allocator and the scheduler as a user would have them.
 Knows no statistics.
@@ -26,11 +26,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tinyedge import pages
 from tinyedge.bench.prompts import BILINGUAL, PromptSet
-from tinyedge.errors import BenchError, TinyEdgeError, UsageError
-from tinyedge.memory import read_memory, read_pss
-from tinyedge.readings import read_number, read_text
+from tinyedge.core.errors import BenchError, TinyEdgeError, UsageError
+from tinyedge.host import drop_code
+from tinyedge.host.memory import read_memory, read_pss
+from tinyedge.host.procfs import read_number, read_text
 
 if TYPE_CHECKING:
     from tinyedge.runtime.generator import Generator
@@ -205,7 +205,7 @@ def whole_memory() -> dict[str, int | None]:
 
 def prompt_tokens(generator: "Generator", prompts: Mapping[str, str]) -> dict[str, list[int]]:
     """Of each prompt: how many tokens it has, BOS included, and how many of them the context lets in."""
-    from tinyedge.context import window_start
+    from tinyedge.core.window import window_start
 
     lengths = {name: len(generator.encode_prompt(text)) for name, text in prompts.items()}
     context = generator.config.max_seq_length
@@ -214,13 +214,13 @@ def prompt_tokens(generator: "Generator", prompts: Mapping[str, str]) -> dict[st
 
 def answer(job: Job, channel: Channel) -> None:
     """Imports, loads and measures, as the real thing does it."""
-    from tinyedge.bundle import bundle_digest
-    from tinyedge.manifest import MODEL_FILE
+    from tinyedge.bundle.bundle import bundle_digest
+    from tinyedge.bundle.manifest import MODEL_FILE
     from tinyedge.runtime.generator import Generator
 
     channel.send("phase", name="imports", memory=whole_memory(), at_ns=time.perf_counter_ns())
     started = time.perf_counter_ns()
-    with pages.trimmed():
+    with drop_code.trimmed():
         generator = Generator.load(Path(job.bundle), threads=job.threads)
     channel.send(
         "phase",

@@ -3,22 +3,24 @@
 from pathlib import Path
 from typing import Any
 
-from tinyedge.bench.run import Plan, run
-from tinyedge.bench.stopping import Stopping
+from tinyedge.bench.run import BenchPlan, run
+from tinyedge.bench.stopping_rule import Stopping
 from tinyedge.bench.worker import Job
-from tinyedge.check.line import COMPLIANCE, Line, Mark
+from tinyedge.check.item import COMPLIANCE, ChecklistItem, Mark
 
 SAMPLES = 100  # "measured with 100 samples"
 MARKS: dict[bool | None, Mark] = {True: "pass", False: "fail", None: "unsure"}
 
 
-def check_budget(bundle: Path) -> tuple[list[Line], list[dict[str, Any]]]:
+def check_budget(bundle: Path) -> tuple[list[ChecklistItem], list[dict[str, Any]]]:
     """A line a gate, and the gates as the bench's own JSON has them. Raises what the bench raises."""
-    report = run(Plan(Job(str(bundle), SAMPLES), Stopping(SAMPLES)))
+    report = run(BenchPlan(Job(str(bundle), SAMPLES), Stopping(SAMPLES)))
     lines, gates = [], []
     for gate in report.gates:
         name, _, found = gate.sentence.partition(": ")
-        lines.append(Line(COMPLIANCE, f"{name} at most {gate.limit:g} {gate.unit}", found, MARKS[gate.ok]))
+        lines.append(
+            ChecklistItem(COMPLIANCE, f"{name} at most {gate.limit:g} {gate.unit}", found, MARKS[gate.ok])
+        )
         fields = ("name", "limit", "measured", "unit", "ok")
         gates.append({field: getattr(gate, field) for field in fields})
     return lines, gates

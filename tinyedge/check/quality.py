@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge.check.baselines import baselines
-from tinyedge.check.line import VALIDATION, Line, judged
-from tinyedge.errors import CorpusError
-from tinyedge.evaluate import evaluate, passage_of, read_documents
+from tinyedge.check.item import VALIDATION, ChecklistItem, judged
+from tinyedge.core.errors import CorpusError
 from tinyedge.runtime.generator import Generator
 from tinyedge.runtime.session import BundleModel
-from tinyedge.shards import Shards
+from tinyedge.text.evaluate import evaluate, passage_of, read_documents
+from tinyedge.text.shards import Shards
 
 SAMPLE_BYTES = 40_000  # some 12,000 tokens: half a minute on the device, and known to about 1 %
 NAME = "text is predicted better than by simple methods"
@@ -79,7 +79,7 @@ def read_held_out(folder: Path, generator: Generator) -> list[TextQuality]:
     ]
 
 
-def quality_lines(found: Iterable[TextQuality], max_loss: float | None) -> list[Line]:
+def quality_lines(found: Iterable[TextQuality], max_loss: float | None) -> list[ChecklistItem]:
     """Ticked where every text is predicted better than by every baseline; and the loss, if it has a limit."""
     texts = list(found)
     ok = all(text.bits_per_byte < text.hardest[1] for text in texts)
@@ -91,13 +91,15 @@ def quality_lines(found: Iterable[TextQuality], max_loss: float | None) -> list[
     return lines
 
 
-def quoted_lines(manifest: Mapping[str, Any], max_loss: float | None) -> list[Line]:
+def quoted_lines(manifest: Mapping[str, Any], max_loss: float | None) -> list[ChecklistItem]:
     """Where there is no text here: what the export measured, said to be just that."""
     figures = "; ".join(f"{name} {row['bits_per_byte']:.3f}" for name, row in manifest["quality"].items())
     quoted = f"not measured here; the manifest says, in bits per byte: {figures or 'nothing'}"
-    lines = [Line(VALIDATION, NAME, f"{quoted} (--text NAME=FILE measures)", "skipped")]
+    lines = [ChecklistItem(VALIDATION, NAME, f"{quoted} (--text NAME=FILE measures)", "skipped")]
     if max_loss is not None:
-        lines.append(Line(VALIDATION, LOSS_NAME, "not measured here (--text NAME=FILE measures)", "skipped"))
+        lines.append(
+            ChecklistItem(VALIDATION, LOSS_NAME, "not measured here (--text NAME=FILE measures)", "skipped")
+        )
     return lines
 
 

@@ -4,16 +4,16 @@ import textwrap
 from collections.abc import Iterable
 from itertools import groupby
 
-from tinyedge.bundle import bundle_digest
-from tinyedge.check.examination import Examination
-from tinyedge.check.line import Line, Mark
-from tinyedge.check.samples import Sample
+from tinyedge.bundle.bundle import bundle_digest
+from tinyedge.check.checklist import Checklist
+from tinyedge.check.item import ChecklistItem, Mark
+from tinyedge.check.samples import GeneratedText
 
 WIDTH = 100
 MARKS: dict[Mark, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "skipped": "-"}
 
 
-def render(examination: Examination) -> str:
+def render(examination: Checklist) -> str:
     """Lines of a terminal, without a line break at the end."""
     rows = [_title(examination)]
     for section, lines in groupby(examination.lines, key=lambda line: line.section):
@@ -27,7 +27,7 @@ def render(examination: Examination) -> str:
     return "\n".join([*rows, "", _summary(examination)])
 
 
-def markdown(examination: Examination) -> str:
+def markdown(examination: Checklist) -> str:
     """To be pasted into a release: task lists, ticked where a line passed."""
     rows = [f"## Deployment checklist: {examination.verdict}", "", _title(examination)]
     for section, lines in groupby(examination.lines, key=lambda line: line.section):
@@ -40,7 +40,7 @@ def markdown(examination: Examination) -> str:
     return "\n".join([*rows, "", _summary(examination)])
 
 
-def _title(examination: Examination) -> str:
+def _title(examination: Checklist) -> str:
     manifest = examination.whole.manifest
     return (
         f"bundle {bundle_digest(examination.whole)[:12]}, {manifest['precision']},"
@@ -48,7 +48,7 @@ def _title(examination: Examination) -> str:
     )
 
 
-def _summary(examination: Examination) -> str:
+def _summary(examination: Checklist) -> str:
     count = {mark: sum(line.mark == mark for line in examination.lines) for mark in MARKS}
     parts = [f"{count['pass']} ticked", f"{count['fail']} crossed"]
     if count["unsure"]:
@@ -58,11 +58,11 @@ def _summary(examination: Examination) -> str:
     return f"verdict: {examination.verdict} ({', '.join(parts)})"
 
 
-def _remark(line: Line) -> str:
+def _remark(line: ChecklistItem) -> str:
     return {"unsure": " (not judged)", "skipped": " (left out)"}.get(line.mark, "")
 
 
-def _texts(samples: Iterable[Sample]) -> list[str]:
+def _texts(samples: Iterable[GeneratedText]) -> list[str]:
     """The first sample of each prompt; the prompt and its continuation on one line."""
     return [" ".join(f"{sample.prompt}{sample.text}".split()) for sample in samples if sample.seed == 0]
 

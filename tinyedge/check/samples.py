@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyedge.bench.prompts import PROMPTS
-from tinyedge.check.line import VALIDATION, Line, judged
-from tinyedge.runtime.content import ContentFilter
+from tinyedge.check.item import VALIDATION, ChecklistItem, judged
+from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
 from tinyedge.runtime.sampler import SamplingConfig
-from tinyedge.tokenizer import UNKNOWN_TEXT
+from tinyedge.text.tokenizer import UNKNOWN_TEXT
 
 NAME = "sample generation produces coherent text"
 MAX_TOKENS = 128  # a sentence of a novel has some 30
@@ -32,7 +32,7 @@ LEAST_KNOWN = 0.9  # of words, those that are in the training text
 
 
 @dataclass(frozen=True)
-class Sample:
+class GeneratedText:
     """One text. Prompt and continuation stand together as they are."""
 
     prompt: str
@@ -49,7 +49,7 @@ class Sample:
         return WORD.findall((self.prompt + self.text).lower())[before:]
 
 
-def write_samples(generator: Generator, content_filter: ContentFilter) -> list[Sample]:
+def write_samples(generator: Generator, content_filter: ContentFilter) -> list[GeneratedText]:
     """As `tinyedge generate` would, with fixed seeds: the same bundle writes the same."""
     samples = []
     for seed in range(ROUNDS):
@@ -60,11 +60,11 @@ def write_samples(generator: Generator, content_filter: ContentFilter) -> list[S
                 sampling=SamplingConfig(seed=seed),
                 content_filter=content_filter,
             )
-            samples.append(Sample(prompt, found.text, found.finish_reason, seed))
+            samples.append(GeneratedText(prompt, found.text, found.finish_reason, seed))
     return samples
 
 
-def judge_samples(samples: Sequence[Sample], corpus: Path | None) -> Line:
+def judge_samples(samples: Sequence[GeneratedText], corpus: Path | None) -> ChecklistItem:
     """Ticked where nothing is wrong. corpus: the training text, if it is there."""
     words = [sample.words for sample in samples]
     pairs = [pair for each in words for pair in itertools.pairwise(each)]

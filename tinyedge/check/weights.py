@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyedge.graph import ATTRIBUTE, FLOAT16, FLOAT32, GRAPH, MAX_FIELDS, MODEL, NODE, TENSOR
-from tinyedge.protobuf import Reader
+from tinyedge.bundle.onnx_scan import ATTRIBUTE, FLOAT16, FLOAT32, GRAPH, MAX_FIELDS, MODEL, NODE, TENSOR
+from tinyedge.bundle.protobuf import Reader
 
 KINDS: Mapping[int | None, Any] = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("<f2")}
 
@@ -19,7 +19,7 @@ def odd_tensors(model: bytes) -> tuple[int, list[str]]:
     """The number of floating-point values, and the names of the tensors that have NaN or infinity.
 
     Integer weights are finite by nature; their scales are floating-point. Raises ValueError for a file that
-    `tinyedge.graph` would refuse.
+    `tinyedge.bundle.onnx_scan` would refuse.
     """
     values, odd = 0, []
     for name, tensor in _float_tensors(model):

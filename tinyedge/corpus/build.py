@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge import __version__
-from tinyedge.corpus.cutter import MAX_DOCUMENT_CHARS
+from tinyedge.core.errors import CorpusError, UsageError
+from tinyedge.core.files import atomic_writer, read_json, require_file, sha256_file
 from tinyedge.corpus.document import Document
+from tinyedge.corpus.document_splitter import MAX_DOCUMENT_CHARS
 from tinyedge.corpus.reader import find_files, read_documents, read_lines
-from tinyedge.errors import CorpusError, UsageError
-from tinyedge.files import atomic_writer, read_json, require_file, sha256_file
 
 CORPUS_NAME = "corpus_bilingual.txt"
 REPORT_NAME = "corpus.json"

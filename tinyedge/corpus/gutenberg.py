@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyedge import __version__
-from tinyedge.corpus.cutter import cut_documents
+from tinyedge.core.errors import CorpusError
+from tinyedge.core.files import write_bytes
 from tinyedge.corpus.document import Document
+from tinyedge.corpus.document_splitter import split_documents
 from tinyedge.corpus.reader import join_wrapped
-from tinyedge.errors import CorpusError
-from tinyedge.files import write_bytes
 
 BASE_URL = "https://gutenberg.pglaf.org/cache/epub/{number}/pg{number}.txt"
 USER_AGENT = f"tinyedge/{__version__} (python-urllib; a few books, cached)"
@@ -121,7 +121,7 @@ def documents(
             continue
         if text is not None:
             came.add(book.language)
-            yield from cut_documents(_paragraphs(text), f"gutenberg:{book.number}", language=book.language)
+            yield from split_documents(_paragraphs(text), f"gutenberg:{book.number}", language=book.language)
     if not_tried:
         report(f"no server answered: {not_tried} more books were not tried")
     missing = sorted({book.language for book in books} - came)

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyedge.corpus.cutter import cut_documents
+from tinyedge.core.errors import CorpusError
+from tinyedge.core.files import require_file
 from tinyedge.corpus.document import Document
-from tinyedge.errors import CorpusError
-from tinyedge.files import require_file
+from tinyedge.corpus.document_splitter import split_documents
 
 FORMATS = (".txt", ".md", ".jsonl")
 COMPRESSED = ".gz"
@@ -119,12 +119,12 @@ def _file_documents(path: Path, whole: bool) -> Iterator[Document]:
     source = str(path)
     if _format(path) == ".jsonl":
         for text in _records(path):
-            yield from cut_documents(_units(iter(text.splitlines())), source, whole=True)
+            yield from split_documents(_units(iter(text.splitlines())), source, whole=True)
         return
     lines = read_lines(path)
     if _format(path) == ".md":
         lines = _markdown_words(lines)
-    yield from cut_documents(_units(lines), source, whole=whole)
+    yield from split_documents(_units(lines), source, whole=whole)
 
 
 def _records(path: Path) -> Iterator[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.build import read_corpus_documents
 from tinyedge.corpus.language import guess_language
-from tinyedge.errors import CorpusError
 
 VALIDATION_SHARE = 0.1  # the guide's 90/10
 FEW_DOCUMENTS = 10  # below it, holding out whole documents would take far more or less than a tenth

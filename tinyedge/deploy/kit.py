@@ -18,14 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyedge import __version__, files
-from tinyedge.bundle import Bundle, bundle_digest, load_bundle, staging_folder, swap_folders
+from tinyedge import __version__
+from tinyedge.bundle.bundle import Bundle, bundle_digest, load_bundle, staging_folder, swap_folders
+from tinyedge.bundle.manifest import MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE
+from tinyedge.core import files
+from tinyedge.core.errors import BundleError, DeployError
 from tinyedge.deploy import wheelhouse
 from tinyedge.deploy.board import Board
-from tinyedge.deploy.wheel import PACKAGE_ROOT, own_digest, own_wheel
+from tinyedge.deploy.own_wheel import PACKAGE_ROOT, own_digest, own_wheel
 from tinyedge.deploy.wheelhouse import Package
-from tinyedge.errors import BundleError, DeployError
-from tinyedge.manifest import MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE
 
 SCHEMA = "tinyedge.kit/1"
 WHEELHOUSE, LOCK_FILE, KIT_FILE, SUMS_FILE, BUNDLE = (

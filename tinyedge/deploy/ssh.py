@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tinyedge.errors import DeployError, UsageError
+from tinyedge.core.errors import DeployError, UsageError
 
 CONNECT_SECONDS = 15
 KEEP_SECONDS = 60  # how long the connection stays open between two commands

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyedge.core.errors import DeployError
 from tinyedge.deploy.board import Board
-from tinyedge.deploy.wheel import pip
-from tinyedge.errors import DeployError
+from tinyedge.deploy.own_wheel import pip
 
 EXTRA = "serve"
 MAX_ROUNDS = 5  # of asking pip for what it left out; one is usual

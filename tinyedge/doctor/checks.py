@@ -5,9 +5,9 @@ In: a Device, and /proc and /sys or a recorded copy. Out: Findings. Starts nothi
 
 from pathlib import Path
 
-from tinyedge.bench.machine import Device, read_memory_controller, read_swap_areas
 from tinyedge.doctor.finding import Finding, Level
-from tinyedge.readings import read_fields, read_number, read_text
+from tinyedge.host.machine import Device, read_memory_controller, read_swap_areas
+from tinyedge.host.procfs import read_fields, read_number, read_text
 
 MB = 1 << 20
 KB = 1 << 10

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tinyedge.bench.machine import Device
 from tinyedge.doctor.finding import Finding
+from tinyedge.host.machine import Device
 
 LIBRARIES = ("numpy", "onnxruntime", "sentencepiece")
 IMPORT_SECONDS = 180.0  # some 10 s on a Pi from a cold SD card, some 60 s under emulation

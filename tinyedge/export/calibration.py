@@ -6,13 +6,13 @@ In: weights, the fp32 model, held-out text. Out: the graph, what was quantized a
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tinyedge.evaluate import LanguageModel, Passage
-from tinyedge.export.fused import fused_onnx
-from tinyedge.export.quality import Comparison, compare
+from tinyedge.export.fused_graph import fused_onnx
+from tinyedge.export.head_rotation import turned
+from tinyedge.export.quality import QualityComparison, compare
 from tinyedge.export.quantize import Quantization, quantize
-from tinyedge.export.rotation import turned
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import BundleModel, Session
+from tinyedge.text.evaluate import LanguageModel, Passage
 
 GOAL_PERCENT = 0.3  # of a language's bits per byte; sampling at 0.8 shows nothing of so little
 
@@ -23,7 +23,7 @@ class Calibrated:
 
     graph: bytes
     quantization: Quantization
-    quality: dict[str, Comparison]
+    quality: dict[str, QualityComparison]
 
 
 def calibrate(

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from tinyedge.config import ModelConfig
-from tinyedge.context import window_start
-from tinyedge.errors import ExportError
-from tinyedge.export.onnx import cache_names
-from tinyedge.logits import Logits
+from tinyedge.core.arrays import Logits
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.errors import ExportError
+from tinyedge.core.window import window_start
+from tinyedge.export.standard_graph import cache_names
 from tinyedge.runtime.ort import onnxruntime
-from tinyedge.tokenizer import BOS_ID, Tokenizer
+from tinyedge.text.tokenizer import BOS_ID, Tokenizer
 from tinyedge.train.model import TinyTransformer
 
 TOLERANCE = 1e-4  # of the largest logit, or of 1 if that is more; sums in another order differ by some 1e-6

@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinyedge.bundle import require_replaceable, write_bundle
-from tinyedge.errors import ExportError, UsageError
-from tinyedge.evaluate import Passage, read_passages
+from tinyedge.bundle.bundle import require_replaceable, write_bundle
+from tinyedge.bundle.manifest import SPECIAL_IDS
+from tinyedge.core.errors import ExportError, UsageError
 from tinyedge.export.calibration import GOAL_PERCENT, calibrate
-from tinyedge.export.card import model_card
-from tinyedge.export.fused import fused_onnx
-from tinyedge.export.onnx import check_onnx, count_nodes, export_onnx
+from tinyedge.export.fused_graph import fused_onnx
+from tinyedge.export.model_card import model_card
 from tinyedge.export.parity import StandardDecoder, check_parity
-from tinyedge.export.quality import Comparison, compare, require_quality, token_limit
+from tinyedge.export.quality import QualityComparison, compare, require_quality, token_limit
 from tinyedge.export.quantize import Quantization
+from tinyedge.export.standard_graph import check_onnx, count_nodes, export_onnx
 from tinyedge.export.target import TARGETS
 from tinyedge.export.weights import Weights
-from tinyedge.manifest import SPECIAL_IDS
 from tinyedge.runtime.session import BundleModel, Session
-from tinyedge.shards import FOLDER as SHARDS_FOLDER
-from tinyedge.shards import Shards
-from tinyedge.tokenizer import Tokenizer, model_name
-from tinyedge.train.checkpoint import load_model, tokenizer_beside
+from tinyedge.text.evaluate import Passage, read_passages
+from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
+from tinyedge.text.shards import Shards
+from tinyedge.text.tokenizer import Tokenizer, model_name
+from tinyedge.train.storage.checkpoint import load_model, tokenizer_beside
 
 PRECISIONS = ("int8", "none")  # what --quantize can be
 STEPS = 8
@@ -160,7 +160,7 @@ def _held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, list[Pa
     return {name: list(shards.validation_passages(name)) for name in shards.languages}
 
 
-def _sentence(result: Comparison) -> str:
+def _sentence(result: QualityComparison) -> str:
     return (
         f"{result.reference_bits_per_byte:.4f} to {result.bits_per_byte:.4f} bits per byte"
         f" ({result.change_percent:+.2f} %)"

@@ -1,8 +1,8 @@
 """What quantization costs: the int8 graph against the fp32 graph on held-out text, language by language.
 
-In: two models and passages. Out: a `Comparison` a language, and a refusal where one lost too much. Both are
-read the device's way (`tinyedge.evaluate.LanguageModel`: one prefill, then one step a token), because an int8
-graph scales its activations by all tokens that it is fed at once: another path would be another model.
+In: two models and passages. Out: a `QualityComparison` a language, and a refusal where one lost too much.
+Both are read the device's way (`text.evaluate.LanguageModel`: one prefill, then one step a token), because an
+int8 graph scales its activations by all tokens that it is fed at once: another path would be another model.
 """
 
 import math
@@ -12,15 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyedge.errors import ExportError
-from tinyedge.evaluate import (
-    LanguageModel,
-    Passage,
-    Window,
-    default_stride,
-    windows,
-)
-from tinyedge.logits import Doubles, log_softmax
+from tinyedge.core.arrays import Doubles, log_softmax
+from tinyedge.core.errors import ExportError
+from tinyedge.text.evaluate import LanguageModel, Passage, Window, default_stride, windows
 
 # Predictions a language. At a divergence of 3e-4 nats the difference of a token's nats scatters by 0.025, so
 # its mean over 10,000 is known to 0.0003 nats: about 0.006 % of the bits per byte, against a gate of 1 %.
@@ -31,7 +25,7 @@ SAMPLE_SEED = 0  # fixed: an export must judge the same text each time
 
 
 @dataclass(frozen=True)
-class Comparison:
+class QualityComparison:
     """Two models on the same predictions.
 
     reference_bits_per_byte, bits_per_byte: of the fp32 and of the quantized graph.
@@ -70,10 +64,10 @@ def compare(
     candidate: LanguageModel,
     passages: Iterable[Passage],
     limit: int = TOKEN_LIMIT,
-) -> Comparison:
+) -> QualityComparison:
     """Reads a sample of windows with both models.
 
-    The windows are those of `tinyedge.evaluate`, in a fixed random order, until `limit` tokens are predicted;
+    The windows are those of `text.evaluate`, in a fixed random order, until `limit` tokens are predicted;
     one counts its share of its passage's bytes. Raises ExportError when `passages` have nothing to predict.
     """
     reference_nats, candidate_nats, kl = 0.0, 0.0, 0.0
@@ -98,7 +92,7 @@ def compare(
             f"the held-out text of {name} has nothing to predict", f"pass another with --text {name}=FILE"
         )
     bits = math.log(2) * size
-    return Comparison(
+    return QualityComparison(
         reference_nats / bits, candidate_nats / bits, kl / tokens, agreed / tokens, tokens, round(size)
     )
 
@@ -108,7 +102,7 @@ def token_limit(parameters: int) -> int:
     return max(FEWEST_TOKENS, min(TOKEN_LIMIT, TOKEN_LIMIT * FULL_LIMIT_PARAMETERS // parameters))
 
 
-def require_quality(quality: Mapping[str, Comparison], max_loss_percent: float) -> None:
+def require_quality(quality: Mapping[str, QualityComparison], max_loss_percent: float) -> None:
     """Raises ExportError when a language lost more than `max_loss_percent` of its bits per byte.
 
     A figure that is not a number is a loss without limit: a ruined matrix may give just that.

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyedge.errors import ExportError
+from tinyedge.core.errors import ExportError
 from tinyedge.export.weights import EMBEDDING, Floats, Weights
 
 LARGEST = 127  # two products of -128 * -128 overflow the device's 16 bits

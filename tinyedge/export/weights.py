@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tinyedge.config import ModelConfig
+from tinyedge.core.config import ModelConfig
 from tinyedge.train.model import TinyTransformer
 
 Floats = npt.NDArray[np.float32]

@@ -1,16 +1,16 @@
 """The largest shapes that keep a budget: a few different ones, never a list to search in.
 
-In: a cost model and a budget. Out: an `Answer`. What a shape costs, `tinyedge.fit.cost` says.
+In: a cost model and a budget. Out: an `FitResult`. What a shape costs, `tinyedge.fit.cost_model` says.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tinyedge.config import MODEL_RANGES, PRESETS, ModelConfig, flag, resolve_shape
-from tinyedge.errors import FitError, UsageError
-from tinyedge.fit.cost import CostModel
-from tinyedge.fit.work import parameters_of_blocks
+from tinyedge.core.config import MODEL_RANGES, PRESETS, ModelConfig, flag, resolve_shape
+from tinyedge.core.errors import FitError, UsageError
+from tinyedge.fit.cost_model import CostModel
+from tinyedge.fit.workload import parameters_of_blocks
 
 MB = 1 << 20
 MAX_TOKENS_RANGE = (1, 1000)  # as `tinyedge bench` has it
@@ -53,7 +53,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Sized:
+class SizedShape:
     """A shape and what it costs.
 
     p95_ms: modelled, of the bench's prompts; bound_ms: with the margin. full_ms: modelled, of the longest
@@ -84,23 +84,23 @@ class Sized:
 
 
 @dataclass(frozen=True)
-class Answer:
+class FitResult:
     """Shapes that keep the budget, and the presets, whether or not they do."""
 
     model: CostModel = field(repr=False)
     budget: Budget
-    shapes: tuple[Sized, ...]
-    presets: tuple[Sized, ...]
+    shapes: tuple[SizedShape, ...]
+    presets: tuple[SizedShape, ...]
 
 
-def search(model: CostModel, budget: Budget) -> Answer:
+def search(model: CostModel, budget: Budget) -> FitResult:
     """Finds them; one of a single layer only where no deeper one fits. Raises FitError where none fits.
 
     largest: the most weights in the blocks. deep, wide: the most layers, the largest d_model, then the same.
     long context: the longest one that keeps the budget even where a prompt fills it.
     """
 
-    def size(name: str, config: ModelConfig) -> Sized:
+    def size(name: str, config: ModelConfig) -> SizedShape:
         return sized(model, budget, name, config)
 
     candidates = [size("", config) for config in shapes(budget)]
@@ -122,7 +122,7 @@ def search(model: CostModel, budget: Budget) -> Answer:
     names: dict[ModelConfig, list[str]] = {}
     for name, one in chosen.items():
         names.setdefault(one.config, []).append(name)
-    return Answer(
+    return FitResult(
         model,
         budget,
         tuple(size(", ".join(some), config) for config, some in names.items()),
@@ -130,7 +130,7 @@ def search(model: CostModel, budget: Budget) -> Answer:
     )
 
 
-def by_size(one: Sized) -> tuple[int, float]:
+def by_size(one: SizedShape) -> tuple[int, float]:
     """More weights in the blocks first, then less time."""
     return one.block_parameters, -one.p95_ms
 
@@ -150,7 +150,7 @@ def shapes(budget: Budget) -> Iterator[ModelConfig]:
                     yield ModelConfig(vocabulary, d_model, heads, layers, width, context)
 
 
-def sized(model: CostModel, budget: Budget, name: str, config: ModelConfig) -> Sized:
+def sized(model: CostModel, budget: Budget, name: str, config: ModelConfig) -> SizedShape:
     """What a shape costs, held against the budget."""
     p95 = model.p95_ms(config, budget.max_tokens)
     room = config.max_seq_length - budget.max_tokens
@@ -158,13 +158,13 @@ def sized(model: CostModel, budget: Budget, name: str, config: ModelConfig) -> S
     peak = model.peak_rss(config)
     bound = model.margin * p95
     fits = bound <= budget.max_p95_ms and peak <= budget.max_rss_mb * MB
-    return Sized(name, config, p95, bound, full, peak, fits)
+    return SizedShape(name, config, p95, bound, full, peak, fits)
 
 
-def too_small(model: CostModel, budget: Budget, candidates: Sequence[Sized]) -> FitError:
+def too_small(model: CostModel, budget: Budget, candidates: Sequence[SizedShape]) -> FitError:
     """Which limit the shape that comes closest does not keep, and by how much."""
 
-    def excess(one: Sized) -> tuple[float, float]:
+    def excess(one: SizedShape) -> tuple[float, float]:
         return one.bound_ms - budget.max_p95_ms, one.peak_rss / MB - budget.max_rss_mb
 
     closest = min(candidates, key=lambda one: (sum(over > 0 for over in excess(one)), max(excess(one))))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tinyedge.fit.search import MB, Answer, Sized
+from tinyedge.fit.search import MB, FitResult, SizedShape
 
 SCHEMA = "tinyedge.fit/1"
 COLUMNS = (
@@ -15,7 +15,7 @@ SIZES = ("vocab_size", "num_layers", "d_model", "dim_feedforward", "max_seq_leng
 UNITS = ("", "", "", "", "", "M", "M", "ms", "ms", "ms", "MB")
 
 
-def render(answer: Answer) -> str:
+def render(answer: FitResult) -> str:
     """The whole screen, without a line break at its end."""
     model, budget = answer.model, answer.budget
     held_out = model.source["errors_percent"]["held_out"]
@@ -48,7 +48,7 @@ def render(answer: Answer) -> str:
     return "\n".join(lines)
 
 
-def cells(one: Sized) -> tuple[str, ...]:
+def cells(one: SizedShape) -> tuple[str, ...]:
     """A shape's figures, in the columns' order."""
     config = one.config
     sizes = config.to_dict()
@@ -65,7 +65,7 @@ def off(errors: Mapping[str, Any]) -> str:
     return f"{errors['mean']:.1f} % off on average of {errors['n']}, at worst {abs(errors['worst']):.1f} %"
 
 
-def to_json(answer: Answer) -> str:
+def to_json(answer: FitResult) -> str:
     """One object, schema tinyedge.fit/1."""
     model, budget = answer.model, answer.budget
     value = {
@@ -87,7 +87,7 @@ def to_json(answer: Answer) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _described(one: Sized) -> dict[str, Any]:
+def _described(one: SizedShape) -> dict[str, Any]:
     return {
         "name": one.name,
         "model": one.config.to_dict(),

@@ -7,7 +7,7 @@ with Generator.load("bundle") as generator:
         print(piece.text, end="", flush=True)
 """
 
-from tinyedge.runtime.content import ContentFilter
+from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Completion, Generator, Piece, Timings
 from tinyedge.runtime.sampler import SamplingConfig
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple
 
-from tinyedge.bundle import Bundle, load_bundle
-from tinyedge.context import window_start
-from tinyedge.errors import BundleError, UsageError
-from tinyedge.logits import Logits, log_softmax
-from tinyedge.manifest import MODEL_FILE, TOKENIZER_FILE
-from tinyedge.runtime.content import ContentFilter, ContentWatch
+from tinyedge.bundle.bundle import Bundle, load_bundle
+from tinyedge.bundle.manifest import MODEL_FILE, TOKENIZER_FILE
+from tinyedge.core.arrays import Logits, log_softmax
+from tinyedge.core.errors import BundleError, UsageError
+from tinyedge.core.window import window_start
+from tinyedge.runtime.content_filter import ContentFilter, ContentWatch
 from tinyedge.runtime.sampler import Sampler, SamplingConfig, largest
 from tinyedge.runtime.session import Decoder, Session
-from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer
+from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer
 
 LINE_BREAK = re.compile("\r\n|\r|\n")
 
@@ -186,7 +186,7 @@ class Generator:
             sampler,
             decoder,
             few > 0,
-            StopWatch(stop),
+            StopStringMatcher(stop),
             content_filter.watch(prompt) if content_filter else None,
             ignore_eos,
             logprobs,
@@ -230,7 +230,7 @@ class Generator:
         sampler: Sampler,
         decoder: Decoder,
         few: bool,
-        watch: "StopWatch",
+        watch: "StopStringMatcher",
         content: ContentWatch | None,
         ignore_eos: bool,
         logprobs: int | None,
@@ -290,7 +290,7 @@ def _log_probabilities(
     return float(found[token]), tuple((int(one), float(found[one])) for one in likeliest)
 
 
-class StopWatch:
+class StopStringMatcher:
     """Lets text through up to the first stop string, and holds back what may be the beginning of one.
 
     First is the one that is complete first; how the text is cut in pieces makes no difference.

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from tinyedge.config import flag
-from tinyedge.errors import UsageError
-from tinyedge.logits import Doubles as Weights
-from tinyedge.logits import Logits
+from tinyedge.core.arrays import Doubles as Weights
+from tinyedge.core.arrays import Logits
+from tinyedge.core.config import flag
+from tinyedge.core.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tinyedge.config import ModelConfig
-from tinyedge.errors import BundleError, UsageError
-from tinyedge.logits import Ids, Logits
+from tinyedge.core.arrays import Ids, Logits
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.errors import BundleError, UsageError
 from tinyedge.runtime.ort import onnxruntime
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Decoder:
 
 
 class BundleModel:
-    """A session as `tinyedge.evaluate` judges it: the device's own path, prefill and then step by step."""
+    """A session as `text.evaluate` judges it: the device's own path, prefill and then step by step."""
 
     def __init__(self, session: Session) -> None:
         self._decoder = session.decoder()

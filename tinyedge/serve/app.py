@@ -16,19 +16,26 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tinyedge import __version__
-from tinyedge.bundle import bundle_digest
-from tinyedge.runtime.content import ContentFilter
+from tinyedge.bundle.bundle import bundle_digest
+from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
-from tinyedge.serve.answers import Answer, failure_event
 from tinyedge.serve.connection import Exchange, Head, SlowClientError
-from tinyedge.serve.engine import Engine, Run, ending
+from tinyedge.serve.engine import Engine, QueuedTask, ending
 from tinyedge.serve.errors import ApiError
-from tinyedge.serve.generation import Step, count_tokens, write
-from tinyedge.serve.metrics import CONTENT_TYPE_LATEST, Metrics
+from tinyedge.serve.generation import GenerationStep, count_tokens, write
+from tinyedge.serve.metrics import CONTENT_TYPE_LATEST, ServerMetrics
 from tinyedge.serve.page import load_page
-from tinyedge.serve.protocol import MODEL_ID, Bounds, Order, no_model, parse_chat, parse_completion
+from tinyedge.serve.request_stats import Tally
+from tinyedge.serve.requests import (
+    MODEL_ID,
+    Bounds,
+    GenerationRequest,
+    no_model,
+    parse_chat,
+    parse_completion,
+)
+from tinyedge.serve.responses import ResponseFormatter, failure_event
 from tinyedge.serve.settings import Settings
-from tinyedge.serve.tally import Tally
 
 JSON, EVENTS, TEXT, HTML = "application/json", "text/event-stream", "text/plain", "text/html; charset=utf-8"
 MODELS = "/v1/models/"
@@ -45,7 +52,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.engine = Engine(settings.parallel, settings.queue, settings.max_seconds)
-        self._metrics = Metrics(lambda: self.engine.depth, lambda: self.engine.active)
+        self._metrics = ServerMetrics(lambda: self.engine.depth, lambda: self.engine.active)
         self._page = load_page()
         self._generator: Generator | None = None
         self._words: ContentFilter | None = None
@@ -186,13 +193,13 @@ class App:
         }
 
     async def _complete(
-        self, parse: Callable[[bytes, Bounds], Order], body: bytes, exchange: Exchange
+        self, parse: Callable[[bytes, Bounds], GenerationRequest], body: bytes, exchange: Exchange
     ) -> None:
         arrived = time.perf_counter()
         generator = self.generator
         order = parse(body, Bounds(generator.config.vocab_size, self._settings.max_tokens))
         prompt_tokens = count_tokens(generator, order)
-        answer = Answer(order, prompt_tokens, self._digest[:16])
+        answer = ResponseFormatter(order, prompt_tokens, self._digest[:16])
         tally = Tally(arrived, prompt_tokens)
         run = self.engine.submit(lambda: write(generator, order, self._words), live=order.stream)
         try:
@@ -206,8 +213,10 @@ class App:
         if run.expired:
             self._metrics.errors.labels("timeout").inc()
 
-    async def _collect(self, run: Run[Step], answer: Answer, tally: Tally, exchange: Exchange) -> None:
-        steps: list[Step] = []
+    async def _collect(
+        self, run: QueuedTask[GenerationStep], answer: ResponseFormatter, tally: Tally, exchange: Exchange
+    ) -> None:
+        steps: list[GenerationStep] = []
         while (batch := await run.batch()) is not None:
             tally.note(batch)
             steps += batch
@@ -216,7 +225,9 @@ class App:
         tally.complete = True
         await exchange.send(200, JSON, answer.whole(steps, tally.timings()))
 
-    async def _stream(self, run: Run[Step], answer: Answer, tally: Tally, exchange: Exchange) -> None:
+    async def _stream(
+        self, run: QueuedTask[GenerationStep], answer: ResponseFormatter, tally: Tally, exchange: Exchange
+    ) -> None:
         try:
             while (batch := await run.batch()) is not None:
                 tally.note(batch)

@@ -26,7 +26,7 @@ MOST_BEHIND = (
 MEAN_OF = 20  # finished runs that it is estimated from
 
 
-class Run(Generic[Step]):
+class QueuedTask(Generic[Step]):
     """A request's work: waiting, then at work, then done. `batch` gives what it yields.
 
     expired: its time was up before it was done. Made by `Engine.submit`.
@@ -136,9 +136,9 @@ class Engine:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         # In order, each with the end of its time: a timer keeps all that its run holds, so it goes with it.
-        self._waiting: OrderedDict[Run[Any], asyncio.TimerHandle] = OrderedDict()
-        self._active: set[Run[Any]] = set()
-        self._handed: queue.SimpleQueue[Run[Any] | None] = queue.SimpleQueue()
+        self._waiting: OrderedDict[QueuedTask[Any], asyncio.TimerHandle] = OrderedDict()
+        self._active: set[QueuedTask[Any]] = set()
+        self._handed: queue.SimpleQueue[QueuedTask[Any] | None] = queue.SimpleQueue()
         self._lasted: deque[float] = deque(maxlen=MEAN_OF)
         self._closing = False
         self.progress = 0  # steps so far: as long as it grows, the workers live
@@ -162,7 +162,7 @@ class Engine:
 
     def submit(
         self, make: Callable[[], Generator[Step, None, None]], *, live: bool = True, urgent: bool = False
-    ) -> Run[Step]:
+    ) -> QueuedTask[Step]:
         """Puts work at the queue's end; an urgent one at its front, full or not. Of a live one, the first
         step is there at once and the others within FRAME_S or a step; of another, all are there at its end.
 
@@ -177,14 +177,14 @@ class Engine:
                 code="queue_full",
                 retry_after=self.advice(),
             )
-        run = Run(make, self._loop, time.monotonic() + self._seconds, live)
+        run = QueuedTask(make, self._loop, time.monotonic() + self._seconds, live)
         self._waiting[run] = self._loop.call_later(self._seconds, self._overdue, run)
         if urgent:
             self._waiting.move_to_end(run, last=False)
         self._hand_over()
         return run
 
-    def cancel(self, run: Run[Any]) -> None:
+    def cancel(self, run: QueuedTask[Any]) -> None:
         """Gives up on a run: its place is free at once, a worker's at its next step."""
         run.cancel()
         self._forget(run)
@@ -222,13 +222,13 @@ class Engine:
             self._active.add(run)
             self._handed.put(run)
 
-    def _forget(self, run: Run[Any]) -> None:
+    def _forget(self, run: QueuedTask[Any]) -> None:
         """It waits no more."""
         timer = self._waiting.pop(run, None)
         if timer is not None:
             timer.cancel()
 
-    def _overdue(self, run: Run[Any]) -> None:
+    def _overdue(self, run: QueuedTask[Any]) -> None:
         self._forget(run)
         run.fail(
             ApiError(
@@ -252,7 +252,7 @@ class Engine:
     def _beat(self) -> None:
         self.progress += 1
 
-    def _finished(self, run: Run[Any], lasted: float) -> None:
+    def _finished(self, run: QueuedTask[Any], lasted: float) -> None:
         self._active.discard(run)
         self._lasted.append(lasted)
         self._hand_over()

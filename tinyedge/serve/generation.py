@@ -9,13 +9,13 @@ from collections import abc, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tinyedge.logits import log_softmax
-from tinyedge.runtime.content import ContentFilter
+from tinyedge.core.arrays import log_softmax
+from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import FinishReason, Generator, Piece
 from tinyedge.runtime.sampler import largest
 from tinyedge.serve.errors import ApiError
-from tinyedge.serve.protocol import MAX_SEED, Order
-from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
+from tinyedge.serve.requests import MAX_SEED, GenerationRequest
+from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
 SPECIAL = {BOS_ID: "<s>", EOS_ID: "</s>", PAD_ID: "<pad>", UNK_ID: "<unk>"}
 LONGEST_PIECE = 64  # characters of one token; SentencePiece's own limit is 16
@@ -37,7 +37,7 @@ class Token:
 
 
 @dataclass(slots=True)
-class Step:
+class GenerationStep:
     """Something new of an answer.
 
     choice: which answer. text: what can be shown now. generated: tokens that the model wrote for it, 0 for an
@@ -53,7 +53,7 @@ class Step:
     moment: float
 
 
-def count_tokens(generator: Generator, order: Order) -> int:
+def count_tokens(generator: Generator, order: GenerationRequest) -> int:
     """Tokens of the prompts, BOS included. Raises ApiError where the model could not see all of one."""
     param = "messages" if order.kind == "chat" else "prompt"
     return sum(_count(generator, prompt, param) for prompt in order.prompts)
@@ -79,7 +79,9 @@ def _too_long(length: str, context: int, param: str) -> ApiError:
     )
 
 
-def write(generator: Generator, order: Order, words: ContentFilter | None) -> abc.Generator[Step, None, None]:
+def write(
+    generator: Generator, order: GenerationRequest, words: ContentFilter | None
+) -> abc.Generator[GenerationStep, None, None]:
     """All answers of an order, one after another: of the first prompt `n`, then of the next."""
     for number, prompt in enumerate(order.prompts):
         for sample in range(order.n):
@@ -87,17 +89,19 @@ def write(generator: Generator, order: Order, words: ContentFilter | None) -> ab
             if order.echo:
                 scored = [] if order.logprobs is None else score(generator, prompt, order.logprobs)
                 alone: FinishReason | None = None if order.max_tokens else "length"
-                yield Step(choice, prompt, 0, scored, alone, time.perf_counter())
+                yield GenerationStep(choice, prompt, 0, scored, alone, time.perf_counter())
             if order.max_tokens:
                 fresh = not prompt or prompt[-1].isspace()
                 withheld = _Withheld(generator.tokenizer, len(prompt) if order.echo else 0, fresh)
                 for piece in _stream(generator, order, prompt, sample, words):
                     tokens = withheld.release(piece) if piece.logprob is not None else []
-                    yield Step(choice, piece.text, 1, tokens, piece.finish_reason, time.perf_counter())
+                    yield GenerationStep(
+                        choice, piece.text, 1, tokens, piece.finish_reason, time.perf_counter()
+                    )
 
 
 def _stream(
-    generator: Generator, order: Order, prompt: str, sample: int, words: ContentFilter | None
+    generator: Generator, order: GenerationRequest, prompt: str, sample: int, words: ContentFilter | None
 ) -> Iterator[Piece]:
     """The one place where a text begins."""
     sampling = order.sampling

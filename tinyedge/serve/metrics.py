@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disab
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from tinyedge.bench.machine import read_temperature, read_throttled
-from tinyedge.bench.stats import percentile
-from tinyedge.errors import BenchError
-from tinyedge.memory import read_memory
+from tinyedge.core.errors import BenchError
+from tinyedge.core.stats import percentile
+from tinyedge.host.machine import read_temperature, read_throttled
+from tinyedge.host.memory import read_memory
 from tinyedge.serve.errors import KINDS
 
-__all__ = ["CONTENT_TYPE_LATEST", "Metrics", "Rates"]
+__all__ = ["CONTENT_TYPE_LATEST", "Rates", "ServerMetrics"]
 
 # Around the board's budget of 250 ms a response and its few milliseconds a token.
 RESPONSE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -51,7 +51,7 @@ class Rates:
         return tokens / seconds if seconds else None
 
 
-class Metrics:
+class ServerMetrics:
     """All of them, in a registry of their own. depth, active: the queue as it is now."""
 
     def __init__(self, depth: Callable[[], int], active: Callable[[], int]) -> None:

@@ -14,14 +14,14 @@ from collections import abc
 from collections.abc import Callable
 from typing import Any
 
-from tinyedge import pages
-from tinyedge.errors import ServeError, UsageError
-from tinyedge.runtime.content import ContentFilter
+from tinyedge.core.errors import ServeError, UsageError
+from tinyedge.host import drop_code
+from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator, Piece
 from tinyedge.serve.app import App
 from tinyedge.serve.connection import TOLD, Connection
-from tinyedge.serve.notify import notify, watchdog_seconds
 from tinyedge.serve.settings import Settings
+from tinyedge.serve.systemd import notify, watchdog_seconds
 
 GRACE_S = 2.0  # what is being generated may end by itself for so long
 END_S = 4.0  # then it is cut; this is when the last worker must have noticed
@@ -111,7 +111,7 @@ class _Life:
 
 def _load(settings: Settings) -> tuple[Generator, ContentFilter | None]:
     words = ContentFilter.load(settings.filter_file) if settings.filtered else None
-    with pages.trimmed():
+    with drop_code.trimmed():
         return Generator.load(settings.bundle, settings.threads), words
 
 

@@ -11,8 +11,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinyedge.config import flag
-from tinyedge.errors import UsageError
+from tinyedge.core.config import flag
+from tinyedge.core.errors import UsageError
 
 KEY_VARIABLE = "TINYEDGE_API_KEY"
 KEY = re.compile(r"[!-~]{16,512}")  # what a header can carry, and nobody guesses

@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyedge import files
+from tinyedge.core import files
+from tinyedge.core.errors import TrainingError, UsageError
+from tinyedge.core.runs import ALL, read_run
 from tinyedge.corpus.build import CORPUS_NAME
-from tinyedge.errors import TrainingError, UsageError
-from tinyedge.runs import ALL, read_run
-from tinyedge.shards import FOLDER as SHARDS_FOLDER
-from tinyedge.sweep.picture import draw_sweep
-from tinyedge.sweep.space import Point, Space, configure, describe, flags_of, varied
+from tinyedge.sweep.plot import draw_sweep
+from tinyedge.sweep.search_space import Point, Space, configure, describe, flags_of, varied
 from tinyedge.sweep.study import Claim, Study, Trial, locked
-from tinyedge.tokenizer import model_name
+from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
+from tinyedge.text.tokenizer import model_name
 from tinyedge.train import pipeline
-from tinyedge.train.checkpoint import resumable
-from tinyedge.train.folder import made
 from tinyedge.train.pipeline import RunRequest
-from tinyedge.train.reporter import Reporter
+from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.state import EpochRecord
+from tinyedge.train.storage.checkpoint import resumable
+from tinyedge.train.storage.run_lock import ensure_dir
 
 SCHEMA = "tinyedge.sweep/1"
 SWEEP_FILE, PICTURE_FILE = "sweep.json", "sweep.png"
@@ -65,7 +65,7 @@ def sweep(request: SweepRequest, reporter: Reporter) -> Result:
     failed, not an error.
     """
     # The first process prepares what the others use; text that is refused leaves nothing behind.
-    with made(request.folder), locked(request.folder), made(request.common.output_dir):
+    with ensure_dir(request.folder), locked(request.folder), ensure_dir(request.common.output_dir):
         tokenizer, shards = pipeline.prepare_data(request.common, reporter)
     study = Study(request.folder, request.space, request.search, request.seed, request.epochs)
     study.join(

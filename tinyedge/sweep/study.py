@@ -24,8 +24,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from tinyedge.errors import TinyEdgeError, UsageError
-from tinyedge.sweep.space import WHOLE, Choice, Point, Range, Space, Value, grid
+from tinyedge.core.errors import TinyEdgeError, UsageError
+from tinyedge.sweep.search_space import WHOLE, Categorical, Point, Range, Space, Value, grid
 
 JOURNAL_FILE, LOCK_FILE, TRIAL_LOCK_FILE = "sweep.journal", "sweep.lock", "trial.lock"
 SEARCHES = ("tpe", "grid")
@@ -269,9 +269,9 @@ def _lock(path: Path, kind: int) -> int:
         os.close(descriptor)  # who held it took the file away
 
 
-def _suggest(trial: optuna.Trial, name: str, axis: Choice | Range) -> None:
+def _suggest(trial: optuna.Trial, name: str, axis: Categorical | Range) -> None:
     """Gives the trial a value, unless it has one."""
-    if isinstance(axis, Choice):
+    if isinstance(axis, Categorical):
         trial.suggest_categorical(name, axis.values)
     elif name in WHOLE:
         trial.suggest_int(name, int(axis.low), int(axis.high), log=axis.low > 0)

@@ -6,8 +6,8 @@ In: the figures of the last moments, oldest first. Out: lines of at most a width
 from collections.abc import Callable, Iterable, Sequence
 
 from tinyedge.doctor.checks import HOT_C, SINCE_BOOT, THROTTLING
-from tinyedge.top.figures import PERCENTILES, Figures
-from tinyedge.top.server import printable
+from tinyedge.top.client import printable
+from tinyedge.top.snapshot import PERCENTILES, Snapshot
 
 # The guide's alerts.
 P95_LIMIT_MS = 250.0
@@ -19,7 +19,7 @@ NAME_WIDTH, TEXT_WIDTH = 13, 52
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
-def render(history: Sequence[Figures], address: str, trouble: str = "") -> list[str]:
+def render(history: Sequence[Snapshot], address: str, trouble: str = "") -> list[str]:
     """The screen. history: empty before the first answer. trouble: why there is no newer one."""
     now = history[-1] if history else None
     lines = [_title(now, address), *([f"! trying again: {trouble}"] if trouble else []), ""]
@@ -66,7 +66,7 @@ def render(history: Sequence[Figures], address: str, trouble: str = "") -> list[
     ]
 
 
-def sparks(history: Iterable[Figures], figure: Callable[[Figures], float | None]) -> str:
+def sparks(history: Iterable[Snapshot], figure: Callable[[Snapshot], float | None]) -> str:
     """A block a moment, from zero to the highest; a gap where there was no figure."""
     values = [figure(each) for each in history][-SPARKS:]
     known = [value for value in values if value is not None]
@@ -76,7 +76,7 @@ def sparks(history: Iterable[Figures], figure: Callable[[Figures], float | None]
     return "".join(" " if value is None else BLOCKS[round(max(value, 0) * scale)] for value in values)
 
 
-def _title(now: Figures | None, address: str) -> str:
+def _title(now: Snapshot | None, address: str) -> str:
     if now is None:
         return f"tinyedge top  {address}"
     info = now.info
@@ -102,11 +102,11 @@ def _over(value: float | None, limit: float, what: str) -> str:
     return f"  ! {what} over {limit:g}" if value is not None and value > limit else ""
 
 
-def _rate(history: Sequence[Figures]) -> float | None:
+def _rate(history: Sequence[Snapshot]) -> float | None:
     return history[-1].requests_per_s(history[-2]) if len(history) > 1 else None
 
 
-def _errors(now: Figures) -> str:
+def _errors(now: Snapshot) -> str:
     kinds = {kind: count for kind, count in sorted(now.errors.items()) if count}
     if not kinds:
         return "none"

@@ -17,7 +17,7 @@ HOME, END_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 QUIT = b"qQ\x03\x04"
 
 
-class Terminal:
+class LiveTerminal:
     """Standard output; where that is a terminal, an own screen of it. q, or Ctrl-C, asks to leave."""
 
     def __init__(self) -> None:

@@ -3,32 +3,34 @@
 import time
 from collections import deque
 
-from tinyedge.errors import MonitorError
-from tinyedge.top.figures import Figures
+from tinyedge.core.errors import MonitorError
+from tinyedge.top.client import MetricsClient, RequestRefusedError
 from tinyedge.top.screen import SPARKS, render
-from tinyedge.top.server import RefusedError, Server
-from tinyedge.top.terminal import Terminal
+from tinyedge.top.snapshot import Snapshot
+from tinyedge.top.terminal import LiveTerminal
 
 
-def look(server: Server) -> Figures:
+def look(server: MetricsClient) -> Snapshot:
     """The figures now. Raises MonitorError."""
     metrics = server.metrics()
     try:
-        return Figures.of(metrics, time.monotonic())
+        return Snapshot.of(metrics, time.monotonic())
     except ValueError as failure:
-        raise RefusedError(f"{server.address}: {failure}", "name the address of tinyedge serve") from None
+        raise RequestRefusedError(
+            f"{server.address}: {failure}", "name the address of tinyedge serve"
+        ) from None
 
 
-def watch(server: Server, interval_s: float) -> None:
+def watch(server: MetricsClient, interval_s: float) -> None:
     """Until who watches leaves; a server that is gone is asked again. Raises RefusedError."""
-    history: deque[Figures] = deque(maxlen=SPARKS)
-    with Terminal() as terminal:
+    history: deque[Snapshot] = deque(maxlen=SPARKS)
+    with LiveTerminal() as terminal:
         terminal.draw(render(history, server.address))
         while True:
             trouble = ""
             try:
                 history.append(look(server))
-            except RefusedError:
+            except RequestRefusedError:
                 raise
             except MonitorError as failure:
                 trouble = failure.message

@@ -9,7 +9,7 @@ MOST_KEPT = 0.5  # of the limit, however long judging takes: a model that was no
 
 
 @dataclass(frozen=True)
-class Budget:
+class TimeBudget:
     """A function of the state alone, so that a resumed run agrees.
 
     minutes: of training, judging and saving included; None is no limit. held_out: tokens that each epoch is

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tinyedge.errors import CorpusError
+from tinyedge.core.errors import CorpusError
 from tinyedge.train.permutation import Permutation
 
 

@@ -25,7 +25,7 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 
-from tinyedge.errors import TrainingError
+from tinyedge.core.errors import TrainingError
 
 STEP_TIMEOUT = datetime.timedelta(minutes=10)  # for a step of the slowest process, and for saving
 WAIT_TIMEOUT = datetime.timedelta(days=1)  # for what the first process does alone
@@ -47,7 +47,7 @@ class Group:
     _patient: dist.ProcessGroup | None = None  # the same processes, with WAIT_TIMEOUT
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes files and speaks."""
         return self.rank == 0
 
@@ -55,15 +55,15 @@ class Group:
         """Which of `rows` rows are this process's; none where there are fewer rows than processes."""
         return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
 
-    def total(self, value: float) -> float:
+    def all_reduce_sum(self, value: float) -> float:
         """The sum of every process's `value`, the same to the last bit in each."""
         return self._reduced([value], dist.ReduceOp.SUM)[0]
 
-    def largest(self, *values: float) -> list[float]:
+    def all_reduce_max(self, *values: float) -> list[float]:
         """The largest that any process gave of each."""
         return self._reduced(list(values), dist.ReduceOp.MAX)
 
-    def from_first(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The first process's `value`, in all of them; the others wait for it, a day if need be."""
         if self.size == 1:
             return value
@@ -83,7 +83,7 @@ ALONE = Group()  # the one process of an ordinary run
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Group]:
+def join_process_group(device: torch.device) -> Iterator[Group]:
     """The group that torchrun started this process in, while the block runs; else a group of one.
 
     Ends the process in silence when another one of the group has told what went wrong. Raises TrainingError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tinyedge.errors import UsageError
+from tinyedge.core.errors import UsageError
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")

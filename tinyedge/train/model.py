@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tinyedge.config import ModelConfig
+from tinyedge.core.config import ModelConfig
 
 
 class Attention(nn.Module):

@@ -9,26 +9,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyedge import files
-from tinyedge.config import ModelConfig
+from tinyedge.core import files
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError, TrainingError
+from tinyedge.core.runs import PREVIOUS_FOLDER, read_run
 from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest, prepare_corpus
 from tinyedge.corpus.split import draw_split
-from tinyedge.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError, TrainingError
-from tinyedge.runs import PREVIOUS_FOLDER, read_run
-from tinyedge.shards import FOLDER as SHARDS_FOLDER
-from tinyedge.shards import Shards, build_shards
-from tinyedge.tokenizer import Tokenizer, model_name
-from tinyedge.train import checkpoint, earlier
-from tinyedge.train.advice import out_of_memory
-from tinyedge.train.curve import CURVE_FILE, draw_curve
+from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
+from tinyedge.text.shards import Shards, build_shards
+from tinyedge.text.tokenizer import Tokenizer, model_name
+from tinyedge.text.train_tokenizer import TokenizerConfig, prepare_tokenizer
 from tinyedge.train.distributed import ALONE, Group
-from tinyedge.train.folder import alone_in, made
 from tinyedge.train.hardware import Hardware
-from tinyedge.train.metrics import Journal, is_finished
 from tinyedge.train.recipe import TrainConfig
-from tinyedge.train.reporter import Reporter
-from tinyedge.train.trainer import Limits, Outcome, Trainer
-from tinyedge.vocabulary import TokenizerConfig, prepare_tokenizer
+from tinyedge.train.report.advice import out_of_memory
+from tinyedge.train.report.curve import CURVE_FILE, draw_curve
+from tinyedge.train.report.metrics import Journal, is_finished
+from tinyedge.train.report.reporter import Reporter
+from tinyedge.train.storage import checkpoint, previous_run
+from tinyedge.train.storage.run_lock import ensure_dir, exclusive_lock
+from tinyedge.train.trainer import Outcome, RunLimits, Trainer
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RunRequest:
     model: ModelConfig
     training: TrainConfig
     hardware: Hardware
-    limits: Limits
+    limits: RunLimits
     skip_corpus: bool = False
     skip_tokenizer: bool = False
     resume: bool = False
@@ -57,11 +57,11 @@ def run(request: RunRequest, reporter: Reporter, group: Group = ALONE) -> Outcom
 
     Of several processes the first does it all, and the others follow it through the training.
     """
-    if not group.leads:
+    if not group.is_main:
         return _follow(request, reporter, group)
     if request.resume and not checkpoint.is_there(request.output_dir):
         raise checkpoint.nothing_to_resume(request.output_dir)  # before the work on the data
-    with made(request.output_dir), alone_in(request.output_dir):
+    with ensure_dir(request.output_dir), exclusive_lock(request.output_dir):
         return _run(request, reporter, group)
 
 
@@ -94,12 +94,12 @@ def _begin(request: RunRequest, reporter: Reporter, group: Group) -> tuple[Train
     folder = request.output_dir
     if not request.resume:
         _refuse_unfinished(folder, request.restart)
-    with earlier.kept(folder, reporter.note) as kept:
+    with previous_run.kept(folder, reporter.note) as kept:
         tokenizer, shards = prepare_data(request, reporter)
         identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
         journal = Journal(folder, request.model, request.training, request.limits, request.hardware, identity)
         finished = not request.restart and journal.is_finished() and _has_models(folder)
-        if group.from_first(finished):
+        if group.broadcast(finished):
             checkpoint.clean(folder)
             reporter.note(f"model: reused {folder / checkpoint.FINAL_FILE} (--restart trains it again)")
             return None
@@ -111,7 +111,7 @@ def _begin(request: RunRequest, reporter: Reporter, group: Group) -> tuple[Train
             resumed_from = _resume(trainer, journal, reporter)
         else:
             _set_aside(folder, kept, reporter)
-    group.from_first(resumed_from)
+    group.broadcast(resumed_from)
     processes = f", {group.size} processes" if group.size > 1 else ""
     reporter.note(
         f"model: {request.model.parameters:,} parameters, recipe {request.training.recipe},"
@@ -123,7 +123,7 @@ def _begin(request: RunRequest, reporter: Reporter, group: Group) -> tuple[Train
 def _follow(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
     """The same steps of the same run, from what the first process made; writes nothing."""
     folder = request.output_dir
-    if group.from_first(True):  # the model was there already
+    if group.broadcast(True):  # the model was there already
         return None
     try:
         tokenizer = Tokenizer.load(folder / model_name(request.tokenizer.vocab_size))
@@ -137,7 +137,7 @@ def _follow(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | 
         trainer = Trainer(
             request.model, request.training, shards, tokenizer, request.hardware, folder, reporter, group
         )
-        resumed_from: Path | None = group.from_first(None)
+        resumed_from: Path | None = group.broadcast(None)
         if resumed_from:
             trainer.resume(resumed_from)
         return trainer.run(request.limits)
@@ -228,5 +228,5 @@ def _set_aside(folder: Path, kept: Path | None, reporter: Reporter) -> None:
         return
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
     previous = folder / PREVIOUS_FOLDER / stamp
-    earlier.move(folder, kept, previous)
+    previous_run.move(folder, kept, previous)
     reporter.note(f"model: the earlier run's files are now in {previous}")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tinyedge.config import flag
-from tinyedge.errors import UsageError
+from tinyedge.core.config import flag
+from tinyedge.core.errors import UsageError
 
 TRAIN_RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, 10_000),

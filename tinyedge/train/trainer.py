@@ -20,27 +20,27 @@ from typing import Any, NamedTuple
 import torch
 
 from tinyedge import __version__
-from tinyedge.config import ModelConfig
-from tinyedge.errors import CheckpointError, TrainingError
-from tinyedge.evaluate import Quality
-from tinyedge.shards import Shards
-from tinyedge.tokenizer import Tokenizer
-from tinyedge.train import checkpoint
-from tinyedge.train.advice import advise, diverged
-from tinyedge.train.budget import Budget
-from tinyedge.train.candidates import sampler_for
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.errors import CheckpointError, TrainingError
+from tinyedge.text.evaluate import Quality
+from tinyedge.text.shards import Shards
+from tinyedge.text.tokenizer import Tokenizer
+from tinyedge.train.budget import TimeBudget
 from tinyedge.train.data import Batches
 from tinyedge.train.distributed import ALONE, Group
-from tinyedge.train.drawing import drawn_for
-from tinyedge.train.features import features_for
 from tinyedge.train.hardware import Hardware, repeat_exactly
-from tinyedge.train.learner import Learner
+from tinyedge.train.methods.augmentation import drawn_for
+from tinyedge.train.methods.features import features_for
+from tinyedge.train.methods.init_local_heads import init_local_heads
+from tinyedge.train.methods.sampled_softmax import sampler_for
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import TrainConfig
-from tinyedge.train.reporter import Progress, Reporter
-from tinyedge.train.sample import sample_text
-from tinyedge.train.start import look_back
+from tinyedge.train.report.advice import advise, diverged
+from tinyedge.train.report.reporter import Progress, Reporter
+from tinyedge.train.report.sample import sample_text
 from tinyedge.train.state import EpochRecord, State
+from tinyedge.train.step import Learner
+from tinyedge.train.storage import checkpoint
 from tinyedge.train.validation import validate
 
 RESEGMENTED_SHARE = 0.88  # of a run; its rest has the segmentation that text is judged with
@@ -52,7 +52,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the termin
 
 
 @dataclass(frozen=True)
-class Limits:
+class RunLimits:
     """When to stop before the last epoch, and what to keep. None is never.
 
     max_minutes: of training, judging and saving; the schedule of the learning rate then fits them. patience:
@@ -118,7 +118,7 @@ class Trainer:
         if config.init_std:
             self.model.initialize(config.init_std)
         if config.local_heads:
-            look_back(self.model, config.local_heads)
+            init_local_heads(self.model, config.local_heads)
         self._group = group
         self._learner = Learner(
             self.model,
@@ -132,8 +132,8 @@ class Trainer:
         if hardware.compiles and not self._learner.compiled:
             reporter.note("model: compiling failed here; training goes on without it, slower")
         self.state = State()
-        self._limits = Limits()
-        self._budget = Budget(None, shards.validation_tokens)
+        self._limits = RunLimits()
+        self._budget = TimeBudget(None, shards.validation_tokens)
         self._began = 0.0  # on the clock: the run, as if in one go
         self._saved = 0.0  # and the last save in between
         self._pause_s = 0.0  # between the last two epochs
@@ -163,7 +163,7 @@ class Trainer:
         if before != now:
             self._reporter.note(f"model: computed in {before} until here, in {now} from here on")
 
-    def run(self, limits: Limits, after_epoch: Callable[[State], None] = lambda state: None) -> Outcome:
+    def run(self, limits: RunLimits, after_epoch: Callable[[State], None] = lambda state: None) -> Outcome:
         """Trains to the last epoch, to a limit or to a signal; saves in each case.
 
         after_epoch is called when an epoch is saved. A signal is to end the process: those after it stay
@@ -180,10 +180,10 @@ class Trainer:
             for number, handler in previous.items():
                 signal.signal(number, signal.SIG_IGN if self._signal else handler)
 
-    def _run(self, limits: Limits, after_epoch: Callable[[State], None]) -> Outcome:
+    def _run(self, limits: RunLimits, after_epoch: Callable[[State], None]) -> Outcome:
         self._limits = limits
         self._budget = dataclasses.replace(self._budget, minutes=limits.max_minutes)
-        self._group.largest()  # no process writes before all have read what they resume from
+        self._group.all_reduce_max()  # no process writes before all have read what they resume from
         self._saved = time.monotonic()
         self._began = self._saved - self.state.elapsed_s
         while (ended_by := self._ended_by()) is None:
@@ -195,7 +195,7 @@ class Trainer:
                 return Outcome(self.state, None, self._stop_signal)
             after_epoch(self.state)
             self._pause_s = time.monotonic() - self._began - self.state.elapsed_s
-        if self._group.leads:
+        if self._group.is_main:
             checkpoint.save(self._folder / checkpoint.FINAL_FILE, self._weights())
         return Outcome(self.state, ended_by)
 
@@ -229,7 +229,7 @@ class Trainer:
 
     def _agree(self, elapsed_s: float, epoch_s: float) -> None:
         """Takes the latest clock of all processes, and any one's signal: they decide alike what follows."""
-        number, self.state.elapsed_s, self.state.epoch_s, pause_s = self._group.largest(
+        number, self.state.elapsed_s, self.state.epoch_s, pause_s = self._group.all_reduce_max(
             self._signal, elapsed_s, epoch_s, self._pause_s
         )
         self.state.pause_s = max(self.state.pause_s, pause_s)
@@ -266,7 +266,7 @@ class Trainer:
         """Judges the epoch on the held-out text and saves it; a signal before that leaves it as it is."""
         state = self.state
         self._learner.fold()
-        qualities = self._group.from_first(self._judge() if self._group.leads else [])
+        qualities = self._group.broadcast(self._judge() if self._group.is_main else [])
         self._agree(state.elapsed_s, state.epoch_s)
         if self._stop_signal is not None:
             return
@@ -301,7 +301,7 @@ class Trainer:
 
     def _save_epoch(self) -> None:
         """Best first: a run that is killed in between goes on from before it, and makes it again."""
-        if not self._group.leads:
+        if not self._group.is_main:
             return
         if self.state.epochs_since_best == 0:
             self._save(checkpoint.BEST_FILE)
@@ -312,7 +312,7 @@ class Trainer:
             self._save_last()  # a killed run loses no more than an epoch
 
     def _save_last(self) -> None:
-        if self._group.leads:
+        if self._group.is_main:
             checkpoint.save_last(self._folder, self._content())
         self._saved = time.monotonic()
 

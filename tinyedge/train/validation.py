@@ -7,9 +7,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tinyedge.evaluate import Passage, Quality, Window, windows
-from tinyedge.logits import Ids, Logits
-from tinyedge.tokenizer import UNK_ID
+from tinyedge.core.arrays import Ids, Logits
+from tinyedge.text.evaluate import Passage, Quality, Window, windows
+from tinyedge.text.tokenizer import UNK_ID
 from tinyedge.train.model import TinyTransformer
 
 BATCH = 32  # windows at a time
@@ -73,7 +73,7 @@ def _score(
 
 
 class CheckpointModel:
-    """A torch model as `tinyedge.evaluate` reads one."""
+    """A torch model as `tinyedge.text.evaluate` reads one."""
 
     def __init__(self, model: TinyTransformer) -> None:
         self._model = model

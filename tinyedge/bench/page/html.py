@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from tinyedge.bench.page import chart
-from tinyedge.bench.page.view import Response, Row, Table, View
+from tinyedge.bench.page.content import PageContent, PageTable, Response, Row
 
 MOST_DOTS = 2000  # a page of more is slow to draw, and shows no more
 SHORT, MEDIUM = 8, 32  # tokens of a prompt; longer ones are long
@@ -22,7 +22,7 @@ WORDS = {
 STYLE = Path(__file__).with_name("style.css")
 
 
-def render(view: View) -> str:
+def render(view: PageContent) -> str:
     """The whole page."""
     body = "".join(
         (
@@ -41,7 +41,7 @@ def render(view: View) -> str:
     )
 
 
-def _head(view: View) -> str:
+def _head(view: PageContent) -> str:
     kind, word, meaning = WORDS[view.verdict]
     modelled = '<p class="modelled">All times on this page are modelled. Memory is measured.</p>'
     doubts = "".join(f'<li class="unsure">{escape(doubt)}</li>' for doubt in view.doubts)
@@ -71,7 +71,7 @@ def _percent(share: float | None) -> str:
     return f"{100 * min(1.0, max(0.0, share or 0.0)):.1f}"
 
 
-def _charts(view: View) -> str:
+def _charts(view: PageContent) -> str:
     unit = "ms a response, modelled" if view.modelled else "ms a response"
     drawn = []
     if view.responses:
@@ -102,7 +102,7 @@ def _charts(view: View) -> str:
     return f'<div class="pair">{cards}</div>'
 
 
-def _thinned(view: View) -> list[tuple[int, Response]]:
+def _thinned(view: PageContent) -> list[tuple[int, Response]]:
     """Responses by their number: of very many every so many, and all of the slowest, which matter most."""
     numbered = list(enumerate(view.responses, 1))
     if len(numbered) <= MOST_DOTS:
@@ -116,7 +116,7 @@ def _length(tokens: int) -> int:
     return 0 if tokens <= SHORT else 1 if tokens <= MEDIUM else 2
 
 
-def _table(table: Table) -> str:
+def _table(table: PageTable) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.head)
     rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
     return (
@@ -125,7 +125,7 @@ def _table(table: Table) -> str:
     )
 
 
-def _facts(view: View) -> str:
+def _facts(view: PageContent) -> str:
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in view.facts)
     notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in view.notes)
     return f"<section><h2>Machine and run</h2><dl>{facts}</dl>{notes}</section>"

@@ -11,7 +11,7 @@ Slots (X is a role or a class of the lexicon; people agree with "hero" unless "@
 
 import re
 
-from tinyedge.corpus.phrasebook.cast import Person
+from tinyedge.corpus.phrasebook.discourse import Discourse
 from tinyedge.corpus.phrasebook.english_forms import (
     gerund,
     mend_articles,
@@ -21,7 +21,7 @@ from tinyedge.corpus.phrasebook.english_forms import (
     plural,
     present,
 )
-from tinyedge.corpus.phrasebook.stage import Stage
+from tinyedge.corpus.phrasebook.people import Person
 
 _RANGE = re.compile(r"(#?)(\d+)-(\d+)")
 # I, we, she, he, they
@@ -46,7 +46,7 @@ def _column(person: Person) -> int:
 
 
 class English:
-    def fill(self, slot: str, stage: Stage) -> str:
+    def fill(self, slot: str, stage: Discourse) -> str:
         span = _RANGE.fullmatch(slot)
         if span:
             value = stage.rng.randrange(int(span[2]), int(span[3]) + 1)
@@ -68,7 +68,7 @@ class English:
             raise KeyError(f"no role or class {word!r}")
         return plural(stage.word(word)) if base.endswith("+") else stage.word(word)
 
-    def _person(self, role: str, stage: Stage, pronoun: str = "he") -> str:
+    def _person(self, role: str, stage: Discourse, pronoun: str = "he") -> str:
         """A name, on its first mention with who it is; `pronoun` is the case of I and we, who have none."""
         person = stage.person(role)
         if not person.name:
@@ -82,14 +82,14 @@ class English:
             return f"{owner} {person.relation}, {person.name},"
         return f"{owner} {person.relation} {person.name}"
 
-    def _possessive(self, role: str, stage: Stage) -> str:
+    def _possessive(self, role: str, stage: Discourse) -> str:
         person = stage.person(role)
         if not person.name:
             return _PRONOUNS["his"][_column(person)]
         name = self._person(role, stage).removesuffix(",")
         return name + ("'" if person.plural and name.endswith("s") else "'s")
 
-    def _verb(self, base: str, form: str, subject: Person | None, stage: Stage) -> str:
+    def _verb(self, base: str, form: str, subject: Person | None, stage: Discourse) -> str:
         phrase = stage.word(base) if stage.is_word(base) else base
         verb, space, rest = phrase.partition(" ")
         return self._inflect(verb, form, subject) + space + rest

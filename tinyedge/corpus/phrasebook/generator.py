@@ -9,10 +9,10 @@ import unicodedata
 from collections.abc import Iterator
 
 from tinyedge.corpus.document import Document
+from tinyedge.corpus.phrasebook.discourse import Discourse, Grammar
 from tinyedge.corpus.phrasebook.english import English
-from tinyedge.corpus.phrasebook.lexicon import Lexicon, Scene, Step, read_lexicon, read_scenes
+from tinyedge.corpus.phrasebook.lexicon import Lexicon, Scene, SceneStep, read_lexicon, read_scenes
 from tinyedge.corpus.phrasebook.spanish import Spanish
-from tinyedge.corpus.phrasebook.stage import Grammar, Stage
 
 SOURCE = "phrasebook"
 TARGET_BYTES = 3_350_000
@@ -46,14 +46,14 @@ class _Narrator:
         return Document(tuple(sentences), self.language, SOURCE)
 
     def _play(self, scene: Scene) -> list[str]:
-        stage = Stage(scene, self._lexicon, self._grammar, self._rng)
+        stage = Discourse(scene, self._lexicon, self._grammar, self._rng)
         sentences: list[str] = []
         for step in scene.steps:
             if not (step.optional and self._rng.random() < _SKIPPED):
                 sentences += self._take(step, stage)
         return sentences
 
-    def _take(self, step: Step, stage: Stage) -> list[str]:
+    def _take(self, step: SceneStep, stage: Discourse) -> list[str]:
         """One alternative of the step, if possible one that says nothing said before."""
         introduced = stage.introduced
         sentences: list[str] = []

@@ -15,7 +15,7 @@ Lexicon = Mapping[str, tuple[Item, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SceneStep:
     """One move of a scene. Each alternative is one or more sentence templates that stay together."""
 
     alternatives: tuple[tuple[str, ...], ...]
@@ -28,7 +28,7 @@ class Scene:
 
     name: str
     roles: Mapping[str, str]
-    steps: tuple[Step, ...]
+    steps: tuple[SceneStep, ...]
 
 
 def data_folder(language: str) -> Traversable:
@@ -69,14 +69,14 @@ def read_scenes(language: str) -> tuple[Scene, ...]:
     a line; "//" parts sentences of one alternative; a step that a line "?" opens may be left out.
     """
     scenes: list[Scene] = []
-    name, roles, steps, block = "", dict[str, str](), list[Step](), list[str]()
+    name, roles, steps, block = "", dict[str, str](), list[SceneStep](), list[str]()
 
     def close_step() -> None:
         optional = block[:1] == ["?"]
         lines = block[1:] if optional else block
         if lines:
             alternatives = tuple(tuple(part.strip() for part in line.split("//")) for line in lines)
-            steps.append(Step(alternatives, optional))
+            steps.append(SceneStep(alternatives, optional))
         block.clear()
 
     def close_scene() -> None:

@@ -13,17 +13,10 @@ Slots (X is a role or a class of the lexicon; people agree with "hero" unless "@
 
 import re
 
-from tinyedge.corpus.phrasebook.cast import Person
 from tinyedge.corpus.phrasebook.conjugator import conjugate
-from tinyedge.corpus.phrasebook.spanish_forms import (
-    Noun,
-    adjective,
-    determiner,
-    mend_joints,
-    noun,
-    number,
-)
-from tinyedge.corpus.phrasebook.stage import Stage
+from tinyedge.corpus.phrasebook.discourse import Discourse
+from tinyedge.corpus.phrasebook.people import Person
+from tinyedge.corpus.phrasebook.spanish_forms import Noun, adjective, determiner, mend_joints, noun, number
 
 _RANGE = re.compile(r"(#?)(\d+)-(\d+)")
 # yo, nosotros, ella, él, ellos
@@ -52,14 +45,14 @@ def _column(person: Person) -> int:
     return 2 if person.feminine else 3
 
 
-def _subject(role: str, stage: Stage) -> Person:
+def _subject(role: str, stage: Discourse) -> Person:
     if role == "ambos":
         return _WE if stage.person("hero").person == 1 else _IMPERSONAL["6"]
     return _IMPERSONAL.get(role) or stage.person(role or "hero")
 
 
 class Spanish:
-    def fill(self, slot: str, stage: Stage) -> str:
+    def fill(self, slot: str, stage: Discourse) -> str:
         span = _RANGE.fullmatch(slot)
         if span:
             return self._number(int(span[2]), int(span[3]), bool(span[1]), stage)
@@ -80,14 +73,14 @@ class Spanish:
             return self._verb(base, form, _subject(role, stage), stage)
         return self._noun(left, right, stage)
 
-    def _number(self, low: int, high: int, digits: bool, stage: Stage) -> str:
+    def _number(self, low: int, high: int, digits: bool, stage: Discourse) -> str:
         """Never one that ends in uno, whose gender would have to agree."""
         value = stage.rng.randrange(low, high + 1)
         while not digits and value % 10 == 1:
             value = stage.rng.randrange(low, high + 1)
         return str(value) if digits else number(value)
 
-    def _agreeing(self, base: str, role: str, stage: Stage) -> str:
+    def _agreeing(self, base: str, role: str, stage: Discourse) -> str:
         if stage.is_person(role) or role in _NOBODY:
             person = _subject(role, stage)
             base = stage.word(base) if stage.is_word(base) else base
@@ -95,7 +88,7 @@ class Spanish:
         thing = noun(stage.word(role.removesuffix("+")), role.endswith("+"))
         return adjective(base, thing.feminine, thing.plural)
 
-    def _person(self, role: str, stage: Stage) -> str:
+    def _person(self, role: str, stage: Discourse) -> str:
         person = stage.person(role)
         if not person.name or not stage.first_mention(role):
             return person.name
@@ -106,7 +99,7 @@ class Spanish:
             return f"{owner} {person.relation}, {person.name},"
         return f"{owner} {person.relation} {person.name}"
 
-    def _noun(self, left: str, right: str, stage: Stage) -> str:
+    def _noun(self, left: str, right: str, stage: Discourse) -> str:
         name = right.removesuffix("+")
         if not stage.is_word(name):
             raise KeyError(f"no role or class {name!r}")
@@ -116,13 +109,13 @@ class Spanish:
         words = [self._determiner(word, thing, stage) for word in left.split()]
         return " ".join([*words, thing.text])
 
-    def _determiner(self, word: str, thing: Noun, stage: Stage) -> str:
+    def _determiner(self, word: str, thing: Noun, stage: Discourse) -> str:
         if word == "su":
             owner = _PRONOUNS["su"][_column(stage.person("hero"))]
             return adjective(owner, thing.feminine, thing.plural)
         return determiner(word, thing)
 
-    def _verb(self, base: str, form: str, subject: Person, stage: Stage) -> str:
+    def _verb(self, base: str, form: str, subject: Person, stage: Discourse) -> str:
         phrase = stage.word(base) if stage.is_word(base) else base
         verb, space, rest = phrase.partition(" ")
         reflexive = _REFLEXIVE.fullmatch(verb)

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from tinyedge import files
-from tinyedge.bundle import staging_folder, swap_folders
-from tinyedge.errors import ExportError
-from tinyedge.export.onnx import check_onnx
+from tinyedge.bundle.bundle import staging_folder, swap_folders
+from tinyedge.core import files
+from tinyedge.core.arrays import Logits
+from tinyedge.core.errors import ExportError
 from tinyedge.export.parity import Parity, StandardDecoder, check_parity
-from tinyedge.export.portable.card import portable_card
 from tinyedge.export.portable.graph import portable_onnx
-from tinyedge.export.portable.opt import genai_config, generation_config, opt_config, opt_tensors
+from tinyedge.export.portable.model_card import portable_card
+from tinyedge.export.portable.opt_layout import genai_config, generation_config, opt_config, opt_tensors
 from tinyedge.export.portable.safetensors import safetensors_bytes
 from tinyedge.export.portable.tokenizer import (
     genai_tokenizer,
@@ -27,9 +27,9 @@ from tinyedge.export.portable.tokenizer import (
     tokenizer_config,
     tokenizer_json,
 )
-from tinyedge.logits import Logits
-from tinyedge.tokenizer import model_name
-from tinyedge.train.checkpoint import load_model, tokenizer_beside
+from tinyedge.export.standard_graph import check_onnx
+from tinyedge.text.tokenizer import model_name
+from tinyedge.train.storage.checkpoint import load_model, tokenizer_beside
 
 MODEL_FILE = "onnx/model.onnx"  # where Optimum and transformers.js look
 MARK = "genai_config.json"  # a folder that has it, and nothing unknown, is one of ours

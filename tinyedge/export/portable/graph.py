@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from tinyedge.config import ModelConfig
-from tinyedge.export.onnx import IR_VERSION, OPSET, cache_names
-from tinyedge.export.portable.opt import OUTPUT, POSITION_OFFSET, POSITIONS, TOKENS, Floats, layer
+from tinyedge.core.config import ModelConfig
+from tinyedge.export.portable.opt_layout import OUTPUT, POSITION_OFFSET, POSITIONS, TOKENS, Floats, layer
+from tinyedge.export.standard_graph import IR_VERSION, OPSET, cache_names
 
 EPSILON = 1e-5  # torch.nn.LayerNorm's default
 MASKED = np.finfo(np.float32).min  # not -inf: a row that is all padding must not become NaN
@@ -27,10 +27,10 @@ TOTAL = f"{PAST} + {SEQUENCE}"
 
 def portable_onnx(tensors: Mapping[str, Floats], config: ModelConfig) -> bytes:
     """The graph as bytes; the same weights give the same bytes."""
-    return _Graph(tensors, config).build()
+    return _PortableGraph(tensors, config).build()
 
 
-class _Graph:
+class _PortableGraph:
     """A graph on its way: its nodes and constants so far."""
 
     def __init__(self, tensors: Mapping[str, Floats], config: ModelConfig) -> None:

@@ -1,6 +1,6 @@
 """A SentencePiece vocabulary as plain JSON: `tokenizer.json` of the tokenizers library, and its kin.
 
-In: the bytes of a `.model`. Out: JSON values. The ids are those of `tinyedge.tokenizer.Tokenizer`, with BOS
+In: the bytes of a `.model`. Out: JSON values. The ids are those of tinyedge's own Tokenizer, with BOS
 before them: NFC, spaces taken together and off both ends, each word with its space before it, the likeliest
 cut of each word.
 """
@@ -10,9 +10,9 @@ from typing import Any
 
 from sentencepiece import sentencepiece_model_pb2
 
-from tinyedge.config import ModelConfig
-from tinyedge.errors import ExportError
-from tinyedge.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, WORD_BOUNDARY
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.errors import ExportError
+from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, WORD_BOUNDARY
 
 SCHEMA: Any = sentencepiece_model_pb2  # its messages are made when it is imported, a type checker sees none
 ROLES = {"bos_token": BOS_ID, "eos_token": EOS_ID, "pad_token": PAD_ID, "unk_token": UNK_ID}

@@ -1,0 +1,180 @@
+"""Do other people's tools get the same tokens and logits out of `tinyedge export --portable` as tinyedge?
+
+    python -m bench.interop [--checkpoint FILE] [--js]
+
+Exports a checkpoint, writes down what tinyedge itself says, and has `other_tools.py` compare that with what
+transformers, Optimum and onnxruntime-genai say, in an environment of their own; `--js` adds transformers.js,
+which takes node, npm and 500 MB. Where these can't be installed, it says so and exits with 0. Without a
+checkpoint, a small model is trained first, a minute or two.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tinyedge.corpus.phrasebook import documents
+from tinyedge.export.fused_graph import fused_onnx
+from tinyedge.export.parity import PROMPTS
+from tinyedge.export.portable.export import export_portable
+from tinyedge.export.weights import Weights
+from tinyedge.runtime.session import Decoder, Session
+from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
+from tinyedge.train.model import TinyTransformer
+from tinyedge.train.storage.checkpoint import BEST_FILE, load_model, tokenizer_beside
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+ENVIRONMENT = ROOT / ".venv-interop"
+REQUIREMENTS = HERE / "requirements.txt"
+PACKAGE_JS = "@huggingface/transformers@4"
+TRAINING = ("--epochs", "1", "--max-minutes", "2", "--vocab-size", "2000", "--max-seq-length", "64")
+
+NEW_TOKENS = 40
+BEGINNINGS = 12  # prompts from the phrasebook, every other one Spanish, besides the exporter's own
+ODD_TEXTS = (
+    "  two  spaces, three   spaces ",
+    "a\tb\n c",
+    "\u00a0no break\u00a0",
+    "①ﬁ日本語🙂 x",
+    "cafe\u0301 man\u0303ana",  # not NFC
+)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument(
+        "--checkpoint", type=Path, help="what `tinyedge train` made; by default a small one"
+    )
+    arguments.add_argument("--js", action="store_true", help="transformers.js too")
+    options = arguments.parse_args()
+    python = environment()
+    if not python:
+        print("interop: skipped, the other tools cannot be installed here")
+        return
+    work = ENVIRONMENT / "work"
+    checkpoint = options.checkpoint or small_checkpoint(ENVIRONMENT / "run")
+    export_portable(checkpoint, work / "model", None, print)
+    write_reference(checkpoint, work)
+    commands = [[python, str(HERE / "other_tools.py"), str(work)]]
+    if options.js:
+        if node_environment():
+            shutil.copy(HERE / "other_tools.mjs", ENVIRONMENT)  # node looks for packages beside the script
+            commands.append(["node", str(ENVIRONMENT / "other_tools.mjs"), str(work)])
+        else:
+            print("interop: transformers.js is skipped, it cannot be installed here")
+    results = [subprocess.run(command, check=False).returncode for command in commands]
+    sys.exit(max(results))
+
+
+def environment() -> str | None:
+    """The python of an environment with the other tools, or None where they can't be installed."""
+    python, ready = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "ready"
+    if not ready.exists() or ready.read_text() != REQUIREMENTS.read_text():
+        print(f"interop: installing torch, transformers, Optimum and onnxruntime-genai in {ENVIRONMENT.name}")
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        for command in (
+            [sys.executable, "-m", "venv", str(ENVIRONMENT)],
+            [*install, "-r", str(REQUIREMENTS)],
+        ):
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            if done.returncode:
+                print(done.stderr.strip().rpartition("\n")[2], file=sys.stderr)
+                return None
+        ready.write_text(REQUIREMENTS.read_text())
+    return str(python)
+
+
+def node_environment() -> bool:
+    """Whether transformers.js is there, or could be installed."""
+    if (ENVIRONMENT / "node_modules" / "@huggingface" / "transformers").exists():
+        return True
+    npm = shutil.which("npm")
+    if not npm or not shutil.which("node"):
+        return False
+    command = [npm, "install", "--silent", "--ignore-scripts", "--prefix", str(ENVIRONMENT), PACKAGE_JS]
+    return not subprocess.run(command, check=False).returncode
+
+
+def small_checkpoint(folder: Path) -> Path:
+    """The best model of a short run on the phrasebook, trained where there is none yet."""
+    if not (folder / BEST_FILE).exists():
+        command = [sys.executable, "-m", "tinyedge", "train", "--output-dir", str(folder), *TRAINING]
+        subprocess.run(command, check=True)
+    return folder / BEST_FILE
+
+
+def write_reference(checkpoint: Path, work: Path) -> None:
+    """`reference.json`: texts with their ids, prompts with their continuations. `reference.npz`: logits.
+
+    greedy: what `tinyedge generate` says at temperature 0. argmax: the same without the ban on special
+    tokens, which onnxruntime-genai does not know; the logits are torch's along it.
+    """
+    trained = load_model(checkpoint)
+    tokenizer = tokenizer_beside(checkpoint, trained)
+    config = trained.config
+    decoder = Session(fused_onnx(Weights.of(trained.model), {}), config).decoder()
+    lines = phrasebook_and(checkpoint.parent / "corpus_bilingual.txt")
+    prompts = []
+    logits = {}
+    for number, text in enumerate((*PROMPTS, *beginnings())):
+        ids = [BOS_ID, *tokenizer.encode(text)][: config.max_seq_length // 2]
+        count = min(NEW_TOKENS, config.max_seq_length - len(ids))
+        greedy = continuation(decoder, ids, count, (BOS_ID, PAD_ID, UNK_ID))
+        argmax = continuation(decoder, ids, count, ())
+        logits[str(number)] = torch_logits(trained.model, [*ids, *argmax])
+        prompts.append({"text": text, "ids": ids, "greedy": greedy, "argmax": argmax})
+    texts = [[text, with_bos(tokenizer, text)] for text in (*ODD_TEXTS, *lines) if text]
+    np.savez(work / "reference.npz", **logits)
+    reference: dict[str, Any] = {"prompts": prompts, "texts": texts, "eos": EOS_ID}
+    (work / "reference.json").write_text(json.dumps(reference), encoding="utf-8")
+
+
+def phrasebook_and(corpus: Path) -> list[str]:
+    """Lines of both languages: the generated phrasebook, and the corpus of the run where that is another."""
+    lines = [line for document in documents(seed=1) for line in document.sentences]
+    own = corpus.read_text(encoding="utf-8").splitlines() if corpus.exists() else []
+    return list(dict.fromkeys((*lines, *own)))
+
+
+def beginnings() -> Iterable[str]:
+    """First words of phrasebook documents in turn English and Spanish."""
+    found: dict[str, list[str]] = {}
+    for document in documents(seed=2):
+        found.setdefault(document.language, []).append(" ".join(document.sentences[0].split()[:4]))
+        if all(len(texts) >= BEGINNINGS // 2 for texts in found.values()) and len(found) > 1:
+            break
+    return [text for texts in found.values() for text in texts[: BEGINNINGS // 2]]
+
+
+def with_bos(tokenizer: Tokenizer, text: str) -> list[int]:
+    return [BOS_ID, *tokenizer.encode(text)]
+
+
+def continuation(decoder: Decoder, ids: list[int], count: int, never: tuple[int, ...]) -> list[int]:
+    """The likeliest tokens by the device's own graph, in fp32, up to EOS."""
+    logits = decoder.prefill(ids)
+    found: list[int] = []
+    while len(found) < count and found[-1:] != [EOS_ID]:
+        allowed = logits.copy()
+        allowed[list(never)] = -np.inf
+        found.append(int(allowed.argmax()))
+        if len(found) < count:
+            logits = decoder.step(found[-1])
+    return found
+
+
+def torch_logits(model: TinyTransformer, tokens: list[int]) -> Any:
+    with torch.no_grad():
+        return model(torch.tensor([tokens]))[0].numpy()  # (T, V)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Reports beside each other."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinyedge.bench.compare import ALIKE, compare, read_alike
+from tinyedge.bench.report import Report
+from tinyedge.bench.worker import Job
+from tinyedge.core import files
+from tinyedge.core.errors import BenchError
+from tinyedge.host.machine import Device
+
+Make = Callable[..., Report]
+
+
+def write(path: Path, report: dict[str, Any]) -> Path:
+    files.write_json(path, report)
+    return path
+
+
+def test_noise_is_no_difference_and_a_tenth_is(report: Make, tmp_path: Path) -> None:
+    noisy = [20.0 + index * 37 % 11 / 5 for index in range(200)]
+    old, same = report(noisy).to_dict(), report(noisy[100:] + noisy[:100]).to_dict()
+    slower = report([value * 1.1 for value in noisy]).to_dict()
+    path = tmp_path / "old.json"
+    assert all("no difference shown" in change.sentence for change in compare(same, old, path).changes[:4])
+    found = compare(slower, old, path).changes
+    assert all(change.sentence.endswith("slower in this pair") for change in found[:4])
+    assert found[0].difference.low < 10.0 < found[0].difference.high
+    assert all(
+        change.sentence.endswith("faster in this pair") for change in compare(old, slower, path).changes[:4]
+    )
+    assert [change.name for change in found[4:]] == ["steady memory", "peak memory"]
+
+
+def test_what_else_differs_is_said(report: Make, tmp_path: Path) -> None:
+    old = report(measured={"waited": 0.5}).to_dict()
+    old["bundle"]["sha256"] = "cd" * 32
+    old["device"]["onnxruntime"] = "1.20.0"
+    said = "\n".join(compare(report().to_dict(), old, tmp_path / "old.json").lines)
+    assert "bundle cdcdcdcdcdcdcdcd; onnxruntime 1.20.0; then, other programs had" in said
+
+
+def test_unlike_machines_and_other_work_are_refused(
+    report: Make, device: Device, job: Job, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.json"
+    whole = report().to_dict()
+    assert read_alike(write(path, whole), device, job)["samples"] == 100
+    for name, where in ALIKE.items():
+        other = copy.deepcopy(whole)
+        part = other
+        for step in where[:-1]:
+            part = part[step]
+        part[where[-1]] = "another"
+        with pytest.raises(BenchError, match=f"{name} 'another' there"):
+            read_alike(write(path, other), device, job)
+
+
+def test_what_is_no_report_is_refused(report: Make, device: Device, job: Job, tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    whole = report().to_dict()
+    with pytest.raises(BenchError, match=r"schema 'tinyedge\.twin/1'"):
+        read_alike(write(path, {**whole, "schema": "tinyedge.twin/1"}), device, job)
+    with pytest.raises(BenchError, match="no whole report"):
+        read_alike(write(path, {**whole, "device": None}), device, job)
+    with pytest.raises(BenchError, match="no whole report"):
+        compare(whole, {**whole, "raw_samples": []}, path)
+    with pytest.raises(BenchError, match="no whole report"):
+        compare(whole, {name: value for name, value in whole.items() if name != "memory"}, path)

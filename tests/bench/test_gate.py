@@ -1,0 +1,141 @@
+"""Budgets, their sentences and the verdict."""
+
+import math
+from typing import Any
+
+import pytest
+
+from tinyedge.bench.gate import (
+    KINDS,
+    MB,
+    Gate,
+    MeasuredFigures,
+    default_basis,
+    judge,
+    percentile_gate,
+    verdict,
+)
+from tinyedge.bench.limits import Limits
+
+
+def test_sentences_say_what_was_measured_and_how_far_it_is_from_the_limit() -> None:
+    assert Gate("p95", 250, 12.3).sentence == "p95 of a response: 12.3 ms, limit 250 ms, 95 % to spare"
+    assert Gate("p95", 250, 312.5).sentence == "p95 of a response: 312.5 ms, limit 250 ms, 25 % over"
+    assert Gate("p95", 250, 12.3, doubt="only 5").sentence.endswith("limit 250 ms, not judged: only 5")
+    bound = Gate("p95", 250, 25.0, estimate=20.0).sentence
+    assert (
+        bound == "p95 of a response: 20.0 ms, with 99 % confidence under 25.0 ms, limit 250 ms, 90 % to spare"
+    )
+    text = Gate("quality", 2.0, 2.5, subject="en")
+    assert (text.name, text.sentence) == (
+        "quality:en",
+        "quality on en: 2.500 bits per byte, limit 2 bits per byte, 25 % over",
+    )
+
+
+def test_where_more_is_better_the_limit_is_to_be_reached() -> None:
+    assert Gate("decode", 100, 100.0).ok is True
+    fast, slow = Gate("decode", 100, 400.0), Gate("decode", 100, 75.0)
+    assert (fast.ok, fast.share) == (True, 0.25)
+    assert fast.sentence == "decoding: 400.0 tokens/s, at least 100 tokens/s, 4 times that"
+    assert (slow.ok, slow.sentence.endswith("at least 100 tokens/s, 0.75 times that")) == (False, True)
+    assert Gate("decode", 100, 0.0).share == math.inf
+
+
+def test_a_near_miss_does_not_read_as_none() -> None:
+    gate = Gate("p95", 250, 250.01)
+    assert gate.ok is False
+    assert gate.sentence.endswith("0.004 % over")
+
+
+def test_a_limit_may_be_reached_but_not_passed() -> None:
+    assert Gate("rss", 400, 400).ok is True
+    assert Gate("rss", 400, math.nextafter(400, 401)).ok is False
+
+
+def figures(**more: Any) -> MeasuredFigures:
+    plain: dict[str, Any] = {
+        "steady_bytes": 50 * MB,
+        "peak_bytes": 60 * MB,
+        "e2e_ms": [20.0] * 100,
+        "ttft_ms": [5.0] * 100,
+        "decode_tps": 300.0,
+        "model_bytes": 2 * MB,
+        "cold_start_s": 1.5,
+        "bits_per_byte": {"en": 1.9, "es": 2.1},
+    }
+    return MeasuredFigures(**{**plain, **more})
+
+
+ALL = Limits(max_ttft_ms=10, min_decode_tps=100, max_cold_start_s=2, max_model_mb=3, max_bits_per_byte=2.5)
+
+
+def test_only_what_has_a_limit_has_a_gate() -> None:
+    assert [gate.name for gate in judge(Limits(), figures(), "bound")] == ["rss", "peak", "p95"]
+    named = [gate.name for gate in judge(ALL, figures(), "bound")]
+    assert named == [
+        *("rss", "peak", "p95", "ttft", "decode", "cold_start", "model", "quality:en", "quality:es"),
+    ]
+    assert {name.partition(":")[0] for name in named} == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("over", "failed"),
+    [
+        ({"steady_bytes": 400 * MB + 1}, "rss"),
+        ({"peak_bytes": 512 * MB + 1}, "peak"),
+        ({"e2e_ms": [250.1] * 100}, "p95"),
+        ({"ttft_ms": [10.1] * 100}, "ttft"),
+        ({"decode_tps": 99.9}, "decode"),
+        ({"cold_start_s": 2.1}, "cold_start"),
+        ({"model_bytes": 3 * MB + 1}, "model"),
+        ({"bits_per_byte": {"en": 1.9, "es": 2.51}}, "quality:es"),
+    ],
+)
+def test_each_budget_alone_can_fail(over: dict[str, Any], failed: str) -> None:
+    gates = judge(ALL, figures(**over), "bound")
+    assert [gate.name for gate in gates if not gate.ok] == [failed]
+    assert verdict(gates) == "fail"
+    assert verdict(judge(ALL, figures(), "bound")) == "pass"
+
+
+def test_a_doubt_takes_the_verdict_from_every_limit_of_time_and_from_no_other() -> None:
+    slow = figures(e2e_ms=[999.0] * 100, decode_tps=1.0)
+    gates = judge(ALL, slow, "bound", ["it was hot"], ["it was hot"])
+    assert {gate.name for gate in gates if gate.ok is None} == {"p95", "ttft", "decode", "cold_start"}
+    assert verdict(gates) == "inconclusive"
+    assert "it was hot" in next(gate for gate in gates if gate.name == "p95").sentence
+    assert verdict(judge(ALL, figures(steady_bytes=500 * MB), "bound", ["it was hot"])) == "fail"
+
+
+def test_responses_of_one_token_cannot_be_judged_by_their_decoding() -> None:
+    gates = judge(ALL, figures(decode_tps=None), "bound")
+    assert [gate.name for gate in gates if gate.ok is None] == ["decode"]
+
+
+@pytest.mark.parametrize(
+    ("values", "basis", "ok", "measured"),
+    [
+        ([20.0] * 100, "bound", True, 20.0),
+        ([20.0] * 99 + [249.0], "bound", True, 249.0),
+        ([20.0] * 99 + [251.0], "bound", None, 251.0),  # 100 samples allow no miss
+        ([20.0] * 99 + [251.0], "estimate", True, 20.0),
+        ([20.0] * 129 + [251.0], "bound", True, 20.0),  # 130 allow one
+        ([20.0] * 94 + [251.0] * 6, "bound", False, 251.0),
+        ([20.0] * 94 + [251.0] * 6, "estimate", False, 251.0),
+        ([20.0] * 89, "bound", None, 20.0),
+        ([20.0] * 89, "estimate", True, 20.0),
+        ([20.0] * 19, "estimate", None, 20.0),
+        ([9999.0] * 19, "estimate", None, 9999.0),
+        ([9999.0] * 19, "bound", None, 9999.0),
+    ],
+)
+def test_a_percentile_passes_by_its_bound_and_fails_by_its_estimate(
+    values: list[float], basis: Any, ok: bool | None, measured: float
+) -> None:
+    gate = percentile_gate("p95", 250.0, values, basis, "")
+    assert (gate.ok, gate.measured) == (ok, measured)
+
+
+def test_the_bound_is_the_default_where_there_is_one() -> None:
+    assert (default_basis(89), default_basis(90)) == ("estimate", "bound")

@@ -1,0 +1,204 @@
+"""Where a report goes: whole, or not at all, and never over what is read."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinyedge.bench.gate import Limits
+from tinyedge.bench.page import chart
+from tinyedge.bench.page.content import page_content
+from tinyedge.bench.page.html import MOST_DOTS, render
+from tinyedge.bench.report import Report
+from tinyedge.bench.report_files import Outputs, sheet
+from tinyedge.core.errors import BenchError, UsageError
+
+Make = Callable[..., Report]
+FIELDS = ("latency_ms", "raw_samples", "device", "gates", "conditions", "memory")
+
+
+def test_where_a_report_cannot_be_written_is_found_out_first(tmp_path: Path) -> None:
+    Outputs(json=tmp_path / "report.json").require_writable()
+    assert list(tmp_path.iterdir()) == []
+    old = tmp_path / "old.json"
+    old.write_text("old")
+    Outputs(json=old).require_writable()
+    assert old.read_text() == "old"
+    for path in (
+        tmp_path,
+        tmp_path / "none" / "report.json",
+        Path("/proc/report.json"),
+        Path("/dev/null"),
+        tmp_path / ("x" * 300),
+    ):
+        for name in ("json", "csv", "html"):
+            with pytest.raises(UsageError, match=f"--{name} {path} "):
+                Outputs(**{name: path}).require_writable()
+
+
+def test_an_input_is_not_written_over_nor_a_bundle_added_to(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    for path in (bundle / "report.html", bundle):
+        with pytest.raises(UsageError, match=f"--html {path} would damage {bundle}"):
+            Outputs(html=path).require_writable([bundle])
+    with pytest.raises(UsageError, match=r"--csv .* is also --json"):
+        Outputs(json=tmp_path / "a", csv=tmp_path / "x" / ".." / "a").require_writable()
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(report: Make, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(BenchError, match=r"report\.json cannot be written"):
+        Outputs(json=gone / "report.json").write(report().to_dict())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_of_samples(report: Make) -> None:
+    rows = list(csv.DictReader(io.StringIO(sheet(report([20.0, 40.0] * 10).to_dict()))))
+    assert len(rows) == 20
+    first = rows[0]
+    assert (first["sample"], first["prompt"], first["prompt_tokens"]) == ("0", "en-word", "10")
+    assert (float(first["ttft_ms"]), float(first["e2e_ms"]), float(first["mean_itl_ms"])) == (5, 20, 5)
+    assert rows[1]["e2e_ms"] == "40.0"
+    assert sheet(report(measured={"tokens": 1}).to_dict()).splitlines()[1].split(",")[5] == ""
+
+
+class Reader(HTMLParser):
+    """Checks that tags close as they opened, and notes what a page would ask the network for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.asked: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.asked += [f"{name}={value}" for name, value in attributes if name in ("src", "href", "action")]
+        if tag not in ("meta", "line", "rect", "circle", "polyline"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("rect", "circle"):
+            return
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
+
+def test_the_page_shows_verdict_gates_samples_and_machine_and_asks_for_nothing(report: Make) -> None:
+    found = report([20.0] * 60 + [30.0] * 60, measured={"rss": lambda index: 50 + index / 50})
+    reader = read(render(page_content(found.to_dict())))
+    assert reader.asked == []
+    assert "script" not in reader.tags
+    assert reader.tags.count("circle") == 120
+    assert reader.tags.count("polyline") == 1
+    for gate in found.gates:
+        assert gate.sentence in reader.text
+    for said in (
+        "✓ pass",
+        "Raspberry Pi Zero 2 W Rev 1.0",
+        "/dev/zram0",
+        "MemoryMax= has no effect",
+        "1000 to 1000 MHz",
+    ):
+        assert said in reader.text
+    assert "are modelled" not in reader.text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"limits": Limits(max_p95_ms=1)}, "✗ fail"),
+        ({"measured": {"waited": 0.5}}, "other programs had the processor for 50 %"),
+        ({"e2e_ms": [20.0] * 5}, "? inconclusive"),
+        ({"measured": {"tokens": 1}}, "✓ pass"),
+        ({"e2e_ms": [1e-3] * 100}, "✓ pass"),
+        ({"e2e_ms": [5e6] * 100, "limits": Limits(max_p95_ms=1e9)}, "✓ pass"),
+    ],
+)
+def test_every_verdict_has_a_page(report: Make, change: dict[str, Any], said: str) -> None:
+    assert said in read(render(page_content(report(**change).to_dict()))).text
+
+
+def test_a_page_of_very_many_samples_stays_small_and_keeps_the_slowest(report: Make) -> None:
+    reader = read(render(page_content(report([20.0] * 9_999 + [900.0]).to_dict())))
+    assert reader.tags.count("circle") < 1.3 * MOST_DOTS
+    assert "900.00 ms" in reader.text
+
+
+def test_foreign_text_is_only_text(report: Make) -> None:
+    found = report().to_dict()
+    found["device"]["model"] = "<script>alert(1)</script>"
+    found["raw_samples"][0]["prompt"] = "<img src=x onerror=alert(1)>"
+    reader = read(render(page_content(found)))
+    assert "script" not in reader.tags
+    assert "img" not in reader.tags
+
+
+def test_a_report_that_is_none_or_not_whole_leaves_no_file(report: Make, tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path / "a.json", tmp_path / "a.csv", tmp_path / "a.html")
+    with pytest.raises(BenchError, match="schema None"):
+        Outputs(html=tmp_path / "a.html").write({})
+    whole = report().to_dict()
+    broken = [{name: value for name, value in whole.items() if name != field} for field in FIELDS]
+    broken += [{**whole, field: 7} for field in FIELDS]
+    broken += [
+        {**whole, "verdict": -1},
+        {**whole, "p95_upper_99": {}},
+        {**whole, "prefill_tps": 10**400},
+        {**whole, "gates": [{**gate, "ok": "x"} for gate in whole["gates"]]},
+        {**whole, "gates": [{**gate, "sentence": 0} for gate in whole["gates"]]},
+    ]
+    for one in broken:
+        with pytest.raises(BenchError, match="not whole"):
+            outputs.write(one)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_verdict_that_its_gates_contradict_is_not_drawn(report: Make, tmp_path: Path) -> None:
+    failed = report(limits=Limits(max_p95_ms=1)).to_dict()
+    with pytest.raises(BenchError, match="its verdict is 'pass', its gates say fail"):
+        Outputs(html=tmp_path / "a.html").write({**failed, "verdict": "pass"})
+
+
+def test_one_output_that_fails_does_not_cost_the_others(report: Make, tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path / "gone" / "a.json", html=tmp_path / "a.html")
+    with pytest.raises(BenchError, match=r"a\.json cannot be written"):
+        outputs.write(report().to_dict())
+    assert (tmp_path / "a.html").exists()
+
+
+def test_ticks_are_round_numbers_inside() -> None:
+    assert chart.ticks(0, 10) == [0, 2, 4, 6, 8, 10]
+    assert chart.ticks(1.8, 5.1) == [2, 3, 4, 5]
+    assert chart.ticks(3, 3) == [3]
+    assert chart.ticks(0, 0.003) == [0, 0.001, 0.002, 0.003]
+
+
+def test_the_twins_recorded_report_has_a_page_too() -> None:
+    recorded = Path(__file__).parents[2] / "bench" / "reports" / "twin-pi-zero-2w.json"
+    report = json.loads(recorded.read_text())
+    reader = read(render(page_content(report)))
+    assert "All times on this page are modelled." in reader.text
+    assert reader.tags.count("circle") == len(report["latency_modelled"]["raw_samples"]) >= 20
+    assert f"{report['memory']['peak_rss'] / 2**20:.1f}" in reader.text
+    for gate in report["gates"]:
+        assert gate["sentence"].replace("`", "") in reader.text

@@ -1,0 +1,230 @@
+"""Workers that die, hang, lie or are interrupted; and a real one, where a bundle is at hand."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinyedge.bench.cold_start import measure_starts
+from tinyedge.bench.limits import Limits
+from tinyedge.bench.report import Report
+from tinyedge.bench.run import BenchPlan
+from tinyedge.bench.run import run as run_plan
+from tinyedge.bench.stopping_rule import Stopping
+from tinyedge.bench.worker import Job
+from tinyedge.core.errors import BenchError, BundleError, UsageError
+
+MICRO_BUNDLE = Path(__file__).parents[1] / "data" / "micro_bundle_int8"
+MB = 1 << 20
+Says = Callable[..., list[str]]
+Events = Callable[..., list[dict[str, Any]]]
+
+
+def run(job: Job, limits: Limits, **options: Any) -> Report:
+    """As many samples as the job has, no fewer."""
+    return run_plan(BenchPlan(job, Stopping(job.samples), limits), **options)
+
+
+def test_a_whole_run_is_a_report(job: Job, events: Events, says: Says) -> None:
+    seen: list[int] = []
+    report = run(job, Limits(), command=says(events()), progress=seen.append)
+    assert report.verdict == "pass"
+    assert len(report.measurement.samples) == 100
+    assert seen[-1] == 100
+    assert seen == sorted(seen)
+    assert report.device.cores
+
+
+@pytest.mark.parametrize(
+    ("name", "after", "where", "hint"),
+    [
+        ("SIGILL", 1, "while importing", "newer CPU"),
+        ("SIGKILL", 2, "while loading the bundle", "out of memory"),
+        ("SIGSEGV", 3, "while reading the first prompt", "onnxruntime"),
+        ("SIGSEGV", 5, "while warming up", "onnxruntime"),
+        ("SIGTERM", 50, "among the samples", ""),
+        ("SIGABRT", 0, "before it began", ""),
+    ],
+)
+def test_a_worker_that_dies_is_named_with_its_signal(
+    job: Job, events: Events, says: Says, name: str, after: int, where: str, hint: str
+) -> None:
+    command = says(events()[:after], f"import signal; os.kill(os.getpid(), signal.{name})")
+    with pytest.raises(BenchError, match=f"killed by {name} {where}") as failure:
+        run(job, Limits(), command=command)
+    assert hint in failure.value.hint
+
+
+def test_a_worker_that_dies_after_its_last_event_has_measured_nothing(
+    job: Job, events: Events, says: Says
+) -> None:
+    with pytest.raises(BenchError, match="killed by SIGSEGV"):
+        run(job, Limits(), command=says(events(), "os.kill(os.getpid(), 11)"))
+
+
+def test_a_worker_that_fails_is_quoted(job: Job, events: Events, says: Says) -> None:
+    with pytest.raises(BenchError, match=r"while importing .*: ModuleNotFoundError: No module named 'nnx'"):
+        run(job, Limits(), command=says(events()[:1], "import nnx"))
+    with pytest.raises(BenchError, match="it gave no reason"):
+        run(job, Limits(), command=says(events()[:1], "sys.exit(3)"))
+
+
+@pytest.mark.parametrize("then", ["time.sleep(600)", "os.close(1); time.sleep(600)"])
+def test_a_worker_that_hangs_is_ended(
+    job: Job, events: Events, says: Says, then: str, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    command = says(events()[:20], f"open({str(pid)!r}, 'w').write(str(os.getpid())); {then}")
+    with pytest.raises(BenchError, match="hangs: no sign of life for 1 s among the samples"):
+        run(job, Limits(), command=command, silence_s=1)
+    assert gone(int(pid.read_text()))
+
+
+@pytest.mark.parametrize(
+    "noise", ["'Segmentation fault\\n'", "'[1, 2]\\n'", "'{}\\n'", "'['*100000+'\\n'", "'x'*(1<<21)"]
+)
+def test_a_worker_that_talks_nonsense_is_ended(job: Job, events: Events, says: Says, noise: str) -> None:
+    command = says(events()[:9], f"sys.stdout.write({noise}); sys.stdout.flush(); time.sleep(600)")
+    with pytest.raises(BenchError, match="no event"):
+        run(job, Limits(), command=command)
+
+
+def test_a_run_cut_short_is_no_measurement(job: Job, events: Events, says: Says) -> None:
+    with pytest.raises(BenchError, match="not a measurement"):
+        run(job, Limits(), command=says(events()[:-1], 'sys.stdout.write(\'{"event": "end"\')'))
+
+
+def test_an_error_in_the_worker_is_the_users_error(job: Job, events: Events, says: Says) -> None:
+    error = {"event": "error", "kind": "BundleError", "message": "model.onnx is cut", "hint": "copy it again"}
+    with pytest.raises(BundleError, match=r"model\.onnx is cut") as failure:
+        run(job, Limits(), command=says([*events()[:2], error], "sys.exit(1)"))
+    assert failure.value.hint == "copy it again"
+    with pytest.raises(BenchError, match="odd"):
+        run(job, Limits(), command=says([{"event": "error", "kind": "SystemExit", "message": "odd"}]))
+
+
+def test_a_worker_that_does_not_start(job: Job) -> None:
+    with pytest.raises(BenchError, match="does not start: No such file"):
+        run(job, Limits(), command=["/no/such/python"])
+
+
+def test_ctrl_c_ends_the_worker_too(job: Job, events: Events, says: Says, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    note = f"open({str(pid)!r}, 'w').write(str(os.getpid()))"
+    then = f'{note}; print(\'{{"event": "sample"}}\', flush=True); time.sleep(600)'
+
+    def interrupt(samples: int) -> None:
+        if samples == 9:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(job, Limits(), command=says(events()[:14], then), progress=interrupt)
+    assert gone(int(pid.read_text()))
+
+
+def test_ctrl_c_reaches_the_worker_through_its_parent_only(job: Job, events: Events, says: Says) -> None:
+    run(job, Limits(), command=says(events(), "assert os.getpgid(0) == os.getpid()"))
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_worker_does_not_import_what_lies_in_the_current_folder(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="bundle"):
+        run(job, Limits())
+
+
+def test_a_worker_is_told_when_it_is_enough_and_its_samples_count(
+    job: Job, events: Events, says: Says
+) -> None:
+    told = f"""
+import select
+assert sys.stdin.readline().startswith('{{')
+select.select([sys.stdin], [], [], 30)[0] and sys.stdin.read() == '' or sys.exit(5)
+sys.stdout.write({json.dumps(events()[-1])!r} + chr(10))
+"""
+    command = says(events()[:-1], told)
+    plan = BenchPlan(Job("bundle", samples=10_000, max_tokens=4), Stopping(100, until_sure_ms=10.0))
+    report = run_plan(plan, command=command)
+    assert len(report.measurement.samples) == 100
+    assert report.verdict == "pass"  # of the guide's 250 ms; sure that 20 ms are over 10
+
+
+def test_a_worker_that_stops_untold_has_not_measured(job: Job, events: Events, says: Says) -> None:
+    part = [*events()[:50], events()[-1]]
+    with pytest.raises(BenchError, match="100 samples were asked for"):
+        run(job, Limits(), command=says(part))
+
+
+def test_quality_needs_a_text_and_starts_have_a_bound() -> None:
+    job, stopping = Job("bundle"), Stopping()
+    with pytest.raises(UsageError, match="--text"):
+        BenchPlan(job, stopping, Limits(max_bits_per_byte=2.0))
+    for cold in (-1, 1001):
+        with pytest.raises(UsageError, match=f"--cold {cold} "):
+            BenchPlan(job, stopping, cold=cold)
+
+
+@pytest.mark.skipif(not MICRO_BUNDLE.exists(), reason="tests/data/micro_bundle_int8 is not there")
+def test_a_real_bundle_in_a_real_worker() -> None:
+    job = Job(str(MICRO_BUNDLE), samples=30, max_tokens=8)
+    report = run(job, Limits(max_p95_ms=60_000))
+    # What else runs on this machine may take its processor, and nothing but that may be doubted.
+    assert report.verdict == "pass" or any("other programs" in doubt for doubt in report.doubts)
+    samples, phases = report.measurement.samples, report.measurement.phases
+    assert [len(sample.tokens_ns) for sample in samples] == [8] * 30
+    assert len({sample.prompt_tokens for sample in samples}) >= 4
+    assert phases["bare"].rss < phases["imports"].rss < report.measurement.peak
+    # The code that imported and loaded has left: tinyedge.host.drop_code.
+    assert phases["bare"].rss < phases["session"].rss < phases["imports"].rss
+    assert phases["session"].rss < phases["decode"].rss < report.measurement.peak
+    assert phases["bare"].rss < 20 * MB
+    assert report.measurement.peak < 80 * MB
+    assert 0 < phases["decode"].pss <= phases["decode"].rss
+    assert len(report.measurement.warm_up.rounds_ms) >= 3
+    assert report.measurement.model_bytes == (MICRO_BUNDLE / "model.onnx").stat().st_size
+    assert report.measurement.init_s < report.measurement.cold_start_s
+    assert report.measurement.precision == "int8"
+
+
+@pytest.mark.skipif(not MICRO_BUNDLE.exists(), reason="tests/data/micro_bundle_int8 is not there")
+def test_whole_starts_and_quality_of_a_real_bundle(tmp_path: Path) -> None:
+    text = tmp_path / "some.txt"
+    text.write_text("ba ke lo mu\n" * 20)
+    plan = BenchPlan(Job(str(MICRO_BUNDLE), 20, 4), Stopping(20), cold=2, texts={"some": text})
+    report = run_plan(plan)
+    assert len(report.cold_starts_s) == 2
+    assert all(seconds > 0 for seconds in report.cold_starts_s)
+    (quality,) = report.quality
+    assert (quality.name, quality.bytes) == ("some", text.stat().st_size)
+    assert quality.bits_per_byte > 0
+
+
+def test_a_start_that_fails_is_quoted(tmp_path: Path) -> None:
+    ((seconds, busy),) = measure_starts([sys.executable, "-c", "print('token')"], 1)
+    assert 0 < busy < 2 * seconds
+    with pytest.raises(BenchError, match="a cold start failed: no bundle"):
+        measure_starts([sys.executable, "-c", "import sys; sys.exit('no bundle')"], 1)
+    with pytest.raises(BenchError, match=r"a cold start failed: .*No such file"):
+        measure_starts(["/no/such/python"], 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_bundle_that_is_none_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(BundleError) as failure:
+        run(Job(str(tmp_path / "none")), Limits())
+    assert "none" in failure.value.message

@@ -1,0 +1,166 @@
+"""Signatures: of the right bundle, by the right key, and by ssh-keygen's own word."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tinyedge.bundle import signature
+from tinyedge.bundle.bundle import load_bundle, write_bundle
+from tinyedge.core.errors import BundleError
+
+pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs OpenSSH's ssh-keygen")
+
+Copy = Callable[[], Path]
+SIGNATURE = "manifest.json.sig"
+
+
+def make_key(folder: Path, name: str = "key", kind: str = "ed25519") -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", folder / name], check=True)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A private key; its public half has `.pub` at its end."""
+    return make_key(tmp_path_factory.mktemp("keys"))
+
+
+def public(key: Path) -> Path:
+    return key.with_name(key.name + ".pub")
+
+
+def signed(folder: Path, key: Path) -> Path:
+    (folder / SIGNATURE).write_bytes(signature.sign(load_bundle(folder), key))
+    return folder
+
+
+def refusal(folder: Path, key: Path) -> BundleError:
+    with pytest.raises(BundleError) as caught:
+        signature.verify(load_bundle(folder), key)
+    assert caught.value.hint
+    assert caught.value.message.isprintable()
+    return caught.value
+
+
+def test_a_signed_bundle(bundle_copy: Copy, key: Path) -> None:
+    folder = signed(bundle_copy(), key)
+    signature.verify(load_bundle(folder), public(key))
+    assert load_bundle(folder).signature == (folder / SIGNATURE).read_bytes()
+
+
+def test_ssh_keygen_agrees_by_hand(bundle_copy: Copy, key: Path, tmp_path: Path) -> None:
+    folder = signed(bundle_copy(), key)
+    (tmp_path / "allowed").write_text(f"me {public(key).read_text()}")
+    command = f"ssh-keygen -Y verify -n tinyedge-bundle -I me -f {tmp_path}/allowed -s {folder / SIGNATURE}"
+    with (folder / "manifest.json").open("rb") as manifest:
+        done = subprocess.run(command.split(), stdin=manifest, capture_output=True, check=True)
+    assert b'Good "tinyedge-bundle" signature for me' in done.stdout
+
+
+def test_no_signature(bundle_copy: Copy, key: Path) -> None:
+    assert f"is not signed: it has no {SIGNATURE}" in refusal(bundle_copy(), public(key)).message
+
+
+def test_another_key(bundle_copy: Copy, key: Path, tmp_path: Path) -> None:
+    folder = signed(bundle_copy(), make_key(tmp_path, "other"))
+    assert "is not a signature of this bundle by" in refusal(folder, public(key)).message
+
+
+def test_another_bundle(bundle_copy: Copy, micro_bundle_fp32: Path, key: Path, tmp_path: Path) -> None:
+    stolen = signature.sign(load_bundle(micro_bundle_fp32), key)
+    folder = bundle_copy()
+    (folder / SIGNATURE).write_bytes(stolen)
+    assert "is not a signature of this bundle by" in refusal(folder, public(key)).message
+
+
+def test_a_changed_manifest(bundle_copy: Copy, key: Path) -> None:
+    """Every file's sha256 is in the manifest, so this is what a changed file comes down to."""
+    folder = signed(bundle_copy(), key)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "target": "other"}))
+    assert "is not a signature of this bundle by" in refusal(folder, public(key)).message
+
+
+def test_a_signature_for_another_purpose(bundle_copy: Copy, key: Path) -> None:
+    folder = bundle_copy()
+    done = subprocess.run(
+        ["ssh-keygen", "-Y", "sign", "-n", "git", "-f", key],
+        input=(folder / "manifest.json").read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    (folder / SIGNATURE).write_bytes(done.stdout)
+    assert "is not a signature of this bundle by" in refusal(folder, public(key)).message
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\0" * 4096, b"-----BEGIN SSH SIGNATURE-----\n"])
+def test_no_signature_at_all(bundle_copy: Copy, key: Path, content: bytes) -> None:
+    folder = bundle_copy()
+    (folder / SIGNATURE).write_bytes(content)
+    assert "is not a signature of this bundle by" in refusal(folder, public(key)).message
+
+
+@pytest.mark.parametrize("content", ["", "x", "ssh-rsa AAAA", "ssh-ed25519", "ssh-ed25519 x\n", "\0"])
+def test_public_keys_that_are_none(bundle_copy: Copy, key: Path, tmp_path: Path, content: str) -> None:
+    folder = signed(bundle_copy(), key)
+    (tmp_path / "bad.pub").write_text(content)
+    assert "bad.pub" in refusal(folder, tmp_path / "bad.pub").message
+    assert "none.pub does not exist" in refusal(folder, tmp_path / "none.pub").message
+
+
+def test_keys_that_cannot_sign(micro_bundle: Path, key: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(micro_bundle)
+    shared = Path(shutil.copy(key, tmp_path / "shared"))
+    shared.chmod(0o644)
+    broken = tmp_path / "broken"
+    broken.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n")
+    broken.chmod(0o600)
+    for bad, reason in (
+        (public(key), "is not a private key"),
+        (shared, "can be read by others"),
+        (broken, "ssh-keygen cannot sign with"),
+        (make_key(tmp_path, "ecdsa", "ecdsa"), "is not an ed25519 key"),
+        (tmp_path / "none", "does not exist"),
+    ):
+        with pytest.raises(BundleError, match=reason):
+            signature.sign(bundle, bad)
+
+
+def test_without_ssh_keygen(
+    micro_bundle: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BundleError, match="ssh-keygen is not installed"):
+        signature.sign(load_bundle(micro_bundle), key)
+
+
+def test_a_new_bundle_in_its_place_is_not_signed(bundle_copy: Copy, key: Path) -> None:
+    folder = signed(bundle_copy(), key)
+    old = load_bundle(folder)
+    manifest = {k: v for k, v in old.manifest.items() if k not in ("schema", "created", "tinyedge", "files")}
+    write_bundle(folder, {**manifest, "target": "other"}, old.model, old.tokenizer, "# A card\n")
+    assert load_bundle(folder).signature is None
+
+
+def test_the_commands(bundle_copy: Copy, key: Path) -> None:
+    folder = bundle_copy()
+
+    def tinyedge(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tinyedge", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+
+    unsigned = tinyedge("verify", folder, "--key", public(key))
+    assert unsigned.returncode == 1
+    assert unsigned.stderr.startswith("error: ")
+    done = tinyedge("sign", folder, "--key", key)
+    assert (done.returncode, done.stdout) == (0, f"{folder / SIGNATURE} written\n")
+    assert (
+        json.loads(tinyedge("verify", folder, "--key", public(key), "--json").stdout)["signature"] == "good"
+    )
+    assert "not checked" in tinyedge("verify", folder).stdout

@@ -1,0 +1,399 @@
+"""Whatever fails while a board exchanges its bundle, one whole bundle is under `current`."""
+
+import errno
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.faults import Disk
+from tinyedge.bundle.bundle import Bundle, bundle_digest, load_bundle
+from tinyedge.bundle.store import BUNDLES, CONFIRMED_FILE, Activation, Store
+from tinyedge.cli import main
+from tinyedge.core.errors import BundleError, StoreError
+
+OLDER, OLD, NEW = "older", "old", "new"
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three bundles that differ in a field of the manifest."""
+    folder = tmp_path_factory.mktemp("bundles")
+    for name in (OLDER, OLD, NEW):
+        shutil.copytree(Path(__file__).parents[1] / "data" / "micro_bundle_int8", folder / name)
+        manifest = json.loads((folder / name / "manifest.json").read_text())
+        (folder / name / "manifest.json").write_text(json.dumps({**manifest, "target": name}))
+    return {name: folder / name for name in (OLDER, OLD, NEW)}
+
+
+@pytest.fixture
+def store(bundles: dict[str, Path], tmp_path: Path) -> Store:
+    """One in which OLD serves and OLDER is the one before."""
+    store = Store(tmp_path / "store")
+    store.activate(bundles[OLDER], passes)
+    store.activate(bundles[OLD], passes)
+    return store
+
+
+def passes(folder: Path) -> None:
+    load_bundle(folder)
+
+
+def fails(folder: Path) -> None:
+    raise BundleError(f"{folder} failed its self-test: no text", "export it again")
+
+
+def serving(store: Store) -> str:
+    """The name of the bundle under `current`, which has to be whole."""
+    return str(load_bundle(store.root / "current").manifest["target"])
+
+
+def kept(store: Store) -> set[str]:
+    """The names of all that is in the folder of bundles; each has to be whole."""
+    return {str(load_bundle(folder).manifest["target"]) for folder in (store.root / "bundles").iterdir()}
+
+
+def digest(bundle: Path) -> str:
+    return bundle_digest(load_bundle(bundle))
+
+
+def test_a_bundle_is_exchanged_and_the_one_before_stays(store: Store, bundles: dict[str, Path]) -> None:
+    change = store.activate(bundles[NEW], passes)
+    assert change == Activation(digest(bundles[NEW]), digest(bundles[OLD]))
+    assert (serving(store), kept(store)) == (NEW, {OLD, NEW})
+    assert (store.root / "current").readlink() == Path("bundles", digest(bundles[NEW]))
+    status = store.status()
+    assert status.current == status.confirmed == digest(bundles[NEW])
+    assert status.previous == digest(bundles[OLD])
+    assert [one.damage for one in status.kept] == [None, None]
+
+
+def test_the_same_again_changes_nothing(store: Store, bundles: dict[str, Path]) -> None:
+    def everything() -> dict[str, tuple[int, int]]:
+        return {str(p): (p.lstat().st_ino, p.lstat().st_mtime_ns) for p in store.root.rglob("*")}
+
+    before = everything()
+    assert store.activate(bundles[OLD], fails) == Activation(digest(bundles[OLD]), digest(bundles[OLD]))
+    assert store.recover() == Activation(digest(bundles[OLD]), digest(bundles[OLD]))
+    assert everything() == before
+
+
+def test_rollback_and_back(store: Store, bundles: dict[str, Path]) -> None:
+    store.activate(store.previous(), passes)
+    assert serving(store) == OLDER
+    store.activate(store.previous(), passes)
+    assert (serving(store), kept(store)) == (OLD, {OLD, OLDER})
+
+
+def test_a_failed_test_changes_nothing(store: Store, bundles: dict[str, Path]) -> None:
+    with pytest.raises(BundleError, match="failed its self-test"):
+        store.activate(bundles[NEW], fails)
+    assert (serving(store), kept(store)) == (OLD, {OLD, OLDER})
+
+
+def test_the_test_sees_the_bundle_where_it_will_serve(store: Store, bundles: dict[str, Path]) -> None:
+    seen = []
+    store.activate(bundles[NEW], lambda folder: seen.append((folder, serving(store))))
+    assert seen == [(store.root / "current", NEW)]
+
+
+def test_a_first_bundle_that_fails_leaves_none(bundles: dict[str, Path], tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with pytest.raises(BundleError):
+        store.activate(bundles[NEW], fails)
+    assert not (store.root / "current").is_symlink()
+    with pytest.raises(StoreError, match="no bundle that can serve"):
+        store.recover()
+    with pytest.raises(StoreError, match="keeps no bundle to go back to"):
+        store.previous()
+    store.activate(bundles[OLD], passes)
+    assert serving(store) == OLD
+
+
+def test_a_refused_bundle_is_not_even_copied(store: Store, bundles: dict[str, Path], tmp_path: Path) -> None:
+    def refuse(bundle: Bundle) -> None:
+        if bundle.manifest["target"] == NEW:
+            raise BundleError("not signed")
+
+    with pytest.raises(BundleError, match="not signed"):
+        Store(store.root, refuse).activate(bundles[NEW], passes)
+    damaged = Path(shutil.copytree(bundles[NEW], tmp_path / "damaged"))
+    (damaged / "model.onnx").write_bytes(b"x")
+    with pytest.raises(BundleError, match="has 1 bytes"):
+        store.activate(damaged, passes)
+    assert (serving(store), kept(store)) == (OLD, {OLD, OLDER})
+
+
+def test_an_unconfirmed_bundle_is_left_at_the_next_start(store: Store, bundles: dict[str, Path]) -> None:
+    def power_cut(folder: Path) -> None:
+        os._exit(9)
+
+    child = multiprocessing.get_context("fork").Process(target=store.activate, args=(bundles[NEW], power_cut))
+    child.start()
+    child.join()
+    assert child.exitcode == 9
+    assert serving(store) == NEW  # whole, though nobody knows whether it answers
+    change = store.recover()
+    assert (change.serving, change.replaced) == (digest(bundles[OLD]), digest(bundles[NEW]))
+    assert "was not confirmed" in change.reason
+    assert serving(store) == OLD
+
+
+def test_what_rots_on_the_card_is_left_too(store: Store, bundles: dict[str, Path]) -> None:
+    model = store.root / "bundles" / digest(bundles[OLD]) / "model.onnx"
+    model.write_bytes(bytes(len(model.read_bytes())))
+    change = store.recover()
+    assert (serving(store), change.serving) == (OLDER, digest(bundles[OLDER]))
+    assert "model.onnx has sha256" in change.reason
+    assert [one.damage is None for one in store.status().kept].count(True) == 1
+    store.activate(bundles[OLD], passes)  # and a fresh copy takes the damaged one's place
+    assert (serving(store), kept(store)) == (OLD, {OLD, OLDER})
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\0" * 100, b'{"schema": "tinyedge.store/1"}', b"[]", None])
+def test_a_damaged_record_is_no_reason_to_stop(store: Store, content: bytes | None) -> None:
+    record = store.root / "confirmed.json"
+    record.unlink() if content is None else record.write_bytes(content)
+    assert store.recover().reason == ""
+    assert serving(store) == OLD
+
+
+def test_a_record_cannot_lead_outside(store: Store, tmp_path: Path) -> None:
+    value = {"schema": "tinyedge.store/1", "confirmed": "../../elsewhere", "previous": "/"}
+    (store.root / "confirmed.json").write_text(json.dumps(value))
+    (store.root / "current").unlink()
+    (store.root / "current").symlink_to("/etc")
+    store.recover()
+    assert serving(store) in (OLD, OLDER)
+
+
+def test_a_record_that_is_far_too_large_says_nothing(store: Store) -> None:
+    before = serving(store)
+    with (store.root / CONFIRMED_FILE).open("wb") as file:
+        file.truncate(1 << 40)
+    store.recover()
+    assert serving(store) == before
+
+
+def test_what_is_no_folder_among_the_bundles_is_removed(store: Store, bundles: dict[str, Path]) -> None:
+    os.mkfifo(store.root / BUNDLES / "f")
+    (store.root / BUNDLES / "link").symlink_to("/etc")
+    store.activate(bundles[NEW], passes)
+    assert kept(store) == {OLD, NEW}
+
+
+def test_where_nobody_knows_which_to_keep_none_is_removed(store: Store, bundles: dict[str, Path]) -> None:
+    (store.root / CONFIRMED_FILE).unlink()
+    (store.root / CONFIRMED_FILE).mkdir()
+    with pytest.raises(OSError, match="not a regular file"):
+        store.activate(bundles[OLDER], passes)
+    assert kept(store) >= {OLDER, OLD}
+
+
+def test_a_missing_current_is_made_again(store: Store) -> None:
+    (store.root / "current").unlink()
+    store.recover()
+    assert serving(store) == OLD
+
+
+def test_a_folder_in_place_of_current_is_not_touched(store: Store, bundles: dict[str, Path]) -> None:
+    (store.root / "current").unlink()
+    (store.root / "current").mkdir()
+    for call in (store.recover, lambda: store.activate(bundles[NEW], passes)):
+        with pytest.raises(StoreError, match="current is not a symbolic link"):
+            call()
+
+
+def test_a_refused_bundle_makes_no_store(tmp_path: Path) -> None:
+    with pytest.raises(BundleError):
+        Store(tmp_path / "store").activate(tmp_path / "nothing", passes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_writer_at_a_time(store: Store, bundles: dict[str, Path]) -> None:
+    def second(folder: Path) -> None:
+        for call in (lambda: store.activate(bundles[OLDER], passes), lambda: store.recover(wait_s=0.2)):
+            with pytest.raises(StoreError, match="another process is changing"):
+                call()
+
+    store.activate(bundles[NEW], second)
+    assert serving(store) == NEW
+
+
+def test_a_card_that_can_only_be_read_still_serves(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def read_only(path: object, flags: int, *more: object, **named: object) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real(path, flags, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", read_only)
+    assert store.recover().reason == ""
+
+
+def test_everything_is_synced_before_it_is_named(
+    store: Store, bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    store.activate(bundles[NEW], lambda folder: disk.calls.append("test"))
+    new = digest(bundles[NEW])
+    staged = next(call.split()[1] for call in disk.calls if call.startswith(f"rename .{new}"))
+    order = [
+        *(f"fsync .{name}.tmp" for name in ("manifest.json", "model.onnx", "tokenizer.model", "README.md")),
+        f"rename {staged}",
+        "fsync bundles",
+        "symlink .current.tmp",
+        "rename .current.tmp",
+        "fsync store",
+        "test",
+        "fsync .confirmed.json.tmp",
+        "rename .confirmed.json.tmp",
+        "fsync store",
+    ]
+    calls = iter(disk.calls)
+    for wanted in order:  # in this order, whatever else is between
+        assert wanted in calls, wanted
+
+
+@pytest.mark.parametrize("forever", [False, True])
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [(errno.EIO, False), (errno.ENOSPC, False), (errno.ENOSPC, True)],
+    ids=["EIO", "ENOSPC", "short write"],
+)
+def test_every_call_fails(
+    bundles: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: int,
+    short: bool,
+    forever: bool,
+) -> None:
+    disk = Disk(monkeypatch)
+    store = Store(tmp_path / "store")
+    store.activate(bundles[OLDER], passes)
+    store.activate(bundles[OLD], passes)
+    shutil.copytree(store.root, tmp_path / "before", symlinks=True)
+    disk.mend()
+    store.activate(bundles[NEW], passes)
+    calls = disk.calls
+    assert len(calls) > 40
+    assert {call.split()[0] for call in calls} == {"open", "write", "fsync", "rename", "symlink"}
+    for bad in range(1, len(calls) + 1):
+        disk.mend()
+        shutil.rmtree(store.root)
+        shutil.copytree(tmp_path / "before", store.root, symlinks=True)
+        disk.mend()
+        disk.error, disk.short, disk.forever = error, short, forever
+        disk.bad = lambda number, call, bad=bad: number == bad  # type: ignore[misc]
+        failures: list[BaseException] = []
+        try:
+            store.activate(bundles[NEW], passes)
+        except (OSError, BundleError, StoreError) as failure:
+            failures.append(failure)
+        assert [main.explain(failure) for failure in failures] in ([], [1])
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.split(":")[0] for line in lines] in ([], ["error", "hint"])
+        disk.mend()
+        where = calls[bad - 1]
+        assert serving(store) in (OLD, NEW), where
+        store.recover()
+        assert serving(store) in (OLD, NEW), where
+        assert store.status().current == store.status().confirmed, where
+        store.activate(bundles[NEW], passes)
+        assert (serving(store), len(kept(store))) == (NEW, 2), where  # OLDER, where OLD could not be read
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tinyedge.bundle.bundle import load_bundle
+from tinyedge.bundle.store import Store
+print("ready", flush=True)
+store = Store(Path(sys.argv[1]))
+for number in range(1000):
+    store.activate(Path(sys.argv[2 + number % 3]), load_bundle)
+"""
+
+
+def test_forty_kills(bundles: dict[str, Path], tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.activate(bundles[OLD], passes)
+    moments = random.Random(0)
+    unconfirmed = 0
+    for number in range(40):
+        command = [sys.executable, "-c", KILLED, store.root, *bundles.values()]
+        with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            time.sleep(moments.random() / 10)
+            child.send_signal(signal.SIGKILL)
+        assert child.returncode == -signal.SIGKILL
+        assert serving(store) in bundles, number
+        status = store.status()
+        unconfirmed += status.current != status.confirmed
+        assert {one.damage for one in status.kept} == {None}
+        change = store.recover()
+        assert change.serving == status.confirmed == store.status().current
+    assert unconfirmed  # some fell between the switch and the confirmation
+    store.activate(bundles[NEW], passes)
+    store.activate(bundles[OLD], passes)
+    assert kept(store) == {NEW, OLD}  # whatever was staged is gone
+
+
+def test_the_command(micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path) -> None:
+    def tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "tinyedge", "activate", *words, "--store", tmp_path / "store"]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+    assert tinyedge(micro_bundle).stdout == f"bundle {digest(micro_bundle)[:12]} serves\n"
+    found = json.loads(tinyedge(micro_bundle_fp32, "--json").stdout)
+    assert found == {
+        "schema": "tinyedge.activate/1",
+        "store": str(tmp_path / "store"),
+        "serving": digest(micro_bundle_fp32),
+        "replaced": digest(micro_bundle),
+        "reason": "",
+    }
+    status = json.loads(tinyedge("--status", "--json").stdout)
+    assert (status["schema"], status["current"]) == (
+        "tinyedge.store-status/1",
+        digest(micro_bundle_fp32),
+    )
+    assert "serves, confirmed" in tinyedge("--status").stdout
+    assert tinyedge("--rollback").returncode == 0
+    assert tinyedge("--recover").stdout == f"bundle {digest(micro_bundle)[:12]} serves, as before\n"
+    for words in ((), (micro_bundle, "--status"), ("--recover", "--rollback")):
+        done = tinyedge(*words)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: tinyedge activate takes one of")
+
+
+def test_an_unsigned_bundle_with_a_key(micro_bundle: Path, tmp_path: Path) -> None:
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("needs OpenSSH's ssh-keygen")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+
+    def tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "tinyedge", *words]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+    key = ("--key", tmp_path / "key.pub", "--store", tmp_path / "store")
+    done = tinyedge("activate", micro_bundle, *key)
+    assert done.returncode == 1
+    assert "is not signed" in done.stderr
+    bundle = shutil.copytree(micro_bundle, tmp_path / "bundle")
+    tinyedge("activate", bundle, *key[2:])  # unsigned, and without a key
+    tinyedge("sign", bundle, "--key", tmp_path / "key")
+    assert tinyedge("activate", bundle, *key).returncode == 0  # the signature is new, the manifest is not
+    assert tinyedge("activate", "--recover", *key).returncode == 0

@@ -1,0 +1,370 @@
+"""The checklist of a bundle that is as it should be, and of bundles with one thing wrong at a time."""
+
+import copy
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinyedge.bundle.bundle import load_bundle, write_bundle
+from tinyedge.check import budget, checklist
+from tinyedge.check.checklist import Checklist, Subject, run_checklist
+from tinyedge.check.item import COMPLIANCE, ChecklistItem, judged, verdict
+from tinyedge.check.render import markdown, render
+from tinyedge.core.errors import CheckpointError, CorpusError
+from tinyedge.runtime.generator import Generator
+from tinyedge.runtime.sampler import SamplingConfig
+from tinyedge.text.tokenizer import model_name
+
+BEST = b"the best weights"
+FIELDS = ("schema", "created", "tinyedge", "files")
+CARD = """# A model
+
+Made for `pi-zero-2w`: 400 MB of memory, 512 MB at
+the peak, 250 ms a response. Held out: 1.2345 bits per byte.
+
+## Known limits
+
+It completes text in the manner of what it was trained on, and knows nothing. It may repeat what is
+offensive in its training text. Do not rely on what it says.
+"""
+METRICS: dict[str, Any] = {
+    "schema": "tinyedge.training/1",
+    "tinyedge": "0.1.0",
+    "run_id": "a",
+    "start_timestamp": "2026-01-01T00:00:00+00:00",
+    "end_timestamp": "2026-01-01T00:01:00+00:00",
+    "status": "finished",
+    "configuration": {
+        "vocab_size": 1000,
+        "batch_size": 8,
+        "learning_rate": 0.01,
+        "num_epochs": 1,
+        "max_seq_length": 32,
+        "model": {},  # filled in below
+        "training": {"seed": 0},
+    },
+    "final_metrics": {
+        "best_val_loss": 2.0,
+        "final_train_loss": 1.5,
+        "final_val_loss": 2,
+        "total_epochs": 1,
+    },
+    "tokens_per_second": 100.0,
+    "epoch_history": [
+        {
+            "epoch": 1,
+            "train_loss": 1.5,
+            "val_loss": 2.0,
+            "lr": 0.01,
+            "val_bits_per_byte": {"all": 1.2},
+            "elapsed_s": 60.0,
+        }
+    ],
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bench is measured once, below; elsewhere it only takes time."""
+    line = ChecklistItem(COMPLIANCE, "steady memory", "60 MB")
+    monkeypatch.setattr(checklist, "check_budget", lambda bundle: ([line], [{"name": "rss"}]))
+
+
+@pytest.fixture
+def remade(micro_bundle: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Makes the micro bundle again with another card, and with its quality and origin filled in."""
+
+    def make(card: str = CARD, **changes: Any) -> Path:
+        whole = load_bundle(micro_bundle)
+        manifest = copy.deepcopy({k: v for k, v in whole.manifest.items() if k not in FIELDS})
+        figures = {"fp32_bits_per_byte": 1.2, "bits_per_byte": 1.23452, "change_percent": 0.1}
+        figures |= {"kl_nats": 0.1, "top1_agreement": 0.9, "tokens": 10, "bytes": 30}
+        manifest["quality"] = {"en": figures}
+        manifest["training"]["checkpoint_sha256"] = hashlib.sha256(BEST).hexdigest()
+        return write_bundle(tmp_path / "bundle", manifest | changes, whole.model, whole.tokenizer, card)
+
+    return make
+
+
+@pytest.fixture
+def own_text(micro_bundle: Path, tmp_path: Path) -> Path:
+    """What the model itself writes: nobody predicts it better."""
+    generator = Generator.load(micro_bundle)
+    lines = [
+        generator.generate("", max_tokens=60, sampling=SamplingConfig(seed=seed)).text for seed in range(60)
+    ]
+    path = tmp_path / "own.txt"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture
+def run_dir(micro_bundle: Path, own_text: Path, tmp_path: Path) -> Path:
+    """A run's folder as the checklist sees it."""
+    whole = load_bundle(micro_bundle)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "best_model.pt").write_bytes(BEST)
+    (folder / "final_model.pt").write_bytes(bytes(4 * whole.config.parameters + 2000))
+    (folder / model_name(1000)).write_bytes(whole.tokenizer)
+    metrics = copy.deepcopy(METRICS)
+    metrics["configuration"]["model"] = whole.config.to_dict()
+    (folder / "training_metrics.json").write_text(json.dumps(metrics))
+    (folder / "corpus_bilingual.txt").write_bytes(own_text.read_bytes())
+    return folder
+
+
+def marks(found: Checklist) -> dict[str, str]:
+    return {line.name: line.mark for line in found.lines}
+
+
+def the(beginning: str, found: Checklist) -> ChecklistItem:
+    (line,) = (line for line in found.lines if line.name.startswith(beginning))
+    return line
+
+
+def test_a_bundle_with_everything(remade: Callable[..., Path], run_dir: Path, own_text: Path) -> None:
+    subject = Subject(
+        remade(), run_dir=run_dir, texts={"own": own_text}, max_loss=9.0, read_checkpoint=lambda path: 163072
+    )
+    found = run_checklist(subject)
+    crossed = [(line.name, line.found) for line in found.lines if line.mark != "pass"]
+    # The model has 1,000 pieces, and writes halves of words: they are all of its corpus, which it wrote.
+    assert [name for name, _ in crossed] in ([], ["sample generation produces coherent text"]), crossed
+    assert len(found.lines) == 18 + 1 - 2  # the bench's three are one here, and the loss has a line
+    assert "order-2 bytes" in the("text is predicted", found).found
+    assert "bundle is made from best_model.pt" in the("best_model.pt", found).found
+    assert [line.section for line in found.lines] == sorted(
+        (line.section for line in found.lines),
+        key=["Model validation", COMPLIANCE, "Artifact verification", "Code quality", "Documentation"].index,
+    )
+
+
+def test_a_bundle_alone(remade: Callable[..., Path], tmp_path: Path) -> None:
+    found = run_checklist(Subject(remade(), likely_run=tmp_path / "none"))
+    skipped = [line for line in found.lines if line.mark == "skipped"]
+    assert [line.name for line in skipped] == [
+        "text is predicted better than by simple methods",
+        "no NaN or Inf in final_model.pt",
+        "final_model.pt exists and has its size",
+        "best_model.pt exists",
+        "training_metrics.json is valid",
+    ]
+    assert "not measured here; the manifest says, in bits per byte: en 1.235" in skipped[0].found
+    assert found.verdict == "pass"
+
+
+def test_the_run_is_found_by_its_hash(remade: Callable[..., Path], run_dir: Path) -> None:
+    bundle = remade()
+    assert marks(run_checklist(Subject(bundle, likely_run=run_dir)))["best_model.pt exists"] == "pass"
+    checkpoint = Subject(bundle, checkpoint=run_dir / "best_model.pt")
+    assert marks(run_checklist(checkpoint))["best_model.pt exists"] == "pass"
+    (run_dir / "best_model.pt").write_bytes(b"of another run")
+    assert marks(run_checklist(Subject(bundle, likely_run=run_dir)))["best_model.pt exists"] == "skipped"
+    named = run_checklist(Subject(bundle, run_dir=run_dir))
+    assert "made from no checkpoint" in the("best_model.pt", named).found
+    assert named.verdict == "fail"
+
+
+def _drop(path: str) -> Callable[[dict[str, Any]], None]:
+    def change(metrics: dict[str, Any]) -> None:
+        *above, last = path.split(".")
+        for name in above:
+            metrics = metrics[name][0] if name == "epoch_history" else metrics[name]
+        del metrics[last]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        *[
+            (_drop(path), f"lacks {path}")
+            for path in ("run_id", "configuration.batch_size", "final_metrics.best_val_loss")
+        ],
+        (_drop("epoch_history.lr"), "lacks epoch_history.lr"),
+        (lambda metrics: metrics.update(epoch_history=[]), "epoch_history is no list, or empty"),
+        (lambda metrics: metrics["final_metrics"].update(total_epochs=True), "total_epochs is True"),
+        (lambda metrics: metrics["final_metrics"].update(best_val_loss="low"), "best_val_loss is 'low'"),
+        (lambda metrics: metrics.update(configuration=[]), "configuration. is no object"),
+        (lambda metrics: metrics.update(status="running"), "running"),
+        (lambda metrics: metrics.update(schema="x/1"), "has schema 'x/1'"),
+    ],
+)
+def test_metrics_that_are_not_the_guides(
+    remade: Callable[..., Path], run_dir: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    file = run_dir / "training_metrics.json"
+    metrics = json.loads(file.read_text())
+    change(metrics)
+    file.write_text(json.dumps(metrics))
+    line = the("training_metrics.json", run_checklist(Subject(remade(), run_dir=run_dir)))
+    assert line.mark == "fail"
+    assert said in line.found
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "said"),
+    [
+        (lambda run: (run / "final_model.pt").unlink(), "final_model.pt", "does not exist"),
+        (lambda run: (run / "final_model.pt").write_bytes(b"short"), "final_model.pt", "0.00 MB"),
+        (lambda run: (run / "best_model.pt").unlink(), "best_model.pt", "does not exist"),
+        (lambda run: (run / model_name(1000)).write_bytes(b"x"), model_name(1000), "another sha256"),
+        (lambda run: (run / model_name(1000)).unlink(), model_name(1000), "does not exist"),
+        (lambda run: (run / "training_metrics.json").write_text("{"), "training_metrics", "not valid JSON"),
+    ],
+)
+def test_a_spoilt_run(
+    remade: Callable[..., Path], run_dir: Path, spoil: Callable[[Path], None], name: str, said: str
+) -> None:
+    spoil(run_dir)
+    line = the(name, run_checklist(Subject(remade(), run_dir=run_dir)))
+    assert line.mark == "fail"
+    assert said in line.found
+
+
+@pytest.mark.parametrize(
+    ("cut", "name", "said"),
+    [
+        ("1.2345", "README.md has the training results", "lacks en 1.2345"),
+        ("512 MB", "README.md has the system requirements", "lacks 512 MB"),
+        ("pi-zero-2w", "README.md has the system requirements", "lacks pi-zero-2w"),
+        ("## Known limits", "README.md has the known limits", "no heading of limits"),
+    ],
+)
+def test_a_card_that_lacks_something(remade: Callable[..., Path], cut: str, name: str, said: str) -> None:
+    line = the(name, run_checklist(Subject(remade(CARD.replace(cut, "")))))
+    assert line.mark == "fail"
+    assert said in line.found
+
+
+def test_limits_of_one_word_are_none(remade: Callable[..., Path]) -> None:
+    card = CARD.partition("## Known")[0] + "## Limits\n\nNone.\n\n## More\n\n" + "words " * 50
+    assert the("README.md has the known", run_checklist(Subject(remade(card)))).mark == "fail"
+
+
+def test_text_that_the_model_cannot_read(remade: Callable[..., Path], tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.txt"
+    foreign.write_text("zzzzzzzzzzzzzzzzzzzzzzzz\n" * 400)
+    found = run_checklist(Subject(remade(), texts={"foreign": foreign}, max_loss=0.5))
+    assert the("text is predicted", found).mark == "fail"
+    assert the("validation loss", found).mark == "fail"
+    assert found.verdict == "fail"
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(CorpusError, match="is empty"):
+        run_checklist(Subject(remade(), texts={"empty": tmp_path / "empty.txt"}))
+
+
+def test_a_checkpoint_with_nan(remade: Callable[..., Path], run_dir: Path) -> None:
+    def read(path: Path) -> int:
+        raise CheckpointError(f"{path} has NaN or infinity in output.weight")
+
+    found = run_checklist(Subject(remade(), run_dir=run_dir, read_checkpoint=read))
+    assert the("no NaN or Inf in final_model.pt", found).mark == "fail"
+    assert "NaN or infinity in output.weight" in the("no NaN or Inf in final_model.pt", found).found
+
+
+def test_weights_with_nan_are_found_in_the_graph(
+    remade: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinyedge.check import bundle_checks
+
+    monkeypatch.setattr(bundle_checks, "odd_tensors", lambda model: (10, ["output_scale"]))
+    line = the("no NaN or Inf in model.onnx", run_checklist(Subject(remade())))
+    assert (line.mark, line.found) == ("fail", "in output_scale")
+
+
+def test_verdicts() -> None:
+    def of(*found: str) -> str:
+        return verdict([ChecklistItem("a", "b", "c", mark) for mark in found])  # type: ignore[arg-type]
+
+    assert of("pass", "skipped") == "pass"
+    assert of("pass", "unsure", "skipped") == "inconclusive"
+    assert of("unsure", "fail") == "fail"
+    assert judged("a", "b", False, "c").mark == "fail"
+
+
+def test_the_terminal_and_the_release(remade: Callable[..., Path]) -> None:
+    found = run_checklist(Subject(remade(CARD.replace("512 MB", ""))))
+    shown, pasted = render(found), markdown(found)
+    assert all(len(line) <= 100 for line in shown.splitlines())
+    assert "✗ README.md has the system requirements\n    lacks 512 MB" in shown
+    assert shown.endswith("verdict: fail (9 ticked, 1 crossed, 5 left out)")
+    assert "- [ ] README.md has the system requirements: lacks 512 MB\n" in pasted
+    assert "- [x] safety filter enabled: " in pasted
+    assert "(left out)" in pasted
+    assert pasted.count("- [x]") == 9
+    value = found.to_dict()
+    assert value["schema"] == "tinyedge.check/1"
+    assert len(value["lines"]) == 15
+    assert len(value["samples"]) == 16
+    json.dumps(value, allow_nan=False)
+
+
+def test_the_budget_is_the_benchs(micro_bundle: Path) -> None:
+    lines, gates = budget.check_budget(micro_bundle)
+    assert [gate["name"] for gate in gates] == ["rss", "peak", "p95"]
+    assert gates[0]["measured"] < gates[0]["limit"]
+    assert [line.name for line in lines] == [
+        "steady memory (RSS + swap) at most 400 MB",
+        "peak memory (VmHWM + swap) at most 512 MB",
+        "p95 of a response at most 250 ms",
+    ]
+    assert [line.mark for line in lines[:2]] == ["pass", "pass"]
+    assert lines[0].found.endswith("to spare")
+
+
+# --- as a process ---
+
+
+def tinyedge(*words: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "tinyedge", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
+
+
+def test_the_command(remade: Callable[..., Path], micro_bundle: Path, tmp_path: Path) -> None:
+    done = tinyedge("check", micro_bundle, "--json", tmp_path / "check.json", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr  # the fixture's card says nothing
+    assert done.stdout.rstrip().endswith("left out)")
+    assert json.loads((tmp_path / "check.json").read_text())["verdict"] == "fail"
+    good = tinyedge("check", remade(), "--markdown", cwd=tmp_path)
+    if "p95 of a response" in "".join(line for line in good.stdout.splitlines() if "- [ ]" in line):
+        return  # a machine too busy to answer in time is no matter of tests
+    assert good.returncode == 0, good.stdout
+    assert good.stdout.startswith("## Deployment checklist: pass\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--max-loss", "nan"), 2, "--max-loss nan"),
+        (("--run-dir", "nowhere"), 2, "--run-dir nowhere is not a folder"),
+        (("--text", "novel.txt"), 2, "--text novel.txt is not NAME=FILE"),
+        (("--text", "en=novel.txt"), 1, "novel.txt does not exist"),
+        (("--checkpoint", "none.pt"), 1, "none.pt does not exist"),
+        (("--json", "no/where.json"), 2, "--json no/where.json"),
+    ],
+)
+def test_bad_flags_are_named(
+    micro_bundle: Path, words: tuple[str, ...], code: int, said: str, tmp_path: Path
+) -> None:
+    done = tinyedge("check", micro_bundle, *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (code, "")
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert said in line
+
+
+def test_needs_no_torch(micro_bundle: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; import tinyedge.check.render\n"
+        "print(sorted({'torch', 'onnx', 'tinyedge.train', 'tinyedge.export', 'typer'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,40 @@
+"""Proposed command lines call the program as the user did, and a shell can take them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinyedge.cli import _argv
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> str:
+    """A program that is installed in a folder."""
+    path = tmp_path / "tinyedge"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_module_the_path_or_the_name(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["/lib/tinyedge/__main__.py"])
+    assert _argv.line(["runs"]).endswith(" -m tinyedge runs")
+    monkeypatch.setattr(sys, "argv", [script])
+    monkeypatch.setenv("PATH", "/bin")
+    assert _argv.line(["runs", Path("a run")]) == f"{script} runs 'a run'"
+    monkeypatch.setenv("PATH", f"/bin:{Path(script).parent}")
+    assert _argv.line(["runs"]) == "tinyedge runs"
+
+
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        ("train", "train --resume"),
+        ("train --resume --epochs 2", "train --epochs 2 --resume"),
+        ("train --restart --input a b", "train --input a b --resume"),
+    ],
+)
+def test_a_run_that_goes_on(monkeypatch: pytest.MonkeyPatch, words: str, proposed: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["bin/tinyedge", *words.split()])
+    assert _argv.resuming() == f"bin/tinyedge {proposed}"

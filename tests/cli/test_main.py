@@ -1,0 +1,313 @@
+"""The program as a shell sees it: exit codes, one error line, and what is not imported."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tinyedge.cli.main import repeat_list_flags
+
+COMMANDS = (
+    *("corpus", "tokenizer", "fit", "train", "runs", "sweep", "eval"),
+    *(
+        "export",
+        "verify",
+        "sign",
+        "deploy",
+        "activate",
+        "generate",
+        "serve",
+        "bench",
+        "check",
+        "doctor",
+        "top",
+    ),
+)
+HEAVY = (*("torch", "numpy", "onnxruntime", "onnx", "sentencepiece", "rich", "psutil"), "h11", "asyncio")
+
+
+def tinyedge(*words: object, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "tinyedge", *map(str, words)]
+    environment = {**os.environ, "COLUMNS": "100", **(env or {})}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+
+
+def refused(done: "subprocess.CompletedProcess[str]", code: int) -> str:
+    """The error line; fails where there is not exactly one, or a traceback."""
+    lines = done.stderr.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert done.returncode == code, done.stderr
+    assert len(errors) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    return errors[0]
+
+
+@pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS)], ids=lambda words: " ".join(words))
+def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['tinyedge', *{words!r}, '--help']\n"
+        "from tinyedge.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: tinyedge" in done.stdout
+
+
+def test_version_and_no_arguments() -> None:
+    from tinyedge import __version__
+
+    assert tinyedge("--version").stdout == f"tinyedge {__version__}\n"
+    assert "Commands" in tinyedge().stdout
+
+
+def test_the_help_of_train_has_the_recipes_own_values() -> None:
+    from tinyedge.train.recipe import FAST, GUIDE
+
+    words = " ".join(tinyedge("train", "--help").stdout.split())
+    assert f"Passes over the text: fast {FAST.epochs}, guide {GUIDE.epochs}." in words
+    assert f"Windows a step: fast {FAST.batch_size}, guide {GUIDE.batch_size}." in words
+    assert f"fast {FAST.learning_rate}, guide {GUIDE.learning_rate}." in words
+    assert f"Muon's, in fast, stays {FAST.matrix_learning_rate}." in words
+    assert (FAST.stride, GUIDE.stride, FAST.clip_norm, GUIDE.clip_norm) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(shell: str) -> None:
+    variable = "_TINYEDGE_COMPLETE"
+    script = tinyedge("--show-completion", shell)
+    assert "tinyedge" in script.stdout or script.returncode == 0
+    env = {
+        variable: f"complete_{shell}",
+        "COMP_WORDS": "tinyedge ge",
+        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_ARGS": "tinyedge ge",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    assert "generate" in tinyedge(env=env).stdout
+
+
+def test_list_flags_take_several_values() -> None:
+    assert repeat_list_flags(["train", "--input", "a", "b", "--epochs", "2"]) == [
+        *("train", "--input", "a", "--input", "b", "--epochs", "2")
+    ]
+    assert repeat_list_flags(["eval", "m", "--text", "en=a", "--text", "es=b"]) == [
+        *("eval", "m", "--text", "en=a", "--text", "es=b")
+    ]
+    assert repeat_list_flags(["eval", "--text", "en=a", "es=b", "m"]) == [
+        *("eval", "--text", "en=a", "--text", "es=b", "m")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("train", "--nhead", "3"), "--nhead 3 does not divide --d-model 128"),
+        (("train", "--epochs", "0"), "--epochs 0"),
+        (("train", "--epochs", "many"), "--epochs"),
+        (("train", "--recipe", "best"), "--recipe best"),
+        (("train", "--device", "tpu"), "--device tpu"),
+        (("train", "--precision", "fp8"), "--precision fp8"),
+        (("train", "--max-minutes", "-1"), "--max-minutes"),
+        (("train", "--max-minutes", "inf"), "--max-minutes"),
+        (("sweep", "--max-minutes", "inf"), "--max-minutes"),
+        (("train", "--checkpoint-minutes", "nan"), "--checkpoint-minutes"),
+        (("train", "--stride", "1048577"), "0-1048576"),
+        (("train", "--resume", "--restart"), "--resume and --restart"),
+        (("train", "--vocab-size", "10"), "--vocab-size 10"),
+        (("runs",), "DIR"),
+        (("runs", ".", "--plot", "runs.gif"), "runs.gif"),
+        (("runs", ".", "--json", "training_metrics.json"), "--json training_metrics.json"),
+        (("sweep", "--search", "random"), "--search random"),
+        (("sweep", "--trials", "0"), "--trials 0"),
+        (("sweep", "--epochs", "0"), "--epochs 0"),
+        (("sweep", "--vary", "learning-rate=high"), "'high' is not a number"),
+        (("sweep", "--vary", "vocab-size=1000,2000"), "vocab-size"),
+        (("sweep", "--search", "grid", "--vary", "learning-rate=0.001..0.01"), "a grid needs values"),
+        (("corpus", "--source", "web"), "--source"),
+        (("tokenizer", "--character-coverage", "2"), "--character-coverage 2"),
+        (("eval", "x.pt", "--text", "novel.txt"), "--text novel.txt is not NAME=FILE"),
+        (("eval", "x.pt"), "--text"),
+        (("export", "--quantize", "int3"), "--quantize int3"),
+        (("export", "--target", "pdp-11"), "--target pdp-11"),
+        (("export", "--target", "pdp-11", "--wheels"), "--target pdp-11"),
+        (("export", "--portable", "p", "--wheels"), "--wheels is for a bundle"),
+        (("deploy", "board"), "BUNDLE"),
+        (("deploy", "--", "-oProxyCommand=id", "b"), "is not user@host"),
+        (("activate",), "one of BUNDLE, --recover"),
+        (("generate",), "BUNDLE"),
+        (("generate", "b", "--temperature", "-1"), "--temperature -1"),
+        (("bench", "b", "--samples", "0"), "--samples 0"),
+        (("bench", "b", "--max-p95-ms", "nan"), "--max-p95-ms"),
+        (("generate", "b", "--no-filter", "--filter", "x"), "--no-filter and --filter"),
+        (("check", "b", "--max-loss", "nan"), "--max-loss nan"),
+        (("top", "--interval", "0"), "--interval 0"),
+        (("top", "ftp://127.0.0.1"), "ftp://127.0.0.1"),
+        (("nothing",), "nothing"),
+        (("train", "--epoch", "2"), "--epoch"),
+    ],
+)
+def test_usage_errors_name_the_flag(words: tuple[str, ...], named: str, tmp_path: Path) -> None:
+    if words[0] in ("train", "sweep", "corpus", "tokenizer"):
+        words = (*words, "--output-dir", str(tmp_path / "out"))
+    line = refused(tinyedge(*words), 2)
+    assert named.lower() in line.lower()
+    assert not (tmp_path / "out").exists()
+
+
+FILES = ("missing", "folder", "empty", "unreadable", "text", "fifo")
+
+
+def make(kind: str, path: Path) -> Path:
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "empty":
+            path.touch()
+        case "text":
+            path.write_text("not what was asked for\n" * 40)
+        case "unreadable":
+            path.write_text("secret")
+            path.chmod(0)
+        case "fifo":
+            os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("corpus", "--input", "{}", "--output-dir", "{out}"),
+        ("tokenizer", "--corpus", "{}", "--output-dir", "{out}"),
+        ("train", "--input", "{}", "--output-dir", "{out}"),
+        ("eval", "{}", "--text", "en={}"),
+        ("export", "{}", "--output-dir", "{out}"),
+        ("verify", "{}"),
+        ("generate", "{}", "--prompt", "x"),
+        ("bench", "{}"),
+        ("check", "{}"),
+        ("top", "--once", "--api-key-file", "{}"),
+        ("serve", "{}", "--port", "0"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_bad_files_get_one_line(words: tuple[str, ...], kind: str, tmp_path: Path) -> None:
+    if kind == "unreadable" and os.geteuid() == 0:
+        pytest.skip("root may read anything")
+    path = make(kind, tmp_path / "thing")
+    out = tmp_path / "out"
+    line = refused(tinyedge(*(word.format(path, out=out) for word in words)), 1)
+    if not (words[0] == "tokenizer" and kind == "text"):
+        assert str(path) in line
+    left = [p for p in out.rglob("*") if p.is_file()] if out.exists() else []
+    assert [p.name for p in left if p.suffix in (".tmp", ".pt", ".onnx", ".model")] == []
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = tinyedge("--debug", "verify", tmp_path / "none")
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-2].startswith("error: ")
+    assert done.returncode == 1
+
+
+def test_full_disk_is_one_line(micro_bundle: Path) -> None:
+    """/dev/full accepts the open and refuses the bytes."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tinyedge", "generate", str(micro_bundle), "--max-tokens", "2"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "No space left" in done.stderr
+
+
+def test_a_closed_pipe_is_quiet(micro_bundle: Path) -> None:
+    command = f"{sys.executable} -m tinyedge generate {micro_bundle} --max-tokens 30 | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_bundle_of_another_version(micro_bundle: Path, tmp_path: Path) -> None:
+    other = tmp_path / "bundle"
+    other.mkdir()
+    for file in micro_bundle.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps(manifest | {"schema": "tinyedge.bundle/9"}))
+    for words in (
+        ("verify", other),
+        ("generate", other),
+        ("bench", other),
+        ("check", other),
+        ("eval", other, "--text", "a=b"),
+    ):
+        assert "tinyedge.bundle/9" in refused(tinyedge(*words), 1)
+
+
+def test_a_report_may_not_take_the_place_of_a_device(micro_bundle: Path, tmp_path: Path) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("The men said that they would go to the house.\n")
+    done = tinyedge("eval", micro_bundle, "--text", f"a={text}", "--json", "/dev/null")
+    assert done.returncode == 2
+    assert "--json /dev/null is not a regular file" in done.stderr
+    assert Path("/dev/null").is_char_device()
+
+
+def test_termination_leaves_nothing_behind(tmp_path: Path) -> None:
+    """SIGTERM in the middle of writing a corpus."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "tinyedge", "corpus", "--output-dir", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        while not (out.exists() and list(out.iterdir())) and process.poll() is None:
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait() == 143
+    assert list(out.iterdir()) == []
+
+
+def test_closed_streams_are_no_error(micro_bundle: Path) -> None:
+    command = f"{sys.executable} -m tinyedge generate {micro_bundle} --max-tokens 2 >&- 2>&- <&-"
+    assert subprocess.run(["bash", "-c", command], check=False).returncode == 0
+
+
+def test_a_report_may_not_damage_what_it_is_about(bundle_copy: Callable[[], Path], tmp_path: Path) -> None:
+    bundle = bundle_copy()
+    text = tmp_path / "a.txt"
+    text.write_text("The men said that they would go to the house.\n")
+    refused(tinyedge("bench", bundle, "--json", bundle / "bench.json"), 2)
+    refused(tinyedge("eval", bundle, "--text", f"a={text}", "--json", bundle / "manifest.json"), 2)
+    refused(tinyedge("eval", bundle, "--text", f"a={text}", "--json", text), 2)
+    assert tinyedge("verify", bundle).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["training_metrics.json", "shards/validation.bin", "bilingual_1k.model"])
+@pytest.mark.parametrize("command", ["check", "eval"])
+def test_a_report_never_takes_the_place_of_a_file_of_the_run(
+    command: str, name: str, micro_bundle: Path, tmp_path: Path
+) -> None:
+    run, text = tmp_path / "run", tmp_path / "a.txt"
+    (run / "shards").mkdir(parents=True)
+    text.write_text("The men said that they would go to the house.\n")
+    for file in (run / name, run / "best_model.pt"):
+        file.write_text("precious")
+    words = {
+        "check": ("check", micro_bundle, "--run-dir", run),
+        "eval": ("eval", run / "best_model.pt", "--text", f"a={text}"),
+    }[command]
+    assert "would replace a file of the run" in refused(tinyedge(*words, "--json", run / name), 2)
+    assert (run / name).read_text() == "precious"

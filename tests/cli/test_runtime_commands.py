@@ -1,0 +1,272 @@
+"""`tinyedge generate` and `tinyedge verify`, as a user runs them; and what the runtime may not load."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tinyedge.cli.generate import generate
+from tinyedge.cli.verify import verify
+from tinyedge.core.errors import BundleError, UsageError
+
+app = typer.Typer()
+app.command()(generate)
+app.command()(verify)
+
+PROMPT = "The captain lost"
+
+
+def run(*arguments: object, stdin: str | None = None) -> tuple[str, str]:
+    """Standard output and standard error of a command that succeeds."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], stdin, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout, result.stderr
+
+
+def completion(*arguments: object, stdin: str | None = None) -> dict[str, Any]:
+    stdout, _ = run("generate", *arguments, "--json", stdin=stdin)
+    value: dict[str, Any] = json.loads(stdout)
+    return value
+
+
+def test_text_is_the_prompt_the_continuation_and_a_line_break(micro_bundle: Path) -> None:
+    flags = ("--prompt", PROMPT, "--seed", 4, "--max-tokens", 8)
+    stdout, stderr = run("generate", micro_bundle, *flags)
+    assert stdout == PROMPT + completion(micro_bundle, *flags)["text"] + "\n"
+    assert len(stdout) > len(PROMPT) + 5
+    assert stderr == ""
+
+
+def test_json(micro_bundle: Path) -> None:
+    found = completion(micro_bundle, "--prompt", PROMPT, "--seed", 4, "--max-tokens", 8)
+    timing = found.pop("timing")
+    assert timing.keys() == {"load_s", "ttft_ms", "decode_tokens_per_s"}
+    assert all(value > 0 for value in timing.values())
+    assert 1 <= len(found.pop("tokens")) <= 8
+    assert found.pop("finish_reason") in ("length", "stop")
+    assert found.pop("text")
+    assert found.pop("prompt_tokens") > 3
+    assert found == {
+        "schema": "tinyedge.completion/1",
+        "prompt": PROMPT,
+        "slid": False,
+        "seed": 4,
+    }
+
+
+def test_one_token_has_no_rate(micro_bundle: Path) -> None:
+    assert completion(micro_bundle, "--max-tokens", 1)["timing"]["decode_tokens_per_s"] is None
+
+
+def test_a_random_seed_is_reported_and_gives_the_text_again(micro_bundle: Path) -> None:
+    first, other = (completion(micro_bundle, "--max-tokens", 30) for _ in range(2))
+    assert first["seed"] != other["seed"]
+    assert completion(micro_bundle, "--max-tokens", 30, "--seed", first["seed"])["text"] == first["text"]
+
+
+def test_stop_can_be_given_twice(micro_bundle: Path) -> None:
+    flags = ("--prompt", PROMPT, "--temperature", 0)
+    whole = completion(micro_bundle, *flags)["text"]
+    assert len(whole) > 10
+    stopped = completion(micro_bundle, *flags, "--stop", "zzz", "--stop", whole[5:8])
+    assert stopped["text"] == whole[: whole.index(whole[5:8])]
+    assert stopped["finish_reason"] == "stop"
+
+
+def test_the_prompt_from_standard_input(micro_bundle: Path) -> None:
+    found = completion(micro_bundle, "--prompt", "-", stdin=PROMPT + "\n")
+    assert found["prompt"] == PROMPT
+
+
+def test_a_note_says_when_the_context_was_outgrown(micro_bundle: Path) -> None:
+    stdout, stderr = run("generate", micro_bundle, "--prompt", "la niña y el mar " * 20)
+    assert stderr.startswith("note: the text outgrew the model's context of 32 tokens")
+    assert stderr.count("\n") == 1
+    assert "note" not in stdout
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--temperature", "nan"), ("--top-p", "2"), ("--max-tokens", "0"), ("--stop", ""), ("--threads", "0")],
+)
+def test_flags_that_cannot_work_are_named(micro_bundle: Path, flags: tuple[str, str]) -> None:
+    with pytest.raises(UsageError, match=flags[0]):
+        run("generate", micro_bundle, *flags)
+
+
+def test_verify_lists_every_file(micro_bundle: Path) -> None:
+    stdout, _ = run("verify", micro_bundle)
+    lines = stdout.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == [
+        "manifest.json",
+        "model.onnx",
+        "tokenizer.model",
+        "README.md",
+    ]
+    assert all(line.endswith(" ok") for line in lines[:4])
+    assert lines[4] == "int8 model, 163,072 parameters, for pi-zero-2w, made by tinyedge 0.1.0"
+
+
+def test_verify_as_json(micro_bundle: Path) -> None:
+    value = json.loads(run("verify", micro_bundle, "--json")[0])
+    assert (value["schema"], value["ok"], value["precision"]) == ("tinyedge.verify/1", True, "int8")
+    for file in value["files"]:
+        assert file["size"] == (micro_bundle / file["name"]).stat().st_size
+
+
+def test_verify_finds_a_model_that_does_not_run(
+    micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path
+) -> None:
+    """Whole by every hash, of known operators alone, and still no graph: its first node is missing."""
+    from tests.support.hostile import bad_model
+    from tinyedge.bundle.bundle import load_bundle, write_bundle
+
+    whole = load_bundle(micro_bundle)
+    manifest = {
+        k: v for k, v in whole.manifest.items() if k not in ("schema", "created", "tinyedge", "files")
+    }
+    model = bad_model(whole.model, lambda proto: proto.graph.node.pop(0))
+    path = write_bundle(tmp_path / "bundle", manifest, model, whole.tokenizer, "card")
+    with pytest.raises(BundleError, match=r"cannot load .*bundle/model.onnx"):
+        run("verify", path)
+
+
+# --- as processes ---
+
+
+def tinyedge(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tinyedge", *map(str, arguments)]
+    return subprocess.run(command, text=True, capture_output=True, timeout=60, **options)
+
+
+def test_a_reader_that_has_seen_enough_hears_no_complaint(micro_bundle: Path) -> None:
+    command = f"{sys.executable} -m tinyedge generate {micro_bundle} --max-tokens 100 --prompt - | head -c 4"
+    result = subprocess.run(
+        ["bash", "-c", command], input="la " * 90_000, text=True, capture_output=True, timeout=60
+    )
+    assert (result.stdout, result.stderr) == ("la l", "")
+
+
+def test_a_prompt_that_the_terminal_cannot_show(micro_bundle: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = tinyedge("generate", micro_bundle, "--prompt", "ñ\udcff", "--max-tokens", 1, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("??")
+
+
+def test_a_damaged_bundle_is_one_line_and_a_hint(micro_bundle: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(micro_bundle, tmp_path / "bundle")
+    with (folder / "model.onnx").open("r+b") as file:
+        file.write(b"X")
+    for command in ("verify", "generate"):
+        result = tinyedge(command, folder)
+        assert result.returncode == 1
+        assert result.stdout == ""
+        assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["error", "hint"]
+
+
+def test_the_runtime_loads_nothing_of_training(micro_bundle: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tinyedge.runtime.generator import Generator;"
+        " Generator.load(Path(sys.argv[1])).generate('la', max_tokens=3);"
+        " print(sorted({'torch', 'onnx', 'typer', 'click', 'psutil', 'tinyedge.train', 'tinyedge.export'}"
+        " & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(micro_bundle)], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+# What a start of `tinyedge generate` imports of tinyedge; another line here costs every start on the device.
+ON_THE_WAY = {
+    *("__main__", "cli", "cli.main", "cli.generate"),  # the command
+    *("core", "core.errors", "core.files", "core.config"),  # how it may fail, and what it reads
+    *("host", "host.gc_pause", "host.drop_code"),  # what is imported is not looked through, and leaves memory
+    *("bundle", "bundle.bundle", "bundle.manifest"),  # bytes are checked before they are used
+    *("bundle.onnx_scan", "bundle.protobuf"),
+    *("text", "text.tokenizer", "core.arrays"),  # text to ids and back; what logits are
+    "core.window",  # which tokens the model sees
+    *("runtime", "runtime.generator", "runtime.sampler", "runtime.session"),
+    "runtime.content_filter",  # no slur is shown
+    "runtime.ort",  # ONNX Runtime without threads and sockets of its own
+}
+# And beside that and the packages that it cannot do without: hashes, JSON, dataclasses, NFC.
+BESIDE = {
+    *("hashlib", "_hashlib", "_blake2", "_hmac", "_md5", "_sha1", "_sha2", "_sha3"),
+    *("json", "json.decoder", "json.encoder", "json.scanner", "_json"),
+    "dataclasses",
+    "unicodedata",
+}
+PACKAGES = "numpy, onnxruntime, sentencepiece, typer"
+# Large, and nothing of them is needed: draws come from `random`, tables are printed by hand.
+NOT_ON_THE_WAY = {
+    *("torch", "onnx", "numpy.random", "numpy.ma", "numpy.typing", "psutil", "rich"),
+    *("asyncio", "socket", "ssl", "email", "secrets", "hmac"),
+}
+
+
+def start(bundle: Path, before: str, after: str) -> list[str]:
+    """Runs `tinyedge generate` in a process of its own; the words that the code `after` it printed."""
+    code = (
+        f"import gc, sys\n{before}\nfrom tinyedge.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        f"print(*({after}), file=sys.stderr)"
+    )
+    arguments = ["generate", str(bundle), "--prompt", "The", "--max-tokens", "2"]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    return result.stderr.split()
+
+
+def test_a_start_imports_what_it_needs_and_no_more(micro_bundle: Path) -> None:
+    loaded = set(start(micro_bundle, "", "sys.modules"))
+    ours = {name.removeprefix("tinyedge.") for name in loaded if name.startswith("tinyedge.")}
+    assert ours == ON_THE_WAY
+    assert not loaded & NOT_ON_THE_WAY
+
+
+def test_a_start_imports_little_beside_its_packages(micro_bundle: Path) -> None:
+    packages = f"import {PACKAGES}\nbefore = set(sys.modules)"
+    added = set(start(micro_bundle, packages, "set(sys.modules) - before"))
+    theirs = {"tinyedge", *PACKAGES.split(", ")}
+    assert {name for name in added if name.partition(".")[0] not in theirs} <= BESIDE
+
+
+def test_a_start_is_not_looked_through_for_garbage(micro_bundle: Path) -> None:
+    watch = "seen = []\ngc.callbacks.append(lambda phase, about: seen.append(phase == 'start'))"
+    collections, frozen, enabled = start(
+        micro_bundle, watch, "sum(seen), gc.get_freeze_count(), gc.isenabled()"
+    )
+    assert int(collections) < 20  # 70 without a pause
+    assert int(frozen) > 10_000
+    assert enabled == "True"
+
+
+def test_code_that_has_run_leaves_before_and_after_loading(micro_bundle: Path) -> None:
+    watch = (
+        "from tinyedge.host import drop_code\n"
+        "seen, give_back = [], drop_code.give_back\n"
+        "sessions = lambda: sum(type(each).__name__ == 'Session' for each in gc.get_objects())\n"
+        "drop_code.give_back = lambda: (seen.append(sessions()), give_back())"
+    )
+    assert start(micro_bundle, watch, "seen") == ["0", "1"]
+
+
+@pytest.mark.parametrize("command", ["generate", "verify"])
+def test_help_loads_nothing_heavy(command: str) -> None:
+    code = (
+        f"import sys; from tinyedge.cli.{command} import {command};"
+        " print(sorted({'numpy', 'onnxruntime', 'sentencepiece', 'torch'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

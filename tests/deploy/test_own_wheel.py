@@ -1,0 +1,83 @@
+"""tinyedge's own wheel, from wherever it runs."""
+
+import importlib.metadata
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.wheels import make_wheel
+from tinyedge.core.errors import DeployError
+from tinyedge.deploy import own_wheel
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> importlib.metadata.Distribution:
+    """A distribution as pip installs it."""
+    entry = "[console_scripts]\nsome = some:main\n"
+    made = make_wheel(tmp_path, "some", "1.5", {"some/__init__.py": "x = 1\n", "entry_points.txt": entry})
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
+    subprocess.run([*command, "--target", tmp_path / "site", made], check=True)
+    (found,) = importlib.metadata.distributions(path=[str(tmp_path / "site")])
+    return found
+
+
+def test_an_installed_one_is_put_together_again(
+    installed: importlib.metadata.Distribution, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    made = []
+    for folder in (first, second):
+        folder.mkdir()
+        made.append(own_wheel.wheel_of(installed, folder))
+    assert made[0].name == "some-1.5-py3-none-any.whl"
+    assert made[0].read_bytes() == made[1].read_bytes()
+    names = set(zipfile.ZipFile(made[0]).namelist())
+    information = {
+        f"some-1.5.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt")
+    }
+    assert names == {"some/__init__.py", *information}
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
+    subprocess.run([*command, "--target", tmp_path / "again", made[0]], check=True)
+    assert (tmp_path / "again" / "bin" / "some").exists()
+
+
+def test_one_that_was_changed_is_refused(installed: importlib.metadata.Distribution, tmp_path: Path) -> None:
+    module = tmp_path / "site" / "some" / "__init__.py"
+    module.write_text("x = 2\n")
+    with pytest.raises(DeployError, match="was changed after it was installed"):
+        own_wheel.wheel_of(installed, tmp_path)
+    module.unlink()
+    with pytest.raises(DeployError, match="cannot be read"):
+        own_wheel.wheel_of(installed, tmp_path)
+
+
+def test_neither_a_checkout_nor_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(name: str) -> importlib.metadata.Distribution:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(own_wheel, "PACKAGE_ROOT", tmp_path)
+    monkeypatch.setattr(importlib.metadata, "distribution", none)
+    with pytest.raises(DeployError, match="neither a checkout nor an installed tinyedge"):
+        own_wheel.own_wheel(tmp_path)
+
+
+def test_pip_fails_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(DeployError, match=r"^pip cannot get it: No matching distribution found for no-such"):
+        own_wheel.pip("download", "--dest", tmp_path, "no-such-package", doing="get it")
+
+
+def test_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # the port where nothing is
+    with pytest.raises(DeployError, match="does not reach the package index"):
+        own_wheel.pip("download", "--dest", tmp_path, "no-such-package", doing="get it")
+
+
+def test_without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: iter(()))
+    with pytest.raises(DeployError, match="pip is not installed"):
+        own_wheel.pip("download", doing="get it")

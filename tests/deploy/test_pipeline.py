@@ -1,0 +1,226 @@
+"""`tinyedge deploy`, all of it, to a board on loopback."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.sshd import Server, replaced
+from tinyedge.bundle.bundle import bundle_digest, load_bundle
+from tinyedge.deploy.kit import Kit
+
+MakeKit = Callable[..., Kit]
+Tree = Callable[[Path], dict[str, tuple[int, int]]]
+
+
+def tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "tinyedge", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+
+
+def digest(bundle: Path) -> str:
+    return bundle_digest(load_bundle(bundle))
+
+
+@pytest.fixture
+def bundle(micro_bundle: Path, make_kit: MakeKit, tmp_path: Path) -> Path:
+    """With its kit beside it, which no package index was asked for."""
+    make_kit(micro_bundle, tmp_path / "bundle-kit")
+    return Path(shutil.copytree(micro_bundle, tmp_path / "bundle"))
+
+
+def test_a_bundle_is_put_on_a_board_and_the_next_one_too(
+    server: Server, bundle: Path, make_kit: MakeKit, micro_bundle_fp32: Path, tmp_path: Path, tree: Tree
+) -> None:
+    kit = ["--kit", tmp_path / "bundle-kit"]
+    dry = tinyedge("deploy", server.destination, bundle, *server.flags, *kit, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "nothing was changed" in dry.stderr
+    assert list(server.home.iterdir()) == []
+
+    first = tinyedge("deploy", server.destination, bundle, *server.flags, *kit)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert [line[:4] for line in first.stderr.splitlines() if line[1:2] == "/"] == [
+        "1/4 ",
+        "2/4 ",
+        "3/4 ",
+        "4/4 ",
+    ]
+    assert "fit: yes" in first.stdout
+    assert "verdict: pass" in first.stdout
+    board = server.home / "tinyedge"
+    assert digest(board / "store" / "current") == digest(bundle)
+    env = board / "env" / "bin" / "tinyedge"
+    said = subprocess.run(
+        [env, "generate", board / "store" / "current", "--prompt", "Hola"], check=True, capture_output=True
+    )
+    assert said.stdout
+
+    def kept() -> dict[str, tuple[int, int]]:
+        return {name: times for name, times in tree(board).items() if not name.startswith("kit")}
+
+    before, env_before = kept(), (board / "env").readlink()
+    again = tinyedge("deploy", server.destination, bundle, *server.flags, *kit)
+    assert again.returncode == 0
+    assert "serves, as before" in again.stdout
+    assert kept() == before
+
+    make_kit(micro_bundle_fp32, tmp_path / "next-kit", version="9.9.9")
+    with replaced(server, rsync=None):
+        upgrade = tinyedge(
+            "deploy", server.destination, micro_bundle_fp32, *server.flags, "--kit", tmp_path / "next-kit"
+        )
+    assert upgrade.returncode == 0, upgrade.stdout + upgrade.stderr
+    assert f"instead of {digest(bundle)[:12]}" in upgrade.stdout
+    assert digest(board / "store" / "current") == digest(micro_bundle_fp32)
+    assert (board / "env").readlink() != env_before
+    assert len(list((board / "envs").iterdir())) == 2
+
+
+def test_a_bundle_that_does_not_answer(
+    server: Server, bundle: Path, make_kit: MakeKit, micro_bundle_fp32: Path, tmp_path: Path
+) -> None:
+    """Whole by its manifest; the bundle before goes on, and so does its environment."""
+    import hashlib
+
+    useless = Path(shutil.copytree(micro_bundle_fp32, tmp_path / "useless"))
+    model = bytearray((useless / "model.onnx").read_bytes())
+    model[len(model) // 2 : len(model) // 2 + 4096] = b"\xff" * 4096
+    (useless / "model.onnx").write_bytes(model)
+    manifest = json.loads((useless / "manifest.json").read_text())
+    manifest["files"]["model.onnx"]["sha256"] = hashlib.sha256(model).hexdigest()
+    (useless / "manifest.json").write_text(json.dumps(manifest))
+    make_kit(useless, tmp_path / "useless-kit", version="8.8.8")
+    folder = ["--dir", "another place"]
+    kit = ["--kit", tmp_path / "bundle-kit"]
+    assert tinyedge("deploy", server.destination, bundle, *server.flags, *folder, *kit).returncode == 0
+    board = server.home / "another place"
+    before = (board / "env").readlink()
+    kit = ["--kit", tmp_path / "useless-kit"]
+    done = tinyedge("deploy", server.destination, useless, *server.flags, *folder, *kit)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "not finite numbers" in errors[0]
+    assert digest(board / "store" / "current") == digest(bundle)
+    assert (board / "env").readlink() == before
+
+
+def test_a_key_is_asked_for_here_and_on_the_board(
+    server: Server, bundle: Path, make_kit: MakeKit, tmp_path: Path
+) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    flags = [
+        *server.flags,
+        "--dir",
+        "signed",
+        "--key",
+        tmp_path / "key.pub",
+        "--kit",
+        tmp_path / "bundle-kit",
+    ]
+    done = tinyedge("deploy", server.destination, bundle, *flags)
+    assert done.returncode == 1
+    assert "is not signed" in done.stderr
+    assert not (server.home / "signed").exists()
+    assert tinyedge("sign", bundle, "--key", tmp_path / "key").returncode == 0
+    # An earlier kit holds the bundle as it was, without its signature.
+    done = tinyedge("deploy", server.destination, bundle, *flags)
+    assert done.returncode == 1
+    assert "has not" in done.stderr
+    make_kit(bundle, tmp_path / "bundle-kit")
+    done = tinyedge("deploy", server.destination, bundle, *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert load_bundle(server.home / "signed" / "store" / "current").signature
+
+
+@pytest.mark.parametrize(
+    ("programs", "reason"),
+    [
+        ({"uname": "echo armv7l"}, "is armv7l; there are packages for aarch64 and x86_64"),
+        (
+            {"python3": "printf 'python=3.9\\nbits=64\\nvenv=yes\\nlibc=glibc 2.31\\n'; exit 1"},
+            "has Python 3.9",
+        ),
+        ({"python3": "printf 'python=3.11\\nbits=32\\nvenv=yes\\nlibc=glibc 2.36\\n'"}, "32-bit system"),
+        (
+            {"python3": "printf 'python=3.11\\nbits=64\\nvenv=no\\nlibc=glibc 2.36\\n'"},
+            "cannot make environments",
+        ),
+        ({"python3": "printf 'python=3.11\\nbits=64\\nvenv=yes\\nlibc= \\n'"}, "has no glibc"),
+        ({"python3": None}, "has no Python"),
+        ({"df": "echo Filesystem; echo /dev/root 100 90 10240 90% /"}, "has 10 MB free"),
+    ],
+)
+def test_a_board_that_is_not_fit(
+    server: Server, bundle: Path, programs: dict[str, str | None], reason: str
+) -> None:
+    others = {f"python3.{minor}": None for minor in range(11, 15)} if "python3" in programs else {}
+    with replaced(server, **programs, **others):
+        done = tinyedge("deploy", server.destination, bundle, *server.flags, "--dir", "unfit")
+    assert done.returncode == 1
+    error, hint = done.stderr.splitlines()
+    assert error.startswith(f"error: {server.destination}")
+    assert reason in error
+    assert hint.startswith("hint: ")
+    assert not (server.home / "unfit").exists()
+
+
+def test_a_newer_python_beside_an_old_one(server: Server, bundle: Path, tmp_path: Path) -> None:
+    old = "printf 'python=3.9\\nbits=64\\nvenv=yes\\nlibc=glibc 2.31\\n'; exit 1"
+    newer = "printf 'python=%s\\nbits=64\\nvenv=yes\\nlibc=glibc 2.36\\n' " + "%d.%d" % sys.version_info[:2]  # noqa: UP031
+    with replaced(server, python3=old, **{"python3.14": newer}):
+        kit = ["--kit", tmp_path / "bundle-kit"]
+        done = tinyedge("deploy", server.destination, bundle, *server.flags, *kit, "--dry-run")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_kit_beside_the_bundle_is_used_again(server: Server, bundle: Path, make_kit: MakeKit) -> None:
+    """As it is where it fits; with the bundle of now, where that is another one."""
+    dry = [*server.flags, "--dir", "dry", "--dry-run"]
+    assert "bundle-kit, made before" in tinyedge("deploy", server.destination, bundle, *dry).stderr
+    manifest = bundle / "manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")
+    done = tinyedge("deploy", server.destination, bundle, *dry)
+    assert "would make the kit" in done.stderr
+    assert "with the wheels of the one before" in done.stderr
+    (bundle.with_name("bundle-kit") / "requirements.lock").write_text("damaged")
+    done = tinyedge("deploy", server.destination, bundle, *dry)
+    assert "with wheels from the package index" in done.stderr
+
+
+def test_a_kit_of_another_bundle(
+    server: Server, bundle: Path, micro_bundle_fp32: Path, tmp_path: Path
+) -> None:
+    kit = ["--kit", tmp_path / "bundle-kit"]
+    done = tinyedge("deploy", server.destination, micro_bundle_fp32, *server.flags, *kit)
+    assert done.returncode == 1
+    assert "--kit" in done.stderr.splitlines()[-2]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "named"),
+    [
+        (("-oProxyCommand=id", "BUNDLE"), 2, "-o"),
+        (("--", "-oProxyCommand=id", "BUNDLE"), 2, "is not user@host"),
+        (("pi@board", "nowhere"), 1, "nowhere does not exist"),
+        (("pi@board", "BUNDLE", "--port", "0"), 2, "--port 0"),
+        (("pi@board", "BUNDLE", "--identity", "nothing"), 1, "nothing does not exist"),
+        (("pi@board", "BUNDLE", "--dir", ""), 2, "--dir ''"),
+        (("pi@board", "BUNDLE", "--dir", "a\nb"), 2, "--dir"),
+        (("pi@board", "BUNDLE", "--dir", "$(id)"), 2, "--dir"),
+        (("pi@board", "BUNDLE", "--key", "nothing"), 1, "nothing does not exist"),
+    ],
+)
+def test_bad_input(micro_bundle: Path, words: tuple[str, ...], code: int, named: str) -> None:
+    done = tinyedge("deploy", *(str(micro_bundle) if word == "BUNDLE" else word for word in words))
+    assert done.returncode == code, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert named in errors[0]
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,279 @@
+"""A recorded board, sound and with one thing wrong at a time; and children that die."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.recorded_board import ZERO_2_W, record
+from tinyedge.doctor.checks import MB
+from tinyedge.doctor.finding import Finding
+from tinyedge.doctor.libraries import LIBRARIES, check_libraries
+from tinyedge.doctor.report import MachineReport, examine_machine, render
+from tinyedge.host import machine
+
+WELL = (sys.executable, "-c", "pass")  # a child whose imports go well
+# What this process would say of itself, on the board.
+PROCESS = {"machine": "aarch64", "python": "3.13.5", "onnxruntime": "1.23.2"}
+Changes = Mapping[str, str | None]
+
+
+def board(
+    root: Path,
+    changes: Changes | None = None,
+    throttled: str = "0x0",
+    bits: int = 64,
+    free_disk: int = 20_000 * MB,
+    **process: str,
+) -> MachineReport:
+    """What the doctor says of the recorded board after `changes` to its files."""
+    record(root, changes, throttled)
+    device = machine.describe(root, str(root / "vcgencmd"))
+    device = dataclasses.replace(device, **{**PROCESS, **process})
+    return examine_machine(root, device, bits=bits, free_disk=free_disk, child=WELL)
+
+
+def the(name: str, examination: MachineReport) -> Finding:
+    (finding,) = (finding for finding in examination.findings if finding.name == name)
+    return finding
+
+
+def test_a_board_as_it_comes(tmp_path: Path) -> None:
+    examination = board(tmp_path)
+    found = {finding.name: (finding.level, finding.found) for finding in examination.findings}
+    libraries = found.pop("libraries")
+    assert found == {
+        "board": ("ok", "Raspberry Pi Zero 2 W Rev 1.0, 6.12.47+rpt-rpi-v8"),
+        "system": ("ok", "64 bit, aarch64"),
+        "CPU": ("ok", "Cortex-A53 x 4: asimd"),
+        "Python": ("ok", "3.13.5"),
+        "memory": ("ok", "275 MB free of 416"),
+        "swap": ("ok", "zram: 0 MB in use of 416"),
+        "memory limits": ("warning", "cgroup_disable=memory: MemoryMax= of a service has no effect"),
+        "temperature": ("ok", "44 °C"),
+        "throttling": ("ok", "none since boot"),
+        "disk": ("ok", "20,000 MB free"),
+    }
+    assert libraries[0] == "ok"
+    assert all(name in libraries[1] for name in LIBRARIES)
+    assert "cgroup_enable=memory" in the("memory limits", examination).way_out
+    assert examination.fit
+
+
+MEMINFO = ZERO_2_W["proc/meminfo"]
+SWAPS = ZERO_2_W["proc/swaps"]
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "found", "case"),
+    [
+        ("system", "bad", "32 bit, aarch64", {"bits": 32}),
+        ("system", "bad", "32 bit, armv7l", {"bits": 32, "machine": "armv7l"}),
+        ("system", "bad", "64 bit, riscv64", {"machine": "riscv64"}),
+        ("CPU", "bad", "no known features", {"changes": {"proc/cpuinfo": "processor : 0\n"}}),
+        ("Python", "bad", "3.9.2", {"python": "3.9.2"}),
+        ("Python", "ok", "3.11.2", {"python": "3.11.2"}),
+        (
+            *("memory", "warning", "150 MB free of 416"),
+            {"changes": {"proc/meminfo": MEMINFO.replace("281672", "153600")}},
+        ),
+        (
+            *("memory", "bad", "60 MB free of 416"),
+            {"changes": {"proc/meminfo": MEMINFO.replace("281672", "61440")}},
+        ),
+        ("memory", "warning", "the kernel does not say", {"changes": {"proc/meminfo": None}}),
+        ("swap", "ok", "none", {"changes": {"proc/swaps": None}}),
+        ("swap", "ok", "none", {"changes": {"proc/swaps": "Filename Type Size Used Priority\nx y z\n"}}),
+        (
+            *("swap", "warning", "zram: 195 MB in use of 416"),
+            {"changes": {"proc/swaps": SWAPS.replace("\t\t0\t", "\t\t200000\t")}},
+        ),
+        (
+            *("swap", "ok", "zram and /var/swap: 10 MB in use of 928"),
+            {"changes": {"proc/swaps": SWAPS + "/var/swap file 524284 10240 -2\n"}},
+        ),
+        (
+            *("memory limits", "ok", "the memory controller is on"),
+            {"changes": {"sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory pids\n"}},
+        ),
+        (
+            *("memory limits", "ok", "the memory controller is on"),
+            {"changes": {"proc/cgroups": ZERO_2_W["proc/cgroups"].replace("81\t0", "81\t1")}},
+        ),
+        (
+            *("memory limits", "warning", "no memory controller: MemoryMax= of a service has no effect"),
+            {"changes": {"proc/cmdline": "console=tty1\n"}},
+        ),
+        (
+            *("temperature", "warning", "72 °C"),
+            {"changes": {"sys/class/thermal/thermal_zone0/temp": "72100\n"}},
+        ),
+        (
+            *("temperature", "bad", "83 °C"),
+            {"changes": {"sys/class/thermal/thermal_zone0/temp": "83000\n"}},
+        ),
+        ("temperature", "ok", "no sensor", {"changes": {"sys/class/thermal/thermal_zone0/temp": None}}),
+        ("throttling", "bad", "now: under-voltage, throttled", {"throttled": "0x50005"}),
+        ("throttling", "bad", "now: frequency capped, soft temperature limit", {"throttled": "0xa"}),
+        ("throttling", "warning", "since boot: under-voltage", {"throttled": "0x10000"}),
+        ("throttling", "warning", "since boot: throttled, soft temperature limit", {"throttled": "0xc0000"}),
+        ("throttling", "warning", "vcgencmd does not say", {"throttled": ""}),
+        ("disk", "warning", "300 MB free", {"free_disk": 300 * MB}),
+        ("disk", "bad", "3 MB free", {"free_disk": 3 * MB}),
+        (
+            *("libraries", "bad", "onnxruntime 1.21.0 dies with SIGILL on this CPU, which is ARMv8.0"),
+            {"onnxruntime": "1.21.0"},
+        ),
+    ],
+)
+def test_one_thing_at_a_time(tmp_path: Path, name: str, level: str, found: str, case: Any) -> None:
+    examination = board(tmp_path, **case)
+    finding = the(name, examination)
+    assert finding.level == level
+    assert found in finding.found
+    assert bool(finding.way_out) is (level != "ok")
+    # one cause, one finding: all else is as on a sound board
+    sound = {finding.name: finding.level for finding in board(tmp_path / "sound").findings}
+    assert {f.name: f.level for f in examination.findings if f.name != name} == {
+        other: level for other, level in sound.items() if other != name
+    }
+    assert examination.fit is (level != "bad")
+
+
+@pytest.mark.parametrize(
+    ("throttled", "way_out"), [("0x1", "supply"), ("0x10004", "supply"), ("0x4", "heat sink")]
+)
+def test_a_weak_supply_and_heat_have_different_ways_out(tmp_path: Path, throttled: str, way_out: str) -> None:
+    assert way_out in the("throttling", board(tmp_path, throttled=throttled)).way_out
+
+
+def test_a_newer_arm_may_have_that_onnxruntime(tmp_path: Path) -> None:
+    newer = ZERO_2_W["proc/cpuinfo"].replace("crc32 cpuid", "crc32 atomics asimddp cpuid")
+    examination = board(tmp_path, {"proc/cpuinfo": newer}, onnxruntime="1.21.0")
+    assert the("libraries", examination).level == "ok"
+
+
+def test_a_machine_that_says_nothing_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    device = machine.describe(tmp_path, "no-such-program")
+    device = dataclasses.replace(device, **{**PROCESS, "machine": "x86_64"})
+    examination = examine_machine(tmp_path, device, bits=64, free_disk=1 << 40, child=WELL)
+    assert the("board", examination).found == "unknown board"
+    assert the("throttling", examination).found == "not a Raspberry Pi"
+    assert examination.fit
+
+
+@pytest.mark.parametrize("text", ["", "\0\0", "garbage", "a: b\nMemTotal: many kB\n" * 3])
+def test_nonsense_is_no_traceback(tmp_path: Path, text: str) -> None:
+    examination = board(tmp_path, dict.fromkeys(ZERO_2_W, text), throttled=text.split("\n")[0].strip("\0"))
+    assert len(examination.findings) == 11
+
+
+# --- the child ---
+
+
+def child(code: str, *libraries: str) -> tuple[str, ...]:
+    """A child that gets as far as `libraries`, then does `code`."""
+    said = "".join(f"print({name!r}, flush=True); " for name in libraries)
+    return (sys.executable, "-c", f"import os, signal, sys, time; {said}{code}")
+
+
+DEVICE = machine.describe(Path("/nowhere"), "no-such-program")
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("SIGILL", "install another version of onnxruntime"),
+        ("SIGKILL", "ran out of memory"),
+        ("SIGBUS", "SD card"),
+        ("SIGSEGV", "install another version of onnxruntime"),
+    ],
+)
+def test_a_library_that_kills(name: str, way_out: str) -> None:
+    command = child(f"os.kill(os.getpid(), signal.{name})", "numpy", "onnxruntime")
+    finding = check_libraries(DEVICE, command)
+    assert finding.level == "bad"
+    assert finding.found.startswith("importing onnxruntime ")
+    assert finding.found.endswith(f"died with {name}")
+    assert way_out in finding.way_out
+
+
+def test_a_library_that_is_missing() -> None:
+    finding = check_libraries(DEVICE, child("import sentencepiece_", "numpy", "onnxruntime", "sentencepiece"))
+    assert finding.level == "bad"
+    expected = "sentencepiece cannot be imported: ModuleNotFoundError: No module named 'sentencepiece_'"
+    assert finding.found == expected
+    assert finding.way_out == "pip install sentencepiece"
+
+
+def test_onnxruntime_is_told_to_keep_quiet() -> None:
+    command = child("sys.exit(os.environ['ORT_DISABLE_TELEMETRY'] != '1')", "onnxruntime")
+    assert check_libraries(DEVICE, command).level == "ok"
+
+
+def test_a_child_that_says_nothing() -> None:
+    finding = check_libraries(DEVICE, child("sys.exit(3)"))
+    assert finding.found == "numpy cannot be imported: it does not say why"
+
+
+def test_a_python_that_does_not_start(tmp_path: Path) -> None:
+    finding = check_libraries(DEVICE, (str(tmp_path / "python3"),))
+    assert finding.level == "bad"
+    assert finding.found == f"{tmp_path}/python3 cannot be started: No such file or directory"
+
+
+def test_a_library_that_hangs() -> None:
+    finding = check_libraries(DEVICE, child("time.sleep(60)", "numpy"), seconds=0.5)
+    assert finding.level == "bad"
+    assert "took more than 0.5 s" in finding.found
+
+
+def test_the_real_child_imports_the_real_libraries() -> None:
+    from importlib.metadata import version
+
+    finding = check_libraries(dataclasses.replace(DEVICE, machine="x86_64"))
+    assert finding == Finding("libraries", ", ".join(f"{name} {version(name)}" for name in LIBRARIES))
+
+
+# --- what is shown ---
+
+
+def test_one_screen(tmp_path: Path) -> None:
+    lines = render(board(tmp_path, throttled="0x50005", free_disk=MB)).splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 100
+    assert lines[0].split()[:2] == ["ok", "board"]
+    (place,) = (number for number, line in enumerate(lines) if line.startswith("bad      throttling"))
+    assert lines[place + 1].lstrip() == "-> use a 5 V, 2.5 A supply and a short cable"
+    assert lines[-1] == "fit: no"
+
+
+def test_as_json(tmp_path: Path) -> None:
+    value = json.loads(json.dumps(board(tmp_path, free_disk=0).to_dict()))
+    assert (value["schema"], value["fit"]) == ("tinyedge.doctor/1", False)
+    assert value["device"]["model"] == "Raspberry Pi Zero 2 W Rev 1.0"
+    disk = next(finding for finding in value["findings"] if finding["name"] == "disk")
+    assert disk == {"name": "disk", "found": "0 MB free", "level": "bad", "way_out": "free some space"}
+
+
+def test_the_command_says_what_the_report_says_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "sys.argv = ['tinyedge', 'doctor', '--json']\n"
+        "from tinyedge.cli import main\n"
+        "try:\n"
+        "    main.main()\n"
+        "finally:\n"
+        "    heavy = {'numpy', 'onnxruntime', 'sentencepiece', 'torch', 'psutil'}\n"
+        "    print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    value = json.loads(done.stdout)
+    assert done.returncode == (0 if value["fit"] else 1)
+    assert len(value["findings"]) == 11
+    assert done.stderr.splitlines()[-1] == "[]"

@@ -1,0 +1,77 @@
+"""How much there is to do: passes as the generator makes them, and amounts that can be counted by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from tinyedge.core.config import ModelConfig
+from tinyedge.fit.workload import answer, parameters_of_blocks, pass_work, passes
+
+SHAPE = ModelConfig(
+    vocab_size=1000, d_model=64, nhead=2, num_layers=3, dim_feedforward=128, max_seq_length=32
+)
+
+
+def test_a_pass_for_the_prompt_and_one_for_each_later_token() -> None:
+    assert list(passes(32, 5, 4)) == [(5, 5), (1, 6), (1, 7), (1, 8)]
+
+
+def test_the_window_slides_to_its_last_half() -> None:
+    assert list(passes(32, 31, 4)) == [(31, 31), (1, 32), (17, 17), (1, 18)]
+    assert list(passes(32, 40, 2)) == [(24, 24), (1, 25)]  # the prompt alone is longer than the context
+
+
+def test_passes_are_those_of_the_generator(micro_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinyedge.runtime import Generator
+    from tinyedge.runtime.session import Decoder
+
+    seen = []
+    feed = Decoder._feed
+
+    def watched(self: Decoder, tokens, places):  # type: ignore[no-untyped-def]
+        logits = feed(self, tokens, places)
+        seen.append((tokens.shape[1], self.position))
+        return logits
+
+    monkeypatch.setattr(Decoder, "_feed", watched)
+    with Generator.load(micro_bundle) as generator:
+        for prompt in ("The", "The teacher found a wooden boat near the river, and the sailor opened it" * 2):
+            seen.clear()
+            done = generator.generate(prompt, max_tokens=40, ignore_eos=True)
+            assert seen == list(passes(generator.config.max_seq_length, done.prompt_tokens, 40))
+
+
+def test_one_row_multiplies_with_every_weight_but_the_embeddings() -> None:
+    work = pass_work(SHAPE, rows=1, positions=9)
+    matrices = 3 * (4 * 64 * 64 + 2 * 64 * 128) + 64 * 1000
+    assert work["products"] == matrices
+    assert work["weight_lines"] == matrices / 64
+    assert work["attention"] == 3 * 64 * 9
+    assert work["scores"] == 3 * 2 * 9
+    assert work["cache_lines"] == 3 * 64 * 9 * 2 * 4 / 64
+    assert not any(amount for name, amount in work.items() if name.startswith("batched"))
+
+
+def test_of_many_rows_the_last_block_and_the_output_see_one() -> None:
+    work = pass_work(SHAPE, rows=6, positions=6)
+    after_attention = 64 * 64 + 2 * 64 * 128
+    block = 3 * 64 * 64 + after_attention
+    assert work["products"] == after_attention + 64 * 1000
+    assert work["batched_products"] == 8 * (3 * block - after_attention)  # 6 rows are two strips of four
+    assert work["batched_attention"] == 3 * 64 * 6 * 6
+    assert work["attention"] == work["cache_lines"] == 0
+
+
+def test_heads_are_padded_to_whole_eights() -> None:
+    narrow = ModelConfig(d_model=96, nhead=8)  # 12 wide, 16 in the cache
+    assert pass_work(narrow, rows=1, positions=1)["attention"] == 2 * 8 * 16
+
+
+def test_an_answer_is_begun_once() -> None:
+    assert [work["answers"] for work in answer(SHAPE, 31, 4)] == [1, 0, 0, 0]
+
+
+def test_the_parameters_of_blocks_are_those_the_vocabulary_does_not_decide() -> None:
+    assert parameters_of_blocks(SHAPE) == 3 * (4 * 64 * 64 + 2 * 64 * 128 + 4 * 64)
+    larger = ModelConfig(vocab_size=32000, max_seq_length=512)
+    assert parameters_of_blocks(larger) == parameters_of_blocks(ModelConfig())

@@ -1,0 +1,75 @@
+"""Code that has run is taken out of memory, and runs again all the same."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinyedge.host import drop_code
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from tinyedge.host import drop_code
+from tinyedge.runtime import Generator, SamplingConfig
+
+def file_pages():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile:"))
+
+def text():
+    with Generator.load(Path(sys.argv[1])) as generator:
+        return generator.generate("bada", sampling=SamplingConfig(temperature=0)).text
+
+before = text(), file_pages()
+drop_code.give_back()
+left = file_pages()
+print(json.dumps([before, left, text()]))
+"""
+
+
+@pytest.mark.skipif(not drop_code.MAPS.exists(), reason="this system does not list what is mapped")
+def test_code_goes_and_comes_back(micro_bundle: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(micro_bundle)], capture_output=True, text=True, check=True
+    )
+    (text, before), left, again = json.loads(done.stdout)
+    assert left < before / 2
+    assert again == text
+
+
+def test_a_system_without_maps_is_left_alone(tmp_path: Path) -> None:
+    drop_code.give_back(tmp_path / "maps")
+
+
+def test_only_code_of_files_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int, int]] = []
+
+    class Library:
+        def __init__(self, name: None) -> None:
+            self.madvise = lambda *arguments: given.append(arguments)
+
+    monkeypatch.setattr(drop_code.ctypes, "CDLL", Library)
+    maps = tmp_path / "maps"
+    maps.write_bytes(
+        b"1000-3000 r-xp 00000000 fe:00 12 /usr/lib/my code\xff.so\n"
+        b"3000-4000 r--p 00002000 fe:00 12 /usr/lib/my code\xff.so\n"
+        b"4000-5000 rw-p 00003000 fe:00 12 /usr/lib/a r-xp /b.so\n"
+        b"5000-6000 rwxp 00000000 00:00 0 \n"
+        b"6000-7000 r-xp 00000000 00:00 0                          [anon: /made]\n"
+        b"7000-8000 r-xp 00000000 00:00 0                          [vdso]\n"
+        b"9000-a000 r-xp 00000000 fe:00 15                         /srv/a\rb/lib.so\n"
+        b"8000-9000 r-xp 00000000 00:01 34                         /memfd:compiled (deleted)\n"
+    )
+    drop_code.give_back(maps)
+    assert given == [(0x1000, 0x2000, drop_code.MADV_DONTNEED), (0x9000, 0x1000, drop_code.MADV_DONTNEED)]
+
+
+def test_before_and_after_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(drop_code, "give_back", lambda: seen.append("given back"))
+    with drop_code.trimmed():
+        seen.append("loaded")
+    assert seen == ["given back", "loaded", "given back"]

@@ -1,0 +1,409 @@
+"""The content filter: what is found, what passes, and that no half of a listed word is ever shown."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyedge.core.errors import FilterError
+from tinyedge.runtime import content_filter
+from tinyedge.runtime.content_filter import LIST_FILE, PROMPT_TAIL, ContentFilter
+from tinyedge.runtime.generator import Generator
+from tinyedge.runtime.sampler import SamplingConfig
+
+WORDS = ContentFilter(["darn", "heck", "blast*", "son of a gun", "coña", "ano", "bazoo", "booze", "il"])
+SHIPPED = ContentFilter.load()
+
+
+def shown(words: ContentFilter, text: str, sizes: Sequence[int] = (), prompt: str = "") -> tuple[str, bool]:
+    """What is shown of a text in pieces of `sizes`, the rest at once; and whether it was stopped."""
+    watch = words.watch(prompt)
+    parts, at = [], 0
+    for size in (*sizes, len(text)):
+        parts.append(watch.push(text[at : at + size]))
+        at += size
+    return "".join(parts) + watch.flush(), watch.stopped
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("oh darn it", "oh "),
+        ("Darn", ""),
+        ("oh DARN!", "oh "),
+        ("darn's", ""),
+        ("a 'darn' b", "a '"),
+        ("ｄａｒｎ", ""),  # wide
+        ("𝐝𝐚𝐫𝐧", ""),  # bold
+        ("dàrñ dárn", "dàrñ "),  # ñ is another letter than n, á no other than a
+        ("da\u0301rn", ""),
+        ("d\u200ba\u00adr\u2060n", ""),  # nobody sees what is between
+        ("d\x00arn", ""),
+        ("d4rn h3ck", ""),
+        ("h€ck d@rn", "h€ck "),
+        ("daaaaarn", ""),
+        ("dddarnnn", ""),
+        ("to_darn_it", "to_"),
+        ("12darn34", "12"),
+        ("a blast", "a "),
+        ("blasting", ""),
+        ("sandblast, blaster", "sandblast, "),
+        ("son of a gun", ""),
+        ("Son-of-a-gun", ""),
+        ("a son  of\na gun.", "a "),
+        ("my son of a son of a gun", "my son of a "),
+        ("coña", ""),
+        ("con\u0303a", ""),
+        ("el ano", "el "),
+        ("bazoooo", ""),
+        ("boozze boozzze", "boozze "),
+        ("b000ze", ""),
+        ("il", ""),
+    ],
+)
+def test_is_found(text: str, rest: str) -> None:
+    assert shown(WORDS, text) == (rest, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("darning", "hecks", "check", "Darnell", "undarned", "sandblast", "mildarn"),
+        *("ddarn", "daarn", "boze", "d a r n", "d.a.r.n", "dar n"),  # no more than twice is another word
+        *("son of a", "son of a. gun", "son of, a gun", "a son of guns", "sons of a gun", "of a gun"),
+        *("cona", "con a", "coñac", "año", "an\u0303o", "años", "bazo", "bazooka"),
+        *("11", "1l", "A40", "4n0", ""),  # fewer than two letters
+        "¿Qué?\x00 \ud800 ﷽ 👍🏽 \u202e x\u0301\u0301",
+    ],
+)
+def test_passes(text: str) -> None:
+    assert shown(WORDS, text) == (text, False)
+
+
+ALPHABET = "darnheckblsgufo aiñ\u0303\u200b1.-'4"
+CUTS = st.lists(st.integers(0, 4), max_size=20)
+
+
+@given(st.text(ALPHABET, max_size=24), CUTS)
+def test_streamed_is_whole(text: str, sizes: list[int]) -> None:
+    assert shown(WORDS, text, sizes) == shown(WORDS, text)
+
+
+@given(st.text(ALPHABET, max_size=12), st.sampled_from(["darn", "heck", "blasts", "son of a gun"]), CUTS)
+def test_no_part_of_a_word_is_shown(before: str, word: str, sizes: list[int]) -> None:
+    text, stopped = shown(WORDS, f"{before} {word} and more", sizes)
+    assert stopped
+    # What is shown ends before the word, or before one that `before` has made already.
+    assert f"{before} ".startswith(text)
+
+
+@given(st.text(max_size=60), CUTS)
+def test_text_without_a_word_is_the_same_to_the_character(text: str, sizes: list[int]) -> None:
+    rest, stopped = shown(ContentFilter(["qqzzqq"]), text, sizes)
+    assert (rest, stopped) == (text, False)
+
+
+@given(st.text(ALPHABET + "0$AR½", max_size=24), CUTS)
+def test_the_shortcut_changes_nothing(text: str, sizes: list[int]) -> None:
+    """Most words are told from the list's by their first three letters; here each is walked to its end."""
+    expected = shown(WORDS, text, sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content_filter, "HEAD", 0)
+        assert shown(WORDS, text, sizes) == expected
+
+
+@given(st.text("ab ", max_size=14), CUTS, st.lists(st.text("ab ", min_size=2, max_size=4), min_size=1))
+def test_is_what_a_search_finds(text: str, sizes: list[int], listed: list[str]) -> None:
+    """Against the definition, where no letter stands three times in a row."""
+    listed = [word for word in (" ".join(word.split()) for word in listed) if len(word.replace(" ", "")) > 1]
+    spaced = " ".join(text.split())
+    if not listed or any(letter * 3 in word for letter in "ab" for word in [spaced, *listed]):
+        return
+    ends = [
+        (end, start)
+        for start in range(len(spaced) + 1)
+        for end in range(start, len(spaced) + 1)
+        if spaced[start:end] in listed and f" {spaced} "[start] == " " and f" {spaced} "[end + 1] == " "
+    ]
+    expected = spaced[: min(ends)[1]] if ends else spaced
+    assert shown(ContentFilter(listed), spaced, sizes) == (expected, bool(ends))
+
+
+def test_a_word_is_held_back_until_it_is_another() -> None:
+    watch = WORDS.watch()
+    assert [watch.push(part) for part in ("the ", "da", "r", "n", "ing")] == ["the ", "", "", "", "darning"]
+    assert [watch.push(part) for part in (" da", "rn", " ", "more")] == [" ", "", "", ""]
+    assert watch.stopped
+    assert watch.flush() == ""
+
+
+def test_the_end_is_the_end_of_a_word() -> None:
+    watch = WORDS.watch()
+    assert watch.push("oh darn") == "oh "
+    assert not watch.stopped
+    assert (watch.flush(), watch.stopped) == ("", True)
+    assert shown(WORDS, "oh dar") == ("oh dar", False)  # it is no listed word, and none comes
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "rest"),
+    [
+        ("Oh da", "rn it", ""),  # begun there, completed here: nothing of it is shown
+        ("a son of", " a gun", ""),
+        ("da", "ta and darn", "ta and "),
+        ("un", "darn", None),  # the word is "undarn"
+        ("darn", " you", None),  # the writer's own
+        ("a blast", "ing cap", None),
+        ("oh darn", "", None),
+        ("darn ", "darn", ""),
+        ("ha" * PROMPT_TAIL, "darn", None),
+        ("ha " * PROMPT_TAIL + "da", "rn", ""),
+        ("daa", "arn", ""),
+        ("daa", "rn", None),
+    ],
+)
+def test_a_word_may_begin_in_the_prompt(prompt: str, text: str, rest: str | None) -> None:
+    expected = (text, False) if rest is None else (rest, True)
+    assert shown(WORDS, text, prompt=prompt) == expected
+    assert shown(WORDS, text, [1] * len(text), prompt=prompt) == expected
+
+
+def test_every_character_has_symbols() -> None:
+    """None makes it fall, and a character is what it looks like in either normal form."""
+    for number in range(0x110000):
+        char = chr(number)
+        found = content_filter._symbols.__wrapped__(char)
+        assert all(symbol[:1] in content_filter.SEPARATORS or len(symbol) == 1 for symbol in found)
+    assert content_filter._symbols("é") == content_filter._symbols("É") == ("e",)
+    assert content_filter._symbols("ﬁ") == ("f", "i")
+    assert content_filter._symbols.cache_info().currsize <= content_filter.KEPT_CHARACTERS
+
+
+def test_what_a_text_costs_is_bounded() -> None:
+    """However long the text, no more words may have begun than a pattern is long."""
+    words = ContentFilter(["a a a a a a a a b", "aiaiaiaiaiaiai", "llx"])
+    for text in ("a " * 5000, "1" * 5000, "a1" * 5000, "\u0301" * 5000):
+        watch = words.watch()
+        for char in text:
+            watch.push(char)
+            assert len(watch._states) + len(watch._once) <= 40
+        watch.flush()
+
+
+# --- the list that ships ---
+
+
+@pytest.mark.parametrize("pattern", SHIPPED.patterns)
+def test_every_pattern_of_the_list_is_found(pattern: str) -> None:
+    word = pattern.replace("*", "")
+    for spelling in (word, word.upper(), f"{word.title()}!", word.replace("o", "0").replace("i", "1")):
+        assert shown(SHIPPED, f"So: {spelling}", [1] * 60) == ("So: ", True)
+
+
+INNOCENT = (
+    """
+Scunthorpe Penistone Clitheroe Lightwater Essex Sussex Middlesex Arsenal Cockburn Hitchcock Dickens Dickinson
+assassin assess class classic bass passion mass assume cocktail peacock cockpit shuttlecock woodcock cockroach
+analysis canal banal therapist grape drape parapet scrap scrape cumulative document circumstance cucumber
+shiitake Shittim mishit pushit snigger niggle niggardly Niger Nigeria Montenegro denigrate Wankel swank
+swanky twatted Dikembe spicy spice conspicuous auspicious raccoon cocoon tycoon buffoon chink chinking retard
+ritardando pussycat pussyfoot title titan Titicaca button butter buttress butte whored horehound
+pornography kikimora Kikuyu pakistan Pakistani beans beanery slutch bitchumen sexton sextet sexual unisex
+año años ano coñac cañón cono conos puntual punta disputa disputas reputa imputado diputado computadora
+putativo putrefacto Maputo Caputo ruta fruta bruta cabra cabro cabrito cabritilla follaje folleto follón
+polla pollo pollera verga vergüenza vergel culo cultura artículo Marica Maricarmen marisco mariscal amaricado
+jodhpur mierdero pendejada pincho pinche chingolo Chinguetti hijo hija putter penne pene
+concha conchita conchas madre mamá mamar mamón zorra zorro perra ramera gonorrea moro negro negra negrito
+""".replace("porno-gráfico", "")
+    .replace("joderse-no", "")
+    .replace("puto-no", "")
+)
+
+
+def test_innocent_words_pass() -> None:
+    for word in INNOCENT.split():
+        assert shown(SHIPPED, word) == (word, False)
+        assert shown(SHIPPED, f"{word.upper()} {word}.") == (f"{word.upper()} {word}.", False)
+    text = (
+        "He lifted Jack off the ground; a second hand job. The son of a king was in Spain, para todo el año."
+    )
+    assert shown(SHIPPED, text) == (text, False)
+
+
+def test_the_projects_own_texts_pass() -> None:
+    """The phrasebook is what the default model writes."""
+    phrasebook = LIST_FILE.parents[2] / "corpus" / "data" / "phrasebook"
+    files = [*phrasebook.rglob("*.txt")]
+    assert len(files) > 5
+    for file in files:
+        text = file.read_text("utf-8")
+        assert shown(SHIPPED, text) == (text, False), file
+
+
+def test_the_list_says_what_it_is() -> None:
+    head = LIST_FILE.read_text("utf-8").partition("\n[en]")[0]
+    assert "--no-filter" in head
+    assert all(line.startswith("#") for line in head.split("\n") if line)
+
+
+# --- lists of one's own ---
+
+
+def test_a_list_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text("\ufeff# mine\n\n[en]\r\ndarn  # mild\nblast*\r\nson   of a-gun\n[es]\ncoña\n", "utf-8")
+    words = ContentFilter.load(file)
+    assert words.patterns == ("darn", "blast*", "son   of a-gun", "coña")
+    assert shown(words, "a son of a gun") == ("a ", True)
+
+
+@pytest.mark.parametrize(
+    ("written", "line", "said"),
+    [
+        (b"darn\nd4rn\n", 2, "'4' is no letter"),
+        (b"darn\n\nda.*rn\n", 3, "'.' is no letter"),
+        (b"*darn\n", 1, "'*' is no letter"),
+        (b"(a+)+$\n", 1, "'(' is no letter"),
+        (b"don't\n", 1, "is no letter"),
+        (b"darn\nd\xffrn\n", 2, "is not UTF-8"),
+        (b"x\n", 1, "has 1 letters, 2 are needed"),
+        (b"*\n", 1, "has 0 letters, 3 are needed"),
+        (b"da*\n", 1, "has 2 letters, 3 are needed"),
+        ("\u200b\n".encode(), 1, "has 0 letters"),
+        (b"a" * 101, 1, "101 characters"),
+        (b"xxx\n", 1, "three times in a row"),
+    ],
+)
+def test_a_bad_list_is_named_with_its_line(written: bytes, line: int, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.txt"
+    file.write_bytes(written)
+    with pytest.raises(FilterError) as caught:
+        ContentFilter.load(file)
+    assert caught.value.message.startswith(f"{file}, line {line}")
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("written", "said"), [(b"", "is empty"), (b"# none\n[en]\n", "has no words"), (b"a\n" * 600_000, "bytes")]
+)
+def test_a_list_without_words(written: bytes, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.txt"
+    file.write_bytes(written)
+    with pytest.raises(FilterError, match=said):
+        ContentFilter.load(file)
+    with pytest.raises(FilterError, match="does not exist"):
+        ContentFilter.load(tmp_path / "none.txt")
+    with pytest.raises(FilterError, match="is a folder"):
+        ContentFilter.load(tmp_path)
+
+
+# --- in a generation ---
+
+PROMPT = "The captain lost"
+GREEDY = SamplingConfig(temperature=0)
+
+
+@pytest.fixture(scope="module")
+def generator(micro_bundle: Path) -> Generator:
+    return Generator.load(micro_bundle)
+
+
+@pytest.fixture(scope="module")
+def text(generator: Generator) -> str:
+    """What is written without a filter."""
+    return generator.generate(PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True).text
+
+
+def test_a_generation_ends_before_the_word(generator: Generator, text: str) -> None:
+    word = max(text.split(), key=len)
+    words = ContentFilter([word])
+    pieces = list(
+        generator.stream(PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=words)
+    )
+    before = text[: text.index(word)]
+    assert "".join(piece.text for piece in pieces) == before
+    assert [piece.finish_reason for piece in pieces] == [None] * (len(pieces) - 1) + ["content_filter"]
+    assert len(pieces) < 30  # nothing was computed after the word was complete
+    assert pieces[-1].timings is not None
+    whole = generator.generate(PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=words)
+    assert (whole.text, whole.finish_reason) == (before, "content_filter")
+
+
+def test_a_generation_without_such_a_word_is_the_same(generator: Generator, text: str) -> None:
+    found = generator.generate(
+        PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=SHIPPED
+    )
+    assert (found.text, found.finish_reason) == (text, "length")
+
+
+def test_the_last_word_counts_too(generator: Generator, text: str) -> None:
+    """It is held back until the text ends, and the end decides."""
+    last = text.split()[-1]
+    assert len(last) > 1
+    words = ContentFilter([last])
+    found = generator.generate(PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=words)
+    assert found.finish_reason == "content_filter"
+    assert text.startswith(found.text)
+
+
+def test_a_stop_string_before_the_word_is_a_stop(generator: Generator, text: str) -> None:
+    first, second, third = text.split()[:3]
+    words = ContentFilter([third])
+    found = generator.generate(
+        PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, stop=[second], content_filter=words
+    )
+    assert (found.text.strip(), found.finish_reason) == (first, "stop")
+
+
+def tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "tinyedge", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("padding", ["\u200b", "\u0301", "a", "\u3164"])
+def test_padding_does_not_hide_what_the_prompt_begins(padding: str) -> None:
+    watch = ContentFilter(["blanket"]).watch("bl" + padding * 300)
+    shown = watch.push("nket more" if padding == "a" else "anket more") + watch.flush()
+    assert (watch.stopped, shown) == (True, "")
+
+
+@pytest.mark.parametrize(
+    "spelled", ["ⓑⓛⓐⓝⓚⓔⓣ", "blan\u3164ket", "blan\uffa0ket", "blan\u2065ket", "blan\u2800ket"]
+)
+def test_other_forms_of_a_letter_and_what_nobody_sees(spelled: str) -> None:
+    watch = ContentFilter(["blanket"]).watch()
+    assert watch.push(f"a {spelled} b") + watch.flush() == "a "
+    assert watch.stopped
+
+
+def test_names_are_not_on_the_list() -> None:
+    for text in ("Mi amigo Kike vive en Madrid. ", "La tía Paki llegó tarde. "):
+        watch = SHIPPED.watch()
+        assert watch.push(text) + watch.flush() == text
+
+
+def test_the_command_has_it_on(micro_bundle: Path, text: str, tmp_path: Path) -> None:
+    word = max(text.split(), key=len)
+    (tmp_path / "mine.txt").write_text(word)
+    words = ("generate", micro_bundle, "--prompt", PROMPT, "--temperature", 0)
+    own = tinyedge(*words, "--filter", tmp_path / "mine.txt")
+    assert own.stdout == PROMPT + text[: text.index(word)] + "\n"
+    assert own.stderr.startswith("note: the text ends before a word that is on the filter's list")
+    assert (
+        '"finish_reason": "content_filter"'
+        in tinyedge(*words, "--filter", tmp_path / "mine.txt", "--json").stdout
+    )
+    assert word in tinyedge(*words, "--no-filter").stdout
+    both = tinyedge(*words, "--no-filter", "--filter", tmp_path / "mine.txt")
+    assert (both.returncode, both.stderr.splitlines()[0]) == (
+        2,
+        "error: --no-filter and --filter cannot both be",
+    )
+    (tmp_path / "mine.txt").write_text("1\n")
+    bad = tinyedge(*words, "--filter", tmp_path / "mine.txt")
+    assert (bad.returncode, bad.stdout) == (1, "")
+    assert bad.stderr.startswith(f"error: {tmp_path / 'mine.txt'}, line 1: ")

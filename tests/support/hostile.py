@@ -1,0 +1,345 @@
+"""Bundles as somebody writes them who means harm, and knows how to compute a digest.
+
+`BUNDLES` maps a name to a function that turns a whole bundle's folder into a bad one. The tests run them all.
+"""
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper
+
+Spoil = Callable[[Path], object]
+MICRO = Path(__file__).parents[1] / "data/micro_bundle_int8"
+SECRET = "../secret"  # stands beside the bundle; nothing may open it
+FILES = ("manifest.json", "model.onnx", "tokenizer.model", "README.md")
+
+
+# --- the folder ---
+
+
+def _replaced(name: str, make: Callable[[Path], object]) -> Spoil:
+    def spoil(folder: Path) -> None:
+        (folder / name).unlink()
+        make(folder / name)
+
+    return spoil
+
+
+def _of_the_folder() -> Iterator[tuple[str, Spoil]]:
+    for name in FILES:
+        yield f"{name} missing", lambda folder, name=name: (folder / name).unlink()
+        yield f"{name} empty", _replaced(name, Path.touch)
+        yield f"{name} a folder", _replaced(name, Path.mkdir)
+        yield f"{name} a FIFO", _replaced(name, os.mkfifo)
+        yield f"{name} a link out", _replaced(name, lambda path: path.symlink_to(SECRET))
+        yield f"{name} a link to itself", _replaced(name, lambda path: path.symlink_to(path.name))
+        yield f"{name} a device", _replaced(name, lambda path: path.symlink_to("/dev/zero"))
+        yield (
+            f"{name} a hard link",
+            lambda folder, name=name: (folder.parent / f"{folder.name} {name}").hardlink_to(folder / name),
+        )
+        yield f"{name} cut", lambda folder, name=name: os.truncate(folder / name, 40)
+        yield f"{name} endless", lambda folder, name=name: os.truncate(folder / name, 1 << 32)
+        yield f"{name.upper()} beside it", lambda folder, name=name: (folder / name.upper()).touch()
+    for name in ("extra", "model.onnx.data", "lib.so", ".hidden", "a\nb", "\x1b[2J", "\udcff", "..."):
+        yield f"extra file {name!a}", lambda folder, name=name: (folder / name).touch()
+    yield "signature a link", lambda folder: (folder / "manifest.json.sig").symlink_to(SECRET)
+    yield "signature a FIFO", lambda folder: os.mkfifo(folder / "manifest.json.sig")
+    yield "signature too large", lambda folder: (folder / "manifest.json.sig").write_bytes(b"x" * 5000)
+
+
+# --- the manifest ---
+
+
+def _manifest(change: Callable[[dict[str, Any]], object]) -> Spoil:
+    def spoil(folder: Path) -> None:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        change(manifest)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    return spoil
+
+
+def _fields(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every field of the manifest that has a meaning to the program, nested ones too."""
+    for name, part in value.items():
+        if name in ("weight_type", "worst_matrix", "worst_relative_error", "relative_errors", "recipe"):
+            continue
+        yield (*path, name)
+        if isinstance(part, dict):
+            yield from _fields(part, (*path, name))
+
+
+def _at(manifest: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    for name in path[:-1]:
+        manifest = manifest[name]
+    return manifest
+
+
+BAD_VALUES = {"null": None, "huge": 1e300, "NUL": "a\0b", "surrogate": "\ud800", "deep": [[[[[[[[1]]]]]]]]}
+RAW_MANIFESTS = {
+    "no UTF-8": b"\xff\xfe{}",
+    "key twice": b'{"schema": "tinyedge.bundle/1", "schema": "tinyedge.bundle/1"}',
+    "a list": b"[]",
+    "NaN": b'{"schema": NaN}',
+    "a number of 5,000 digits": b'{"schema": ' + b"9" * 5000 + b"}",
+    "nested 100,000 deep": b'{"schema": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "too large": b"{}" + b" " * (1 << 20),
+    "empty object": b"{}",
+    "other schema": b'{"schema": "tinyedge.bundle/2"}',
+}
+
+
+def _of_the_manifest() -> Iterator[tuple[str, Spoil]]:
+    for path in _fields(json.loads((MICRO / "manifest.json").read_text())):
+        where = ".".join(path)
+        yield f"{where} missing", _manifest(lambda m, path=path: _at(m, path).pop(path[-1]))
+        for name, value in BAD_VALUES.items():
+            yield (
+                f"{where} {name}",
+                _manifest(lambda m, path=path, value=value: _at(m, path).update({path[-1]: value})),
+            )
+    for name, raw in RAW_MANIFESTS.items():
+        yield f"manifest {name}", lambda folder, raw=raw: (folder / "manifest.json").write_bytes(raw)
+    for name in (SECRET, "/etc/passwd", "..", "", "a/b", "model.onnx\0"):
+        entry = {"size": 6, "sha256": hashlib.sha256(b"secret").hexdigest()}
+        yield (
+            f"lists the file {name!a}",
+            _manifest(lambda m, name=name, entry=entry: m["files"].update({name: entry})),
+        )
+
+
+# --- the model ---
+
+
+def _with_model(make: Callable[[ModelProto], object]) -> Spoil:
+    def spoil(folder: Path) -> None:
+        put_model(folder, bad_model((folder / "model.onnx").read_bytes(), make))
+
+    return spoil
+
+
+def bad_model(model: bytes, make: Callable[[ModelProto], object]) -> bytes:
+    """`model` after a change to it; where the change returns bytes, they follow the file."""
+    proto = onnx.load_model_from_string(model)
+    more = make(proto)
+    return bytes(proto.SerializeToString()) + (more if isinstance(more, bytes) else b"")
+
+
+def put_model(folder: Path, model: bytes) -> None:
+    """Makes `model` the bundle's, listed as it is."""
+    (folder / "model.onnx").write_bytes(model)
+    entry = {"size": len(model), "sha256": hashlib.sha256(model).hexdigest()}
+    _manifest(lambda m: m["files"].update({"model.onnx": entry}))(folder)
+
+
+def external(name: str = "w", location: str = SECRET) -> TensorProto:
+    """A tensor that says its data is in another file."""
+    tensor = TensorProto(name=name, data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    return tensor
+
+
+def varint(value: int) -> bytes:
+    """As protobuf writes a number."""
+    head = b""
+    while value > 0x7F:
+        head += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return head + bytes([value])
+
+
+def field(number: int, content: bytes | int) -> bytes:
+    """As protobuf writes a field: a number, or bytes with their length."""
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def _graph_inside(tensor: TensorProto) -> GraphProto:
+    return helper.make_graph([], "inner", [], [], initializer=[tensor])
+
+
+def _node(operator: str = "Identity", domain: str = "", **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(operator, ["x"], ["y"], domain=domain, **attributes)
+
+
+def _attributed(attribute: AttributeProto) -> Callable[[ModelProto], object]:
+    def make(model: ModelProto) -> None:
+        model.graph.node[0].attribute.append(attribute)
+
+    return make
+
+
+def _resized(**changes: Any) -> Callable[[ModelProto], object]:
+    """Changes the first tensor that keeps its elements as raw bytes."""
+
+    def make(model: ModelProto) -> None:
+        tensor = next(t for t in model.graph.initializer if t.raw_data)
+        for name, value in changes.items():
+            if isinstance(value, list):
+                del getattr(tensor, name)[:]
+                getattr(tensor, name).extend(value)
+            else:
+                setattr(tensor, name, value)
+
+    return make
+
+
+def _with_data(change: Callable[[bytes], bytes]) -> Callable[[ModelProto], object]:
+    def make(model: ModelProto) -> None:
+        tensor = next(t for t in model.graph.initializer if t.raw_data)
+        tensor.raw_data = change(tensor.raw_data)
+
+    return make
+
+
+def _function(model: ModelProto) -> None:
+    body = [helper.make_node("Constant", [], ["y"], value=external())]
+    model.functions.append(
+        helper.make_function("local", "Hidden", [], ["y"], body, [helper.make_opsetid("", 20)])
+    )
+
+
+def _sparse() -> onnx.SparseTensorProto:
+    one = helper.make_tensor("s", 1, [1], [1.0])
+    return onnx.SparseTensorProto(values=one, indices=helper.make_tensor("i", 7, [1], [0]), dims=[1 << 40])
+
+
+def _of_the_model() -> Iterator[tuple[str, Callable[[ModelProto], object]]]:
+    tensor = _graph_inside(external())
+    # data in other files, wherever a tensor can stand
+    for location in (SECRET, "/etc/passwd", "model.onnx", "", "*/_ORT_MEM_ADDR_/*"):
+        yield f"external {location}", lambda m, x=location: m.graph.initializer.append(external(location=x))
+    yield "external by flag alone", _resized(data_location=TensorProto.EXTERNAL)
+    yield "external by data alone", lambda m: m.graph.initializer[0].external_data.add(key="location")
+    yield "external in a constant", lambda m: m.graph.node.append(_node("Constant", value=external()))
+    yield "external in an attribute", _attributed(helper.make_attribute("t", external()))
+    yield "external in a list", _attributed(helper.make_attribute("t", [external(), external()]))
+    yield "external in a graph", _attributed(helper.make_attribute("g", tensor))
+    yield "external in graphs", _attributed(helper.make_attribute("g", [tensor, tensor]))
+    deep = tensor
+    for _ in range(10):
+        outer = helper.make_node("If", ["c"], ["y"], then_branch=deep, else_branch=tensor)
+        deep = helper.make_graph([outer], "outer", [], [])
+    yield "external 10 graphs deep", _attributed(helper.make_attribute("g", deep))
+    yield "external in a function", _function
+    sparse = _sparse()
+    sparse.values.CopyFrom(external())
+    yield "external in a sparse tensor", lambda m: m.graph.sparse_initializer.append(sparse)
+    yield (
+        "external in training",
+        lambda m: m.training_info.append(onnx.TrainingInfoProto(initialization=tensor)),
+    )
+    yield "sparse", lambda m: m.graph.sparse_initializer.append(_sparse())
+    yield "sparse in an attribute", _attributed(helper.make_attribute("v", _sparse()))
+    yield "training", lambda m: m.training_info.add()
+    yield "a second graph", lambda m: field(7, m.graph.SerializeToString())
+
+    # operators
+    for operator in ("Loop", "If", "Scan", "SequenceMap"):
+        yield operator, lambda m, x=operator: m.graph.node.append(_node(x, body=_graph_inside(TensorProto())))
+    for operator in ("Expand", "ConstantOfShape", "Range", "RandomNormal", "StringNormalizer", "matmul", ""):
+        yield f"operator {operator!a}", lambda m, x=operator: m.graph.node.append(_node(x))
+    for domain in ("evil", "ai.onnx.ml", "com.microsoft.nchwc", "COM.MICROSOFT", "ai.onnx.preview.training"):
+        yield f"domain {domain}", lambda m, x=domain: m.graph.node.append(_node("Identity", x))
+        yield (
+            f"imports {domain}",
+            lambda m, x=domain: m.opset_import.append(helper.make_opsetid(x, 1)),
+        )
+    yield (
+        "EPContext",
+        lambda m: m.graph.node.append(_node("EPContext", "com.microsoft", ep_cache_context="x")),
+    )
+    yield "Gelu of a domain with NUL", lambda m: m.graph.node.append(_node("Gelu", "com.microsoft\0"))
+    yield "an overload", lambda m: setattr(m.graph.node[0], "overload", "other")
+    yield "opset 99", lambda m: setattr(m.opset_import[0], "version", 99)
+    yield "opset -1", lambda m: setattr(m.opset_import[0], "version", -1)
+    yield "IR version 99", lambda m: setattr(m, "ir_version", 99)
+    yield "IR version missing", lambda m: m.ClearField("ir_version")
+
+    # sizes
+    yield "100,000 nodes", lambda m: m.graph.node.extend([_node()] * 100_000)
+    yield "3,000 nodes", lambda m: m.graph.node.extend([_node()] * 3_000)
+    yield "3,000 tensors", lambda m: m.graph.initializer.extend([TensorProto(data_type=1, dims=[0])] * 3_000)
+    yield "100,000 inputs of a node", lambda m: m.graph.node[0].input.extend(["x"] * 100_000)
+    yield "100,000 integers", _attributed(helper.make_attribute("i", range(100_000)))
+    for dims in ([-1], [1 << 62, 4], [1 << 33, 1 << 31], [65536, 65536], [70000], [1] * 9, [0, 1 << 60]):
+        yield f"dims {dims}", _resized(dims=dims)
+    for bad_type in (0, 8, 15, 99, -1):
+        yield f"data type {bad_type}", _resized(data_type=bad_type)
+    yield "a byte short", _with_data(lambda data: data[:-1])
+    yield "a byte more", _with_data(lambda data: data + b"x")
+    yield "no data", _resized(raw_data=b"")
+    yield "two kinds of data", _resized(float_data=[1.0])
+    yield (
+        "data of another type",
+        lambda m: m.graph.initializer.append(TensorProto(name="w", data_type=7, dims=[1], float_data=[1.0])),
+    )
+    yield (
+        "texts as data",
+        lambda m: m.graph.initializer.append(
+            TensorProto(name="w", data_type=8, dims=[1], string_data=[b"x"])
+        ),
+    )
+    yield "one name twice", lambda m: m.graph.initializer.append(copy.deepcopy(m.graph.initializer[0]))
+    yield "a segment", lambda m: setattr(m.graph.initializer[0].segment, "end", 1)
+    yield (
+        "a huge input",
+        lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 1 << 60),
+    )
+    yield (
+        "an input of a sequence",
+        lambda m: setattr(m.graph.input[0].type.sequence_type.elem_type.tensor_type, "elem_type", 1),
+    )
+    yield "an input without a type", lambda m: m.graph.input[0].ClearField("type")
+
+    # names and notes
+    for name, text in {"long": "x" * 300, "control": "a\x1b[2J", "other": "ñ", "NUL": "a\0"}.items():
+        yield f"{name} node name", lambda m, x=text: setattr(m.graph.node[0], "name", x)
+        yield f"{name} tensor name", lambda m, x=text: setattr(m.graph.initializer[0], "name", x)
+    yield "metadata", lambda m: m.metadata_props.add(key="k", value="v")
+    yield "metadata of a node", lambda m: m.graph.node[0].metadata_props.add(key="k", value="v")
+    yield "a long note", lambda m: setattr(m, "doc_string", "x" * 10_000)
+    yield "an attribute of two values", _attributed(AttributeProto(name="a", type=2, i=1, s=b"x"))
+    yield "an attribute of no type", _attributed(AttributeProto(name="a", i=1))
+    yield "an attribute by reference", _attributed(AttributeProto(name="a", type=2, ref_attr_name="x"))
+
+    # the wire
+    yield "an unknown field", lambda m: field(99, b"x")
+    yield "a group", lambda m: varint(7 << 3 | 3)
+    yield "an odd wire type", lambda m: varint(7 << 3 | 7)
+    yield "a number of eleven bytes", lambda m: varint(1 << 3) + b"\xff" * 10 + b"\x01"
+    yield "a number longer than needed", lambda m: varint(5 << 3) + b"\x81\x00"
+    yield "a length beyond the end", lambda m: varint(7 << 3 | 2) + varint(1 << 40) + b"x"
+    yield "a tag at the end", lambda m: varint(2 << 3 | 2)
+    yield "IR version twice", lambda m: field(1, 10)
+    yield "a field of the wrong type", lambda m: field(2, 5)
+
+
+MODELS: dict[str, Callable[[ModelProto], object]] = dict(_of_the_model())
+RAW_MODELS = {
+    "no protobuf": b"\x80PK" * 1000,
+    "zeros": bytes(1000),
+    "ones": b"\xff" * 1000,
+    "ORT format": b"\x00\x00\x00\x00ORTM" + bytes(100),
+    "no graph": field(1, 10) + field(8, field(2, 20)),
+    "a million empty fields": field(1, 10) + field(7, field(1, b"") * 1_000_000),
+    "a long list of numbers": field(1, 10) + field(7, field(5, field(5, b"\x01" * 20_000_000))),
+}
+
+BUNDLES: dict[str, Spoil] = {
+    **dict(_of_the_folder()),
+    **dict(_of_the_manifest()),
+    **{f"model: {name}": _with_model(make) for name, make in MODELS.items()},
+    **{
+        f"model: {name}": lambda folder, raw=raw: put_model(folder, raw)  # type: ignore[misc]
+        for name, raw in RAW_MODELS.items()
+    },
+}

@@ -1,0 +1,127 @@
+"""Token files: every line BOS ... EOS, both sides apart, damage found."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyedge.core.errors import CorpusError
+from tinyedge.corpus.split import SplitDocument, draw_split
+from tinyedge.text import shards as shards_module
+from tinyedge.text.shards import Shards, build_shards
+from tinyedge.text.tokenizer import BOS_ID, EOS_ID, Tokenizer
+
+
+def text(n: int) -> str:
+    """A document that no other is a part of."""
+    return f"The {'more and ' * n}men said that they would go to the house.\nShe was there with her dog.\n"
+
+
+@pytest.fixture(scope="module")
+def tokenizer(micro_bundle: Path) -> Tokenizer:
+    return Tokenizer.load(micro_bundle / "tokenizer.model")
+
+
+@pytest.fixture
+def shards(tmp_path: Path, tokenizer: Tokenizer) -> Shards:
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(map(text, range(40))))
+    return build_shards(draw_split(path), tokenizer, tmp_path / "shards")
+
+
+def test_lines_keep_their_borders_and_their_text(shards: Shards, tokenizer: Tokenizer) -> None:
+    tokens = shards.training()[:]
+    assert tokens.dtype == np.dtype("<u2")
+    assert len(tokens) == len(shards.training()) == shards.train_tokens
+    lines = 2 * (40 - len(list(shards.validation_passages())))
+    assert (tokens == BOS_ID).sum() == (tokens == EOS_ID).sum() == lines
+    assert tokens[0] == BOS_ID
+    assert set(tokens[1:][tokens[:-1] == EOS_ID].tolist()) == {BOS_ID}
+    decoded = tokenizer.decode(tokens.tolist())
+    assert decoded.count("\n") == lines
+    assert decoded.startswith("The ")
+
+
+def test_both_sides_add_up(shards: Shards, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    assert shards.train_bytes + shards.validation_bytes == sum(len(text(n)) for n in range(40))
+    passages = list(shards.validation_passages("en"))
+    assert 3 <= len(passages) <= 6  # a tenth of the bytes; documents differ in size
+    assert sum(len(p.tokens) for p in passages) == shards.validation_tokens
+    held = {tokenizer.decode(p.tokens.tolist()) for p in passages}
+    assert not any(document in tokenizer.decode(shards.training()[:].tolist()) for document in held)
+    assert list(shards.validation_passages("es")) == []
+
+
+def test_slices_are_those_of_an_array(shards: Shards) -> None:
+    file, array = shards.training(), np.fromfile(shards.folder / "train.bin", dtype="<u2")
+    size = len(array)
+    for part in (slice(0, 5), slice(7, 8), slice(size - 3, size), slice(size - 3, size + 9), slice(4, 4)):
+        assert np.array_equal(file[part], array[part])
+
+
+def test_a_file_that_shrinks_under_its_reader_is_an_error(shards: Shards) -> None:
+    file = shards.training()
+    os.truncate(shards.folder / "train.bin", 100)
+    assert len(file[0:50]) == 50
+    with pytest.raises(CorpusError, match=r"train\.bin was cut short"):
+        file[40:60]
+
+
+def test_many_threads_write_what_one_loop_does(
+    shards: Shards, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinyedge.text.shards.GROUP_CHARS", 300)  # a few documents a group
+    split = draw_split(tmp_path / "corpus.txt")
+    build_shards(split, tokenizer, shards.folder)
+    lines = {"train.bin": split.training_lines(), "validation.bin": split.held_out_lines()}
+    for name, expected in lines.items():
+        ids = [token for line in expected for token in tokenizer.encode_line(line)]
+        assert (shards.folder / name).read_bytes() == np.array(ids, dtype="<u2").tobytes()
+
+
+def test_reading_does_not_run_ahead_of_the_threads(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinyedge.text.shards.GROUP_CHARS", 1)  # a document a group
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2})
+    read = 0
+
+    def documents() -> Iterator[SplitDocument]:
+        nonlocal read
+        for read in range(1, 101):
+            yield SplitDocument("en", [text(read)], [])
+
+    for done, (_, learned, _) in enumerate(shards_module._tokenized(documents(), tokenizer), start=1):
+        assert learned.bytes == len(text(done)) + 1
+        assert read <= done + 2 * 3
+    assert done == read == 100
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "index", "schema"])
+def test_damage_is_found(shards: Shards, damage: str) -> None:
+    folder = shards.folder
+    match damage:
+        case "cut":
+            (folder / "train.bin").write_bytes((folder / "train.bin").read_bytes()[:-2])
+        case "missing":
+            (folder / "validation.bin").unlink()
+        case "index":
+            (folder / "shards.json").write_text('{"schema": "tinyedge.shards/1"}')
+        case "schema":
+            index = json.loads((folder / "shards.json").read_text()) | {"schema": "tinyedge.shards/0"}
+            (folder / "shards.json").write_text(json.dumps(index))
+    with pytest.raises(CorpusError, match=r"train\.bin|validation\.bin|shards\.json"):
+        Shards.load(folder)
+
+
+def test_a_failed_build_leaves_no_index(tmp_path: Path, tokenizer: Tokenizer, shards: Shards) -> None:
+    split = draw_split(tmp_path / "corpus.txt")
+    broken = tmp_path / "corpus.txt"
+    broken.write_bytes(broken.read_bytes()[:-20] + b"\xff\n")
+    with pytest.raises(CorpusError):
+        build_shards(split, tokenizer, shards.folder)
+    with pytest.raises(CorpusError, match="does not exist"):
+        Shards.load(shards.folder)

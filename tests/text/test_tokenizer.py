@@ -1,0 +1,270 @@
+"""Text to tokens and back: any text, any ids, streamed or whole; and the training of a vocabulary."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import sentencepiece
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.support.syllables import syllable_lines
+from tinyedge.core.errors import TokenizerError, UsageError
+from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer, model_name
+from tinyedge.text.train_tokenizer import TokenizerConfig, train
+
+# What has broken tokenizers before, beside what Hypothesis finds by itself.
+HARD = [
+    "\0",
+    "\ud800",
+    "\udfff",
+    "\u200d",
+    "\ufe0f",
+    "👩‍👩‍👧",
+    "e\u0301",
+    "n\u0303",
+    "\u2581",
+    "\ufeff",
+    "\ufffd",
+    "\n ",
+    "…",
+    "1.º",
+]
+TEXT = st.lists(
+    st.one_of(
+        st.text(st.characters(codec=None), max_size=5),  # lone surrogates included
+        st.sampled_from([*HARD, " ", "bañ", "dos", "ramen"]),
+    ),
+    max_size=12,
+).map("".join)
+
+
+@pytest.fixture(scope="session")
+def micro(micro_bundle: Path) -> Tokenizer:
+    return Tokenizer.load(micro_bundle / "tokenizer.model")
+
+
+@pytest.fixture(scope="session")
+def spelling(byte_fallback_model: bytes) -> Tokenizer:
+    return Tokenizer(byte_fallback_model)
+
+
+@pytest.fixture(scope="session")
+def reference(byte_fallback_model: bytes) -> sentencepiece.SentencePieceProcessor:
+    """The vocabulary of `spelling`, read by SentencePiece's own rules."""
+    return sentencepiece.SentencePieceProcessor(model_proto=byte_fallback_model)
+
+
+@pytest.fixture(params=["micro", "spelling"])
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    found: Tokenizer = request.getfixturevalue(request.param)
+    return found
+
+
+def streamed(tokenizer: Tokenizer, tokens: Sequence[int], context: Sequence[int] = ()) -> str:
+    stream = TextStream(tokenizer, context)
+    return "".join(stream.push(token) for token in tokens) + stream.flush()
+
+
+def normal(text: str) -> str:
+    """What of a text the tokenizer promises to keep: NFC, single inner spaces, no lone surrogates.
+
+    U+2581 is SentencePiece's own sign for a space, so it comes back as one.
+    """
+    text = unicodedata.normalize("NFC", re.sub("[\ud800-\udfff]", "\ufffd", text))
+    return re.sub(" +", " ", text).strip(" ").replace("\u2581", " ").rstrip(" ")
+
+
+# --- round trips ---
+
+
+@given(TEXT)
+@example("\ud83d\ude00")
+@example("\n a")
+@example("a\n\n b")
+@example("\u2581\u2581a \u2581")
+def test_a_vocabulary_with_bytes_keeps_any_text(spelling: Tokenizer, text: str) -> None:
+    tokens = spelling.encode(text)
+    assert UNK_ID not in tokens
+    assert spelling.decode(tokens) == normal(text)
+
+
+@given(TEXT)
+def test_a_vocabulary_without_bytes_keeps_what_it_knows(micro: Tokenizer, text: str) -> None:
+    """What it doesn't know reads as one U+FFFD a run; the rest is untouched and in place."""
+    decoded = micro.decode(micro.encode(text))
+    known = {char for token in range(4, micro.vocab_size) for char in micro.piece(token).decode()}
+    expected = re.sub("\ufffd+", "\ufffd", "".join(c if c in known else "\ufffd" for c in normal(text)))
+    assert decoded == expected
+
+
+@given(st.lists(st.sampled_from(["el", "barco", "niña", "y", "music", "the", "sea"]), max_size=12))
+def test_text_of_the_corpus_needs_no_unknown(micro: Tokenizer, words: list[str]) -> None:
+    tokens = micro.encode(" ".join(words))
+    assert UNK_ID not in tokens
+    assert micro.decode(tokens) == " ".join(words)
+
+
+def test_normalization_is_nfc_and_no_more(spelling: Tokenizer) -> None:
+    assert spelling.encode("n\u0303") == spelling.encode("ñ")
+    assert spelling.decode(spelling.encode("1.º ﬁ ①")) == "1.º ﬁ ①"
+
+
+def test_encoding_a_line(micro: Tokenizer) -> None:
+    assert micro.encode("") == []
+    assert micro.encode_line("para") == [BOS_ID, *micro.encode("para"), EOS_ID]
+
+
+# --- streams ---
+
+
+@given(st.lists(st.integers(0, 1099), max_size=40), st.integers(0, 40))
+@example([4 + 0xE2, 4 + 0x82, 4 + 0xAC], 0)  # the euro sign, byte by byte
+@example([4 + 0xE2, 4 + 0x82], 1)
+def test_any_ids_streamed_are_the_whole(spelling: Tokenizer, tokens: list[int], cut: int) -> None:
+    whole = spelling.decode(tokens)
+    assert streamed(spelling, tokens) == whole
+    assert whole.encode("utf-8").decode("utf-8") == whole  # no lone surrogate
+    # A stream that goes on after a context says what the whole says from there, where no character is cut.
+    head = spelling.decode(tokens[:cut])
+    if whole.startswith(head) and not head.endswith("\ufffd"):
+        assert head + streamed(spelling, tokens[cut:], tokens[:cut]) == whole
+
+
+@given(st.lists(st.integers(0, 999), max_size=40), st.integers(0, 40))
+def test_a_context_changes_nothing_but_the_first_space(micro: Tokenizer, tokens: list[int], cut: int) -> None:
+    together = micro.decode(tokens)
+    assert micro.decode(tokens[:cut]) + streamed(micro, tokens[cut:], tokens[:cut]) == together
+
+
+@given(TEXT)
+def test_streams_read_like_sentencepiece_itself(
+    spelling: Tokenizer, reference: sentencepiece.SentencePieceProcessor, text: str
+) -> None:
+    # Without U+2581: SentencePiece takes several of it at the beginning for one space of its own.
+    tokens = spelling.encode(text.replace("\u2581", ""))
+    assert streamed(spelling, tokens) == reference.decode(tokens)
+
+
+def test_half_a_character_is_held_back(spelling: Tokenizer) -> None:
+    stream = TextStream(spelling)
+    tokens = spelling.encode("₿")[-3:]
+    assert [spelling.piece(token) for token in tokens] == [b"\xe2", b"\x82", b"\xbf"]
+    assert [stream.push(token) for token in tokens] == ["", "", "₿"]
+    assert stream.flush() == ""
+    stream.push(tokens[0])
+    assert stream.flush() == "\ufffd"
+
+
+def test_a_prompt_and_its_continuation_keep_the_space(micro: Tokenizer) -> None:
+    word = micro.encode("para")
+    assert streamed(micro, word) == "para"
+    assert streamed(micro, word, [BOS_ID]) == "para"
+    assert streamed(micro, word, [BOS_ID, *word]) == " para"
+    assert streamed(micro, word, [BOS_ID, *word, EOS_ID]) == "para"
+    assert streamed(micro, word, [BOS_ID, *word, EOS_ID, BOS_ID]) == "para"
+    assert streamed(micro, [*word, PAD_ID, *word, UNK_ID, EOS_ID, *word]) == "para para\ufffd\npara"
+
+
+def test_pieces_as_bytes(tokenizer: Tokenizer) -> None:
+    assert [tokenizer.piece(token) for token in range(4)] == [b"", b"\n", b"", "\ufffd".encode()]
+    assert all(tokenizer.piece(token) for token in range(4, tokenizer.vocab_size))
+
+
+def test_the_vocabulary_table(tokenizer: Tokenizer) -> None:
+    rows = tokenizer.vocabulary_table().splitlines()
+    assert len(rows) == tokenizer.vocab_size
+    assert [row.split("\t")[0] for row in rows[:4]] == ["<s>", "</s>", "<pad>", "<unk>"]
+    assert all(len(row.split("\t")) == 2 for row in rows)
+
+
+# --- files ---
+
+
+def test_files_that_are_no_tokenizer(tmp_path: Path) -> None:
+    other = tmp_path / "other.model"
+    with pytest.raises(TokenizerError, match=r"other.model does not exist"):
+        Tokenizer.load(other)
+    other.write_bytes(b"")
+    with pytest.raises(TokenizerError, match=r"other.model is empty"):
+        Tokenizer.load(other)
+    with pytest.raises(TokenizerError, match="is a folder"):
+        Tokenizer.load(tmp_path)
+    other.write_bytes(b"\xff" * 100)
+    with pytest.raises(TokenizerError, match=r"other.model is not a SentencePiece model"):
+        Tokenizer.load(other)
+
+
+def test_a_tokenizer_with_other_special_ids(tmp_path: Path) -> None:
+    lines = iter(syllable_lines(500))
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=lines, model_prefix=str(tmp_path / "llama"), vocab_size=300, minloglevel=2
+    )
+    with pytest.raises(TokenizerError, match=r"has BOS, EOS, PAD, UNK at \(1, 2, -1, 0\), tinyedge needs"):
+        Tokenizer.load(tmp_path / "llama.model")
+
+
+# --- training ---
+
+
+def test_same_lines_same_vocabulary(byte_fallback_model: bytes) -> None:
+    config = TokenizerConfig(vocab_size=1100, byte_fallback=True)
+    assert train(syllable_lines(), "the same lines", config) == byte_fallback_model
+    assert Tokenizer(byte_fallback_model).vocab_size == 1100
+
+
+def test_too_little_text_for_any_vocabulary() -> None:
+    with pytest.raises(TokenizerError) as caught:
+        train(["one two three", "four five six"], "corpus.txt", TokenizerConfig(vocab_size=1000))
+    assert re.fullmatch(
+        r"corpus.txt is too small for any vocabulary: it fills \d+ pieces, the smallest is 1000",
+        caught.value.message,
+    )
+    assert "add text" in caught.value.hint
+
+
+def test_too_little_text_names_the_largest_vocabulary_that_works() -> None:
+    lines = syllable_lines()
+    with pytest.raises(TokenizerError) as caught:
+        train(lines, "corpus.txt", TokenizerConfig(vocab_size=30_000))
+    found = re.search(
+        r"too small for --vocab-size 30000: the largest that works is (\d+)", caught.value.message
+    )
+    assert found
+    assert Tokenizer(train(lines, "corpus.txt", TokenizerConfig(int(found[1])))).vocab_size == int(found[1])
+
+
+def test_more_characters_than_pieces() -> None:
+    lines = [chr(0x4E00 + i) + chr(0x4E00 + (i * 7) % 1500) for i in range(1500)]
+    with pytest.raises(
+        TokenizerError, match=r"different characters and special tokens, more than --vocab-size 1000"
+    ):
+        train(lines, "corpus.txt", TokenizerConfig(vocab_size=1000, character_coverage=1.0))
+
+
+@pytest.mark.parametrize(
+    ("config", "flag"),
+    [
+        ({"vocab_size": 999}, "--vocab-size"),
+        ({"vocab_size": 32001}, "--vocab-size"),
+        ({"character_coverage": 0.5}, "--character-coverage"),
+        ({"character_coverage": float("nan")}, "--character-coverage"),
+    ],
+)
+def test_settings_that_cannot_work(config: dict[str, float], flag: str) -> None:
+    with pytest.raises(UsageError, match=flag):
+        TokenizerConfig(**config)  # type: ignore[arg-type]
+
+
+def test_names_of_files() -> None:
+    assert model_name(8000) == "bilingual_8k.model"
+    assert model_name(1500) == "bilingual_1500.model"
+
+
+def test_digits_and_spanish_capitals_always_have_a_piece() -> None:
+    """They are rare in any text: at the coverage of the guide they would be UNK."""
+    tokenizer = Tokenizer(train(syllable_lines(), "lines", TokenizerConfig(1000)))
+    for text in ("Ángela Ñ Ú 1234567890", "¿Qué? ¡Sí! «Óscar»", "“Yes,” she said — $5"):
+        assert UNK_ID not in tokenizer.encode(text)

@@ -1,0 +1,314 @@
+"""What a page shows of a report, whether it was measured here or modelled by the twin.
+
+In: the JSON of a report. Out: a View. Derives nothing that the report does not hold; draws nothing.
+"""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tinyedge.bench.report import SCHEMA
+from tinyedge.core import stats
+from tinyedge.core.errors import BenchError
+
+MB = 1 << 20
+TWIN_SCHEMA = "tinyedge.twin/1"
+SCHEMAS = (SCHEMA, TWIN_SCHEMA)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A gate. share: of its limit that is used; None where that says nothing."""
+
+    ok: bool | None
+    sentence: str
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Response:
+    """One response: its prompt, that prompt's tokens, ms until the first token and in all."""
+
+    prompt: str
+    prompt_tokens: int
+    ttft_ms: float
+    e2e_ms: float
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """Words and figures in rows, under a head."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """A page's content. modelled: its times are. marks: latencies with a name, ms. memory: MB after each
+    response, none where that was not seen. phases: MB when each was over. facts: of machine and run.
+    """
+
+    title: str
+    verdict: str
+    modelled: bool
+    gates: tuple[Row, ...]
+    doubts: tuple[str, ...]
+    responses: tuple[Response, ...]
+    marks: tuple[tuple[str, float], ...]
+    memory: tuple[float, ...]
+    phases: tuple[tuple[str, float], ...]
+    tables: tuple[PageTable, ...]
+    facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def page_content(report: Mapping[str, Any]) -> PageContent:
+    """Of a bench's or a twin's report. Raises BenchError where it is neither.
+
+    One that is not whole fails in any way in which a mapping can; `outputs` says so.
+    """
+    makers: dict[object, Callable[[Mapping[str, Any]], PageContent]] = {
+        SCHEMA: _measured,
+        TWIN_SCHEMA: _modelled,
+    }
+    maker = makers.get(report.get("schema"))
+    if maker is None:
+        raise BenchError(
+            f"the report has schema {report.get('schema')!r}, this version shows {' and '.join(SCHEMAS)}",
+            "pass what `tinyedge bench --json` or `make twin` wrote",
+        )
+    view = maker(report)
+    results = {row.ok for row in view.gates}
+    found = "fail" if False in results else "inconclusive" if None in results else "pass"
+    if view.verdict != found:
+        raise ValueError(f"its verdict is {view.verdict!r}, its gates say {found}")
+    return view
+
+
+def _measured(report: Mapping[str, Any]) -> PageContent:
+    device, bundle, memory = report["device"], report["bundle"], report["memory"]
+    latency, raw = report["latency_ms"], report["raw_samples"]
+    bound = report["p95_upper_99"]
+    marks = [("p50", latency["e2e"]["p50"]), ("p95", latency["e2e"]["p95"])]
+    if bound is not None:
+        marks.append(("p95, 99 % sure below", bound))
+    before, after = report["conditions"]["before"], report["conditions"]["after"]
+    tables = [_latency(latency), _prompts(responses := _responses(raw)), _phases(memory["phases"])]
+    if report["quality"]:
+        tables.append(_quality(report["quality"]))
+    changes = report.get("compared", {}).get("changes", ())
+    if changes:
+        tables.append(_changes(report["compared"]))
+    board = device["model"] or device["cpu"] or device["machine"] or "unknown machine"
+    return PageContent(
+        title=f"tinyedge bench on {board}",
+        verdict=report["verdict"],
+        modelled=False,
+        gates=tuple(map(_gate, report["gates"])),
+        doubts=tuple(report["doubts"]),
+        responses=responses,
+        marks=tuple(marks),
+        memory=tuple(sample["rss"] / MB for sample in raw),
+        phases=_moments(memory),
+        tables=tuple(tables),
+        facts=_facts(
+            {
+                "measured": report["created"],
+                "bundle": f"{bundle['sha256'][:12]} {bundle['precision']}, {bundle['model_bytes']:,} bytes",
+                "work": f"{report['samples']} responses of {report['max_tokens']} tokens,"
+                f" {report['prompt_set']}, threads {report['threads']}, seed {report['seed']}",
+                "prefill (pp)": f"{report['prefill_tps']:,.0f} tokens/s",
+                "decode (tg)": report["decode_tps"] and f"{report['decode_tps']:,.0f} tokens/s",
+                "start": f"{report['cold_start_s']:.2f} s to the first token, of it imports"
+                f" {report['imports_s']:.2f}, bundle {report['init_s']:.2f}",
+                "whole cold starts": _starts(report["whole_cold_starts_s"]),
+                "memory grows by": f"{memory['rss_slope_bytes_per_1000_tokens'] / 1024:.1f} kB"
+                " for each 1000 tokens",
+                "board": device["model"],
+                "CPU": f"{device['cpu']} x {device['cores']}, {device['machine']}",
+                "features": ", ".join(device["features"]),
+                "governor": device["governor"],
+                "clock": _clock(report["conditions"]["mhz"]),
+                "temperature": _change(before["temperature"], after["temperature"], " °C"),
+                "throttling bits": _change(before["throttled"], after["throttled"], ""),
+                "other programs": _share(report["conditions"]["waited_share"]),
+                "RAM": device["ram"] and f"{device['ram'] / MB:,.0f} MB",
+                "swap": ", ".join(
+                    f"{area['name']} {area['used'] / MB:,.0f} of {area['size'] / MB:,.0f} MB"
+                    for area in device["swap"]
+                ),
+                "memory limits": {True: "on", False: "off: MemoryMax= has no effect", None: None}[
+                    device["memory_controller"]
+                ],
+                "kernel": device["kernel"],
+                "software": f"tinyedge {report['tinyedge']}, onnxruntime {device['onnxruntime']},"
+                f" Python {device['python']}",
+            }
+        ),
+        notes=(
+            "A response is all that a user waits for: tokenizing, prefill, decoding, sampling, text.",
+            f"Percentiles: {report['percentile_method']}.",
+            "Memory: as the kernel counts it for a process of its own; MB are 2^20 bytes.",
+        ),
+    )
+
+
+def _modelled(report: Mapping[str, Any]) -> PageContent:
+    latency, memory, cost = report["latency_modelled"], report["memory"], report["cost_model"]
+    responses = _responses(latency["raw_samples"])
+    error = cost["error_percent"]
+    return PageContent(
+        title="tinyedge on an emulated Raspberry Pi Zero 2 W",
+        verdict=report["verdict"],
+        modelled=True,
+        gates=tuple(map(_gate, report["gates"])),
+        doubts=(),
+        responses=responses,
+        marks=(("p50", latency["e2e_ms"]["p50"]), ("p95", latency["e2e_ms"]["p95"])),
+        memory=(),
+        phases=_moments(memory),
+        tables=(_counted(latency), _prompts(responses), _phases(memory["phases"])),
+        facts=_facts(
+            {
+                "modelled": report["created"],
+                "bundle": f"{report['bundle']['sha256'][:12]} {report['bundle']['precision']}",
+                "model": ", ".join(f"{name} {value}" for name, value in report["bundle"]["model"].items()),
+                "work": f"{len(responses)} responses of {report['work']['max_tokens']} tokens,"
+                f" {report['work']['prompts']}, {cost['threads']} thread",
+                "cost model": f"{cost['ns_per_instruction']} ns an instruction,"
+                f" {cost['ns_per_dram_fill']} ns a line from DRAM, error +-{error} %",
+                "RAM": f"{memory['total'] / MB:,.0f} MB",
+                "compared with": report["compared"],
+                "software": ", ".join(f"{name} {value}" for name, value in report["versions"].items()),
+                "the twin shows": "; ".join(report["proof"]),
+            }
+        ),
+        notes=(
+            f"Times are modelled from counted instructions and cache misses, +-{error} %.",
+            "Memory is measured: the same files, on the same kernel interfaces, with the board's memory.",
+            "MB are 2^20 bytes.",
+        ),
+    )  # fmt: skip
+
+
+def _moments(memory: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    sizes = {name: phase["rss"] for name, phase in memory["phases"].items()}
+    sizes |= {"steady": memory["steady_rss"], "peak": memory["peak_rss"]}
+    return tuple((name, size / MB) for name, size in sizes.items())
+
+
+def _gate(gate: Mapping[str, Any]) -> Row:
+    share = gate.get("share", gate["measured"] / gate["limit"] if gate["limit"] else None)
+    return Row(gate["ok"], gate["sentence"].replace("`", ""), share)
+
+
+def _responses(raw: Sequence[Mapping[str, Any]]) -> tuple[Response, ...]:
+    return tuple(
+        Response(str(one["prompt"]), int(one["prompt_tokens"]), float(one["ttft_ms"]), float(one["e2e_ms"]))
+        for one in raw
+    )
+
+
+def _latency(latency: Mapping[str, Any]) -> PageTable:
+    columns = ("p50", "p90", "p95", "p99", "mean", "stddev", "min", "max")
+    names = {
+        "e2e": "a whole response",
+        "ttft": "to the first token",
+        "itl": "token to token",
+        "tpot": "mean a token",
+    }
+    rows = (
+        (f"{names[name]} ({name})", *(f"{row[column]:.2f}" for column in columns), str(row["n"]))
+        for name, row in latency.items()
+        if row
+    )
+    return PageTable("Latency, ms", ("", *columns, "n"), tuple(rows))
+
+
+def _prompts(responses: Sequence[Response]) -> PageTable:
+    groups: dict[str, list[Response]] = {}
+    for response in responses:
+        groups.setdefault(response.prompt, []).append(response)
+    rows = (
+        (
+            name,
+            str(group[0].prompt_tokens),
+            f"{statistics.median(one.ttft_ms for one in group):.2f}",
+            f"{statistics.median(one.e2e_ms for one in group):.2f}",
+            f"{stats.percentile(sorted(one.e2e_ms for one in group), 95):.2f}",
+            str(len(group)),
+        )
+        for name, group in groups.items()
+    )
+    head = ("", "tokens", "first token, p50 ms", "response, p50 ms", "response, p95 ms", "n")
+    return PageTable("By prompt", head, tuple(rows))
+
+
+def _phases(phases: Mapping[str, Any]) -> PageTable:
+    names = ("rss", "pss", "peak", "swap")
+    rows = (
+        (name, *("" if phase[kind] is None else f"{phase[kind] / MB:.1f}" for kind in names))
+        for name, phase in phases.items()
+    )
+    return PageTable("Memory by phase, MB", ("", "RSS", "PSS", "peak so far (VmHWM)", "swap"), tuple(rows))
+
+
+def _quality(quality: Sequence[Mapping[str, Any]]) -> PageTable:
+    rows = (
+        (one["name"], f"{one['bits_per_byte']:.4f}", f"{one['tokens']:,}", f"{one['bytes']:,}")
+        for one in quality
+    )
+    return PageTable("Quality", ("text", "bits per byte", "tokens", "bytes"), tuple(rows))
+
+
+def _changes(compared: Mapping[str, Any]) -> PageTable:
+    rows = (
+        (
+            change["name"],
+            f"{change['old']:.2f}",
+            f"{change['new']:.2f} {change['unit']}",
+            f"{found['percent']:+.1f} % ({found['low']:+.1f} to {found['high']:+.1f})"
+            if (found := change["difference"])
+            else "",
+        )
+        for change in compared["changes"]
+    )
+    return PageTable(f"Compared with {compared['against']}", ("", "then", "now", "change"), tuple(rows))
+
+
+def _counted(latency: Mapping[str, Any]) -> PageTable:
+    named = [("a decoded token", latency["token"]), ("cold start", latency["cold_start"])]
+    rows = (
+        (name, f"{one['instructions']:,}", f"{one['dram_fills']:,}", f"{one['modelled_ms']:.2f}")
+        for name, one in named
+    )
+    return PageTable("Counted", ("", "instructions", "lines from DRAM", "modelled ms"), tuple(rows))
+
+
+def _facts(facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Those that are known."""
+    return tuple((name, str(value)) for name, value in facts.items() if value)
+
+
+def _starts(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return ""
+    median = f"median {statistics.median(seconds):.2f} s of {len(seconds)}"
+    return f"{median}, {min(seconds):.2f} to {max(seconds):.2f}"
+
+
+def _clock(mhz: Sequence[float]) -> str:
+    return f"{min(mhz):.0f} to {max(mhz):.0f} MHz" if mhz else ""
+
+
+def _change(before: object, after: object, unit: str) -> str:
+    if before is None or after is None:
+        return ""
+    return f"{before}{unit} before, {after}{unit} after"
+
+
+def _share(waited: float | None) -> str:
+    return "" if waited is None else f"had the processor for {100 * waited:.1f} % of the time"

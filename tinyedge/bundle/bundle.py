@@ -1,0 +1,256 @@
+"""The bundle: a flat folder of four files, five if it is signed, that is whole, known and safe, or refused.
+
+In: a folder, or the parts of one. Out: a `Bundle`, or the folder. Nothing in a bundle is code. Knows no numpy
+and no ONNX Runtime: they see a file's bytes only after its size and sha256 were found right here, and they
+see those very bytes, so that nothing can change in between.
+"""
+
+import ctypes
+import dataclasses
+import datetime
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyedge import __version__
+from tinyedge.bundle.manifest import (
+    CARD_FILE,
+    COPY_AGAIN,
+    EXPORT_AGAIN,
+    MANIFEST_FILE,
+    MANIFEST_SCHEMA,
+    MAX_BYTES,
+    MAX_MANIFEST_BYTES,
+    MAX_SIGNATURE_BYTES,
+    MODEL_FILE,
+    SIGNATURE_FILE,
+    TOKENIZER_FILE,
+    check_manifest,
+    parse_manifest,
+    show,
+)
+from tinyedge.bundle.onnx_scan import check_graph
+from tinyedge.core import files
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.errors import BundleError
+from tinyedge.core.files import TEMPORARY_SUFFIX
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose every file was read once and checked.
+
+    manifest: as in the contract. raw_manifest: the file's bytes; it covers the other files' hashes.
+    signature: what `tinyedge sign` made of raw_manifest, as it was found: `signature` judges it.
+    model, tokenizer: the files' bytes; drop them with `without_bytes` once they're loaded.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    raw_manifest: bytes = dataclasses.field(repr=False)
+    signature: bytes | None
+    config: ModelConfig
+    model: bytes = dataclasses.field(repr=False)
+    tokenizer: bytes = dataclasses.field(repr=False)
+
+    def without_bytes(self) -> "Bundle":
+        """The same bundle, without the megabytes."""
+        return dataclasses.replace(self, model=b"", tokenizer=b"")
+
+
+def bundle_digest(bundle: Bundle) -> str:
+    """What identifies a bundle: the sha256 of its manifest, which holds those of the other files."""
+    return hashlib.sha256(bundle.raw_manifest).hexdigest()
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Reads the bundle in folder `path`. Raises BundleError where it isn't whole, known and safe."""
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise BundleError(
+            f"{path} does not exist", "check the path, or make it with: tinyedge export"
+        ) from None
+    except NotADirectoryError:
+        raise BundleError(
+            f"{path} is a file, a bundle is a folder", "pass the folder that holds it"
+        ) from None
+    except (OSError, ValueError) as failure:  # ValueError: a NUL in the path
+        raise BundleError(f"{path} cannot be opened: {_reason(failure)}", "check the path") from None
+    try:
+        return _load(path, folder)
+    except OSError as failure:
+        raise BundleError(f"{path} cannot be read: {_reason(failure)}", COPY_AGAIN) from None
+    finally:
+        os.close(folder)
+
+
+def _load(path: Path, folder: int) -> Bundle:
+    names = set(os.listdir(folder))
+    if MANIFEST_FILE not in names:
+        raise BundleError(
+            f"{path} has no {MANIFEST_FILE}, so it is not a bundle", "make one with: tinyedge export"
+        )
+    raw = _read(path, folder, MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    manifest = parse_manifest(raw, path / MANIFEST_FILE)
+    config = check_manifest(manifest, path / MANIFEST_FILE)
+    known = {MANIFEST_FILE, *MAX_BYTES}
+    for name in sorted(known - names):
+        raise BundleError(f"{path} has no {name}", COPY_AGAIN)
+    for name in sorted(names - known - {SIGNATURE_FILE}):
+        raise BundleError(
+            f"{path} has {show(name)}, which is no part of a bundle", "remove it, or " + COPY_AGAIN
+        )
+    content = {name: _read_listed(path, folder, name, manifest["files"][name]) for name in MAX_BYTES}
+    check_graph(content[MODEL_FILE], path / MODEL_FILE)
+    signature = _read(path, folder, SIGNATURE_FILE, MAX_SIGNATURE_BYTES) if SIGNATURE_FILE in names else None
+    return Bundle(path, manifest, raw, signature, config, content[MODEL_FILE], content[TOKENIZER_FILE])
+
+
+def _read_listed(path: Path, folder: int, name: str, listed: Mapping[str, Any]) -> bytes:
+    """A file that is what the manifest says it is."""
+    content = _read(path, folder, name, MAX_BYTES[name], listed["size"])
+    found = hashlib.sha256(content).hexdigest()
+    if found != listed["sha256"]:
+        raise BundleError(
+            f"{path / name} has sha256 {found}, the manifest says {listed['sha256']}", COPY_AGAIN
+        )
+    return content
+
+
+def _read(path: Path, folder: int, name: str, limit: int, size: int | None = None) -> bytes:
+    """The whole of a regular file of at most `limit` bytes, and of exactly `size` where that is known."""
+    # Looked at before it is opened, because opening a device can already do something; and again after,
+    # because another may have taken its name. O_NONBLOCK: opening a FIFO does not wait for a writer.
+    _require_regular(os.stat(name, dir_fd=folder, follow_symlinks=False), path / name)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(name, flags, dir_fd=folder), "rb") as file:  # noqa: PTH123
+        status = os.fstat(file.fileno())
+        _require_regular(status, path / name)
+        if status.st_size > limit:
+            raise BundleError(f"{path / name} has {status.st_size} bytes, more than {limit}", EXPORT_AGAIN)
+        if size is not None and status.st_size != size:
+            raise BundleError(
+                f"{path / name} has {status.st_size} bytes, the manifest says {size}", COPY_AGAIN
+            )
+        return file.read(status.st_size)
+
+
+def _require_regular(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a FIFO"}
+        kind = kinds.get(stat.S_IFMT(status.st_mode), "a special file")
+        raise BundleError(f"{path} is {kind}, a bundle holds regular files only", COPY_AGAIN)
+    if status.st_nlink > 1:  # who holds the other name can change the file
+        raise BundleError(f"{path} has {status.st_nlink} hard links, a bundle's file has one", COPY_AGAIN)
+
+
+def write_bundle(
+    output_dir: Path, manifest: Mapping[str, Any], model: bytes, tokenizer: bytes, card: str
+) -> Path:
+    """Makes the folder `output_dir`, whole or not at all, and returns it.
+
+    manifest: all fields but schema, created, tinyedge and files. An existing bundle is replaced, an empty
+    folder filled. Raises BundleError for any other existing thing, for a manifest that `load_bundle` would
+    refuse, and where the disk fails; then what was there stays as it was.
+    """
+    content = {MODEL_FILE: model, TOKENIZER_FILE: tokenizer, CARD_FILE: card.encode("utf-8")}
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    sizes = {
+        name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in content.items()
+    }
+    whole = {"schema": MANIFEST_SCHEMA, "created": now, "tinyedge": __version__, **manifest, "files": sizes}
+    staged: Path | None = None
+    try:
+        require_replaceable(output_dir)
+        target = output_dir.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged = staging_folder(target)
+        for name, data in content.items():
+            files.write_bytes(staged / name, data)
+        files.write_json(staged / MANIFEST_FILE, whole)
+        load_bundle(staged)  # what cannot be loaded is never put in place
+        swap_folders(staged, target)
+        files.sync_folder(target.parent)
+    except (OSError, ValueError) as failure:  # ValueError: a figure that is NaN or infinite
+        raise BundleError(
+            f"{output_dir} cannot be written: {_reason(failure)}", "check free space and rights"
+        ) from None
+    finally:
+        if staged:
+            shutil.rmtree(staged, ignore_errors=True)
+    return output_dir
+
+
+def require_replaceable(output_dir: Path) -> None:
+    """Raises BundleError unless `output_dir` is new, empty, or a bundle, be it a damaged or older one."""
+    hint = "choose another --output-dir, or remove it first"
+    if output_dir.is_symlink() or (output_dir.exists() and not output_dir.is_dir()):
+        raise BundleError(f"{output_dir} exists and is not a folder", hint)
+    above = next(parent for parent in output_dir.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise BundleError(
+            f"{output_dir} cannot be made: {above} is {'not writable' if above.is_dir() else 'not a folder'}",
+            "choose another --output-dir",
+        )
+    names = {part.name for part in output_dir.iterdir()} if output_dir.exists() else set()
+    foreign = sorted(names - {MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES})
+    if foreign or (names and MANIFEST_FILE not in names):
+        raise BundleError(
+            f"{output_dir} exists and is not a bundle: it has {show((foreign or sorted(names))[0])}", hint
+        )
+
+
+def staging_folder(target: Path) -> Path:
+    """Makes an empty folder beside `target` for this process alone; takes away what killed ones left."""
+    for left in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
+        owner = left.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    staged = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    return staged
+
+
+def swap_folders(staged: Path, target: Path) -> None:
+    """Puts `staged` where `target` is, in one step of the file system; an old target ends up at `staged`."""
+    try:
+        staged.rename(target)  # there is none, or it is empty
+    except OSError as failure:
+        if failure.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        _exchange(staged, target)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swaps two names: renameat2(RENAME_EXCHANGE), which Python has no function for."""
+    at_working_folder, rename_exchange = -100, 2
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # since glibc 2.28
+    if renameat2 and not renameat2(
+        at_working_folder, os.fsencode(one), at_working_folder, os.fsencode(other), rename_exchange
+    ):
+        return
+    if renameat2 and (code := ctypes.get_errno()) not in (errno.ENOSYS, errno.EINVAL):
+        raise OSError(code, os.strerror(code))
+    # A file system or a system without it. Killed in between, the old bundle is whole under `aside`.
+    aside = other.with_name(f".{other.name}.old{TEMPORARY_SUFFIX}")
+    shutil.rmtree(aside, ignore_errors=True)
+    other.rename(aside)
+    try:
+        one.rename(other)
+    except OSError:
+        aside.rename(other)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _reason(failure: Exception) -> str:
+    return (failure.strerror if isinstance(failure, OSError) else None) or str(failure)

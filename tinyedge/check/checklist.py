@@ -1,0 +1,150 @@
+"""The whole checklist of one bundle.
+
+In: a bundle's folder and what else there is. Out: an Examination. Whatever is missing here (the run, its
+text, torch) leaves its lines out, and says so; a bundle that does not load is no matter of the list but an
+error.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinyedge import __version__
+from tinyedge.bundle.bundle import Bundle, bundle_digest, load_bundle
+from tinyedge.check import bundle_checks as of_bundle
+from tinyedge.check import quality
+from tinyedge.check import training_run as of_run
+from tinyedge.check.budget import check_budget
+from tinyedge.check.item import VALIDATION, ChecklistItem, Verdict, judged, verdict
+from tinyedge.check.quality import TextQuality
+from tinyedge.check.samples import GeneratedText, judge_samples, write_samples
+from tinyedge.core.errors import CorpusError
+from tinyedge.core.runs import METRICS_FILE
+from tinyedge.runtime.content_filter import ContentFilter
+from tinyedge.runtime.generator import Generator
+from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
+
+SCHEMA = "tinyedge.check/1"
+CORPUS_FILE = "corpus_bilingual.txt"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at.
+
+    run_dir: the run's folder; by default the checkpoint's, if it has a run, or `likely_run`, if the bundle
+    is from there. texts: files by name, instead of what the run held out. max_loss: nats a token.
+    read_checkpoint: None where torch is not installed.
+    """
+
+    bundle: Path
+    checkpoint: Path | None = None
+    run_dir: Path | None = None
+    likely_run: Path = Path("data")
+    texts: Mapping[str, Path] = field(default_factory=dict)
+    max_loss: float | None = None
+    read_checkpoint: of_run.ReadCheckpoint | None = None
+
+
+@dataclass(frozen=True)
+class Checklist:
+    """Every line in the guide's order, and what they were judged by."""
+
+    whole: Bundle
+    lines: tuple[ChecklistItem, ...]
+    texts: tuple[TextQuality, ...]
+    gates: tuple[dict[str, Any], ...]
+    samples: tuple[GeneratedText, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the lines together say."""
+        return verdict(self.lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `--json` writes it."""
+        return {
+            "schema": SCHEMA,
+            "tinyedge": __version__,
+            "verdict": self.verdict,
+            "bundle": {
+                "sha256": bundle_digest(self.whole),
+                "precision": self.whole.manifest["precision"],
+                "parameters": self.whole.config.parameters,
+            },
+            "lines": [dataclasses.asdict(line) for line in self.lines],
+            "quality": [dataclasses.asdict(text) for text in self.texts],
+            "gates": list(self.gates),
+            "samples": [dataclasses.asdict(sample) for sample in self.samples],
+        }
+
+
+def run_checklist(subject: Subject, progress: Callable[[str], None] = lambda step: None) -> Checklist:
+    """Looks at everything; a minute or so. `progress` is told what comes next.
+
+    Raises BundleError where the bundle doesn't load, BenchError where it can't be measured, CorpusError for
+    a text that was named.
+    """
+    whole = load_bundle(subject.bundle)
+    generator = Generator.of(whole)
+    content_filter = ContentFilter.load()
+    run_dir = subject.run_dir or _find_run(subject, whole)
+    progress("reading text")
+    texts, predicted = _quality(subject, run_dir, generator)
+    progress("writing samples")
+    samples = write_samples(generator, content_filter)
+    progress("reading weights")
+    weights = of_bundle.check_weights(whole, generator)
+    checkpoint = of_run.check_checkpoint(_checkpoint(subject, run_dir), subject.read_checkpoint)
+    progress("measuring 100 responses")
+    budget, gates = check_budget(subject.bundle)
+    progress("looking at files and answers")
+    corpus = run_dir / CORPUS_FILE if run_dir else None
+    lines = (
+        *predicted,
+        judge_samples(samples, corpus if corpus and corpus.is_file() else None),
+        weights,
+        checkpoint,
+        *budget,
+        *of_run.check_files(whole, run_dir),
+        of_bundle.check_tokenizer(whole),
+        of_bundle.check_filter(content_filter),
+        of_bundle.check_quantization(whole),
+        of_bundle.check_edge_cases(generator),
+        *of_bundle.check_card(whole),
+    )
+    return Checklist(whole.without_bytes(), lines, tuple(texts), tuple(gates), tuple(samples))
+
+
+def _quality(
+    subject: Subject, run_dir: Path | None, generator: Generator
+) -> tuple[Sequence[TextQuality], list[ChecklistItem]]:
+    """Texts that were named, or held out by the run, or the manifest's word."""
+    if subject.texts:
+        texts = quality.read_texts(subject.texts, generator)
+    elif run_dir is not None and (run_dir / SHARDS_FOLDER).is_dir():
+        try:
+            texts = quality.read_held_out(run_dir / SHARDS_FOLDER, generator)
+        except CorpusError as failure:
+            return [], [judged(VALIDATION, quality.NAME, False, failure.message)]
+    else:
+        return [], quality.quoted_lines(generator.bundle.manifest, subject.max_loss)
+    return texts, quality.quality_lines(texts, subject.max_loss)
+
+
+def _find_run(subject: Subject, whole: Bundle) -> Path | None:
+    """The folder of the run that this is about, if one is here."""
+    if subject.checkpoint is not None:
+        beside = subject.checkpoint.parent
+        return beside if (beside / METRICS_FILE).is_file() else None
+    return subject.likely_run if of_run.origin(whole, subject.likely_run) else None
+
+
+def _checkpoint(subject: Subject, run_dir: Path | None) -> Path | None:
+    """The one that was named, else the run's final one."""
+    if subject.checkpoint is not None or run_dir is None:
+        return subject.checkpoint
+    final = run_dir / of_run.FINAL_FILE
+    return final if final.is_file() else None

@@ -1,0 +1,148 @@
+"""What a training run has to show: its files.
+
+In: a run's folder, which may be none. Out: a line each. Knows no torch: who can read a checkpoint hands in a
+function that does.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tinyedge.bundle.bundle import Bundle
+from tinyedge.check.item import ARTIFACTS, VALIDATION, ChecklistItem, judged
+from tinyedge.core import files, runs
+from tinyedge.core.errors import TinyEdgeError
+from tinyedge.text.tokenizer import model_name
+
+MB = 1 << 20
+FINAL_FILE, BEST_FILE = "final_model.pt", "best_model.pt"
+SIZE_TOLERANCE = 0.1  # names, shapes and the archive's own records
+WEIGHT_BYTES = 4
+NO_RUN = "no run here (--run-dir names one)"
+
+# The guide's fields of training_metrics.json, and what each holds.
+NUMBER = (int, float)
+GUIDE_FIELDS: Mapping[str, Any] = {
+    "run_id": str,
+    "start_timestamp": str,
+    "end_timestamp": str,
+    "configuration": {
+        "vocab_size": int,
+        "batch_size": int,
+        "learning_rate": NUMBER,
+        "num_epochs": int,
+        "max_seq_length": int,
+    },
+    "final_metrics": {
+        "best_val_loss": NUMBER,
+        "final_train_loss": NUMBER,
+        "final_val_loss": NUMBER,
+        "total_epochs": int,
+    },
+    "epoch_history": [{"epoch": int, "train_loss": NUMBER, "val_loss": NUMBER, "lr": NUMBER}],
+}
+
+ReadCheckpoint = Callable[
+    [Path], int
+]  # the number of its weights; raises TinyEdgeError where it is not whole
+
+
+def origin(whole: Bundle, folder: Path) -> Path | None:
+    """The checkpoint in `folder` that the bundle was made from, by its sha256."""
+    wanted = whole.manifest["training"]["checkpoint_sha256"]
+    found = sorted(folder.glob("*.pt"), key=lambda path: path.name != BEST_FILE)
+    return next((path for path in found if path.is_file() and files.sha256_file(path) == wanted), None)
+
+
+def check_checkpoint(path: Path | None, read: ReadCheckpoint | None) -> ChecklistItem:
+    """No NaN or Inf in a checkpoint; skipped where there is none, or nothing to read it with."""
+    name = f"no NaN or Inf in {path.name if path else FINAL_FILE}"
+    if path is None:
+        return ChecklistItem(VALIDATION, name, "no checkpoint here (--checkpoint names one)", "skipped")
+    if read is None:
+        return ChecklistItem(VALIDATION, name, "torch is not installed here, so it was not opened", "skipped")
+    try:
+        return judged(VALIDATION, name, True, f"{read(path):,} weights are finite")
+    except TinyEdgeError as failure:
+        return judged(VALIDATION, name, False, failure.message)
+
+
+def check_files(whole: Bundle, folder: Path | None) -> list[ChecklistItem]:
+    """The guide's artifacts."""
+    if folder is None:
+        names = (
+            f"{FINAL_FILE} exists and has its size",
+            f"{BEST_FILE} exists",
+            f"{runs.METRICS_FILE} is valid",
+        )
+        return [ChecklistItem(ARTIFACTS, name, NO_RUN, "skipped") for name in names]
+    return [
+        _final(whole, folder / FINAL_FILE),
+        _best(whole, folder),
+        _metrics(folder),
+        _vocabulary(whole, folder / model_name(whole.config.vocab_size)),
+    ]
+
+
+def _final(whole: Bundle, path: Path) -> ChecklistItem:
+    name = f"{FINAL_FILE} exists and has its size"
+    if not path.is_file():
+        return judged(ARTIFACTS, name, False, f"{path} does not exist")
+    weights = whole.config.parameters
+    size, expected = path.stat().st_size, WEIGHT_BYTES * weights
+    found = f"{size / MB:.2f} MB; {weights:,} weights of {WEIGHT_BYTES} bytes are {expected / MB:.2f} MB"
+    return judged(ARTIFACTS, name, expected <= size <= expected * (1 + SIZE_TOLERANCE), found)
+
+
+def _best(whole: Bundle, folder: Path) -> ChecklistItem:
+    name = f"{BEST_FILE} exists"
+    path = folder / BEST_FILE
+    if not path.is_file():
+        return judged(ARTIFACTS, name, False, f"{path} does not exist")
+    source = origin(whole, folder)
+    if source is None:
+        return judged(ARTIFACTS, name, False, f"the bundle was made from no checkpoint in {folder}")
+    return judged(
+        ARTIFACTS, name, True, f"{path.stat().st_size / MB:.2f} MB; the bundle is made from {source.name}"
+    )
+
+
+def _metrics(folder: Path) -> ChecklistItem:
+    name = f"{runs.METRICS_FILE} is valid"
+    path = folder / runs.METRICS_FILE
+    try:
+        _require(files.read_json(path, runs.SCHEMA, TinyEdgeError), GUIDE_FIELDS, "")
+        run = runs.read_run(folder)
+    except TinyEdgeError as failure:
+        return judged(ARTIFACTS, name, False, failure.message)
+    except ValueError as failure:
+        return judged(ARTIFACTS, name, False, f"{path}: {failure}")
+    epochs = len(run.history)
+    found = f"the guide's fields, {epochs} epoch{'' if epochs == 1 else 's'}, {run.status}"
+    return judged(ARTIFACTS, name, run.status not in ("running", "failed"), found)
+
+
+def _vocabulary(whole: Bundle, path: Path) -> ChecklistItem:
+    name = f"{path.name} is the bundle's tokenizer"
+    if not path.is_file():
+        return judged(ARTIFACTS, name, False, f"{path} does not exist")
+    same = files.sha256_file(path) == whole.manifest["tokenizer"]["sha256"]
+    return judged(ARTIFACTS, name, same, "the same sha256" if same else "another sha256 than the manifest's")
+
+
+def _require(value: Any, shape: Any, where: str) -> None:
+    """Raises ValueError naming the first field that is not as `shape` says."""
+    if isinstance(shape, Mapping):
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} is no object")
+        for field, inner in shape.items():
+            if field not in value:
+                raise ValueError(f"it lacks {where}{field}")
+            _require(value[field], inner, f"{where}{field}.")
+    elif isinstance(shape, list):
+        if not isinstance(value, list) or not value:
+            raise ValueError(f"{where.removesuffix('.')} is no list, or empty")
+        for row in value:
+            _require(row, shape[0], where)
+    elif not isinstance(value, shape) or isinstance(value, bool):
+        raise ValueError(f"{where.removesuffix('.')} is {value!r:.40}")

@@ -1,0 +1,74 @@
+"""`tinyedge eval`: bits per byte of a checkpoint or a bundle."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tinyedge.text.evaluate import LanguageModel
+    from tinyedge.text.tokenizer import Tokenizer
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A checkpoint (.pt, needs torch) or a bundle (a folder).")],
+    text: Annotated[
+        list[str], typer.Option(help="NAME=FILE, several times: UTF-8, a blank line between documents.")
+    ],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Tokenizer of a checkpoint; by default the one beside it.")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Tokens that a window advances; by default half the context.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
+) -> None:
+    """Bits per byte and perplexity of a model on text files."""
+    import dataclasses
+
+    from tinyedge.bench.report_files import Outputs
+    from tinyedge.cli._named_files import named_files
+    from tinyedge.core import files
+    from tinyedge.core.errors import UsageError
+    from tinyedge.text.evaluate import default_stride, read_passages
+    from tinyedge.text.evaluate import evaluate as judge
+
+    texts = named_files(text)
+    outputs = Outputs(json_file)
+    outputs.require_writable((model, *texts.values(), *filter(None, [tokenizer])))
+    if model.is_file():  # a checkpoint, whose tokenizer is beside it
+        outputs.require_new_in([model.parent], "tinyedge.eval/1")
+    subject, vocabulary = _open(model, tokenizer)
+    stride = default_stride(subject.context) if stride is None else stride
+    if not 1 <= stride <= subject.context:
+        raise UsageError(f"--stride {stride} is outside 1-{subject.context}")
+    results = [judge(name, subject, read_passages(file, vocabulary), stride) for name, file in texts.items()]
+    typer.echo(f"{'text':<12} {'bits/byte':>9} {'perplexity':>10} {'tokens':>9} {'bytes':>9} {'unknown':>8}")
+    for r in results:
+        typer.echo(
+            f"{r.name:<12} {r.bits_per_byte:9.4f} {r.perplexity:10.2f} {r.tokens:9d} {r.bytes:9d}"
+            f" {100 * r.unknown:7.3f}%"
+        )
+    typer.echo(f"windows of {subject.context} tokens, stride {stride}; no context across documents")
+    if json_file:
+        value = {"model": str(model), "context": subject.context, "stride": stride}
+        value["results"] = [dataclasses.asdict(result) for result in results]
+        files.write_json(json_file, {"schema": "tinyedge.eval/1", **value})
+
+
+def _open(path: Path, tokenizer: Path | None) -> "tuple[LanguageModel, Tokenizer]":
+    """A bundle needs no torch; a checkpoint does."""
+    if path.is_dir():
+        from tinyedge.runtime.generator import Generator
+        from tinyedge.runtime.session import BundleModel
+
+        generator = Generator.load(path)
+        return BundleModel(generator.session), generator.tokenizer
+    from tinyedge.cli._extras import require
+
+    require("torch", "train")
+    from tinyedge.train.storage.checkpoint import load_model, tokenizer_beside
+    from tinyedge.train.validation import CheckpointModel
+
+    trained = load_model(path)
+    return CheckpointModel(trained.model), tokenizer_beside(path, trained, tokenizer)

@@ -1,0 +1,112 @@
+"""`tinyedge generate`: continues a prompt, on the terminal as it comes or as one JSON object."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def generate(
+    bundle: Annotated[Path, typer.Argument(help="Folder that `tinyedge export` made.", show_default=False)],
+    prompt: Annotated[str, typer.Option(help="Text to continue; - reads it from standard input.")] = "",
+    max_tokens: Annotated[int, typer.Option(help="Tokens to generate at most.")] = 64,
+    temperature: Annotated[
+        float, typer.Option(help="Higher is more surprising; 0 takes the likeliest.")
+    ] = 0.8,
+    top_k: Annotated[int, typer.Option(help="Draw from that many likeliest tokens; 0 is off.")] = 40,
+    top_p: Annotated[
+        float, typer.Option(help="Draw from the likeliest that reach this share; 1 is off.")
+    ] = 1.0,
+    min_p: Annotated[
+        float, typer.Option(help="Leave out what is less likely than this x the likeliest.")
+    ] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1, what was said is less likely.")] = 1.0,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same text. [default: random]")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
+    no_filter: Annotated[
+        bool, typer.Option("--no-filter", help="Show every word, also those that are on the list.")
+    ] = False,
+    filter_file: Annotated[
+        Path | None,
+        typer.Option("--filter", help="Stop before this file's words, not the list's.", show_default=False),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="CPU cores to use.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end instead.")] = False,
+) -> None:
+    """Continue a prompt with the model of a bundle."""
+    import io
+    import random
+    import sys
+    import time
+    from json import dumps
+
+    from tinyedge.core.errors import UsageError
+    from tinyedge.host import drop_code, gc_pause
+
+    with gc_pause.paused():
+        from tinyedge.runtime.content_filter import ContentFilter
+        from tinyedge.runtime.generator import Generator
+        from tinyedge.runtime.sampler import SamplingConfig
+
+    if no_filter and filter_file:
+        raise UsageError("--no-filter and --filter cannot both be", "leave one of them out")
+    content_filter = None if no_filter else ContentFilter.load(filter_file)
+
+    if seed is None:
+        seed = random.SystemRandom().getrandbits(32)
+    sampling = SamplingConfig(temperature, top_k, top_p, min_p, repetition_penalty, seed=seed)
+    if prompt == "-":
+        prompt = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a prompt may hold what the terminal cannot show
+
+    began = time.perf_counter()
+    with drop_code.trimmed():
+        generator = Generator.load(bundle, threads)
+    loaded = time.perf_counter()
+    steps, moments = [], []
+    stream = generator.stream(
+        prompt, max_tokens=max_tokens, sampling=sampling, stop=stop or (), content_filter=content_filter
+    )
+    if not json:
+        print(prompt, end="", flush=True)
+    for step in stream:
+        moments.append(time.perf_counter())
+        steps.append(step)
+        if not json:
+            print(step.text, end="", flush=sys.stdout.isatty())
+    decoding = moments[-1] - moments[0]
+    result = {
+        "schema": "tinyedge.completion/1",
+        "prompt": prompt,
+        "text": "".join(step.text for step in steps),
+        "tokens": [step.token for step in steps],
+        "finish_reason": steps[-1].finish_reason,
+        "prompt_tokens": len(generator.encode_prompt(prompt)),
+        "slid": steps[-1].slid,
+        "seed": seed,
+        "timing": {
+            "load_s": round(loaded - began, 6),
+            "ttft_ms": round((moments[0] - loaded) * 1000, 3),
+            "decode_tokens_per_s": round((len(steps) - 1) / decoding, 1) if decoding else None,
+        },
+    }
+    # Flushed here, so that a reader that has seen enough, such as `head`, is noticed here and not at exit.
+    escaped = sys.stdout.encoding.lower() != "utf-8"  # JSON has a spelling for what such a terminal lacks
+    print(dumps(result, ensure_ascii=escaped) if json else "", flush=True)
+    if result["finish_reason"] == "content_filter":
+        print(
+            "note: the text ends before a word that is on the filter's list; --no-filter shows it",
+            file=sys.stderr,
+        )
+    elif not json and not result["text"]:
+        print(
+            "note: the model ended the text at once; try another --seed, or a prompt that is unfinished",
+            file=sys.stderr,
+        )
+    if steps[-1].slid:
+        print(
+            f"note: the text outgrew the model's context of {generator.config.max_seq_length} tokens;"
+            " its end was written without seeing its beginning",
+            file=sys.stderr,
+        )

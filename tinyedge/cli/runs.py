@@ -1,0 +1,134 @@
+"""`tinyedge runs`: trained runs side by side, the best first."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from tinyedge.core.runs import TrainingRun
+
+
+def runs(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR...", help="Run folders, or folders that hold some.", show_default=False),
+    ],
+    previous: Annotated[
+        bool, typer.Option("--previous", help="Also the earlier runs that a folder keeps in previous/.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw their curves into this .png, .svg or .pdf.", show_default=False)
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the table here.", show_default=False)] = None,
+) -> None:
+    """Compare runs by held-out bits per byte: what each reached, what it cost, and what differs."""
+    from tinyedge.cli._echo import note
+    from tinyedge.cli._extras import require
+    from tinyedge.cli._table import aligned
+    from tinyedge.core import files
+    from tinyedge.core.errors import TinyEdgeError, UsageError
+    from tinyedge.core.runs import METRICS_FILE, best_first, comparable, differing
+
+    if json is not None and json.name == METRICS_FILE:
+        raise UsageError(f"--json {json} would damage a run", "choose another name")
+    if plot is not None:
+        require("matplotlib", "train")
+        from tinyedge.train.report.plotting import require_format
+
+        require_format(plot)
+    found = best_first(_read(folders, previous))
+    if not found:
+        raise TinyEdgeError("no run could be read", "name the --output-dir of a tinyedge train")
+    names, fields = _names(found), differing(found)
+    typer.echo(aligned(_rows(found, names, fields), left=(0,)))
+    if not comparable(found):
+        note("warning: their corpora differ, and so does the held-out text: these bits do not compare")
+    if json is not None:
+        table = [_entry(run, name) for run, name in zip(found, names, strict=True)]
+        value = {"comparable": comparable(found), "differing": fields, "runs": table}
+        files.write_json(json, {"schema": "tinyedge.runs/1", **value})
+    if plot is not None:
+        from tinyedge.train.report.curve import draw_comparison
+
+        draw_comparison(found, names, plot)
+
+
+def _read(folders: Iterable[Path], previous: bool) -> "list[TrainingRun]":
+    """Every run that is whole, once; a line about each thing that is not."""
+    from tinyedge.cli._echo import note
+    from tinyedge.core.errors import TinyEdgeError
+    from tinyedge.core.runs import find_begun, find_runs, read_run
+
+    found: dict[Path, TrainingRun] = {}
+    for folder in folders:
+        for path in find_begun(folder, previous):
+            note(f"{path}: begun, but no epoch is finished yet, so there is nothing to compare")
+        try:
+            paths = find_runs(folder, previous)
+        except TinyEdgeError as failure:
+            note(f"warning: {failure.message}")
+            continue
+        for path in paths:
+            try:
+                found.setdefault(path.resolve(), read_run(path))
+            except (TinyEdgeError, OSError) as failure:
+                note(f"warning: {failure}")
+    return list(found.values())
+
+
+def _names(found: "Sequence[TrainingRun]") -> list[str]:
+    """What tells the runs apart: their paths below the folder that holds them all."""
+    import os
+
+    paths = [run.folder.resolve() for run in found]
+    common = Path(os.path.commonpath([path.parent for path in paths]))
+    return [str(path.relative_to(common)) for path in paths]
+
+
+def _rows(found: "Sequence[TrainingRun]", names: Sequence[str], fields: Sequence[str]) -> list[list[str]]:
+    from tinyedge.core.runs import ALL
+
+    languages = sorted({name for run in found for name in run.best.bits_per_byte} - {ALL})
+    head = ["run", "bits/byte", *languages, "best", "done", "tokens", "minutes", "tokens/s", "parameters"]
+    rows = [[*head, "status", *fields]]
+    for run, name in zip(found, names, strict=True):
+        bits = [run.best.bits_per_byte.get(language) for language in (ALL, *languages)]
+        rows.append(
+            [
+                name,
+                *("-" if value is None else f"{value:.4f}" for value in bits),
+                str(run.best.number),
+                run.epochs,
+                "-" if run.last.tokens is None else f"{run.last.tokens:,}",
+                f"{run.last.elapsed_s / 60:.1f}",
+                f"{run.tokens_per_second:,.0f}",
+                f"{run.parameters:,}",
+                run.status,
+                *(_cell(field, run.configuration.get(field)) for field in fields),
+            ]
+        )
+    return rows
+
+
+def _cell(field: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    return value[:12] if field.endswith("_sha256") else str(value)
+
+
+def _entry(run: "TrainingRun", name: str) -> dict[str, Any]:
+    return {
+        "run": name,
+        "folder": str(run.folder),
+        "bits_per_byte": run.best.bits_per_byte,
+        "best_epoch": run.best.number,
+        "epochs": run.last.number,
+        "tokens": run.last.tokens,
+        "elapsed_s": run.last.elapsed_s,
+        "tokens_per_second": run.tokens_per_second,
+        "parameters": run.parameters,
+        "status": run.status,
+        "configuration": run.configuration,
+    }

@@ -1,0 +1,30 @@
+"""The portable folder's `README.md`, as the Hugging Face Hub shows it."""
+
+from tinyedge.core.config import ModelConfig
+from tinyedge.export.parity import Parity
+
+
+def portable_card(config: ModelConfig, parity: Parity) -> str:
+    """What the model is, how it is loaded, what was checked."""
+    return f"""---
+pipeline_tag: text-generation
+library_name: transformers
+---
+# A tinyedge model
+
+{config.parameters:,} parameters, {config.vocab_size:,} pieces, a context of {config.max_seq_length} tokens, \
+fp32. It completes a sentence in the manner of
+what it was trained on; it knows nothing else. The architecture is OPT's with post-norm and without biases.
+
+```python
+from transformers import pipeline
+print(pipeline("text-generation", model=".")("The old man", max_new_tokens=20))
+```
+
+`onnx/model.onnx` is the same model in standard ONNX operators: for Optimum's `ORTModelForCausalLM`, for
+transformers.js, and, with `genai_config.json`, for onnxruntime-genai.
+
+When it was exported, ONNX Runtime's logits were within {parity.max_abs_logit_difference:.1e} of the trained \
+model's at {parity.positions:,} positions, and
+{parity.tokens_compared:,} greedy tokens were equal.
+"""

@@ -1,0 +1,154 @@
+"""Pictures for slides: one size, one palette that colour-blind readers can tell apart, names at the lines.
+
+Knows matplotlib and no run. Nothing here needs a display.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from tinyedge.core import files
+from tinyedge.core.errors import UsageError
+
+SIZE, DPI = (12.8, 7.2), 150  # inches: 1920 x 1080
+FORMATS = (".png", ".svg", ".pdf")
+MARGIN = 1.03  # of an axis of tokens: its last marker is not cut in half
+INK, GREY = "#222222", "#767676"
+# Okabe and Ito's palette, without the yellow that a projector loses.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLE: dict[Any, Any] = {
+    "font.size": 15,
+    "axes.titlesize": 17,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "text.color": INK,
+    "text.parse_math": False,  # a dollar in the name of a folder is a dollar
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "lines.linewidth": 2.6,
+    "lines.markersize": 8,
+    "svg.fonttype": "none",
+}
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name to stand right of a line's last point (x, y in data units)."""
+
+    x: float
+    y: float
+    text: str
+    colour: str
+
+
+def require_format(path: Path) -> None:
+    """Raises UsageError unless `path` names a picture that can be drawn."""
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(f"{path} is no picture's name", f"end it with one of: {', '.join(FORMATS)}")
+
+
+@contextlib.contextmanager
+def picture(path: Path, title: str, subtitle: str) -> Iterator[Figure]:
+    """A figure to draw on, written to `path` atomically when the block ends; the suffix says in what format.
+
+    The title takes what lies above 0.87 of its height.
+    """
+    require_format(path)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=SIZE)
+        FigureCanvasAgg(figure)
+        figure.text(0.025, 0.965, title, fontsize=23, fontweight="bold", va="top")
+        figure.text(0.025, 0.9, subtitle, color=GREY, fontsize=14, va="top")
+        yield figure
+        with files.atomic_writer(path) as file:
+            figure.savefig(file, format=path.suffix[1:].lower(), dpi=DPI)
+
+
+def token_axis(axes: Axes, end: float) -> None:
+    """Tokens along the bottom, from 0 to `end`; what stands right of it is for labels."""
+    axes.set_xlim(0, end * MARGIN)
+    axes.set_xticks(_ticks(end))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlabel("tokens seen")
+
+
+def time_unit(seconds: float) -> tuple[str, float]:
+    """What a time that ends at `seconds` is told in, and how many seconds that is."""
+    return ("minutes", 60.0) if seconds >= 2 * 60 else ("seconds", 1.0)
+
+
+def time_axis(axes: Axes, tokens: Sequence[float], seconds: Sequence[float]) -> None:
+    """Time along the top of an axis of tokens: the same moments, both increasing."""
+    name, unit = time_unit(seconds[-1])
+    top = axes.twiny()
+    top.spines["top"].set_visible(True)
+    top.grid(visible=False)
+    top.set_xlim(axes.get_xlim())
+    marks = _ticks(seconds[-1] / unit)
+    places = np.interp(np.multiply(marks, unit), [0, *seconds], [0, *tokens])
+    top.set_xticks(places, [f"{mark:g}" for mark in marks])
+    top.set_xlabel(name, labelpad=7)
+
+
+def shorten(text: str, width: int = 30) -> str:
+    """The text, its middle left out where it is longer than `width` characters."""
+    half = (width - 1) // 2
+    return text if len(text) <= width else f"{text[:half]}…{text[-half:]}"
+
+
+def _ticks(end: float) -> list[float]:
+    """Round numbers from 0 to `end`."""
+    return [
+        float(tick) for tick in MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, end) if tick <= end
+    ]
+
+
+def label_ends(axes: Axes, labels: Sequence[Label], size: float = 15) -> None:
+    """Writes the names beside their points, pushed apart where they would cover each other."""
+    assert isinstance(axes.figure, Figure)
+    low, high = axes.get_ylim()
+    points = axes.get_position().height * axes.figure.get_figheight() * 72 / (high - low)
+    ordered = sorted(labels, key=lambda label: label.y)
+    places = apart([label.y * points for label in ordered], 1.3 * size)
+    for label, place in zip(ordered, places, strict=True):
+        axes.annotate(
+            label.text,
+            (label.x, label.y),
+            xytext=(15, place - label.y * points),
+            textcoords="offset points",
+            va="center",
+            color=label.colour,
+            fontsize=size,
+            fontweight="bold",
+        )
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """Sorted places moved as little as needed until all are `gap` apart (pools of neighbours, centred)."""
+    pools: list[list[float]] = []
+    for place in places:
+        pools.append([place])
+        while len(pools) > 1 and _start(pools[-1], gap) < _start(pools[-2], gap) + gap * len(pools[-2]):
+            pools[-2:] = [pools[-2] + pools[-1]]
+    return [_start(pool, gap) + gap * index for pool in pools for index in range(len(pool))]
+
+
+def _start(pool: Sequence[float], gap: float) -> float:
+    return sum(pool) / len(pool) - gap * (len(pool) - 1) / 2

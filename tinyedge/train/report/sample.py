@@ -1,0 +1,28 @@
+"""A look at what the model says while it trains. The product's generator is tinyedge.runtime."""
+
+import torch
+
+from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
+from tinyedge.train.model import TinyTransformer
+
+MAX_TOKENS, TEMPERATURE = 30, 0.7  # the guide's
+
+
+@torch.no_grad()
+def sample_text(model: TinyTransformer, tokenizer: Tokenizer, prompt: str, seed: int) -> str:
+    """Prompt and continuation, sampled with random numbers of its own, so that training's are untouched."""
+    device = next(model.parameters()).device
+    random = torch.Generator().manual_seed(seed)
+    tokens = [BOS_ID, *tokenizer.encode(prompt)]
+    was_training = model.training
+    model.eval()
+    for _ in range(MAX_TOKENS):
+        window = torch.tensor([tokens[-model.config.max_seq_length :]], device=device)
+        logits = model(window)[0, -1].float().cpu() / TEMPERATURE
+        logits[[BOS_ID, PAD_ID, UNK_ID]] = -torch.inf
+        token = int(torch.multinomial(torch.softmax(logits, dim=0), 1, generator=random))
+        if token == EOS_ID:
+            break
+        tokens.append(token)
+    model.train(was_training)
+    return tokenizer.decode(tokens)
