@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,6 +46,17 @@ def micro_bundle() -> Path:
 def micro_bundle_fp32() -> Path:
     """The same model as `micro_bundle`, not quantized."""
     return DATA / "micro_bundle_fp32"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that a release of this checkout would publish."""
+    folder, root = tmp_path_factory.mktemp("dist"), Path(__file__).parents[1]
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, root]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
 
 
 @pytest.fixture

@@ -3,22 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 import venv
 import zipfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT)
-    (built,) = folder.glob("*.whl")
-    return built
 
 
 def run(*words: object, cwd: Path = ROOT) -> str:
@@ -34,7 +23,7 @@ def test_holds_the_package_alone_with_its_data(wheel: Path) -> None:
     from tinyedge import __version__
 
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"tinyedge", f"tinyedge-{__version__}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"tinyedge", f"tinyedge_lm-{__version__}.dist-info"}
     here = {str(p.relative_to(ROOT)) for p in (ROOT / "tinyedge").rglob("*") if p.is_file()}
     here = {name for name in here if "__pycache__" not in name}
     here |= {f"tinyedge/deploy/files/{path.name}" for path in (ROOT / "export" / "deploy").iterdir()}
@@ -82,4 +71,4 @@ def test_changelog_and_version_agree() -> None:
     from tinyedge import __version__
 
     headings = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## ")]
-    assert headings[0].startswith(f"## {__version__}")
+    assert headings[0].startswith(f"## [{__version__}] - ")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyedge.core.errors import BenchError
+from tinyedge.deploy.own_wheel import DISTRIBUTION
 
 REPOSITORY = Path(__file__).parents[2]
 # What a user would install, as wheels. tinyedge's own comes from this checkout.
@@ -65,7 +66,7 @@ def prepare(root: Path, name: str) -> Environment:
         ready.write_text(wanted)
     elif name == "tinyedge":
         install(folder, "--no-deps", "--force-reinstall", str(REPOSITORY))
-    version = run([python_of(folder), "-c", VERSION, (PACKAGES[name] or ("tinyedge",))[0]]).strip()
+    version = run([python_of(folder), "-c", VERSION, (PACKAGES[name] or (DISTRIBUTION,))[0]]).strip()
     return Environment(folder, version, size_of(packages_of(folder)))
 
 

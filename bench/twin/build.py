@@ -16,6 +16,7 @@ from bench.twin import cpu_model
 from bench.twin.debian import Archive, program
 from bench.twin.layout import REPOSITORY, SOURCES, Twin, TwinError, UnavailableError, run, whole
 from bench.twin.user_emulation import Guest
+from tinyedge.deploy.own_wheel import WHEEL_PATTERN
 
 TOOLS_SUITE = "bookworm"  # whose QEMU `pi` knows
 ROOT = (
@@ -152,7 +153,7 @@ def make_wheel(twin: Twin) -> Path:
         isolation = ["--no-isolation"] if importlib.util.find_spec("hatchling") else []
         with whole(folder) as unfinished:
             run([sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", unfinished, REPOSITORY])
-    return next(folder.glob("tinyedge-*.whl"))
+    return next(folder.glob(WHEEL_PATTERN))
 
 
 def install_product(twin: Twin) -> None:

@@ -87,8 +87,8 @@ def versions(twin: Twin, kernel: str) -> dict[str, str]:
     for folder in (twin.packages, twin.product):
         for info in sorted(folder.glob("*.dist-info")):
             name, version = info.name.removesuffix(".dist-info").rsplit("-", 1)
-            if name in ("tinyedge", "numpy", "onnxruntime", "sentencepiece", "typer", "psutil"):
-                found[name] = version
+            if name in ("tinyedge_lm", "numpy", "onnxruntime", "sentencepiece", "typer", "psutil"):
+                found[name.removesuffix("_lm")] = version
     return found
 
 

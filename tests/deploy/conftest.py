@@ -45,7 +45,9 @@ def make_kit(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Kit]:
             wheels = Path(shutil.copytree(ready, supplies.folder / WHEELHOUSE))
             shim = SHIM.format(root=str(ROOT), python=sys.executable)
             entry = "[console_scripts]\ntinyedge = board_shim:main\n"
-            made = make_wheel(wheels, "tinyedge", version, {"board_shim.py": shim, "entry_points.txt": entry})
+            made = make_wheel(
+                wheels, "tinyedge-lm", version, {"board_shim.py": shim, "entry_points.txt": entry}
+            )
             supplies.packages = [wheelhouse.package(made, [PYTHON])]
             return supplies.put(load_bundle(bundle), target)
 

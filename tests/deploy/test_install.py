@@ -106,7 +106,7 @@ def test_a_kit_that_needs_more_room(copy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["requirements.lock", "wheelhouse", "tinyedge.service"])
 def test_a_damaged_kit(copy: Path, tmp_path: Path, name: str) -> None:
     path = copy / name
-    path = next(path.glob("tinyedge-*")) if path.is_dir() else path
+    path = next(path.glob("tinyedge_lm-*")) if path.is_dir() else path
     path.write_bytes(path.read_bytes()[:-1])
     assert "is damaged" in refused(install(copy, "--dir", tmp_path / "dir"))
     assert not (tmp_path / "dir").exists()

@@ -36,7 +36,7 @@ def test_what_is_inside(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -
     assert os.access(kit.path / "install.sh", os.X_OK)
     about = json.loads((kit.path / "kit.json").read_text())
     assert about["schema"] == "tinyedge.kit/1"
-    assert [one["name"] for one in about["packages"]] == ["tinyedge"]
+    assert [one["name"] for one in about["packages"]] == ["tinyedge-lm"]
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=kit.path, check=True)
 
 

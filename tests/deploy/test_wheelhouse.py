@@ -44,13 +44,13 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_each_python_gets_what_it_needs(index: Path, tmp_path: Path) -> None:
     """The markers of both, one of which is not that of the Python that runs this test."""
-    own = make_wheel(tmp_path, "tinyedge", "0.1.0", {"tinyedge.py": ""}, NEEDS)
+    own = make_wheel(tmp_path, "tinyedge-lm", "0.1.0", {"tinyedge.py": ""}, NEEDS)
     (tmp_path / "house").mkdir()
     packages = wheelhouse.fill(tmp_path / "house", BOARD, own)
     found = {(one.name, one.version): one.pythons for one in packages}
     both = ("3.11", "3.13")
     assert found == {
-        ("tinyedge", "0.1.0"): both,
+        ("tinyedge-lm", "0.1.0"): both,
         ("plain", "2.0"): both,
         ("old", "1.0"): ("3.11",),
         ("new", "1.0"): ("3.13",),
@@ -66,7 +66,7 @@ def test_each_python_gets_what_it_needs(index: Path, tmp_path: Path) -> None:
 
 
 def test_the_lock(index: Path, tmp_path: Path) -> None:
-    own = make_wheel(tmp_path, "tinyedge", "0.1.0", {"tinyedge.py": ""}, NEEDS)
+    own = make_wheel(tmp_path, "tinyedge-lm", "0.1.0", {"tinyedge.py": ""}, NEEDS)
     (tmp_path / "house").mkdir()
     packages = wheelhouse.fill(tmp_path / "house", BOARD, own)
     lines = wheelhouse.lock(packages, BOARD, "a note").replace("\\\n", "").splitlines()
@@ -87,7 +87,7 @@ def test_the_lock(index: Path, tmp_path: Path) -> None:
 
 
 def test_what_the_index_lacks_is_said(index: Path, tmp_path: Path) -> None:
-    own = make_wheel(tmp_path, "tinyedge", "0.1.0", {"tinyedge.py": ""}, ("absent>=2",))
+    own = make_wheel(tmp_path, "tinyedge-lm", "0.1.0", {"tinyedge.py": ""}, ("absent>=2",))
     (tmp_path / "house").mkdir()
     with pytest.raises(DeployError, match=r"pip cannot get the wheels of Python 3\.11 on aarch64: .*absent"):
         wheelhouse.fill(tmp_path / "house", BOARD, own)

@@ -10,7 +10,8 @@ def make_wheel(
     folder: Path, name: str, version: str, files: dict[str, str], requires: tuple[str, ...] = ()
 ) -> Path:
     """A pure wheel with these files; `entry_points.txt` and the like go to its information."""
-    information = f"{name}-{version}.dist-info"
+    stem = f"{name.replace('-', '_')}-{version}"
+    information = f"{stem}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     metadata += "".join(f"Requires-Dist: {one}\n" for one in requires)
     extras = {part.split("extra == ")[1].strip("'\"") for part in requires if "extra == " in part}
@@ -28,7 +29,7 @@ def make_wheel(
         f"{len(text.encode())}\n"
         for path, text in content.items()
     )
-    target = folder / f"{name}-{version}-py3-none-any.whl"
+    target = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(target, "w") as archive:
         for path, text in {**content, f"{information}/RECORD": f"{record}{information}/RECORD,,\n"}.items():
             archive.writestr(zipfile.ZipInfo(path), text)  # with no time of its own

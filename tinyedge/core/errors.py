@@ -21,6 +21,7 @@ Library code raises these; `tinyedge.cli.main` alone turns them into one `error:
 code. A failed gate (3), an inconclusive one (4) and an interrupt (130, 143) are results, not errors.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -36,9 +37,23 @@ class TinyEdgeError(Exception):
 
 
 class UsageError(TinyEdgeError):
-    """A flag, or a configuration value, that cannot work."""
+    """An argument or a configuration value that is invalid.
+
+    Library code names parameters (`max_tokens`); `tinyedge.cli.main` replaces them by flags (`--max-tokens`).
+    """
 
     exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str, hint: str = "", parameters: Iterable[str] = ()) -> None:
+        """Create the error.
+
+        Args:
+            message: What is wrong.
+            hint: What to do about it.
+            parameters: Words of `message` and `hint` that are names of parameters.
+        """
+        super().__init__(message, hint)
+        self.parameters = tuple(parameters)
 
 
 class MissingDependencyError(TinyEdgeError):
@@ -47,7 +62,7 @@ class MissingDependencyError(TinyEdgeError):
     def __init__(self, package: str, extra: str) -> None:
         hint = f"on the workstation, in tinyedge's own folder: make env (or pip install '.[{extra}]')"
         if extra == "serve":  # the one extra that a device has a use for
-            hint = "install the wheel with its extra: pip install 'tinyedge-VERSION-py3-none-any.whl[serve]'"
+            hint = "install the wheel with its extra: pip install 'tinyedge_lm-VERSION-py3-none-any.whl[serve]'"
         super().__init__(f"{package} is not installed", hint)
 
 

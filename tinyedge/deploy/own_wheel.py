@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import io
+import re
 import subprocess
 import sys
 import tomllib
@@ -19,6 +20,8 @@ from pathlib import Path
 import tinyedge
 from tinyedge.core.errors import DeployError
 
+DISTRIBUTION = "tinyedge-lm"  # on the package index; `tinyedge` there is another project
+WHEEL_PATTERN = "tinyedge_lm-*.whl"
 PACKAGE_ROOT = Path(tinyedge.__file__).resolve().parents[1]
 # What an installer adds to a wheel's files; the last is of an installation that something was changed in.
 INSTALLERS = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD", "uv_cache.json")
@@ -38,9 +41,9 @@ def own_wheel(folder: Path) -> Path:
         pip(
             "wheel", "--no-deps", *isolation, "--wheel-dir", folder, PACKAGE_ROOT, doing="build its own wheel"
         )
-        return next(folder.glob("tinyedge-*.whl"))
+        return next(folder.glob(WHEEL_PATTERN))
     try:
-        distribution = importlib.metadata.distribution("tinyedge")
+        distribution = importlib.metadata.distribution(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         raise DeployError(
             f"{PACKAGE_ROOT} is neither a checkout nor an installed tinyedge, so it has no wheel to send",
@@ -56,7 +59,7 @@ def own_digest() -> str:
         metadata = (PACKAGE_ROOT / "pyproject.toml").read_bytes()
         folders = [PACKAGE_ROOT / "tinyedge", PACKAGE_ROOT / "export" / "deploy"]
     else:
-        metadata = repr(importlib.metadata.requires("tinyedge")).encode()
+        metadata = repr(importlib.metadata.requires(DISTRIBUTION)).encode()
         folders = [PACKAGE_ROOT / "tinyedge"]
     digest.update(metadata)
     for folder in folders:
@@ -70,7 +73,7 @@ def own_digest() -> str:
 def is_checkout(root: Path) -> bool:
     """Whether tinyedge's sources are there, with what a build needs."""
     try:
-        return bool(tomllib.loads((root / "pyproject.toml").read_text())["project"]["name"] == "tinyedge")
+        return bool(tomllib.loads((root / "pyproject.toml").read_text())["project"]["name"] == DISTRIBUTION)
     except (OSError, ValueError, KeyError):
         return False
 
@@ -87,11 +90,13 @@ def wheel_of(distribution: importlib.metadata.Distribution, folder: Path) -> Pat
     record = io.StringIO()
     rows = csv.writer(record, lineterminator="\n")
     tags = next(line.split(": ")[1] for line in wheel_text.splitlines() if line.startswith("Tag: "))
-    path = folder / f"{name}-{version}-{tags}.whl"
-    information = f"{name}-{version}.dist-info"
+    stem = f"{re.sub(r'[-_.]+', '_', name)}-{version}"
+    path = folder / f"{stem}-{tags}.whl"
+    information = f"{stem}.dist-info"
+    packages = {file.parts[0] for file in distribution.files if file.parts[1:] == ("__init__.py",)}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(distribution.files, key=str):
-            inside = file.parts[0] in (name, information) and "__pycache__" not in file.parts
+            inside = file.parts[0] in {*packages, information} and "__pycache__" not in file.parts
             if not inside or file.name in INSTALLERS:
                 continue
             try:

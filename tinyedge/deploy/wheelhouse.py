@@ -14,7 +14,7 @@ from typing import Any
 
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy.board import Board
-from tinyedge.deploy.own_wheel import pip
+from tinyedge.deploy.own_wheel import DISTRIBUTION, pip
 
 EXTRA = "serve"
 MAX_ROUNDS = 5  # of asking pip for what it left out; one is usual
@@ -128,11 +128,11 @@ def _resolve(folder: Path, board: Board, python: str, own: Path) -> list[Wheel]:
             [*asked, "--constraint", str(constraints)] if constraints.exists() else asked,
         )
         wheels = {wheel.name: wheel for wheel in map(Wheel.read, sorted(folder.glob("*.whl")))}
-        needed, missing = needs(wheels, "tinyedge", EXTRA, board.markers(python))
+        needed, missing = needs(wheels, DISTRIBUTION, EXTRA, board.markers(python))
         if not missing:
             return needed
         constraints.write_text(
-            "".join(f"{w.name}=={w.version}\n" for w in wheels.values() if w.name != "tinyedge")
+            "".join(f"{w.name}=={w.version}\n" for w in wheels.values() if w.name != DISTRIBUTION)
         )
         asked = missing
     raise DeployError(
