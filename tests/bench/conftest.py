@@ -80,7 +80,9 @@ def make_events(
 
 def make_measurement(e2e_ms: Sequence[float] = (20.0,) * 100, *, tokens: int = 4, **more: Any) -> Measurement:
     job = Job("bundle", samples=len(e2e_ms), max_tokens=tokens)
-    return Measurement.of(job, make_events(e2e_ms, tokens=tokens, **more), started_ns=0, least=len(e2e_ms))
+    return Measurement.from_events(
+        job, make_events(e2e_ms, tokens=tokens, **more), started_ns=0, min_samples=len(e2e_ms)
+    )
 
 
 def command_that_says(events: Sequence[dict[str, Any]], then: str = "") -> list[str]:
@@ -124,7 +126,7 @@ def make_report(
 ) -> Report:
     """measured: of the measurement, more: of the report itself."""
     found = make_measurement(e2e_ms, **(measured or {}))
-    return Report.of(found, limits or Limits(), DEVICE, conditions, **more)
+    return Report.from_measurement(found, limits or Limits(), DEVICE, conditions, **more)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tinyedge.bench.compare import ALIKE, compare, read_alike
+from tinyedge.bench.compare import MUST_MATCH, compare, read_comparable
 from tinyedge.bench.report import Report
 from tinyedge.bench.worker import Job
 from tinyedge.core import files
@@ -50,24 +50,24 @@ def test_unlike_machines_and_other_work_are_refused(
 ) -> None:
     path = tmp_path / "old.json"
     whole = report().to_dict()
-    assert read_alike(write(path, whole), device, job)["samples"] == 100
-    for name, where in ALIKE.items():
+    assert read_comparable(write(path, whole), device, job)["samples"] == 100
+    for name, where in MUST_MATCH.items():
         other = copy.deepcopy(whole)
         part = other
         for step in where[:-1]:
             part = part[step]
         part[where[-1]] = "another"
         with pytest.raises(BenchError, match=f"{name} 'another' there"):
-            read_alike(write(path, other), device, job)
+            read_comparable(write(path, other), device, job)
 
 
 def test_what_is_no_report_is_refused(report: Make, device: Device, job: Job, tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     whole = report().to_dict()
     with pytest.raises(BenchError, match=r"schema 'tinyedge\.twin/1'"):
-        read_alike(write(path, {**whole, "schema": "tinyedge.twin/1"}), device, job)
+        read_comparable(write(path, {**whole, "schema": "tinyedge.twin/1"}), device, job)
     with pytest.raises(BenchError, match="no whole report"):
-        read_alike(write(path, {**whole, "device": None}), device, job)
+        read_comparable(write(path, {**whole, "device": None}), device, job)
     with pytest.raises(BenchError, match="no whole report"):
         compare(whole, {**whole, "raw_samples": []}, path)
     with pytest.raises(BenchError, match="no whole report"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tinyedge.bench.conditions import Conditions, Reading, Watch
+from tinyedge.bench.conditions import Conditions, MachineMonitor, Reading
 from tinyedge.bench.limits import Limits
 from tinyedge.bench.report import Report
 
@@ -60,7 +60,7 @@ def test_what_is_usual_is_no_doubt(report: Make) -> None:
     ],
 )
 def test_throttling_bits_that_are_new(before: int | None, after: int | None, new: int) -> None:
-    assert Conditions(Reading(None, None, before), Reading(None, None, after)).new_bits == new
+    assert Conditions(Reading(None, None, before), Reading(None, None, after)).new_throttling_bits == new
 
 
 def test_a_watch_reads_the_machine_before_while_and_after(tmp_path: Path) -> None:
@@ -74,31 +74,31 @@ def test_a_watch_reads_the_machine_before_while_and_after(tmp_path: Path) -> Non
     vcgencmd = tmp_path / "vcgencmd"
     vcgencmd.write_text("#!/bin/sh\necho throttled=0x50000\n")
     vcgencmd.chmod(0o755)
-    watch = Watch(tmp_path, str(vcgencmd))
-    before = watch.look()
+    monitor = MachineMonitor(tmp_path, str(vcgencmd))
+    before = monitor.read()
     assert before == Reading(1000.0, 45.084, 0x50000)
-    watch.glance()
+    monitor.sample_clock()
     clock.write_text("700000\n")
     zone.write_text("81000\n")
-    watch.glance()
+    monitor.sample_clock()
     vcgencmd.write_text("#!/bin/sh\necho throttled=0x50005\n")
-    found = watch.over(before)
+    found = monitor.finish(before)
     assert found.mhz == (1000.0, 700.0)
     assert found.after == Reading(700.0, 81.0, 0x50005)
-    assert found.new_bits == 0x5
+    assert found.new_throttling_bits == 0x5
 
 
 def test_a_machine_that_has_no_clock_to_read(tmp_path: Path) -> None:
-    watch = Watch(tmp_path, "no-such-program")
-    watch.glance()
-    assert watch.over(watch.look()).mhz == ()
+    monitor = MachineMonitor(tmp_path, "no-such-program")
+    monitor.sample_clock()
+    assert monitor.finish(monitor.read()).mhz == ()
 
 
 def test_whole_starts_have_doubts_of_their_own(report: Make) -> None:
     limits = Limits(max_cold_start_s=1)
     slow = {"limits": limits, "cold_starts_s": [3.0]}
     assert report(**slow).verdict == "fail"
-    crowded = report(**slow, cold_waited=0.6)
+    crowded = report(**slow, cold_waited_share=0.6)
     assert crowded.verdict == "inconclusive"
     assert "the starts had no processor for 60 % of the time" in crowded.gates[3].sentence
     busy_before = report(limits=limits, cold_starts_s=[0.5], measured={"waited": 0.5})

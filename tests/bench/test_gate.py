@@ -10,10 +10,10 @@ from tinyedge.bench.gate import (
     MB,
     Gate,
     MeasuredFigures,
-    default_basis,
-    judge,
-    percentile_gate,
-    verdict,
+    choose_basis,
+    combine_verdict,
+    evaluate_gates,
+    evaluate_percentile,
 )
 from tinyedge.bench.limits import Limits
 
@@ -71,8 +71,8 @@ ALL = Limits(max_ttft_ms=10, min_decode_tps=100, max_cold_start_s=2, max_model_m
 
 
 def test_only_what_has_a_limit_has_a_gate() -> None:
-    assert [gate.name for gate in judge(Limits(), figures(), "bound")] == ["rss", "peak", "p95"]
-    named = [gate.name for gate in judge(ALL, figures(), "bound")]
+    assert [gate.name for gate in evaluate_gates(Limits(), figures(), "bound")] == ["rss", "peak", "p95"]
+    named = [gate.name for gate in evaluate_gates(ALL, figures(), "bound")]
     assert named == [
         *("rss", "peak", "p95", "ttft", "decode", "cold_start", "model", "quality:en", "quality:es"),
     ]
@@ -93,23 +93,26 @@ def test_only_what_has_a_limit_has_a_gate() -> None:
     ],
 )
 def test_each_budget_alone_can_fail(over: dict[str, Any], failed: str) -> None:
-    gates = judge(ALL, figures(**over), "bound")
+    gates = evaluate_gates(ALL, figures(**over), "bound")
     assert [gate.name for gate in gates if not gate.ok] == [failed]
-    assert verdict(gates) == "fail"
-    assert verdict(judge(ALL, figures(), "bound")) == "pass"
+    assert combine_verdict(gates) == "fail"
+    assert combine_verdict(evaluate_gates(ALL, figures(), "bound")) == "pass"
 
 
 def test_a_doubt_takes_the_verdict_from_every_limit_of_time_and_from_no_other() -> None:
     slow = figures(e2e_ms=[999.0] * 100, decode_tps=1.0)
-    gates = judge(ALL, slow, "bound", ["it was hot"], ["it was hot"])
+    gates = evaluate_gates(ALL, slow, "bound", ["it was hot"], ["it was hot"])
     assert {gate.name for gate in gates if gate.ok is None} == {"p95", "ttft", "decode", "cold_start"}
-    assert verdict(gates) == "inconclusive"
+    assert combine_verdict(gates) == "inconclusive"
     assert "it was hot" in next(gate for gate in gates if gate.name == "p95").sentence
-    assert verdict(judge(ALL, figures(steady_bytes=500 * MB), "bound", ["it was hot"])) == "fail"
+    assert (
+        combine_verdict(evaluate_gates(ALL, figures(steady_bytes=500 * MB), "bound", ["it was hot"]))
+        == "fail"
+    )
 
 
 def test_responses_of_one_token_cannot_be_judged_by_their_decoding() -> None:
-    gates = judge(ALL, figures(decode_tps=None), "bound")
+    gates = evaluate_gates(ALL, figures(decode_tps=None), "bound")
     assert [gate.name for gate in gates if gate.ok is None] == ["decode"]
 
 
@@ -133,9 +136,9 @@ def test_responses_of_one_token_cannot_be_judged_by_their_decoding() -> None:
 def test_a_percentile_passes_by_its_bound_and_fails_by_its_estimate(
     values: list[float], basis: Any, ok: bool | None, measured: float
 ) -> None:
-    gate = percentile_gate("p95", 250.0, values, basis, "")
+    gate = evaluate_percentile("p95", 250.0, values, basis, "")
     assert (gate.ok, gate.measured) == (ok, measured)
 
 
 def test_the_bound_is_the_default_where_there_is_one() -> None:
-    assert (default_basis(89), default_basis(90)) == ("estimate", "bound")
+    assert (choose_basis(89), choose_basis(90)) == ("estimate", "bound")

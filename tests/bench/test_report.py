@@ -184,13 +184,13 @@ def broken(events: list[dict[str, Any]], change: Callable[[list[dict[str, Any]]]
 def test_a_part_of_a_run_is_no_measurement(
     events: Callable[..., list[Any]], job: Any, change: Callable[[list[Any]], object]
 ) -> None:
-    assert Measurement.of(job, events(), 0, job.samples).samples
+    assert Measurement.from_events(job, events(), 0, job.samples).samples
     with pytest.raises(BenchError, match="not a measurement"):
-        Measurement.of(job, broken(events(), change), 0, job.samples)
+        Measurement.from_events(job, broken(events(), change), 0, job.samples)
 
 
 def test_a_worker_may_stop_when_it_was_told_enough(events: Callable[..., list[Any]], job: Any) -> None:
     part = [*events()[:46], events()[-1]]
-    assert len(Measurement.of(job, part, 0, least=40).samples) == 40
+    assert len(Measurement.from_events(job, part, 0, min_samples=40).samples) == 40
     with pytest.raises(BenchError, match="41 samples were asked for"):
-        Measurement.of(job, part, 0, least=41)
+        Measurement.from_events(job, part, 0, min_samples=41)

@@ -13,9 +13,9 @@ import pytest
 from tinyedge.bench.gate import Limits
 from tinyedge.bench.page import chart
 from tinyedge.bench.page.content import page_content
-from tinyedge.bench.page.html import MOST_DOTS, render
+from tinyedge.bench.page.html import MAX_DOTS, render
 from tinyedge.bench.report import Report
-from tinyedge.bench.report_files import Outputs, sheet
+from tinyedge.bench.report_files import ReportFiles, samples_to_csv
 from tinyedge.core.errors import BenchError, UsageError
 
 Make = Callable[..., Report]
@@ -23,11 +23,11 @@ FIELDS = ("latency_ms", "raw_samples", "device", "gates", "conditions", "memory"
 
 
 def test_where_a_report_cannot_be_written_is_found_out_first(tmp_path: Path) -> None:
-    Outputs(json=tmp_path / "report.json").require_writable()
+    ReportFiles(json=tmp_path / "report.json").require_writable()
     assert list(tmp_path.iterdir()) == []
     old = tmp_path / "old.json"
     old.write_text("old")
-    Outputs(json=old).require_writable()
+    ReportFiles(json=old).require_writable()
     assert old.read_text() == "old"
     for path in (
         tmp_path,
@@ -38,7 +38,7 @@ def test_where_a_report_cannot_be_written_is_found_out_first(tmp_path: Path) -> 
     ):
         for name in ("json", "csv", "html"):
             with pytest.raises(UsageError, match=f"--{name} {path} "):
-                Outputs(**{name: path}).require_writable()
+                ReportFiles(**{name: path}).require_writable()
 
 
 def test_an_input_is_not_written_over_nor_a_bundle_added_to(tmp_path: Path) -> None:
@@ -46,26 +46,26 @@ def test_an_input_is_not_written_over_nor_a_bundle_added_to(tmp_path: Path) -> N
     bundle.mkdir()
     for path in (bundle / "report.html", bundle):
         with pytest.raises(UsageError, match=f"--html {path} would damage {bundle}"):
-            Outputs(html=path).require_writable([bundle])
+            ReportFiles(html=path).require_writable([bundle])
     with pytest.raises(UsageError, match=r"--csv .* is also --json"):
-        Outputs(json=tmp_path / "a", csv=tmp_path / "x" / ".." / "a").require_writable()
+        ReportFiles(json=tmp_path / "a", csv=tmp_path / "x" / ".." / "a").require_writable()
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(report: Make, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     with pytest.raises(BenchError, match=r"report\.json cannot be written"):
-        Outputs(json=gone / "report.json").write(report().to_dict())
+        ReportFiles(json=gone / "report.json").write(report().to_dict())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_table_of_samples(report: Make) -> None:
-    rows = list(csv.DictReader(io.StringIO(sheet(report([20.0, 40.0] * 10).to_dict()))))
+    rows = list(csv.DictReader(io.StringIO(samples_to_csv(report([20.0, 40.0] * 10).to_dict()))))
     assert len(rows) == 20
     first = rows[0]
     assert (first["sample"], first["prompt"], first["prompt_tokens"]) == ("0", "en-word", "10")
     assert (float(first["ttft_ms"]), float(first["e2e_ms"]), float(first["mean_itl_ms"])) == (5, 20, 5)
     assert rows[1]["e2e_ms"] == "40.0"
-    assert sheet(report(measured={"tokens": 1}).to_dict()).splitlines()[1].split(",")[5] == ""
+    assert samples_to_csv(report(measured={"tokens": 1}).to_dict()).splitlines()[1].split(",")[5] == ""
 
 
 class Reader(HTMLParser):
@@ -140,7 +140,7 @@ def test_every_verdict_has_a_page(report: Make, change: dict[str, Any], said: st
 
 def test_a_page_of_very_many_samples_stays_small_and_keeps_the_slowest(report: Make) -> None:
     reader = read(render(page_content(report([20.0] * 9_999 + [900.0]).to_dict())))
-    assert reader.tags.count("circle") < 1.3 * MOST_DOTS
+    assert reader.tags.count("circle") < 1.3 * MAX_DOTS
     assert "900.00 ms" in reader.text
 
 
@@ -154,9 +154,9 @@ def test_foreign_text_is_only_text(report: Make) -> None:
 
 
 def test_a_report_that_is_none_or_not_whole_leaves_no_file(report: Make, tmp_path: Path) -> None:
-    outputs = Outputs(tmp_path / "a.json", tmp_path / "a.csv", tmp_path / "a.html")
+    outputs = ReportFiles(tmp_path / "a.json", tmp_path / "a.csv", tmp_path / "a.html")
     with pytest.raises(BenchError, match="schema None"):
-        Outputs(html=tmp_path / "a.html").write({})
+        ReportFiles(html=tmp_path / "a.html").write({})
     whole = report().to_dict()
     broken = [{name: value for name, value in whole.items() if name != field} for field in FIELDS]
     broken += [{**whole, field: 7} for field in FIELDS]
@@ -176,21 +176,21 @@ def test_a_report_that_is_none_or_not_whole_leaves_no_file(report: Make, tmp_pat
 def test_a_verdict_that_its_gates_contradict_is_not_drawn(report: Make, tmp_path: Path) -> None:
     failed = report(limits=Limits(max_p95_ms=1)).to_dict()
     with pytest.raises(BenchError, match="its verdict is 'pass', its gates say fail"):
-        Outputs(html=tmp_path / "a.html").write({**failed, "verdict": "pass"})
+        ReportFiles(html=tmp_path / "a.html").write({**failed, "verdict": "pass"})
 
 
 def test_one_output_that_fails_does_not_cost_the_others(report: Make, tmp_path: Path) -> None:
-    outputs = Outputs(tmp_path / "gone" / "a.json", html=tmp_path / "a.html")
+    outputs = ReportFiles(tmp_path / "gone" / "a.json", html=tmp_path / "a.html")
     with pytest.raises(BenchError, match=r"a\.json cannot be written"):
         outputs.write(report().to_dict())
     assert (tmp_path / "a.html").exists()
 
 
 def test_ticks_are_round_numbers_inside() -> None:
-    assert chart.ticks(0, 10) == [0, 2, 4, 6, 8, 10]
-    assert chart.ticks(1.8, 5.1) == [2, 3, 4, 5]
-    assert chart.ticks(3, 3) == [3]
-    assert chart.ticks(0, 0.003) == [0, 0.001, 0.002, 0.003]
+    assert chart.choose_ticks(0, 10) == [0, 2, 4, 6, 8, 10]
+    assert chart.choose_ticks(1.8, 5.1) == [2, 3, 4, 5]
+    assert chart.choose_ticks(3, 3) == [3]
+    assert chart.choose_ticks(0, 0.003) == [0, 0.001, 0.002, 0.003]
 
 
 def test_the_twins_recorded_report_has_a_page_too() -> None:

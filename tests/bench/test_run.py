@@ -15,7 +15,7 @@ from tinyedge.bench.limits import Limits
 from tinyedge.bench.report import Report
 from tinyedge.bench.run import BenchPlan
 from tinyedge.bench.run import run as run_plan
-from tinyedge.bench.stopping_rule import Stopping
+from tinyedge.bench.stopping_rule import StoppingRule
 from tinyedge.bench.worker import Job
 from tinyedge.core.errors import BenchError, BundleError, UsageError
 
@@ -27,7 +27,7 @@ Events = Callable[..., list[dict[str, Any]]]
 
 def run(job: Job, limits: Limits, **options: Any) -> Report:
     """As many samples as the job has, no fewer."""
-    return run_plan(BenchPlan(job, Stopping(job.samples), limits), **options)
+    return run_plan(BenchPlan(job, StoppingRule(job.samples), limits), **options)
 
 
 def test_a_whole_run_is_a_report(job: Job, events: Events, says: Says) -> None:
@@ -81,7 +81,7 @@ def test_a_worker_that_hangs_is_ended(
     pid = tmp_path / "pid"
     command = says(events()[:20], f"open({str(pid)!r}, 'w').write(str(os.getpid())); {then}")
     with pytest.raises(BenchError, match="hangs: no sign of life for 1 s among the samples"):
-        run(job, Limits(), command=command, silence_s=1)
+        run(job, Limits(), command=command, max_silence_s=1)
     assert gone(int(pid.read_text()))
 
 
@@ -158,7 +158,7 @@ select.select([sys.stdin], [], [], 30)[0] and sys.stdin.read() == '' or sys.exit
 sys.stdout.write({json.dumps(events()[-1])!r} + chr(10))
 """
     command = says(events()[:-1], told)
-    plan = BenchPlan(Job("bundle", samples=10_000, max_tokens=4), Stopping(100, until_sure_ms=10.0))
+    plan = BenchPlan(Job("bundle", samples=10_000, max_tokens=4), StoppingRule(100, until_sure_ms=10.0))
     report = run_plan(plan, command=command)
     assert len(report.measurement.samples) == 100
     assert report.verdict == "pass"  # of the guide's 250 ms; sure that 20 ms are over 10
@@ -171,7 +171,7 @@ def test_a_worker_that_stops_untold_has_not_measured(job: Job, events: Events, s
 
 
 def test_quality_needs_a_text_and_starts_have_a_bound() -> None:
-    job, stopping = Job("bundle"), Stopping()
+    job, stopping = Job("bundle"), StoppingRule()
     with pytest.raises(UsageError, match="--text"):
         BenchPlan(job, stopping, Limits(max_bits_per_byte=2.0))
     for cold in (-1, 1001):
@@ -205,7 +205,7 @@ def test_a_real_bundle_in_a_real_worker() -> None:
 def test_whole_starts_and_quality_of_a_real_bundle(tmp_path: Path) -> None:
     text = tmp_path / "some.txt"
     text.write_text("ba ke lo mu\n" * 20)
-    plan = BenchPlan(Job(str(MICRO_BUNDLE), 20, 4), Stopping(20), cold=2, texts={"some": text})
+    plan = BenchPlan(Job(str(MICRO_BUNDLE), 20, 4), StoppingRule(20), cold=2, texts={"some": text})
     report = run_plan(plan)
     assert len(report.cold_starts_s) == 2
     assert all(seconds > 0 for seconds in report.cold_starts_s)

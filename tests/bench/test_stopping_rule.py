@@ -4,24 +4,24 @@ import random
 
 import pytest
 
-from tinyedge.bench.stopping_rule import LONGEST_S, Stopping
+from tinyedge.bench.stopping_rule import MAX_UNTIL_SURE_S, StoppingRule
 from tinyedge.bench.worker import MAX_SAMPLES
 from tinyedge.core.errors import UsageError
 
 
 def test_a_number_of_samples() -> None:
-    stopping = Stopping(100)
-    assert stopping.most == 100
-    assert not stopping.enough([1.0] * 99, 1e9)
-    assert stopping.enough([1.0] * 100, 0.0)
+    stopping = StoppingRule(100)
+    assert stopping.max_samples == 100
+    assert not stopping.is_satisfied([1.0] * 99, 1e9)
+    assert stopping.is_satisfied([1.0] * 100, 0.0)
 
 
 def test_a_duration_is_the_least_and_so_is_the_number() -> None:
-    stopping = Stopping(100, duration_s=60)
-    assert stopping.most == MAX_SAMPLES
-    assert not stopping.enough([1.0] * 5000, 59.9)
-    assert not stopping.enough([1.0] * 99, 61)
-    assert stopping.enough([1.0] * 100, 60)
+    stopping = StoppingRule(100, duration_s=60)
+    assert stopping.max_samples == MAX_SAMPLES
+    assert not stopping.is_satisfied([1.0] * 5000, 59.9)
+    assert not stopping.is_satisfied([1.0] * 99, 61)
+    assert stopping.is_satisfied([1.0] * 100, 60)
 
 
 @pytest.mark.parametrize(
@@ -35,15 +35,15 @@ def test_a_duration_is_the_least_and_so_is_the_number() -> None:
     ],
 )
 def test_until_it_is_sure_either_way(values: list[float], sure: bool) -> None:
-    assert Stopping(100, until_sure_ms=250).enough(values, 1.0) is sure
+    assert StoppingRule(100, until_sure_ms=250).is_satisfied(values, 1.0) is sure
 
 
 def test_who_is_never_sure_gives_up_in_time() -> None:
     torn = [20.0] * 95 + [999.0] * 5
-    assert not Stopping(100, until_sure_ms=250).enough(torn, LONGEST_S - 1)
-    assert Stopping(100, until_sure_ms=250).enough(torn, LONGEST_S)
-    assert Stopping(100, duration_s=5, until_sure_ms=250).enough(torn, 5)
-    assert not Stopping(100, duration_s=5, until_sure_ms=250).enough(torn[:99], 5)
+    assert not StoppingRule(100, until_sure_ms=250).is_satisfied(torn, MAX_UNTIL_SURE_S - 1)
+    assert StoppingRule(100, until_sure_ms=250).is_satisfied(torn, MAX_UNTIL_SURE_S)
+    assert StoppingRule(100, duration_s=5, until_sure_ms=250).is_satisfied(torn, 5)
+    assert not StoppingRule(100, duration_s=5, until_sure_ms=250).is_satisfied(torn[:99], 5)
 
 
 def test_looking_often_does_not_make_it_sure_of_what_is_not_so() -> None:
@@ -54,7 +54,7 @@ def test_looking_often_does_not_make_it_sure_of_what_is_not_so() -> None:
         while len(values) < 800:
             values.append(251.0 if draw.random() < 0.051 else 20.0)
             at_a_look = len(values) % 100 == 0
-            if at_a_look and Stopping(100, until_sure_ms=250).enough(values, 1.0):
+            if at_a_look and StoppingRule(100, until_sure_ms=250).is_satisfied(values, 1.0):
                 wrong += sum(value > 250 for value in values) < 0.05 * len(values)
                 break
     assert wrong <= 9  # 3 are expected at most; 10 or more come by chance in 1 of 1000 such tests
@@ -74,4 +74,4 @@ def test_looking_often_does_not_make_it_sure_of_what_is_not_so() -> None:
 def test_what_cannot_work_names_its_flag(wrong: dict[str, float]) -> None:
     flag = "--samples" if "samples" in wrong else "--duration"
     with pytest.raises(UsageError, match=flag):
-        Stopping(**wrong)  # type: ignore[arg-type]
+        StoppingRule(**wrong)  # type: ignore[arg-type]

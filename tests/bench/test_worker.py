@@ -41,7 +41,7 @@ class FakeGenerator:
         self.now += 3
 
 
-def said_by(action: Callable[[Channel], object]) -> list[dict[str, Any]]:
+def record_events(action: Callable[[Channel], object]) -> list[dict[str, Any]]:
     file = io.BytesIO()
     channel = Channel(file)
     action(channel)
@@ -50,7 +50,7 @@ def said_by(action: Callable[[Channel], object]) -> list[dict[str, Any]]:
 
 
 def measure(job: Job, generator: FakeGenerator, **options: Any) -> list[dict[str, Any]]:
-    return said_by(
+    return record_events(
         lambda channel: worker.measure(
             job, generator, channel, memory=lambda: MEMORY, clock=generator.clock, **options
         )
@@ -72,8 +72,10 @@ def test_a_stall_shows_up_where_it_happened() -> None:
 
 def test_the_first_response_is_looked_at_after_its_first_token_and_at_its_end() -> None:
     generator = FakeGenerator(stall=(0, 0, 500))
-    events = said_by(
-        lambda channel: worker.begin(Job("b", max_tokens=3), generator, channel, generator.clock)
+    events = record_events(
+        lambda channel: worker.answer_first_prompt(
+            Job("b", max_tokens=3), generator, channel, generator.clock
+        )
     )
     assert [(event["event"], event["name"]) for event in events] == [
         ("phase", "prefill"),
@@ -95,7 +97,7 @@ def warm_up(costs: list[int]) -> dict[str, Any]:
 
     generator.stream = stream  # type: ignore[method-assign]
     job = Job("b", max_tokens=1)
-    (event,) = said_by(lambda channel: worker.warm_up(job, generator, channel, generator.clock))
+    (event,) = record_events(lambda channel: worker.warm_up(job, generator, channel, generator.clock))
     assert len(generator.requests) == len(event["rounds_ns"]) * len(PROMPTS)
     return event
 
@@ -120,7 +122,7 @@ def test_the_warm_up_goes_on_until_it_no_longer_becomes_faster(
 def test_a_worker_that_is_told_enough_stops_and_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "FLUSH_NS", -1)  # every sample is handed over at once
     answers = iter([False, False, True])
-    events = measure(Job("b", samples=1000), FakeGenerator(), enough=lambda: next(answers))
+    events = measure(Job("b", samples=1000), FakeGenerator(), should_stop=lambda: next(answers))
     assert [event["event"] for event in events] == ["sample"] * 3 + ["end"]
 
 
@@ -191,7 +193,7 @@ def test_what_a_library_prints_does_not_get_between_the_events() -> None:
     script = """
 import os, sys
 from tinyedge.bench import worker
-worker.answer = lambda job, channel: os.write(1, b"a library's warning\\n")
+worker.run_job = lambda job, channel: os.write(1, b"a library's warning\\n")
 sys.exit(worker.main())
 """
     root = Path(worker.__file__).parents[2]

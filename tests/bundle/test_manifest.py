@@ -3,7 +3,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tinyedge.bundle.manifest import CONTROL, has_control
+from tinyedge.bundle.manifest import CONTROL_CHARACTERS, has_control_chars
 
 
 @given(st.text(st.characters(codec=None)))  # lone surrogates included
@@ -12,4 +12,4 @@ from tinyedge.bundle.manifest import CONTROL, has_control
 @example("a\x1b[2J")
 @example("\udc80")
 def test_control_characters_are_found(text: str) -> None:
-    assert has_control(text) == bool(re.search(CONTROL, text))
+    assert has_control_chars(text) == bool(re.search(CONTROL_CHARACTERS, text))

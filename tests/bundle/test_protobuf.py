@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.support.hostile import field, varint
-from tinyedge.bundle.protobuf import BYTES, FLOAT, INTEGER, MAX_TEXT, Field, Message, Reader
+from tinyedge.bundle.protobuf import BYTES, FLOAT, INTEGER, MAX_TEXT_BYTES, Field, Message, Reader
 
 MESSAGE = Message(
     "a thing",
@@ -54,7 +54,7 @@ def test_floats_packed_or_not() -> None:
 
 def test_names() -> None:
     assert read(field(4, b"a name")) == {"name": "a name"}
-    assert read(field(4, b"x" * MAX_TEXT)) == {"name": "x" * MAX_TEXT}
+    assert read(field(4, b"x" * MAX_TEXT_BYTES)) == {"name": "x" * MAX_TEXT_BYTES}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_names() -> None:
         (field(6, ONE + b"x"), "a list of floats has an odd length"),
         (field(2, b"\x01\x80"), "a thing is cut short"),
         *((varint(1 << 3 | wire) + bytes(8), f"wire type {wire}") for wire in (1, 3, 4, 6, 7)),
-        (field(4, b"x" * (MAX_TEXT + 1)), "a name has 257 bytes, more than 256"),
+        (field(4, b"x" * (MAX_TEXT_BYTES + 1)), "a name has 257 bytes, more than 256"),
         (field(4, b"a\nb"), "a name has characters that no name has"),
         (field(4, b"\xff"), "a name has characters that no name has"),
         (field(3, b"") * 5, "more than one data"),

@@ -56,7 +56,7 @@ def serving(store: Store) -> str:
     return str(load_bundle(store.root / "current").manifest["target"])
 
 
-def kept(store: Store) -> set[str]:
+def stored_names(store: Store) -> set[str]:
     """The names of all that is in the folder of bundles; each has to be whole."""
     return {str(load_bundle(folder).manifest["target"]) for folder in (store.root / "bundles").iterdir()}
 
@@ -68,12 +68,12 @@ def digest(bundle: Path) -> str:
 def test_a_bundle_is_exchanged_and_the_one_before_stays(store: Store, bundles: dict[str, Path]) -> None:
     change = store.activate(bundles[NEW], passes)
     assert change == Activation(digest(bundles[NEW]), digest(bundles[OLD]))
-    assert (serving(store), kept(store)) == (NEW, {OLD, NEW})
+    assert (serving(store), stored_names(store)) == (NEW, {OLD, NEW})
     assert (store.root / "current").readlink() == Path("bundles", digest(bundles[NEW]))
     status = store.status()
     assert status.current == status.confirmed == digest(bundles[NEW])
     assert status.previous == digest(bundles[OLD])
-    assert [one.damage for one in status.kept] == [None, None]
+    assert [one.damage for one in status.bundles] == [None, None]
 
 
 def test_the_same_again_changes_nothing(store: Store, bundles: dict[str, Path]) -> None:
@@ -90,13 +90,13 @@ def test_rollback_and_back(store: Store, bundles: dict[str, Path]) -> None:
     store.activate(store.previous(), passes)
     assert serving(store) == OLDER
     store.activate(store.previous(), passes)
-    assert (serving(store), kept(store)) == (OLD, {OLD, OLDER})
+    assert (serving(store), stored_names(store)) == (OLD, {OLD, OLDER})
 
 
 def test_a_failed_test_changes_nothing(store: Store, bundles: dict[str, Path]) -> None:
     with pytest.raises(BundleError, match="failed its self-test"):
         store.activate(bundles[NEW], fails)
-    assert (serving(store), kept(store)) == (OLD, {OLD, OLDER})
+    assert (serving(store), stored_names(store)) == (OLD, {OLD, OLDER})
 
 
 def test_the_test_sees_the_bundle_where_it_will_serve(store: Store, bundles: dict[str, Path]) -> None:
@@ -129,7 +129,7 @@ def test_a_refused_bundle_is_not_even_copied(store: Store, bundles: dict[str, Pa
     (damaged / "model.onnx").write_bytes(b"x")
     with pytest.raises(BundleError, match="has 1 bytes"):
         store.activate(damaged, passes)
-    assert (serving(store), kept(store)) == (OLD, {OLD, OLDER})
+    assert (serving(store), stored_names(store)) == (OLD, {OLD, OLDER})
 
 
 def test_an_unconfirmed_bundle_is_left_at_the_next_start(store: Store, bundles: dict[str, Path]) -> None:
@@ -153,9 +153,9 @@ def test_what_rots_on_the_card_is_left_too(store: Store, bundles: dict[str, Path
     change = store.recover()
     assert (serving(store), change.serving) == (OLDER, digest(bundles[OLDER]))
     assert "model.onnx has sha256" in change.reason
-    assert [one.damage is None for one in store.status().kept].count(True) == 1
+    assert [one.damage is None for one in store.status().bundles].count(True) == 1
     store.activate(bundles[OLD], passes)  # and a fresh copy takes the damaged one's place
-    assert (serving(store), kept(store)) == (OLD, {OLD, OLDER})
+    assert (serving(store), stored_names(store)) == (OLD, {OLD, OLDER})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\0" * 100, b'{"schema": "tinyedge.store/1"}', b"[]", None])
@@ -187,7 +187,7 @@ def test_what_is_no_folder_among_the_bundles_is_removed(store: Store, bundles: d
     os.mkfifo(store.root / BUNDLES / "f")
     (store.root / BUNDLES / "link").symlink_to("/etc")
     store.activate(bundles[NEW], passes)
-    assert kept(store) == {OLD, NEW}
+    assert stored_names(store) == {OLD, NEW}
 
 
 def test_where_nobody_knows_which_to_keep_none_is_removed(store: Store, bundles: dict[str, Path]) -> None:
@@ -195,7 +195,7 @@ def test_where_nobody_knows_which_to_keep_none_is_removed(store: Store, bundles:
     (store.root / CONFIRMED_FILE).mkdir()
     with pytest.raises(OSError, match="not a regular file"):
         store.activate(bundles[OLDER], passes)
-    assert kept(store) >= {OLDER, OLD}
+    assert stored_names(store) >= {OLDER, OLD}
 
 
 def test_a_missing_current_is_made_again(store: Store) -> None:
@@ -311,7 +311,9 @@ def test_every_call_fails(
         assert serving(store) in (OLD, NEW), where
         assert store.status().current == store.status().confirmed, where
         store.activate(bundles[NEW], passes)
-        assert (serving(store), len(kept(store))) == (NEW, 2), where  # OLDER, where OLD could not be read
+        assert (serving(store), len(stored_names(store))) == (NEW, 2), (
+            where
+        )  # OLDER, where OLD could not be read
 
 
 KILLED = """
@@ -342,13 +344,13 @@ def test_forty_kills(bundles: dict[str, Path], tmp_path: Path) -> None:
         assert serving(store) in bundles, number
         status = store.status()
         unconfirmed += status.current != status.confirmed
-        assert {one.damage for one in status.kept} == {None}
+        assert {one.damage for one in status.bundles} == {None}
         change = store.recover()
         assert change.serving == status.confirmed == store.status().current
     assert unconfirmed  # some fell between the switch and the confirmation
     store.activate(bundles[NEW], passes)
     store.activate(bundles[OLD], passes)
-    assert kept(store) == {NEW, OLD}  # whatever was staged is gone
+    assert stored_names(store) == {NEW, OLD}  # whatever was staged is gone
 
 
 def test_the_command(micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path) -> None:

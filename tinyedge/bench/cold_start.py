@@ -14,26 +14,26 @@ from pathlib import Path
 from tinyedge.core.errors import BenchError, UsageError
 from tinyedge.host import subprocess_env
 
-PROMPT = "Once upon a time"
+START_PROMPT = "Once upon a time"
 MAX_STARTS = 1000
-SECONDS = 120.0  # for one; a Pi takes a few, an emulated one some 60
+TIMEOUT_S = 120.0  # for one; a Pi takes a few, an emulated one some 60
 
 
-def require_starts(starts: int) -> None:
+def check_start_count(starts: int) -> None:
     """Raises UsageError for a number that makes no sense."""
     if not 0 <= starts <= MAX_STARTS:
         raise UsageError(f"--cold {starts} is outside 0-{MAX_STARTS}")
 
 
-def cold_command(bundle: Path, threads: int) -> list[str]:
+def build_cold_start_command(bundle: Path, threads: int) -> list[str]:
     """What is started."""
     return [
-        *(sys.executable, "-P", "-m", "tinyedge", "generate", str(bundle), "--prompt", PROMPT),
+        *(sys.executable, "-P", "-m", "tinyedge", "generate", str(bundle), "--prompt", START_PROMPT),
         *("--max-tokens", "1", "--seed", "1", "--threads", str(threads)),
     ]
 
 
-def waited_share(starts: Sequence[tuple[float, float]]) -> float:
+def compute_waited_share(starts: Sequence[tuple[float, float]]) -> float:
     """Of starts (seconds, of them on a processor), the median share that went by without one."""
     return statistics.median(max(0.0, 1 - busy / seconds) for seconds, busy in starts)
 
@@ -51,7 +51,7 @@ def _measure_start(command: list[str]) -> tuple[float, float]:
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=SECONDS,
+            timeout=TIMEOUT_S,
             env=subprocess_env.environment(),
             preexec_fn=subprocess_env.die_with_parent,
             check=False,

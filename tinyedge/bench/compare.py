@@ -19,7 +19,7 @@ from tinyedge.host.machine import Device
 MB = 1 << 20
 
 # Two reports that differ in one of these are about different things.
-ALIKE = {
+MUST_MATCH = {
     "board": ("device", "model"),
     "machine": ("device", "machine"),
     "CPU": ("device", "cpu"),
@@ -30,7 +30,7 @@ ALIKE = {
     "set of prompts": ("prompt_set",),
 }
 # What may have changed the figures, and is said.
-TOLD = {
+MAY_DIFFER = {
     "bundle": ("bundle", "sha256"),
     "precision": ("bundle", "precision"),
     "tinyedge": ("tinyedge",),
@@ -45,13 +45,13 @@ def _p95(values: list[float]) -> float:
 
 
 # What is compared: a figure of each sample, and what is made of all of them; memory, of which a run has one.
-FIGURES: Mapping[str, tuple[str, Callable[[list[float]], float]]] = {
+LATENCY_FIGURES: Mapping[str, tuple[str, Callable[[list[float]], float]]] = {
     "p50 of a response": ("e2e_ms", statistics.median),
     "p95 of a response": ("e2e_ms", _p95),
     "p50 of the first token": ("ttft_ms", statistics.median),
     "mean of a token after it": ("itl_ms", statistics.fmean),
 }
-MEMORY = {"steady memory": "steady_rss", "peak memory": "peak_rss"}
+MEMORY_FIGURES = {"steady memory": "steady_rss", "peak memory": "peak_rss"}
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,10 @@ class ReportComparison:
 CAVEAT = "(95 % intervals of what varies within the two runs; another pair of runs may lie outside)"
 
 
-def read_alike(path: Path, device: Device, job: Job) -> dict[str, Any]:
+def read_comparable(path: Path, device: Device, job: Job) -> dict[str, Any]:
     """The old report, before anything is measured to be compared with it.
 
-    Raises BenchError where it is none, or of another machine or other work than `job` on `device`.
+    Raises BenchError field_path it is none, or of another machine or other work than `job` on `device`.
     """
     try:
         old = files.read_json(path, SCHEMA, BenchError)
@@ -121,18 +121,22 @@ def read_alike(path: Path, device: Device, job: Job) -> dict[str, Any]:
     }
     try:
         unlike = [
-            f"{name} {_at(old, where)!r} there, {_at(here, where)!r} here"
-            for name, where in ALIKE.items()
-            if _at(old, where) != _at(here, where)
+            f"{name} {_get_field(old, field_path)!r} there, {_get_field(here, field_path)!r} here"
+            for name, field_path in MUST_MATCH.items()
+            if _get_field(old, field_path) != _get_field(here, field_path)
         ]
-        for figure, statistic in FIGURES.values():
-            statistic(_pooled(_groups(old, figure)))
-        [old["memory"][figure] / MB for figure in MEMORY.values()]
-        told = [*old["doubts"], old["created"], *(_at(old, where) for where in TOLD.values())]
+        for figure, statistic in LATENCY_FIGURES.values():
+            statistic(_pool(_group_by_prompt(old, figure)))
+        [old["memory"][figure] / MB for figure in MEMORY_FIGURES.values()]
+        told = [
+            *old["doubts"],
+            old["created"],
+            *(_get_field(old, field_path) for field_path in MAY_DIFFER.values()),
+        ]
         if not all(str(one).isprintable() for one in told):
             raise ValueError("text that does not print")
     except files.NOT_WHOLE as failure:
-        raise _not_whole(path, failure) from None
+        raise _invalid_report_error(path, failure) from None
     if unlike:
         raise BenchError(
             f"--compare {path} cannot be compared: {'; '.join(unlike)}",
@@ -144,51 +148,51 @@ def read_alike(path: Path, device: Device, job: Job) -> dict[str, Any]:
 def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> ReportComparison:
     """The report `new` against `old`, which was read from `path`.
 
-    Raises BenchError where that is not whole.
+    Raises BenchError field_path that is not whole.
     """
     try:
         differs = [
-            f"{name} {str(_at(old, where))[:16]}"
-            for name, where in TOLD.items()
-            if _at(old, where) != _at(new, where)
+            f"{name} {str(_get_field(old, field_path))[:16]}"
+            for name, field_path in MAY_DIFFER.items()
+            if _get_field(old, field_path) != _get_field(new, field_path)
         ]
         differs += [f"then, {doubt}" for doubt in old["doubts"]]
-        return ReportComparison(f"{path}, {old['created']}", tuple(differs), tuple(_changes(new, old)))
+        return ReportComparison(f"{path}, {old['created']}", tuple(differs), tuple(_list_changes(new, old)))
     except files.NOT_WHOLE as failure:
-        raise _not_whole(path, failure) from None
+        raise _invalid_report_error(path, failure) from None
 
 
-def _not_whole(path: Path, failure: Exception) -> BenchError:
+def _invalid_report_error(path: Path, failure: Exception) -> BenchError:
     return BenchError(
         f"--compare {path} is no whole report ({type(failure).__name__}: {failure})",
         "pass what `tinyedge bench --json` of this version wrote",
     )
 
 
-def _at(report: Mapping[str, Any], where: Sequence[str]) -> Any:
-    for name in where:
+def _get_field(report: Mapping[str, Any], field_path: Sequence[str]) -> Any:
+    for name in field_path:
         report = report[name]
     return report
 
 
-def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[FigureChange]:
+def _list_changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[FigureChange]:
     found = []
-    for name, (figure, statistic) in FIGURES.items():
-        after, before = _groups(new, figure), _groups(old, figure)
+    for name, (figure, statistic) in LATENCY_FIGURES.items():
+        after, before = _group_by_prompt(new, figure), _group_by_prompt(old, figure)
         change = stats.difference(after, before, statistic)
-        found.append(FigureChange(name, "ms", statistic(_pooled(before)), statistic(_pooled(after)), change))
+        found.append(FigureChange(name, "ms", statistic(_pool(before)), statistic(_pool(after)), change))
     found += [
         FigureChange(name, "MB", old["memory"][figure] / MB, new["memory"][figure] / MB, None)
-        for name, figure in MEMORY.items()
+        for name, figure in MEMORY_FIGURES.items()
     ]
     return found
 
 
-def _pooled(groups: Mapping[str, Sequence[float]]) -> list[float]:
+def _pool(groups: Mapping[str, Sequence[float]]) -> list[float]:
     return [value for values in groups.values() for value in values]
 
 
-def _groups(report: Mapping[str, Any], field: str) -> dict[str, list[float]]:
+def _group_by_prompt(report: Mapping[str, Any], field: str) -> dict[str, list[float]]:
     """A figure of each response, by its prompt; of the gaps between its tokens, their mean."""
     groups: dict[str, list[float]] = {}
     for sample in report["raw_samples"]:

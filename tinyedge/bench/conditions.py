@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinyedge.bench.measurement import Measurement
-from tinyedge.host.machine import read_mhz, read_temperature, read_throttled
+from tinyedge.host.sensors import read_mhz, read_temperature
+from tinyedge.host.throttling import read_throttled
 
 # Below these, a difference says nothing: clocks with a turbo jitter, and every system has some chores.
 CLOCK_CHANGE = 0.20  # of the fastest reading
@@ -35,57 +36,57 @@ class Conditions:
     mhz: tuple[float, ...] = ()
 
     @property
-    def new_bits(self) -> int:
+    def new_throttling_bits(self) -> int:
         """Throttling bits, of the moment or since boot, that are set after and were not before."""
         return (self.after.throttled or 0) & ~(self.before.throttled or 0)
 
 
 @dataclass
-class Watch:
+class MachineMonitor:
     """Looks at the machine while it is measured. root: what /proc and /sys are under."""
 
     root: Path = Path("/")
     vcgencmd: str = "vcgencmd"
     _mhz: list[float] = field(default_factory=list)
 
-    def look(self) -> Reading:
+    def read(self) -> Reading:
         """Everything; starts a program on a Raspberry Pi, so not while samples are taken."""
         return Reading(read_mhz(self.root), read_temperature(self.root), read_throttled(self.vcgencmd))
 
-    def glance(self) -> None:
+    def sample_clock(self) -> None:
         """The clock alone, from a small file."""
         if (mhz := read_mhz(self.root)) is not None:
             self._mhz.append(mhz)
 
-    def over(self, before: Reading) -> Conditions:
+    def finish(self, before: Reading) -> Conditions:
         """The run has ended."""
-        return Conditions(before, self.look(), tuple(self._mhz))
+        return Conditions(before, self.read(), tuple(self._mhz))
 
 
-def doubts(conditions: Conditions, measurement: Measurement) -> tuple[str, ...]:
+def find_doubts(conditions: Conditions, measurement: Measurement) -> tuple[str, ...]:
     """Why times of this run are not those of the machine as it should be, a sentence each; mostly none."""
     return (
-        *_throttling(conditions),
-        *_clock(conditions.mhz),
-        *_swap(measurement.swap),
-        *_waiting(measurement.waited_share),
-        *_warm_up(measurement.warm_up.settled),
+        *_check_throttling(conditions),
+        *_check_clock(conditions.mhz),
+        *_check_swap(measurement.swap),
+        *_check_waiting(measurement.waited_share),
+        *_check_warm_up(measurement.warm_up.settled),
     )
 
 
-def cold_doubts(conditions: Conditions, waited_share: float) -> tuple[str, ...]:
+def find_cold_doubts(conditions: Conditions, waited_share: float) -> tuple[str, ...]:
     """Why whole starts are not those of the machine as it should be. waited_share: without a processor."""
     waiting = [f"the starts had no processor for {100 * waited_share:.0f} % of the time: stop other programs"]
-    return (*_throttling(conditions), *(waiting if waited_share > COLD_WAITED_SHARE else ()))
+    return (*_check_throttling(conditions), *(waiting if waited_share > COLD_WAITED_SHARE else ()))
 
 
-def _throttling(conditions: Conditions) -> Sequence[str]:
-    if not conditions.new_bits:
+def _check_throttling(conditions: Conditions) -> Sequence[str]:
+    if not conditions.new_throttling_bits:
         return ()
     return ["the device began to throttle during the run: cool it, or check its power supply"]
 
 
-def _clock(mhz: Sequence[float]) -> Sequence[str]:
+def _check_clock(mhz: Sequence[float]) -> Sequence[str]:
     if not mhz or min(mhz) >= (1 - CLOCK_CHANGE) * max(mhz):
         return ()
     return [
@@ -94,19 +95,19 @@ def _clock(mhz: Sequence[float]) -> Sequence[str]:
     ]
 
 
-def _swap(swap: int) -> Sequence[str]:
+def _check_swap(swap: int) -> Sequence[str]:
     if not swap:
         return ()
     return [f"{swap / MB:.1f} MB of the worker were swapped out: free some memory"]
 
 
-def _waiting(share: float | None) -> Sequence[str]:
+def _check_waiting(share: float | None) -> Sequence[str]:
     if share is None or share <= WAITED_SHARE:
         return ()
     return [f"other programs had the processor for {100 * share:.0f} % of the time: stop them"]
 
 
-def _warm_up(settled: bool) -> Sequence[str]:
+def _check_warm_up(settled: bool) -> Sequence[str]:
     if settled:
         return ()
     return ["responses were still becoming faster when the warm-up ended: let the machine come to rest"]

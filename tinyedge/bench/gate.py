@@ -118,13 +118,13 @@ class MeasuredFigures:
     bits_per_byte: Mapping[str, float]
 
 
-def default_basis(samples: int) -> Basis:
+def choose_basis(samples: int) -> Basis:
     """The bound where so many samples have one."""
     rank = stats.upper_bound_rank(samples, stats.P95, stats.SURE)
     return "estimate" if rank is None else "bound"
 
 
-def judge(
+def evaluate_gates(
     limits: Limits,
     figures: MeasuredFigures,
     basis: Basis,
@@ -140,10 +140,10 @@ def judge(
     gates = [
         Gate("rss", limits.max_rss_mb, figures.steady_bytes / MB),
         Gate("peak", limits.max_peak_mb, figures.peak_bytes / MB),
-        percentile_gate("p95", limits.max_p95_ms, figures.e2e_ms, basis, doubt),
+        evaluate_percentile("p95", limits.max_p95_ms, figures.e2e_ms, basis, doubt),
     ]
     if limits.max_ttft_ms is not None:
-        gates.append(percentile_gate("ttft", limits.max_ttft_ms, figures.ttft_ms, basis, doubt))
+        gates.append(evaluate_percentile("ttft", limits.max_ttft_ms, figures.ttft_ms, basis, doubt))
     if limits.min_decode_tps is not None:
         nothing = "" if figures.decode_tps is not None else "responses of one token decode nothing"
         gates.append(Gate("decode", limits.min_decode_tps, figures.decode_tps or 0.0, doubt=nothing or doubt))
@@ -161,7 +161,7 @@ def judge(
     return tuple(gates)
 
 
-def percentile_gate(kind: str, limit: float, values: Sequence[float], basis: Basis, doubt: str) -> Gate:
+def evaluate_percentile(kind: str, limit: float, values: Sequence[float], basis: Basis, doubt: str) -> Gate:
     """A limit of a p95: it fails by the estimate, and passes by the bound or estimate, as `basis` says."""
     estimate, bound = stats.percentile(sorted(values), 95), stats.p95_upper_99(values)
     if len(values) < MIN_SAMPLES:
@@ -176,7 +176,7 @@ def percentile_gate(kind: str, limit: float, values: Sequence[float], basis: Bas
     return Gate(kind, limit, bound, estimate=estimate, doubt=doubt)
 
 
-def verdict(gates: Iterable[Gate]) -> Verdict:
+def combine_verdict(gates: Iterable[Gate]) -> Verdict:
     """A gate that failed decides; then one that could not be judged; else it is a pass."""
     results = {gate.ok for gate in gates}
     if False in results:

@@ -116,14 +116,16 @@ class Measurement:
     model_bytes: int
 
     @classmethod
-    def of(cls, job: Job, events: Sequence[Event], started_ns: int, least: int) -> "Measurement":
+    def from_events(
+        cls, job: Job, events: Sequence[Event], started_ns: int, min_samples: int
+    ) -> "Measurement":
         """From all events of a worker that was started at `started_ns` of time.perf_counter_ns.
 
-        least: samples below which it was not told that it is enough.
+        min_samples: samples below which it was not told that it is enough.
         Raises BenchError unless they are a whole run of `job`: a part of one is no measurement.
         """
         try:
-            return cls._of(job, events, started_ns, least)
+            return cls._from_events(job, events, started_ns, min_samples)
         except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as failure:
             raise BenchError(
                 f"the worker's answers are not a measurement ({type(failure).__name__}: {failure})",
@@ -131,19 +133,21 @@ class Measurement:
             ) from None
 
     @classmethod
-    def _of(cls, job: Job, events: Sequence[Event], started_ns: int, least: int) -> "Measurement":
+    def _from_events(
+        cls, job: Job, events: Sequence[Event], started_ns: int, min_samples: int
+    ) -> "Measurement":
         head, (warm, *body), end = events[: len(PHASES)], events[len(PHASES) : -1], events[-1]
         if tuple(event.get("name") for event in head) != PHASES or end["event"] != "end":
             raise ValueError("a phase is missing")
         if warm["event"] != "warm_up" or {event["event"] for event in body} != {"sample"}:
             raise ValueError("warm-up and samples are not in order")
-        if not least <= len(body) <= job.samples:
-            raise ValueError(f"{least} samples were asked for")
+        if not min_samples <= len(body) <= job.samples:
+            raise ValueError(f"{min_samples} samples were asked for")
         _, imports, session, prefill, _ = head
         prompts = list(job.prompts.prompts)
         if any(event["prompt"] != prompts[i % len(prompts)] for i, event in enumerate(body)):
             raise ValueError("a prompt was left out")
-        samples = tuple(_sample(event, session["prompt_tokens"]) for event in body)
+        samples = tuple(_parse_sample(event, session["prompt_tokens"]) for event in body)
         if any(len(sample.tokens_ns) != job.max_tokens for sample in samples):
             raise ValueError(f"responses of {job.max_tokens} tokens were asked for")
         return cls(
@@ -164,7 +168,7 @@ class Measurement:
         )
 
 
-def _sample(event: Event, prompt_tokens: Mapping[str, tuple[int, int]]) -> ResponseSample:
+def _parse_sample(event: Event, prompt_tokens: Mapping[str, tuple[int, int]]) -> ResponseSample:
     whole, fed = prompt_tokens[event["prompt"]]
     return ResponseSample(
         prompt=event["prompt"],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import tinyedge
 from tinyedge.bench import gate
-from tinyedge.bench.conditions import Conditions, Reading, cold_doubts, doubts
+from tinyedge.bench.conditions import Conditions, Reading, find_cold_doubts, find_doubts
 from tinyedge.bench.gate import Basis, Gate, MeasuredFigures, Verdict
 from tinyedge.bench.limits import Limits
 from tinyedge.bench.measurement import Measurement, ResponseSample
@@ -60,7 +60,7 @@ class Report:
     gates: tuple[Gate, ...]
 
     @classmethod
-    def of(
+    def from_measurement(
         cls,
         measurement: Measurement,
         limits: Limits,
@@ -70,12 +70,12 @@ class Report:
         origins: Mapping[str, str] | None = None,
         basis: Basis | None = None,
         cold_starts_s: Sequence[float] = (),
-        cold_waited: float = 0.0,
+        cold_waited_share: float = 0.0,
         quality: "Sequence[Quality]" = (),
     ) -> "Report":
         """Sums up and judges.
 
-        basis: None is the bound, where so many samples have one. cold_waited: the share of whole starts that
+        basis: None is the bound, where so many samples have one. cold_waited_share: the share of whole starts that
         went by without a processor.
         """
         samples = measurement.samples
@@ -83,9 +83,9 @@ class Report:
         steady_rss = round(statistics.median(sample.rss for sample in samples))
         decoded = sum(len(sample.tokens_ns) - 1 for sample in samples)
         generated = [(index + 1) * measurement.job.max_tokens for index in range(len(samples))]
-        decode_tps = _rate(decoded, sum(s.decode_ms for s in samples)) if decoded else None
-        basis = basis or gate.default_basis(len(samples))
-        found = doubts(conditions, measurement)
+        decode_tps = _tokens_per_second(decoded, sum(s.decode_ms for s in samples)) if decoded else None
+        basis = basis or gate.choose_basis(len(samples))
+        found = find_doubts(conditions, measurement)
         figures = MeasuredFigures(
             steady_bytes=steady_rss + measurement.swap,
             peak_bytes=measurement.peak + measurement.swap,
@@ -109,7 +109,7 @@ class Report:
                 "tpot": stats.summarize([s.tpot_ms for s in samples if s.tpot_ms is not None]),
             },
             p95_upper_99=stats.p95_upper_99(e2e),
-            prefill_tps=_rate(sum(s.fed_tokens for s in samples), sum(ttft)),
+            prefill_tps=_tokens_per_second(sum(s.fed_tokens for s in samples), sum(ttft)),
             decode_tps=decode_tps,
             steady_rss=steady_rss,
             rss_slope=stats.slope(generated, [sample.rss for sample in samples]) * 1000,
@@ -118,13 +118,15 @@ class Report:
             limits=limits,
             origins=dict(origins or {}),
             basis=basis,
-            gates=gate.judge(limits, figures, basis, found, cold_doubts(conditions, cold_waited)),
+            gates=gate.evaluate_gates(
+                limits, figures, basis, found, find_cold_doubts(conditions, cold_waited_share)
+            ),
         )
 
     @property
     def verdict(self) -> Verdict:
         """What the gates together say."""
-        return gate.verdict(self.gates)
+        return gate.combine_verdict(self.gates)
 
     def to_dict(self) -> dict[str, Any]:
         """The report's JSON. Memory is in bytes, latency in milliseconds, throughput in tokens a second."""
@@ -136,7 +138,7 @@ class Report:
             "verdict": self.verdict,
             "doubts": list(self.doubts),
             "gate_on": self.basis,
-            "gates": [_judged(one) for one in self.gates],
+            "gates": [_gate_to_dict(one) for one in self.gates],
             "limits": {name: value for name, value in dataclasses.asdict(self.limits).items() if value},
             "limits_from": dict(self.origins),
             "samples": len(run.samples),
@@ -172,8 +174,8 @@ class Report:
             },
             "device": dataclasses.asdict(self.device),
             "conditions": {
-                "before": _looked(self.conditions.before),
-                "after": _looked(self.conditions.after),
+                "before": _reading_to_dict(self.conditions.before),
+                "after": _reading_to_dict(self.conditions.after),
                 "mhz": list(self.conditions.mhz),
                 "waited_share": run.waited_share,
             },
@@ -182,11 +184,11 @@ class Report:
                 "precision": run.precision,
                 "model_bytes": run.model_bytes,
             },
-            "raw_samples": [_raw(sample) for sample in run.samples],
+            "raw_samples": [_sample_to_dict(sample) for sample in run.samples],
         }
 
 
-def _judged(one: Gate) -> dict[str, Any]:
+def _gate_to_dict(one: Gate) -> dict[str, Any]:
     return {
         "name": one.name,
         "limit": one.limit,
@@ -199,16 +201,16 @@ def _judged(one: Gate) -> dict[str, Any]:
     }
 
 
-def _looked(reading: Reading) -> dict[str, Any]:
+def _reading_to_dict(reading: Reading) -> dict[str, Any]:
     bits = reading.throttled
     return {**dataclasses.asdict(reading), "throttled": None if bits is None else hex(bits)}
 
 
-def _rate(tokens: int, milliseconds: float) -> float:
+def _tokens_per_second(tokens: int, milliseconds: float) -> float:
     return tokens / max(milliseconds, 1e-6) * 1000  # a clock too coarse to see anything reads as 1 ns
 
 
-def _raw(sample: ResponseSample) -> dict[str, Any]:
+def _sample_to_dict(sample: ResponseSample) -> dict[str, Any]:
     return {
         "prompt": sample.prompt,
         "prompt_tokens": sample.prompt_tokens,

@@ -15,11 +15,11 @@ from typing import Any
 from tinyedge.core import files
 from tinyedge.core.errors import BenchError, UsageError
 
-LONGEST_NAME = 255 - len(f".{files.TEMPORARY_SUFFIX}")  # a file is written under its temporary name first
+MAX_NAME_BYTES = 255 - len(f".{files.TEMPORARY_SUFFIX}")  # a file is written under its temporary name first
 
 
 @dataclass(frozen=True)
-class Outputs:
+class ReportFiles:
     """Files to write; None is not asked for. csv: a row a sample. html: one page that needs nothing else."""
 
     json: Path | None = None
@@ -27,7 +27,7 @@ class Outputs:
     html: Path | None = None
 
     @property
-    def flagged(self) -> dict[str, Path]:
+    def paths_by_flag(self) -> dict[str, Path]:
         """Each by its flag."""
         named = {"--json": self.json, "--csv": self.csv, "--html": self.html}
         return {flag: path for flag, path in named.items() if path is not None}
@@ -35,7 +35,7 @@ class Outputs:
     def require_writable(self, inputs: Iterable[Path] = ()) -> None:
         """Raises UsageError unless each can be written, and none would damage another or an input."""
         taken: dict[Path, str] = {}
-        for flag, path in self.flagged.items():
+        for flag, path in self.paths_by_flag.items():
             for one in inputs:
                 if one.resolve() in (path.resolve(), path.resolve().parent):
                     raise UsageError(
@@ -57,12 +57,12 @@ class Outputs:
             )
 
     def write(self, report: Mapping[str, Any]) -> None:
-        """Writes what was asked for: all is made before anything is written, and each is tried.
+        """Writes what was asked for: all is rendered before anything is written, and each is tried.
 
         Raises BenchError where the report is not whole, or one could not be written.
         """
         failures = []
-        for path, text in self._made(report):
+        for path, text in self._render_files(report):
             try:
                 files.write_text(path, text)
             except OSError as failure:
@@ -72,24 +72,24 @@ class Outputs:
                 "; ".join(failures), "free some space, or choose another place; then measure again"
             )
 
-    def _made(self, report: Mapping[str, Any]) -> list[tuple[Path, str]]:
-        made = []
+    def _render_files(self, report: Mapping[str, Any]) -> list[tuple[Path, str]]:
+        rendered = []
         try:
             if self.json:
-                made.append((self.json, files.to_json(report)))
+                rendered.append((self.json, files.to_json(report)))
             if self.csv:
-                made.append((self.csv, sheet(report)))
+                rendered.append((self.csv, samples_to_csv(report)))
             if self.html:
                 from tinyedge.bench.page.content import page_content
                 from tinyedge.bench.page.html import render
 
-                made.append((self.html, render(page_content(report))))
+                rendered.append((self.html, render(page_content(report))))
         except files.NOT_WHOLE as failure:
             raise BenchError(
                 f"the report is not whole ({type(failure).__name__}: {failure})",
                 "measure again, with this version of tinyedge",
             ) from None
-        return made
+        return rendered
 
 
 def _is_report(path: Path, schema: str) -> bool:
@@ -100,7 +100,7 @@ def _is_report(path: Path, schema: str) -> bool:
     return True
 
 
-def sheet(report: Mapping[str, Any]) -> str:
+def samples_to_csv(report: Mapping[str, Any]) -> str:
     """The raw samples as CSV, a head and a row each."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -121,8 +121,8 @@ def _require_writable(flag: str, path: Path) -> None:
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{flag} {path} is not a regular file", "name a new file, or one to replace")
-        if len(os.fsencode(path.name)) > LONGEST_NAME:
-            raise UsageError(f"{flag} {path} has too long a name", f"at most {LONGEST_NAME} bytes work")
+        if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+            raise UsageError(f"{flag} {path} has too long a name", f"at most {MAX_NAME_BYTES} bytes work")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as failure:

@@ -23,33 +23,35 @@ ROWS = {
 def render(report: Report) -> str:
     """The whole table, without a line break at its end."""
     sections = (
-        _head(report),
-        _latency(report),
-        _speed(report),
-        _memory(report),
-        _quality(report),
-        _doubts(report),
-        [_gate(gate) for gate in report.gates] + [f"verdict: {report.verdict}"],
+        _format_header(report),
+        _format_latency(report),
+        _format_speed(report),
+        _format_memory(report),
+        _format_quality(report),
+        _format_doubts(report),
+        [_format_gate(gate) for gate in report.gates] + [f"verdict: {report.verdict}"],
     )
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
 
-def _head(report: Report) -> list[str]:
+def _format_header(report: Report) -> list[str]:
     run, job, device = report.measurement, report.measurement.job, report.device
     board = ", ".join(filter(None, [device.model, device.cpu])) or device.machine or "unknown machine"
     cores = f" x {device.cores}" if device.cores else ""
-    response = _count(job.max_tokens, "token")
-    work = f"{_count(len(run.samples), 'sample')} of {response}, {_count(job.threads, 'thread')}"
+    response = _format_count(job.max_tokens, "token")
+    work = (
+        f"{_format_count(len(run.samples), 'sample')} of {response}, {_format_count(job.threads, 'thread')}"
+    )
     return [
         f"bundle {run.bundle_sha256[:12]} {run.precision}: {work}",
         f"{board}{cores}, onnxruntime {device.onnxruntime or 'unknown'}"[:WIDTH],
     ]
 
 
-def _latency(report: Report) -> list[str]:
+def _format_latency(report: Report) -> list[str]:
     head = f"{'latency, ms':<26}" + "".join(f"{name:>10}" for name in COLUMNS) + f"{'n':>10}"
     rows = [
-        _row(name, meaning, summary)
+        _format_row(name, meaning, summary)
         for name, meaning in ROWS.items()
         if (summary := report.latency[name]) is not None
     ]
@@ -60,17 +62,17 @@ def _latency(report: Report) -> list[str]:
     return [head, *rows, bound]
 
 
-def _row(name: str, meaning: str, summary: Summary) -> str:
+def _format_row(name: str, meaning: str, summary: Summary) -> str:
     figures = "".join(f"{getattr(summary, column):>10.2f}" for column in COLUMNS)
     return f"  {name:<5}{meaning:<19}{figures}{summary.n:>10}"
 
 
-def _speed(report: Report) -> list[str]:
+def _format_speed(report: Report) -> list[str]:
     run = report.measurement
     decode = "none" if report.decode_tps is None else f"{report.decode_tps:.0f}"
     starts = report.cold_starts_s
     whole = (
-        f"{_count(len(starts), 'whole command')}: median {statistics.median(starts):.2f}, longest"
+        f"{_format_count(len(starts), 'whole command')}: median {statistics.median(starts):.2f}, longest"
         if starts
         else ""
     )
@@ -82,7 +84,7 @@ def _speed(report: Report) -> list[str]:
     ]
 
 
-def _memory(report: Report) -> list[str]:
+def _format_memory(report: Report) -> list[str]:
     run = report.measurement
     moments = {name: phase.rss for name, phase in run.phases.items()}
     moments |= {"steady": report.steady_rss, "peak": run.peak, "swap": run.swap}
@@ -93,22 +95,22 @@ def _memory(report: Report) -> list[str]:
     ]
 
 
-def _quality(report: Report) -> list[str]:
+def _format_quality(report: Report) -> list[str]:
     return [
-        f"bits per byte   {one.name} {one.bits_per_byte:.4f} ({_count(one.tokens, 'token')})"
+        f"bits per byte   {one.name} {one.bits_per_byte:.4f} ({_format_count(one.tokens, 'token')})"
         for one in report.quality
     ]
 
 
-def _doubts(report: Report) -> list[str]:
+def _format_doubts(report: Report) -> list[str]:
     return [textwrap.fill(f"doubt: {doubt}", WIDTH, subsequent_indent="  ") for doubt in report.doubts]
 
 
-def _gate(gate: Gate) -> str:
+def _format_gate(gate: Gate) -> str:
     mark = {True: "✓", False: "✗", None: "?"}[gate.ok]
     together = gate.sentence.replace(" %", "\0%")  # a figure and its sign stay on one line
     return textwrap.fill(f"{mark} {together}", WIDTH, subsequent_indent="  ").replace("\0", " ")
 
 
-def _count(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from tinyedge.bench.prompts import BILINGUAL, PromptSet
 from tinyedge.core.errors import BenchError, TinyEdgeError, UsageError
 from tinyedge.host import drop_code
+from tinyedge.host.cpu import count_usable_cores
 from tinyedge.host.memory import read_memory, read_pss
 from tinyedge.host.procfs import read_number, read_text
 
@@ -64,7 +65,7 @@ class Job:
 
     def __post_init__(self) -> None:
         low, high = MAX_TOKENS_RANGE
-        cores = len(os.sched_getaffinity(0))
+        cores = count_usable_cores()
         if not 1 <= self.samples <= MAX_SAMPLES:
             raise UsageError(f"--samples {self.samples} is outside 1-{MAX_SAMPLES}")
         if not low <= self.max_tokens <= high:
@@ -115,7 +116,7 @@ class Channel:
         self._flushed = time.perf_counter_ns()
 
 
-def respond(
+def time_response(
     generator: "Generator",
     prompt: str,
     max_tokens: int,
@@ -136,21 +137,21 @@ def respond(
     return arrivals, end
 
 
-def sampling_of(job: Job, index: int) -> "SamplingConfig":
+def make_sampling(job: Job, index: int) -> "SamplingConfig":
     """How response `index` is drawn."""
     from tinyedge.runtime.sampler import SamplingConfig
 
     return SamplingConfig(temperature=TEMPERATURE, top_k=TOP_K, seed=(job.seed + index) % (MAX_SEED + 1))
 
 
-def begin(job: Job, generator: "Generator", channel: Channel, clock: Callable[[], int]) -> None:
+def answer_first_prompt(job: Job, generator: "Generator", channel: Channel, clock: Callable[[], int]) -> None:
     """The first response of all, looked at after its first token and at its end."""
     prompt = next(iter(job.prompts.prompts.values()))
-    options: dict[str, Any] = {"max_tokens": job.max_tokens, "sampling": sampling_of(job, 0)}
+    options: dict[str, Any] = {"max_tokens": job.max_tokens, "sampling": make_sampling(job, 0)}
     for index, _ in enumerate(generator.stream(prompt, ignore_eos=True, **options)):
         if index == 0:
-            channel.send("phase", name="prefill", first_token_ns=clock(), memory=whole_memory())
-    channel.send("phase", name="decode", memory=whole_memory())
+            channel.send("phase", name="prefill", first_token_ns=clock(), memory=read_memory_with_pss())
+    channel.send("phase", name="decode", memory=read_memory_with_pss())
 
 
 def warm_up(job: Job, generator: "Generator", channel: Channel, clock: Callable[[], int]) -> None:
@@ -161,7 +162,7 @@ def warm_up(job: Job, generator: "Generator", channel: Channel, clock: Callable[
     while not settled and len(rounds) < MAX_ROUNDS:
         began = clock()
         for index, prompt in enumerate(prompts):
-            respond(generator, prompt, job.max_tokens, sampling_of(job, index), clock)
+            time_response(generator, prompt, job.max_tokens, make_sampling(job, index), clock)
         rounds.append(clock() - began)
         fastest = min(rounds[:-2], default=0)
         settled = len(rounds) >= MIN_ROUNDS and min(rounds[-2:]) >= HARDLY_FASTER * fastest
@@ -174,16 +175,16 @@ def measure(
     channel: Channel,
     memory: Callable[[], Mapping[str, int]] = read_memory,
     clock: Callable[[], int] = time.perf_counter_ns,
-    enough: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Takes the samples and sends them. enough: asked about once a second."""
     prompts = list(job.prompts.prompts.items())
     began, waited = clock(), read_waited_ns()
     for index in range(job.samples):
         name, prompt = prompts[index % len(prompts)]
-        arrivals, end = respond(generator, prompt, job.max_tokens, sampling_of(job, index), clock)
+        arrivals, end = time_response(generator, prompt, job.max_tokens, make_sampling(job, index), clock)
         sent = channel.queue("sample", prompt=name, tokens_ns=arrivals.tolist(), end_ns=end, memory=memory())
-        if sent and enough():
+        if sent and should_stop():
             break
     lasted, waited_since = clock() - began, read_waited_ns()
     waited = None if waited is None or waited_since is None else waited_since - waited
@@ -198,12 +199,12 @@ def read_waited_ns(schedstat: Path = Path("/proc/self/schedstat")) -> int | None
     return read_number((read_text(schedstat) or "").partition(" ")[2])
 
 
-def whole_memory() -> dict[str, int | None]:
+def read_memory_with_pss() -> dict[str, int | None]:
     """Memory at a phase's end, PSS too."""
     return {**read_memory(), "pss": read_pss()}
 
 
-def prompt_tokens(generator: "Generator", prompts: Mapping[str, str]) -> dict[str, list[int]]:
+def count_prompt_tokens(generator: "Generator", prompts: Mapping[str, str]) -> dict[str, list[int]]:
     """Of each prompt: how many tokens it has, BOS included, and how many of them the context lets in."""
     from tinyedge.core.window import window_start
 
@@ -212,13 +213,13 @@ def prompt_tokens(generator: "Generator", prompts: Mapping[str, str]) -> dict[st
     return {name: [n, n - window_start(n, context)] for name, n in lengths.items()}
 
 
-def answer(job: Job, channel: Channel) -> None:
+def run_job(job: Job, channel: Channel) -> None:
     """Imports, loads and measures, as the real thing does it."""
     from tinyedge.bundle.bundle import bundle_digest
     from tinyedge.bundle.manifest import MODEL_FILE
     from tinyedge.runtime.generator import Generator
 
-    channel.send("phase", name="imports", memory=whole_memory(), at_ns=time.perf_counter_ns())
+    channel.send("phase", name="imports", memory=read_memory_with_pss(), at_ns=time.perf_counter_ns())
     started = time.perf_counter_ns()
     with drop_code.trimmed():
         generator = Generator.load(Path(job.bundle), threads=job.threads)
@@ -226,19 +227,19 @@ def answer(job: Job, channel: Channel) -> None:
         "phase",
         name="session",
         init_ns=time.perf_counter_ns() - started,
-        memory=whole_memory(),
+        memory=read_memory_with_pss(),
         sha256=bundle_digest(generator.bundle),
         precision=generator.bundle.manifest["precision"],
         model_bytes=generator.bundle.manifest["files"][MODEL_FILE]["size"],
-        prompt_tokens=prompt_tokens(generator, job.prompts.prompts),
+        prompt_tokens=count_prompt_tokens(generator, job.prompts.prompts),
     )
     clock = time.perf_counter_ns
-    begin(job, generator, channel, clock)
+    answer_first_prompt(job, generator, channel, clock)
     warm_up(job, generator, channel, clock)
-    measure(job, generator, channel, clock=clock, enough=told_enough)
+    measure(job, generator, channel, clock=clock, should_stop=is_stop_requested)
 
 
-def told_enough() -> bool:
+def is_stop_requested() -> bool:
     """Whether the parent has closed the pipe, or is gone."""
     return bool(select.select([sys.stdin], [], [], 0)[0])
 
@@ -250,8 +251,8 @@ def main() -> int:
     channel = Channel(os.fdopen(os.dup(1), "wb", buffering=1 << 16))
     os.dup2(2, 1)
     try:
-        channel.send("phase", name="bare", memory=whole_memory())
-        answer(Job.from_json(sys.stdin.buffer.readline()), channel)
+        channel.send("phase", name="bare", memory=read_memory_with_pss())
+        run_job(Job.from_json(sys.stdin.buffer.readline()), channel)
     except TinyEdgeError as failure:
         channel.send("error", kind=type(failure).__name__, message=failure.message, hint=failure.hint)
         return 1

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from tinyedge.bench.measurement import NS_PER_MS, NS_PER_S, Event, Measurement
-from tinyedge.bench.stopping_rule import Stopping
+from tinyedge.bench.stopping_rule import StoppingRule
 from tinyedge.bench.worker import Job
 from tinyedge.core.errors import BenchError, BundleError, TinyEdgeError, TokenizerError, UsageError
 from tinyedge.host import subprocess_env
@@ -24,7 +24,7 @@ from tinyedge.host import subprocess_env
 START_SECONDS = 120.0  # imports on a Pi from a cold SD card take some 10 s, under emulation some 60 s
 TOKEN_SECONDS = 1.0  # the slowest allowed model takes some 0.05 s on a Pi, and slides cost a prefill
 MAX_EVENT_BYTES = 1 << 20  # the longest event, 1000 tokens, has some 12 kB
-LAST_WORDS_BYTES = 4096  # of standard error, to quote from
+STDERR_TAIL_BYTES = 4096  # of standard error, to quote from
 WORKER_ERRORS: tuple[type[TinyEdgeError], ...] = (BundleError, TokenizerError, UsageError)
 
 AFTER_PHASE = {
@@ -49,45 +49,45 @@ def worker_command() -> list[str]:
 
 def measure(
     job: Job,
-    stopping: Stopping,
+    stopping: StoppingRule,
     command: Sequence[str],
-    silence_s: float | None = None,
-    heard: Callable[[int], None] = lambda samples: None,
+    max_silence_s: float | None = None,
+    on_samples: Callable[[int], None] = lambda samples: None,
 ) -> Measurement:
     """Starts `command`, gives it the job, hears it out and checks what it said.
 
-    silence_s: how long it may say nothing. heard: told the number of samples so far, about once a second.
+    max_silence_s: how long it may say nothing. on_samples: told the number of samples so far, about once a second.
     """
-    silence_s = silence_s or START_SECONDS + TOKEN_SECONDS * job.max_tokens
+    max_silence_s = max_silence_s or START_SECONDS + TOKEN_SECONDS * job.max_tokens
     events: list[Event] = []
     e2e_ms: list[float] = []
     began_ns = 0
     with tempfile.TemporaryFile() as stderr:
         started_ns = time.perf_counter_ns()  # CLOCK_MONOTONIC: the worker reads the same clock
-        worker = _start(command, stderr)
+        worker = _start_worker(command, stderr)
         assert worker.stdin is not None  # both are pipes
         assert worker.stdout is not None
         try:
             with contextlib.suppress(BrokenPipeError):  # it died: its status will say of what
-                _write(worker.stdin, job.to_json().encode() + b"\n")
-            for batch in _batches(worker.stdout, silence_s):
+                _write_all(worker.stdin, job.to_json().encode() + b"\n")
+            for batch in _read_batches(worker.stdout, max_silence_s):
                 for event in batch:
                     if event["event"] == "error":
-                        raise _reported(event)
+                        raise _worker_error(event)
                     events.append(event)
                     if event["event"] == "warm_up":
                         began_ns = time.perf_counter_ns()
                     elif event["event"] == "sample":
-                        e2e_ms.append(_latency_ms(event))
+                        e2e_ms.append(_read_latency_ms(event))
                 if e2e_ms:
-                    heard(len(e2e_ms))
+                    on_samples(len(e2e_ms))
                     elapsed_s = (time.perf_counter_ns() - began_ns) / NS_PER_S
-                    if not worker.stdin.closed and stopping.enough(e2e_ms, elapsed_s):
+                    if not worker.stdin.closed and stopping.is_satisfied(e2e_ms, elapsed_s):
                         worker.stdin.close()
-            status = worker.wait(silence_s)
+            status = worker.wait(max_silence_s)
         except (TimeoutError, subprocess.TimeoutExpired):
             raise BenchError(
-                f"the worker hangs: no sign of life for {silence_s:g} s {_where(events)}",
+                f"the worker hangs: no sign of life for {max_silence_s:g} s {_describe_stage(events)}",
                 "look at the machine's load and free memory, then measure again",
             ) from None
         finally:
@@ -96,24 +96,24 @@ def measure(
             worker.stdout.close()
             worker.stdin.close()
         if status != 0:
-            raise _death(status, events, stderr)
-    return Measurement.of(job, events, started_ns, stopping.samples)
+            raise _exit_error(status, events, stderr)
+    return Measurement.from_events(job, events, started_ns, stopping.samples)
 
 
-def _write(pipe: IO[bytes], data: bytes) -> None:
+def _write_all(pipe: IO[bytes], data: bytes) -> None:
     """All of it, without a buffer, which would try again when it is thrown away."""
     left = memoryview(data)
     while left:
         left = left[os.write(pipe.fileno(), left) :]
 
 
-def _latency_ms(event: Event) -> float:
+def _read_latency_ms(event: Event) -> float:
     """Of a sample; what is no number is found when the run is checked as a whole."""
     end_ns = event.get("end_ns")
     return end_ns / NS_PER_MS if isinstance(end_ns, int) else 0.0
 
 
-def _start(command: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start_worker(command: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command,
@@ -129,61 +129,63 @@ def _start(command: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]
         raise BenchError(f"the worker {command[0]} does not start: {failure.strerror}") from None
 
 
-def _batches(stdout: IO[bytes], silence_s: float) -> Iterator[list[Event]]:
+def _read_batches(stdout: IO[bytes], max_silence_s: float) -> Iterator[list[Event]]:
     """Events as they come, until the pipe closes; a last line without its end is dropped.
 
     Raises TimeoutError after a silence, BenchError where a line is no event.
     """
     waiting = b""
-    while select.select([stdout], [], [], silence_s)[0]:
+    while select.select([stdout], [], [], max_silence_s)[0]:
         data = os.read(stdout.fileno(), 1 << 16)
         if not data:
             return
         *lines, waiting = (waiting + data).split(b"\n")
         if len(waiting) > MAX_EVENT_BYTES:
-            raise _garbage(waiting)
-        yield [_parsed(line) for line in lines]
+            raise _invalid_event_error(waiting)
+        yield [_parse_event(line) for line in lines]
     raise TimeoutError
 
 
-def _parsed(line: bytes) -> Event:
+def _parse_event(line: bytes) -> Event:
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):
-        raise _garbage(line) from None
+        raise _invalid_event_error(line) from None
     if not isinstance(event, dict) or "event" not in event:
-        raise _garbage(line)
+        raise _invalid_event_error(line)
     return event
 
 
-def _garbage(line: bytes) -> BenchError:
+def _invalid_event_error(line: bytes) -> BenchError:
     return BenchError(
         f"the worker said what is no event: {line[:60]!r}", "measure again; if it stays so, report it"
     )
 
 
-def _reported(event: Event) -> TinyEdgeError:
+def _worker_error(event: Event) -> TinyEdgeError:
     """What the worker raised, as it raised it; as a BenchError where only that makes sense here."""
     known = {error.__name__: error for error in WORKER_ERRORS}
     error = known.get(str(event.get("kind")), BenchError)
     return error(str(event.get("message")), str(event.get("hint", "")))
 
 
-def _death(status: int, events: Sequence[Event], stderr: IO[bytes]) -> BenchError:
+def _exit_error(status: int, events: Sequence[Event], stderr: IO[bytes]) -> BenchError:
     """Why a worker ended with `status`, as far as can be told: a negative one is a signal."""
     if status < 0:
         try:
             name = signal.Signals(-status).name
         except ValueError:
             name = f"signal {-status}"
-        return BenchError(f"the worker was killed by {name} {_where(events)}", SIGNAL_HINTS.get(name, ""))
-    stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
+        return BenchError(
+            f"the worker was killed by {name} {_describe_stage(events)}", SIGNAL_HINTS.get(name, "")
+        )
+    stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - STDERR_TAIL_BYTES))
     lines = stderr.read().decode("utf-8", "replace").strip().splitlines()
     last = lines[-1].strip() if lines else "it gave no reason"
-    return BenchError(f"the worker failed {_where(events)}: {last}", "install tinyedge again")
+    return BenchError(f"the worker failed {_describe_stage(events)}: {last}", "install tinyedge again")
 
 
-def _where(events: Sequence[Event]) -> str:
+def _describe_stage(events: Sequence[Event]) -> str:
     """What the worker was doing after its last event."""
     if not events:
         return "before it began"

@@ -32,8 +32,8 @@ from tinyedge.bundle.manifest import (
     SIGNATURE_FILE,
     TOKENIZER_FILE,
     check_manifest,
+    format_untrusted,
     parse_manifest,
-    show,
 )
 from tinyedge.bundle.onnx_scan import check_graph
 from tinyedge.core import files
@@ -82,40 +82,43 @@ def load_bundle(path: Path) -> Bundle:
             f"{path} is a file, a bundle is a folder", "pass the folder that holds it"
         ) from None
     except (OSError, ValueError) as failure:  # ValueError: a NUL in the path
-        raise BundleError(f"{path} cannot be opened: {_reason(failure)}", "check the path") from None
+        raise BundleError(f"{path} cannot be opened: {_describe_error(failure)}", "check the path") from None
     try:
-        return _load(path, folder)
+        return _load_open_folder(path, folder)
     except OSError as failure:
-        raise BundleError(f"{path} cannot be read: {_reason(failure)}", COPY_AGAIN) from None
+        raise BundleError(f"{path} cannot be read: {_describe_error(failure)}", COPY_AGAIN) from None
     finally:
         os.close(folder)
 
 
-def _load(path: Path, folder: int) -> Bundle:
+def _load_open_folder(path: Path, folder: int) -> Bundle:
     names = set(os.listdir(folder))
     if MANIFEST_FILE not in names:
         raise BundleError(
             f"{path} has no {MANIFEST_FILE}, so it is not a bundle", "make one with: tinyedge export"
         )
-    raw = _read(path, folder, MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    raw = _read_file(path, folder, MANIFEST_FILE, MAX_MANIFEST_BYTES)
     manifest = parse_manifest(raw, path / MANIFEST_FILE)
     config = check_manifest(manifest, path / MANIFEST_FILE)
-    known = {MANIFEST_FILE, *MAX_BYTES}
-    for name in sorted(known - names):
+    expected_names = {MANIFEST_FILE, *MAX_BYTES}
+    for name in sorted(expected_names - names):
         raise BundleError(f"{path} has no {name}", COPY_AGAIN)
-    for name in sorted(names - known - {SIGNATURE_FILE}):
+    for name in sorted(names - expected_names - {SIGNATURE_FILE}):
         raise BundleError(
-            f"{path} has {show(name)}, which is no part of a bundle", "remove it, or " + COPY_AGAIN
+            f"{path} has {format_untrusted(name)}, which is no part of a bundle",
+            "remove it, or " + COPY_AGAIN,
         )
-    content = {name: _read_listed(path, folder, name, manifest["files"][name]) for name in MAX_BYTES}
+    content = {name: _read_verified(path, folder, name, manifest["files"][name]) for name in MAX_BYTES}
     check_graph(content[MODEL_FILE], path / MODEL_FILE)
-    signature = _read(path, folder, SIGNATURE_FILE, MAX_SIGNATURE_BYTES) if SIGNATURE_FILE in names else None
+    signature = (
+        _read_file(path, folder, SIGNATURE_FILE, MAX_SIGNATURE_BYTES) if SIGNATURE_FILE in names else None
+    )
     return Bundle(path, manifest, raw, signature, config, content[MODEL_FILE], content[TOKENIZER_FILE])
 
 
-def _read_listed(path: Path, folder: int, name: str, listed: Mapping[str, Any]) -> bytes:
+def _read_verified(path: Path, folder: int, name: str, listed: Mapping[str, Any]) -> bytes:
     """A file that is what the manifest says it is."""
-    content = _read(path, folder, name, MAX_BYTES[name], listed["size"])
+    content = _read_file(path, folder, name, MAX_BYTES[name], listed["size"])
     found = hashlib.sha256(content).hexdigest()
     if found != listed["sha256"]:
         raise BundleError(
@@ -124,7 +127,7 @@ def _read_listed(path: Path, folder: int, name: str, listed: Mapping[str, Any]) 
     return content
 
 
-def _read(path: Path, folder: int, name: str, limit: int, size: int | None = None) -> bytes:
+def _read_file(path: Path, folder: int, name: str, limit: int, size: int | None = None) -> bytes:
     """The whole of a regular file of at most `limit` bytes, and of exactly `size` where that is known."""
     # Looked at before it is opened, because opening a device can already do something; and again after,
     # because another may have taken its name. O_NONBLOCK: opening a FIFO does not wait for a writer.
@@ -166,22 +169,28 @@ def write_bundle(
         name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for name, data in content.items()
     }
-    whole = {"schema": MANIFEST_SCHEMA, "created": now, "tinyedge": __version__, **manifest, "files": sizes}
+    full_manifest = {
+        "schema": MANIFEST_SCHEMA,
+        "created": now,
+        "tinyedge": __version__,
+        **manifest,
+        "files": sizes,
+    }
     staged: Path | None = None
     try:
         require_replaceable(output_dir)
         target = output_dir.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        staged = staging_folder(target)
+        staged = create_staging_folder(target)
         for name, data in content.items():
             files.write_bytes(staged / name, data)
-        files.write_json(staged / MANIFEST_FILE, whole)
+        files.write_json(staged / MANIFEST_FILE, full_manifest)
         load_bundle(staged)  # what cannot be loaded is never put in place
         swap_folders(staged, target)
         files.sync_folder(target.parent)
     except (OSError, ValueError) as failure:  # ValueError: a figure that is NaN or infinite
         raise BundleError(
-            f"{output_dir} cannot be written: {_reason(failure)}", "check free space and rights"
+            f"{output_dir} cannot be written: {_describe_error(failure)}", "check free space and rights"
         ) from None
     finally:
         if staged:
@@ -194,26 +203,26 @@ def require_replaceable(output_dir: Path) -> None:
     hint = "choose another --output-dir, or remove it first"
     if output_dir.is_symlink() or (output_dir.exists() and not output_dir.is_dir()):
         raise BundleError(f"{output_dir} exists and is not a folder", hint)
-    above = next(parent for parent in output_dir.absolute().parents if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+    existing_parent = next(parent for parent in output_dir.absolute().parents if parent.exists())
+    if not existing_parent.is_dir() or not os.access(existing_parent, os.W_OK | os.X_OK):
+        problem = "not writable" if existing_parent.is_dir() else "not a folder"
         raise BundleError(
-            f"{output_dir} cannot be made: {above} is {'not writable' if above.is_dir() else 'not a folder'}",
+            f"{output_dir} cannot be made: {existing_parent} is {problem}",
             "choose another --output-dir",
         )
     names = {part.name for part in output_dir.iterdir()} if output_dir.exists() else set()
     foreign = sorted(names - {MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES})
     if foreign or (names and MANIFEST_FILE not in names):
-        raise BundleError(
-            f"{output_dir} exists and is not a bundle: it has {show((foreign or sorted(names))[0])}", hint
-        )
+        unexpected = format_untrusted((foreign or sorted(names))[0])
+        raise BundleError(f"{output_dir} exists and is not a bundle: it has {unexpected}", hint)
 
 
-def staging_folder(target: Path) -> Path:
+def create_staging_folder(target: Path) -> Path:
     """Makes an empty folder beside `target` for this process alone; takes away what killed ones left."""
-    for left in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
-        owner = left.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
+    for leftover in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
+        owner = leftover.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
         if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(leftover, ignore_errors=True)
     staged = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
@@ -230,27 +239,27 @@ def swap_folders(staged: Path, target: Path) -> None:
         _exchange(staged, target)
 
 
-def _exchange(one: Path, other: Path) -> None:
+def _exchange(first: Path, second: Path) -> None:
     """Swaps two names: renameat2(RENAME_EXCHANGE), which Python has no function for."""
     at_working_folder, rename_exchange = -100, 2
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # since glibc 2.28
     if renameat2 and not renameat2(
-        at_working_folder, os.fsencode(one), at_working_folder, os.fsencode(other), rename_exchange
+        at_working_folder, os.fsencode(first), at_working_folder, os.fsencode(second), rename_exchange
     ):
         return
     if renameat2 and (code := ctypes.get_errno()) not in (errno.ENOSYS, errno.EINVAL):
         raise OSError(code, os.strerror(code))
     # A file system or a system without it. Killed in between, the old bundle is whole under `aside`.
-    aside = other.with_name(f".{other.name}.old{TEMPORARY_SUFFIX}")
+    aside = second.with_name(f".{second.name}.old{TEMPORARY_SUFFIX}")
     shutil.rmtree(aside, ignore_errors=True)
-    other.rename(aside)
+    second.rename(aside)
     try:
-        one.rename(other)
+        first.rename(second)
     except OSError:
-        aside.rename(other)
+        aside.rename(second)
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _reason(failure: Exception) -> str:
+def _describe_error(failure: Exception) -> str:
     return (failure.strerror if isinstance(failure, OSError) else None) or str(failure)

@@ -22,7 +22,9 @@ SPECIAL_IDS = {"bos_id": 0, "eos_id": 1, "pad_id": 2, "unk_id": 3}  # the guide'
 MAX_DEPTH = 8  # of nested objects in the manifest
 MAX_STRING = 4096  # characters
 MAX_NUMBER = 1e15  # beyond it a figure is a mistake, and JSON readers start to round
-CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"  # a pattern: could forge lines on a terminal
+CONTROL_CHARACTERS = (
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"  # a pattern: could forge lines on a terminal
+)
 HEX_DIGEST = re.compile("[0-9a-f]{64}")
 MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
     "manifest.json",
@@ -45,45 +47,51 @@ EXPORT_AGAIN = "export it again with: tinyedge export"
 def parse_manifest(raw: bytes, path: Path) -> dict[str, Any]:
     """Strict JSON: UTF-8, an object, no key twice, no NaN, bounded strings, numbers and depth."""
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant
+        )
         if not isinstance(value, dict):
             raise ValueError("it is not an object")
-        _require_plain(value)
+        _check_values(value)
     except (ValueError, RecursionError) as failure:
         raise BundleError(f"{path} is not a valid manifest: {failure}", COPY_AGAIN) from None
     return value
 
 
-def has_control(text: str) -> bool:
+def has_control_chars(text: str) -> bool:
     """Whether there are characters in a text that could forge lines on a terminal."""
     # Hardly any text gets past the first question, so that a start does not pay for making the pattern.
-    return not text.isprintable() and re.search(CONTROL, text) is not None
+    return not text.isprintable() and re.search(CONTROL_CHARACTERS, text) is not None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"field {show(next(n for n in names if names.count(n) > 1))} is there twice")
+        raise ValueError(
+            f"field {format_untrusted(next(n for n in names if names.count(n) > 1))} is there twice"
+        )
     return found
 
 
-def _refuse_constant(constant: str) -> None:
+def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _require_plain(value: Any, depth: int = 1) -> None:
+def _check_values(value: Any, depth: int = 1) -> None:
     """Raises ValueError for anything that could harm who reads or prints it."""
     if depth > MAX_DEPTH:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, str) and (len(value) > MAX_STRING or has_control(value)):
-        raise ValueError(f"text {show(value)} has control characters or more than {MAX_STRING} characters")
+    if isinstance(value, str) and (len(value) > MAX_STRING or has_control_chars(value)):
+        raise ValueError(
+            f"text {format_untrusted(value)} has control characters or more than {MAX_STRING} characters"
+        )
     if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
-        raise ValueError(f"number {show(value)} is too large")
+        raise ValueError(f"number {format_untrusted(value)} is too large")
     for part in (
         [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
     ):
-        _require_plain(part, depth + 1)
+        _check_values(part, depth + 1)
 
 
 class FieldSpec(NamedTuple):
@@ -104,60 +112,64 @@ def _is_time(value: Any) -> bool:
         return False
 
 
-def _exactly(value: Any) -> FieldSpec:
+def _equal_to(value: Any) -> FieldSpec:
     return FieldSpec(repr(value), lambda found: type(found) is type(value) and found == value)
 
 
 ANYTHING = FieldSpec("anything", lambda value: True)
-TEXT = FieldSpec("a text", lambda value: isinstance(value, str) and value != "")
+NON_EMPTY_STRING = FieldSpec("a text", lambda value: isinstance(value, str) and value != "")
 DIGEST = FieldSpec("64 hexadecimal digits", lambda v: isinstance(v, str) and bool(HEX_DIGEST.fullmatch(v)))
-TIME = FieldSpec("a time in UTC, such as 2026-01-31T12:00:00+00:00", _is_time)
-TRUTH = FieldSpec("true or false", lambda value: isinstance(value, bool))
-COUNT = FieldSpec("a whole number, 0 or more", lambda value: type(value) is int and value >= 0)
+UTC_TIME = FieldSpec("a time in UTC, such as 2026-01-31T12:00:00+00:00", _is_time)
+BOOLEAN = FieldSpec("true or false", lambda value: isinstance(value, bool))
+NON_NEGATIVE_INTEGER = FieldSpec("a whole number, 0 or more", lambda value: type(value) is int and value >= 0)
 NUMBER = FieldSpec("a number", _is_number)
-MEASURE = FieldSpec("a number, 0 or more", lambda value: _is_number(value) and value >= 0)
-LIMIT = FieldSpec("a number above 0", lambda value: _is_number(value) and value > 0)
-TEXTS = FieldSpec(
+NON_NEGATIVE = FieldSpec("a number, 0 or more", lambda value: _is_number(value) and value >= 0)
+POSITIVE = FieldSpec("a number above 0", lambda value: _is_number(value) and value > 0)
+STRING_LIST = FieldSpec(
     "a list of texts", lambda v: isinstance(v, list) and all(isinstance(part, str) for part in v)
 )
 
 # A mapping is an object with exactly these fields; `...` stands for any others.
 Shape = Mapping[str | EllipsisType, Any]
 QUALITY: Shape = {
-    "fp32_bits_per_byte": MEASURE,
-    "bits_per_byte": MEASURE,
+    "fp32_bits_per_byte": NON_NEGATIVE,
+    "bits_per_byte": NON_NEGATIVE,
     "change_percent": NUMBER,
     "kl_nats": NUMBER,
-    "top1_agreement": MEASURE,
-    "tokens": COUNT,
-    "bytes": COUNT,
+    "top1_agreement": NON_NEGATIVE,
+    "tokens": NON_NEGATIVE_INTEGER,
+    "bytes": NON_NEGATIVE_INTEGER,
     ...: ANYTHING,
 }
 MANIFEST: Shape = {
-    "schema": _exactly(MANIFEST_SCHEMA),
-    "created": TIME,
-    "tinyedge": TEXT,
-    "model": {field.name: COUNT for field in dataclasses.fields(ModelConfig)},
-    "parameters": COUNT,
-    "tokenizer": {"sha256": DIGEST, "vocab_size": COUNT, **{k: _exactly(v) for k, v in SPECIAL_IDS.items()}},
+    "schema": _equal_to(MANIFEST_SCHEMA),
+    "created": UTC_TIME,
+    "tinyedge": NON_EMPTY_STRING,
+    "model": {field.name: NON_NEGATIVE_INTEGER for field in dataclasses.fields(ModelConfig)},
+    "parameters": NON_NEGATIVE_INTEGER,
+    "tokenizer": {
+        "sha256": DIGEST,
+        "vocab_size": NON_NEGATIVE_INTEGER,
+        **{k: _equal_to(v) for k, v in SPECIAL_IDS.items()},
+    },
     "precision": FieldSpec("'int8' or 'fp32'", lambda value: value in ("int8", "fp32")),
     "quantization": ANYTHING,  # by precision, below
-    "target": TEXT,
-    "budgets": {"max_rss_mb": LIMIT, "max_peak_mb": LIMIT, "max_p95_ms": LIMIT},
+    "target": NON_EMPTY_STRING,
+    "budgets": {"max_rss_mb": POSITIVE, "max_peak_mb": POSITIVE, "max_p95_ms": POSITIVE},
     "parity": {
-        "prompts": COUNT,
-        "max_abs_logit_difference": MEASURE,
-        "greedy_tokens_equal": TRUTH,
-        "tokens_compared": COUNT,
+        "prompts": NON_NEGATIVE_INTEGER,
+        "max_abs_logit_difference": NON_NEGATIVE,
+        "greedy_tokens_equal": BOOLEAN,
+        "tokens_compared": NON_NEGATIVE_INTEGER,
         ...: ANYTHING,
     },
     "quality": {...: QUALITY},
     "training": {"checkpoint_sha256": DIGEST, ...: ANYTHING},
-    "files": {name: {"size": COUNT, "sha256": DIGEST} for name in MAX_BYTES},
+    "files": {name: {"size": NON_NEGATIVE_INTEGER, "sha256": DIGEST} for name in MAX_BYTES},
 }
 QUANTIZATION: Mapping[str, Any] = {
-    "int8": {"method": TEXT, "per_channel": TRUTH, "kept_fp32": TEXTS, ...: ANYTHING},
-    "fp32": _exactly(None),
+    "int8": {"method": NON_EMPTY_STRING, "per_channel": BOOLEAN, "kept_fp32": STRING_LIST, ...: ANYTHING},
+    "fp32": _equal_to(None),
 }
 
 
@@ -166,46 +178,48 @@ def check_manifest(manifest: Mapping[str, Any], path: Path) -> ModelConfig:
     schema = manifest.get("schema")
     if schema != MANIFEST_SCHEMA:
         raise BundleError(
-            f"{path} has schema {show(schema)}, this version reads {MANIFEST_SCHEMA!r}",
+            f"{path} has schema {format_untrusted(schema)}, this version reads {MANIFEST_SCHEMA!r}",
             "export the bundle again with this version, or install the tinyedge that made it",
         )
     try:
-        _compare(manifest, MANIFEST, "")
-        _compare(manifest["quantization"], QUANTIZATION[manifest["precision"]], "quantization")
+        _check_shape(manifest, MANIFEST, "")
+        _check_shape(manifest["quantization"], QUANTIZATION[manifest["precision"]], "quantization")
         config = ModelConfig.from_dict(manifest["model"])
-        _agree("parameters", manifest["parameters"], "model", config.parameters)
-        _agree("tokenizer.vocab_size", manifest["tokenizer"]["vocab_size"], "model", config.vocab_size)
+        _check_equal("parameters", manifest["parameters"], "model", config.parameters)
+        _check_equal("tokenizer.vocab_size", manifest["tokenizer"]["vocab_size"], "model", config.vocab_size)
         listed = manifest["files"][TOKENIZER_FILE]["sha256"]
-        _agree("tokenizer.sha256", manifest["tokenizer"]["sha256"], f"files.{TOKENIZER_FILE}", listed)
+        _check_equal("tokenizer.sha256", manifest["tokenizer"]["sha256"], f"files.{TOKENIZER_FILE}", listed)
     except (ValueError, UsageError) as failure:
         raise BundleError(f"{path}: {failure}", EXPORT_AGAIN) from None
     return config
 
 
-def _compare(value: Any, shape: Any, where: str) -> None:
+def _check_shape(value: Any, shape: Any, where: str) -> None:
     """Raises ValueError naming the first field of `value` that isn't as `shape` says."""
     if isinstance(shape, FieldSpec):
         if not shape.accepts(value):
-            raise ValueError(f"{where} is {show(value)}, expected {shape.expected}")
+            raise ValueError(f"{where} is {format_untrusted(value)}, expected {shape.expected}")
         return
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is {show(value)}, expected an object")
+        raise ValueError(f"{where} is {format_untrusted(value)}, expected an object")
     inside = f"{where}." if where else ""
     for name in shape:
         if name is not ... and name not in value:
             raise ValueError(f"{inside}{name} is missing")
     for name, part in value.items():
         if name not in shape and ... not in shape:
-            raise ValueError(f"{inside}{show(name)} is not a field of {MANIFEST_SCHEMA}")
-        _compare(part, shape.get(name, shape.get(...)), f"{inside}{name}")
+            raise ValueError(f"{inside}{format_untrusted(name)} is not a field of {MANIFEST_SCHEMA}")
+        _check_shape(part, shape.get(name, shape.get(...)), f"{inside}{name}")
 
 
-def _agree(field: str, value: Any, other: str, expected: Any) -> None:
+def _check_equal(field: str, value: Any, other: str, expected: Any) -> None:
     if value != expected:
-        raise ValueError(f"{field} is {show(value)}, {other} makes it {show(expected)}")
+        raise ValueError(
+            f"{field} is {format_untrusted(value)}, {other} makes it {format_untrusted(expected)}"
+        )
 
 
-def show(value: Any) -> str:
+def format_untrusted(value: Any) -> str:
     """A foreign value, short and harmless on a terminal."""
     text = "an object" if isinstance(value, dict) else ascii(value)
     return text if len(text) <= 80 else text[:77] + "..."

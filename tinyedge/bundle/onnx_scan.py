@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from tinyedge.bundle.manifest import EXPORT_AGAIN, show
+from tinyedge.bundle.manifest import EXPORT_AGAIN, format_untrusted
 from tinyedge.bundle.protobuf import BYTES, FLOAT, INTEGER, Field, Message, Reader
 from tinyedge.core.errors import BundleError
 
@@ -57,11 +57,11 @@ TYPED_DATA = {FLOAT32: "float_data", INT64: "int64_data"} | dict.fromkeys(
 ATTRIBUTE_VALUES = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
 
 
-def _one(name: str, wire: int) -> Field:
+def _single(name: str, wire: int) -> Field:
     return Field(name, wire)
 
 
-def _many(name: str, wire: int) -> Field:
+def _repeated(name: str, wire: int) -> Field:
     return Field(name, wire, repeated=True)
 
 
@@ -69,7 +69,7 @@ def _text(name: str) -> Field:
     return Field(name, BYTES, text=True)
 
 
-def _texts(name: str) -> Field:
+def _repeated_text(name: str) -> Field:
     return Field(name, BYTES, repeated=True, text=True)
 
 
@@ -77,39 +77,39 @@ def _texts(name: str) -> Field:
 MODEL = Message(
     "the model",
     {
-        1: _one("ir_version", INTEGER),
+        1: _single("ir_version", INTEGER),
         2: _text("producer_name"),
         3: _text("producer_version"),
         4: _text("domain"),
-        5: _one("model_version", INTEGER),
+        5: _single("model_version", INTEGER),
         6: _text("doc_string"),
-        7: _one("graph", BYTES),
-        8: _many("opset_import", BYTES),
+        7: _single("graph", BYTES),
+        8: _repeated("opset_import", BYTES),
     },
     {14: "metadata", 20: "training information", 25: "functions", 26: "a device configuration"},
 )
-OPSET = Message("an opset", {1: _text("domain"), 2: _one("version", INTEGER)})
+OPSET = Message("an opset", {1: _text("domain"), 2: _single("version", INTEGER)})
 GRAPH = Message(
     "the graph",
     {
-        1: _many("node", BYTES),
+        1: _repeated("node", BYTES),
         2: _text("name"),
-        5: _many("initializer", BYTES),
+        5: _repeated("initializer", BYTES),
         10: _text("doc_string"),
-        11: _many("value", BYTES),  # an input
-        12: _many("value", BYTES),  # an output
-        13: _many("value", BYTES),  # in between
+        11: _repeated("value", BYTES),  # an input
+        12: _repeated("value", BYTES),  # an output
+        13: _repeated("value", BYTES),  # in between
     },
     {14: "quantization annotations", 15: "a sparse tensor", 16: "metadata"},
 )
 NODE = Message(
     "a node",
     {
-        1: _texts("input"),
-        2: _texts("output"),
+        1: _repeated_text("input"),
+        2: _repeated_text("output"),
         3: _text("name"),
         4: _text("op_type"),
-        5: _many("attribute", BYTES),
+        5: _repeated("attribute", BYTES),
         6: _text("doc_string"),
         7: _text("domain"),
     },
@@ -119,15 +119,15 @@ ATTRIBUTE = Message(
     "an attribute",
     {
         1: _text("name"),
-        2: _one("f", FLOAT),
-        3: _one("i", INTEGER),
+        2: _single("f", FLOAT),
+        3: _single("i", INTEGER),
         4: _text("s"),
-        5: _one("t", BYTES),
-        7: _many("floats", FLOAT),
-        8: _many("ints", INTEGER),
-        9: _texts("strings"),
+        5: _single("t", BYTES),
+        7: _repeated("floats", FLOAT),
+        8: _repeated("ints", INTEGER),
+        9: _repeated_text("strings"),
         13: _text("doc_string"),
-        20: _one("type", INTEGER),
+        20: _single("type", INTEGER),
     },
     {
         **{6: "a graph", 10: "a list of tensors", 11: "graphs", 14: "a type", 15: "types"},
@@ -137,78 +137,78 @@ ATTRIBUTE = Message(
 TENSOR = Message(
     "a tensor",
     {
-        1: _many("dims", INTEGER),
-        2: _one("data_type", INTEGER),
-        4: _many("float_data", FLOAT),
-        5: _many("int32_data", INTEGER),
-        7: _many("int64_data", INTEGER),
+        1: _repeated("dims", INTEGER),
+        2: _single("data_type", INTEGER),
+        4: _repeated("float_data", FLOAT),
+        5: _repeated("int32_data", INTEGER),
+        7: _repeated("int64_data", INTEGER),
         8: _text("name"),
-        9: _one("raw_data", BYTES),
+        9: _single("raw_data", BYTES),
         12: _text("doc_string"),
-        14: _one("data_location", INTEGER),
+        14: _single("data_location", INTEGER),
     },
     {
         **{3: "a segment", 6: "texts", 10: "doubles", 11: "unsigned numbers", 16: "metadata"},
         13: "data in another file, a bundle's model is one file",
     },
 )
-VALUE = Message("a value", {1: _text("name"), 2: _one("type", BYTES), 3: _text("doc_string")})
-TYPE = Message("a type", {1: _one("tensor", BYTES), 6: _text("denotation")})
-TENSOR_TYPE = Message("a type", {1: _one("elem_type", INTEGER), 2: _one("shape", BYTES)})
-SHAPE = Message("a shape", {1: _many("dim", BYTES)})
+VALUE = Message("a value", {1: _text("name"), 2: _single("type", BYTES), 3: _text("doc_string")})
+TYPE = Message("a type", {1: _single("tensor", BYTES), 6: _text("denotation")})
+TENSOR_TYPE = Message("a type", {1: _single("elem_type", INTEGER), 2: _single("shape", BYTES)})
+SHAPE = Message("a shape", {1: _repeated("dim", BYTES)})
 DIMENSION = Message(
-    "a dimension", {1: _one("dim_value", INTEGER), 2: _text("dim_param"), 3: _text("denotation")}
+    "a dimension", {1: _single("dim_value", INTEGER), 2: _text("dim_param"), 3: _text("denotation")}
 )
 
 
 def check_graph(model: bytes, path: Path) -> None:
     """Raises BundleError unless `model`, file `path`, holds nothing but known operators and plain tensors."""
     try:
-        _Scan().model(memoryview(model))
+        _GraphScanner().check_model(memoryview(model))
     except ValueError as failure:
         raise BundleError(f"{path} is not a model that a bundle may hold: {failure}", EXPORT_AGAIN) from None
 
 
-class _Scan:
+class _GraphScanner:
     """One walk through a file. All methods raise ValueError for the first thing that has no place in it."""
 
     def __init__(self) -> None:
         self._read = Reader(MAX_FIELDS).read
 
-    def model(self, data: memoryview) -> None:
+    def check_model(self, data: memoryview) -> None:
         model = self._read(data, MODEL)
-        _require("its IR version", model.get("ir_version"), IR_VERSIONS)
+        _check_range("its IR version", model.get("ir_version"), IR_VERSIONS)
         for part in model.get("opset_import", ()):
             opset = self._read(part, OPSET)
             domain = opset.get("domain", "")
             if domain not in OPSETS:
-                raise ValueError(f"it imports operators of {show(domain)}")
-            _require(f"the opset of {show(domain)}", opset.get("version"), OPSETS[domain])
+                raise ValueError(f"it imports operators of {format_untrusted(domain)}")
+            _check_range(f"the opset of {format_untrusted(domain)}", opset.get("version"), OPSETS[domain])
         if "graph" not in model:
             raise ValueError("it has no graph")
-        self.graph(model["graph"])
+        self.check_graph(model["graph"])
 
-    def graph(self, data: memoryview) -> None:
+    def check_graph(self, data: memoryview) -> None:
         graph = self._read(data, GRAPH)
         nodes, tensors = graph.get("node", ()), graph.get("initializer", ())
         if max(len(nodes), len(tensors)) > MAX_NODES:
             raise ValueError(
                 f"it has {len(nodes)} nodes and {len(tensors)} tensors, at most {MAX_NODES} are allowed"
             )
-        names = [self.tensor(tensor) for tensor in tensors]
+        names = [self.check_tensor(tensor) for tensor in tensors]
         if len(set(names)) < len(names):
             raise ValueError("two tensors have one name")
         for value in graph.get("value", ()):
-            self.value(value)
+            self.check_value(value)
         for node in nodes:
-            self.node(node)
+            self.check_node(node)
 
-    def node(self, data: memoryview) -> None:
+    def check_node(self, data: memoryview) -> None:
         node = self._read(data, NODE)
         domain, operator = node.get("domain", ""), node.get("op_type", "")
         if operator not in OPERATORS.get(domain, ()):
-            of = f" of {show(domain)}" if domain else ""
-            raise ValueError(f"operator {show(operator)}{of} is not one that tinyedge writes")
+            of = f" of {format_untrusted(domain)}" if domain else ""
+            raise ValueError(f"operator {format_untrusted(operator)}{of} is not one that tinyedge writes")
         for part in node.get("attribute", ()):
             attribute = self._read(part, ATTRIBUTE)
             kind = attribute.get("type")
@@ -218,49 +218,57 @@ class _Scan:
             if others:
                 raise ValueError(f"an attribute of {operator} has two values")
             if "t" in attribute:
-                self.tensor(attribute["t"])
+                self.check_tensor(attribute["t"])
 
-    def tensor(self, data: memoryview) -> str:
+    def check_tensor(self, data: memoryview) -> str:
         """The name of a tensor whose data is all here, and as large as its shape says."""
         tensor = self._read(data, TENSOR)
         name: str = tensor.get("name", "")
         if tensor.get("data_location", 0):
-            raise ValueError(f"tensor {show(name)} has data in another file, a bundle's model is one file")
+            raise ValueError(
+                f"tensor {format_untrusted(name)} has data in another file, a bundle's model is one file"
+            )
         kind = tensor.get("data_type")
         if kind not in BITS:
-            raise ValueError(f"tensor {show(name)} has data type {kind}")
-        elements = math.prod(_dimensions(tensor.get("dims", ())))
+            raise ValueError(f"tensor {format_untrusted(name)} has data type {kind}")
+        elements = math.prod(_check_dimensions(tensor.get("dims", ())))
         if elements > MAX_ELEMENTS:
-            raise ValueError(f"tensor {show(name)} has {elements} elements, more than {MAX_ELEMENTS}")
+            raise ValueError(
+                f"tensor {format_untrusted(name)} has {elements} elements, more than {MAX_ELEMENTS}"
+            )
         stored = [field for field in tensor if field.endswith("_data")]
         if len(stored) > 1 or (stored and stored[0] not in ("raw_data", TYPED_DATA.get(kind))):
-            raise ValueError(f"tensor {show(name)} has {' and '.join(stored)}")
+            raise ValueError(f"tensor {format_untrusted(name)} has {' and '.join(stored)}")
         if "raw_data" in tensor:
             unit, expected, found = "bytes", (elements * BITS[kind] + 7) // 8, len(tensor["raw_data"])
         else:
-            unit, expected, found = "elements", elements, _count(tensor[stored[0]]) if stored else 0
+            unit, expected, found = "elements", elements, _count_values(tensor[stored[0]]) if stored else 0
         if found != expected:
-            raise ValueError(f"tensor {show(name)} has {found} {unit}, its shape makes them {expected}")
+            raise ValueError(
+                f"tensor {format_untrusted(name)} has {found} {unit}, its shape makes them {expected}"
+            )
         return name
 
-    def value(self, data: memoryview) -> None:
+    def check_value(self, data: memoryview) -> None:
         """An input or output: a tensor of a bounded shape."""
         value = self._read(data, VALUE)
         kind = self._read(value.get("type", memoryview(b"")), TYPE)
         tensor = self._read(kind.get("tensor", memoryview(b"")), TENSOR_TYPE)
         if tensor.get("elem_type") not in BITS:
-            raise ValueError(f"{show(value.get('name', ''))} has data type {tensor.get('elem_type')}")
+            raise ValueError(
+                f"{format_untrusted(value.get('name', ''))} has data type {tensor.get('elem_type')}"
+            )
         shape = self._read(tensor.get("shape", memoryview(b"")), SHAPE)
         dimensions = [self._read(part, DIMENSION) for part in shape.get("dim", ())]
-        _dimensions([part["dim_value"] for part in dimensions if "dim_value" in part])
+        _check_dimensions([part["dim_value"] for part in dimensions if "dim_value" in part])
 
 
-def _require(what: str, value: Any, allowed: range) -> None:
+def _check_range(what: str, value: Any, allowed: range) -> None:
     if value not in allowed:
         raise ValueError(f"{what} is {value}, expected {allowed.start}-{allowed.stop - 1}")
 
 
-def _dimensions(values: Any) -> Any:
+def _check_dimensions(values: Any) -> Any:
     """The same dimensions, each in bounds; a negative one is a huge one here."""
     if len(values) > MAX_RANK:
         raise ValueError(f"a shape has {len(values)} dimensions, more than {MAX_RANK}")
@@ -269,6 +277,6 @@ def _dimensions(values: Any) -> Any:
     return values
 
 
-def _count(values: list[Any]) -> int:
+def _count_values(values: list[Any]) -> int:
     """How many numbers a list holds; packed floats are views of many."""
     return sum(len(value) // 4 if isinstance(value, memoryview) else 1 for value in values)

@@ -9,9 +9,9 @@ that no reader can see anything else in the file than what was checked.
 from collections.abc import Mapping
 from typing import Any
 
-MAX_TEXT = 256  # bytes; the longest name that an exporter writes has some 60
-VARINT_BYTES = 10  # of 64 bits
-CONTINUES = 0x80  # set in each byte of a varint but its last
+MAX_TEXT_BYTES = 256  # bytes; the longest name that an exporter writes has some 60
+MAX_VARINT_BYTES = 10  # of 64 bits
+CONTINUATION_BIT = 0x80  # set in each byte of a varint but its last
 INTEGER, BYTES, FLOAT = 0, 2, 5  # wire types: a varint, a length and its bytes, four bytes
 
 
@@ -58,11 +58,11 @@ class Reader:
             while at < end:
                 self._left -= 1
                 if self._left < 0:
-                    raise self._exhausted()
+                    raise self._limit_exceeded()
                 tag = data[at]
                 at += 1
-                if tag >= CONTINUES:
-                    tag, at = _varint(data, at - 1)
+                if tag >= CONTINUATION_BIT:
+                    tag, at = _decode_varint(data, at - 1)
                 known = fields.get(tag >> 3)
                 if known is None:
                     number = tag >> 3
@@ -72,12 +72,12 @@ class Reader:
                 if wire == BYTES:
                     size = data[at]
                     at += 1
-                    if size >= CONTINUES:
-                        size, at = _varint(data, at - 1)
+                    if size >= CONTINUATION_BIT:
+                        size, at = _decode_varint(data, at - 1)
                     value = data[at : at + size]
                     at += size
                 elif wire == INTEGER:
-                    value, at = _varint(data, at)
+                    value, at = _decode_varint(data, at)
                 elif wire == FLOAT:
                     value = data[at : at + 4]
                     at += 4
@@ -91,7 +91,7 @@ class Reader:
                     found.setdefault(known.name, []).extend(self._unpack(value, known.wire))
                     continue
                 if known.text:
-                    value = _text(value, known.name)
+                    value = _decode_text(value, known.name)
                 if known.repeated:
                     found.setdefault(known.name, []).append(value)
                 elif known.name in found:
@@ -112,37 +112,37 @@ class Reader:
         while at < len(packed):
             self._left -= 1
             if self._left < 0:
-                raise self._exhausted()
-            value, at = _varint(packed, at)
+                raise self._limit_exceeded()
+            value, at = _decode_varint(packed, at)
             values.append(value)
         return values
 
-    def _exhausted(self) -> ValueError:
+    def _limit_exceeded(self) -> ValueError:
         return ValueError(f"it has more than {self._limit} fields")
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def _decode_varint(data: memoryview, at: int) -> tuple[int, int]:
     """The number of up to 64 bits at `at`, and where it ends; IndexError where the data ends before.
 
     Longer forms of a number are refused: ValueError.
     """
     value = data[at]
-    if value < CONTINUES:
+    if value < CONTINUATION_BIT:
         return value, at + 1
     value &= 0x7F
-    for index in range(1, VARINT_BYTES):
+    for index in range(1, MAX_VARINT_BYTES):
         byte = data[at + index]
         value |= (byte & 0x7F) << 7 * index
-        if byte < CONTINUES:
+        if byte < CONTINUATION_BIT:
             if byte == 0 or value >> 64:
                 break
             return value, at + index + 1
     raise ValueError("a number is longer than it has to be")
 
 
-def _text(data: memoryview, name: str) -> str:
-    if len(data) > MAX_TEXT:
-        raise ValueError(f"a {name} has {len(data)} bytes, more than {MAX_TEXT}")
+def _decode_text(data: memoryview, name: str) -> str:
+    if len(data) > MAX_TEXT_BYTES:
+        raise ValueError(f"a {name} has {len(data)} bytes, more than {MAX_TEXT_BYTES}")
     text = str(data, "latin-1")
     if not (text.isascii() and text.isprintable()):
         raise ValueError(f"a {name} has characters that no name has")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyedge.bundle.bundle import Bundle, bundle_digest, load_bundle, staging_folder, swap_folders
+from tinyedge.bundle.bundle import Bundle, bundle_digest, create_staging_folder, load_bundle, swap_folders
 from tinyedge.bundle.manifest import HEX_DIGEST, MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError, StoreError
@@ -28,7 +28,7 @@ from tinyedge.core.files import TEMPORARY_SUFFIX
 BUNDLES, CURRENT, CONFIRMED_FILE, LOCK_FILE = "bundles", "current", "confirmed.json", ".lock"
 SCHEMA = "tinyedge.store/1"
 MAX_CONFIRMED_BYTES = 4096  # it holds two digests
-SHORT = 12  # digits of a digest that a person is shown
+SHORT_DIGEST = 12  # digits of a digest that a person is shown
 POLL_S = 0.1
 
 
@@ -60,18 +60,18 @@ class StoreStatus:
     current: str | None
     confirmed: str | None
     previous: str | None
-    kept: tuple[StoredBundle, ...]
+    bundles: tuple[StoredBundle, ...]
 
 
 class Store:
     """The bundles in folder `root`.
 
-    accept: raises BundleError for a bundle that is whole but not wanted, such as one that is not signed.
+    check_accepted: raises BundleError for a bundle that is whole but not wanted, such as one that is not signed.
     """
 
-    def __init__(self, root: Path, accept: Callable[[Bundle], None] = lambda bundle: None) -> None:
+    def __init__(self, root: Path, check_accepted: Callable[[Bundle], None] = lambda bundle: None) -> None:
         self.root = root
-        self._accept = accept
+        self._check_accepted = check_accepted
 
     def activate(self, source: Path, test: Callable[[Path], None]) -> Activation:
         """Makes the bundle in folder `source` the one that serves; what served stays beside it.
@@ -81,26 +81,26 @@ class Store:
         writes, OSError where the disk fails. After any of them, and after a kill, `current` names a whole
         bundle, the old one or the new one, if it named one before.
         """
-        wanted = self._load(source)
+        wanted = self._load_accepted(source)
         digest = bundle_digest(wanted)
         (self.root / BUNDLES).mkdir(parents=True, exist_ok=True)
         with self._lock(wait_s=0):
-            self._current()  # raises where something else is in its place
+            self._read_current()  # raises where something else is in its place
             try:
-                before: str | None = self._recover().serving  # an interrupted call is not built upon
+                before: str | None = self._recover_locked().serving  # an interrupted call is not built upon
             except StoreError:
                 before = None
-            if digest == before == self._confirmed()[0] and self._holds(wanted):
-                self._prune(set(self._confirmed()))
+            if digest == before == self._read_confirmed()[0] and self._contains(wanted):
+                self._prune(set(self._read_confirmed()))
                 return Activation(digest, digest)
             self._stage(source, wanted)
             try:
-                self._point_to(digest)
+                self._set_current(digest)
                 test(self.root / CURRENT)
-                previous = before if before != digest else self._confirmed()[1]
-                self._confirm(digest, previous)
+                previous = before if before != digest else self._read_confirmed()[1]
+                self._write_confirmed(digest, previous)
             except BaseException:
-                self._fall_back(before)
+                self._restore(before)
                 raise
             self._prune({digest, previous})
             return Activation(digest, before)
@@ -112,45 +112,47 @@ class Store:
         StoreError where no bundle can serve.
         """
         with self._lock(wait_s):
-            return self._recover()
+            return self._recover_locked()
 
     def previous(self) -> Path:
         """The folder of the bundle to go back to. Raises StoreError where there is none."""
-        digest = self._confirmed()[1]
+        digest = self._read_confirmed()[1]
         if digest is None:
             raise StoreError(
                 f"{self.root} keeps no bundle to go back to", "tinyedge activate BUNDLE brings one"
             )
-        return self._folder(digest)
+        return self._bundle_folder(digest)
 
     def status(self) -> StoreStatus:
         """Reads everything, changes nothing."""
-        kept = []
-        for digest in self._digests():
+        bundles = []
+        for digest in self._list_digests():
             try:
-                kept.append(StoredBundle(digest, self._whole(digest).without_bytes(), None))
+                bundles.append(StoredBundle(digest, self._load_stored(digest).without_bytes(), None))
             except BundleError as failure:
-                kept.append(StoredBundle(digest, None, failure.message))
-        return StoreStatus(self._current(), *self._confirmed(), tuple(kept))
+                bundles.append(StoredBundle(digest, None, failure.message))
+        return StoreStatus(self._read_current(), *self._read_confirmed(), tuple(bundles))
 
     # What follows is for whoever has the lock.
 
-    def _recover(self) -> Activation:
-        current, (confirmed, previous) = self._current(), self._confirmed()
+    def _recover_locked(self) -> Activation:
+        current, (confirmed, previous) = self._read_current(), self._read_confirmed()
         reasons = []
         # With nothing confirmed, the first activation was cut short: what it brought is better than nothing.
-        for digest in dict.fromkeys((confirmed, previous, current, *self._digests())):
+        for digest in dict.fromkeys((confirmed, previous, current, *self._list_digests())):
             if digest is None:
                 continue
             try:
-                self._whole(digest)
+                self._load_stored(digest)
             except BundleError as failure:
                 reasons.append(failure.message)
                 continue
             if digest == current:
                 return Activation(digest, digest)
-            self._point_to(digest)
-            unconfirmed = [f"{current[:SHORT]} was not confirmed"] if current and confirmed == digest else []
+            self._set_current(digest)
+            unconfirmed = (
+                [f"{current[:SHORT_DIGEST]} was not confirmed"] if current and confirmed == digest else []
+            )
             return Activation(digest, current, "; ".join(reasons or unconfirmed))
         raise StoreError(
             f"{self.root} has no bundle that can serve" + (f": {reasons[0]}" if reasons else ""),
@@ -159,14 +161,14 @@ class Store:
 
     def _stage(self, source: Path, wanted: Bundle) -> None:
         """Puts a copy of `source` in its folder, synced and verified; nothing names it yet."""
-        target = self._folder(bundle_digest(wanted))
-        if self._holds(wanted):
+        target = self._bundle_folder(bundle_digest(wanted))
+        if self._contains(wanted):
             return
-        staged = staging_folder(target)
+        staged = create_staging_folder(target)
         try:
             for name in (MANIFEST_FILE, *MAX_BYTES, *([SIGNATURE_FILE] if wanted.signature else [])):
                 files.write_bytes(staged / name, (source / name).read_bytes())
-            copied = self._load(staged)
+            copied = self._load_accepted(staged)
             if (copied.raw_manifest, copied.signature) != (wanted.raw_manifest, wanted.signature):
                 raise BundleError(f"{source} changed while it was copied", "copy the bundle again")
             swap_folders(staged, target)
@@ -174,7 +176,7 @@ class Store:
         finally:
             shutil.rmtree(staged, ignore_errors=True)
 
-    def _point_to(self, digest: str) -> None:
+    def _set_current(self, digest: str) -> None:
         """Replaces `current`, in one step."""
         link = self.root / f".{CURRENT}{TEMPORARY_SUFFIX}"
         link.unlink(missing_ok=True)
@@ -185,24 +187,24 @@ class Store:
             link.unlink(missing_ok=True)
         files.sync_folder(self.root)
 
-    def _confirm(self, digest: str, previous: str | None) -> None:
+    def _write_confirmed(self, digest: str, previous: str | None) -> None:
         files.write_json(
             self.root / CONFIRMED_FILE, {"schema": SCHEMA, "confirmed": digest, "previous": previous}
         )
 
-    def _fall_back(self, before: str | None) -> None:
+    def _restore(self, before: str | None) -> None:
         """After a failure: back to what is confirmed, by what the disk says of it now.
 
         Where that cannot be done, because the disk fails for good, the next start does it.
         """
         with contextlib.suppress(OSError):
-            confirmed, previous = self._confirmed()
+            confirmed, previous = self._read_confirmed()
             serving = confirmed or before
             if serving is None:
                 (self.root / CURRENT).unlink(missing_ok=True)
                 files.sync_folder(self.root)
-            elif serving != self._current():
-                self._point_to(serving)
+            elif serving != self._read_current():
+                self._set_current(serving)
             if confirmed or serving is None:  # else nobody knows which others to keep
                 self._prune({serving, previous})
 
@@ -212,26 +214,26 @@ class Store:
             if folder.name in keep:
                 continue
             # Renamed first: killed in between, it leaves no half of a bundle under a digest's name.
-            going = folder.with_name(f".{folder.name}{TEMPORARY_SUFFIX}")
+            doomed = folder.with_name(f".{folder.name}{TEMPORARY_SUFFIX}")
             with contextlib.suppress(OSError):
                 if not folder.name.startswith("."):
-                    folder = folder.rename(going)
+                    folder = folder.rename(doomed)
                 if folder.is_dir() and not folder.is_symlink():
                     shutil.rmtree(folder)
                 else:
                     folder.unlink()
 
-    def _folder(self, digest: str) -> Path:
+    def _bundle_folder(self, digest: str) -> Path:
         return self.root / BUNDLES / digest
 
-    def _digests(self) -> list[str]:
+    def _list_digests(self) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
             return sorted(
                 part.name for part in (self.root / BUNDLES).iterdir() if HEX_DIGEST.fullmatch(part.name)
             )
         return []
 
-    def _current(self) -> str | None:
+    def _read_current(self) -> str | None:
         """What `current` names, whether it is there or not."""
         try:
             name = (self.root / CURRENT).readlink().name
@@ -243,7 +245,7 @@ class Store:
             raise StoreError(f"{self.root / CURRENT} is not a symbolic link", "remove it") from None
         return name if HEX_DIGEST.fullmatch(name) else None
 
-    def _confirmed(self) -> tuple[str | None, str | None]:
+    def _read_confirmed(self) -> tuple[str | None, str | None]:
         """Digests: confirmed, and the one before it. A damaged or unreadable file says nothing."""
         path = self.root / CONFIRMED_FILE
         try:
@@ -258,24 +260,24 @@ class Store:
         )
         return confirmed, previous
 
-    def _load(self, folder: Path) -> Bundle:
+    def _load_accepted(self, folder: Path) -> Bundle:
         """A bundle that is whole, known, safe and wanted."""
         bundle = load_bundle(folder)
-        self._accept(bundle)
+        self._check_accepted(bundle)
         return bundle
 
-    def _whole(self, digest: str) -> Bundle:
+    def _load_stored(self, digest: str) -> Bundle:
         """The bundle of that digest. Raises BundleError where its folder holds none, or another one."""
-        folder = self._folder(digest)
-        bundle = self._load(folder)
+        folder = self._bundle_folder(digest)
+        bundle = self._load_accepted(folder)
         if (found := bundle_digest(bundle)) != digest:
-            raise BundleError(f"{folder} holds bundle {found[:SHORT]}", "activate the bundle again")
+            raise BundleError(f"{folder} holds bundle {found[:SHORT_DIGEST]}", "activate the bundle again")
         return bundle
 
-    def _holds(self, wanted: Bundle) -> bool:
+    def _contains(self, wanted: Bundle) -> bool:
         """Whether the store has just this bundle, its signature included."""
         try:
-            return self._whole(bundle_digest(wanted)).signature == wanted.signature
+            return self._load_stored(bundle_digest(wanted)).signature == wanted.signature
         except BundleError:
             return False
 
@@ -294,12 +296,12 @@ class Store:
             yield  # a card that can only be read any more: nobody else writes either
             return
         try:
-            self._wait_for(descriptor, time.monotonic() + wait_s)
+            self._acquire(descriptor, time.monotonic() + wait_s)
             yield
         finally:
             os.close(descriptor)
 
-    def _wait_for(self, descriptor: int, deadline: float) -> None:
+    def _acquire(self, descriptor: int, deadline: float) -> None:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

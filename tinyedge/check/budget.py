@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge.bench.run import BenchPlan, run
-from tinyedge.bench.stopping_rule import Stopping
+from tinyedge.bench.stopping_rule import StoppingRule
 from tinyedge.bench.worker import Job
 from tinyedge.check.item import COMPLIANCE, ChecklistItem, Mark
 
@@ -14,7 +14,7 @@ MARKS: dict[bool | None, Mark] = {True: "pass", False: "fail", None: "unsure"}
 
 def check_budget(bundle: Path) -> tuple[list[ChecklistItem], list[dict[str, Any]]]:
     """A line a gate, and the gates as the bench's own JSON has them. Raises what the bench raises."""
-    report = run(BenchPlan(Job(str(bundle), SAMPLES), Stopping(SAMPLES)))
+    report = run(BenchPlan(Job(str(bundle), SAMPLES), StoppingRule(SAMPLES)))
     lines, gates = [], []
     for gate in report.gates:
         name, _, found = gate.sentence.partition(": ")

@@ -75,14 +75,15 @@ def _acceptance(key: Path | None) -> Any:
 
 
 def _sentence(change: "Activation") -> str:
-    from tinyedge.bundle.store import SHORT
+    from tinyedge.bundle.store import SHORT_DIGEST
 
-    serving = f"bundle {change.serving[:SHORT]} serves"
+    serving = f"bundle {change.serving[:SHORT_DIGEST]} serves"
     if change.replaced == change.serving:
         return f"{serving}, as before"
     if change.replaced is None:
         return serving
-    return f"{serving} instead of {change.replaced[:SHORT]}" + (f": {change.reason}" if change.reason else "")
+    reason = f": {change.reason}" if change.reason else ""
+    return f"{serving} instead of {change.replaced[:SHORT_DIGEST]}{reason}"
 
 
 def _status(store: "Store", status: "StoreStatus") -> dict[str, Any]:
@@ -95,7 +96,7 @@ def _status(store: "Store", status: "StoreStatus") -> dict[str, Any]:
                 name: kept.bundle.manifest[name] if kept.bundle else None for name in ("precision", "created")
             },
         }
-        for kept in status.kept
+        for kept in status.bundles
     ]
     return {
         "schema": "tinyedge.store-status/1",
@@ -108,15 +109,15 @@ def _status(store: "Store", status: "StoreStatus") -> dict[str, Any]:
 
 
 def _table(store: "Store", status: "StoreStatus") -> str:
-    from tinyedge.bundle.store import SHORT
+    from tinyedge.bundle.store import SHORT_DIGEST
 
     lines = []
-    for kept in status.kept:
+    for kept in status.bundles:
         names = {"serves": status.current, "confirmed": status.confirmed, "previous": status.previous}
         roles = ", ".join(role for role, digest in names.items() if digest == kept.digest) or "not in use"
         manifest = kept.bundle.manifest if kept.bundle else {}
         about = (
             f"{manifest['precision']}, made {manifest['created']}" if manifest else f"damaged: {kept.damage}"
         )
-        lines.append(f"{kept.digest[:SHORT]}  {roles:<20}  {about}")
+        lines.append(f"{kept.digest[:SHORT_DIGEST]}  {roles:<20}  {about}")
     return "\n".join(lines) or f"{store.root} keeps no bundle"

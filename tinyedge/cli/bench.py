@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from tinyedge.bench.report_files import Outputs
+    from tinyedge.bench.report_files import ReportFiles
     from tinyedge.bench.run import BenchPlan
 
 EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
@@ -85,15 +85,15 @@ def bench(
 
     from tinyedge.bench.limits import Limits, resolve
     from tinyedge.bench.prompts import BILINGUAL, read_prompts
-    from tinyedge.bench.report_files import Outputs
+    from tinyedge.bench.report_files import ReportFiles
     from tinyedge.bench.run import BenchPlan
-    from tinyedge.bench.stopping_rule import Stopping
+    from tinyedge.bench.stopping_rule import StoppingRule
     from tinyedge.bench.worker import Job
     from tinyedge.cli._named_files import named_files
     from tinyedge.core.errors import CorpusError, UsageError
     from tinyedge.core.files import require_file
 
-    outputs = Outputs(json, csv, html)
+    outputs = ReportFiles(json, csv, html)
     if device_report is not None:
         if bundle is not None or compare is not None:
             raise UsageError(
@@ -121,7 +121,7 @@ def bench(
             f"--samples {samples} leaves out some of the {len(asked.prompts)} prompts in {prompts}",
             "raise --samples: a multiple of their number asks each equally often",
         )
-    stopping = Stopping(samples, duration)
+    stopping = StoppingRule(samples, duration)
     texts = named_files(text or ())
     for path in texts.values():
         require_file(path, CorpusError)
@@ -132,11 +132,11 @@ def bench(
     limits, origins = resolve(given, gates, _budgets(bundle))
     if until_sure:
         stopping = dataclasses.replace(stopping, until_sure_ms=limits.max_p95_ms)
-    job = dataclasses.replace(job, samples=stopping.most)
+    job = dataclasses.replace(job, samples=stopping.max_samples)
     _measure(BenchPlan(job, stopping, limits, origins, gate, cold, texts), outputs, compare)
 
 
-def _measure(plan: "BenchPlan", outputs: "Outputs", compare: Path | None) -> None:
+def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) -> None:
     import sys
 
     from tinyedge.bench import table
@@ -146,9 +146,9 @@ def _measure(plan: "BenchPlan", outputs: "Outputs", compare: Path | None) -> Non
 
     if compare is not None:
         from tinyedge.bench.compare import compare as compared
-        from tinyedge.bench.compare import read_alike
+        from tinyedge.bench.compare import read_comparable
 
-        old = read_alike(compare, describe(), plan.job)
+        old = read_comparable(compare, describe(), plan.job)
     show = sys.stderr.isatty()
     shown = 0
 
@@ -168,12 +168,12 @@ def _measure(plan: "BenchPlan", outputs: "Outputs", compare: Path | None) -> Non
         result["compared"] = comparison.to_dict()
     outputs.write(result)  # before the table, which nobody may be there to read
     typer.echo(said)
-    for path in outputs.flagged.values():
+    for path in outputs.paths_by_flag.values():
         note(f"wrote {path}")
     raise typer.Exit(EXIT_CODES[report.verdict])
 
 
-def _draw(path: Path, outputs: "Outputs") -> None:
+def _draw(path: Path, outputs: "ReportFiles") -> None:
     """A report that is there, as a page; beside it unless --html says where."""
     import dataclasses
 
@@ -189,7 +189,7 @@ def _draw(path: Path, outputs: "Outputs") -> None:
             raise UsageError(f"{outputs.html} is there already", "name it with --html to replace it")
     outputs.require_writable([path])
     outputs.write(report)
-    for written in outputs.flagged.values():
+    for written in outputs.paths_by_flag.values():
         note(f"wrote {written}")
 
 

@@ -38,7 +38,7 @@ def check(
     import importlib.util
     import math
 
-    from tinyedge.bench.report_files import Outputs
+    from tinyedge.bench.report_files import ReportFiles
     from tinyedge.check.checklist import SCHEMA, Subject
     from tinyedge.cli._echo import note
     from tinyedge.cli._named_files import named_files
@@ -46,7 +46,7 @@ def check(
     from tinyedge.core.errors import CheckpointError, UsageError
 
     texts = named_files(text or ())
-    outputs = Outputs(json)
+    outputs = ReportFiles(json)
     outputs.require_writable((bundle, *texts.values(), *filter(None, [checkpoint])))
     run_folders = [Subject.likely_run, *filter(None, [run_dir, checkpoint and checkpoint.parent])]
     outputs.require_new_in(run_folders, SCHEMA)

@@ -26,7 +26,7 @@ def evaluate(
     """Bits per byte and perplexity of a model on text files."""
     import dataclasses
 
-    from tinyedge.bench.report_files import Outputs
+    from tinyedge.bench.report_files import ReportFiles
     from tinyedge.cli._named_files import named_files
     from tinyedge.core import files
     from tinyedge.core.errors import UsageError
@@ -34,7 +34,7 @@ def evaluate(
     from tinyedge.text.evaluate import evaluate as judge
 
     texts = named_files(text)
-    outputs = Outputs(json_file)
+    outputs = ReportFiles(json_file)
     outputs.require_writable((model, *texts.values(), *filter(None, [tokenizer])))
     if model.is_file():  # a checkpoint, whose tokenizer is beside it
         outputs.require_new_in([model.parent], "tinyedge.eval/1")

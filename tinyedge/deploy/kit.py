@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge import __version__
-from tinyedge.bundle.bundle import Bundle, bundle_digest, load_bundle, staging_folder, swap_folders
+from tinyedge.bundle.bundle import Bundle, bundle_digest, create_staging_folder, load_bundle, swap_folders
 from tinyedge.bundle.manifest import MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError, DeployError
@@ -133,7 +133,7 @@ class Supplies:
     def put(self, bundle: Bundle, target: Path) -> Kit:
         """Makes the kit of `bundle` in the folder `target`, in one step; an earlier kit there is replaced."""
         require_replaceable(target)
-        staged = staging_folder(target)
+        staged = create_staging_folder(target)
         try:
             shutil.copytree(self.folder / WHEELHOUSE, staged / WHEELHOUSE)
             for source in sorted(deploy_files().iterdir()):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tinyedge.bundle import signature
 from tinyedge.bundle.bundle import Bundle, load_bundle
-from tinyedge.bundle.manifest import has_control
+from tinyedge.bundle.manifest import has_control_chars
 from tinyedge.core.errors import DeployError, UsageError
 from tinyedge.deploy.board import BOARDS, MACHINES, OLDEST_PYTHON, Board
 from tinyedge.deploy.kit import (
@@ -100,7 +100,7 @@ class DeployPlan:
     kit: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.directory or has_control(self.directory) or set(self.directory) & BAD_IN_FOLDER:
+        if not self.directory or has_control_chars(self.directory) or set(self.directory) & BAD_IN_FOLDER:
             raise UsageError(
                 f"--dir {self.directory!a} is empty, or has quotes, \\, $ or a line break",
                 "choose a plainer one, or leave it out",

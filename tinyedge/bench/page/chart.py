@@ -30,39 +30,39 @@ class Axes:
         low, high = self._y
         return round(HEIGHT - BOTTOM - (value - low) / (high - low or 1) * (HEIGHT - TOP - BOTTOM), 2)
 
-    def wrap(self, marks: str, title: str, names: Sequence[tuple[float, str]] | None = None) -> str:
+    def render(self, marks: str, title: str, names: Sequence[tuple[float, str]] | None = None) -> str:
         """The chart: a grid, labels, the marks on it. title: for who cannot see it. names: of ticks."""
         if names is None:
-            names = [(at, number(at)) for at in ticks(*self._x)]
+            names = [(at, format_number(at)) for at in choose_ticks(*self._x)]
         parts = [
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
             *(
                 f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.y(at)}" y2="{self.y(at)}"/>'
-                + text("tick end", LEFT - 6, self.y(at) + 4, number(at))
-                for at in ticks(*self._y)
+                + draw_text("tick end", LEFT - 6, self.y(at) + 4, format_number(at))
+                for at in choose_ticks(*self._y)
             ),
-            *(text("tick mid", self.x(at), HEIGHT - BOTTOM + 16, name) for at, name in names),
-            text("tick mid", (WIDTH + LEFT) / 2, HEIGHT - 6, self._labels[0]),
-            text("tick", LEFT, TOP - 4, self._labels[1]),
+            *(draw_text("tick mid", self.x(at), HEIGHT - BOTTOM + 16, name) for at, name in names),
+            draw_text("tick mid", (WIDTH + LEFT) / 2, HEIGHT - 6, self._labels[0]),
+            draw_text("tick", LEFT, TOP - 4, self._labels[1]),
             marks,
             "</svg>",
         ]
         return "".join(parts)
 
 
-def text(kind: str, x: float, y: float, words: str) -> str:
+def draw_text(kind: str, x: float, y: float, words: str) -> str:
     """Words at a place. kind: their classes."""
     return f'<text class="{kind}" x="{x}" y="{y}">{escape(words)}</text>'
 
 
-def bar(x: float, width: float, y: float, foot: float, what: str = "") -> str:
-    """An upright bar from `foot` up to `y`, which says what it is."""
-    title = f"<title>{escape(what)}</title>" if what else ""
-    size = f'width="{max(0.5, width):.2f}" height="{foot - y:.2f}"'
+def draw_bar(x: float, width: float, y: float, baseline: float, label: str = "") -> str:
+    """An upright bar from `baseline` up to `y`, which says what it is."""
+    title = f"<title>{escape(label)}</title>" if label else ""
+    size = f'width="{max(0.5, width):.2f}" height="{baseline - y:.2f}"'
     return f'<rect class="bar" x="{x:.2f}" y="{y}" {size}>{title}</rect>'
 
 
-def ticks(low: float, high: float) -> list[float]:
+def choose_ticks(low: float, high: float) -> list[float]:
     """Round numbers from `low` to `high`, some five: 1, 2 or 5 times a power of ten apart."""
     span = high - low
     if not span > 0:
@@ -74,16 +74,16 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(at * step, 10) for at in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """As short as it can be said."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
 
 
-def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], unit: str) -> str:
+def draw_histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], unit: str) -> str:
     """How often each value came. marks: values with a name, drawn as lines."""
     low, high = min(values), max([*values, *(at for _, at in marks)])
-    pad = (high - low) * 0.05 or max(high * 0.05, 1e-9)
-    low, high = max(0.0, low - pad), high + pad
+    padding = (high - low) * 0.05 or max(high * 0.05, 1e-9)
+    low, high = max(0.0, low - padding), high + padding
     bins = min(48, max(8, round(math.sqrt(len(values)) * 2)))
     counts = [0] * bins
     for value in values:
@@ -91,30 +91,32 @@ def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], unit:
     axes = Axes((low, high), (0, max(counts) * HEADROOM), unit, "responses")
     step = (high - low) / bins
     bars = "".join(
-        bar(
+        draw_bar(
             axes.x(low + i * step) + 0.5, axes.x(step) - axes.x(0) - 1, axes.y(count), axes.y(0),
             f"{count} from {low + i * step:.2f} to {low + (i + 1) * step:.2f} {unit}",
         )
         for i, count in enumerate(counts)
         if count
     )  # fmt: skip
-    return axes.wrap(bars + _lines(axes, marks), f"Histogram of {len(values)} responses")
+    return axes.render(bars + _draw_marks(axes, marks), f"Histogram of {len(values)} responses")
 
 
-def _lines(axes: Axes, marks: Sequence[tuple[str, float]]) -> str:
+def _draw_marks(axes: Axes, marks: Sequence[tuple[str, float]]) -> str:
     """Upright lines with names, each name a line lower, so that near ones can be read."""
     drawn = []
     for index, (name, at) in enumerate(marks):
-        x, late = axes.x(at), axes.x(at) > WIDTH * 0.75
+        x, is_right = axes.x(at), axes.x(at) > WIDTH * 0.75
         drawn.append(f'<line class="mark" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        words = f"{name} {number(round(at, 2))}"
+        words = f"{name} {format_number(round(at, 2))}"
         drawn.append(
-            text("name end" if late else "name", x - 4 if late else x + 4, TOP + 12 + 14 * index, words)
+            draw_text(
+                "name end" if is_right else "name", x - 4 if is_right else x + 4, TOP + 12 + 14 * index, words
+            )
         )
     return "".join(drawn)
 
 
-def dots(points: Sequence[tuple[float, float, int, str]], x_label: str, y_label: str, title: str) -> str:
+def draw_dots(points: Sequence[tuple[float, float, int, str]], x_label: str, y_label: str, title: str) -> str:
     """Points (x, y, group, what it is); a group is a colour of the page's."""
     highest = max(y for _, y, _, _ in points)
     axes = Axes(
@@ -122,27 +124,27 @@ def dots(points: Sequence[tuple[float, float, int, str]], x_label: str, y_label:
     )
     marks = "".join(
         f'<circle class="group{group}" cx="{axes.x(x)}" cy="{axes.y(y)}" r="2.6">'
-        f"<title>{escape(what)}</title></circle>"
-        for x, y, group, what in points
+        f"<title>{escape(label)}</title></circle>"
+        for x, y, group, label in points
     )
-    return axes.wrap(marks, title)
+    return axes.render(marks, title)
 
 
-def line(points: Sequence[tuple[float, float]], x_label: str, y_label: str, title: str) -> str:
+def draw_line(points: Sequence[tuple[float, float]], x_label: str, y_label: str, title: str) -> str:
     """One line over time; its scale begins at 0, so that a flat line is one."""
     highest = max(y for _, y in points)
     axes = Axes((points[0][0], points[-1][0]), (0, highest * 1.15 or 1), x_label, y_label)
     path = " ".join(f"{axes.x(x)},{axes.y(y)}" for x, y in points)
-    return axes.wrap(f'<polyline class="line" points="{path}"/>', title)
+    return axes.render(f'<polyline class="line" points="{path}"/>', title)
 
 
-def columns(values: Sequence[tuple[str, float]], y_label: str, title: str) -> str:
+def draw_columns(values: Sequence[tuple[str, float]], y_label: str, title: str) -> str:
     """One column a name, in their order, each with its value on top."""
     axes = Axes((0, len(values)), (0, max(value for _, value in values) * 1.15 or 1), "", y_label)
     width = (axes.x(1) - axes.x(0)) * 0.6
     marks = "".join(
-        bar(axes.x(i + 0.5) - width / 2, width, axes.y(value), axes.y(0))
-        + text("name mid", axes.x(i + 0.5), axes.y(value) - 5, number(round(value, 1)))
+        draw_bar(axes.x(i + 0.5) - width / 2, width, axes.y(value), axes.y(0))
+        + draw_text("name mid", axes.x(i + 0.5), axes.y(value) - 5, format_number(round(value, 1)))
         for i, (_, value) in enumerate(values)
     )
-    return axes.wrap(marks, title, [(i + 0.5, name) for i, (name, _) in enumerate(values)])
+    return axes.render(marks, title, [(i + 0.5, name) for i, (name, _) in enumerate(values)])

@@ -18,7 +18,7 @@ SCHEMAS = (SCHEMA, TWIN_SCHEMA)
 
 
 @dataclass(frozen=True)
-class Row:
+class GateRow:
     """A gate. share: of its limit that is used; None where that says nothing."""
 
     ok: bool | None
@@ -54,7 +54,7 @@ class PageContent:
     title: str
     verdict: str
     modelled: bool
-    gates: tuple[Row, ...]
+    gates: tuple[GateRow, ...]
     doubts: tuple[str, ...]
     responses: tuple[Response, ...]
     marks: tuple[tuple[str, float], ...]
@@ -71,8 +71,8 @@ def page_content(report: Mapping[str, Any]) -> PageContent:
     One that is not whole fails in any way in which a mapping can; `outputs` says so.
     """
     makers: dict[object, Callable[[Mapping[str, Any]], PageContent]] = {
-        SCHEMA: _measured,
-        TWIN_SCHEMA: _modelled,
+        SCHEMA: _describe_measured,
+        TWIN_SCHEMA: _describe_modelled,
     }
     maker = makers.get(report.get("schema"))
     if maker is None:
@@ -80,15 +80,15 @@ def page_content(report: Mapping[str, Any]) -> PageContent:
             f"the report has schema {report.get('schema')!r}, this version shows {' and '.join(SCHEMAS)}",
             "pass what `tinyedge bench --json` or `make twin` wrote",
         )
-    view = maker(report)
-    results = {row.ok for row in view.gates}
+    content = maker(report)
+    results = {row.ok for row in content.gates}
     found = "fail" if False in results else "inconclusive" if None in results else "pass"
-    if view.verdict != found:
-        raise ValueError(f"its verdict is {view.verdict!r}, its gates say {found}")
-    return view
+    if content.verdict != found:
+        raise ValueError(f"its verdict is {content.verdict!r}, its gates say {found}")
+    return content
 
 
-def _measured(report: Mapping[str, Any]) -> PageContent:
+def _describe_measured(report: Mapping[str, Any]) -> PageContent:
     device, bundle, memory = report["device"], report["bundle"], report["memory"]
     latency, raw = report["latency_ms"], report["raw_samples"]
     bound = report["p95_upper_99"]
@@ -96,25 +96,29 @@ def _measured(report: Mapping[str, Any]) -> PageContent:
     if bound is not None:
         marks.append(("p95, 99 % sure below", bound))
     before, after = report["conditions"]["before"], report["conditions"]["after"]
-    tables = [_latency(latency), _prompts(responses := _responses(raw)), _phases(memory["phases"])]
+    tables = [
+        _latency_table(latency),
+        _prompt_table(responses := _parse_responses(raw)),
+        _phase_table(memory["phases"]),
+    ]
     if report["quality"]:
-        tables.append(_quality(report["quality"]))
+        tables.append(_quality_table(report["quality"]))
     changes = report.get("compared", {}).get("changes", ())
     if changes:
-        tables.append(_changes(report["compared"]))
+        tables.append(_change_table(report["compared"]))
     board = device["model"] or device["cpu"] or device["machine"] or "unknown machine"
     return PageContent(
         title=f"tinyedge bench on {board}",
         verdict=report["verdict"],
         modelled=False,
-        gates=tuple(map(_gate, report["gates"])),
+        gates=tuple(map(_make_row, report["gates"])),
         doubts=tuple(report["doubts"]),
         responses=responses,
         marks=tuple(marks),
         memory=tuple(sample["rss"] / MB for sample in raw),
-        phases=_moments(memory),
+        phases=_list_memory_moments(memory),
         tables=tuple(tables),
-        facts=_facts(
+        facts=_list_known_facts(
             {
                 "measured": report["created"],
                 "bundle": f"{bundle['sha256'][:12]} {bundle['precision']}, {bundle['model_bytes']:,} bytes",
@@ -124,17 +128,17 @@ def _measured(report: Mapping[str, Any]) -> PageContent:
                 "decode (tg)": report["decode_tps"] and f"{report['decode_tps']:,.0f} tokens/s",
                 "start": f"{report['cold_start_s']:.2f} s to the first token, of it imports"
                 f" {report['imports_s']:.2f}, bundle {report['init_s']:.2f}",
-                "whole cold starts": _starts(report["whole_cold_starts_s"]),
+                "whole cold starts": _format_starts(report["whole_cold_starts_s"]),
                 "memory grows by": f"{memory['rss_slope_bytes_per_1000_tokens'] / 1024:.1f} kB"
                 " for each 1000 tokens",
                 "board": device["model"],
                 "CPU": f"{device['cpu']} x {device['cores']}, {device['machine']}",
                 "features": ", ".join(device["features"]),
                 "governor": device["governor"],
-                "clock": _clock(report["conditions"]["mhz"]),
-                "temperature": _change(before["temperature"], after["temperature"], " °C"),
-                "throttling bits": _change(before["throttled"], after["throttled"], ""),
-                "other programs": _share(report["conditions"]["waited_share"]),
+                "clock": _format_clock(report["conditions"]["mhz"]),
+                "temperature": _format_change(before["temperature"], after["temperature"], " °C"),
+                "throttling bits": _format_change(before["throttled"], after["throttled"], ""),
+                "other programs": _format_waited_share(report["conditions"]["waited_share"]),
                 "RAM": device["ram"] and f"{device['ram'] / MB:,.0f} MB",
                 "swap": ", ".join(
                     f"{area['name']} {area['used'] / MB:,.0f} of {area['size'] / MB:,.0f} MB"
@@ -156,22 +160,22 @@ def _measured(report: Mapping[str, Any]) -> PageContent:
     )
 
 
-def _modelled(report: Mapping[str, Any]) -> PageContent:
+def _describe_modelled(report: Mapping[str, Any]) -> PageContent:
     latency, memory, cost = report["latency_modelled"], report["memory"], report["cost_model"]
-    responses = _responses(latency["raw_samples"])
+    responses = _parse_responses(latency["raw_samples"])
     error = cost["error_percent"]
     return PageContent(
         title="tinyedge on an emulated Raspberry Pi Zero 2 W",
         verdict=report["verdict"],
         modelled=True,
-        gates=tuple(map(_gate, report["gates"])),
+        gates=tuple(map(_make_row, report["gates"])),
         doubts=(),
         responses=responses,
         marks=(("p50", latency["e2e_ms"]["p50"]), ("p95", latency["e2e_ms"]["p95"])),
         memory=(),
-        phases=_moments(memory),
-        tables=(_counted(latency), _prompts(responses), _phases(memory["phases"])),
-        facts=_facts(
+        phases=_list_memory_moments(memory),
+        tables=(_count_table(latency), _prompt_table(responses), _phase_table(memory["phases"])),
+        facts=_list_known_facts(
             {
                 "modelled": report["created"],
                 "bundle": f"{report['bundle']['sha256'][:12]} {report['bundle']['precision']}",
@@ -194,25 +198,25 @@ def _modelled(report: Mapping[str, Any]) -> PageContent:
     )  # fmt: skip
 
 
-def _moments(memory: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+def _list_memory_moments(memory: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     sizes = {name: phase["rss"] for name, phase in memory["phases"].items()}
     sizes |= {"steady": memory["steady_rss"], "peak": memory["peak_rss"]}
     return tuple((name, size / MB) for name, size in sizes.items())
 
 
-def _gate(gate: Mapping[str, Any]) -> Row:
+def _make_row(gate: Mapping[str, Any]) -> GateRow:
     share = gate.get("share", gate["measured"] / gate["limit"] if gate["limit"] else None)
-    return Row(gate["ok"], gate["sentence"].replace("`", ""), share)
+    return GateRow(gate["ok"], gate["sentence"].replace("`", ""), share)
 
 
-def _responses(raw: Sequence[Mapping[str, Any]]) -> tuple[Response, ...]:
+def _parse_responses(raw: Sequence[Mapping[str, Any]]) -> tuple[Response, ...]:
     return tuple(
         Response(str(one["prompt"]), int(one["prompt_tokens"]), float(one["ttft_ms"]), float(one["e2e_ms"]))
         for one in raw
     )
 
 
-def _latency(latency: Mapping[str, Any]) -> PageTable:
+def _latency_table(latency: Mapping[str, Any]) -> PageTable:
     columns = ("p50", "p90", "p95", "p99", "mean", "stddev", "min", "max")
     names = {
         "e2e": "a whole response",
@@ -228,7 +232,7 @@ def _latency(latency: Mapping[str, Any]) -> PageTable:
     return PageTable("Latency, ms", ("", *columns, "n"), tuple(rows))
 
 
-def _prompts(responses: Sequence[Response]) -> PageTable:
+def _prompt_table(responses: Sequence[Response]) -> PageTable:
     groups: dict[str, list[Response]] = {}
     for response in responses:
         groups.setdefault(response.prompt, []).append(response)
@@ -247,7 +251,7 @@ def _prompts(responses: Sequence[Response]) -> PageTable:
     return PageTable("By prompt", head, tuple(rows))
 
 
-def _phases(phases: Mapping[str, Any]) -> PageTable:
+def _phase_table(phases: Mapping[str, Any]) -> PageTable:
     names = ("rss", "pss", "peak", "swap")
     rows = (
         (name, *("" if phase[kind] is None else f"{phase[kind] / MB:.1f}" for kind in names))
@@ -256,7 +260,7 @@ def _phases(phases: Mapping[str, Any]) -> PageTable:
     return PageTable("Memory by phase, MB", ("", "RSS", "PSS", "peak so far (VmHWM)", "swap"), tuple(rows))
 
 
-def _quality(quality: Sequence[Mapping[str, Any]]) -> PageTable:
+def _quality_table(quality: Sequence[Mapping[str, Any]]) -> PageTable:
     rows = (
         (one["name"], f"{one['bits_per_byte']:.4f}", f"{one['tokens']:,}", f"{one['bytes']:,}")
         for one in quality
@@ -264,7 +268,7 @@ def _quality(quality: Sequence[Mapping[str, Any]]) -> PageTable:
     return PageTable("Quality", ("text", "bits per byte", "tokens", "bytes"), tuple(rows))
 
 
-def _changes(compared: Mapping[str, Any]) -> PageTable:
+def _change_table(compared: Mapping[str, Any]) -> PageTable:
     rows = (
         (
             change["name"],
@@ -279,7 +283,7 @@ def _changes(compared: Mapping[str, Any]) -> PageTable:
     return PageTable(f"Compared with {compared['against']}", ("", "then", "now", "change"), tuple(rows))
 
 
-def _counted(latency: Mapping[str, Any]) -> PageTable:
+def _count_table(latency: Mapping[str, Any]) -> PageTable:
     named = [("a decoded token", latency["token"]), ("cold start", latency["cold_start"])]
     rows = (
         (name, f"{one['instructions']:,}", f"{one['dram_fills']:,}", f"{one['modelled_ms']:.2f}")
@@ -288,27 +292,27 @@ def _counted(latency: Mapping[str, Any]) -> PageTable:
     return PageTable("Counted", ("", "instructions", "lines from DRAM", "modelled ms"), tuple(rows))
 
 
-def _facts(facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+def _list_known_facts(facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     """Those that are known."""
     return tuple((name, str(value)) for name, value in facts.items() if value)
 
 
-def _starts(seconds: Sequence[float]) -> str:
+def _format_starts(seconds: Sequence[float]) -> str:
     if not seconds:
         return ""
     median = f"median {statistics.median(seconds):.2f} s of {len(seconds)}"
     return f"{median}, {min(seconds):.2f} to {max(seconds):.2f}"
 
 
-def _clock(mhz: Sequence[float]) -> str:
+def _format_clock(mhz: Sequence[float]) -> str:
     return f"{min(mhz):.0f} to {max(mhz):.0f} MHz" if mhz else ""
 
 
-def _change(before: object, after: object, unit: str) -> str:
+def _format_change(before: object, after: object, unit: str) -> str:
     if before is None or after is None:
         return ""
     return f"{before}{unit} before, {after}{unit} after"
 
 
-def _share(waited: float | None) -> str:
+def _format_waited_share(waited: float | None) -> str:
     return "" if waited is None else f"had the processor for {100 * waited:.1f} % of the time"
