@@ -83,10 +83,11 @@ def without_weights() -> Callable[[bytes], bytes]:
 
 
 @pytest.fixture(scope="session")
-def graph(model: "TinyTransformer") -> bytes:
-    from tinyedge.export.standard_graph import export_onnx
+def standard_graph(model: "TinyTransformer") -> bytes:
+    pytest.importorskip("onnxscript", reason="torch's ONNX exporter needs it")
+    from tests.support.standard_graph import export_standard_graph
 
-    return export_onnx(model)
+    return export_standard_graph(model)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ import torch
 
 from tinyedge.core.errors import ExportError
 from tinyedge.export.fused_graph import fused_onnx
-from tinyedge.export.parity import GREEDY_TOKENS, Decodes, Parity, StandardDecoder, check_parity
-from tinyedge.export.standard_graph import export_onnx
+from tinyedge.export.parity import GREEDY_TOKENS, TOLERANCE, Decodes, Parity, check_parity
+from tinyedge.export.portable.decoder import PortableDecoder
+from tinyedge.export.portable.graph import portable_onnx
+from tinyedge.export.portable.opt_layout import opt_tensors
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import Session
 from tinyedge.text.tokenizer import Tokenizer
@@ -35,11 +37,18 @@ def bumped(*index: int) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.fl
 
 
 def standard(model: "TinyTransformer", graph: bytes | None = None) -> Decodes:
-    return StandardDecoder(graph or export_onnx(model), model.config)
+    pytest.importorskip("onnxscript", reason="torch's ONNX exporter needs it")
+    from tests.support.standard_graph import StandardDecoder, export_standard_graph
+
+    return StandardDecoder(graph or export_standard_graph(model), model.config)
 
 
 def fused(model: "TinyTransformer", graph: bytes | None = None) -> Decodes:
     return Session(graph or fused_onnx(Weights.of(model), {}), model.config).decoder()
+
+
+def portable(model: "TinyTransformer") -> Decodes:
+    return PortableDecoder(portable_onnx(opt_tensors(model), model.config), model.config)
 
 
 def parity_of(model: "TinyTransformer", decoder: Decodes) -> Parity:
@@ -57,6 +66,23 @@ def test_exported_graphs_are_the_model(model: "TinyTransformer", decodes: "Calla
     assert parity.tokens_compared == parity.prompts * GREEDY_TOKENS
     assert 0 < parity.max_abs_logit_difference < 1e-4
     assert parity.to_dict()["greedy_tokens_equal"] is True
+
+
+def test_all_four_are_one_model(model: "TinyTransformer") -> None:
+    """torch, the graph of torch's own exporter, the fused graph and the portable one, on one text."""
+    tokens = np.random.default_rng(3).integers(model.config.vocab_size, size=12).tolist()
+    decoders = [make(model) for make in (standard, fused, portable)]
+    logits = [decoder.prefill(tokens[:7]) for decoder in decoders]
+    for end in range(7, model.config.max_seq_length):
+        with torch.no_grad():
+            expected = model(torch.tensor([tokens[:end]]))[0, -1].numpy()
+        allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+        for found in logits:
+            np.testing.assert_allclose(found, expected, rtol=0, atol=allowed)
+        assert len({int(each.argmax()) for each in (expected, *logits)}) == 1
+        if end == len(tokens):
+            tokens.append(int(expected.argmax()))
+        logits = [decoder.step(tokens[end]) for decoder in decoders]
 
 
 def test_a_tokenizer_adds_real_prompts(
@@ -81,13 +107,14 @@ def test_a_tokenizer_adds_real_prompts(
 )
 def test_a_wrong_constant_is_found(
     model: "TinyTransformer",
-    graph: bytes,
+    request: pytest.FixtureRequest,
     changed: Callable[..., bytes],
     decodes: "Callable[..., Decodes]",
     name: str,
     change: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]],
 ) -> None:
     if decodes is standard:
+        graph = request.getfixturevalue("standard_graph")
         wrong = changed(graph, "position_embedding.weight" if name == "position_embedding" else name, change)
     elif name == "mask":
         pytest.skip("the fused graph has no mask")

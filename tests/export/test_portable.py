@@ -23,6 +23,7 @@ from tinyedge.cli.export import export
 from tinyedge.core import files
 from tinyedge.core.errors import CheckpointError, ExportError, UsageError
 from tinyedge.corpus.phrasebook import documents
+from tinyedge.export.onnx_model import OPSET, check_onnx
 from tinyedge.export.parity import PROMPTS, Parity
 from tinyedge.export.portable import export as portable
 from tinyedge.export.portable.export import MODEL_FILE, TOP_FILES, export_portable, write_folder
@@ -30,7 +31,6 @@ from tinyedge.export.portable.graph import portable_onnx
 from tinyedge.export.portable.opt_layout import genai_config, generation_config, opt_config, opt_tensors
 from tinyedge.export.portable.safetensors import safetensors_bytes
 from tinyedge.export.portable.tokenizer import SCHEMA, read_model, tokenizer_config, tokenizer_json
-from tinyedge.export.standard_graph import OPSET, check_onnx
 from tinyedge.text.tokenizer import BOS_ID, Tokenizer
 from tinyedge.train.storage.checkpoint import load_model
 

@@ -52,7 +52,7 @@ def export(
     from tinyedge.cli._named_files import named_files
 
     texts = named_files(text or ())
-    for package in ("torch", "onnx", "onnxscript"):
+    for package in ("torch", "onnx"):
         require(package, "train")
 
     if portable is not None:

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from tinyedge.export.onnx_model import IR_VERSION, OPSET, cache_names
 from tinyedge.export.quantize import Int8
-from tinyedge.export.standard_graph import IR_VERSION, OPSET, cache_names
 from tinyedge.export.weights import EMBEDDING, OUTPUT, Weights
 
 CONTRIB = "com.microsoft"

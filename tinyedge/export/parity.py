@@ -2,7 +2,7 @@
 
 In: a model, a graph that decodes, perhaps a tokenizer. Out: the measured `Parity`, or a refusal. The graph
 for the device is run by the device's own `Session`, so that cache and context policy are checked along with
-the weights; the standard one, which torch's exporter made, by `StandardDecoder`.
+the weights.
 """
 
 import contextlib
@@ -17,8 +17,6 @@ from tinyedge.core.arrays import Logits
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import ExportError
 from tinyedge.core.window import window_start
-from tinyedge.export.standard_graph import cache_names
-from tinyedge.runtime.ort import onnxruntime
 from tinyedge.text.tokenizer import BOS_ID, Tokenizer
 from tinyedge.train.model import TinyTransformer
 
@@ -73,37 +71,6 @@ class Decodes(Protocol):
 
     def step(self, token: int) -> Logits:
         """Appends a token; the logits (V,) after it."""
-
-
-class StandardDecoder:
-    """Runs the graph of `export_onnx`, whose cache goes in and comes out longer."""
-
-    def __init__(self, graph: bytes, config: ModelConfig) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self._names = cache_names(config, "past_key_values")
-        self._outputs = ["logits", *cache_names(config, "present")]
-        self._empty = np.zeros((1, config.nhead, 0, config.head_dim), dtype=np.float32)
-        self._cache = [self._empty] * len(self._names)
-
-    def prefill(self, tokens: Sequence[int]) -> Logits:
-        """Starts over; the logits (V,) after the last token."""
-        self._cache = [self._empty] * len(self._names)
-        return self._feed(tokens)
-
-    def step(self, token: int) -> Logits:
-        """Appends a token; the logits (V,) after it."""
-        return self._feed([token])
-
-    def _feed(self, tokens: Sequence[int]) -> Logits:
-        feeds = dict(zip(self._names, self._cache, strict=True))
-        logits, *self._cache = self._session.run(
-            self._outputs, {"input_ids": np.array([tokens], dtype=np.int64), **feeds}
-        )
-        last: Logits = logits[0]
-        return last
 
 
 def check_parity(

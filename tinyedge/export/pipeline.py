@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle, in eight steps; the first that fails ends it, and nothing is written.
+"""From a checkpoint to a bundle, in seven steps; the first that fails ends it, and nothing is written.
 
 In: a checkpoint, its tokenizer, held-out text. Out: a bundle whose manifest says what was measured.
 """
@@ -14,10 +14,10 @@ from tinyedge.core.errors import ExportError, UsageError
 from tinyedge.export.calibration import GOAL_PERCENT, calibrate
 from tinyedge.export.fused_graph import fused_onnx
 from tinyedge.export.model_card import model_card
-from tinyedge.export.parity import StandardDecoder, check_parity
+from tinyedge.export.onnx_model import count_nodes
+from tinyedge.export.parity import check_parity
 from tinyedge.export.quality import QualityComparison, compare, require_quality, token_limit
 from tinyedge.export.quantize import Quantization
-from tinyedge.export.standard_graph import check_onnx, count_nodes, export_onnx
 from tinyedge.export.target import TARGETS
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import BundleModel, Session
@@ -28,7 +28,7 @@ from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.train.storage.checkpoint import load_model, tokenizer_beside
 
 PRECISIONS = ("int8", "none")  # what --quantize can be
-STEPS = 8
+STEPS = 7
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,15 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
     texts = _held_out(options, tokenizer)
     step(f"checkpoint: {options.checkpoint}, {config.parameters:,} parameters")
 
-    standard = export_onnx(trained.model)
-    step(f"torch to ONNX: {len(standard):,} bytes, {check_onnx(standard)} nodes, valid")
-
     weights = Weights.of(trained.model)
     graph = fused_onnx(weights, {})
     session = Session(graph, config, name="the fp32 graph")
     step(f"fused for the device: {len(graph):,} bytes, {count_nodes(graph)} nodes")
 
-    plain = check_parity(trained.model, StandardDecoder(standard, config), "the standard graph", tokenizer)
     parity = check_parity(trained.model, session.decoder(), "the fused graph", tokenizer)
     step(
-        f"parity: logits within {plain.max_abs_logit_difference:.1e} (standard) and"
-        f" {parity.max_abs_logit_difference:.1e} (fused) of torch's over {parity.positions:,} positions,"
-        f" {parity.tokens_compared:,} greedy tokens equal"
+        f"parity: logits within {parity.max_abs_logit_difference:.1e} of torch's over"
+        f" {parity.positions:,} positions, {parity.tokens_compared:,} greedy tokens equal"
     )
 
     reference = BundleModel(session)
@@ -116,7 +111,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
         "quantization": quantization.to_dict() if quantization else None,
         "target": options.target,
         "budgets": TARGETS[options.target].budgets(),
-        "parity": {**parity.to_dict(), "standard": plain.to_dict()},
+        "parity": parity.to_dict(),
         "quality": {name: result.to_dict() for name, result in quality.items()},
         "training": {**trained.training, "checkpoint_sha256": trained.sha256},
     }

@@ -5,17 +5,16 @@ In: a checkpoint and its tokenizer. Out: the folder, or a refusal, and then noth
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tinyedge.bundle.bundle import staging_folder, swap_folders
+from tinyedge.bundle.bundle import create_staging_folder, swap_folders
 from tinyedge.core import files
-from tinyedge.core.arrays import Logits
 from tinyedge.core.errors import ExportError
-from tinyedge.export.parity import Parity, StandardDecoder, check_parity
+from tinyedge.export.onnx_model import check_onnx
+from tinyedge.export.parity import Parity, check_parity
+from tinyedge.export.portable.decoder import PortableDecoder
 from tinyedge.export.portable.graph import portable_onnx
 from tinyedge.export.portable.model_card import portable_card
 from tinyedge.export.portable.opt_layout import genai_config, generation_config, opt_config, opt_tensors
@@ -27,7 +26,6 @@ from tinyedge.export.portable.tokenizer import (
     tokenizer_config,
     tokenizer_json,
 )
-from tinyedge.export.standard_graph import check_onnx
 from tinyedge.text.tokenizer import model_name
 from tinyedge.train.storage.checkpoint import load_model, tokenizer_beside
 
@@ -90,21 +88,6 @@ def export_portable(
     return parity
 
 
-class PortableDecoder(StandardDecoder):
-    """Runs the graph one text at a time, with what it is told besides the tokens."""
-
-    def _feed(self, tokens: Sequence[int]) -> Logits:
-        past = self._cache[0].shape[2]
-        end = past + len(tokens)
-        feeds: dict[str, Any] = dict(zip(self._names, self._cache, strict=True))
-        feeds["input_ids"] = np.array([tokens], dtype=np.int64)
-        feeds["attention_mask"] = np.ones((1, end), dtype=np.int64)
-        feeds["position_ids"] = np.arange(past, end)[None]
-        logits, *self._cache = self._session.run(self._outputs, feeds)
-        last: Logits = logits[0, -1]
-        return last
-
-
 def require_replaceable(folder: Path) -> None:
     """Raises ExportError unless `folder` is new, empty, or an earlier portable model."""
     hint = "choose another --portable, or remove it first"
@@ -127,7 +110,7 @@ def write_folder(folder: Path, content: Mapping[str, bytes]) -> None:
         require_replaceable(folder)
         target = folder.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        staged = staging_folder(target)
+        staged = create_staging_folder(target)
         for name, data in content.items():
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(staged / name, data)

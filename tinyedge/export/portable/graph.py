@@ -16,8 +16,8 @@ import numpy.typing as npt
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from tinyedge.core.config import ModelConfig
+from tinyedge.export.onnx_model import IR_VERSION, OPSET, cache_names
 from tinyedge.export.portable.opt_layout import OUTPUT, POSITION_OFFSET, POSITIONS, TOKENS, Floats, layer
-from tinyedge.export.standard_graph import IR_VERSION, OPSET, cache_names
 
 EPSILON = 1e-5  # torch.nn.LayerNorm's default
 MASKED = np.finfo(np.float32).min  # not -inf: a row that is all padding must not become NaN

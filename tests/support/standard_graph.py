@@ -1,7 +1,9 @@
-"""TinyTransformer to ONNX: one graph that serves prefill and decode, the KV cache passed in and out.
+"""The standard ONNX graph, a test oracle: torch's own exporter traces the model, with the cache in and out.
 
-In: a model. Out: the bytes of one `model.onnx` without external data, names of the exporting machine or
-anything else but the graph. Knows no files and no tokenizer.
+The product builds its graphs by hand and checks them against torch. This graph comes from another route, so
+tests compare all of them with it. Tracing needs onnxscript, which the product does not.
+
+In: a model. Out: the bytes of one `model.onnx`, without external data, local paths or tool names.
 
 Shapes: S new tokens, P past tokens (0 at the start), T = P + S, H heads, D d_model, V vocabulary.
     input_ids (1, S), past_key_values.{i}.key and .value (1, H, P, D/H)
@@ -11,33 +13,29 @@ Shapes: S new tokens, P past tokens (0 at the start), T = P + S, H heads, D d_mo
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-import onnx
+import numpy as np
 import torch
 from onnx import GraphProto, ModelProto
 from torch import Tensor, nn
 from torch.export import Dim
 
+from tinyedge.core.arrays import Logits
 from tinyedge.core.config import ModelConfig
-from tinyedge.core.errors import ExportError
-from tinyedge.runtime.session import cache_parts
+from tinyedge.export.onnx_model import IR_VERSION, OPSET, cache_names
+from tinyedge.runtime.ort import onnxruntime
 from tinyedge.train.model import Block, TinyTransformer
 
-OPSET = 20  # the first with Gelu as one node; LayerNormalization came with 17; onnxruntime 1.20 runs up to 21
-IR_VERSION = 10  # of the same time as OPSET: older runtimes refuse a newer one
-TRACED_PAST, TRACED_NEW = 5, 3  # any lengths above 1, which torch.export would take for constants
+TRACED_PAST, TRACED_NEW = 5, 3  # any lengths above 1; torch.export treats 0 and 1 as constants
 SEQUENCE, PAST, TOTAL = "sequence", "past", "past + sequence"
 
 
-def export_onnx(model: TinyTransformer) -> bytes:
-    """The graph as bytes; the same weights give the same bytes.
-
-    Raises ExportError when the traced graph isn't the one this module describes.
-    """
+def export_standard_graph(model: TinyTransformer) -> bytes:
+    """Trace the model; the same weights give the same bytes."""
     config = model.config
     past = [torch.zeros(1, config.nhead, TRACED_PAST, config.head_dim) for _ in cache_names(config, "")]
-    with _quiet(), torch.no_grad():
+    with _silence_exporter(), torch.no_grad():
         program = torch.onnx.export(
             CachedTransformer(model).eval(),
             (torch.zeros(1, TRACED_NEW, dtype=torch.int64), past),
@@ -48,50 +46,56 @@ def export_onnx(model: TinyTransformer) -> bytes:
             output_names=["logits", *cache_names(config, "present")],
             dynamic_shapes=({1: Dim.DYNAMIC}, [{2: Dim.DYNAMIC}] * len(past)),
         )
-    if program is None:
-        raise ExportError("torch.onnx made no graph", "install the versions that tinyedge[train] names")
+    assert program is not None, "torch.onnx made no graph"
     model_proto = program.model_proto
     _name_lengths(model_proto.graph)
     _name_weights(model_proto.graph, config)
-    return clean(model_proto)
-
-
-def check_onnx(graph: bytes) -> int:
-    """Has onnx check the graph, shapes included, and returns its number of nodes.
-
-    Raises ExportError with the checker's first complaint.
-    """
-    model = onnx.load_model_from_string(graph)
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as failure:
-        reason = str(failure).strip().splitlines()[0]
-        raise ExportError(f"the exported graph is not valid ONNX: {reason}", "please report it") from None
-    return len(model.graph.node)
-
-
-def count_nodes(graph: bytes) -> int:
-    """How many nodes a graph has; operators of ONNX Runtime's own, which onnx cannot check, included."""
-    return len(onnx.load_model_from_string(graph).graph.node)
-
-
-def cache_names(config: ModelConfig, prefix: str) -> list[str]:
-    """Names of the cache's tensors in the graph's order: `{prefix}.0.key`, `{prefix}.0.value`, ..."""
-    return [f"{prefix}.{part}" for part in cache_parts(config)]
+    return _serialize(model_proto)
 
 
 def matrix_names(config: ModelConfig) -> list[str]:
-    """Names of the weight matrices that the graph multiplies with, in its order."""
+    """Names of the weight matrices in the graph's order."""
     parts = ("qkv", "out", "linear1", "linear2")
     return [f"blocks.{layer}.{part}" for layer in range(config.num_layers) for part in parts] + ["output"]
 
 
-class CachedTransformer(nn.Module):
-    """The model as the graph computes it: same weights, same result, less work.
+class StandardDecoder:
+    """An ONNX Runtime session of the standard graph, with the cache of one text."""
 
-    The causal mask is a table whose rows are sliced; the scale of attention is part of the query weights; and
-    since only the last token's logits are wanted, the last block does for that token alone whatever isn't
-    needed for the cache, which also spares its mask.
+    def __init__(self, graph: bytes, config: ModelConfig) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._names = cache_names(config, "past_key_values")
+        self._outputs = ["logits", *cache_names(config, "present")]
+        self._empty = np.zeros((1, config.nhead, 0, config.head_dim), dtype=np.float32)
+        self._cache = [self._empty] * len(self._names)
+
+    def prefill(self, tokens: Sequence[int]) -> Logits:
+        """Start a new text and return the logits (V,) after its last token."""
+        self._cache = [self._empty] * len(self._names)
+        return self._feed(tokens)
+
+    def step(self, token: int) -> Logits:
+        """Append a token and return the logits (V,) after it."""
+        return self._feed([token])
+
+    def _feed(self, tokens: Sequence[int]) -> Logits:
+        feeds = dict(zip(self._names, self._cache, strict=True))
+        logits, *self._cache = self._session.run(
+            self._outputs, {"input_ids": np.array([tokens], dtype=np.int64), **feeds}
+        )
+        last: Logits = logits[0]
+        return last
+
+
+class CachedTransformer(nn.Module):
+    """The model as the graph computes it: same weights and result, with the cache as input and output.
+
+    The causal mask is a table whose rows are sliced. The scale of attention is part of the query weights.
+    Only the last token's logits are needed, so the last block computes what the cache does not need for that
+    token alone, and needs no mask there.
     """
 
     mask: Tensor
@@ -134,11 +138,11 @@ class CachedTransformer(nn.Module):
         return self.model.output(x).view(1, -1), *present
 
 
-def clean(model: ModelProto) -> bytes:
-    """The file's bytes, without what isn't the graph: stack traces with local paths, tools' names, notes."""
+def _serialize(model: ModelProto) -> bytes:
+    """Drop stack traces with local paths, tool names and notes; return the bytes of the file."""
     graph = model.graph
-    if model.functions or any(tensor.external_data for tensor in graph.initializer):
-        raise ExportError("the exported graph has functions or external data", "please report it")
+    assert not model.functions
+    assert not any(tensor.external_data for tensor in graph.initializer)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version, model.doc_string = "tinyedge", "", ""
     graph.name, graph.doc_string = "tinyedge", ""
@@ -154,7 +158,7 @@ def _blocks(model: TinyTransformer) -> Iterator[Block]:
 
 
 def _name_lengths(graph: GraphProto) -> None:
-    """Gives the three lengths that vary the same name wherever they stand."""
+    """Give each of the three variable lengths one name."""
     graph.input[0].type.tensor_type.shape.dim[1].dim_param = SEQUENCE
     for tensors, length in ((graph.input[1:], PAST), (graph.output[1:], TOTAL)):
         for tensor in tensors:
@@ -162,14 +166,10 @@ def _name_lengths(graph: GraphProto) -> None:
 
 
 def _name_weights(graph: GraphProto, config: ModelConfig) -> None:
-    """Gives the weights the names of their layers, where constant folding left `val_49`."""
+    """Name the weights after their layers; constant folding leaves names such as `val_49`."""
     constants = {tensor.name for tensor in graph.initializer}
     found = [n.input[1] for n in graph.node if n.op_type == "MatMul" and n.input[1] in constants]
     names = matrix_names(config)
-    if len(found) != len(names):
-        raise ExportError(
-            f"the exported graph has {len(found)} weight matrices, the model {len(names)}", "please report it"
-        )
     renamed = {name: name.removeprefix("model.") for name in constants} | dict(zip(found, names, strict=True))
     for tensor in graph.initializer:
         tensor.name = renamed[tensor.name]
@@ -178,8 +178,8 @@ def _name_weights(graph: GraphProto, config: ModelConfig) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps torch's exporter from talking: it has nothing to say that a user of tinyedge could act on."""
+def _silence_exporter() -> Iterator[None]:
+    """Silence torch's exporter."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)  # a warning for each torchvision operator, thousands of debugging notes
     try:

@@ -1,0 +1,40 @@
+"""What all exported graphs share: the check that refuses a broken one, and the names of the cache."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("torch", reason="export needs tinyedge[train]")
+pytest.importorskip("onnx", reason="export needs tinyedge[train]")
+
+import onnx
+
+from tinyedge.core.errors import ExportError
+from tinyedge.export.onnx_model import cache_names, check_onnx, count_nodes
+from tinyedge.export.portable.graph import portable_onnx
+from tinyedge.export.portable.opt_layout import opt_tensors
+
+if TYPE_CHECKING:
+    from tinyedge.train.model import TinyTransformer
+
+
+def test_checker_counts_nodes_and_refuses_a_broken_graph(model: "TinyTransformer") -> None:
+    graph = portable_onnx(opt_tensors(model), model.config)
+    broken = onnx.load_model_from_string(graph)
+    assert check_onnx(graph) == count_nodes(graph) == len(broken.graph.node)
+    del broken.graph.node[5]
+    with pytest.raises(ExportError, match="not valid ONNX"):
+        check_onnx(broken.SerializeToString())
+    wrong_shape = onnx.load_model_from_string(graph)
+    next(t for t in wrong_shape.graph.initializer if t.name == "lm_head").dims[:] = [1000, 64]
+    with pytest.raises(ExportError, match="not valid ONNX"):
+        check_onnx(wrong_shape.SerializeToString())
+
+
+def test_cache_names_follow_the_layers(model: "TinyTransformer") -> None:
+    assert cache_names(model.config, "present") == [
+        "present.0.key",
+        "present.0.value",
+        "present.1.key",
+        "present.1.value",
+    ]
