@@ -401,7 +401,7 @@ def test_the_command_has_it_on(micro_bundle: Path, text: str, tmp_path: Path) ->
     both = tinyedge(*words, "--no-filter", "--filter", tmp_path / "mine.txt")
     assert (both.returncode, both.stderr.splitlines()[0]) == (
         2,
-        "error: --no-filter and --filter cannot both be",
+        "error: --no-filter and --filter are mutually exclusive",
     )
     (tmp_path / "mine.txt").write_text("1\n")
     bad = tinyedge(*words, "--filter", tmp_path / "mine.txt")

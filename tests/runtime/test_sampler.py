@@ -193,25 +193,25 @@ def test_top_p_is_the_smallest_set_that_reaches_p(
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"temperature": -1.0}, "--temperature -1.0 is outside 0-100"),
-        ({"temperature": math.nan}, "--temperature nan is outside 0-100"),
-        ({"temperature": math.inf}, "--temperature inf is outside 0-100"),
-        ({"temperature": "hot"}, "--temperature 'hot' is not a number"),
-        ({"temperature": True}, "--temperature True is not a number"),
-        ({"top_k": -1}, "--top-k -1 is outside"),
-        ({"top_k": 1.5}, "--top-k 1.5 is not a whole number"),
-        ({"top_k": 1 << 40}, "--top-k 1099511627776 is outside"),
-        ({"top_p": 1.1}, "--top-p 1.1 is outside 0-1"),
-        ({"top_p": math.nan}, "--top-p nan is outside 0-1"),
-        ({"min_p": -0.1}, "--min-p -0.1 is outside 0-1"),
-        ({"repetition_penalty": 0.0}, "--repetition-penalty 0.0 is outside"),
-        ({"repetition_penalty": math.nan}, "--repetition-penalty nan is outside"),
-        ({"seed": -1}, "--seed -1 is outside"),
-        ({"seed": 1 << 63}, "--seed 9223372036854775808 is outside"),
-        ({"seed": False}, "--seed False is not a whole number"),
+        ({"temperature": -1.0}, "temperature -1.0 is outside 0-100"),
+        ({"temperature": math.nan}, "temperature nan is outside 0-100"),
+        ({"temperature": math.inf}, "temperature inf is outside 0-100"),
+        ({"temperature": "hot"}, "temperature 'hot' is not a number"),
+        ({"temperature": True}, "temperature True is not a number"),
+        ({"top_k": -1}, "top_k -1 is outside"),
+        ({"top_k": 1.5}, "top_k 1.5 is not a whole number"),
+        ({"top_k": 1 << 40}, "top_k 1099511627776 is outside"),
+        ({"top_p": 1.1}, "top_p 1.1 is outside 0-1"),
+        ({"top_p": math.nan}, "top_p nan is outside 0-1"),
+        ({"min_p": -0.1}, "min_p -0.1 is outside 0-1"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty 0.0 is outside"),
+        ({"repetition_penalty": math.nan}, "repetition_penalty nan is outside"),
+        ({"seed": -1}, "seed -1 is outside"),
+        ({"seed": 1 << 63}, "seed 9223372036854775808 is outside"),
+        ({"seed": False}, "seed False is not a whole number"),
     ],
 )
-def test_values_that_cannot_work_name_their_flag(knobs: dict[str, object], message: str) -> None:
+def test_invalid_values_name_their_parameter(knobs: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message.replace("(", r"\(")):
         SamplingConfig(**knobs)  # type: ignore[arg-type]
 

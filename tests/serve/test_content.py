@@ -90,7 +90,7 @@ def test_the_server_has_it_on_and_may_have_another_list(micro_bundle: Path, tmp_
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--no-filter", "--filter", "x"), "--no-filter and --filter cannot both be"),
+        (("--no-filter", "--filter", "x"), "--no-filter and --filter are mutually exclusive"),
         (("--filter", "/no/such/list"), "/no/such/list"),
     ],
 )

@@ -49,7 +49,7 @@ def generate(
         from tinyedge.runtime.sampler import SamplingConfig
 
     if no_filter and filter_file:
-        raise UsageError("--no-filter and --filter cannot both be", "leave one of them out")
+        raise UsageError("--no-filter and --filter are mutually exclusive", "leave one of them out")
     content_filter = None if no_filter else ContentFilter.load(filter_file)
 
     if seed is None:

@@ -14,12 +14,13 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from tinyedge import __version__
 from tinyedge.core.errors import TinyEdgeError, UsageError
+from tinyedge.core.settings import flag
 
 # Each in the module of its name, in the order of the help: what it is called there.
 COMMANDS = {
@@ -87,11 +88,16 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback(invoke_without_command=True)(options)
-    named = next((word for word in arguments if not word.startswith("-")), "")
+    named = find_command(arguments)
     for name in [named] if named in COMMANDS else COMMANDS:
         module = importlib.import_module(f"tinyedge.cli.{name}")
         app.command(name)(getattr(module, COMMANDS[name]))
     return app
+
+
+def find_command(arguments: Sequence[str]) -> str:
+    """Return the first word that is not an option; empty where there is none."""
+    return next((word for word in arguments if not word.startswith("-")), "")
 
 
 def main() -> NoReturn:
@@ -115,7 +121,25 @@ def main() -> NoReturn:
             sys.exit(UsageError.exit_code)
         if "--debug" in arguments[:1] or os.environ.get("TINYEDGE_DEBUG"):
             traceback.print_exc()
+        if isinstance(failure, UsageError):
+            failure = name_flags(failure, arguments)
         sys.exit(explain(failure))
+
+
+def name_flags(error: UsageError, arguments: Sequence[str]) -> UsageError:
+    """Replace the names of parameters in a library's error by the flags of the command that ran."""
+    import re
+
+    group: Any = typer.main.get_command(app_for(arguments))
+    options = group.commands[find_command(arguments)].params
+    flags = {option.name: option.opts[0] for option in options if option.param_type_name == "option"}
+
+    def name_flag(found: re.Match[str]) -> str:
+        return flags.get(found[0], flag(found[0]))
+
+    names = "|".join(map(re.escape, error.parameters))
+    pattern = re.compile(rf"(?<![\w./-])(?:{names})(?![\w/-])" if names else r"(?!)")
+    return UsageError(pattern.sub(name_flag, error.message), pattern.sub(name_flag, error.hint))
 
 
 def _is_said_by_another(failure: BaseException) -> bool:

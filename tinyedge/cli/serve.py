@@ -19,8 +19,9 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let other machines ask without a key.")
     ] = False,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="A name that the server is reached by; repeatable.")
+    allowed_hosts: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="A name that the server is reached by; repeatable."),
     ] = None,
     threads: Annotated[int, typer.Option(help="CPU cores for one token.")] = 1,
     parallel: Annotated[int, typer.Option(help="Requests that generate at the same time.")] = 1,
@@ -46,19 +47,22 @@ def serve(
     import signal
 
     from tinyedge.cli._extras import require
+    from tinyedge.core.errors import UsageError
     from tinyedge.serve.settings import Settings, find_key
 
     for number in (signal.SIGTERM, signal.SIGINT):  # until the server takes over
         signal.signal(number, _leave)
     for package in ("h11", "prometheus_client"):
         require(package, "serve")
+    if no_filter and filter_file:
+        raise UsageError("--no-filter and --filter are mutually exclusive", "leave one of them out")
     settings = Settings(
         bundle=bundle,
         host=host,
         port=port,
         api_key=find_key(api_key_file),
         insecure=insecure,
-        allowed_hosts=tuple(name.lower() for name in allow_host or ()),
+        allowed_hosts=tuple(name.lower() for name in allowed_hosts or ()),
         threads=threads,
         parallel=parallel,
         queue=queue,

@@ -62,7 +62,9 @@ class MissingDependencyError(TinyEdgeError):
     def __init__(self, package: str, extra: str) -> None:
         hint = f"on the workstation, in tinyedge's own folder: make env (or pip install '.[{extra}]')"
         if extra == "serve":  # the one extra that a device has a use for
-            hint = "install the wheel with its extra: pip install 'tinyedge_lm-VERSION-py3-none-any.whl[serve]'"
+            hint = (
+                "install the wheel with its extra: pip install 'tinyedge_lm-VERSION-py3-none-any.whl[serve]'"
+            )
         super().__init__(f"{package} is not installed", hint)
 
 

@@ -7,94 +7,22 @@ import bisect
 import itertools
 import math
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from tinyedge.core.arrays import Doubles as Weights
 from tinyedge.core.arrays import Logits
-from tinyedge.core.config import flag
 from tinyedge.core.errors import UsageError
+from tinyedge.core.sampling import SamplingConfig
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 Ids: TypeAlias = "npt.NDArray[np.intp]"
 
-GREEDY_BELOW = 1e-5  # a lower temperature would overflow the division, and is greedy anyway
 BLOCKS_PER_CANDIDATE = 4  # 40 candidates are looked for above 160 block maxima: some 45 logits are left
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How the next token is chosen. The steps apply in this order, each to what the one before left.
-
-    logit_bias: added to the logits of these tokens. repetition_penalty: positive logits of tokens in the text
-    so far are divided by it, negative ones multiplied (CTRL, Keskar et al., 2019); 1 is off.
-    presence_penalty: taken from the logits of tokens in the text so far; frequency_penalty: as often as they
-    are in it; 0 is off (both as the OpenAI API defines them). temperature: logits are divided by it; 0 is
-    greedy.
-    top_k: that many likeliest tokens stay; 0 is off. top_p: the smallest set of likeliest tokens whose
-    probability is at least this stays; 1 is off. min_p: tokens at least this times as likely as the
-    likeliest stay; 0 is off. seed: same seed, same text; None draws a fresh one.
-    """
-
-    temperature: float = 0.8
-    top_k: int = 40
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        _within("temperature", self.temperature, 0, 100)
-        _within("top_p", self.top_p, 0, 1)
-        _within("min_p", self.min_p, 0, 1)
-        _within("repetition_penalty", self.repetition_penalty, 0.01, 100)
-        _within("presence_penalty", self.presence_penalty, -100, 100)
-        _within("frequency_penalty", self.frequency_penalty, -100, 100)
-        for bias in self.logit_bias.values():
-            _within("logit_bias", bias, -100, 100)
-        _whole("top_k", self.top_k, (1 << 31) - 1)
-        if self.seed is not None:
-            _whole("seed", self.seed, (1 << 63) - 1)
-
-    @property
-    def greedy(self) -> bool:
-        """Whether the likeliest token is taken, without a draw."""
-        return self.temperature < GREEDY_BELOW
-
-    @property
-    def candidates(self) -> int:
-        """How many of the largest logits are enough to choose from; 0 where it takes all of them."""
-        if self._changes_logits:
-            return 0
-        return 1 if self.greedy else self.top_k
-
-    @property
-    def _changes_logits(self) -> bool:
-        penalties = (self.repetition_penalty - 1, self.presence_penalty, self.frequency_penalty)
-        return any(penalties) or bool(self.logit_bias)
-
-
-def _within(name: str, value: object, low: float, high: float) -> None:
-    # NaN is in no range, and True is no number here
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"{flag(name)} {value!r} is not a number")
-    if not low <= value <= high:
-        raise UsageError(f"{flag(name)} {value} is outside {low}-{high}")
-
-
-def _whole(name: str, value: object, high: int) -> None:
-    if type(value) is not int:
-        raise UsageError(f"{flag(name)} {value!r} is not a whole number")
-    if not 0 <= value <= high:
-        raise UsageError(f"{flag(name)} {value} is outside 0-{high}")
 
 
 class Sampler:
@@ -103,7 +31,9 @@ class Sampler:
     def __init__(self, config: SamplingConfig, vocab_size: int) -> None:
         for token in config.logit_bias:
             if type(token) is not int or not 0 <= token < vocab_size:
-                raise UsageError(f"{flag('logit_bias')}: {token!r} is no token, 0-{vocab_size - 1}")
+                raise UsageError(
+                    f"logit_bias: {token!r} is not a token id, 0-{vocab_size - 1}", parameters=("logit_bias",)
+                )
         self.config = config
         self._random = random.Random(config.seed)  # importing numpy.random would cost every start
         self._counts = np.zeros(vocab_size, dtype=np.int32)  # of each token in the text so far

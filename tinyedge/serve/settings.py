@@ -11,8 +11,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinyedge.core.config import flag
 from tinyedge.core.errors import UsageError
+from tinyedge.core.settings import check_settings, setting
 
 KEY_VARIABLE = "TINYEDGE_API_KEY"
 KEY = re.compile(r"[!-~]{16,512}")  # what a header can carry, and nobody guesses
@@ -26,55 +26,79 @@ MAX_ANSWERS = 16  # of one request: its prompts times its n
 
 @dataclass(frozen=True)
 class Settings:
-    """How to serve a bundle.
+    """Settings of the server.
 
-    host, port: where to listen; port 0 takes a free one. api_key: what a request must carry, if anything.
-    insecure: other machines may ask without a key. allowed_hosts: names that a Host header may hold besides
-    loopback's and the address that the request came in on. threads: cores for one token. parallel: requests
-    that generate at the same time. queue: requests that wait for their turn. max_tokens: of one answer, at
-    most. max_seconds: a request's wall clock, from its arrival to its last token. max_connections: at the
-    same time. client_seconds: how long a client may take to send its headers, then its body, and to read
-    what is ready for it. filtered: answers end before a listed word; filter_file: whose words, None is the
-    list that comes with tinyedge.
+    Raises:
+        UsageError: A value is outside its range, a host name is invalid, or a word list is given although
+            the filter is off; the message names the parameter.
     """
 
     bundle: Path
-    host: str = "127.0.0.1"
-    port: int = 8080
+    """Folder that `tinyedge export` made."""
+    host: str = setting("127.0.0.1", help="Address to listen on.", section="Network")
+    """Address to listen on."""
+    port: int = setting(
+        8080, low=0, high=65535, help="Port to listen on; 0 selects a free one.", section="Network"
+    )
+    """Port to listen on; 0 selects a free one."""
     api_key: str | None = field(default=None, repr=False)
-    insecure: bool = False
-    allowed_hosts: tuple[str, ...] = ()
-    threads: int = 1
-    parallel: int = 1
-    queue: int = 8
-    max_tokens: int = 512
-    max_seconds: float = 60
-    max_connections: int = 128
-    client_seconds: float = 10
+    """Key that each request must contain, if any."""
+    insecure: bool = setting(
+        False, help="Accept requests from other machines without a key.", section="Network"
+    )
+    """Whether other machines may send requests without a key."""
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        flag="--allow-host",
+        help="Another name that clients use for this server; repeatable.",
+        section="Network",
+    )
+    """Names accepted in a Host header, in addition to loopback's and the address of the connection."""
+    threads: int = setting(1, low=1, high=64, help="CPU cores used to compute a token.", section="Limits")
+    """CPU cores used to compute a token."""
+    parallel: int = setting(
+        1, low=1, high=16, help="Requests that generate at the same time.", section="Limits"
+    )
+    """Requests that generate at the same time."""
+    queue: int = setting(
+        8, low=0, high=1000, help="Requests that may wait; any more are answered with 429.", section="Limits"
+    )
+    """Requests that may wait for their turn."""
+    max_tokens: int = setting(
+        512, low=1, high=100_000, help="Maximum number of tokens in an answer.", section="Limits"
+    )
+    """Maximum number of tokens in an answer."""
+    max_seconds: float = setting(
+        60, low=0.1, high=86_400, help="Time limit of a request, waiting included.", section="Limits"
+    )
+    """Seconds from a request's arrival to its last token, at most."""
+    max_connections: int = setting(
+        128, low=1, high=10_000, help="Connections open at the same time.", section="Limits"
+    )
+    """Connections open at the same time."""
+    client_seconds: float = setting(
+        10,
+        low=0.1,
+        high=3600,
+        section="Limits",
+        help="Time limit for a client to send its headers, to send its body, or to read.",
+    )
+    """Seconds that a client has to send its headers, then its body, and to read what is ready for it."""
     filtered: bool = True
+    """Whether answers end before a word of the list."""
     filter_file: Path | None = None
+    """The list of words; None is the one that comes with tinyedge."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("port", 0, 65535),
-            ("threads", 1, 64),
-            ("parallel", 1, 16),
-            ("queue", 0, 1000),
-            ("max_tokens", 1, 100_000),
-            ("max_seconds", 0.1, 86_400),
-            ("max_connections", 1, 10_000),
-            ("client_seconds", 0.1, 3600),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:  # NaN is in no range
-                raise UsageError(f"{flag(name)} {value} is outside {low}-{high}")
+        check_settings(self)
         if self.filter_file and not self.filtered:
-            raise UsageError("--no-filter and --filter cannot both be", "leave one of them out")
+            raise UsageError("filter_file is given, but filtered is False", "leave one of them out")
         for host in self.allowed_hosts:
             if not re.fullmatch(r"[A-Za-z0-9._-]+", host):
                 raise UsageError(
-                    f"--allow-host {host!r} is no host name",
+                    f"allowed_hosts {host!r} is not a host name",
                     "pass the name alone, without http:// and the port",
+                    ("allowed_hosts",),
                 )
 
     def is_key(self, given: str) -> bool:
