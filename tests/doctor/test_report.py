@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.recorded_board import ZERO_2_W, record
+from tests.support.recorded_board import ZERO_2_W, read_recorded_state, record
 from tinyedge.doctor.checks import MB
 from tinyedge.doctor.finding import Finding
 from tinyedge.doctor.libraries import LIBRARIES, check_libraries
@@ -35,7 +35,10 @@ def board(
     record(root, changes, throttled)
     device = machine.describe(root, str(root / "vcgencmd"))
     device = dataclasses.replace(device, **{**PROCESS, **process})
-    return examine_machine(root, device, bits=bits, free_disk=free_disk, child=WELL)
+    state = dataclasses.replace(
+        read_recorded_state(root), platform="linux", pointer_bits=bits, free_disk=free_disk
+    )
+    return examine_machine(device, state, WELL)
 
 
 def the(name: str, examination: MachineReport) -> Finding:
@@ -86,7 +89,7 @@ SWAPS = ZERO_2_W["proc/swaps"]
             *("memory", "bad", "60 MB free of 416"),
             {"changes": {"proc/meminfo": MEMINFO.replace("281672", "61440")}},
         ),
-        ("memory", "warning", "the kernel does not say", {"changes": {"proc/meminfo": None}}),
+        ("memory", "warning", "not reported by the kernel", {"changes": {"proc/meminfo": None}}),
         ("swap", "ok", "none", {"changes": {"proc/swaps": None}}),
         ("swap", "ok", "none", {"changes": {"proc/swaps": "Filename Type Size Used Priority\nx y z\n"}}),
         (
@@ -122,7 +125,7 @@ SWAPS = ZERO_2_W["proc/swaps"]
         ("throttling", "bad", "now: frequency capped, soft temperature limit", {"throttled": "0xa"}),
         ("throttling", "warning", "since boot: under-voltage", {"throttled": "0x10000"}),
         ("throttling", "warning", "since boot: throttled, soft temperature limit", {"throttled": "0xc0000"}),
-        ("throttling", "warning", "vcgencmd does not say", {"throttled": ""}),
+        ("throttling", "warning", "vcgencmd does not report it", {"throttled": ""}),
         ("disk", "warning", "300 MB free", {"free_disk": 300 * MB}),
         ("disk", "bad", "3 MB free", {"free_disk": 3 * MB}),
         (
@@ -161,7 +164,10 @@ def test_a_newer_arm_may_have_that_onnxruntime(tmp_path: Path) -> None:
 def test_a_machine_that_says_nothing_is_looked_at_all_the_same(tmp_path: Path) -> None:
     device = machine.describe(tmp_path, "no-such-program")
     device = dataclasses.replace(device, **{**PROCESS, "machine": "x86_64"})
-    examination = examine_machine(tmp_path, device, bits=64, free_disk=1 << 40, child=WELL)
+    state = dataclasses.replace(
+        read_recorded_state(tmp_path), platform="linux", pointer_bits=64, free_disk=1 << 40
+    )
+    examination = examine_machine(device, state, WELL)
     assert the("board", examination).found == "unknown board"
     assert the("throttling", examination).found == "not a Raspberry Pi"
     assert examination.fit
@@ -269,7 +275,7 @@ def test_the_command_says_what_the_report_says_and_loads_nothing_heavy() -> None
         "try:\n"
         "    main.main()\n"
         "finally:\n"
-        "    heavy = {'numpy', 'onnxruntime', 'sentencepiece', 'torch', 'psutil'}\n"
+        "    heavy = {'numpy', 'onnxruntime', 'sentencepiece', 'torch'}\n"
         "    print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

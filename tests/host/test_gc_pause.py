@@ -1,3 +1,5 @@
+"""The pause of garbage collection, and how it ends."""
+
 import gc
 from collections.abc import Iterator
 

@@ -1,3 +1,5 @@
+"""Memory of this process, from a recorded /proc/self/status."""
+
 from pathlib import Path
 
 import pytest

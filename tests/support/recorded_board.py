@@ -1,12 +1,17 @@
-"""A Raspberry Pi Zero 2 W as its files describe it: Raspberry Pi OS trixie, 64 bit, freshly booted.
+"""A Raspberry Pi Zero 2 W as its files describe it: Raspberry Pi OS trixie, 64 bit, just booted.
 
-Written after what the kernel's and Raspberry Pi's public documentation and users' listings show; no board was
-at hand. /proc/cpuinfo ends with the firmware's own lines, the device tree ends texts with NUL, the firmware
-switches the memory controller off on the kernel's command line, and swap is zram.
+Written from the public documentation of the kernel and of Raspberry Pi and from listings of users, without a
+board. /proc/cpuinfo ends with lines of the firmware, strings of the device tree end with NUL, the firmware
+disables the memory controller on the kernel's command line, and the swap is zram.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
+
+import psutil
+import pytest
+
+from tinyedge.doctor.state import SystemState, read_state
 
 CORE = """processor\t: {core}
 BogoMIPS\t: 38.40
@@ -48,7 +53,13 @@ VCGENCMD = '#!/bin/sh\n[ "$1" = get_throttled ] && echo throttled={bits}\n'
 
 
 def record(root: Path, changes: Mapping[str, str | None] | None = None, throttled: str = "0x0") -> Path:
-    """Writes the board's files under `root`, and `vcgencmd` beside them; a change to None leaves one out."""
+    """Write the board's files under `root`, and the program `vcgencmd` next to them.
+
+    Args:
+        root: Folder to write to.
+        changes: Other contents by file name; None leaves the file out.
+        throttled: What `vcgencmd` prints as the throttling bits.
+    """
     for name, text in {**ZERO_2_W, **(changes or {})}.items():
         if text is not None:
             path = root / name
@@ -58,3 +69,10 @@ def record(root: Path, changes: Mapping[str, str | None] | None = None, throttle
     program.write_text(VCGENCMD.format(bits=throttled))
     program.chmod(0o755)
     return root
+
+
+def read_recorded_state(root: Path) -> SystemState:
+    """Read the state of the system whose files are under `root`; psutil reads its /proc as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psutil, "PROCFS_PATH", str(root / "proc"))
+        return read_state(root)

@@ -1,1 +1,1 @@
-"""Is this machine fit to run a bundle? Reads the machine, changes nothing, and names the way out."""
+"""Checks whether this machine can run a bundle. Reads the machine, changes nothing, and suggests remedies."""

@@ -1,4 +1,4 @@
-"""What the doctor says of one thing."""
+"""Result of one check."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,13 +8,14 @@ Level = Literal["ok", "warning", "bad"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
-
-    found: what it is, in words. level: `bad` where a bundle won't run, or not within its budget; `warning`
-    where it may, or where a figure of `bench` could mislead. way_out: what to do; empty where it is ok.
-    """
+    """Result of one check of the machine."""
 
     name: str
+    """Name of what was checked."""
     found: str
+    """What was found, in words."""
     level: Level = "ok"
+    """`bad`: a bundle does not run, or not within its budget. `warning`: it may not, or a figure of `tinyedge
+    bench` may be misleading."""
     way_out: str = ""
+    """What to do about it; empty if the level is ok."""

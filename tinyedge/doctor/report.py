@@ -1,62 +1,60 @@
-"""The whole examination: this machine, or one that was recorded.
+"""All checks of a machine together, and how they are shown.
 
-In: nothing, or a recorded machine. Out: an Examination, or its lines for a terminal.
+In: this machine, or a recorded one. Out: a MachineReport, or its lines for a terminal.
 """
 
-import shutil
-import struct
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from tinyedge.doctor.checks import check_machine
 from tinyedge.doctor.finding import Finding
 from tinyedge.doctor.libraries import CHILD, check_libraries
+from tinyedge.doctor.state import SystemState, read_state
 from tinyedge.host.machine import Device, describe
 
 SCHEMA = "tinyedge.doctor/1"
 WIDTH = 100
 NAME_WIDTH, LEVEL_WIDTH = 15, 9  # columns
-POINTER_BITS = struct.calcsize("P") * 8
 
 
 @dataclass(frozen=True)
 class MachineReport:
-    """All findings on a machine, in the order in which they are read."""
+    """All findings about a machine."""
 
     device: Device
+    """The machine."""
     findings: tuple[Finding, ...]
+    """In the order in which they are shown."""
 
     @property
     def fit(self) -> bool:
-        """Whether nothing is bad."""
+        """Whether no finding is bad."""
         return all(finding.level != "bad" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """Return the value that `--json` prints."""
         findings = [asdict(finding) for finding in self.findings]
         return {"schema": SCHEMA, "fit": self.fit, "findings": findings, "device": asdict(self.device)}
 
 
 def examine_machine(
-    root: Path = Path("/"),
-    device: Device | None = None,
-    *,
-    bits: int = POINTER_BITS,
-    free_disk: int | None = None,
-    child: Sequence[str] = CHILD,
+    device: Device | None = None, state: SystemState | None = None, child: Sequence[str] = CHILD
 ) -> MachineReport:
-    """Looks at everything. Whatever is given was recorded elsewhere; `child` imports the libraries."""
-    device = device or describe(root)
-    free = shutil.disk_usage(Path.cwd()).free if free_disk is None else free_disk
-    findings = check_machine(device, root, bits, free)
-    return MachineReport(device, (*findings, check_libraries(device, child)))
+    """Run all checks.
+
+    Args:
+        device: A recorded machine; None for this one.
+        state: A recorded state; None for this system's.
+        child: Command of the process that imports the libraries.
+    """
+    device, state = device or describe(), state or read_state()
+    return MachineReport(device, (*check_machine(device, state), check_libraries(device, child)))
 
 
 def render(examination: MachineReport) -> str:
-    """One line a finding, and another for the way out, without a line break at the end."""
+    """Format one line per finding, and another for its remedy, without a final line break."""
     lines = []
     for finding in examination.findings:
         head = f"{finding.level:<{LEVEL_WIDTH}}{finding.name:<{NAME_WIDTH}}"

@@ -1,1 +1,1 @@
-"""Facts about the machine that this process runs on, and what this process takes of it."""
+"""Facts about the machine: hardware, sensors, memory, and the helpers that manage this process on it."""

@@ -1,7 +1,7 @@
-"""Pages of program code, and when they have done their work.
+"""Removal of executed program code from this process's memory.
 
-Importing ONNX Runtime and loading a graph run code that answering never does again, and a page that has run
-stays part of the process until memory is short: 9 of 64 MB on the board (docs/device.md).
+Importing ONNX Runtime and loading a graph execute code that answering never executes again. The pages of that
+code stay resident until memory is short: 9 of 64 MB on the board (docs/device.md).
 """
 
 import contextlib
@@ -15,18 +15,20 @@ MAPS = Path("/proc/self/maps")
 
 @contextlib.contextmanager
 def trimmed() -> Iterator[None]:
-    """For loading: code that ran before it is not there beside what is loaded, nor is what loads it later."""
+    """Drop code before and after the body loads something, so that neither adds to the peak of the other."""
     give_back()
     yield
     give_back()
 
 
 def give_back(maps: Path = MAPS) -> None:
-    """Takes the code that has run so far out of this process's memory; what runs again comes back by itself.
+    """Drop the code pages that this process has executed so far; the kernel maps them again when they run.
 
-    The kernel keeps the pages in its cache while it has room, so that one that comes back costs a soft fault.
-    It comes back as it is in the file: what a debugger has changed in it is gone. Does nothing where the
-    system is not Linux.
+    The pages stay in the kernel's cache while there is room, so a page that runs again costs a soft fault. It
+    is read as it is in the file: breakpoints of a debugger are lost. Does nothing if the system is not Linux.
+
+    Args:
+        maps: The process's list of mappings.
     """
     try:
         lines = maps.read_bytes().split(b"\n")
@@ -35,8 +37,8 @@ def give_back(maps: Path = MAPS) -> None:
         return
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     for line in lines:
-        span, _, about = line.partition(b" ")  # rights, offset, device, inode, name
-        # A file's code, and one that is there: memory that a program fills with code may be a deleted one's.
-        if about.startswith(b"r-xp ") and about.split()[3] != b"0" and not line.endswith(b" (deleted)"):
+        span, _, rest = line.partition(b" ")  # permissions, offset, device, inode, name
+        # Only code of files that exist: a program may have written its own code into a deleted file's memory.
+        if rest.startswith(b"r-xp ") and rest.split()[3] != b"0" and not line.endswith(b" (deleted)"):
             begin, end = (int(address, 16) for address in span.split(b"-"))
             madvise(begin, end - begin, MADV_DONTNEED)

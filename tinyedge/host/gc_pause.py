@@ -1,4 +1,4 @@
-"""Python's garbage collector, and when it has nothing to do."""
+"""A pause of Python's garbage collector while objects are created that live as long as the process."""
 
 import contextlib
 import gc
@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def paused() -> Iterator[None]:
-    """For imports and loading: what they make stays, and is not looked through, neither meanwhile nor later.
+    """Pause collections during imports and loading, and exclude what these create from later collections.
 
-    Otherwise that is 3 % of a start's instructions on the device and 4 % of its time (docs/device.md).
+    Without the pause, collections are 3% of the instructions of a start on the device and 4% of its time
+    (docs/device.md).
     """
     gc.disable()
     try:

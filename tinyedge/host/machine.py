@@ -1,155 +1,102 @@
-"""What machine this is, as far as it says so: a field that cannot be read is None, never an error.
+"""Description of the machine. A property that cannot be read is None, never an error.
 
-In: /proc and /sys, or a recorded copy of them. Out: a Device. Imports nothing it describes.
+In: /proc and /sys or a recorded copy, psutil elsewhere. Out: a Device. Does not import the libraries whose
+versions it reports.
 """
 
 import importlib.metadata
 import platform
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyedge.host.procfs import read_fields, read_number, read_text
-
-# The instruction-set extensions that int8 and fp32 matrix kernels are chosen by, weakest first.
-FEATURES = (
-    *("asimd", "asimdhp", "asimddp", "atomics", "i8mm", "bf16", "sve", "sve2"),
-    *("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8"),
+from tinyedge.host.cpu import count_cores, read_cpu_name, read_cpuinfo, read_features
+from tinyedge.host.procfs import ROOT, has_kernel_files, read_fields, read_text
+from tinyedge.host.sensors import CPUS, read_mhz, read_temperature
+from tinyedge.host.system_memory import (
+    SwapArea,
+    read_memory_controller,
+    read_swap_areas,
+    read_total_memory,
 )
-# /proc/cpuinfo of an ARM CPU has no name, only its maker and part; these are the Raspberry Pis'.
-ARM_IMPLEMENTER = "0x41"
-ARM_PARTS = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
-CPUS = Path("sys/devices/system/cpu")
-VCGENCMD_SECONDS = 5  # it answers in milliseconds, or the firmware is stuck
-
-
-@dataclass(frozen=True)
-class SwapArea:
-    """A place that memory is swapped out to, such as /dev/zram0. size, used: bytes."""
-
-    name: str
-    size: int
-    used: int
+from tinyedge.host.throttling import read_throttled
 
 
 @dataclass(frozen=True)
 class Device:
-    """A machine.
-
-    model: the board's own name. machine: as `uname -m`. features: those of FEATURES that the CPU has.
-    governor: of core 0. freq: MHz of the fastest core when it was read. temp: degrees Celsius of the hottest
-    zone. throttled: the firmware's bits in hexadecimal; 0-3 are true now, 16-19 since boot. ram: bytes.
-    memory_controller: whether the kernel can hold a service to MemoryMax=. swap: its areas, zram included.
-    """
+    """A machine."""
 
     model: str | None
+    """Name of the board, from the device tree."""
     machine: str | None
+    """Architecture, as `uname -m` prints it."""
     cpu: str | None
+    """Name of the CPU."""
     cores: int | None
+    """Number of logical cores."""
     features: tuple[str, ...]
+    """Instruction-set extensions, those of `cpu.FEATURES`."""
     governor: str | None
+    """Frequency governor of core 0."""
     freq: float | None
+    """MHz of the fastest core at the time of reading."""
     temp: float | None
+    """Degrees Celsius of the hottest zone."""
     throttled: str | None
+    """Throttling bits of the firmware in hexadecimal: 0-3 are set now, 16-19 since boot."""
     ram: int | None
+    """Bytes."""
     kernel: str | None
+    """Release of the kernel."""
     python: str
+    """Version of Python."""
     onnxruntime: str | None
+    """Version of the installed onnxruntime."""
     memory_controller: bool | None = None
+    """Whether the kernel can enforce a service's MemoryMax=."""
     swap: tuple[SwapArea, ...] = ()
+    """Swap areas in use, zram included."""
 
 
-def describe(root: Path = Path("/"), vcgencmd: str = "vcgencmd") -> Device:
-    """This machine, or the one whose /proc and /sys were copied under `root`."""
-    cpuinfo = read_text(root / "proc/cpuinfo") or ""
-    cpu = read_fields(cpuinfo)
-    board = read_text(root / "proc/device-tree/model") or cpu.get("Model")
-    ram_kb = read_number(read_fields(read_text(root / "proc/meminfo")).get("MemTotal"))
+def describe(root: Path = ROOT, vcgencmd: str = "vcgencmd") -> Device:
+    """Describe this machine, or one that was recorded.
+
+    Args:
+        root: Folder that holds the machine's `proc` and `sys`, or a recorded copy of them.
+        vcgencmd: The program that reports the throttling bits.
+    """
     bits = read_throttled(vcgencmd)
-    flags = (cpu.get("Features") or cpu.get("flags") or "").split()
     return Device(
-        model=board,
+        model=_read_model(root),
         machine=platform.machine() or None,
-        cpu=_cpu_name(cpu),
-        cores=sum(line.startswith("processor") for line in cpuinfo.splitlines()) or None,
-        features=tuple(name for name in FEATURES if name in flags),
+        cpu=read_cpu_name(root),
+        cores=count_cores(root),
+        features=read_features(root),
         governor=read_text(root / CPUS / "cpu0/cpufreq/scaling_governor"),
         freq=read_mhz(root),
         temp=read_temperature(root),
         throttled=None if bits is None else hex(bits),
-        ram=None if ram_kb is None else ram_kb * 1024,
-        kernel=read_text(root / "proc/sys/kernel/osrelease"),
+        ram=read_total_memory(root),
+        kernel=_read_kernel(root),
         python=platform.python_version(),
-        onnxruntime=_version("onnxruntime"),
+        onnxruntime=_installed_version("onnxruntime"),
         memory_controller=read_memory_controller(root),
         swap=read_swap_areas(root),
     )
 
 
-def read_mhz(root: Path = Path("/")) -> float | None:
-    """The clock of the fastest core at this moment, MHz: an idle core is slow, and says nothing."""
-    readings = (
-        read_number(read_text(core / "cpufreq/scaling_cur_freq")) for core in (root / CPUS).glob("cpu[0-9]*")
-    )
-    return max((khz / 1000 for khz in readings if khz is not None), default=None)
-
-
-def read_temperature(root: Path = Path("/")) -> float | None:
-    """Degrees Celsius of the hottest zone."""
-    zones = sorted((root / "sys/class/thermal").glob("thermal_zone*"))
-    readings = (read_number(read_text(zone / "temp")) for zone in zones)
-    return max((value / 1000 for value in readings if value is not None), default=None)
-
-
-def read_memory_controller(root: Path = Path("/")) -> bool | None:
-    """Whether the kernel can limit a group's memory, by cgroup v2 or v1; None where it has neither."""
-    unified = read_text(root / "sys/fs/cgroup/cgroup.controllers")
-    legacy = read_text(root / "proc/cgroups")
-    if unified is None and legacy is None:
+def _read_model(root: Path) -> str | None:
+    if not has_kernel_files(root):
         return None
-    rows = [line.split() for line in (legacy or "").splitlines()]
-    return "memory" in (unified or "").split() or any(
-        row[0] == "memory" and row[-1] == "1" for row in rows if row
-    )
+    return read_text(root / "proc/device-tree/model") or read_fields(read_cpuinfo(root)).get("Model")
 
 
-def read_swap_areas(root: Path = Path("/")) -> tuple[SwapArea, ...]:
-    """Files, partitions and zram that are in use as swap."""
-    rows = [line.split() for line in (read_text(root / "proc/swaps") or "").splitlines()[1:]]
-    return tuple(
-        SwapArea(row[0], int(row[2]) * 1024, int(row[3]) * 1024)
-        for row in rows
-        if len(row) > 3 and "".join(row[2:4]).isdigit()
-    )
+def _read_kernel(root: Path) -> str | None:
+    if not has_kernel_files(root):
+        return f"{platform.system()} {platform.release()}"
+    return read_text(root / "proc/sys/kernel/osrelease")
 
 
-def read_throttled(vcgencmd: str = "vcgencmd") -> int | None:
-    """The Raspberry Pi firmware's throttling bits; None where the program is missing, stuck or odd."""
-    try:
-        answer = subprocess.run(
-            [vcgencmd, "get_throttled"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=VCGENCMD_SECONDS,
-            text=True,
-            check=True,
-        ).stdout
-        return int(answer.strip().removeprefix("throttled="), 16)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-
-
-def _cpu_name(cpu: dict[str, str]) -> str | None:
-    if "model name" in cpu:
-        return cpu["model name"]
-    implementer, part = cpu.get("CPU implementer"), cpu.get("CPU part")
-    if implementer is None or part is None:
-        return None
-    known = ARM_PARTS.get(part) if implementer == ARM_IMPLEMENTER else None
-    return known or f"implementer {implementer}, part {part}"
-
-
-def _version(distribution: str) -> str | None:
+def _installed_version(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

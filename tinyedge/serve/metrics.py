@@ -14,8 +14,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from tinyedge.core.errors import BenchError
 from tinyedge.core.stats import percentile
-from tinyedge.host.machine import read_temperature, read_throttled
 from tinyedge.host.memory import read_memory
+from tinyedge.host.sensors import read_temperature
+from tinyedge.host.throttling import read_throttled
 from tinyedge.serve.errors import KINDS
 
 __all__ = ["CONTENT_TYPE_LATEST", "Rates", "ServerMetrics"]

@@ -5,7 +5,7 @@ In: the figures of the last moments, oldest first. Out: lines of at most a width
 
 from collections.abc import Callable, Iterable, Sequence
 
-from tinyedge.doctor.checks import HOT_C, SINCE_BOOT, THROTTLING
+from tinyedge.host.throttling import HOT_C, Throttling
 from tinyedge.top.client import printable
 from tinyedge.top.snapshot import PERCENTILES, Snapshot
 
@@ -116,11 +116,10 @@ def _errors(now: Snapshot) -> str:
 def _throttling(bits: int | None) -> str:
     if bits is None:
         return "not known"
-    now = [name for bit, name in THROTTLING.items() if bits & bit]
-    before = [name for bit, name in THROTTLING.items() if bits >> SINCE_BOOT & bit]
-    if now:
-        return f"! now: {', '.join(now)}"
-    return f"since boot: {', '.join(before)}" if before else "none since boot"
+    throttling = Throttling.from_bits(bits)
+    if throttling.now:
+        return f"! now: {', '.join(throttling.now)}"
+    return f"since boot: {', '.join(throttling.since_boot)}" if throttling.since_boot else "none since boot"
 
 
 def _duration(seconds: float) -> str:

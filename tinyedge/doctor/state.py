@@ -1,0 +1,46 @@
+"""State of the system that the checks need in addition to the description of the machine.
+
+In: the running system, or the kernel files of a recorded one. Out: a SystemState.
+"""
+
+import shutil
+import struct
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyedge.host.procfs import ROOT, read_text
+from tinyedge.host.system_memory import SystemMemory, read_system_memory
+
+POINTER_BITS = struct.calcsize("P") * 8
+
+
+@dataclass(frozen=True)
+class SystemState:
+    """What the checks need in addition to a Device."""
+
+    platform: str
+    """As `sys.platform`."""
+    pointer_bits: int
+    """Width of this Python's addresses: 32 or 64."""
+    memory: SystemMemory | None
+    """RAM, or None if the system does not report it."""
+    free_disk: int
+    """Bytes free in the current folder."""
+    kernel_arguments: tuple[str, ...] = ()
+    """The kernel's command line; empty where it cannot be read."""
+
+
+def read_state(root: Path = ROOT) -> SystemState:
+    """Read the state of this system.
+
+    Args:
+        root: Folder that holds `proc`; a recorded one also needs `psutil.PROCFS_PATH`.
+    """
+    return SystemState(
+        platform=sys.platform,
+        pointer_bits=POINTER_BITS,
+        memory=read_system_memory(),
+        free_disk=shutil.disk_usage(Path.cwd()).free,
+        kernel_arguments=tuple((read_text(root / "proc/cmdline") or "").split()),
+    )
