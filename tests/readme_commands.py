@@ -63,9 +63,9 @@ def prepare(folder: Path) -> dict[str, str]:
     for tool, script in (("scp", SCP), ("ssh", SSH)):
         (tools / tool).write_text(script)
         (tools / tool).chmod(0o755)
-    from tinyedge.corpus.phrasebook import documents
+    from tinyedge.corpus.phrasebook import generate_documents
 
-    lines = [line for document in documents(seed=1) for line in (*document.sentences, "")]
+    lines = [line for document in generate_documents(seed=1) for line in (*document.sentences, "")]
     (texts / "a.txt").write_text("\n".join(lines[:1000]) + "\n")
     (texts / "b.txt").write_text("\n".join(lines[1000:30000]) + "\n")
     return {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "BOARD": str(board)}

@@ -26,10 +26,10 @@ def tinyedge(*words: object) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained model with its int8 and fp32 bundles, and text that it has not seen."""
-    from tinyedge.corpus.phrasebook import documents
+    from tinyedge.corpus.phrasebook import generate_documents
 
     folder = tmp_path_factory.mktemp("line")
-    some = list(itertools.islice(documents(), 640))
+    some = list(itertools.islice(generate_documents(), 640))
     for name, part in (("mine.txt", some[:600]), ("new.txt", some[600:])):
         (folder / name).write_text("\n\n".join("\n".join(d.sentences) for d in part) + "\n")
     tinyedge("train", "--input", folder / "mine.txt", "--output-dir", folder / "data", *SHAPE)

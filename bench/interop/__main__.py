@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tinyedge.corpus.phrasebook import documents
+from tinyedge.corpus.phrasebook import generate_documents
 from tinyedge.export.fused_graph import fused_onnx
 from tinyedge.export.parity import PROMPTS
 from tinyedge.export.portable.export import export_portable
@@ -139,7 +139,7 @@ def write_reference(checkpoint: Path, work: Path) -> None:
 
 def phrasebook_and(corpus: Path) -> list[str]:
     """Lines of both languages: the generated phrasebook, and the corpus of the run where that is another."""
-    lines = [line for document in documents(seed=1) for line in document.sentences]
+    lines = [line for document in generate_documents(seed=1) for line in document.sentences]
     own = corpus.read_text(encoding="utf-8").splitlines() if corpus.exists() else []
     return list(dict.fromkeys((*lines, *own)))
 
@@ -147,7 +147,7 @@ def phrasebook_and(corpus: Path) -> list[str]:
 def beginnings() -> Iterable[str]:
     """First words of phrasebook documents in turn English and Spanish."""
     found: dict[str, list[str]] = {}
-    for document in documents(seed=2):
+    for document in generate_documents(seed=2):
         found.setdefault(document.language, []).append(" ".join(document.sentences[0].split()[:4]))
         if all(len(texts) >= BEGINNINGS // 2 for texts in found.values()) and len(found) > 1:
             break

@@ -45,8 +45,8 @@ def sources(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         report("downloading")
         yield TWO
 
-    monkeypatch.setattr(phrasebook, "documents", generate)
-    monkeypatch.setattr(gutenberg, "documents", download)
+    monkeypatch.setattr(phrasebook, "generate_documents", generate)
+    monkeypatch.setattr(gutenberg, "fetch_documents", download)
     return calls
 
 

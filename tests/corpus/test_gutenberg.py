@@ -14,7 +14,7 @@ import pytest
 from tinyedge import __version__
 from tinyedge.core.errors import CorpusError
 from tinyedge.corpus import gutenberg
-from tinyedge.corpus.gutenberg import Book, Manners, documents, load_books
+from tinyedge.corpus.gutenberg import Book, DownloadPolicy, fetch_documents, load_books
 
 QUIXOTE = Book(7, "Don Quijote", "Cervantes", "es", "a test")
 PAN = Book(8, "Peter Pan", "Barrie", "en", "a test")
@@ -117,8 +117,10 @@ class Run:
     def __init__(self, mirror: Mirror, cache: Path, *books: Book, timeout: float = 5.0) -> None:
         self.lines: list[str] = []
         self.slept: list[float] = []
-        manners = Manners(timeout=timeout, sleep=self.slept.append)
-        self.documents = list(documents(cache, books or [QUIXOTE], mirror.url, self.lines.append, manners))
+        policy = DownloadPolicy(timeout=timeout, sleep=self.slept.append)
+        self.documents = list(
+            fetch_documents(cache, books or [QUIXOTE], mirror.url, self.lines.append, policy)
+        )
 
 
 GOOD = text_of().encode()
@@ -128,9 +130,9 @@ def fails(mirror: Mirror, cache: Path, *answers: Answer, timeout: float = 5.0) -
     """The reason reported for the one book of a run that must fail."""
     mirror.answers = list(answers)
     lines: list[str] = []
-    manners = Manners(timeout=timeout, sleep=lambda _: None)
+    policy = DownloadPolicy(timeout=timeout, sleep=lambda _: None)
     with pytest.raises(CorpusError, match="could be had in: es"):
-        list(documents(cache, [QUIXOTE], mirror.url, lines.append, manners))
+        list(fetch_documents(cache, [QUIXOTE], mirror.url, lines.append, policy))
     assert not (cache / "pg7.txt").exists()
     return lines[-1]
 
@@ -204,8 +206,8 @@ def test_a_slow_server_times_out(mirror: Mirror, tmp_path: Path) -> None:
 def test_a_server_that_drips_is_left(mirror: Mirror, tmp_path: Path) -> None:
     mirror.answers = [Answer(body=GOOD, drip=0.02), Answer(body=GOOD, ranges=True)]
     lines: list[str] = []
-    manners = Manners(deadline=0.05, tries=2, sleep=lambda _: None)
-    assert list(documents(tmp_path, [QUIXOTE], mirror.url, lines.append, manners))
+    policy = DownloadPolicy(deadline=0.05, max_attempts=2, sleep=lambda _: None)
+    assert list(fetch_documents(tmp_path, [QUIXOTE], mirror.url, lines.append, policy))
     assert 1 <= int(mirror.requests[1]["Range"].removeprefix("bytes=").rstrip("-")) <= 5
     assert (tmp_path / "pg7.txt").read_bytes() == GOOD
 
@@ -215,8 +217,12 @@ def test_nobody_there(mirror: Mirror, tmp_path: Path) -> None:
     books = [Book(number, "Don Quijote", "", "es", "") for number in range(1, 9)]
     with pytest.raises(CorpusError) as caught:
         list(
-            documents(
-                tmp_path, books, "http://127.0.0.1:9/{number}", lines.append, Manners(sleep=lambda _: None)
+            fetch_documents(
+                tmp_path,
+                books,
+                "http://127.0.0.1:9/{number}",
+                lines.append,
+                DownloadPolicy(sleep=lambda _: None),
             )
         )
     assert "--source phrasebook" in caught.value.hint

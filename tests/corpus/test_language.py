@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyedge.corpus.language import guess_language
+from tinyedge.corpus.language import detect_language
 
 HELD_OUT = Path(__file__).parents[3] / "shared" / "corpus"
 
@@ -38,7 +38,7 @@ SAMPLES = {
     ("language", "text"), [(name, text) for name, texts in SAMPLES.items() for text in texts]
 )
 def test_samples(language: str, text: str) -> None:
-    assert guess_language(text) == language
+    assert detect_language(text) == language
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
@@ -47,9 +47,9 @@ def test_held_out_novels(language: str) -> None:
     if not path.exists():
         pytest.skip(f"{path} is not on this machine")
     documents = [text.splitlines() for text in path.read_text("utf-8").split("\n\n") if text.strip()]
-    assert [guess_language("\n".join(lines)) for lines in documents] == [language] * len(documents)
+    assert [detect_language("\n".join(lines)) for lines in documents] == [language] * len(documents)
     chunks = ["\n".join(lines[i : i + 5]) for lines in documents for i in range(0, len(lines), 5)]
-    right = sum(guess_language(chunk) == language for chunk in chunks)
+    right = sum(detect_language(chunk) == language for chunk in chunks)
     assert right >= 0.98 * len(chunks)
 
 
@@ -58,5 +58,5 @@ def test_bilingual_novels() -> None:
     if not path.exists():
         pytest.skip(f"{path} is not on this machine")
     documents = [text for text in path.read_text("utf-8").split("\n\n") if text.strip()]
-    guesses = [guess_language(text[:20_000]) for text in documents]
+    guesses = [detect_language(text[:20_000]) for text in documents]
     assert set(guesses) == {"en", "es"}

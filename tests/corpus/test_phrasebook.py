@@ -9,12 +9,24 @@ from itertools import islice
 import pytest
 
 from tinyedge.corpus.document import Document
-from tinyedge.corpus.phrasebook import documents
+from tinyedge.corpus.phrasebook import generate_documents
 from tinyedge.corpus.phrasebook.conjugator import conjugate
-from tinyedge.corpus.phrasebook.english_forms import gerund, mend_articles, participle, past, plural, present
+from tinyedge.corpus.phrasebook.english_forms import (
+    fix_articles,
+    gerund,
+    participle,
+    past,
+    pluralize,
+    present,
+)
 from tinyedge.corpus.phrasebook.lexicon import read_scenes
-from tinyedge.corpus.phrasebook.spanish_forms import adjective, determiner, mend_joints, noun
-from tinyedge.corpus.phrasebook.spanish_forms import plural as spanish_plural
+from tinyedge.corpus.phrasebook.spanish_forms import (
+    fix_contractions,
+    inflect_adjective,
+    inflect_determiner,
+    parse_noun,
+)
+from tinyedge.corpus.phrasebook.spanish_forms import pluralize as pluralize_spanish
 from tinyedge.corpus.phrasebook.template import parse
 
 # verb, tense, persons and forms: yo, tú, él, nosotros, vosotros, ellos
@@ -126,11 +138,11 @@ FORBIDDEN = {
 
 @pytest.fixture(scope="module")
 def corpus() -> list[Document]:
-    return list(documents())
+    return list(generate_documents())
 
 
 def digest(seed: int, count: int) -> str:
-    lines = ["\n".join(document.sentences) for document in islice(documents(seed), count)]
+    lines = ["\n".join(document.sentences) for document in islice(generate_documents(seed), count)]
     return hashlib.sha256("\n\n".join(lines).encode()).hexdigest()
 
 
@@ -160,32 +172,32 @@ def test_english_verb(row: str) -> None:
 def test_english_plural(row: str) -> None:
     words = row.split()
     half = len(words) // 2
-    assert plural(" ".join(words[:half])) == " ".join(words[half:])
+    assert pluralize(" ".join(words[:half])) == " ".join(words[half:])
 
 
 @pytest.mark.parametrize("row", ENGLISH_ARTICLES.split("|"))
 def test_english_article(row: str) -> None:
     wrong, right = row.split(">")
-    assert mend_articles(wrong) == right
+    assert fix_articles(wrong) == right
 
 
 @pytest.mark.parametrize("row", SPANISH_NOUNS.split("|"))
 def test_spanish_noun(row: str) -> None:
     singular, many = row.split(">")
     article, _, entry = singular.partition(" ")
-    assert determiner("un", noun(entry)) == article
-    assert noun(entry, many=True).text == many
+    assert inflect_determiner("un", parse_noun(entry)) == article
+    assert parse_noun(entry, many=True).text == many
 
 
 def test_spanish_agreement() -> None:
-    assert determiner("el", noun("agua")) == "el"
-    assert determiner("el", noun("águila", many=True)) == "las"
-    assert determiner("este", noun("gafas/fp")) == "estas"
-    assert adjective("trabajador", True, True) == "trabajadoras"
-    assert adjective("inglés", True, False) == "inglesa"
-    assert adjective("feliz", True, True) == "felices"
-    assert spanish_plural("examen") == "exámenes"
-    assert mend_joints("de el mar a el río, padre y hijo, siete o ocho, agua y hielo") == (
+    assert inflect_determiner("el", parse_noun("agua")) == "el"
+    assert inflect_determiner("el", parse_noun("águila", many=True)) == "las"
+    assert inflect_determiner("este", parse_noun("gafas/fp")) == "estas"
+    assert inflect_adjective("trabajador", True, True) == "trabajadoras"
+    assert inflect_adjective("inglés", True, False) == "inglesa"
+    assert inflect_adjective("feliz", True, True) == "felices"
+    assert pluralize_spanish("examen") == "exámenes"
+    assert fix_contractions("de el mar a el río, padre y hijo, siete o ocho, agua y hielo") == (
         "del mar al río, padre e hijo, siete u ocho, agua y hielo"
     )
 

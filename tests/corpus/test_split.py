@@ -24,7 +24,7 @@ def corpus(path: Path, english: int, spanish: int, lines: int = 6) -> Path:
 def test_whole_documents_a_tenth_of_each_language(tmp_path: Path) -> None:
     split = draw_split(corpus(tmp_path / "c.txt", 100, 40))
     documents = list(split.documents())
-    assert split.by == "documents"
+    assert split.unit == "documents"
     for language, count in (("en", 100), ("es", 40)):
         mine = [d for d in documents if d.language == language]
         held = [d for d in mine if d.held_out]
@@ -44,7 +44,7 @@ def test_the_same_each_time_whatever_the_order_of_the_languages(tmp_path: Path) 
 def test_few_documents_give_their_last_tenth(tmp_path: Path) -> None:
     split = draw_split(corpus(tmp_path / "c.txt", 20, 2, lines=40))
     spanish = [d for d in split.documents() if d.language == "es"]
-    assert split.by == "passages"
+    assert split.unit == "passages"
     assert [(len(d.training), len(d.held_out)) for d in spanish] == [(36, 4), (36, 4)]
     last = SplitDocument("es", spanish[0].training, spanish[0].held_out)
     assert last.held_out[-1].endswith("b0x39.")
@@ -54,7 +54,7 @@ def test_few_documents_give_their_last_tenth(tmp_path: Path) -> None:
 
 def test_a_stray_language_is_only_trained_on(tmp_path: Path) -> None:
     split = draw_split(corpus(tmp_path / "c.txt", 300, 1))
-    assert split.by == "documents"
+    assert split.unit == "documents"
     assert {d.language for d in split.documents() if d.held_out} == {"en"}
     assert [d.language for d in split.documents()].count("es") == 1
 

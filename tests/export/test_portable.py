@@ -22,7 +22,7 @@ import torch
 from tinyedge.cli.export import export
 from tinyedge.core import files
 from tinyedge.core.errors import CheckpointError, ExportError, UsageError
-from tinyedge.corpus.phrasebook import documents
+from tinyedge.corpus.phrasebook import generate_documents
 from tinyedge.export.onnx_model import OPSET, check_onnx
 from tinyedge.export.parity import PROMPTS, Parity
 from tinyedge.export.portable import export as portable
@@ -317,7 +317,8 @@ def test_tokenizer_json_gives_our_ids_after_bos(
 ) -> None:
     model = byte_fallback_model if bytes_too else (micro_bundle / "tokenizer.model").read_bytes()
     ours, theirs = Tokenizer(model), Unigram(tokenizer_json(read_model(model)))
-    lines = [line for document in itertools.islice(documents(seed=1), 40) for line in document.sentences]
+    documents = itertools.islice(generate_documents(seed=1), 40)
+    lines = [line for document in documents for line in document.sentences]
     texts = [*lines, *PROMPTS, *ODD_TEXTS]
     assert theirs.description["model"]["byte_fallback"] is bytes_too
     for text in texts:

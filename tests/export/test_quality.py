@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch", reason="export needs tinyedge[train]")
 pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 
-from tinyedge.core.arrays import Ids, Logits
+from tinyedge.core.arrays import Logits, TokenIds
 from tinyedge.core.errors import ExportError
 from tinyedge.export.fused_graph import fused_onnx
 from tinyedge.export.quality import (
@@ -42,7 +42,7 @@ class Fixed:
         )  # any constant: a softmax drops it
         self.read: list[tuple[int, ...]] = []
 
-    def logits(self, inputs: Ids, first: int) -> Logits:
+    def logits(self, inputs: TokenIds, first: int) -> Logits:
         self.read.append(tuple(inputs.tolist()))
         return np.tile(self._logits, (len(inputs) - first, 1))
 

@@ -58,7 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(data: Path, tmp_path: Path) -> Make:
     text = data / "mine.txt"
     if not text.exists():
-        documents = itertools.islice(phrasebook.documents(), 200)
+        documents = itertools.islice(phrasebook.generate_documents(), 200)
         text.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
 
     def make(space: Space = RATES, search: str = "grid", trials: int = 2, epochs: int = 1) -> SweepRequest:

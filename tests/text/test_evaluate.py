@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tinyedge.core.arrays import Ids, Logits
+from tinyedge.core.arrays import Logits, TokenIds
 from tinyedge.core.errors import CorpusError
 from tinyedge.text import evaluate
 from tinyedge.text.evaluate import Passage
@@ -20,7 +20,7 @@ class Bigram:
     def __init__(self) -> None:
         self.calls: list[tuple[int, int]] = []
 
-    def logits(self, inputs: Ids, first: int) -> Logits:
+    def logits(self, inputs: TokenIds, first: int) -> Logits:
         self.calls.append((len(inputs), first))
         assert len(inputs) <= self.context
         logits = np.full((len(inputs) - first, self.vocab), math.log(0.5 / (self.vocab - 1)), np.float32)
@@ -34,7 +34,7 @@ class Bigram:
 def test_each_token_but_the_first_is_predicted_once(length: int, stride: int) -> None:
     tokens = np.arange(length, dtype=np.uint16)
     predicted: list[int] = []
-    for window in evaluate.windows(tokens, 8, stride):
+    for window in evaluate.split_windows(tokens, 8, stride):
         assert len(window.inputs) <= 8
         # what is fed ends right before the last thing that is predicted
         assert window.inputs[window.first :].tolist() == [t - 1 for t in window.targets.tolist()]
@@ -66,7 +66,7 @@ def test_nats_match_a_plain_softmax() -> None:
     targets = random.integers(0, 100, 5).astype(np.uint16)
     wide = logits.astype(np.float64)
     expected = -(wide[range(5), targets] - wide.max(1)) + np.log(np.exp(wide - wide.max(1)[:, None]).sum(1))
-    np.testing.assert_allclose(evaluate.nats(logits, targets), expected, atol=1e-4)
+    np.testing.assert_allclose(evaluate.negative_log_likelihood(logits, targets), expected, atol=1e-4)
 
 
 def test_nothing_to_predict_is_an_error() -> None:

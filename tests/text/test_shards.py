@@ -50,8 +50,8 @@ def test_both_sides_add_up(shards: Shards, tmp_path: Path, tokenizer: Tokenizer)
     passages = list(shards.validation_passages("en"))
     assert 3 <= len(passages) <= 6  # a tenth of the bytes; documents differ in size
     assert sum(len(p.tokens) for p in passages) == shards.validation_tokens
-    held = {tokenizer.decode(p.tokens.tolist()) for p in passages}
-    assert not any(document in tokenizer.decode(shards.training()[:].tolist()) for document in held)
+    held_out = {tokenizer.decode(p.tokens.tolist()) for p in passages}
+    assert not any(document in tokenizer.decode(shards.training()[:].tolist()) for document in held_out)
     assert list(shards.validation_passages("es")) == []
 
 
@@ -73,7 +73,7 @@ def test_a_file_that_shrinks_under_its_reader_is_an_error(shards: Shards) -> Non
 def test_many_threads_write_what_one_loop_does(
     shards: Shards, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinyedge.text.shards.GROUP_CHARS", 300)  # a few documents a group
+    monkeypatch.setattr("tinyedge.text.shards.BATCH_CHARS", 300)  # a few documents a group
     split = draw_split(tmp_path / "corpus.txt")
     build_shards(split, tokenizer, shards.folder)
     lines = {"train.bin": split.training_lines(), "validation.bin": split.held_out_lines()}
@@ -85,7 +85,7 @@ def test_many_threads_write_what_one_loop_does(
 def test_reading_does_not_run_ahead_of_the_threads(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinyedge.text.shards.GROUP_CHARS", 1)  # a document a group
+    monkeypatch.setattr("tinyedge.text.shards.BATCH_CHARS", 1)  # a document a group
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2})
     read = 0
 
@@ -94,8 +94,10 @@ def test_reading_does_not_run_ahead_of_the_threads(
         for read in range(1, 101):
             yield SplitDocument("en", [text(read)], [])
 
-    for done, (_, learned, _) in enumerate(shards_module._tokenized(documents(), tokenizer), start=1):
-        assert learned.bytes == len(text(done)) + 1
+    for done, (_, training, _) in enumerate(
+        shards_module._tokenize_documents(documents(), tokenizer), start=1
+    ):
+        assert training.bytes == len(text(done)) + 1
         assert read <= done + 2 * 3
     assert done == read == 100
 

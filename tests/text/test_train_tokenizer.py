@@ -9,7 +9,7 @@ from tests.support.syllables import syllable_lines
 from tinyedge.core.errors import TokenizerError
 from tinyedge.corpus.split import Split, draw_split
 from tinyedge.text import train_tokenizer
-from tinyedge.text.train_tokenizer import TokenizerConfig, prepare_tokenizer, sampled
+from tinyedge.text.train_tokenizer import TokenizerConfig, prepare_tokenizer, sample_lines
 from tinyedge.text.trainer_process import TrainerDiedError
 
 CONFIG = TokenizerConfig(vocab_size=1000)
@@ -76,7 +76,7 @@ def test_a_trainer_that_dies_is_an_error_with_a_way_out(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
 def test_each_part_of_the_text_gives_its_share(share: float) -> None:
     lines = ["en"] * 20_000 + ["es"] * 10_000
-    found = list(sampled(lines, share))
+    found = list(sample_lines(lines, share))
     # Within five standard deviations of what a fair draw gives.
     assert abs(found.count("en") - share * 20_000) < 5 * (share * (1 - share) * 20_000) ** 0.5
     assert abs(found.count("es") - share * 10_000) < 5 * (share * (1 - share) * 10_000) ** 0.5

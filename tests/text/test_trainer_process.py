@@ -44,7 +44,7 @@ def children() -> Children:
 
 
 @contextlib.contextmanager
-def started(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def run_tokenizer_command(folder: Path) -> Iterator["subprocess.Popen[str]"]:
     """`tinyedge tokenizer` on some text; it is gone when the block ends, however that ends."""
     corpus = folder / "corpus.txt"
     corpus.write_text("\n\n".join("\n".join(syllable_lines(1000)) for _ in range(40)))
@@ -118,19 +118,19 @@ def test_a_signal_ends_a_process_that_reads_no_more(children: Children) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_does_not_wait_for_sentencepiece(tmp_path: Path, number: int, code: int) -> None:
     """The trainer stands still, so it never returns from its C++; the command ends all the same."""
-    with started(tmp_path) as process:
+    with run_tokenizer_command(tmp_path) as process:
         trainer = wait_for_trainer(psutil.Process(process.pid))
         trainer.suspend()
         process.send_signal(number)
-        _, said = process.communicate(timeout=GRACE_S)
+        _, output = process.communicate(timeout=GRACE_S)
     assert process.returncode == code
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     assert not trainer.is_running()
     assert not list((tmp_path / "data").iterdir())
 
 
 def test_a_killed_command_takes_the_trainer_along(tmp_path: Path) -> None:
-    with started(tmp_path) as process:
+    with run_tokenizer_command(tmp_path) as process:
         trainer = wait_for_trainer(psutil.Process(process.pid))
         trainer.suspend()  # or its input, which ends here, might be enough for it to finish
         process.kill()

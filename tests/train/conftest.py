@@ -32,7 +32,7 @@ SMALL = ModelConfig(
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("corpus") / "corpus_bilingual.txt"
-    documents = itertools.islice(phrasebook.documents(), DOCUMENTS)
+    documents = itertools.islice(phrasebook.generate_documents(), DOCUMENTS)
     path.write_text("\n".join("\n".join((*d.sentences, "")) for d in documents), encoding="utf-8")
     return path
 

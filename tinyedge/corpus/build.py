@@ -27,7 +27,7 @@ PHRASEBOOK = "phrasebook"
 GUTENBERG = "gutenberg"
 SOURCES = (PHRASEBOOK, GUTENBERG)
 LICENCES = {PHRASEBOOK: "Apache-2.0", GUTENBERG: "public domain in the USA (Project Gutenberg)"}
-USERS_LICENCE = "unknown (user's own text)"
+USER_LICENCE = "unknown (user's own text)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class CorpusRequest:
         if not self.sources and not self.inputs:
             raise UsageError("there is nothing to make a corpus of", "give --source or --input")
 
-    def record(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The request as `corpus.json` keeps it, with the sha256 of every input file as it is now."""
-        files = {str(file.path): _input_sha256(file.path) for file in find_files(self.inputs)}
+        files = {str(file.path): _hash_input(file.path) for file in find_files(self.inputs)}
         return {
             "sources": list(self.sources),
             "inputs": [str(path) for path in self.inputs],
@@ -81,7 +81,7 @@ class CorpusReport:
 
     def matches(self, request: CorpusRequest) -> bool:
         """Whether the same was asked for, of input files that have not changed since."""
-        return self.request == request.record()
+        return self.request == request.to_json()
 
 
 def load_report(path: Path) -> CorpusReport:
@@ -110,7 +110,7 @@ def prepare_corpus(
     """
     output = output_dir / CORPUS_NAME
     if output.exists():
-        existing = _own_report(output)
+        existing = _load_own_report(output)
         if existing.matches(request):
             report(f"{output} is there and is what was asked for: kept")
             return existing
@@ -123,7 +123,7 @@ def prepare_corpus(
         ) from None
     if any(file.path.resolve() == output.resolve() for file in find_files(request.inputs)):
         raise CorpusError(f"{output} is both input and output", "give another --output-dir")
-    return build_corpus(_documents(request, output_dir, report), output, request=request)
+    return build_corpus(_iter_documents(request, output_dir, report), output, request=request)
 
 
 def build_corpus(documents: Iterable[Document], output: Path, *, request: CorpusRequest) -> CorpusReport:
@@ -132,28 +132,29 @@ def build_corpus(documents: Iterable[Document], output: Path, *, request: Corpus
     A document that came before, sentence for sentence, is dropped and counted. Raises CorpusError if nothing
     is left or if the file cannot be written.
     """
-    asked = request.record()
-    tally = _Tally()
+    requested = request.to_json()
+    counter = _DocumentCounter()
     try:
         with atomic_writer(output.with_name(REPORT_NAME)) as description, atomic_writer(output) as file:
-            for text in tally.texts(documents):
+            for text in counter.encode_unique(documents):
                 file.write(text)
-            if not tally.counts:
+            if not counter.counts:
                 hint = "give other --source or --input"
                 raise CorpusError("the corpus would be empty: no sentence was found", hint)
             corpus = {
                 "file": output.name,
-                "sha256": tally.digest.hexdigest(),
+                "sha256": counter.digest.hexdigest(),
                 "bytes": file.tell(),
-                "sentences": tally.total("sentences"),
-                "documents": tally.total("documents"),
-                "duplicates": tally.duplicates,
+                "sentences": counter.total("sentences"),
+                "documents": counter.total("documents"),
+                "duplicates": counter.duplicates,
             }
             sources = [
-                _source_entry(*key, asked["files"]) | dict(counts) for key, counts in tally.counts.items()
+                _describe_source(*key, requested["files"]) | dict(counts)
+                for key, counts in counter.counts.items()
             ]
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            report = CorpusReport(corpus, asked, sources, tally.languages(), created, __version__)
+            report = CorpusReport(corpus, requested, sources, counter.languages(), created, __version__)
             description.write(json.dumps(report.to_json(), indent=2, ensure_ascii=False).encode() + b"\n")
             description.flush()  # a full disk shows here, before either file takes its name
     except OSError as failure:
@@ -182,7 +183,7 @@ def read_corpus_documents(path: Path) -> Iterator[list[str]]:
         yield sentences
 
 
-class _Tally:
+class _DocumentCounter:
     """Counts documents on their way to the file, by source and language, and drops the repeated ones."""
 
     def __init__(self) -> None:
@@ -190,19 +191,19 @@ class _Tally:
         self.duplicates = 0
         self.digest = hashlib.sha256()
 
-    def texts(self, documents: Iterable[Document]) -> Iterator[bytes]:
+    def encode_unique(self, documents: Iterable[Document]) -> Iterator[bytes]:
         """What the corpus file gets for each document."""
         seen: set[bytes] = set()
         for document in documents:
             text = "".join(f"{sentence}\n" for sentence in document.sentences).encode()
-            mark = hashlib.blake2b(text, digest_size=16).digest()
-            if mark in seen:
+            digest = hashlib.blake2b(text, digest_size=16).digest()
+            if digest in seen:
                 self.duplicates += 1
             elif text:
                 counts = self.counts.setdefault((document.source, document.language), Counter())
                 counts.update(documents=1, sentences=len(document.sentences), bytes=len(text))
                 text = b"\n" + text if seen else text
-                seen.add(mark)
+                seen.add(digest)
                 self.digest.update(text)
                 yield text
 
@@ -217,29 +218,31 @@ class _Tally:
         return {language: dict(counts) for language, counts in sorted(sums.items())}
 
 
-def _source_entry(name: str, language: str, files: dict[str, str]) -> dict[str, Any]:
+def _describe_source(name: str, language: str, files: dict[str, str]) -> dict[str, Any]:
     """What `corpus.json` says of a source besides its counts; a file of the user's has its sha256 too."""
     if name in files:
-        return {"name": name, "licence": USERS_LICENCE, "language": language, "sha256": files[name]}
-    licence = LICENCES.get(name.partition(":")[0], USERS_LICENCE)  # "gutenberg:1342" is of gutenberg
+        return {"name": name, "licence": USER_LICENCE, "language": language, "sha256": files[name]}
+    licence = LICENCES.get(name.partition(":")[0], USER_LICENCE)  # "gutenberg:1342" is of gutenberg
     return {"name": name, "licence": licence, "language": language}
 
 
-def _documents(request: CorpusRequest, output_dir: Path, report: Callable[[str], None]) -> Iterator[Document]:
+def _iter_documents(
+    request: CorpusRequest, output_dir: Path, report: Callable[[str], None]
+) -> Iterator[Document]:
     """The documents of all that was asked for. Only the sources asked for are imported."""
     if PHRASEBOOK in request.sources:
         from tinyedge.corpus import phrasebook
 
-        yield from phrasebook.documents(request.seed)
+        yield from phrasebook.generate_documents(request.seed)
     if GUTENBERG in request.sources:
         from tinyedge.corpus import gutenberg
 
-        yield from gutenberg.documents(output_dir / GUTENBERG, report=report)
+        yield from gutenberg.fetch_documents(output_dir / GUTENBERG, report=report)
     if request.inputs:
         yield from read_documents(request.inputs, report)
 
 
-def _own_report(output: Path) -> CorpusReport:
+def _load_own_report(output: Path) -> CorpusReport:
     """The report of the corpus at `output`; raises CorpusError unless it is as tinyedge wrote it."""
     hint = "--skip-corpus trains on it as it is; or give another --output-dir"
     try:
@@ -251,7 +254,7 @@ def _own_report(output: Path) -> CorpusReport:
     return existing
 
 
-def _input_sha256(path: Path) -> str:
+def _hash_input(path: Path) -> str:
     try:
         return sha256_file(path)
     except OSError as failure:

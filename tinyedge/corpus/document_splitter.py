@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from tinyedge.corpus.document import UNKNOWN_LANGUAGE, Document
-from tinyedge.corpus.language import guess_language
+from tinyedge.corpus.language import detect_language
 from tinyedge.corpus.sentence_splitter import split_sentences
 
 MIN_DOCUMENT_CHARS = 4_000
@@ -22,7 +22,7 @@ Block = tuple[list[str], bool]
 
 
 def split_documents(
-    units: Iterable[str], source: str, *, whole: bool = False, language: str | None = None
+    units: Iterable[str], source: str, *, as_one_document: bool = False, language: str | None = None
 ) -> Iterator[Document]:
     """Cuts documents from units: lines or paragraphs, still to be split; an empty one is a border.
 
@@ -30,52 +30,63 @@ def split_documents(
     short remainder joins the document before, if they share the language. With `whole` all is one document.
     In every case a document that grows too long is cut at a sentence end.
     """
-    limit = MAX_DOCUMENT_CHARS if whole else LONG_DOCUMENT_CHARS
-    held: list[str] = []  # complete, but a short remainder may still join it
-    growing: list[str] = []
+    limit = MAX_DOCUMENT_CHARS if as_one_document else LONG_DOCUMENT_CHARS
+    pending: list[str] = []  # complete, but a short remainder may still join it
+    current: list[str] = []
     size = 0
-    spoken = UNKNOWN_LANGUAGE  # in `growing`
-    for block, bordered in _blocks(units):
-        tongue = language or ("" if whole else guess_language("\n".join(block)))
-        turned = bordered and not whole and UNKNOWN_LANGUAGE not in (spoken, tongue) and spoken != tongue
-        if growing and (turned or (bordered and not whole and size >= MIN_DOCUMENT_CHARS) or size >= limit):
-            if held:
-                yield _document(held, source, language)
-            held, growing, size = growing, [], 0
-            if turned:
-                yield _document(held, source, language)
-                held = []
-        spoken = tongue if turned or spoken == UNKNOWN_LANGUAGE else spoken
-        growing += block
+    current_language = UNKNOWN_LANGUAGE  # in `growing`
+    for block, follows_boundary in _split_blocks(units):
+        block_language = language or ("" if as_one_document else detect_language("\n".join(block)))
+        language_changed = (
+            follows_boundary
+            and not as_one_document
+            and UNKNOWN_LANGUAGE not in (current_language, block_language)
+            and current_language != block_language
+        )
+        if current and (
+            language_changed
+            or (follows_boundary and not as_one_document and size >= MIN_DOCUMENT_CHARS)
+            or size >= limit
+        ):
+            if pending:
+                yield _make_document(pending, source, language)
+            pending, current, size = current, [], 0
+            if language_changed:
+                yield _make_document(pending, source, language)
+                pending = []
+        current_language = (
+            block_language if language_changed or current_language == UNKNOWN_LANGUAGE else current_language
+        )
+        current += block
         size += sum(map(len, block))
-    if held and size >= MIN_DOCUMENT_CHARS:
-        yield _document(held, source, language)
-        held = []
-    if held or growing:
-        yield _document(held + growing, source, language)
+    if pending and size >= MIN_DOCUMENT_CHARS:
+        yield _make_document(pending, source, language)
+        pending = []
+    if pending or current:
+        yield _make_document(pending + current, source, language)
 
 
-def _blocks(units: Iterable[str]) -> Iterator[Block]:
+def _split_blocks(units: Iterable[str]) -> Iterator[Block]:
     """Sentences up to a border or to about MIN_DOCUMENT_CHARS, and whether a border stands before them."""
     block: list[str] = []
     size = 0
-    bordered = True
+    follows_boundary = True
     for unit in units:
         sentences = list(filter(_has_word, split_sentences(_INVISIBLE.sub("", unit))))
         if block and (not sentences or size >= MIN_DOCUMENT_CHARS):
-            yield block, bordered
-            block, size, bordered = [], 0, False
-        bordered = bordered or not sentences
+            yield block, follows_boundary
+            block, size, follows_boundary = [], 0, False
+        follows_boundary = follows_boundary or not sentences
         block += sentences
         size += sum(map(len, sentences))
     if block:
-        yield block, bordered
+        yield block, follows_boundary
 
 
-def _document(sentences: list[str], source: str, language: str | None) -> Document:
+def _make_document(sentences: list[str], source: str, language: str | None) -> Document:
     ends = itertools.accumulate(map(len, sentences))
     sample = "\n".join(s for s, end in zip(sentences, ends, strict=True) if end - len(s) < SAMPLE_CHARS)
-    return Document(tuple(sentences), language or guess_language(sample), source)
+    return Document(tuple(sentences), language or detect_language(sample), source)
 
 
 def _has_word(sentence: str) -> bool:

@@ -30,7 +30,7 @@ BASE_URL = "https://gutenberg.pglaf.org/cache/epub/{number}/pg{number}.txt"
 USER_AGENT = f"tinyedge/{__version__} (python-urllib; a few books, cached)"
 MIN_BOOK_CHARS = 10_000  # a novella has ten times as many
 MAX_BOOK_BYTES = 1 << 24  # several times the longest of novels
-GIVE_UP_AFTER = 3  # books in a row for which no server answered: the machine is offline
+MAX_CONSECUTIVE_UNREACHABLE = 3  # books in a row for which no server answered: the machine is offline
 
 _START = re.compile(r"\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
 _END = re.compile(r"\*{3} ?END OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
@@ -41,7 +41,7 @@ _CREDITS = re.compile(
 )
 _CHAPTER = "(?i:chapter|book|part|volume|cap[ií]tulo|libro|parte|tomo)"
 _HEADING = re.compile(rf"{_CHAPTER} (?:[IVXLCDM]+|\d+)\b.*|{_CHAPTER}\b.*[^.!?…”\"»]|[IVXLCDM]+\.?")
-_RETRIED = (408, 429, 500, 502, 503, 504)
+_RETRYABLE_STATUSES = (408, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,15 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class DownloadPolicy:
     """How the server is treated; times in seconds."""
 
-    tries: int = 4
+    max_attempts: int = 4
     timeout: float = 30.0  # without a byte
     deadline: float = 300.0  # for one try
     backoff: float = 1.0  # before the second try; doubles
     pause: float = 2.0  # between downloads
-    longest_wait: float = 60.0  # even if Retry-After asks for more
+    max_wait: float = 60.0  # even if Retry-After asks for more
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -91,12 +91,12 @@ def load_books() -> tuple[Book, ...]:
     return tuple(Book(**entry) for entry in tomllib.loads(data.read_text("utf-8"))["book"])
 
 
-def documents(
+def fetch_documents(
     cache_dir: Path,
     books: Sequence[Book] | None = None,
     base_url: str = BASE_URL,
     report: Callable[[str], None] = lambda line: None,
-    manners: Manners = Manners(),
+    policy: DownloadPolicy = DownloadPolicy(),
 ) -> Iterator[Document]:
     """Streams the documents of `books`, downloading what `cache_dir` lacks; `report` gets a line a failure.
 
@@ -104,83 +104,89 @@ def documents(
     """
     books = load_books() if books is None else books
     cache_dir.mkdir(parents=True, exist_ok=True)
-    came: set[str] = set()
-    unreachable = not_tried = 0
+    languages_found: set[str] = set()
+    consecutive_unreachable = skipped = 0
     for book in books:
         try:
-            text = _cached_text(book, cache_dir, report)
-            if text is None and unreachable >= GIVE_UP_AFTER:
-                not_tried += 1
+            text = _load_cached_text(book, cache_dir, report)
+            if text is None and consecutive_unreachable >= MAX_CONSECUTIVE_UNREACHABLE:
+                skipped += 1
             elif text is None:
                 report(f"downloading {book.title} (Gutenberg {book.number})")
-                text = _download(book, cache_dir, base_url.format(number=book.number), report, manners)
-                unreachable = 0
+                text = _download(book, cache_dir, base_url.format(number=book.number), report, policy)
+                consecutive_unreachable = 0
         except _BookError as failure:
             report(f"Gutenberg {book.number}, {book.title}: {failure}")
-            unreachable = unreachable + 1 if isinstance(failure, _UnreachableError) else 0
+            consecutive_unreachable = (
+                consecutive_unreachable + 1 if isinstance(failure, _UnreachableError) else 0
+            )
             continue
         if text is not None:
-            came.add(book.language)
-            yield from split_documents(_paragraphs(text), f"gutenberg:{book.number}", language=book.language)
-    if not_tried:
-        report(f"no server answered: {not_tried} more books were not tried")
-    missing = sorted({book.language for book in books} - came)
+            languages_found.add(book.language)
+            yield from split_documents(
+                _split_paragraphs(text), f"gutenberg:{book.number}", language=book.language
+            )
+    if skipped:
+        report(f"no server answered: {skipped} more books were not tried")
+    missing = sorted({book.language for book in books} - languages_found)
     if missing:
         hint = "check the network and run again, what came is kept; or use --source phrasebook or --input"
         raise CorpusError(f"no book of Project Gutenberg could be had in: {', '.join(missing)}", hint)
 
 
-def _cached_text(book: Book, cache_dir: Path, report: Callable[[str], None]) -> str | None:
+def _load_cached_text(book: Book, cache_dir: Path, report: Callable[[str], None]) -> str | None:
     """The text of a book that is in the cache; a damaged copy counts as none."""
-    path = _path(book, cache_dir)
+    path = _cache_path(book, cache_dir)
     if not path.exists():
         return None
     try:
-        return _checked_text(book, path.read_bytes(), report)
+        return _extract_text(book, path.read_bytes(), report)
     except _BookError:
         return None
 
 
-def _path(book: Book, cache_dir: Path) -> Path:
+def _cache_path(book: Book, cache_dir: Path) -> Path:
     return cache_dir / f"pg{book.number}.txt"
 
 
-def _download(book: Book, cache_dir: Path, url: str, report: Callable[[str], None], manners: Manners) -> str:
+def _download(
+    book: Book, cache_dir: Path, url: str, report: Callable[[str], None], policy: DownloadPolicy
+) -> str:
     """Downloads, checks and caches a book. A download that broke off goes on where it stopped."""
-    path = _path(book, cache_dir)
+    path = _cache_path(book, cache_dir)
     part = path.with_suffix(".part")
-    for attempt in range(manners.tries):
+    for attempt in range(policy.max_attempts):
         try:
-            _fetch(url, part, manners)
+            _fetch(url, part, policy)
             break
         except _TransientError as failure:
-            if attempt + 1 == manners.tries:
+            if attempt + 1 == policy.max_attempts:
                 kind = _BookError if failure.answered else _UnreachableError
-                raise kind(f"{failure}, {manners.tries} times") from None
-            manners.sleep(min(max(failure.wait, manners.backoff * 2**attempt), manners.longest_wait))
+                raise kind(f"{failure}, {policy.max_attempts} times") from None
+            policy.sleep(min(max(failure.wait, policy.backoff * 2**attempt), policy.max_wait))
     data = part.read_bytes()
     part.unlink()
-    text = _checked_text(book, data, report)
+    text = _extract_text(book, data, report)
     write_bytes(path, data)
-    manners.sleep(manners.pause)
+    policy.sleep(policy.pause)
     return text
 
 
-def _fetch(url: str, part: Path, manners: Manners) -> None:
+def _fetch(url: str, part: Path, policy: DownloadPolicy) -> None:
     """Downloads `url` into `part`, from where that file ends if the server can."""
-    have = part.stat().st_size if part.exists() else 0
+    resume_from = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-    deadline = time.monotonic() + manners.deadline
+    if resume_from:
+        request.add_header("Range", f"bytes={resume_from}-")
+    deadline = time.monotonic() + policy.deadline
     try:
-        with urllib.request.urlopen(request, timeout=manners.timeout) as response:
+        with urllib.request.urlopen(request, timeout=policy.timeout) as response:
             span = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-            resumed = response.status == 206 and span is not None and int(span[1]) == have
+            resumed = response.status == 206 and span is not None and int(span[1]) == resume_from
             if response.status == 206 and not resumed:
                 part.unlink()
                 raise _TransientError("the server sent a part that was not asked for")
-            size = have if resumed else 0
+            size = resume_from if resumed else 0
             expected = int(response.headers.get("Content-Length", -1))
             expected += size if expected >= 0 else 0
             with part.open("ab" if resumed else "wb") as file:
@@ -191,7 +197,7 @@ def _fetch(url: str, part: Path, manners: Manners) -> None:
                         part.unlink()
                         raise _BookError(f"more than {MAX_BOOK_BYTES} bytes came")
                     if time.monotonic() > deadline:
-                        raise _TransientError(f"the download took more than {manners.deadline:g} s")
+                        raise _TransientError(f"the download took more than {policy.deadline:g} s")
             if 0 <= size < expected:
                 raise _TransientError(f"the download broke off at {size} of {expected} bytes")
     except urllib.error.HTTPError as failure:
@@ -199,19 +205,19 @@ def _fetch(url: str, part: Path, manners: Manners) -> None:
             if failure.code == 416:  # the part is as long as the book, or of another edition
                 part.unlink()
                 raise _TransientError("the server cannot go on with a partial download") from None
-            if failure.code not in _RETRIED:
+            if failure.code not in _RETRYABLE_STATUSES:
                 raise _BookError(f"the server answered {failure.code} {failure.reason}") from None
-            wait = _retry_after(failure.headers.get("Retry-After", ""))
+            wait = _parse_retry_after(failure.headers.get("Retry-After", ""))
             raise _TransientError(f"the server answered {failure.code} {failure.reason}", wait) from None
     except TimeoutError:
-        raise _TransientError(f"no answer within {manners.timeout:g} s", answered=False) from None
+        raise _TransientError(f"no answer within {policy.timeout:g} s", answered=False) from None
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, ssl.SSLError) as failure:
         raise _TransientError(
             f"no connection ({getattr(failure, 'reason', failure)})", answered=False
         ) from None
 
 
-def _retry_after(value: str) -> float:
+def _parse_retry_after(value: str) -> float:
     """The seconds that a Retry-After header asks for: a number, or the time until a date."""
     if value.isdigit():
         return float(value)
@@ -221,7 +227,7 @@ def _retry_after(value: str) -> float:
         return 0.0
 
 
-def _checked_text(book: Book, data: bytes, report: Callable[[str], None]) -> str:
+def _extract_text(book: Book, data: bytes, report: Callable[[str], None]) -> str:
     """The book in `data` without Project Gutenberg's words around it, or _BookError."""
     whole = _decode(book, data, report).replace("\r\n", "\n")
     if re.match(r"\s*<(?:!doctype|html)", whole, re.IGNORECASE):
@@ -230,7 +236,7 @@ def _checked_text(book: Book, data: bytes, report: Callable[[str], None]) -> str
     end = _END.search(whole, start.end()) if start else None
     if start is None or end is None:
         raise _BookError("Project Gutenberg's START and END marks are not there")
-    wanted, found = _title_words(book.title), _title_words(whole[: start.end()])
+    wanted, found = _extract_title_words(book.title), _extract_title_words(whole[: start.end()])
     if len(wanted & found) * 2 < len(wanted):
         raise _BookError("another book came: the title does not fit")
     text = whole[start.end() : end.start()]
@@ -255,12 +261,12 @@ def _decode(book: Book, data: bytes, report: Callable[[str], None]) -> str:
     return text
 
 
-def _title_words(text: str) -> set[str]:
+def _extract_title_words(text: str) -> set[str]:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return set(re.findall(r"[a-z0-9]{4,}", plain))  # shorter ones, "la" and "the", are in any book
 
 
-def _paragraphs(text: str) -> Iterator[str]:
+def _split_paragraphs(text: str) -> Iterator[str]:
     """The paragraphs of a book, each followed by a border; credits, headings and ornaments are left out."""
     for paragraph in join_wrapped(text.splitlines()):
         paragraph = paragraph.strip()

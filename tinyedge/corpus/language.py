@@ -20,19 +20,22 @@ MARGIN = 1.25  # how many times the score of the second language the first must 
 _WORD = re.compile(r"[^\W\d_]+")
 
 
-def guess_language(text: str) -> str:
+def detect_language(text: str) -> str:
     """The language of `text` by its share of function words, "und" where no language leads by a margin."""
     words = _WORD.findall(text.lower())
     scores = {
-        language: sum(weights.get(word, 0.0) for word in words) for language, weights in _weights().items()
+        language: sum(weights.get(word, 0.0) for word in words)
+        for language, weights in _load_word_weights().items()
     }
     best, second = sorted(scores, key=lambda language: scores[language], reverse=True)[:2]
-    sure = scores[best] >= max(MIN_SCORE, MIN_SHARE * len(words)) and scores[best] >= MARGIN * scores[second]
-    return best if sure and best in LANGUAGES else UNKNOWN_LANGUAGE
+    is_confident = (
+        scores[best] >= max(MIN_SCORE, MIN_SHARE * len(words)) and scores[best] >= MARGIN * scores[second]
+    )
+    return best if is_confident and best in LANGUAGES else UNKNOWN_LANGUAGE
 
 
 @functools.cache
-def _weights() -> dict[str, dict[str, float]]:
+def _load_word_weights() -> dict[str, dict[str, float]]:
     """By language: its function words, each worth one divided by the number of languages that list it."""
     data = importlib.resources.files("tinyedge.corpus").joinpath("data/function_words.toml")
     lists = {

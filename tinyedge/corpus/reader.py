@@ -40,7 +40,7 @@ class InputFile:
     """A file to read; `named` where the user gave the file itself and not a folder that holds it."""
 
     path: Path
-    named: bool
+    is_explicit: bool
 
 
 def read_documents(
@@ -54,12 +54,12 @@ def read_documents(
     files = find_files(paths)
     empty: list[Path] = []
     for file in files:
-        documents = _file_documents(file.path, whole=len(files) >= MANY_FILES)
+        documents = _read_file(file.path, as_one_document=len(files) >= MANY_FILES)
         first = next(documents, None)
         if first is not None:
             yield first
             yield from documents
-        elif file.named:
+        elif file.is_explicit:
             raise CorpusError(f"{file.path} holds no text", "give a file with sentences in it")
         else:
             empty.append(file.path)
@@ -75,7 +75,7 @@ def find_files(paths: Sequence[Path]) -> list[InputFile]:
     files: list[InputFile] = []
     for path in paths:
         try:
-            files += _path_files(path)
+            files += _expand_path(path)
         except OSError as failure:
             raise CorpusError(f"{path} cannot be read: {failure.strerror}", "check its permissions") from None
     return files
@@ -88,14 +88,14 @@ def read_lines(path: Path) -> Iterator[str]:
     """
     newlines = io.IncrementalNewlineDecoder(decoder=None, translate=True)
     rest = ""
-    for chunk, _ in _text_chunks(path):
+    for chunk, _ in _read_text_chunks(path):
         text = newlines.decode(chunk).replace("\f", "\n").replace(_BYTE_ORDER_MARK, "")
         *lines, rest = (rest + text).split("\n")
-        yield from itertools.chain.from_iterable(map(_pieces, lines))
+        yield from itertools.chain.from_iterable(map(_cut_line, lines))
         if len(rest) > MAX_LINE_CHARS:
-            *pieces, rest = _pieces(rest)
+            *pieces, rest = _cut_line(rest)
             yield from pieces
-    yield from _pieces(rest)
+    yield from _cut_line(rest)
 
 
 def join_wrapped(lines: Iterable[str]) -> Iterator[str]:
@@ -115,23 +115,25 @@ def join_wrapped(lines: Iterable[str]) -> Iterator[str]:
     yield " ".join(paragraph)
 
 
-def _file_documents(path: Path, whole: bool) -> Iterator[Document]:
+def _read_file(path: Path, as_one_document: bool) -> Iterator[Document]:
     source = str(path)
-    if _format(path) == ".jsonl":
-        for text in _records(path):
-            yield from split_documents(_units(iter(text.splitlines())), source, whole=True)
+    if _detect_format(path) == ".jsonl":
+        for text in _read_records(path):
+            yield from split_documents(
+                _join_if_wrapped(iter(text.splitlines())), source, as_one_document=True
+            )
         return
     lines = read_lines(path)
-    if _format(path) == ".md":
-        lines = _markdown_words(lines)
-    yield from split_documents(_units(lines), source, whole=whole)
+    if _detect_format(path) == ".md":
+        lines = _strip_markdown(lines)
+    yield from split_documents(_join_if_wrapped(lines), source, as_one_document=as_one_document)
 
 
-def _records(path: Path) -> Iterator[str]:
+def _read_records(path: Path) -> Iterator[str]:
     """The `text` of each line of a `.jsonl` file."""
     offset = 0
-    for number, (line, size) in enumerate(_record_lines(path), start=1):
-        where = f"{path}, line {number} ({_at(path, offset)})"
+    for number, (line, size) in enumerate(_read_record_lines(path), start=1):
+        where = f"{path}, line {number} ({_describe_offset(path, offset)})"
         offset += size
         line = line.strip().strip(_BYTE_ORDER_MARK)
         if not line:
@@ -152,11 +154,11 @@ def _records(path: Path) -> Iterator[str]:
         yield _BINARY.sub(" ", text)
 
 
-def _record_lines(path: Path) -> Iterator[tuple[str, int]]:
+def _read_record_lines(path: Path) -> Iterator[tuple[str, int]]:
     """The lines of a `.jsonl` file, each with its size in bytes, the line end counted."""
     rest = ""
     encoding = "utf-8"
-    for chunk, encoding in _text_chunks(path):
+    for chunk, encoding in _read_text_chunks(path):
         *lines, rest = (rest + chunk).split("\n")
         for line in lines:
             yield line, len(f"{line}\n".encode(encoding))
@@ -165,7 +167,7 @@ def _record_lines(path: Path) -> Iterator[tuple[str, int]]:
     yield rest, len(rest.encode(encoding))
 
 
-def _text_chunks(path: Path) -> Iterator[tuple[str, str]]:
+def _read_text_chunks(path: Path) -> Iterator[tuple[str, str]]:
     """Streams a file's text, byte-order mark included, and the name of its encoding.
 
     Raises CorpusError where it is not text.
@@ -192,33 +194,33 @@ def _decode(path: Path, decoder: codecs.IncrementalDecoder, encoding: str, chunk
     pending = len(decoder.getstate()[0])
     nul = chunk.find(0) if encoding == "utf-8" else -1
     if nul >= 0:
-        where = _at(path, offset + nul)
+        where = _describe_offset(path, offset + nul)
         hint = "leave binary files out; if it is UTF-16 text: iconv -f UTF-16LE -t UTF-8"
         raise CorpusError(f"{path} is not a text file: a NUL byte at {where}", hint)
     try:
         text = decoder.decode(chunk, final=not chunk)
     except UnicodeDecodeError as failure:
-        where = _at(path, offset - pending + failure.start)
+        where = _describe_offset(path, offset - pending + failure.start)
         hint = "convert it first, for example: iconv -f LATIN1 -t UTF-8"
         raise CorpusError(f"{path} is not {encoding.upper()}: a bad byte at {where}", hint) from None
     control = _BINARY.search(text)
     if control:
-        where = _at(path, offset - pending + len(text[: control.start()].encode(encoding)))
+        where = _describe_offset(path, offset - pending + len(text[: control.start()].encode(encoding)))
         name = f"U+{ord(control[0]):04X}"
         raise CorpusError(f"{path} is not a text file: control character {name} at {where}", "leave it out")
     return text
 
 
-def _units(lines: Iterator[str]) -> Iterator[str]:
+def _join_if_wrapped(lines: Iterator[str]) -> Iterator[str]:
     """Lines as they are, or joined to paragraphs where the first of them show that they are hard-wrapped."""
-    sample = _sample(lines)
+    sample = _take_sample(lines)
     full = [line.strip() for line in sample if line.strip()]
     wrapped = sum(50 <= len(line) <= 90 and line[-1] not in '.!?…:"”’»)' for line in full)
     everything = itertools.chain(sample, lines)
     return join_wrapped(everything) if wrapped * 2 > len(full) else everything
 
 
-def _sample(lines: Iterator[str]) -> list[str]:
+def _take_sample(lines: Iterator[str]) -> list[str]:
     """Takes the first lines: at most SAMPLE_LINES, and no more once they have SAMPLE_CHARS."""
     sample: list[str] = []
     size = 0
@@ -240,17 +242,17 @@ _EMPHASIS = re.compile(r"(?<!\w)([*_~]{1,3})(?=\S)([^*_~]{1,1000})(?<=\S)\1(?!\w
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,500}>|<https?://[^<>\s]{1,500}>")
 
 
-def _markdown_words(lines: Iterator[str]) -> Iterator[str]:
+def _strip_markdown(lines: Iterator[str]) -> Iterator[str]:
     """The words of Markdown without its marks, code blocks, comments and front matter."""
     fence = ""
     in_comment = False
-    for line in _without_front_matter(lines):
+    for line in _skip_front_matter(lines):
         mark = _FENCE.match(line)
         if fence or mark:
             if mark and mark[1] == (fence or mark[1]):
                 fence = "" if fence else mark[1]
             continue
-        words, in_comment = _without_comments(line, in_comment)
+        words, in_comment = _strip_comments(line, in_comment)
         if len(words) < 1_000 and _RULE.fullmatch(words):  # the expression is quadratic
             continue
         block = _BLOCK.match(words)
@@ -263,15 +265,15 @@ def _markdown_words(lines: Iterator[str]) -> Iterator[str]:
         yield from ("", words.rstrip(" #") if "#" in block[0] else words, "") if block else (words,)
 
 
-def _without_front_matter(lines: Iterator[str]) -> Iterator[str]:
-    head = _sample(lines)
+def _skip_front_matter(lines: Iterator[str]) -> Iterator[str]:
+    head = _take_sample(lines)
     if head and head[0].strip() == "---":
         ends = [i for i, line in enumerate(head) if i and line.strip() in ("---", "...")]
         head = head[ends[0] + 1 :] if ends else head
     return itertools.chain(head, lines)
 
 
-def _without_comments(line: str, inside: bool) -> tuple[str, bool]:
+def _strip_comments(line: str, inside: bool) -> tuple[str, bool]:
     """`line` without HTML comments, and whether one is open at its end."""
     kept = ""
     while line:
@@ -281,7 +283,7 @@ def _without_comments(line: str, inside: bool) -> tuple[str, bool]:
     return kept, inside
 
 
-def _pieces(line: str) -> Iterator[str]:
+def _cut_line(line: str) -> Iterator[str]:
     """`line`, cut at white space into pieces of at most MAX_LINE_CHARS."""
     while len(line) > MAX_LINE_CHARS:
         space = max(line.rfind(" ", 0, MAX_LINE_CHARS), line.rfind("\t", 0, MAX_LINE_CHARS))
@@ -291,19 +293,19 @@ def _pieces(line: str) -> Iterator[str]:
     yield line
 
 
-def _path_files(path: Path) -> list[InputFile]:
+def _expand_path(path: Path) -> list[InputFile]:
     if path.is_dir():
-        found = [InputFile(file, named=False) for file in _folder_files(path)]
+        found = [InputFile(file, is_explicit=False) for file in _walk_folder(path)]
         if not found:
-            raise CorpusError(f"{path} holds no file that can be read", _accepted())
+            raise CorpusError(f"{path} holds no file that can be read", _list_formats())
         return found
     require_file(path, CorpusError)
-    if _format(path) is None:
-        raise CorpusError(f"{path} has a suffix that tinyedge does not read", _accepted())
-    return [InputFile(path, named=True)]
+    if _detect_format(path) is None:
+        raise CorpusError(f"{path} has a suffix that tinyedge does not read", _list_formats())
+    return [InputFile(path, is_explicit=True)]
 
 
-def _folder_files(folder: Path) -> Iterator[Path]:
+def _walk_folder(folder: Path) -> Iterator[Path]:
     def refuse(failure: OSError) -> None:
         raise CorpusError(f"{failure.filename} cannot be read: {failure.strerror}", "check its permissions")
 
@@ -311,11 +313,11 @@ def _folder_files(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(root, name)
-            if not name.startswith(".") and _format(path) and path.is_file():
+            if not name.startswith(".") and _detect_format(path) and path.is_file():
                 yield path
 
 
-def _format(path: Path) -> str | None:
+def _detect_format(path: Path) -> str | None:
     """Which of FORMATS a file's name says it has."""
     name = path.name.lower().removesuffix(COMPRESSED)
     return next((suffix for suffix in FORMATS if name.endswith(suffix)), None)
@@ -325,9 +327,9 @@ def _open(path: Path) -> io.BufferedIOBase:
     return gzip.open(path) if path.name.lower().endswith(COMPRESSED) else path.open("rb")
 
 
-def _at(path: Path, offset: int) -> str:
+def _describe_offset(path: Path, offset: int) -> str:
     return f"byte {offset}" + (" of the decompressed text" if path.name.lower().endswith(COMPRESSED) else "")
 
 
-def _accepted() -> str:
+def _list_formats() -> str:
     return f"tinyedge reads {', '.join(FORMATS)}, each also with {COMPRESSED}"

@@ -41,17 +41,17 @@ def split_sentences(text: str) -> list[str]:
     Only white space is dropped. Splitting a sentence again gives the sentence.
     """
     text = " ".join(unicodedata.normalize("NFC", text).split())
-    return list(_pieces(text))
+    return list(_split(text))
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _split(text: str) -> Iterator[str]:
     start = 0
     for end in _END.finditer(text):
         if _ends_sentence(text, start, end):
-            yield from _bounded(text[start : end.end()])
+            yield from _limit_length(text[start : end.end()])
             start = end.end() + (text[end.end()] == " ")
     if start < len(text):
-        yield from _bounded(text[start:])
+        yield from _limit_length(text[start:])
 
 
 def _ends_sentence(text: str, start: int, end: re.Match[str]) -> bool:
@@ -77,7 +77,7 @@ def _is_abbreviation(text: str, start: int, stop: int, following: int) -> bool:
     return word != "I" and word.isupper() and _INITIALS.fullmatch(word) is not None
 
 
-def _bounded(sentence: str) -> Iterator[str]:
+def _limit_length(sentence: str) -> Iterator[str]:
     """`sentence`, cut at white space where it is too long."""
     if len(sentence) <= MAX_SENTENCE_CHARS:
         yield sentence
@@ -88,5 +88,5 @@ def _bounded(sentence: str) -> Iterator[str]:
             space = sentence.rfind(" ", 0, MAX_SENTENCE_CHARS + 1)
             cut = space if space > 0 else MAX_SENTENCE_CHARS
         # A cut can part an abbreviation from what followed it: split again, so that the result is stable.
-        yield from _pieces(sentence[:cut])
+        yield from _split(sentence[:cut])
         sentence = sentence[cut:].lstrip(" ")

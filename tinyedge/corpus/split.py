@@ -9,12 +9,12 @@ import numpy as np
 
 from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.build import read_corpus_documents
-from tinyedge.corpus.language import guess_language
+from tinyedge.corpus.language import detect_language
 
 VALIDATION_SHARE = 0.1  # the guide's 90/10
-FEW_DOCUMENTS = 10  # below it, holding out whole documents would take far more or less than a tenth
-STRAY_SHARE = 0.01  # of the bytes: below it a language's held-out tenth would be too little to measure
-GUESS_CHARS = 4000  # enough text to tell a language
+MIN_DOCUMENTS = 10  # below it, holding out whole documents would take far more or less than a tenth
+MIN_LANGUAGE_SHARE = 0.01  # of the bytes: below it a language's held-out tenth would be too little to measure
+LANGUAGE_SAMPLE_CHARS = 4000  # enough text to tell a language
 SPLIT_SEED = 0  # fixed: what is held out must not change with the seed of a training run
 
 
@@ -35,13 +35,13 @@ class Split:
     """
 
     corpus: Path
-    by: str
-    _first_held: tuple[tuple[str, int], ...]
+    unit: str
+    _first_held_out: tuple[tuple[str, int], ...]
 
     def documents(self) -> Iterator[SplitDocument]:
         """The corpus again, each document shared out; one is in memory at a time."""
         for (language, first), lines in zip(
-            self._first_held, read_corpus_documents(self.corpus), strict=True
+            self._first_held_out, read_corpus_documents(self.corpus), strict=True
         ):
             yield SplitDocument(language, lines[:first], lines[first:])
 
@@ -65,29 +65,29 @@ def draw_split(corpus: Path) -> Split:
     """
     sizes: list[tuple[str, int, int]] = []  # language, bytes, lines
     for lines in read_corpus_documents(corpus):
-        language = guess_language(" ".join(lines)[:GUESS_CHARS])
+        language = detect_language(" ".join(lines)[:LANGUAGE_SAMPLE_CHARS])
         sizes.append((language, sum(len(line.encode()) + 1 for line in lines), len(lines)))
-    if sum(lines for *_, lines in sizes) < FEW_DOCUMENTS:
+    if sum(lines for *_, lines in sizes) < MIN_DOCUMENTS:
         raise CorpusError(f"{corpus} has too little text to hold a tenth of it out", "add text")
-    first_held = [(language, lines) for language, _, lines in sizes]
-    by = "documents"
-    least = STRAY_SHARE * sum(size for _, size, _ in sizes)
+    first_held_out = [(language, lines) for language, _, lines in sizes]
+    unit = "documents"
+    min_bytes = MIN_LANGUAGE_SHARE * sum(size for _, size, _ in sizes)
     for language in sorted({language for language, *_ in sizes}):
         numbers = [number for number, (name, *_) in enumerate(sizes) if name == language]
-        if sum(sizes[number][1] for number in numbers) < least:
+        if sum(sizes[number][1] for number in numbers) < min_bytes:
             continue
-        if len(numbers) < FEW_DOCUMENTS:
-            by = "passages"
+        if len(numbers) < MIN_DOCUMENTS:
+            unit = "passages"
             for number in numbers:
                 count = sizes[number][2]
-                first_held[number] = language, count - round(count * VALIDATION_SHARE)
+                first_held_out[number] = language, count - round(count * VALIDATION_SHARE)
             continue
-        for number in _drawn(language, numbers, [sizes[number][1] for number in numbers]):
-            first_held[number] = language, 0
-    return Split(corpus, by, tuple(first_held))
+        for number in _draw_documents(language, numbers, [sizes[number][1] for number in numbers]):
+            first_held_out[number] = language, 0
+    return Split(corpus, unit, tuple(first_held_out))
 
 
-def _drawn(language: str, numbers: list[int], sizes: list[int]) -> Iterator[int]:
+def _draw_documents(language: str, numbers: list[int], sizes: list[int]) -> Iterator[int]:
     """Documents in a seeded order until their bytes come closest to the share."""
     salt = int.from_bytes(hashlib.sha256(language.encode()).digest()[:4], "little")
     goal, taken = VALIDATION_SHARE * sum(sizes), 0

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyedge.core.arrays import Doubles, log_softmax
 from tinyedge.core.errors import ExportError
-from tinyedge.text.evaluate import LanguageModel, Passage, Window, default_stride, windows
+from tinyedge.text.evaluate import LanguageModel, Passage, Window, default_stride, split_windows
 
 # Predictions a language. At a divergence of 3e-4 nats the difference of a token's nats scatters by 0.025, so
 # its mean over 10,000 is known to 0.0003 nats: about 0.006 % of the bits per byte, against a gate of 1 %.
@@ -122,7 +122,7 @@ def _sample(passages: Iterable[Passage], context: int, limit: int) -> Iterable[t
     pool = [
         (window, passage.bytes * len(window.targets) / (len(passage.tokens) - 1))
         for passage in passages
-        for window in windows(passage.tokens, context, default_stride(context))
+        for window in split_windows(passage.tokens, context, default_stride(context))
     ]
     random.Random(SAMPLE_SEED).shuffle(pool)
     taken = 0

@@ -8,19 +8,13 @@ import itertools
 import math
 import random
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from tinyedge.core.arrays import Doubles as Weights
-from tinyedge.core.arrays import Logits
+from tinyedge.core.arrays import IndexArray, Logits
 from tinyedge.core.errors import UsageError
 from tinyedge.core.sampling import SamplingConfig
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-Ids: TypeAlias = "npt.NDArray[np.intp]"
 
 BLOCKS_PER_CANDIDATE = 4  # 40 candidates are looked for above 160 block maxima: some 45 logits are left
 
@@ -63,7 +57,7 @@ class Sampler:
         self.note((token,))
         return token
 
-    def choose(self, logits: Logits, ids: Ids, never: Collection[int] = ()) -> int:
+    def choose(self, logits: Logits, ids: IndexArray, never: Collection[int] = ()) -> int:
         """As `sample`, from the largest logits alone: (K,) and their ids, K at least `config.candidates` and
         as many more as `never` has. The result is the same: what is no candidate could not be drawn.
         """
@@ -96,13 +90,13 @@ class Sampler:
             logits[seen] -= config.presence_penalty + config.frequency_penalty * self._counts[seen]
 
 
-def penalize(logits: Logits, seen: Ids, penalty: float) -> None:
+def penalize(logits: Logits, seen: IndexArray, penalty: float) -> None:
     """Makes the tokens `seen` less likely, in place."""
     values = logits[seen]
     logits[seen] = np.where(values > 0, values / penalty, values * penalty)
 
 
-def distribution(logits: Logits, config: SamplingConfig) -> tuple[Ids, Weights]:
+def distribution(logits: Logits, config: SamplingConfig) -> tuple[IndexArray, Weights]:
     """The tokens that may be drawn and their probabilities: (V,) to twice (K,), K at least 1.
 
     Likeliest first where top_k or top_p is on, by id otherwise; of equals, lower ids are likelier. Expects
@@ -133,10 +127,10 @@ def few_weights(logits: Sequence[float], config: SamplingConfig) -> list[float]:
     return weights
 
 
-def _unordered(logits: Logits, config: SamplingConfig) -> tuple[Ids, Weights]:
+def _unordered(logits: Logits, config: SamplingConfig) -> tuple[IndexArray, Weights]:
     """Temperature, top_p and min_p of all logits (V,): ids, and weights relative to the likeliest, (K,)."""
     weights = _weights(logits, config)
-    ids: Ids = np.arange(len(logits))
+    ids: IndexArray = np.arange(len(logits))
     if config.top_p < 1.0:
         # All tokens below (1 - p) / V of the total make less than 1 - p together, so none of them is needed
         # to reach p: what is left to sort is short. The 2 is for rounding.
@@ -161,7 +155,7 @@ def _weights(logits: Logits, config: SamplingConfig) -> Weights:
     return weights
 
 
-def largest(logits: Logits, k: int) -> Ids:
+def largest(logits: Logits, k: int) -> IndexArray:
     """The ids of the `k` largest of at least `k` logits, largest first; of equals, the lowest ids."""
     candidates = np.flatnonzero(logits >= _lower_bound(logits, k))
     return candidates[np.argsort(-logits[candidates], kind="stable")[:k]]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tinyedge.core.arrays import Ids, Logits
+from tinyedge.core.arrays import Integers, Logits, TokenIds
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import BundleError, UsageError
 from tinyedge.runtime.ort import onnxruntime
@@ -29,7 +29,6 @@ DYNAMIC = None  # an axis whose length is known only when the graph runs
 EXPORT_AGAIN = "export the bundle again with: tinyedge export"
 
 Array: TypeAlias = "npt.NDArray[Any]"
-TokenIds: TypeAlias = "npt.NDArray[np.int64]"
 
 
 class Session:
@@ -125,7 +124,7 @@ class Decoder:
         )
         self.logits: Logits = self._logits[0, 0]
         self.top_logits: Logits = top_logits[0, 0]
-        self.top_ids: TokenIds = top_ids[0, 0]
+        self.top_ids: Integers = top_ids[0, 0]
         self._token, self._place = np.zeros((1, 1), dtype=np.int64), np.zeros((1, 1), dtype=np.int64)
         self._last, self._length = np.zeros(1, dtype=np.int32), np.zeros((), dtype=np.int32)
         count_given = np.array([count], dtype=np.int64)
@@ -150,7 +149,7 @@ class Decoder:
         """How many tokens the cache holds."""
         return self._position
 
-    def prefill(self, tokens: "Sequence[int] | Ids") -> Logits:
+    def prefill(self, tokens: "Sequence[int] | TokenIds") -> Logits:
         """Starts over with `tokens`, one pass for all; the logits (V,) after the last of them.
 
         Raises ValueError where there is none, or more than the context.
@@ -164,7 +163,7 @@ class Decoder:
         self._place[0, 0] = self._position
         return self._feed(self._token, self._place)
 
-    def _feed(self, tokens: TokenIds, places: TokenIds) -> Logits:
+    def _feed(self, tokens: Integers, places: Integers) -> Logits:
         end = self._position + tokens.shape[1]
         if not self._position < end <= self.config.max_seq_length:
             raise ValueError(f"{end} tokens are outside the context, 1-{self.config.max_seq_length}")
@@ -196,7 +195,7 @@ class BundleModel:
         """Positions the model sees at most."""
         return self._decoder.config.max_seq_length
 
-    def logits(self, inputs: Ids, first: int) -> Logits:
+    def logits(self, inputs: TokenIds, first: int) -> Logits:
         """Logits after each of the tokens inputs[first:], given all before: (len(inputs) - first, V)."""
         rows = np.empty((len(inputs) - first, self._decoder.config.vocab_size), dtype=np.float32)
         rows[0] = self._decoder.prefill(inputs[: first + 1])

@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 
 from tinyedge.core import files
-from tinyedge.core.arrays import Doubles, Ids, Logits
+from tinyedge.core.arrays import Doubles, Logits, TokenIds
 from tinyedge.core.errors import CorpusError
 from tinyedge.text.tokenizer import UNK_ID, Tokenizer
 
@@ -33,7 +33,7 @@ class LanguageModel(Protocol):
     def context(self) -> int:
         """Positions the model sees at most."""
 
-    def logits(self, inputs: Ids, first: int) -> Logits:
+    def logits(self, inputs: TokenIds, first: int) -> Logits:
         """Logits after each of the tokens inputs[first:], given all before: (len(inputs) - first, V)."""
 
 
@@ -41,7 +41,7 @@ class LanguageModel(Protocol):
 class Passage:
     """A document as tokens. bytes: UTF-8 length of its lines, a line break each."""
 
-    tokens: Ids
+    tokens: TokenIds
     bytes: int
 
 
@@ -49,9 +49,9 @@ class Passage:
 class Window:
     """Tokens to feed, and what to predict: targets[i] follows inputs[first + i]."""
 
-    inputs: Ids
+    inputs: TokenIds
     first: int
-    targets: Ids
+    targets: TokenIds
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Quality:
     unknown: float
 
     @classmethod
-    def of(cls, name: str, nats: float, tokens: int, size: int, unknown: int) -> "Quality":
+    def from_sums(cls, name: str, nats: float, tokens: int, size: int, unknown: int) -> "Quality":
         """From sums: nats over `tokens` predictions, of which `unknown` were UNK, of `size` bytes."""
         return cls(name, nats / math.log(2) / size, math.exp(nats / tokens), tokens, size, unknown / tokens)
 
@@ -74,7 +74,7 @@ class Quality:
 def read_passages(path: Path, tokenizer: Tokenizer) -> Iterator[Passage]:
     """A text file's documents, tokenized line by line. Raises CorpusError where it is not UTF-8 text."""
     for lines in read_documents(path):
-        yield passage_of(lines, tokenizer)
+        yield tokenize_document(lines, tokenizer)
 
 
 def read_documents(path: Path) -> Iterator[list[str]]:
@@ -102,14 +102,14 @@ def read_documents(path: Path) -> Iterator[list[str]]:
         raise CorpusError(f"{path} is empty")
 
 
-def passage_of(lines: Sequence[str], tokenizer: Tokenizer) -> Passage:
+def tokenize_document(lines: Sequence[str], tokenizer: Tokenizer) -> Passage:
     """One document's lines as tokens, BOS ... EOS each."""
     tokens = itertools.chain.from_iterable(tokenizer.encode_lines(lines))
     size = sum(len(line.encode("utf-8")) + 1 for line in lines)
     return Passage(np.fromiter(tokens, dtype=np.uint16), size)
 
 
-def windows(tokens: Ids, context: int, stride: int) -> Iterator[Window]:
+def split_windows(tokens: TokenIds, context: int, stride: int) -> Iterator[Window]:
     """Cuts one document into windows that together predict each token but the first exactly once."""
     scored = 0  # tokens[: scored + 1] are predicted or given
     while scored < len(tokens) - 1:
@@ -119,7 +119,7 @@ def windows(tokens: Ids, context: int, stride: int) -> Iterator[Window]:
         scored = end
 
 
-def nats(logits: Logits, targets: Ids) -> Doubles:
+def negative_log_likelihood(logits: Logits, targets: TokenIds) -> Doubles:
     """-ln p(target) at each position: (T, V) and (T,) to (T,). Exponentials in single, sums in double."""
     highest = logits.max(axis=1, keepdims=True)
     log_total = np.log(np.exp(logits - highest).sum(axis=1, dtype=np.float64)) + highest[:, 0]
@@ -141,10 +141,12 @@ def evaluate(
     total, count, size, unknown = 0.0, 0, 0, 0
     for passage in passages:
         size += passage.bytes
-        for window in windows(passage.tokens, model.context, stride or default_stride(model.context)):
-            total += float(nats(model.logits(window.inputs, window.first), window.targets).sum())
+        for window in split_windows(passage.tokens, model.context, stride or default_stride(model.context)):
+            total += float(
+                negative_log_likelihood(model.logits(window.inputs, window.first), window.targets).sum()
+            )
             count += len(window.targets)
             unknown += int((window.targets == UNK_ID).sum())
     if not count:
         raise CorpusError(f"text {name} has nothing to predict", "give a file with a sentence in it")
-    return Quality.of(name, total, count, size, unknown)
+    return Quality.from_sums(name, total, count, size, unknown)

@@ -18,21 +18,22 @@ from typing import Any
 import numpy as np
 
 from tinyedge.core import files
-from tinyedge.core.arrays import Ids
+from tinyedge.core.arrays import TokenIds
 from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.split import Split, SplitDocument
-from tinyedge.text.evaluate import Passage, passage_of
+from tinyedge.host.cpu import count_usable_cores
+from tinyedge.text.evaluate import Passage, tokenize_document
 from tinyedge.text.tokenizer import Tokenizer
 
 SCHEMA = "tinyedge.shards/1"
 FOLDER = "shards"  # in a run's folder
 TRAIN_FILE, VALIDATION_FILE, INDEX_FILE = "train.bin", "validation.bin", "shards.json"
-COUNTED_AT_A_TIME = 1 << 20  # tokens
-GROUP_CHARS = 1 << 18  # of documents tokenized at a time: some 20 ms of work
+COUNT_CHUNK_TOKENS = 1 << 20  # tokens
+BATCH_CHARS = 1 << 18  # of documents tokenized at a time: some 20 ms of work
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _PassageEntry:
     """A held-out passage's place in validation.bin."""
 
     language: str
@@ -57,7 +58,7 @@ class TokenFile:
     def __len__(self) -> int:
         return self._tokens
 
-    def __getitem__(self, part: slice) -> Ids:
+    def __getitem__(self, part: slice) -> TokenIds:
         start, stop, _ = part.indices(self._tokens)
         data = os.pread(self._descriptor, 2 * (stop - start), 2 * start)
         if len(data) < 2 * (stop - start):
@@ -77,7 +78,7 @@ class Shards:
         self.train_sha256: str = index["train_sha256"]
         self.validation_sha256: str = index["validation_sha256"]
         self.held_out: str = index["held_out"]
-        self._entries = [_Entry(**entry) for entry in index["validation"]]
+        self._entries = [_PassageEntry(**entry) for entry in index["validation"]]
         ends = [0, *itertools.accumulate(entry.tokens for entry in self._entries)]
         if [entry.start for entry in self._entries] != ends[:-1]:
             raise ValueError("its passages do not follow one another")
@@ -90,10 +91,10 @@ class Shards:
             shards = cls(folder, index)
         except (KeyError, TypeError, ValueError) as failure:
             raise CorpusError(f"{folder / INDEX_FILE} is damaged: {failure}", "delete the folder") from None
-        held = sum(entry.tokens for entry in shards._entries)
+        held_out_tokens = sum(entry.tokens for entry in shards._entries)
         for name, tokens, digest in (
             (TRAIN_FILE, shards.train_tokens, shards.train_sha256),
-            (VALIDATION_FILE, held, shards.validation_sha256),
+            (VALIDATION_FILE, held_out_tokens, shards.validation_sha256),
         ):
             files.require_file(folder / name, CorpusError, "delete the folder and run the command again")
             size = (folder / name).stat().st_size
@@ -128,12 +129,12 @@ class Shards:
         """The training tokens: (train_tokens,)."""
         return TokenFile(self.folder / TRAIN_FILE)
 
-    def piece_counts(self, vocab_size: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    def count_pieces(self, vocab_size: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
         """How often each piece stands in the training tokens: (vocab_size,)."""
         counts = np.zeros(vocab_size, dtype=np.int64)
         tokens = self.training()
-        for start in range(0, len(tokens), COUNTED_AT_A_TIME):
-            counts += np.bincount(tokens[start : start + COUNTED_AT_A_TIME], minlength=vocab_size)
+        for start in range(0, len(tokens), COUNT_CHUNK_TOKENS):
+            counts += np.bincount(tokens[start : start + COUNT_CHUNK_TOKENS], minlength=vocab_size)
         return counts
 
     def validation_passages(self, language: str | None = None) -> Iterator[Passage]:
@@ -152,20 +153,20 @@ class Shards:
 def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
     """Tokenizes a corpus into `folder`; every line is BOS ... EOS, and no document is on both sides."""
     folder.mkdir(parents=True, exist_ok=True)
-    entries: list[_Entry] = []
+    entries: list[_PassageEntry] = []
     train_tokens = train_bytes = position = 0
     (folder / INDEX_FILE).unlink(missing_ok=True)  # an index never describes files that are being replaced
     with (
         files.atomic_writer(folder / TRAIN_FILE) as train,
         files.atomic_writer(folder / VALIDATION_FILE) as validation,
     ):
-        for language, learned, held_out in _tokenized(split.documents(), tokenizer):
-            train.write(learned.tokens.astype("<u2").tobytes())
-            train_tokens += len(learned.tokens)
-            train_bytes += learned.bytes
+        for language, training, held_out in _tokenize_documents(split.documents(), tokenizer):
+            train.write(training.tokens.astype("<u2").tobytes())
+            train_tokens += len(training.tokens)
+            train_bytes += training.bytes
             if held_out.bytes:
                 validation.write(held_out.tokens.astype("<u2").tobytes())
-                entries.append(_Entry(language, position, len(held_out.tokens), held_out.bytes))
+                entries.append(_PassageEntry(language, position, len(held_out.tokens), held_out.bytes))
                 position += len(held_out.tokens)
     index = {
         "schema": SCHEMA,
@@ -175,31 +176,35 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
         "train_bytes": train_bytes,
         "train_sha256": files.sha256_file(folder / TRAIN_FILE),
         "validation_sha256": files.sha256_file(folder / VALIDATION_FILE),
-        "held_out": split.by,
+        "held_out": split.unit,
         "validation": [dataclasses.asdict(entry) for entry in entries],
     }
     files.write_json(folder / INDEX_FILE, index)
     return Shards.load(folder)
 
 
-def _tokenized(
+def _tokenize_documents(
     documents: Iterable[SplitDocument], tokenizer: Tokenizer
 ) -> Iterator[tuple[str, Passage, Passage]]:
     """Of each document in order: language, what is learned from, what is held out.
 
     SentencePiece, half of the work, lets go of Python's lock, so threads spread it over the cores.
     """
-    workers = len(os.sched_getaffinity(0))
+    workers = count_usable_cores()
 
     def tokenize(group: list[SplitDocument]) -> list[tuple[str, Passage, Passage]]:
         return [
-            (each.language, passage_of(each.training, tokenizer), passage_of(each.held_out, tokenizer))
+            (
+                each.language,
+                tokenize_document(each.training, tokenizer),
+                tokenize_document(each.held_out, tokenizer),
+            )
             for each in group
         ]
 
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[list[tuple[str, Passage, Passage]]]] = deque()
-        for group in _groups(documents):
+        for group in _batch_documents(documents):
             pending.append(pool.submit(tokenize, group))
             if len(pending) > 2 * workers:
                 yield from pending.popleft().result()
@@ -207,14 +212,14 @@ def _tokenized(
             yield from future.result()
 
 
-def _groups(documents: Iterable[SplitDocument]) -> Iterator[list[SplitDocument]]:
+def _batch_documents(documents: Iterable[SplitDocument]) -> Iterator[list[SplitDocument]]:
     """Documents by the handful: as many as make GROUP_CHARS, or one that has more."""
     group: list[SplitDocument] = []
     size = 0
     for document in documents:
         group.append(document)
         size += sum(map(len, document.training)) + sum(map(len, document.held_out))
-        if size >= GROUP_CHARS:
+        if size >= BATCH_CHARS:
             yield group
             group, size = [], 0
     if group:

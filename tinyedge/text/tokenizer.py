@@ -21,7 +21,7 @@ LONE_SURROGATE = "[\ud800-\udfff]"  # a pattern; in a str they are always lone
 UNKNOWN_TEXT = "\ufffd"  # what an UNK reads as
 
 
-_ERRORS = 2  # of SentencePiece's levels
+_LOG_LEVEL_ERROR = 2  # of SentencePiece's levels
 
 
 def model_name(vocab_size: int) -> str:
@@ -62,7 +62,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Text to ids, without BOS and EOS. Lone surrogates become U+FFFD; the text is taken as NFC."""
-        return list(self._processor.encode(_clean(text)))
+        return list(self._processor.encode(_normalize(text)))
 
     def encode_line(self, text: str) -> list[int]:
         """One sentence as the model sees it: BOS, ids, EOS."""
@@ -70,14 +70,18 @@ class Tokenizer:
 
     def encode_lines(self, lines: Iterable[str]) -> list[list[int]]:
         """`encode_line` of each, in one call: twice as fast. Other threads of Python run meanwhile."""
-        clean = [_clean(line) for line in lines]
+        clean = [_normalize(line) for line in lines]
         encoded: list[list[int]] = self._processor.encode(clean, add_bos=True, add_eos=True, num_threads=1)
         return encoded
 
-    def segmentations(self, texts: Sequence[str], count: int) -> list[list[tuple[tuple[int, ...], float]]]:
+    def find_segmentations(
+        self, texts: Sequence[str], count: int
+    ) -> list[list[tuple[tuple[int, ...], float]]]:
         """For each text the best `count` ways to cut it, with their log probabilities, the best first."""
         scores = [self._processor.get_score(token) for token in range(self.vocab_size)]
-        sentencepiece.set_min_log_level(_ERRORS)  # it warns of each long word, whose best ways it cuts short
+        sentencepiece.set_min_log_level(
+            _LOG_LEVEL_ERROR
+        )  # it warns of each long word, whose best ways it cuts short
         found = self._processor.nbest_encode(list(texts), nbest_size=count)
         return [[(tuple(way), sum(scores[token] for token in way)) for way in ways] for ways in found]
 
@@ -93,7 +97,7 @@ class Tokenizer:
         """
         found = self._pieces.get(token)
         if found is None:
-            found = self._pieces[token] = self._piece_bytes(token)
+            found = self._pieces[token] = self._decode_piece(token)
         return found
 
     def spellings(self) -> list[str]:
@@ -113,7 +117,7 @@ class Tokenizer:
         )
         return "".join(f"{piece}\t{score:.6g}\n" for piece, score in rows)
 
-    def _piece_bytes(self, token: int) -> bytes:
+    def _decode_piece(self, token: int) -> bytes:
         if token == EOS_ID:
             return b"\n"
         if token == UNK_ID:
@@ -126,7 +130,7 @@ class Tokenizer:
         return piece.replace(WORD_BOUNDARY, " ").encode()
 
 
-def _clean(text: str) -> str:
+def _normalize(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -146,21 +150,21 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._at_line_start = True
         for token in context:
-            self._note(token)
+            self._update_line_start(token)
 
     def push(self, token: int) -> str:
         """The text that `token` completes; empty while a character is still unfinished."""
         piece = self._tokenizer.piece(token)
         if self._at_line_start:
             piece = piece.removeprefix(b" ")
-        self._note(token)
+        self._update_line_start(token)
         return self._decoder.decode(piece)
 
     def flush(self) -> str:
         """What is left at the end: an unfinished character as U+FFFD, or nothing."""
         return self._decoder.decode(b"", final=True)
 
-    def _note(self, token: int) -> None:
+    def _update_line_start(self, token: int) -> None:
         # Not any line break: a line feed spelled as a byte piece is inside a line, as is a space after it.
         if self._tokenizer.piece(token):
             self._at_line_start = token == EOS_ID

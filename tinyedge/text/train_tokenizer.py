@@ -20,8 +20,8 @@ REPORT_FILE = "tokenizer.json"
 REQUIRED_CHARACTERS = (
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZáéíóúüñÁÉÍÓÚÜÑ0123456789.,;:!?¡¿'\"()-—«»“”‘’…€$%&/"
 )
-TRAINING_PARTS = 16  # fixed, so that the number of cores does not change the vocabulary
-SMALLEST = MODEL_RANGES["vocab_size"][0]
+TRAINER_THREADS = 16  # fixed, so that the number of cores does not change the vocabulary
+MIN_VOCAB_SIZE = MODEL_RANGES["vocab_size"][0]
 SAMPLE_BYTES = 10 << 20  # of a larger text; SentencePiece takes some 20 bytes of memory for each of it
 SAMPLE_SEED = 0  # fixed: the vocabulary must not change with the seed of a training run
 MAX_SENTENCE_BYTES = 1 << 20  # SentencePiece drops longer lines silently; corpus lines are far shorter
@@ -72,17 +72,17 @@ def prepare_tokenizer(
     """
     path = output_dir / model_name(config.vocab_size)
     corpus_sha256 = files.sha256_file(split.corpus)
-    report = _existing(path, output_dir / REPORT_FILE)
+    report = _load_existing_report(path, output_dir / REPORT_FILE)
     if report and (report.config, report.corpus_sha256) == (config, corpus_sha256):
         note(f"tokenizer: reused {path}")
         return path, report
     lines, share = split.training_lines(), SAMPLE_BYTES / split.corpus.stat().st_size
     if share < 1:
         note(f"tokenizer: trains on a sample of the text, {100 * share:.0f} % of it")
-        lines = sampled(lines, share)
+        lines = sample_lines(lines, share)
     model = train(lines, str(split.corpus), config)
     tokenizer = Tokenizer(model)
-    bytes_per_token, unknown = measure(tokenizer, split.held_out_lines())
+    bytes_per_token, unknown = measure_fit(tokenizer, split.held_out_lines())
     report = VocabularyReport(
         config, corpus_sha256, tokenizer.sha256, tokenizer.vocab_size, bytes_per_token, unknown
     )
@@ -93,13 +93,13 @@ def prepare_tokenizer(
     return path, report
 
 
-def sampled(lines: Iterable[str], share: float) -> Iterator[str]:
+def sample_lines(lines: Iterable[str], share: float) -> Iterator[str]:
     """Each line with the probability `share`, by a fixed seed: so every book gives that share of itself."""
     draw = random.Random(SAMPLE_SEED).random
     return (line for line in lines if draw() < share)
 
 
-def measure(tokenizer: Tokenizer, lines: Iterable[str]) -> tuple[float, float]:
+def measure_fit(tokenizer: Tokenizer, lines: Iterable[str]) -> tuple[float, float]:
     """Bytes per token and the share of UNK on some lines."""
     tokens = size = unknown = 0
     for line in lines:
@@ -128,13 +128,13 @@ def train(lines: Iterable[str], name: str, config: TokenizerConfig) -> bytes:
         "unk_id": UNK_ID,
         "normalization_rule_name": "identity",
         "max_sentence_length": MAX_SENTENCE_BYTES,
-        "num_threads": TRAINING_PARTS,
+        "num_threads": TRAINER_THREADS,
         "minloglevel": 2,
     }
     try:
         return train_unigram(lines, options)
     except TrainerRefusedError as failure:
-        raise _explain(str(failure), name, config) from None
+        raise _convert_error(str(failure), name, config) from None
     except TrainerDiedError as failure:
         raise TokenizerError(
             f"SentencePiece's process ended with {failure} while it trained on {name}",
@@ -142,7 +142,7 @@ def train(lines: Iterable[str], name: str, config: TokenizerConfig) -> bytes:
         ) from None
 
 
-def _existing(path: Path, report_path: Path) -> VocabularyReport | None:
+def _load_existing_report(path: Path, report_path: Path) -> VocabularyReport | None:
     """The report of the vocabulary at `path`, if both are there and agree."""
     try:
         value = files.read_json(report_path, SCHEMA, TokenizerError)
@@ -153,13 +153,13 @@ def _existing(path: Path, report_path: Path) -> VocabularyReport | None:
         return None
 
 
-def _explain(failure: str, name: str, config: TokenizerConfig) -> TokenizerError:
+def _convert_error(failure: str, name: str, config: TokenizerConfig) -> TokenizerError:
     """SentencePiece's own words, turned into the largest vocabulary that works."""
     too_high = re.search(r"Vocabulary size too high.*<= (\d+)", failure, re.DOTALL)
-    if too_high and int(too_high[1]) < SMALLEST:
+    if too_high and int(too_high[1]) < MIN_VOCAB_SIZE:
         return TokenizerError(
             f"{name} is too small for any vocabulary: it fills {too_high[1]} pieces, the smallest is"
-            f" {SMALLEST}",
+            f" {MIN_VOCAB_SIZE}",
             "add text: some 100 kB are enough for --vocab-size 1000",
         )
     if too_high:

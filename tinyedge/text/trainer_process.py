@@ -17,7 +17,7 @@ from typing import Any
 
 from tinyedge.host import subprocess_env
 
-REFUSED = 3  # the exit status that says: SentencePiece's own words follow on standard output
+EXIT_REFUSED = 3  # the exit status that says: SentencePiece's own words follow on standard output
 
 
 class TrainerRefusedError(Exception):
@@ -34,30 +34,30 @@ def train_unigram(lines: Iterable[str], options: Mapping[str, Any]) -> bytes:
     options: SentencePiece's own, as JSON can carry them. Whatever ends this function, a signal's exception
     too, ends the process. Raises RefusedError and DiedError.
     """
-    with _start(options) as process:
+    with _start_process(options) as process:
         assert process.stdin
         assert process.stdout
         try:
             with contextlib.suppress(BrokenPipeError):  # it has ended; its exit status says why
                 process.stdin.writelines(line.encode() + b"\n" for line in lines)
                 process.stdin.close()
-            said = process.stdout.read()
+            output = process.stdout.read()
         except BaseException:
             process.kill()
             raise
         finally:  # after the kill: closing writes what waits, and a process that reads no more would block it
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
-    if process.returncode == REFUSED:
-        raise TrainerRefusedError(said.decode())
+    if process.returncode == EXIT_REFUSED:
+        raise TrainerRefusedError(output.decode())
     if process.returncode:
-        raise TrainerDiedError(_cause(process.returncode))
-    return said
+        raise TrainerDiedError(_describe_exit_status(process.returncode))
+    return output
 
 
 def main() -> int:
     """The process itself."""
-    _die_with(int(sys.argv[1]))
+    _exit_with_parent(int(sys.argv[1]))
     import sentencepiece
 
     model = io.BytesIO()
@@ -68,12 +68,12 @@ def main() -> int:
         )
     except RuntimeError as failure:
         sys.stdout.buffer.write(str(failure).encode(errors="replace"))
-        return REFUSED
+        return EXIT_REFUSED
     sys.stdout.buffer.write(model.getbuffer())
     return 0
 
 
-def _start(options: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
+def _start_process(options: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
     # -P keeps the current folder out of its imports.
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "tinyedge.text.trainer_process", str(os.getpid()), json.dumps(options)],
@@ -84,14 +84,14 @@ def _start(options: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
     )
 
 
-def _die_with(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     """A parent that is killed outright takes this process along, in the middle of its C++."""
     subprocess_env.die_with_parent()
     if os.getppid() != parent:  # it died before
         sys.exit(1)
 
 
-def _cause(status: int) -> str:
+def _describe_exit_status(status: int) -> str:
     if status > 0:
         return f"exit status {status}"
     try:

@@ -4,6 +4,6 @@ In:  a seed. The words and the scenes are data, in tinyedge/corpus/data/phrasebo
 Out: documents(seed), about 3.3 MB of short coherent documents, half in each language.
 """
 
-from tinyedge.corpus.phrasebook.generator import documents
+from tinyedge.corpus.phrasebook.generator import generate_documents
 
-__all__ = ["documents"]
+__all__ = ["generate_documents"]

@@ -61,7 +61,7 @@ def _replace_last(stem: str, old: str, new: str) -> str:
     return before + new + after
 
 
-def _strong_vowel(verb: str, stem: str) -> str:
+def _stress_stem(verb: str, stem: str) -> str:
     """The stem under stress: piens-, duerm-, pid-, env-í-."""
     if verb in _exceptions()["accent"]["verbs"].split():
         return stem[:-1] + {"i": "í", "u": "ú"}[stem[-1]]
@@ -69,7 +69,7 @@ def _strong_vowel(verb: str, stem: str) -> str:
     return _replace_last(stem, *_CHANGES[change]) if change else stem
 
 
-def _weak_vowel(verb: str, stem: str) -> str:
+def _raise_stem_vowel(verb: str, stem: str) -> str:
     """The stem that -ir verbs show in durmió, pidiendo, sintamos."""
     change = _stem_change(verb)
     if not change or verb[-2] not in "ií":
@@ -77,7 +77,7 @@ def _weak_vowel(verb: str, stem: str) -> str:
     return _replace_last(stem, "o", "u") if change == "ue" else _replace_last(stem, "e", "i")
 
 
-def _spell(verb: str, stem: str, ending: str) -> str:
+def _join_ending(verb: str, stem: str, ending: str) -> str:
     """Joins them so that the stem's last consonant keeps its sound."""
     soft = ending[0] in _CAUSES_SOFT
     if verb.endswith("ar") and soft:
@@ -140,8 +140,8 @@ def _present(verb: str, person: int) -> str:
     elif verb.endswith("uir") and not verb.endswith(("guir", "quir")):
         stem += "y" if person in _STRESSED_STEM else ""
     elif person in _STRESSED_STEM:
-        stem = _strong_vowel(verb, stem)
-    return _spell(verb, stem, ending)
+        stem = _stress_stem(verb, stem)
+    return _join_ending(verb, stem, ending)
 
 
 def _preterite(verb: str, person: int) -> str:
@@ -158,7 +158,7 @@ def _preterite(verb: str, person: int) -> str:
         return stem + ending
     stem, ending = verb[:-2], _regular_ending(verb, "t", person)
     if person in (2, 5):
-        stem = _weak_vowel(verb, stem)
+        stem = _raise_stem_vowel(verb, stem)
         if verb[-2] in "eií":
             if stem.endswith("ñ"):
                 return stem + ending[1:]
@@ -166,7 +166,7 @@ def _preterite(verb: str, person: int) -> str:
                 return stem + "y" + ending[1:]
     elif stem[-1] in "aeo" and verb[-2] in "eií":
         ending = ending.replace("i", "í", 1) if ending[0] == "i" else ending
-    return _spell(verb, stem, ending)
+    return _join_ending(verb, stem, ending)
 
 
 def _imperfect(verb: str, person: int) -> str:
@@ -196,8 +196,8 @@ def _subjunctive(verb: str, person: int) -> str:
     if verb in _exceptions()["present"]:
         return _present(verb, 0)[:-1] + ending
     stem = verb[:-2]
-    stem = _strong_vowel(verb, stem) if person in _STRESSED_STEM else _weak_vowel(verb, stem)
-    return _spell(verb, stem, ending)
+    stem = _stress_stem(verb, stem) if person in _STRESSED_STEM else _raise_stem_vowel(verb, stem)
+    return _join_ending(verb, stem, ending)
 
 
 def _past_subjunctive(verb: str, person: int) -> str:
@@ -217,7 +217,7 @@ def _gerund(verb: str) -> str:
     stem = verb[:-2]
     if verb.endswith("ar"):
         return stem + "ando"
-    stem = _weak_vowel(verb, stem)
+    stem = _raise_stem_vowel(verb, stem)
     if stem.endswith("ñ"):
         return stem + "endo"
     glides = stem[-1] in _VOWELS and not stem.endswith(("gu", "qu"))

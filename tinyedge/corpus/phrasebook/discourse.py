@@ -17,9 +17,9 @@ _REDRAWS = 8
 class Grammar(Protocol):
     """A language: how it fills a slot and what it mends in a finished sentence."""
 
-    def fill(self, slot: str, stage: "Discourse") -> str: ...
+    def fill_slot(self, slot: str, discourse: "Discourse") -> str: ...
 
-    def polish(self, text: str) -> str: ...
+    def polish_sentence(self, text: str) -> str: ...
 
 
 class Discourse:
@@ -33,10 +33,10 @@ class Discourse:
         self._people: dict[str, Person] = {}
         self._words: dict[str, Item] = {}
         self._used: set[Item] = set()
-        taken: set[str] = set()
+        used_names: set[str] = set()
         for role, drawn in scene.roles.items():
             if is_person_kind(drawn):
-                self._people[role] = draw_person(drawn, lexicon, rng, taken)
+                self._people[role] = draw_person(drawn, lexicon, rng, used_names)
             elif drawn.startswith("["):
                 self._words[role] = (self.render(drawn),)
             else:
@@ -70,7 +70,7 @@ class Discourse:
         return item
 
     def render(self, template: str) -> str:
-        return expand(parse(template), self.rng, lambda slot: self._grammar.fill(slot, self))
+        return expand(parse(template), self.rng, lambda slot: self._grammar.fill_slot(slot, self))
 
     def first_mention(self, role: str) -> bool:
         """True once: the text should say who this is."""

@@ -13,13 +13,13 @@ import re
 
 from tinyedge.corpus.phrasebook.discourse import Discourse
 from tinyedge.corpus.phrasebook.english_forms import (
+    fix_articles,
     gerund,
-    mend_articles,
-    number,
     participle,
     past,
-    plural,
+    pluralize,
     present,
+    spell_number,
 )
 from tinyedge.corpus.phrasebook.people import Person
 
@@ -37,7 +37,7 @@ _TOGETHER = {"they": ("they", "we"), "them": ("them", "us"), "their": ("their", 
 _FIRST_LETTER = re.compile(r"[^\W\d_]")
 
 
-def _column(person: Person) -> int:
+def _pronoun_column(person: Person) -> int:
     if person.person == 1:
         return 1 if person.plural else 0
     if person.plural:
@@ -46,51 +46,55 @@ def _column(person: Person) -> int:
 
 
 class English:
-    def fill(self, slot: str, stage: Discourse) -> str:
+    def fill_slot(self, slot: str, discourse: Discourse) -> str:
         span = _RANGE.fullmatch(slot)
         if span:
-            value = stage.rng.randrange(int(span[2]), int(span[3]) + 1)
-            return str(value) if span[1] else number(value)
+            value = discourse.rng.randrange(int(span[2]), int(span[3]) + 1)
+            return str(value) if span[1] else spell_number(value)
         slot, _, role = slot.partition("@")
         if slot in _PRONOUNS:
-            return _PRONOUNS[slot][_column(stage.person(role or "hero"))]
+            return _PRONOUNS[slot][_pronoun_column(discourse.person(role or "hero"))]
         if slot in _TOGETHER:
-            return _TOGETHER[slot][stage.person("hero").person == 1]
+            return _TOGETHER[slot][discourse.person("hero").person == 1]
         if slot.endswith("'s"):
-            return self._possessive(slot[:-2], stage)
+            return self._possessive(slot[:-2], discourse)
         base, _, form = slot.partition(":")
-        if stage.is_person(base):
-            return stage.person(base).name if form == "name" else self._person(base, stage, form or "he")
+        if discourse.is_person(base):
+            return (
+                discourse.person(base).name if form == "name" else self._person(base, discourse, form or "he")
+            )
         if form:
-            return self._verb(base, form, stage.person(role or "hero") if form in "sd" else None, stage)
+            return self._verb(
+                base, form, discourse.person(role or "hero") if form in "sd" else None, discourse
+            )
         word = base.removesuffix("+")
-        if not stage.is_word(word):
+        if not discourse.is_word(word):
             raise KeyError(f"no role or class {word!r}")
-        return plural(stage.word(word)) if base.endswith("+") else stage.word(word)
+        return pluralize(discourse.word(word)) if base.endswith("+") else discourse.word(word)
 
-    def _person(self, role: str, stage: Discourse, pronoun: str = "he") -> str:
+    def _person(self, role: str, discourse: Discourse, pronoun: str = "he") -> str:
         """A name, on its first mention with who it is; `pronoun` is the case of I and we, who have none."""
-        person = stage.person(role)
+        person = discourse.person(role)
         if not person.name:
-            return _PRONOUNS[pronoun][_column(person)]
-        if not stage.first_mention(role):
+            return _PRONOUNS[pronoun][_pronoun_column(person)]
+        if not discourse.first_mention(role):
             return person.name
         if not person.relation:
             return person.introduction
-        owner = _PRONOUNS["his"][_column(stage.person("hero"))]
+        owner = _PRONOUNS["his"][_pronoun_column(discourse.person("hero"))]
         if person.titled:
             return f"{owner} {person.relation}, {person.name},"
         return f"{owner} {person.relation} {person.name}"
 
-    def _possessive(self, role: str, stage: Discourse) -> str:
-        person = stage.person(role)
+    def _possessive(self, role: str, discourse: Discourse) -> str:
+        person = discourse.person(role)
         if not person.name:
-            return _PRONOUNS["his"][_column(person)]
-        name = self._person(role, stage).removesuffix(",")
+            return _PRONOUNS["his"][_pronoun_column(person)]
+        name = self._person(role, discourse).removesuffix(",")
         return name + ("'" if person.plural and name.endswith("s") else "'s")
 
-    def _verb(self, base: str, form: str, subject: Person | None, stage: Discourse) -> str:
-        phrase = stage.word(base) if stage.is_word(base) else base
+    def _verb(self, base: str, form: str, subject: Person | None, discourse: Discourse) -> str:
+        phrase = discourse.word(base) if discourse.is_word(base) else base
         verb, space, rest = phrase.partition(" ")
         return self._inflect(verb, form, subject) + space + rest
 
@@ -110,8 +114,8 @@ class English:
             return "were"
         return past(verb)
 
-    def polish(self, text: str) -> str:
-        text = mend_articles(" ".join(text.split()))
+    def polish_sentence(self, text: str) -> str:
+        text = fix_articles(" ".join(text.split()))
         text = re.sub(r",(?=[,.;:?!])", "", text)
         text = re.sub(r" ([.,;:?!])", r"\1", text)
         return _FIRST_LETTER.sub(lambda match: match.group().upper(), text, count=1)

@@ -116,7 +116,7 @@ def _add_s(word: str) -> str:
     return word + "s"
 
 
-def plural(noun: str) -> str:
+def pluralize(noun: str) -> str:
     """plural("cup of tea") -> "cups of tea"; the head is the word before the first preposition."""
     head, preposition, rest = noun, "", ""
     match = re.search(r" (?:of|with|for|from|in|on|to|at) ", noun)
@@ -126,7 +126,7 @@ def plural(noun: str) -> str:
     return before + space + _irregular_plurals().get(last, _add_s(last)) + preposition + rest
 
 
-def number(value: int) -> str:
+def spell_number(value: int) -> str:
     """number(42) -> "forty-two", up to 99."""
     if value < 20:
         return _ONES[value]
@@ -134,7 +134,7 @@ def number(value: int) -> str:
     return _TENS[tens] + (f"-{_ONES[ones]}" if ones else "")
 
 
-def mend_articles(text: str) -> str:
+def fix_articles(text: str) -> str:
     """ "a apple" -> "an apple", by the sound of the next word."""
 
     def article(match: re.Match[str]) -> str:

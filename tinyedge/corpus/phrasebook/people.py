@@ -46,45 +46,45 @@ def is_person_kind(kind: str) -> bool:
     return kind.split()[0] in _KINDS
 
 
-def draw_person(kind: str, lexicon: Lexicon, rng: random.Random, taken: set[str]) -> Person:
+def draw_person(kind: str, lexicon: Lexicon, rng: random.Random, used_names: set[str]) -> Person:
     """A person of that kind whose name nobody in the document has yet; taken gains the name."""
     base, _, relation_class = kind.partition(" ")
     who = rng.choice(_KINDS[base])
     if who in "Iw":
         return Person("", "", 1, who == "w", rng.random() < 0.5)
     if who == "t":
-        return _draw_group(lexicon, rng, taken)
+        return _draw_group(lexicon, rng, used_names)
     sex = who
-    name = _fresh_name("woman" if sex == "f" else "man", lexicon, rng, taken)
+    name = _fresh_name("woman" if sex == "f" else "man", lexicon, rng, used_names)
     titled = base in ("formal", "doctor")
     if titled:
-        title = _pick(f"{base}_{sex}", lexicon, rng)
-        name = f"{title} {_fresh_name('surname', lexicon, rng, taken)}"
+        title = _draw_word(f"{base}_{sex}", lexicon, rng)
+        name = f"{title} {_fresh_name('surname', lexicon, rng, used_names)}"
     introduction = name
     if base in ("one", "any", "third", "woman", "man"):
-        pattern = _pick(f"intro_{sex}", lexicon, rng)
-        pattern = pattern.replace("SURNAME", _pick("surname", lexicon, rng))
+        pattern = _draw_word(f"intro_{sex}", lexicon, rng)
+        pattern = pattern.replace("SURNAME", _draw_word("surname", lexicon, rng))
         introduction = pattern.replace("NAME", name)
-    relation = _pick(f"{relation_class}_{sex}", lexicon, rng) if relation_class else ""
+    relation = _draw_word(f"{relation_class}_{sex}", lexicon, rng) if relation_class else ""
     return Person(name, introduction, 3, False, sex == "f", relation, titled)
 
 
-def _draw_group(lexicon: Lexicon, rng: random.Random, taken: set[str]) -> Person:
-    pattern = _pick("group", lexicon, rng)
-    first = _fresh_name("woman", lexicon, rng, taken)
-    second = _fresh_name("man", lexicon, rng, taken)
+def _draw_group(lexicon: Lexicon, rng: random.Random, used_names: set[str]) -> Person:
+    pattern = _draw_word("group", lexicon, rng)
+    first = _fresh_name("woman", lexicon, rng, used_names)
+    second = _fresh_name("man", lexicon, rng, used_names)
     name = pattern.replace("WOMAN", first).replace("MAN", second)
-    name = name.replace("SURNAME", _pick("surname", lexicon, rng))
+    name = name.replace("SURNAME", _draw_word("surname", lexicon, rng))
     return Person(name, name, 3, True, False)
 
 
-def _fresh_name(word_class: str, lexicon: Lexicon, rng: random.Random, taken: set[str]) -> str:
+def _fresh_name(word_class: str, lexicon: Lexicon, rng: random.Random, used_names: set[str]) -> str:
     while True:
-        name = _pick(word_class, lexicon, rng)
-        if name not in taken:
-            taken.add(name)
+        name = _draw_word(word_class, lexicon, rng)
+        if name not in used_names:
+            used_names.add(name)
             return name
 
 
-def _pick(word_class: str, lexicon: Lexicon, rng: random.Random) -> str:
+def _draw_word(word_class: str, lexicon: Lexicon, rng: random.Random) -> str:
     return rng.choice(lexicon[word_class])[0]

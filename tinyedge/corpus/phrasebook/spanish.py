@@ -16,7 +16,14 @@ import re
 from tinyedge.corpus.phrasebook.conjugator import conjugate
 from tinyedge.corpus.phrasebook.discourse import Discourse
 from tinyedge.corpus.phrasebook.people import Person
-from tinyedge.corpus.phrasebook.spanish_forms import Noun, adjective, determiner, mend_joints, noun, number
+from tinyedge.corpus.phrasebook.spanish_forms import (
+    Noun,
+    fix_contractions,
+    inflect_adjective,
+    inflect_determiner,
+    parse_noun,
+    spell_number,
+)
 
 _RANGE = re.compile(r"(#?)(\d+)-(\d+)")
 # yo, nosotros, ella, él, ellos
@@ -37,7 +44,7 @@ _REFLEXIVE = re.compile(r"(?P<verb>\w*(?:ar|er|ir|ír))se")
 _ACCENTED_GERUND = str.maketrans({"a": "á", "e": "é"})
 
 
-def _column(person: Person) -> int:
+def _pronoun_column(person: Person) -> int:
     if person.person == 1:
         return 1 if person.plural else 0
     if person.plural:
@@ -45,85 +52,87 @@ def _column(person: Person) -> int:
     return 2 if person.feminine else 3
 
 
-def _subject(role: str, stage: Discourse) -> Person:
+def _subject(role: str, discourse: Discourse) -> Person:
     if role == "ambos":
-        return _WE if stage.person("hero").person == 1 else _IMPERSONAL["6"]
-    return _IMPERSONAL.get(role) or stage.person(role or "hero")
+        return _WE if discourse.person("hero").person == 1 else _IMPERSONAL["6"]
+    return _IMPERSONAL.get(role) or discourse.person(role or "hero")
 
 
 class Spanish:
-    def fill(self, slot: str, stage: Discourse) -> str:
+    def fill_slot(self, slot: str, discourse: Discourse) -> str:
         span = _RANGE.fullmatch(slot)
         if span:
-            return self._number(int(span[2]), int(span[3]), bool(span[1]), stage)
+            return self._number(int(span[2]), int(span[3]), bool(span[1]), discourse)
         if "~" in slot:
             base, _, role = slot.partition("~")
-            return self._agreeing(base, role or "hero", stage)
+            return self._agreeing(base, role or "hero", discourse)
         slot, _, role = slot.partition("@")
         if slot in _PRONOUNS:
-            return _PRONOUNS[slot][_column(_subject(role, stage))]
+            return _PRONOUNS[slot][_pronoun_column(_subject(role, discourse))]
         left, _, right = slot.rpartition(" ")
-        if left == "a" and stage.is_person(right):
-            name = self._person(right, stage)
+        if left == "a" and discourse.is_person(right):
+            name = self._person(right, discourse)
             return f"a {name}" if name else ""
         base, _, form = slot.partition(":")
-        if stage.is_person(base):
-            return stage.person(base).name if form == "name" else self._person(base, stage)
+        if discourse.is_person(base):
+            return discourse.person(base).name if form == "name" else self._person(base, discourse)
         if form:
-            return self._verb(base, form, _subject(role, stage), stage)
-        return self._noun(left, right, stage)
+            return self._verb(base, form, _subject(role, discourse), discourse)
+        return self._noun(left, right, discourse)
 
-    def _number(self, low: int, high: int, digits: bool, stage: Discourse) -> str:
+    def _number(self, low: int, high: int, digits: bool, discourse: Discourse) -> str:
         """Never one that ends in uno, whose gender would have to agree."""
-        value = stage.rng.randrange(low, high + 1)
+        value = discourse.rng.randrange(low, high + 1)
         while not digits and value % 10 == 1:
-            value = stage.rng.randrange(low, high + 1)
-        return str(value) if digits else number(value)
+            value = discourse.rng.randrange(low, high + 1)
+        return str(value) if digits else spell_number(value)
 
-    def _agreeing(self, base: str, role: str, stage: Discourse) -> str:
-        if stage.is_person(role) or role in _NOBODY:
-            person = _subject(role, stage)
-            base = stage.word(base) if stage.is_word(base) else base
-            return adjective(base, person.feminine, person.plural)
-        thing = noun(stage.word(role.removesuffix("+")), role.endswith("+"))
-        return adjective(base, thing.feminine, thing.plural)
+    def _agreeing(self, base: str, role: str, discourse: Discourse) -> str:
+        if discourse.is_person(role) or role in _NOBODY:
+            person = _subject(role, discourse)
+            base = discourse.word(base) if discourse.is_word(base) else base
+            return inflect_adjective(base, person.feminine, person.plural)
+        thing = parse_noun(discourse.word(role.removesuffix("+")), role.endswith("+"))
+        return inflect_adjective(base, thing.feminine, thing.plural)
 
-    def _person(self, role: str, stage: Discourse) -> str:
-        person = stage.person(role)
-        if not person.name or not stage.first_mention(role):
+    def _person(self, role: str, discourse: Discourse) -> str:
+        person = discourse.person(role)
+        if not person.name or not discourse.first_mention(role):
             return person.name
         if not person.relation:
             return person.introduction
-        owner = adjective(_PRONOUNS["su"][_column(stage.person("hero"))], person.feminine, False)
+        owner = inflect_adjective(
+            _PRONOUNS["su"][_pronoun_column(discourse.person("hero"))], person.feminine, False
+        )
         if person.titled:
             return f"{owner} {person.relation}, {person.name},"
         return f"{owner} {person.relation} {person.name}"
 
-    def _noun(self, left: str, right: str, stage: Discourse) -> str:
+    def _noun(self, left: str, right: str, discourse: Discourse) -> str:
         name = right.removesuffix("+")
-        if not stage.is_word(name):
+        if not discourse.is_word(name):
             raise KeyError(f"no role or class {name!r}")
-        thing = noun(stage.word(name), right.endswith("+"))
+        thing = parse_noun(discourse.word(name), right.endswith("+"))
         if not left:
             return thing.text
-        words = [self._determiner(word, thing, stage) for word in left.split()]
+        words = [self._determiner(word, thing, discourse) for word in left.split()]
         return " ".join([*words, thing.text])
 
-    def _determiner(self, word: str, thing: Noun, stage: Discourse) -> str:
+    def _determiner(self, word: str, thing: Noun, discourse: Discourse) -> str:
         if word == "su":
-            owner = _PRONOUNS["su"][_column(stage.person("hero"))]
-            return adjective(owner, thing.feminine, thing.plural)
-        return determiner(word, thing)
+            owner = _PRONOUNS["su"][_pronoun_column(discourse.person("hero"))]
+            return inflect_adjective(owner, thing.feminine, thing.plural)
+        return inflect_determiner(word, thing)
 
-    def _verb(self, base: str, form: str, subject: Person, stage: Discourse) -> str:
-        phrase = stage.word(base) if stage.is_word(base) else base
+    def _verb(self, base: str, form: str, subject: Person, discourse: Discourse) -> str:
+        phrase = discourse.word(base) if discourse.is_word(base) else base
         verb, space, rest = phrase.partition(" ")
         reflexive = _REFLEXIVE.fullmatch(verb)
-        pronoun = _PRONOUNS["se"][_column(subject)] if reflexive else ""
+        pronoun = _PRONOUNS["se"][_pronoun_column(subject)] if reflexive else ""
         infinitive = reflexive["verb"] if reflexive else verb
         if form == "inf":
             return infinitive + pronoun + space + rest
-        person = {0: 0, 1: 3, 2: 2, 3: 2, 4: 5}[_column(subject)]
+        person = {0: 0, 1: 3, 2: 2, 3: 2, 4: 5}[_pronoun_column(subject)]
         inflected = conjugate(infinitive, form, person)
         if not reflexive or form == "n":
             return inflected + space + rest
@@ -132,8 +141,8 @@ class Spanish:
             return inflected + space + rest
         return f"{pronoun} {inflected}{space}{rest}"
 
-    def polish(self, text: str) -> str:
-        text = mend_joints(" ".join(text.split()))
+    def polish_sentence(self, text: str) -> str:
+        text = fix_contractions(" ".join(text.split()))
         text = re.sub(r",(?=[,.;:?!])|,(?= ?—)", "", text)
         text = re.sub(r" (—?[.,;:?!])", r"\1", text)
         text = re.sub(r"([¿¡]) ", r"\1", text)

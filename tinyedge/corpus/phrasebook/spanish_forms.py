@@ -97,7 +97,7 @@ class Noun:
         return 2 * self.plural + self.feminine
 
 
-def noun(entry: str, many: bool = False) -> Noun:
+def parse_noun(entry: str, many: bool = False) -> Noun:
     """The noun of an entry: "flor/f", "gafas/fp" (always plural), or unmarked where the ending tells."""
     text, _, marks = entry.partition("/")
     head = text.split()[0]
@@ -107,7 +107,7 @@ def noun(entry: str, many: bool = False) -> Noun:
     return Noun(_plural_phrase(text) if many else text, feminine, many)
 
 
-def plural(word: str) -> str:
+def pluralize(word: str) -> str:
     """plural("lápiz") -> "lápices"; plural("jardín") -> "jardines"."""
     if word in _IRREGULAR_PLURALS:
         return _IRREGULAR_PLURALS[word]
@@ -130,10 +130,10 @@ def _plural_phrase(text: str) -> str:
     """The noun and its adjectives, up to the first preposition, go into the plural."""
     tail = _TAIL.search(text)
     end = tail.start() if tail else len(text)
-    return " ".join(plural(word) for word in text[:end].split()) + text[end:]
+    return " ".join(pluralize(word) for word in text[:end].split()) + text[end:]
 
 
-def adjective(base: str, feminine: bool, many: bool) -> str:
+def inflect_adjective(base: str, feminine: bool, many: bool) -> str:
     """adjective("español", True, True) -> "españolas"; the base is the masculine singular."""
     word = base
     if feminine:
@@ -143,10 +143,10 @@ def adjective(base: str, feminine: bool, many: bool) -> str:
             word = base + "a"
         elif base[-1] in "ns" and base[-2] in "áéó":
             word = base[:-2] + base[-2].translate(_PLAIN) + base[-1] + "a"
-    return plural(word) if many else word
+    return pluralize(word) if many else word
 
 
-def determiner(base: str, of: Noun) -> str:
+def inflect_determiner(base: str, of: Noun) -> str:
     """determiner("el", agua) -> "el"; other words agree as adjectives do."""
     head = of.text.split()[0]
     column = of.column
@@ -154,10 +154,10 @@ def determiner(base: str, of: Noun) -> str:
         column = 0
     if base in _DETERMINERS:
         return _DETERMINERS[base][column]
-    return adjective(base, of.feminine, of.plural)
+    return inflect_adjective(base, of.feminine, of.plural)
 
 
-def number(value: int) -> str:
+def spell_number(value: int) -> str:
     """number(42) -> "cuarenta y dos", up to 99."""
     if value < 30:
         return _ONES[value]
@@ -165,7 +165,7 @@ def number(value: int) -> str:
     return _TENS[tens] + (f" y {_ONES[ones]}" if ones else "")
 
 
-def mend_joints(text: str) -> str:
+def fix_contractions(text: str) -> str:
     """Contractions, and y, o before their own sound: "a el" -> "al", "y Inés" -> "e Inés"."""
     text = re.sub(r"\b([Aa]) el\b(?! [A-ZÁÉÍÓÚ])", r"\1l", text)
     text = re.sub(r"\b([Dd]e) el\b(?! [A-ZÁÉÍÓÚ])", r"\1l", text)

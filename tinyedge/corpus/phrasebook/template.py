@@ -51,14 +51,14 @@ def parse(text: str) -> Sequence:
     return tuple(stack[0][0])
 
 
-def expand(sequence: Sequence, rng: random.Random, fill: Callable[[str], str]) -> str:
+def expand(sequence: Sequence, rng: random.Random, fill_slot: Callable[[str], str]) -> str:
     """One text of the template, chosen by rng; fill gives each slot's text."""
     pieces: list[str] = []
     for part in sequence:
         if isinstance(part, str):
             pieces.append(part)
         elif isinstance(part, Slot):
-            pieces.append(fill(part.name))
+            pieces.append(fill_slot(part.name))
         else:
-            pieces.append(expand(rng.choice(part.alternatives), rng, fill))
+            pieces.append(expand(rng.choice(part.alternatives), rng, fill_slot))
     return "".join(pieces)
