@@ -22,7 +22,7 @@ from bench.peers.rounds import Contender, Request, Track, run_rounds
 from tinyedge.bundle.bundle import Bundle, load_bundle
 from tinyedge.core import files
 from tinyedge.core.errors import BenchError, TinyEdgeError, UsageError
-from tinyedge.host.machine import describe
+from tinyedge.host.machine import describe_machine
 
 ROOT = REPOSITORY / ".venv-peers"
 FILES = "peers-x86-64"
@@ -172,7 +172,7 @@ def absent(name: str, precision: str, failures: Mapping[str, str]) -> dict[str, 
 
 def this_machine(load: float) -> dict[str, Any]:
     """What the figures depend on; load: the load average when it began."""
-    machine = describe()
+    machine = describe_machine()
     return {
         "cpu": machine.cpu,
         "cores": machine.cores,

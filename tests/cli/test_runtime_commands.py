@@ -126,14 +126,14 @@ def test_verify_finds_a_model_that_does_not_run(
     micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path
 ) -> None:
     """Whole by every hash, of known operators alone, and still no graph: its first node is missing."""
-    from tests.support.hostile import bad_model
+    from tests.support.hostile import change_model
     from tinyedge.bundle.bundle import load_bundle, write_bundle
 
     whole = load_bundle(micro_bundle)
     manifest = {
         k: v for k, v in whole.manifest.items() if k not in ("schema", "created", "tinyedge", "files")
     }
-    model = bad_model(whole.model, lambda proto: proto.graph.node.pop(0))
+    model = change_model(whole.model, lambda proto: proto.graph.node.pop(0))
     path = write_bundle(tmp_path / "bundle", manifest, model, whole.tokenizer, "card")
     with pytest.raises(BundleError, match=r"cannot load .*bundle/model.onnx"):
         run("verify", path)
@@ -188,7 +188,7 @@ def test_the_runtime_loads_nothing_of_training(micro_bundle: Path) -> None:
 
 # What a start of `tinyedge generate` imports of tinyedge; another line here costs every start on the device.
 ON_THE_WAY = {
-    *("__main__", "cli", "cli.main", "cli.generate"),  # the command
+    *("__main__", "cli", "cli.main", "cli._options", "cli.generate"),  # the command
     *("core", "core.errors", "core.files", "core.config"),  # how it may fail, and what it reads
     *("core.settings", "core.sampling"),  # what the flags of sampling are
     *("host", "host.gc_pause", "host.drop_code"),  # what is imported is not looked through, and leaves memory
@@ -257,9 +257,9 @@ def test_a_start_is_not_looked_through_for_garbage(micro_bundle: Path) -> None:
 def test_code_that_has_run_leaves_before_and_after_loading(micro_bundle: Path) -> None:
     watch = (
         "from tinyedge.host import drop_code\n"
-        "seen, give_back = [], drop_code.give_back\n"
+        "seen, give_back = [], drop_code.drop_executed_code\n"
         "sessions = lambda: sum(type(each).__name__ == 'Session' for each in gc.get_objects())\n"
-        "drop_code.give_back = lambda: (seen.append(sessions()), give_back())"
+        "drop_code.drop_executed_code = lambda: (seen.append(sessions()), give_back())"
     )
     assert start(micro_bundle, watch, "seen") == ["0", "1"]
 

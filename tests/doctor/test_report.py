@@ -33,7 +33,7 @@ def board(
 ) -> MachineReport:
     """What the doctor says of the recorded board after `changes` to its files."""
     record(root, changes, throttled)
-    device = machine.describe(root, str(root / "vcgencmd"))
+    device = machine.describe_machine(root, str(root / "vcgencmd"))
     device = dataclasses.replace(device, **{**PROCESS, **process})
     state = dataclasses.replace(
         read_recorded_state(root), platform="linux", pointer_bits=bits, free_disk=free_disk
@@ -162,7 +162,7 @@ def test_a_newer_arm_may_have_that_onnxruntime(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_says_nothing_is_looked_at_all_the_same(tmp_path: Path) -> None:
-    device = machine.describe(tmp_path, "no-such-program")
+    device = machine.describe_machine(tmp_path, "no-such-program")
     device = dataclasses.replace(device, **{**PROCESS, "machine": "x86_64"})
     state = dataclasses.replace(
         read_recorded_state(tmp_path), platform="linux", pointer_bits=64, free_disk=1 << 40
@@ -188,7 +188,7 @@ def child(code: str, *libraries: str) -> tuple[str, ...]:
     return (sys.executable, "-c", f"import os, signal, sys, time; {said}{code}")
 
 
-DEVICE = machine.describe(Path("/nowhere"), "no-such-program")
+DEVICE = machine.describe_machine(Path("/nowhere"), "no-such-program")
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_onnxruntime_is_told_to_keep_quiet() -> None:
 
 def test_a_child_that_says_nothing() -> None:
     finding = check_libraries(DEVICE, child("sys.exit(3)"))
-    assert finding.found == "numpy cannot be imported: it does not say why"
+    assert finding.found == "numpy cannot be imported: no reason given"
 
 
 def test_a_python_that_does_not_start(tmp_path: Path) -> None:

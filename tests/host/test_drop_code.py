@@ -24,7 +24,7 @@ def text():
         return generator.generate("bada", sampling=SamplingConfig(temperature=0)).text
 
 before = text(), file_pages()
-drop_code.give_back()
+drop_code.drop_executed_code()
 left = file_pages()
 print(json.dumps([before, left, text()]))
 """
@@ -41,7 +41,7 @@ def test_code_goes_and_comes_back(micro_bundle: Path) -> None:
 
 
 def test_a_system_without_maps_is_left_alone(tmp_path: Path) -> None:
-    drop_code.give_back(tmp_path / "maps")
+    drop_code.drop_executed_code(tmp_path / "maps")
 
 
 def test_only_code_of_files_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,13 +63,13 @@ def test_only_code_of_files_is_given_back(tmp_path: Path, monkeypatch: pytest.Mo
         b"9000-a000 r-xp 00000000 fe:00 15                         /srv/a\rb/lib.so\n"
         b"8000-9000 r-xp 00000000 00:01 34                         /memfd:compiled (deleted)\n"
     )
-    drop_code.give_back(maps)
+    drop_code.drop_executed_code(maps)
     assert given == [(0x1000, 0x2000, drop_code.MADV_DONTNEED), (0x9000, 0x1000, drop_code.MADV_DONTNEED)]
 
 
 def test_before_and_after_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(drop_code, "give_back", lambda: seen.append("given back"))
-    with drop_code.trimmed():
+    monkeypatch.setattr(drop_code, "drop_executed_code", lambda: seen.append("dropped"))
+    with drop_code.drop_before_and_after():
         seen.append("loaded")
-    assert seen == ["given back", "loaded", "given back"]
+    assert seen == ["dropped", "loaded", "dropped"]

@@ -16,7 +16,7 @@ def _thawed() -> Iterator[None]:
 
 def test_nothing_is_collected_meanwhile_and_what_was_made_is_left_alone_later() -> None:
     before = gc.get_freeze_count()
-    with gc_pause.paused():
+    with gc_pause.pause_gc():
         assert not gc.isenabled()
         made = [[] for _ in range(1000)]
         assert gc.get_freeze_count() == before
@@ -25,6 +25,6 @@ def test_nothing_is_collected_meanwhile_and_what_was_made_is_left_alone_later() 
 
 
 def test_a_failure_ends_the_pause() -> None:
-    with pytest.raises(ImportError), gc_pause.paused():
+    with pytest.raises(ImportError), gc_pause.pause_gc():
         raise ImportError
     assert gc.isenabled()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.recorded_files import write_files, write_program
-from tinyedge.host.machine import describe
+from tinyedge.host.machine import describe_machine
 
 PI_CPU = """processor\t: {core}
 BogoMIPS\t: 38.40
@@ -35,7 +35,7 @@ PC = {
 def test_a_pi(tmp_path: Path) -> None:
     root = write_files(tmp_path / "root", PI)
     vcgencmd = write_program(tmp_path / "vcgencmd", 'test "$1" = get_throttled && echo throttled=0x50005')
-    device = describe(root, str(vcgencmd))
+    device = describe_machine(root, str(vcgencmd))
     assert device.model == "Raspberry Pi Zero 2 W Rev 1.0"
     assert (device.cpu, device.cores, device.features) == ("Cortex-A53", 4, ("asimd",))
     assert (device.governor, device.freq, device.temp) == ("ondemand", 1000.0, 47.236)
@@ -45,11 +45,11 @@ def test_a_pi(tmp_path: Path) -> None:
 
 def test_a_pi_without_a_device_tree_has_its_model_in_cpuinfo(tmp_path: Path) -> None:
     files = {name: text for name, text in PI.items() if "device-tree" not in name}
-    assert describe(write_files(tmp_path, files)).model == "Raspberry Pi Zero 2 W Rev 1.0"
+    assert describe_machine(write_files(tmp_path, files)).model == "Raspberry Pi Zero 2 W Rev 1.0"
 
 
 def test_a_pc(tmp_path: Path) -> None:
-    device = describe(write_files(tmp_path, PC), "no-such-program")
+    device = describe_machine(write_files(tmp_path, PC), "no-such-program")
     assert (device.cpu, device.cores) == ("AMD EPYC", 2)
     assert device.features == ("avx", "f16c", "fma", "avx2")
     assert device.model is device.governor is device.freq is device.temp is device.throttled is None
@@ -57,11 +57,11 @@ def test_a_pc(tmp_path: Path) -> None:
 
 def test_an_unknown_arm_cpu_is_named_by_its_numbers(tmp_path: Path) -> None:
     files = {"proc/cpuinfo": "processor : 0\nCPU implementer : 0x61\nCPU part : 0xd03\n"}
-    assert describe(write_files(tmp_path, files)).cpu == "implementer 0x61, part 0xd03"
+    assert describe_machine(write_files(tmp_path, files)).cpu == "implementer 0x61, part 0xd03"
 
 
 @pytest.mark.parametrize("text", ["", "\0\0", "garbage", "MemTotal: many kB\nprocessor"])
 def test_missing_and_invalid_files_give_none(tmp_path: Path, text: str) -> None:
-    device = describe(write_files(tmp_path, dict.fromkeys(PI, text)), "no-such-program")
+    device = describe_machine(write_files(tmp_path, dict.fromkeys(PI, text)), "no-such-program")
     assert device.ram is device.freq is device.temp is device.throttled is device.cpu is None
-    assert describe(tmp_path / "nothing", "no-such-program").cores is None
+    assert describe_machine(tmp_path / "nothing", "no-such-program").cores is None

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from tests.support.recorded_files import write_files
-from tinyedge.host.machine import describe
+from tinyedge.host.machine import describe_machine
 from tinyedge.host.system_memory import (
     SwapArea,
     SystemMemory,
@@ -53,7 +53,7 @@ def test_memory_that_cannot_be_read_is_none(
 )
 def test_the_memory_controller(tmp_path: Path, files: dict[str, str], is_on: bool | None) -> None:
     assert read_memory_controller(write_files(tmp_path, files)) is is_on
-    assert describe(tmp_path, "no-such-program").memory_controller is is_on
+    assert describe_machine(tmp_path, "no-such-program").memory_controller is is_on
 
 
 def test_swap_areas_include_zram(tmp_path: Path) -> None:
@@ -65,4 +65,4 @@ def test_swap_areas_include_zram(tmp_path: Path) -> None:
         SwapArea("/var/swap", 102400 * KB, 0),
     )
     assert read_swap_areas(write_files(tmp_path, {"proc/swaps": swaps})) == expected
-    assert describe(tmp_path, "no-such-program").swap == expected
+    assert describe_machine(tmp_path, "no-such-program").swap == expected

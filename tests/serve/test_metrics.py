@@ -106,7 +106,7 @@ def test_the_firmware_is_asked_now_and_then(monkeypatch: pytest.MonkeyPatch) -> 
     calls = []
     clock = [100.0]
     monkeypatch.setattr(module.shutil, "which", lambda name: "/usr/bin/vcgencmd")
-    monkeypatch.setattr(module, "read_throttled", lambda program: calls.append(program) or 0x50005)
+    monkeypatch.setattr(module, "read_throttling_bits", lambda program: calls.append(program) or 0x50005)
     monkeypatch.setattr(module, "read_temperature", lambda: 61.5)
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     metrics = ServerMetrics(lambda: 3, lambda: 1)

@@ -168,7 +168,7 @@ def test_code_that_has_run_leaves_before_and_after_loading(
     from tinyedge.serve.settings import Settings
 
     seen: list[str] = []
-    monkeypatch.setattr(server.pages, "give_back", lambda: seen.append("given back"))
+    monkeypatch.setattr(server.drop_code, "drop_executed_code", lambda: seen.append("dropped"))
     monkeypatch.setattr(server.Generator, "load", lambda *arguments: seen.append("loaded"))
     server._load(Settings(micro_bundle))
-    assert seen == ["given back", "loaded", "given back"]
+    assert seen == ["dropped", "loaded", "dropped"]

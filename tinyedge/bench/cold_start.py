@@ -52,7 +52,7 @@ def _measure_start(command: list[str]) -> tuple[float, float]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TIMEOUT_S,
-            env=subprocess_env.environment(),
+            env=subprocess_env.make_environment(),
             preexec_fn=subprocess_env.die_with_parent,
             check=False,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinyedge.bench.measurement import Measurement
 from tinyedge.host.sensors import read_mhz, read_temperature
-from tinyedge.host.throttling import read_throttled
+from tinyedge.host.throttling import read_throttling_bits
 
 # Below these, a difference says nothing: clocks with a turbo jitter, and every system has some chores.
 CLOCK_CHANGE = 0.20  # of the fastest reading
@@ -51,7 +51,7 @@ class MachineMonitor:
 
     def read(self) -> Reading:
         """Everything; starts a program on a Raspberry Pi, so not while samples are taken."""
-        return Reading(read_mhz(self.root), read_temperature(self.root), read_throttled(self.vcgencmd))
+        return Reading(read_mhz(self.root), read_temperature(self.root), read_throttling_bits(self.vcgencmd))
 
     def sample_clock(self) -> None:
         """The clock alone, from a small file."""

@@ -98,7 +98,7 @@ def run(
     return Report.from_measurement(
         measurement,
         plan.limits,
-        machine.describe(monitor.root, monitor.vcgencmd),
+        machine.describe_machine(monitor.root, monitor.vcgencmd),
         conditions,
         origins=plan.origins,
         basis=plan.basis,

@@ -121,7 +121,7 @@ def _start_worker(command: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen
             stdout=subprocess.PIPE,
             stderr=stderr,
             bufsize=0,
-            env=subprocess_env.environment(),
+            env=subprocess_env.make_environment(),
             process_group=0,  # Ctrl-C reaches this process alone, which then ends the worker
             preexec_fn=subprocess_env.die_with_parent,
         )

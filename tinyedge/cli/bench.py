@@ -142,13 +142,13 @@ def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) ->
     from tinyedge.bench import table
     from tinyedge.bench.run import run
     from tinyedge.cli._echo import note
-    from tinyedge.host.machine import describe
+    from tinyedge.host.machine import describe_machine
 
     if compare is not None:
         from tinyedge.bench.compare import compare as compared
         from tinyedge.bench.compare import read_comparable
 
-        old = read_comparable(compare, describe(), plan.job)
+        old = read_comparable(compare, describe_machine(), plan.job)
     show = sys.stderr.isatty()
     shown = 0
 

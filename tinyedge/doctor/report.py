@@ -12,7 +12,7 @@ from tinyedge.doctor.checks import check_machine
 from tinyedge.doctor.finding import Finding
 from tinyedge.doctor.libraries import CHILD, check_libraries
 from tinyedge.doctor.state import SystemState, read_state
-from tinyedge.host.machine import Device, describe
+from tinyedge.host.machine import Device, describe_machine
 
 SCHEMA = "tinyedge.doctor/1"
 WIDTH = 100
@@ -49,7 +49,7 @@ def examine_machine(
         state: A recorded state; None for this system's.
         child: Command of the process that imports the libraries.
     """
-    device, state = device or describe(), state or read_state()
+    device, state = device or describe_machine(), state or read_state()
     return MachineReport(device, (*check_machine(device, state), check_libraries(device, child)))
 
 

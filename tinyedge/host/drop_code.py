@@ -14,14 +14,14 @@ MAPS = Path("/proc/self/maps")
 
 
 @contextlib.contextmanager
-def trimmed() -> Iterator[None]:
+def drop_before_and_after() -> Iterator[None]:
     """Drop code before and after the body loads something, so that neither adds to the peak of the other."""
-    give_back()
+    drop_executed_code()
     yield
-    give_back()
+    drop_executed_code()
 
 
-def give_back(maps: Path = MAPS) -> None:
+def drop_executed_code(maps: Path = MAPS) -> None:
     """Drop the code pages that this process has executed so far; the kernel maps them again when they run.
 
     The pages stay in the kernel's cache while there is room, so a page that runs again costs a soft fault. It

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def paused() -> Iterator[None]:
+def pause_gc() -> Iterator[None]:
     """Pause collections during imports and loading, and exclude what these create from later collections.
 
     Without the pause, collections are 3% of the instructions of a start on the device and 4% of its time

@@ -18,7 +18,7 @@ from tinyedge.host.system_memory import (
     read_swap_areas,
     read_total_memory,
 )
-from tinyedge.host.throttling import read_throttled
+from tinyedge.host.throttling import read_throttling_bits
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class Device:
     """Swap areas in use, zram included."""
 
 
-def describe(root: Path = ROOT, vcgencmd: str = "vcgencmd") -> Device:
+def describe_machine(root: Path = ROOT, vcgencmd: str = "vcgencmd") -> Device:
     """Describe this machine, or one that was recorded.
 
     Args:
         root: Folder that holds the machine's `proc` and `sys`, or a recorded copy of them.
         vcgencmd: The program that reports the throttling bits.
     """
-    bits = read_throttled(vcgencmd)
+    bits = read_throttling_bits(vcgencmd)
     return Device(
         model=_read_model(root),
         machine=platform.machine() or None,

@@ -13,7 +13,7 @@ PACKAGE_ROOT = Path(__file__).parents[2]
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def environment() -> dict[str, str]:
+def make_environment() -> dict[str, str]:
     """Copy this process's environment, with the folder of this tinyedge first in PYTHONPATH."""
     paths = [str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

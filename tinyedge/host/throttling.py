@@ -9,13 +9,13 @@ from dataclasses import dataclass
 VCGENCMD_SECONDS = 5  # it answers in milliseconds unless the firmware hangs
 # Bits of `vcgencmd get_throttled`, from the Raspberry Pi documentation.
 UNDER_VOLTAGE = 1 << 0
-NAMES = {
+STATE_NAMES = {
     UNDER_VOLTAGE: "under-voltage",
     1 << 1: "frequency capped",
     1 << 2: "throttled",
     1 << 3: "soft temperature limit",
 }
-SINCE_BOOT = 16  # the same bits, shifted by this, are set if the state occurred since boot
+SINCE_BOOT_SHIFT = 16  # the same bits, shifted by this, are set if the state occurred since boot
 # Temperatures of a Pi Zero 2 W in degrees Celsius: the firmware lowers the clock from 80 on.
 HOT_C, TOO_HOT_C = 70.0, 80.0
 
@@ -35,13 +35,13 @@ class Throttling:
     def from_bits(cls, bits: int) -> "Throttling":
         """Decode the firmware's bits."""
         return cls(
-            now=tuple(name for bit, name in NAMES.items() if bits & bit),
-            since_boot=tuple(name for bit, name in NAMES.items() if bits >> SINCE_BOOT & bit),
-            is_under_voltage=bool((bits | bits >> SINCE_BOOT) & UNDER_VOLTAGE),
+            now=tuple(name for bit, name in STATE_NAMES.items() if bits & bit),
+            since_boot=tuple(name for bit, name in STATE_NAMES.items() if bits >> SINCE_BOOT_SHIFT & bit),
+            is_under_voltage=bool((bits | bits >> SINCE_BOOT_SHIFT) & UNDER_VOLTAGE),
         )
 
 
-def read_throttled(vcgencmd: str = "vcgencmd") -> int | None:
+def read_throttling_bits(vcgencmd: str = "vcgencmd") -> int | None:
     """Ask the firmware for its throttling bits, by starting a program.
 
     Returns:

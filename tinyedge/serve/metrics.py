@@ -16,7 +16,7 @@ from tinyedge.core.errors import BenchError
 from tinyedge.core.stats import percentile
 from tinyedge.host.memory import read_memory
 from tinyedge.host.sensors import read_temperature
-from tinyedge.host.throttling import read_throttled
+from tinyedge.host.throttling import read_throttling_bits
 from tinyedge.serve.errors import KINDS
 
 __all__ = ["CONTENT_TYPE_LATEST", "Rates", "ServerMetrics"]
@@ -101,7 +101,7 @@ class ServerMetrics:
     def text(self) -> bytes:
         """All of them as Prometheus reads them. May wait for the firmware of a Raspberry Pi."""
         if self._vcgencmd and time.monotonic() - self._asked > THROTTLED_S:
-            self._throttled = read_throttled(self._vcgencmd)
+            self._throttled = read_throttling_bits(self._vcgencmd)
             self._asked = time.monotonic()
         return generate_latest(self.registry)
 

@@ -111,7 +111,7 @@ class _Life:
 
 def _load(settings: Settings) -> tuple[Generator, ContentFilter | None]:
     words = ContentFilter.load(settings.filter_file) if settings.filtered else None
-    with drop_code.trimmed():
+    with drop_code.drop_before_and_after():
         return Generator.load(settings.bundle, settings.threads), words
 
 

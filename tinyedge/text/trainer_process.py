@@ -79,7 +79,7 @@ def _start_process(options: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
         [sys.executable, "-P", "-m", "tinyedge.text.trainer_process", str(os.getpid()), json.dumps(options)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=subprocess_env.environment(),
+        env=subprocess_env.make_environment(),
         process_group=0,  # Ctrl-C reaches the parent alone, which then ends this process
     )
 
