@@ -10,23 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyedge.core.errors import FilterError
+from tinyedge.core.sampling import SamplingConfig
 from tinyedge.runtime import content_filter
-from tinyedge.runtime.content_filter import LIST_FILE, PROMPT_TAIL, ContentFilter
+from tinyedge.runtime.content_filter import LIST_FILE, PROMPT_TAIL_SYMBOLS, ContentFilter
 from tinyedge.runtime.generator import Generator
-from tinyedge.runtime.sampler import SamplingConfig
 
-WORDS = ContentFilter(["darn", "heck", "blast*", "son of a gun", "coña", "ano", "bazoo", "booze", "il"])
-SHIPPED = ContentFilter.load()
+FILTER = ContentFilter(["darn", "heck", "blast*", "son of a gun", "coña", "ano", "bazoo", "booze", "il"])
+SHIPPED_FILTER = ContentFilter.load()
 
 
-def shown(words: ContentFilter, text: str, sizes: Sequence[int] = (), prompt: str = "") -> tuple[str, bool]:
+def filter_text(
+    content_filter: ContentFilter, text: str, sizes: Sequence[int] = (), prompt: str = ""
+) -> tuple[str, bool]:
     """What is shown of a text in pieces of `sizes`, the rest at once; and whether it was stopped."""
-    watch = words.watch(prompt)
+    matcher = content_filter.watch(prompt)
     parts, at = [], 0
     for size in (*sizes, len(text)):
-        parts.append(watch.push(text[at : at + size]))
+        parts.append(matcher.push(text[at : at + size]))
         at += size
-    return "".join(parts) + watch.flush(), watch.stopped
+    return "".join(parts) + matcher.flush(), matcher.stopped
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def shown(words: ContentFilter, text: str, sizes: Sequence[int] = (), prompt: st
     ],
 )
 def test_is_found(text: str, rest: str) -> None:
-    assert shown(WORDS, text) == (rest, True)
+    assert filter_text(FILTER, text) == (rest, True)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_is_found(text: str, rest: str) -> None:
     ],
 )
 def test_passes(text: str) -> None:
-    assert shown(WORDS, text) == (text, False)
+    assert filter_text(FILTER, text) == (text, False)
 
 
 ALPHABET = "darnheckblsgufo aiñ\u0303\u200b1.-'4"
@@ -90,12 +92,12 @@ CUTS = st.lists(st.integers(0, 4), max_size=20)
 
 @given(st.text(ALPHABET, max_size=24), CUTS)
 def test_streamed_is_whole(text: str, sizes: list[int]) -> None:
-    assert shown(WORDS, text, sizes) == shown(WORDS, text)
+    assert filter_text(FILTER, text, sizes) == filter_text(FILTER, text)
 
 
 @given(st.text(ALPHABET, max_size=12), st.sampled_from(["darn", "heck", "blasts", "son of a gun"]), CUTS)
 def test_no_part_of_a_word_is_shown(before: str, word: str, sizes: list[int]) -> None:
-    text, stopped = shown(WORDS, f"{before} {word} and more", sizes)
+    text, stopped = filter_text(FILTER, f"{before} {word} and more", sizes)
     assert stopped
     # What is shown ends before the word, or before one that `before` has made already.
     assert f"{before} ".startswith(text)
@@ -103,17 +105,17 @@ def test_no_part_of_a_word_is_shown(before: str, word: str, sizes: list[int]) ->
 
 @given(st.text(max_size=60), CUTS)
 def test_text_without_a_word_is_the_same_to_the_character(text: str, sizes: list[int]) -> None:
-    rest, stopped = shown(ContentFilter(["qqzzqq"]), text, sizes)
+    rest, stopped = filter_text(ContentFilter(["qqzzqq"]), text, sizes)
     assert (rest, stopped) == (text, False)
 
 
 @given(st.text(ALPHABET + "0$AR½", max_size=24), CUTS)
 def test_the_shortcut_changes_nothing(text: str, sizes: list[int]) -> None:
     """Most words are told from the list's by their first three letters; here each is walked to its end."""
-    expected = shown(WORDS, text, sizes)
+    expected = filter_text(FILTER, text, sizes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(content_filter, "HEAD", 0)
-        assert shown(WORDS, text, sizes) == expected
+        patch.setattr(content_filter, "PREFIX_LENGTH", 0)
+        assert filter_text(FILTER, text, sizes) == expected
 
 
 @given(st.text("ab ", max_size=14), CUTS, st.lists(st.text("ab ", min_size=2, max_size=4), min_size=1))
@@ -130,23 +132,23 @@ def test_is_what_a_search_finds(text: str, sizes: list[int], listed: list[str]) 
         if spaced[start:end] in listed and f" {spaced} "[start] == " " and f" {spaced} "[end + 1] == " "
     ]
     expected = spaced[: min(ends)[1]] if ends else spaced
-    assert shown(ContentFilter(listed), spaced, sizes) == (expected, bool(ends))
+    assert filter_text(ContentFilter(listed), spaced, sizes) == (expected, bool(ends))
 
 
 def test_a_word_is_held_back_until_it_is_another() -> None:
-    watch = WORDS.watch()
-    assert [watch.push(part) for part in ("the ", "da", "r", "n", "ing")] == ["the ", "", "", "", "darning"]
-    assert [watch.push(part) for part in (" da", "rn", " ", "more")] == [" ", "", "", ""]
-    assert watch.stopped
-    assert watch.flush() == ""
+    matcher = FILTER.watch()
+    assert [matcher.push(part) for part in ("the ", "da", "r", "n", "ing")] == ["the ", "", "", "", "darning"]
+    assert [matcher.push(part) for part in (" da", "rn", " ", "more")] == [" ", "", "", ""]
+    assert matcher.stopped
+    assert matcher.flush() == ""
 
 
 def test_the_end_is_the_end_of_a_word() -> None:
-    watch = WORDS.watch()
-    assert watch.push("oh darn") == "oh "
-    assert not watch.stopped
-    assert (watch.flush(), watch.stopped) == ("", True)
-    assert shown(WORDS, "oh dar") == ("oh dar", False)  # it is no listed word, and none comes
+    matcher = FILTER.watch()
+    assert matcher.push("oh darn") == "oh "
+    assert not matcher.stopped
+    assert (matcher.flush(), matcher.stopped) == ("", True)
+    assert filter_text(FILTER, "oh dar") == ("oh dar", False)  # it is no listed word, and none comes
 
 
 @pytest.mark.parametrize(
@@ -160,48 +162,48 @@ def test_the_end_is_the_end_of_a_word() -> None:
         ("a blast", "ing cap", None),
         ("oh darn", "", None),
         ("darn ", "darn", ""),
-        ("ha" * PROMPT_TAIL, "darn", None),
-        ("ha " * PROMPT_TAIL + "da", "rn", ""),
+        ("ha" * PROMPT_TAIL_SYMBOLS, "darn", None),
+        ("ha " * PROMPT_TAIL_SYMBOLS + "da", "rn", ""),
         ("daa", "arn", ""),
         ("daa", "rn", None),
     ],
 )
 def test_a_word_may_begin_in_the_prompt(prompt: str, text: str, rest: str | None) -> None:
     expected = (text, False) if rest is None else (rest, True)
-    assert shown(WORDS, text, prompt=prompt) == expected
-    assert shown(WORDS, text, [1] * len(text), prompt=prompt) == expected
+    assert filter_text(FILTER, text, prompt=prompt) == expected
+    assert filter_text(FILTER, text, [1] * len(text), prompt=prompt) == expected
 
 
 def test_every_character_has_symbols() -> None:
     """None makes it fall, and a character is what it looks like in either normal form."""
     for number in range(0x110000):
         char = chr(number)
-        found = content_filter._symbols.__wrapped__(char)
+        found = content_filter._to_symbols.__wrapped__(char)
         assert all(symbol[:1] in content_filter.SEPARATORS or len(symbol) == 1 for symbol in found)
-    assert content_filter._symbols("é") == content_filter._symbols("É") == ("e",)
-    assert content_filter._symbols("ﬁ") == ("f", "i")
-    assert content_filter._symbols.cache_info().currsize <= content_filter.KEPT_CHARACTERS
+    assert content_filter._to_symbols("é") == content_filter._to_symbols("É") == ("e",)
+    assert content_filter._to_symbols("ﬁ") == ("f", "i")
+    assert content_filter._to_symbols.cache_info().currsize <= content_filter.SYMBOL_CACHE_SIZE
 
 
 def test_what_a_text_costs_is_bounded() -> None:
     """However long the text, no more words may have begun than a pattern is long."""
-    words = ContentFilter(["a a a a a a a a b", "aiaiaiaiaiaiai", "llx"])
+    content_filter = ContentFilter(["a a a a a a a a b", "aiaiaiaiaiaiai", "llx"])
     for text in ("a " * 5000, "1" * 5000, "a1" * 5000, "\u0301" * 5000):
-        watch = words.watch()
+        matcher = content_filter.watch()
         for char in text:
-            watch.push(char)
-            assert len(watch._states) + len(watch._once) <= 40
-        watch.flush()
+            matcher.push(char)
+            assert len(matcher._partial_matches) + len(matcher._unrepeated_matches) <= 40
+        matcher.flush()
 
 
 # --- the list that ships ---
 
 
-@pytest.mark.parametrize("pattern", SHIPPED.patterns)
+@pytest.mark.parametrize("pattern", SHIPPED_FILTER.patterns)
 def test_every_pattern_of_the_list_is_found(pattern: str) -> None:
     word = pattern.replace("*", "")
     for spelling in (word, word.upper(), f"{word.title()}!", word.replace("o", "0").replace("i", "1")):
-        assert shown(SHIPPED, f"So: {spelling}", [1] * 60) == ("So: ", True)
+        assert filter_text(SHIPPED_FILTER, f"So: {spelling}", [1] * 60) == ("So: ", True)
 
 
 INNOCENT = (
@@ -226,12 +228,12 @@ concha conchita conchas madre mamá mamar mamón zorra zorro perra ramera gonorr
 
 def test_innocent_words_pass() -> None:
     for word in INNOCENT.split():
-        assert shown(SHIPPED, word) == (word, False)
-        assert shown(SHIPPED, f"{word.upper()} {word}.") == (f"{word.upper()} {word}.", False)
+        assert filter_text(SHIPPED_FILTER, word) == (word, False)
+        assert filter_text(SHIPPED_FILTER, f"{word.upper()} {word}.") == (f"{word.upper()} {word}.", False)
     text = (
         "He lifted Jack off the ground; a second hand job. The son of a king was in Spain, para todo el año."
     )
-    assert shown(SHIPPED, text) == (text, False)
+    assert filter_text(SHIPPED_FILTER, text) == (text, False)
 
 
 def test_the_projects_own_texts_pass() -> None:
@@ -241,7 +243,7 @@ def test_the_projects_own_texts_pass() -> None:
     assert len(files) > 5
     for file in files:
         text = file.read_text("utf-8")
-        assert shown(SHIPPED, text) == (text, False), file
+        assert filter_text(SHIPPED_FILTER, text) == (text, False), file
 
 
 def test_the_list_says_what_it_is() -> None:
@@ -256,9 +258,9 @@ def test_the_list_says_what_it_is() -> None:
 def test_a_list_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("\ufeff# mine\n\n[en]\r\ndarn  # mild\nblast*\r\nson   of a-gun\n[es]\ncoña\n", "utf-8")
-    words = ContentFilter.load(file)
-    assert words.patterns == ("darn", "blast*", "son   of a-gun", "coña")
-    assert shown(words, "a son of a gun") == ("a ", True)
+    content_filter = ContentFilter.load(file)
+    assert content_filter.patterns == ("darn", "blast*", "son   of a-gun", "coña")
+    assert filter_text(content_filter, "a son of a gun") == ("a ", True)
 
 
 @pytest.mark.parametrize(
@@ -320,22 +322,26 @@ def text(generator: Generator) -> str:
 
 def test_a_generation_ends_before_the_word(generator: Generator, text: str) -> None:
     word = max(text.split(), key=len)
-    words = ContentFilter([word])
+    content_filter = ContentFilter([word])
     pieces = list(
-        generator.stream(PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=words)
+        generator.stream(
+            PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=content_filter
+        )
     )
     before = text[: text.index(word)]
     assert "".join(piece.text for piece in pieces) == before
     assert [piece.finish_reason for piece in pieces] == [None] * (len(pieces) - 1) + ["content_filter"]
     assert len(pieces) < 30  # nothing was computed after the word was complete
     assert pieces[-1].timings is not None
-    whole = generator.generate(PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=words)
+    whole = generator.generate(
+        PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=content_filter
+    )
     assert (whole.text, whole.finish_reason) == (before, "content_filter")
 
 
 def test_a_generation_without_such_a_word_is_the_same(generator: Generator, text: str) -> None:
     found = generator.generate(
-        PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=SHIPPED
+        PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=SHIPPED_FILTER
     )
     assert (found.text, found.finish_reason) == (text, "length")
 
@@ -344,66 +350,68 @@ def test_the_last_word_counts_too(generator: Generator, text: str) -> None:
     """It is held back until the text ends, and the end decides."""
     last = text.split()[-1]
     assert len(last) > 1
-    words = ContentFilter([last])
-    found = generator.generate(PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=words)
+    content_filter = ContentFilter([last])
+    found = generator.generate(
+        PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=content_filter
+    )
     assert found.finish_reason == "content_filter"
     assert text.startswith(found.text)
 
 
 def test_a_stop_string_before_the_word_is_a_stop(generator: Generator, text: str) -> None:
     first, second, third = text.split()[:3]
-    words = ContentFilter([third])
+    content_filter = ContentFilter([third])
     found = generator.generate(
-        PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, stop=[second], content_filter=words
+        PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, stop=[second], content_filter=content_filter
     )
     assert (found.text.strip(), found.finish_reason) == (first, "stop")
 
 
-def tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
+def run_tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "tinyedge", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("padding", ["\u200b", "\u0301", "a", "\u3164"])
 def test_padding_does_not_hide_what_the_prompt_begins(padding: str) -> None:
-    watch = ContentFilter(["blanket"]).watch("bl" + padding * 300)
-    shown = watch.push("nket more" if padding == "a" else "anket more") + watch.flush()
-    assert (watch.stopped, shown) == (True, "")
+    matcher = ContentFilter(["blanket"]).watch("bl" + padding * 300)
+    shown = matcher.push("nket more" if padding == "a" else "anket more") + matcher.flush()
+    assert (matcher.stopped, shown) == (True, "")
 
 
 @pytest.mark.parametrize(
     "spelled", ["ⓑⓛⓐⓝⓚⓔⓣ", "blan\u3164ket", "blan\uffa0ket", "blan\u2065ket", "blan\u2800ket"]
 )
 def test_other_forms_of_a_letter_and_what_nobody_sees(spelled: str) -> None:
-    watch = ContentFilter(["blanket"]).watch()
-    assert watch.push(f"a {spelled} b") + watch.flush() == "a "
-    assert watch.stopped
+    matcher = ContentFilter(["blanket"]).watch()
+    assert matcher.push(f"a {spelled} b") + matcher.flush() == "a "
+    assert matcher.stopped
 
 
 def test_names_are_not_on_the_list() -> None:
     for text in ("Mi amigo Kike vive en Madrid. ", "La tía Paki llegó tarde. "):
-        watch = SHIPPED.watch()
-        assert watch.push(text) + watch.flush() == text
+        matcher = SHIPPED_FILTER.watch()
+        assert matcher.push(text) + matcher.flush() == text
 
 
 def test_the_command_has_it_on(micro_bundle: Path, text: str, tmp_path: Path) -> None:
     word = max(text.split(), key=len)
     (tmp_path / "mine.txt").write_text(word)
     words = ("generate", micro_bundle, "--prompt", PROMPT, "--temperature", 0)
-    own = tinyedge(*words, "--filter", tmp_path / "mine.txt")
+    own = run_tinyedge(*words, "--filter", tmp_path / "mine.txt")
     assert own.stdout == PROMPT + text[: text.index(word)] + "\n"
     assert own.stderr.startswith("note: the text ends before a word that is on the filter's list")
     assert (
         '"finish_reason": "content_filter"'
-        in tinyedge(*words, "--filter", tmp_path / "mine.txt", "--json").stdout
+        in run_tinyedge(*words, "--filter", tmp_path / "mine.txt", "--json").stdout
     )
-    assert word in tinyedge(*words, "--no-filter").stdout
-    both = tinyedge(*words, "--no-filter", "--filter", tmp_path / "mine.txt")
+    assert word in run_tinyedge(*words, "--no-filter").stdout
+    both = run_tinyedge(*words, "--no-filter", "--filter", tmp_path / "mine.txt")
     assert (both.returncode, both.stderr.splitlines()[0]) == (
         2,
         "error: --no-filter and --filter are mutually exclusive",
     )
     (tmp_path / "mine.txt").write_text("1\n")
-    bad = tinyedge(*words, "--filter", tmp_path / "mine.txt")
+    bad = run_tinyedge(*words, "--filter", tmp_path / "mine.txt")
     assert (bad.returncode, bad.stdout) == (1, "")
     assert bad.stderr.startswith(f"error: {tmp_path / 'mine.txt'}, line 1: ")

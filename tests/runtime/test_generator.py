@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tinyedge.bundle.bundle import Bundle, load_bundle, write_bundle
 from tinyedge.core.errors import BundleError, UsageError
+from tinyedge.core.sampling import SamplingConfig
 from tinyedge.core.window import window_start
 from tinyedge.runtime import generator as module
 from tinyedge.runtime.generator import Generator, Piece, StopStringMatcher
-from tinyedge.runtime.sampler import SamplingConfig
 from tinyedge.runtime.session import Decoder
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
@@ -34,14 +34,14 @@ def generator_fp32(micro_bundle_fp32: Path) -> Generator:
     return Generator.load(micro_bundle_fp32)
 
 
-class Scripted:
+class ScriptedSession:
     """A session that wants the given tokens, one after the other, and notes what it is fed."""
 
     def __init__(self, wanted: Sequence[int]) -> None:
         self.wanted = iter(wanted)
         self.fed: list[list[int]] = []
 
-    def decoder(self, candidates: int) -> "Scripted":
+    def decoder(self, candidates: int) -> "ScriptedSession":
         self.candidates = candidates
         return self
 
@@ -63,23 +63,23 @@ class Scripted:
 
 
 @pytest.fixture
-def script(generator: Generator) -> "type[Script]":
-    Script.generator = generator
-    return Script
+def scripted_generator(generator: Generator) -> "type[ScriptedGenerator]":
+    ScriptedGenerator.generator = generator
+    return ScriptedGenerator
 
 
-class Script(Generator):
+class ScriptedGenerator(Generator):
     """The micro bundle with its model replaced by a script."""
 
     generator: Generator
 
     def __init__(self, wanted: Sequence[int]) -> None:
-        self.scripted = Scripted(wanted)
+        self.scripted = ScriptedSession(wanted)
         base = self.generator
         super().__init__(base.bundle, base.tokenizer, self.scripted)  # type: ignore[arg-type]
 
 
-def naive(generator: Generator, prompt: str, count: int) -> tuple[list[int], list[np.ndarray]]:
+def generate_naively(generator: Generator, prompt: str, count: int) -> tuple[list[int], list[np.ndarray]]:
     """Greedy text by the definition: at every length, the window is fed whole."""
     tokens = generator.encode_prompt(prompt)
     logits = []
@@ -100,7 +100,7 @@ def test_greedy_text_past_the_context_is_the_naive_one(
     generator_fp32: Generator, prompt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 3 * generator_fp32.config.max_seq_length
-    expected, expected_logits = naive(generator_fp32, prompt, count)
+    expected, expected_logits = generate_naively(generator_fp32, prompt, count)
     logits: list[np.ndarray] = []
     feed = Decoder._feed
 
@@ -116,9 +116,9 @@ def test_greedy_text_past_the_context_is_the_naive_one(
     assert completion.slid
 
 
-def test_what_is_fed_is_the_window(script: type[Script]) -> None:
+def test_what_is_fed_is_the_window(scripted_generator: type[ScriptedGenerator]) -> None:
     wanted = list(range(100, 170))
-    scripted = script(wanted)
+    scripted = scripted_generator(wanted)
     steps = list(scripted.stream("", max_tokens=70, sampling=GREEDY))
     assert [step.token for step in steps] == wanted
     everything = [BOS_ID, *wanted]
@@ -163,12 +163,14 @@ def test_same_seed_same_text_whatever_was_generated_before(generator: Generator)
     assert text(5) == first
 
 
-def test_the_space_between_prompt_and_text(generator: Generator, script: type[Script]) -> None:
+def test_the_space_between_prompt_and_text(
+    generator: Generator, scripted_generator: type[ScriptedGenerator]
+) -> None:
     word = generator.tokenizer.encode("para")
     assert len(word) == 1
 
     def continued(prompt: str) -> str:
-        return script([*word, EOS_ID]).generate(prompt).text
+        return scripted_generator([*word, EOS_ID]).generate(prompt).text
 
     assert continued("") == "para"
     assert continued("found") == " para"
@@ -176,30 +178,32 @@ def test_the_space_between_prompt_and_text(generator: Generator, script: type[Sc
     assert continued("found the ") == "para"
 
 
-def test_eos_ends_and_is_no_text(script: type[Script]) -> None:
-    completion = script([200, EOS_ID, 300]).generate(PROMPT, sampling=GREEDY)
+def test_eos_ends_and_is_no_text(scripted_generator: type[ScriptedGenerator]) -> None:
+    completion = scripted_generator([200, EOS_ID, 300]).generate(PROMPT, sampling=GREEDY)
     assert completion.tokens == (200, EOS_ID)
     assert completion.finish_reason == "stop"
     assert "\n" not in completion.text
 
 
-def test_eos_as_the_first_token_gives_no_text(script: type[Script]) -> None:
-    completion = script([EOS_ID]).generate("", sampling=GREEDY)
+def test_eos_as_the_first_token_gives_no_text(scripted_generator: type[ScriptedGenerator]) -> None:
+    completion = scripted_generator([EOS_ID]).generate("", sampling=GREEDY)
     assert (completion.text, completion.tokens, completion.finish_reason) == ("", (EOS_ID,), "stop")
 
 
-def test_ignored_eos_is_a_line_break_and_bos_may_follow(generator: Generator, script: type[Script]) -> None:
+def test_ignored_eos_is_a_line_break_and_bos_may_follow(
+    generator: Generator, scripted_generator: type[ScriptedGenerator]
+) -> None:
     word = generator.tokenizer.encode("para")[0]
     wanted = [word, EOS_ID, BOS_ID, word, word]
-    completion = script(wanted).generate("", max_tokens=5, sampling=GREEDY, ignore_eos=True)
+    completion = scripted_generator(wanted).generate("", max_tokens=5, sampling=GREEDY, ignore_eos=True)
     assert list(completion.tokens) == wanted
     assert completion.text == "para\npara para"
     assert completion.finish_reason == "length"
 
 
-def test_bos_pad_and_unk_are_never_chosen(script: type[Script]) -> None:
+def test_bos_pad_and_unk_are_never_chosen(scripted_generator: type[ScriptedGenerator]) -> None:
     # BOS is wanted most after PAD and UNK, then all are equal: EOS is the lowest id that may be chosen.
-    assert script([BOS_ID]).generate("", sampling=GREEDY).tokens == (EOS_ID,)
+    assert scripted_generator([BOS_ID]).generate("", sampling=GREEDY).tokens == (EOS_ID,)
 
 
 def test_a_real_generation_has_no_special_tokens(generator: Generator) -> None:
@@ -219,10 +223,10 @@ def test_lines_of_a_prompt_are_lines_of_the_corpus(generator: Generator) -> None
     assert generator.encode_prompt("") == [BOS_ID]
 
 
-def test_stop_string_across_tokens(generator: Generator, script: type[Script]) -> None:
+def test_stop_string_across_tokens(generator: Generator, scripted_generator: type[ScriptedGenerator]) -> None:
     wanted = generator.tokenizer.encode("the captain lost a silver key")
     stop = "ain lost"
-    scripted = script([*wanted, EOS_ID])
+    scripted = scripted_generator([*wanted, EOS_ID])
     steps = list(scripted.stream("", sampling=GREEDY, stop=["never", stop]))
     assert "".join(step.text for step in steps) == "the capt"
     assert steps[-1].finish_reason == "stop"
@@ -235,17 +239,21 @@ def test_half_a_character_at_the_end_is_shown_as_unknown(
     spelling = Tokenizer(byte_fallback_model)
     coin = spelling.encode("₿")[-3:]
     for ending, count in (([EOS_ID], 4), ([], 2)):  # ended by EOS, by length
-        session = Scripted([*coin, coin[0], *ending] if ending else coin)
+        session = ScriptedSession([*coin, coin[0], *ending] if ending else coin)
         half = Generator(generator.bundle, spelling, session)  # type: ignore[arg-type]
         steps = list(half.stream("", max_tokens=count + len(ending), sampling=GREEDY))
         assert "".join(step.text for step in steps) == ("₿\ufffd" if ending else "\ufffd")
 
 
-def test_what_is_held_back_comes_when_nothing_follows(generator: Generator, script: type[Script]) -> None:
+def test_what_is_held_back_comes_when_nothing_follows(
+    generator: Generator, scripted_generator: type[ScriptedGenerator]
+) -> None:
     wanted = generator.tokenizer.encode("the captain")
     stop = ["captain lost"]
     for max_tokens in (len(wanted), len(wanted) + 1):  # ended by length, by EOS
-        completion = script([*wanted, EOS_ID]).generate("", sampling=GREEDY, max_tokens=max_tokens, stop=stop)
+        completion = scripted_generator([*wanted, EOS_ID]).generate(
+            "", sampling=GREEDY, max_tokens=max_tokens, stop=stop
+        )
         assert completion.text == "the captain"
 
 
@@ -259,14 +267,14 @@ def test_stop_watch_does_not_depend_on_the_pieces(text: str, stops: list[str], s
         (end, end - len(stop)) for end in range(len(text) + 1) for stop in stops if text[:end].endswith(stop)
     ]
     expected = text[: min(ends)[1]] if ends else text
-    watch = StopStringMatcher(stops)
+    matcher = StopStringMatcher(stops)
     shown, at = "", 0
     for size in sizes:
-        shown += watch.push(text[at : at + size])
+        shown += matcher.push(text[at : at + size])
         at += size
         assert expected.startswith(shown)  # never a character that has to be taken back
-    assert shown + watch.flush() == expected
-    assert watch.stopped == bool(ends)
+    assert shown + matcher.flush() == expected
+    assert matcher.stopped == bool(ends)
 
 
 def test_a_single_stop_string_may_come_alone() -> None:
@@ -392,7 +400,7 @@ def test_a_prompt_that_is_no_text(generator: Generator, prompt: object) -> None:
 
 
 def test_a_biased_token_that_is_none(generator: Generator) -> None:
-    with pytest.raises(UsageError, match="--logit-bias: 1000 is no token, 0-999"):
+    with pytest.raises(UsageError, match="logit_bias: 1000 is not a token id, 0-999"):
         generator.stream("", sampling=SamplingConfig(logit_bias={1000: 1.0}))
 
 

@@ -10,26 +10,29 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tinyedge.core.errors import UsageError
-from tinyedge.runtime.sampler import Sampler, SamplingConfig, distribution, largest, penalize
+from tinyedge.core.sampling import SamplingConfig
+from tinyedge.runtime.sampler import Sampler, apply_repetition_penalty, compute_distribution, find_largest
 
 OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 0}
 HALVES = np.log(np.array([0.25, 0.5, 0.125, 0.0625, 0.0625], dtype=np.float32))
 
 
-def drawn(logits: np.ndarray, **knobs: float) -> dict[int, float]:
+def compute_probabilities(logits: np.ndarray, **knobs: float) -> dict[int, float]:
     """Token to probability."""
-    ids, probabilities = distribution(logits, SamplingConfig(**{**OFF, **knobs}))  # type: ignore[arg-type]
+    ids, probabilities = compute_distribution(logits, SamplingConfig(**{**OFF, **knobs}))  # type: ignore[arg-type]
     return dict(zip(ids.tolist(), probabilities.tolist(), strict=True))
 
 
 def test_without_filters_it_is_the_softmax() -> None:
-    assert drawn(HALVES) == pytest.approx({0: 0.25, 1: 0.5, 2: 0.125, 3: 0.0625, 4: 0.0625})
+    assert compute_probabilities(HALVES) == pytest.approx({0: 0.25, 1: 0.5, 2: 0.125, 3: 0.0625, 4: 0.0625})
 
 
 def test_temperature_is_a_power() -> None:
     squares = {0: 1 / 16, 1: 1 / 4, 2: 1 / 64, 3: 1 / 256, 4: 1 / 256}
     total = sum(squares.values())
-    assert drawn(HALVES, temperature=0.5) == pytest.approx({k: v / total for k, v in squares.items()})
+    assert compute_probabilities(HALVES, temperature=0.5) == pytest.approx(
+        {k: v / total for k, v in squares.items()}
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,7 +46,7 @@ def test_temperature_is_a_power() -> None:
     ],
 )
 def test_top_k(k: int, expected: dict[int, float]) -> None:
-    assert drawn(HALVES, top_k=k) == pytest.approx(expected)
+    assert compute_probabilities(HALVES, top_k=k) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -59,38 +62,38 @@ def test_top_k(k: int, expected: dict[int, float]) -> None:
 )
 @pytest.mark.parametrize("top_k", [0, 5])
 def test_top_p(p: float, expected: dict[int, float], top_k: int) -> None:
-    assert drawn(HALVES, top_p=p, top_k=top_k) == pytest.approx(expected)
+    assert compute_probabilities(HALVES, top_p=p, top_k=top_k) == pytest.approx(expected)
 
 
 def test_top_p_stops_where_it_is_reached_exactly() -> None:
-    assert drawn(np.zeros(4, dtype=np.float32), top_p=0.5) == {0: 0.5, 1: 0.5}
+    assert compute_probabilities(np.zeros(4, dtype=np.float32), top_p=0.5) == {0: 0.5, 1: 0.5}
 
 
 @pytest.mark.parametrize(
     ("p", "kept"), [(0.0, {0, 1, 2, 3, 4}), (0.2, {0, 1, 2}), (0.3, {0, 1}), (0.9, {1}), (1.0, {1})]
 )
 def test_min_p_is_relative_to_the_likeliest(p: float, kept: set[int]) -> None:
-    assert drawn(HALVES, min_p=p).keys() == kept
+    assert compute_probabilities(HALVES, min_p=p).keys() == kept
 
 
 def test_filters_apply_one_after_the_other() -> None:
     # Temperature 2 takes roots: 0.5 : 0.354 : 0.25 : 0.25 for 0.25 ... and 0.707 for 0.5. Of the three that
     # top_k leaves (0.707, 0.5, 0.354; together 1.561) top_p 0.7 needs two, as 0.707 is 0.45 of them.
-    assert drawn(HALVES, temperature=2.0, top_k=3, top_p=0.7) == pytest.approx(
+    assert compute_probabilities(HALVES, temperature=2.0, top_k=3, top_p=0.7) == pytest.approx(
         {1: math.sqrt(0.5) / (math.sqrt(0.5) + 0.5), 0: 0.5 / (math.sqrt(0.5) + 0.5)}
     )
     # Without the temperature, 0.5 is 0.57 of 0.875; min_p sees 0.25 / 0.5.
-    assert drawn(HALVES, top_k=3, top_p=0.7, min_p=0.6) == {1: 1.0}
+    assert compute_probabilities(HALVES, top_k=3, top_p=0.7, min_p=0.6) == {1: 1.0}
 
 
 def test_min_p_sees_the_temperature() -> None:
-    assert drawn(HALVES, min_p=0.6).keys() == {1}
-    assert drawn(HALVES, min_p=0.6, temperature=2.0).keys() == {0, 1}
+    assert compute_probabilities(HALVES, min_p=0.6).keys() == {1}
+    assert compute_probabilities(HALVES, min_p=0.6, temperature=2.0).keys() == {0, 1}
 
 
 def test_equal_logits_give_the_lowest_ids() -> None:
     flat = np.zeros(1000, dtype=np.float32)
-    assert drawn(flat, top_k=3) == pytest.approx({0: 1 / 3, 1: 1 / 3, 2: 1 / 3})
+    assert compute_probabilities(flat, top_k=3) == pytest.approx({0: 1 / 3, 1: 1 / 3, 2: 1 / 3})
     assert Sampler(SamplingConfig(temperature=0), 1000).sample(flat) == 0
 
 
@@ -98,41 +101,41 @@ def test_minus_infinity_is_never_drawn() -> None:
     logits = np.full(1000, -np.inf, dtype=np.float32)
     logits[[7, 500]] = 1.0
     for knobs in ({}, {"top_k": 40}, {"top_p": 0.9999}, {"min_p": 1.0}):
-        assert drawn(logits, **knobs) == {7: 0.5, 500: 0.5}
+        assert compute_probabilities(logits, **knobs) == {7: 0.5, 500: 0.5}
 
 
 def test_extreme_temperatures_and_logits_stay_finite() -> None:
     logits = np.array([-3e38, 3e38, 0], dtype=np.float32)
-    assert drawn(logits, temperature=1e-5) == {1: 1.0}
-    assert drawn(HALVES, temperature=100.0)[1] == pytest.approx(0.2, abs=0.01)
+    assert compute_probabilities(logits, temperature=1e-5) == {1: 1.0}
+    assert compute_probabilities(HALVES, temperature=100.0)[1] == pytest.approx(0.2, abs=0.01)
     assert Sampler(SamplingConfig(temperature=1e-300), 3).sample(logits) == 1
 
 
 def test_penalty_divides_positive_and_multiplies_negative() -> None:
     logits = np.array([2.0, -2.0, 0.0, 2.0], dtype=np.float32)
-    penalize(logits, np.array([0, 1, 2]), 4.0)
+    apply_repetition_penalty(logits, np.array([0, 1, 2]), 4.0)
     assert logits.tolist() == [0.5, -8.0, 0.0, 2.0]
 
 
 def test_penalty_covers_the_prompt_and_what_was_generated() -> None:
     logits = np.array([3.0, 2.9, 2.8, -5.0], dtype=np.float32)
     sampler = Sampler(SamplingConfig(temperature=0, repetition_penalty=1.5), 4)
-    sampler.note([0])
+    sampler.count_tokens([0])
     assert [sampler.sample(logits) for _ in range(3)] == [1, 2, 0]
     assert logits.tolist() == pytest.approx([3.0, 2.9, 2.8, -5.0])  # the caller's array is untouched
 
 
 def test_a_penalty_below_one_rewards() -> None:
     sampler = Sampler(SamplingConfig(temperature=0, repetition_penalty=0.5), 2)
-    sampler.note([1])
+    sampler.count_tokens([1])
     assert sampler.sample(np.array([1.5, 1.0], dtype=np.float32)) == 1
 
 
 def test_forbidden_tokens_are_never_drawn() -> None:
     logits = np.array([9.0, 8.0, 1.0, 0.0], dtype=np.float32)
-    assert Sampler(SamplingConfig(temperature=0), 4).sample(logits, never=(0, 1)) == 2
+    assert Sampler(SamplingConfig(temperature=0), 4).sample(logits, banned_ids=(0, 1)) == 2
     hot = Sampler(SamplingConfig(temperature=100, top_k=0, seed=3), 4)
-    assert {hot.sample(logits, never=(0, 1)) for _ in range(100)} == {2, 3}
+    assert {hot.sample(logits, banned_ids=(0, 1)) for _ in range(100)} == {2, 3}
 
 
 def test_same_seed_same_tokens_and_other_seed_others() -> None:
@@ -163,13 +166,13 @@ def test_draws_follow_the_probabilities() -> None:
     assert float(((counts - expected) ** 2 / expected).sum()) < 18.5  # chi squared, 4 degrees, p = 0.001
 
 
-FEW = st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 0.5, 1.0, 3.0])  # ties are the point
+TIED_LOGITS = st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 0.5, 1.0, 3.0])  # ties are the point
 
 
-@given(arrays.arrays(np.float32, st.integers(2, 300), elements=FEW), st.data())
+@given(arrays.arrays(np.float32, st.integers(2, 300), elements=TIED_LOGITS), st.data())
 def test_largest_equals_a_full_sort(logits: np.ndarray, data: st.DataObject) -> None:
     k = data.draw(st.integers(1, len(logits)))
-    assert largest(logits, k).tolist() == sorted(range(len(logits)), key=lambda i: (-logits[i], i))[:k]
+    assert find_largest(logits, k).tolist() == sorted(range(len(logits)), key=lambda i: (-logits[i], i))[:k]
 
 
 @given(
@@ -181,8 +184,8 @@ def test_largest_equals_a_full_sort(logits: np.ndarray, data: st.DataObject) -> 
 def test_top_p_is_the_smallest_set_that_reaches_p(
     logits: np.ndarray, p: float, k: int, temperature: float
 ) -> None:
-    kept = drawn(logits, top_p=p, top_k=k, temperature=temperature)
-    candidates = drawn(logits, top_k=k, temperature=temperature)
+    kept = compute_probabilities(logits, top_p=p, top_k=k, temperature=temperature)
+    candidates = compute_probabilities(logits, top_k=k, temperature=temperature)
     ranked = sorted(candidates, key=lambda token: (-logits[token], token))
     assert set(kept) == set(ranked[: len(kept)])
     assert sum(candidates[token] for token in kept) >= p - 1e-9
@@ -231,13 +234,15 @@ KNOBS = st.fixed_dictionaries(
     arrays.arrays(np.float32, (5, 40), elements=st.floats(-8, 8, width=16)), KNOBS, st.sets(st.integers(0, 5))
 )
 def test_a_choice_of_candidates_is_the_choice_of_all(
-    rows: np.ndarray, knobs: dict[str, float], never: set[int]
+    rows: np.ndarray, knobs: dict[str, float], banned_ids: set[int]
 ) -> None:
     config = SamplingConfig(**knobs)  # type: ignore[arg-type]
-    whole, few = Sampler(config, 40), Sampler(config, 40)
+    full, limited = Sampler(config, 40), Sampler(config, 40)
     for logits in rows:
-        ids = np.argsort(-logits, kind="stable")[: config.candidates + len(never)]
-        assert few.choose(logits[ids], ids, tuple(never)) == whole.sample(logits, tuple(never))
+        ids = np.argsort(-logits, kind="stable")[: config.candidates + len(banned_ids)]
+        assert limited.sample_top_k(logits[ids], ids, tuple(banned_ids)) == full.sample(
+            logits, tuple(banned_ids)
+        )
 
 
 @pytest.mark.parametrize(
@@ -259,7 +264,7 @@ def test_when_the_largest_logits_are_enough(knobs: dict[str, float], candidates:
 def test_penalties_count_what_is_in_the_text() -> None:
     config = SamplingConfig(temperature=0, presence_penalty=1.0, frequency_penalty=0.25, logit_bias={4: 2.0})
     sampler = Sampler(config, 5)
-    sampler.note([0, 0, 0, 1])
+    sampler.count_tokens([0, 0, 0, 1])
     # 0 loses 1 + 3 * 0.25, 1 loses 1.25, 4 gains 2
     assert sampler.sample(np.array([5.0, 4.4, 3.2, 0.0, 0.0], dtype=np.float32)) == 0
     # once more of 0: it loses 2
@@ -282,7 +287,7 @@ def test_draws_follow_the_distribution() -> None:
         reached += weight
     sampler, draws = Sampler(config, 30), 100_000
     ids = np.array(ordered)
-    counts = np.bincount([sampler.choose(logits[ids], ids) for _ in range(draws)], minlength=30)
+    counts = np.bincount([sampler.sample_top_k(logits[ids], ids) for _ in range(draws)], minlength=30)
     assert set(np.flatnonzero(counts)) == set(expected)
     shares = {token: weight / sum(expected.values()) for token, weight in expected.items()}
     statistic = sum((counts[token] - draws * share) ** 2 / (draws * share) for token, share in shares.items())

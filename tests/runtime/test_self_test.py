@@ -61,4 +61,4 @@ def test_a_process_that_dies(
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
     with pytest.raises(BundleError, match=reason):
-        self_test.run(micro_bundle, seconds=0.5 if "sleep" in code else 60)
+        self_test.run(micro_bundle, timeout_s=0.5 if "sleep" in code else 60)

@@ -7,8 +7,8 @@ with Generator.load("bundle") as generator:
         print(piece.text, end="", flush=True)
 """
 
+from tinyedge.core.sampling import SamplingConfig
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Completion, Generator, Piece, Timings
-from tinyedge.runtime.sampler import SamplingConfig
 
 __all__ = ["Completion", "ContentFilter", "Generator", "Piece", "SamplingConfig", "Timings"]

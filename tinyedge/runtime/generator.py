@@ -15,9 +15,10 @@ from tinyedge.bundle.bundle import Bundle, load_bundle
 from tinyedge.bundle.manifest import MODEL_FILE, TOKENIZER_FILE
 from tinyedge.core.arrays import Logits, log_softmax
 from tinyedge.core.errors import BundleError, UsageError
+from tinyedge.core.sampling import SamplingConfig
 from tinyedge.core.window import window_start
-from tinyedge.runtime.content_filter import ContentFilter, ContentWatch
-from tinyedge.runtime.sampler import Sampler, SamplingConfig, largest
+from tinyedge.runtime.content_filter import ContentFilter, ContentMatcher
+from tinyedge.runtime.sampler import Sampler, find_largest
 from tinyedge.runtime.session import Decoder, Session
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer
 
@@ -26,8 +27,8 @@ LINE_BREAK = re.compile("\r\n|\r|\n")
 FinishReason = Literal["stop", "length", "content_filter"]
 
 DEFAULT_SAMPLING = SamplingConfig()
-NEVER = (UNK_ID, PAD_ID, BOS_ID)  # say nothing that a reader wants
-NEVER_AFTER_EOS = (UNK_ID, PAD_ID)  # the next line starts with BOS, as in training
+BANNED_IDS = (UNK_ID, PAD_ID, BOS_ID)  # say nothing that a reader wants
+BANNED_IDS_AFTER_EOS = (UNK_ID, PAD_ID)  # the next line starts with BOS, as in training
 
 
 # This and Completion are tuples by name: every start of the device pays for making a frozen dataclass.
@@ -65,7 +66,7 @@ class Piece:
 
 
 class Completion(NamedTuple):
-    """A whole generation. text: without the prompt, the stop string and what the content filter held back.
+    """A whole generation. text: without the prompt, the stop string and what the content filter pending back.
 
     tokens: ids, a final EOS included, and those of what was not shown.
 
@@ -176,16 +177,16 @@ class Generator:
         if logprobs is not None and (type(logprobs) is not int or not 0 <= logprobs <= size):
             raise UsageError(f"--logprobs {logprobs!r} is outside 0-{size}")
         sampler = Sampler(sampling, size)
-        few = sampling.candidates + len(NEVER) if sampling.candidates else 0
-        if few >= size:
-            few = 0
-        decoder = self.session.decoder(few)
+        top_k_count = sampling.candidates + len(BANNED_IDS) if sampling.candidates else 0
+        if top_k_count >= size:
+            top_k_count = 0
+        decoder = self.session.decoder(top_k_count)
         return self._stream(
             prompt,
             max_tokens,
             sampler,
             decoder,
-            few > 0,
+            top_k_count > 0,
             StopStringMatcher(stop),
             content_filter.watch(prompt) if content_filter else None,
             ignore_eos,
@@ -229,45 +230,49 @@ class Generator:
         max_tokens: int,
         sampler: Sampler,
         decoder: Decoder,
-        few: bool,
-        watch: "StopStringMatcher",
-        content: ContentWatch | None,
+        use_top_k: bool,
+        stop_matcher: "StopStringMatcher",
+        content_matcher: ContentMatcher | None,
         ignore_eos: bool,
         logprobs: int | None,
     ) -> Iterator[Piece]:
-        began = first = time.perf_counter()
+        started = first_token_at = time.perf_counter()
         context = self.config.max_seq_length
         tokens = self.encode_prompt(prompt)
-        sampler.note(tokens)
+        sampler.count_tokens(tokens)
         # A space that ends the prompt has no token of its own: the first word must not bring a second one.
         text = TextStream(self.tokenizer, () if prompt[-1:].isspace() else tokens)
         start = window_start(len(tokens), context)
         logits = decoder.prefill(tokens[start:])
         for index in range(max_tokens):
-            never = NEVER_AFTER_EOS if ignore_eos and tokens[-1] == EOS_ID else NEVER
-            if few:
-                token = sampler.choose(decoder.top_logits, decoder.top_ids, never)
+            banned_ids = BANNED_IDS_AFTER_EOS if ignore_eos and tokens[-1] == EOS_ID else BANNED_IDS
+            if use_top_k:
+                token = sampler.sample_top_k(decoder.top_logits, decoder.top_ids, banned_ids)
             else:
-                token = sampler.sample(logits, never)
-            logprob, top = _log_probabilities(logits, token, logprobs)
+                token = sampler.sample(logits, banned_ids)
+            logprob, top = _compute_logprobs(logits, token, logprobs)
             tokens.append(token)
-            ended = token == EOS_ID and not ignore_eos
-            last = ended or index == max_tokens - 1
-            shown = ("" if ended else text.push(token)) + (text.flush() if last else "")
-            if content:  # before the stop strings: one that ends inside a listed word would show half of it
-                shown = content.push(shown) + (content.flush() if last else "")
-            blocked = content is not None and content.stopped
-            shown = watch.push(shown) + (watch.flush() if last or blocked else "")
+            is_end = token == EOS_ID and not ignore_eos
+            is_last = is_end or index == max_tokens - 1
+            shown = ("" if is_end else text.push(token)) + (text.flush() if is_last else "")
+            if (
+                content_matcher
+            ):  # before the stop strings: one that ends inside a listed word would show half of it
+                shown = content_matcher.push(shown) + (content_matcher.flush() if is_last else "")
+            is_blocked = content_matcher is not None and content_matcher.stopped
+            shown = stop_matcher.push(shown) + (stop_matcher.flush() if is_last or is_blocked else "")
             reason: FinishReason | None = None
-            if watch.stopped or (ended and not blocked):
+            if stop_matcher.stopped or (is_end and not is_blocked):
                 reason = "stop"
-            elif blocked:
+            elif is_blocked:
                 reason = "content_filter"
-            elif last:
+            elif is_last:
                 reason = "length"
             if index == 0:
-                first = time.perf_counter()
-            timings = Timings(first - began, time.perf_counter() - first) if reason else None
+                first_token_at = time.perf_counter()
+            timings = (
+                Timings(first_token_at - started, time.perf_counter() - first_token_at) if reason else None
+            )
             yield Piece(token, shown, index, reason, start > 0, logprob, top, timings)
             if reason:
                 return
@@ -279,14 +284,14 @@ class Generator:
                 logits = decoder.step(token)
 
 
-def _log_probabilities(
+def _compute_logprobs(
     logits: Logits, token: int, count: int | None
 ) -> tuple[float | None, tuple[tuple[int, float], ...]]:
     """Of `token` and of the `count` likeliest, by logits (V,); nothing where `count` is None."""
     if count is None:
         return None, ()
     found = log_softmax(logits)
-    likeliest = largest(logits, count) if count else ()
+    likeliest = find_largest(logits, count) if count else ()
     return float(found[token]), tuple((int(one), float(found[one])) for one in likeliest)
 
 
@@ -297,36 +302,36 @@ class StopStringMatcher:
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
-        self._stop = (stop,) if isinstance(stop, str) else tuple(stop)
-        if not all(isinstance(text, str) for text in self._stop):
+        self._stop_strings = (stop,) if isinstance(stop, str) else tuple(stop)
+        if not all(isinstance(text, str) for text in self._stop_strings):
             raise UsageError("--stop is not text")
-        if not all(self._stop):
+        if not all(self._stop_strings):
             raise UsageError("--stop is empty", "leave it out, or pass the text to stop before")
-        self._held = ""
+        self._pending = ""
         self.stopped = False
 
     def push(self, text: str) -> str:
         """What of the text so far may be shown now."""
-        if not self._stop:
+        if not self._stop_strings:
             return text
         if self.stopped:
             return ""
-        text = self._held + text
-        found = [(at + len(stop), at) for stop in self._stop if (at := text.find(stop)) >= 0]
+        text = self._pending + text
+        found = [(at + len(stop), at) for stop in self._stop_strings if (at := text.find(stop)) >= 0]
         if found:
             self.stopped = True
             shown = min(found)[1]
         else:
-            shown = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)
-        self._held = "" if self.stopped else text[shown:]
+            shown = len(text) - max((_find_overlap(text, stop) for stop in self._stop_strings), default=0)
+        self._pending = "" if self.stopped else text[shown:]
         return text[:shown]
 
     def flush(self) -> str:
-        """What was held back, once no more text comes."""
-        held, self._held = self._held, ""
-        return held
+        """What was pending back, once no more text comes."""
+        pending, self._pending = self._pending, ""
+        return pending
 
 
-def _overlap(text: str, stop: str) -> int:
+def _find_overlap(text: str, stop: str) -> int:
     """The length of the longest end of `text` that is a beginning of `stop`, but not all of it."""
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)

@@ -31,44 +31,44 @@ class Sampler:
         self.config = config
         self._random = random.Random(config.seed)  # importing numpy.random would cost every start
         self._counts = np.zeros(vocab_size, dtype=np.int32)  # of each token in the text so far
-        self._counting = config.candidates == 0
+        self._keeps_counts = config.candidates == 0
 
-    def note(self, tokens: Iterable[int]) -> None:
+    def count_tokens(self, tokens: Iterable[int]) -> None:
         """Adds to the text so far, which the penalties look at."""
-        if self._counting:
+        if self._keeps_counts:
             np.add.at(self._counts, list(tokens), 1)
 
-    def sample(self, logits: Logits, never: Collection[int] = ()) -> int:
-        """The next token by `logits` (V,), none of `never`; it counts as text from then on."""
+    def sample(self, logits: Logits, banned_ids: Collection[int] = ()) -> int:
+        """The next token by `logits` (V,), none of `banned_ids`; it counts as text from then on."""
         allowed = logits.copy()  # the caller's array stays as it is
-        self._change(allowed)
-        for token in never:
+        self._apply_bias_and_penalties(allowed)
+        for token in banned_ids:
             allowed[token] = -np.inf
         if self.config.greedy:
             token = int(allowed.argmax())  # the first of equals, so the lowest id
         elif 0 < self.config.top_k < len(allowed):
-            ids = largest(allowed, self.config.top_k)
-            token = self._draw(ids.tolist(), few_weights(allowed[ids].tolist(), self.config))
+            ids = find_largest(allowed, self.config.top_k)
+            token = self._draw(ids.tolist(), compute_top_k_weights(allowed[ids].tolist(), self.config))
         else:
-            ids, weights = _unordered(allowed, self.config)
+            ids, weights = _compute_all_weights(allowed, self.config)
             cumulative = weights.cumsum()
             point = self._random.random() * cumulative[-1]
             token = int(ids[min(int(cumulative.searchsorted(point, side="right")), len(ids) - 1)])
-        self.note((token,))
+        self.count_tokens((token,))
         return token
 
-    def choose(self, logits: Logits, ids: IndexArray, never: Collection[int] = ()) -> int:
+    def sample_top_k(self, logits: Logits, ids: IndexArray, banned_ids: Collection[int] = ()) -> int:
         """As `sample`, from the largest logits alone: (K,) and their ids, K at least `config.candidates` and
-        as many more as `never` has. The result is the same: what is no candidate could not be drawn.
+        as many more as `banned_ids` has. The result is the same: what is no candidate could not be drawn.
         """
-        found: list[int] = ids.tolist()
+        candidate_ids: list[int] = ids.tolist()
         values: list[float] = logits.tolist()
-        if not frozenset(never).isdisjoint(found):
-            pairs = [pair for pair in zip(found, values, strict=True) if pair[0] not in never]
-            found, values = [token for token, _ in pairs], [value for _, value in pairs]
+        if not frozenset(banned_ids).isdisjoint(candidate_ids):
+            pairs = [pair for pair in zip(candidate_ids, values, strict=True) if pair[0] not in banned_ids]
+            candidate_ids, values = [token for token, _ in pairs], [value for _, value in pairs]
         if self.config.greedy:
-            return found[0]
-        return self._draw(found, few_weights(values[: self.config.top_k], self.config))
+            return candidate_ids[0]
+        return self._draw(candidate_ids, compute_top_k_weights(values[: self.config.top_k], self.config))
 
     def _draw(self, ids: Sequence[int], weights: Sequence[float]) -> int:
         cumulative = list(itertools.accumulate(weights))
@@ -76,43 +76,43 @@ class Sampler:
         # rounding may put the point on the very end, one past the last candidate
         return ids[min(bisect.bisect_right(cumulative, point), len(cumulative) - 1)]
 
-    def _change(self, logits: Logits) -> None:
+    def _apply_bias_and_penalties(self, logits: Logits) -> None:
         """Applies bias and penalties, in place."""
         config = self.config
         for token, bias in config.logit_bias.items():
             logits[token] += bias
-        if not self._counting:
+        if not self._keeps_counts:
             return
         seen = np.flatnonzero(self._counts)
         if config.repetition_penalty != 1.0:
-            penalize(logits, seen, config.repetition_penalty)
+            apply_repetition_penalty(logits, seen, config.repetition_penalty)
         if config.presence_penalty or config.frequency_penalty:
             logits[seen] -= config.presence_penalty + config.frequency_penalty * self._counts[seen]
 
 
-def penalize(logits: Logits, seen: IndexArray, penalty: float) -> None:
+def apply_repetition_penalty(logits: Logits, seen: IndexArray, penalty: float) -> None:
     """Makes the tokens `seen` less likely, in place."""
     values = logits[seen]
     logits[seen] = np.where(values > 0, values / penalty, values * penalty)
 
 
-def distribution(logits: Logits, config: SamplingConfig) -> tuple[IndexArray, Weights]:
+def compute_distribution(logits: Logits, config: SamplingConfig) -> tuple[IndexArray, Weights]:
     """The tokens that may be drawn and their probabilities: (V,) to twice (K,), K at least 1.
 
     Likeliest first where top_k or top_p is on, by id otherwise; of equals, lower ids are likelier. Expects
     no NaN, one finite logit at least and a temperature above zero; the penalties are the caller's.
     """
     if 0 < config.top_k < len(logits):
-        ids = largest(logits, config.top_k)
-        weights = np.array(few_weights(logits[ids].tolist(), config))
+        ids = find_largest(logits, config.top_k)
+        weights = np.array(compute_top_k_weights(logits[ids].tolist(), config))
         ids = ids[: len(weights)]
     else:
-        ids, weights = _unordered(logits, config)
+        ids, weights = _compute_all_weights(logits, config)
     keep = weights > 0
     return ids[keep], weights[keep] / weights.sum()
 
 
-def few_weights(logits: Sequence[float], config: SamplingConfig) -> list[float]:
+def compute_top_k_weights(logits: Sequence[float], config: SamplingConfig) -> list[float]:
     """Temperature, top_p and min_p of some logits, largest first: the weights of those that stay, relative to
     the first. For a few dozen numbers plain Python is faster than numpy.
     """
@@ -127,9 +127,9 @@ def few_weights(logits: Sequence[float], config: SamplingConfig) -> list[float]:
     return weights
 
 
-def _unordered(logits: Logits, config: SamplingConfig) -> tuple[IndexArray, Weights]:
+def _compute_all_weights(logits: Logits, config: SamplingConfig) -> tuple[IndexArray, Weights]:
     """Temperature, top_p and min_p of all logits (V,): ids, and weights relative to the likeliest, (K,)."""
-    weights = _weights(logits, config)
+    weights = _compute_softmax_weights(logits, config)
     ids: IndexArray = np.arange(len(logits))
     if config.top_p < 1.0:
         # All tokens below (1 - p) / V of the total make less than 1 - p together, so none of them is needed
@@ -146,7 +146,7 @@ def _unordered(logits: Logits, config: SamplingConfig) -> tuple[IndexArray, Weig
     return ids, weights
 
 
-def _weights(logits: Logits, config: SamplingConfig) -> Weights:
+def _compute_softmax_weights(logits: Logits, config: SamplingConfig) -> Weights:
     """Relative to the likeliest, which weighs 1."""
     wide = logits.astype(np.float64)
     wide -= wide.max()
@@ -155,14 +155,14 @@ def _weights(logits: Logits, config: SamplingConfig) -> Weights:
     return weights
 
 
-def largest(logits: Logits, k: int) -> IndexArray:
+def find_largest(logits: Logits, k: int) -> IndexArray:
     """The ids of the `k` largest of at least `k` logits, largest first; of equals, the lowest ids."""
-    candidates = np.flatnonzero(logits >= _lower_bound(logits, k))
+    candidates = np.flatnonzero(logits >= _find_lower_bound(logits, k))
     return candidates[np.argsort(-logits[candidates], kind="stable")[:k]]
 
 
-def _lower_bound(logits: Logits, k: int) -> np.float32:
-    """A value that at least `k` logits reach, and few more: the k-th largest of the maxima of blocks.
+def _find_lower_bound(logits: Logits, k: int) -> np.float32:
+    """A value that at least `k` logits reach, and few more: the k-th find_largest of the maxima of blocks.
 
     The CPU vectorizes the maxima and the caller's comparison, which a partition of the whole it can't.
     """

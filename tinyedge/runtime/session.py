@@ -24,9 +24,9 @@ MAX_THREADS = 64
 FATAL_ONLY = 4  # onnxruntime's log severity: an error reaches the user as ours
 # A tensor kept in another file says where under the key "location", in plain bytes however else the file is
 # written; eight bytes that weights hold by chance once in 10^12 models of 10 MB.
-EXTERNAL_DATA = b"location"
+EXTERNAL_DATA_KEY = b"location"
 DYNAMIC = None  # an axis whose length is known only when the graph runs
-EXPORT_AGAIN = "export the bundle again with: tinyedge export"
+EXPORT_AGAIN_HINT = "export the bundle again with: tinyedge export"
 
 Array: TypeAlias = "npt.NDArray[Any]"
 
@@ -41,23 +41,25 @@ class Session:
     def __init__(self, model: bytes, config: ModelConfig, threads: int = 1, name: str = "the model") -> None:
         self.config = config
         self.name = name
-        options = _options(threads)
-        if EXTERNAL_DATA in model:
-            raise BundleError(f"{name} keeps data in other files, a bundle's model is one file", EXPORT_AGAIN)
+        options = _create_options(threads)
+        if EXTERNAL_DATA_KEY in model:
+            raise BundleError(
+                f"{name} keeps data in other files, a bundle's model is one file", EXPORT_AGAIN_HINT
+            )
         try:
             self._session = onnxruntime.InferenceSession(
                 model, sess_options=options, providers=["CPUExecutionProvider"]
             )
         except Exception as failure:  # onnxruntime's exceptions have no common base of their own
-            raise self._failed("load", failure) from None
+            raise self._make_error("load", failure) from None
         self._session._model_bytes = None  # onnxruntime keeps them for a reload: 2 MB of 60 (int8), 9 of 75
-        self._check()
+        self._check_graph()
 
     def decoder(self, candidates: int = 1) -> "Decoder":
         """A new text; see `Decoder.top` for `candidates`."""
         return Decoder(self, candidates)
 
-    def binding(self) -> Any:
+    def create_binding(self) -> Any:
         """Where a decoder says which memory is which input and output."""
         return self._session.io_binding()
 
@@ -66,13 +68,13 @@ class Session:
         try:
             self._session.run_with_iobinding(binding)
         except Exception as failure:
-            raise self._failed("run", failure) from None
+            raise self._make_error("run", failure) from None
 
-    def _failed(self, verb: str, failure: Exception) -> BundleError:
+    def _make_error(self, verb: str, failure: Exception) -> BundleError:
         reason = str(failure).strip().partition("\n")[0]
-        return BundleError(f"ONNX Runtime cannot {verb} {self.name}: {reason}", EXPORT_AGAIN)
+        return BundleError(f"ONNX Runtime cannot {verb} {self.name}: {reason}", EXPORT_AGAIN_HINT)
 
-    def _check(self) -> None:
+    def _check_graph(self) -> None:
         """Compares names, types and shapes of the graph's inputs and outputs with the config."""
         integers, small, floats = "tensor(int64)", "tensor(int32)", "tensor(float)"
         cache: tuple[str, list[int | None]] = (floats, list(cache_shape(self.config)))
@@ -94,13 +96,15 @@ class Session:
             ("input", inputs, self._session.get_inputs()),
             ("output", outputs, self._session.get_outputs()),
         ):
-            found = {node.name: (node.type, [_length(axis) for axis in node.shape]) for node in nodes}
+            found = {
+                node.name: (node.type, [_get_axis_length(axis) for axis in node.shape]) for node in nodes
+            }
             for name in sorted(expected.keys() | found.keys()):
                 if expected.get(name) != found.get(name):
                     raise BundleError(
                         f"{self.name} has {kind} {name!r} {_describe(found.get(name))},"
                         f" expected {_describe(expected.get(name))}",
-                        EXPORT_AGAIN,
+                        EXPORT_AGAIN_HINT,
                     )
 
 
@@ -125,24 +129,27 @@ class Decoder:
         self.logits: Logits = self._logits[0, 0]
         self.top_logits: Logits = top_logits[0, 0]
         self.top_ids: Integers = top_ids[0, 0]
-        self._token, self._place = np.zeros((1, 1), dtype=np.int64), np.zeros((1, 1), dtype=np.int64)
-        self._last, self._length = np.zeros(1, dtype=np.int32), np.zeros((), dtype=np.int32)
-        count_given = np.array([count], dtype=np.int64)
+        self._input_ids, self._position_ids = (
+            np.zeros((1, 1), dtype=np.int64),
+            np.zeros((1, 1), dtype=np.int64),
+        )
+        self._seqlens_k, self._total_length = np.zeros(1, dtype=np.int32), np.zeros((), dtype=np.int32)
+        top_k = np.array([count], dtype=np.int64)
         # The binding holds addresses alone: whatever it points to has to live as long as this object.
-        self._kept: list[Array] = [count_given, top_logits, top_ids]
-        self._binding = session.binding()
-        _bind(self._binding.bind_input, "seqlens_k", self._last)
-        _bind(self._binding.bind_input, "total_sequence_length", self._length)
-        _bind(self._binding.bind_input, "top_k", count_given)
-        _bind(self._binding.bind_output, "logits", self._logits)
-        _bind(self._binding.bind_output, "top_logits", top_logits)
-        _bind(self._binding.bind_output, "top_ids", top_ids)
+        self._buffers: list[Array] = [top_k, top_logits, top_ids]
+        self._binding = session.create_binding()
+        _bind_array(self._binding.bind_input, "seqlens_k", self._seqlens_k)
+        _bind_array(self._binding.bind_input, "total_sequence_length", self._total_length)
+        _bind_array(self._binding.bind_input, "top_k", top_k)
+        _bind_array(self._binding.bind_output, "logits", self._logits)
+        _bind_array(self._binding.bind_output, "top_logits", top_logits)
+        _bind_array(self._binding.bind_output, "top_ids", top_ids)
         for part in cache_parts(config):
             cache = np.zeros(cache_shape(config), dtype=np.float32)
-            self._kept.append(cache)
-            _bind(self._binding.bind_input, f"past_key_values.{part}", cache)
-            _bind(self._binding.bind_output, f"present.{part}", cache)
-        self._bound: Array | None = None  # the input_ids that the binding points to
+            self._buffers.append(cache)
+            _bind_array(self._binding.bind_input, f"past_key_values.{part}", cache)
+            _bind_array(self._binding.bind_output, f"present.{part}", cache)
+        self._bound_input_ids: Array | None = None  # the input_ids that the binding points to
 
     @property
     def position(self) -> int:
@@ -159,26 +166,26 @@ class Decoder:
 
     def step(self, token: int) -> Logits:
         """Appends one token; the logits (V,) after it. Raises ValueError where the context is full."""
-        self._token[0, 0] = token
-        self._place[0, 0] = self._position
-        return self._feed(self._token, self._place)
+        self._input_ids[0, 0] = token
+        self._position_ids[0, 0] = self._position
+        return self._feed(self._input_ids, self._position_ids)
 
-    def _feed(self, tokens: Integers, places: Integers) -> Logits:
+    def _feed(self, tokens: Integers, position_ids: Integers) -> Logits:
         end = self._position + tokens.shape[1]
         if not self._position < end <= self.config.max_seq_length:
             raise ValueError(f"{end} tokens are outside the context, 1-{self.config.max_seq_length}")
-        if self._bound is not tokens:
-            _bind(self._binding.bind_input, "input_ids", tokens)
-            _bind(self._binding.bind_input, "position_ids", places)
-            self._bound = tokens
-        self._last[0] = end - 1
-        self._length[...] = end
+        if self._bound_input_ids is not tokens:
+            _bind_array(self._binding.bind_input, "input_ids", tokens)
+            _bind_array(self._binding.bind_input, "position_ids", position_ids)
+            self._bound_input_ids = tokens
+        self._seqlens_k[0] = end - 1
+        self._total_length[...] = end
         self._session.run(self._binding)
         # A hidden state that is not finite makes all logits so, the largest included.
         if not math.isfinite(self.top_logits[0]):
             raise BundleError(
                 f"{self._session.name} computed logits that are not finite numbers",
-                f"check its training, then {EXPORT_AGAIN}",
+                f"check its training, then {EXPORT_AGAIN_HINT}",
             )
         self._position = end
         return self.logits
@@ -214,11 +221,11 @@ def cache_shape(config: ModelConfig) -> tuple[int, int, int, int]:
     return 1, config.nhead, config.max_seq_length, config.head_width
 
 
-def _bind(bind: Any, name: str, value: Array) -> None:
+def _bind_array(bind: Any, name: str, value: Array) -> None:
     bind(name, "cpu", 0, value.dtype, value.shape, value.ctypes.data)
 
 
-def _options(threads: int) -> Any:
+def _create_options(threads: int) -> Any:
     """Little memory, no busy waiting. Raises UsageError for a number of threads that can't work."""
     if not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"--threads {threads} is outside 1-{MAX_THREADS}")
@@ -235,7 +242,7 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _length(axis: int | str | None) -> int | None:
+def _get_axis_length(axis: int | str | None) -> int | None:
     return axis if isinstance(axis, int) else DYNAMIC
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tinyedge.core.arrays import log_softmax
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import FinishReason, Generator, Piece
-from tinyedge.runtime.sampler import largest
+from tinyedge.runtime.sampler import find_largest
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.requests import MAX_SEED, GenerationRequest
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
@@ -170,7 +170,7 @@ def score(generator: Generator, prompt: str, top: int) -> list[Token]:
     offset = 0
     for token in tokens[1:]:
         logprobs = log_softmax(logits)
-        likeliest = largest(logits, top) if top else ()
+        likeliest = find_largest(logits, top) if top else ()
         found.append(
             _token_of(
                 generator.tokenizer,

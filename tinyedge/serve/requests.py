@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tinyedge.runtime.sampler import SamplingConfig
+from tinyedge.core.sampling import SamplingConfig
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.json_fields import Fields, parse_object, show
 from tinyedge.serve.settings import MAX_ANSWERS
