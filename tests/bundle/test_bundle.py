@@ -1,4 +1,4 @@
-"""Bundles that are whole load; whatever is not whole, known and safe is refused in one sentence."""
+"""Valid bundles load; incomplete, unknown or unsafe ones are refused with a one-line error."""
 
 import contextlib
 import hashlib
@@ -24,14 +24,14 @@ GENERATED = ("schema", "created", "tinyedge", "files")
 
 @pytest.fixture
 def parts(micro_bundle: Path) -> dict[str, Any]:
-    """What `write_bundle` needs to make the micro bundle again."""
+    """Return the arguments of `write_bundle` that recreate the micro bundle."""
     whole = load_bundle(micro_bundle)
     manifest = {name: value for name, value in whole.manifest.items() if name not in GENERATED}
     return {"manifest": manifest, "model": whole.model, "tokenizer": whole.tokenizer, "card": "# A card\n"}
 
 
-def refusal(path: Path) -> BundleError:
-    """The error that loading gives, after checking that it is one line with a way out."""
+def expect_refusal(path: Path) -> BundleError:
+    """Load an invalid bundle; check that the error is a single line with a hint, and return it."""
     with pytest.raises(BundleError) as caught:
         load_bundle(path)
     error = caught.value
@@ -42,7 +42,7 @@ def refusal(path: Path) -> BundleError:
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    """Changes the manifest by `change`."""
+    """Apply `change` to the manifest."""
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)
@@ -50,7 +50,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     return folder
 
 
-def test_a_whole_bundle(micro_bundle: Path) -> None:
+def test_a_valid_bundle_loads(micro_bundle: Path) -> None:
     whole = load_bundle(micro_bundle)
     assert whole.config.vocab_size == 1000
     assert hashlib.sha256(whole.model).hexdigest() == files.sha256_file(micro_bundle / "model.onnx")
@@ -60,12 +60,12 @@ def test_a_whole_bundle(micro_bundle: Path) -> None:
     assert whole.without_bytes().model == b""
 
 
-def test_a_link_to_a_bundle_is_fine(micro_bundle: Path, tmp_path: Path) -> None:
+def test_a_link_to_a_bundle_loads(micro_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to(micro_bundle)
     assert isinstance(load_bundle(tmp_path / "current"), Bundle)
 
 
-def test_the_fixtures_are_small_and_of_one_model(micro_bundle: Path, micro_bundle_fp32: Path) -> None:
+def test_the_fixtures_are_small_and_share_one_model(micro_bundle: Path, micro_bundle_fp32: Path) -> None:
     one, other = load_bundle(micro_bundle), load_bundle(micro_bundle_fp32)
     assert one.manifest["training"] == other.manifest["training"]
     assert (one.manifest["precision"], other.manifest["precision"]) == ("int8", "fp32")
@@ -75,62 +75,67 @@ def test_the_fixtures_are_small_and_of_one_model(micro_bundle: Path, micro_bundl
 # --- the folder ---
 
 
-def test_paths_that_are_no_bundle(micro_bundle: Path, tmp_path: Path) -> None:
-    assert "does not exist" in refusal(tmp_path / "nowhere").message
-    assert "is a file, a bundle is a folder" in refusal(micro_bundle / "model.onnx").message
-    assert "has no manifest.json, so it is not a bundle" in refusal(tmp_path).message
+def test_paths_that_are_not_bundles_are_refused(micro_bundle: Path, tmp_path: Path) -> None:
+    assert "does not exist" in expect_refusal(tmp_path / "nowhere").message
+    assert "is a file, a bundle is a folder" in expect_refusal(micro_bundle / "model.onnx").message
+    assert "has no manifest.json, so it is not a bundle" in expect_refusal(tmp_path).message
     with pytest.raises(BundleError, match="cannot be opened: embedded null byte"):
         load_bundle(Path("nul\0"))
     os.mkfifo(tmp_path / "fifo")
-    assert "is a file, a bundle is a folder" in refusal(tmp_path / "fifo").message
+    assert "is a file, a bundle is a folder" in expect_refusal(tmp_path / "fifo").message
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.model", "README.md", "manifest.json"])
 class TestEachFile:
-    def test_missing(self, bundle_copy: Copy, name: str) -> None:
+    """Damage to each of the files."""
+
+    def test_a_missing_file_is_refused(self, bundle_copy: Copy, name: str) -> None:
         folder = bundle_copy()
         (folder / name).unlink()
-        assert f"{folder} has no {name}" in refusal(folder).message
+        assert f"{folder} has no {name}" in expect_refusal(folder).message
 
-    def test_folder_instead(self, bundle_copy: Copy, name: str) -> None:
+    def test_a_folder_instead_of_a_file_is_refused(self, bundle_copy: Copy, name: str) -> None:
         folder = bundle_copy()
         (folder / name).unlink()
         (folder / name).mkdir()
-        assert refusal(folder).message == f"{folder / name} is a folder, a bundle holds regular files only"
+        assert (
+            expect_refusal(folder).message
+            == f"{folder / name} is a folder, a bundle contains regular files only"
+        )
 
-    def test_symbolic_link_instead(self, bundle_copy: Copy, micro_bundle: Path, name: str) -> None:
+    def test_a_symbolic_link_is_refused(self, bundle_copy: Copy, micro_bundle: Path, name: str) -> None:
         folder = bundle_copy()
         (folder / name).unlink()
         (folder / name).symlink_to(micro_bundle / name)
-        assert f"{folder / name} is a symbolic link" in refusal(folder).message
+        assert f"{folder / name} is a symbolic link" in expect_refusal(folder).message
 
-    def test_fifo_instead(self, bundle_copy: Copy, name: str) -> None:
+    def test_a_fifo_is_refused(self, bundle_copy: Copy, name: str) -> None:
         folder = bundle_copy()
         (folder / name).unlink()
         os.mkfifo(folder / name)
-        assert f"{folder / name} is a FIFO" in refusal(folder).message
+        assert f"{folder / name} is a FIFO" in expect_refusal(folder).message
 
-    def test_hard_link(self, bundle_copy: Copy, name: str, tmp_path: Path) -> None:
+    def test_a_hard_link_is_refused(self, bundle_copy: Copy, name: str, tmp_path: Path) -> None:
         folder = bundle_copy()
         (tmp_path / "other name").hardlink_to(folder / name)
-        assert f"{folder / name} has 2 hard links" in refusal(folder).message
+        assert f"{folder / name} has 2 hard links" in expect_refusal(folder).message
 
-    def test_empty(self, bundle_copy: Copy, name: str) -> None:
+    def test_an_empty_file_is_refused(self, bundle_copy: Copy, name: str) -> None:
         folder = bundle_copy()
         (folder / name).write_bytes(b"")
-        assert str(folder / name) in refusal(folder).message
+        assert str(folder / name) in expect_refusal(folder).message
 
-    def test_truncated(self, bundle_copy: Copy, name: str) -> None:
+    def test_a_truncated_file_is_refused(self, bundle_copy: Copy, name: str) -> None:
         folder = bundle_copy()
         data = (folder / name).read_bytes()
         for length in sorted({len(data) * part // 20 for part in range(1, 20)} | {len(data) - 1}):
             (folder / name).write_bytes(data[:length])
             if name == "manifest.json" and length == len(data) - 1:
                 continue  # only the last line break is gone: still the same manifest
-            assert str(folder / name) in refusal(folder).message
+            assert str(folder / name) in expect_refusal(folder).message
 
-    def test_bits_flipped(self, bundle_copy: Copy, name: str) -> None:
-        """Every byte's turn comes in files of data; a flipped manifest never loads as something else."""
+    def test_flipped_bits_are_found(self, bundle_copy: Copy, name: str) -> None:
+        """A flipped bit in a data file is found; a changed manifest never loads with the same digest."""
         folder = bundle_copy()
         data = (folder / name).read_bytes()
         for offset in range(0, len(data), max(1, len(data) // 60)):
@@ -141,51 +146,54 @@ class TestEachFile:
                 with contextlib.suppress(BundleError):
                     assert bundle_digest(load_bundle(folder)) != hashlib.sha256(data).hexdigest()
             else:
-                assert "the manifest says" in refusal(folder).message
+                assert "the manifest specifies" in expect_refusal(folder).message
 
 
-def test_a_damaged_file_says_what_was_expected_and_found(bundle_copy: Copy) -> None:
+def test_the_error_for_a_damaged_file_has_the_expected_and_the_found_digest(bundle_copy: Copy) -> None:
     folder = bundle_copy()
     expected = files.sha256_file(folder / "README.md")
     size = (folder / "README.md").stat().st_size
     (folder / "README.md").write_bytes(b"x" * size)
-    error = refusal(folder)
+    error = expect_refusal(folder)
     found = hashlib.sha256(b"x" * size).hexdigest()
-    assert error.message == f"{folder}/README.md has sha256 {found}, the manifest says {expected}"
+    assert error.message == f"{folder}/README.md has sha256 {found}, the manifest specifies {expected}"
     assert error.hint == "copy the bundle again"
 
 
 @pytest.mark.parametrize("name", ["extra.bin", "Model.onnx", ".hidden", "model.onnx.data", "a\nb", "\udcff"])
-def test_anything_extra(bundle_copy: Copy, name: str) -> None:
+def test_additional_files_are_refused(bundle_copy: Copy, name: str) -> None:
     folder = bundle_copy()
     (folder / name).write_bytes(b"")
-    assert "which is no part of a bundle" in refusal(folder).message
+    assert "which is not part of a bundle" in expect_refusal(folder).message
     (folder / name).unlink()
     (folder / name).mkdir()
-    assert "which is no part of a bundle" in refusal(folder).message
+    assert "which is not part of a bundle" in expect_refusal(folder).message
 
 
-def test_nothing_outside_is_opened(bundle_copy: Copy, tmp_path: Path) -> None:
-    """The manifest can name no other file, so there is no path to leave the folder by."""
+def test_no_file_outside_the_bundle_is_opened(bundle_copy: Copy, tmp_path: Path) -> None:
+    """The manifest can only list the known files, so no path can point outside the folder."""
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     entry = {"size": 6, "sha256": hashlib.sha256(b"secret").hexdigest()}
     for name in ("../secret", str(secret), "..", ".", "", "a/b", "model.onnx\0", "Model.onnx"):
         folder = rewrite(bundle_copy(), lambda m, name=name: m["files"].update({name: entry}))  # type: ignore[misc]
-        assert "is not a field of" in refusal(folder).message or "control" in refusal(folder).message
+        assert (
+            "is not a field of" in expect_refusal(folder).message
+            or "control" in expect_refusal(folder).message
+        )
 
 
 # --- the manifest ---
 
 
-def fields(value: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every field of the manifest, nested ones too, but not the free ones of open objects."""
+def list_fields(value: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every field of the manifest, including nested ones but not those of open objects."""
     for name, part in value.items():
         if name in ("weight_type", "worst_matrix", "worst_relative_error", "relative_errors", "recipe"):
             continue
         yield (*path, name)
         if isinstance(part, dict):
-            yield from fields(part, (*path, name))
+            yield from list_fields(part, (*path, name))
 
 
 MANIFEST = json.loads((Path(__file__).parents[1] / "data/micro_bundle_int8/manifest.json").read_text())
@@ -199,7 +207,7 @@ QUALITY = {
     "bytes": 300,
 }
 MANIFEST["quality"] = {"en": QUALITY}
-FIELDS = list(fields(MANIFEST))
+FIELDS = list(list_fields(MANIFEST))
 BAD_VALUES: list[Any] = [
     None,
     -1,
@@ -218,14 +226,14 @@ BAD_VALUES: list[Any] = [
     {"a": 1},
     [[[[[[[[[[1]]]]]]]]]],
 ]
-# What is a good value where, after all.
+# Values of BAD_VALUES that are valid for some fields.
 ALLOWED = {("parity", "greedy_tokens_equal"): [True], ("quality",): [{}]}
 ALLOWED |= {("quantization", "per_channel"): [True]}
 ALLOWED |= {("quantization", "kept_fp32"): [[], ["a"]]}
 ALLOWED |= {("quality", "en", name): [-1, -0.5] for name in ("change_percent", "kl_nats")}
 
 
-def at(manifest: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+def parent_of(manifest: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     for name in path[:-1]:
         manifest = manifest[name]
     return manifest
@@ -236,20 +244,20 @@ def set_quality(manifest: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("path", FIELDS, ids=".".join)
-def test_every_field_is_needed_and_checked(bundle_copy: Copy, path: tuple[str, ...]) -> None:
+def test_every_field_is_required_and_validated(bundle_copy: Copy, path: tuple[str, ...]) -> None:
     folder = rewrite(bundle_copy(), set_quality)
     load_bundle(folder)
     whole = (folder / "manifest.json").read_text()
 
     if path != ("quality", "en"):
-        rewrite(folder, lambda m: at(m, path).pop(path[-1]))
-        assert path[-1] in refusal(folder).message
+        rewrite(folder, lambda m: parent_of(m, path).pop(path[-1]))
+        assert path[-1] in expect_refusal(folder).message
     for value in BAD_VALUES:
         if value in ALLOWED.get(path, []):
             continue
         (folder / "manifest.json").write_text(whole)
-        rewrite(folder, lambda m, value=value: at(m, path).update({path[-1]: value}))  # type: ignore[misc]
-        assert str(folder / "manifest.json") in refusal(folder).message
+        rewrite(folder, lambda m, value=value: parent_of(m, path).update({path[-1]: value}))  # type: ignore[misc]
+        assert str(folder / "manifest.json") in expect_refusal(folder).message
 
 
 @pytest.mark.parametrize(
@@ -258,25 +266,27 @@ def test_every_field_is_needed_and_checked(bundle_copy: Copy, path: tuple[str, .
         (("schema",), "tinyedge.bundle/2", "has schema 'tinyedge.bundle/2', this version reads"),
         (("created",), "yesterday", "created is 'yesterday', expected a time in UTC"),
         (("created",), "2026-01-01T00:00:00+02:00", "expected a time in UTC"),
-        (("parameters",), 1, "parameters is 1, model makes it 163072"),
-        (("tokenizer", "vocab_size"), 1001, "tokenizer.vocab_size is 1001, model makes it 1000"),
-        (("tokenizer", "sha256"), "0" * 64, "files.tokenizer.model makes it"),
+        (("parameters",), 1, "parameters is 1, model requires 163072"),
+        (("tokenizer", "vocab_size"), 1001, "tokenizer.vocab_size is 1001, model requires 1000"),
+        (("tokenizer", "sha256"), "0" * 64, "files.tokenizer.model requires"),
         (("tokenizer", "bos_id"), 1, "tokenizer.bos_id is 1, expected 0"),
         (("tokenizer", "bos_id"), False, "tokenizer.bos_id is False, expected 0"),
         (("model", "d_model"), 65, "does not divide"),
-        (("model", "num_layers"), 10**9, "--num-layers 1000000000 is outside 1-6"),
+        (("model", "num_layers"), 10**9, "num_layers 1000000000 is outside 1-6"),
         (("precision",), "fp16", "precision is 'fp16', expected 'int8' or 'fp32'"),
         (("precision",), "fp32", "quantization is an object, expected None"),
         (("files", "model.onnx", "sha256"), "A" * 64, "expected 64 hexadecimal digits"),
-        (("files", "model.onnx", "size"), 1 << 40, "bytes, the manifest says 1099511627776"),
+        (("files", "model.onnx", "size"), 1 << 40, "bytes, the manifest specifies 1099511627776"),
         (("budgets", "max_rss_mb"), 0, "budgets.max_rss_mb is 0, expected a number above 0"),
         (("budgets", "extra"), 1, "budgets.'extra' is not a field of"),
         (("surprise",), 1, "'surprise' is not a field of tinyedge.bundle/1"),
     ],
 )
-def test_values_that_disagree(bundle_copy: Copy, path: tuple[str, ...], value: Any, message: str) -> None:
-    folder = rewrite(bundle_copy(), lambda m: at(m, path).update({path[-1]: value}))
-    error = refusal(folder)
+def test_invalid_or_inconsistent_values_are_refused(
+    bundle_copy: Copy, path: tuple[str, ...], value: Any, message: str
+) -> None:
+    folder = rewrite(bundle_copy(), lambda m: parent_of(m, path).update({path[-1]: value}))
+    error = expect_refusal(folder)
     assert message in error.message
     if path == ("schema",):
         assert error.hint == "export the bundle again with this version, or install the tinyedge that made it"
@@ -289,8 +299,8 @@ def test_values_that_disagree(bundle_copy: Copy, path: tuple[str, ...], value: A
         (b"{", "Expecting property name"),
         (b"[]", "it is not an object"),
         (b"null", "it is not an object"),
-        (b'{"schema": 1, "schema": 1}', "field 'schema' is there twice"),
-        (b'{"a": {"b": 1, "b\\u0000": 2, "b": 3}}', "field 'b' is there twice"),
+        (b'{"schema": 1, "schema": 1}', "field 'schema' appears twice"),
+        (b'{"a": {"b": 1, "b\\u0000": 2, "b": 3}}', "field 'b' appears twice"),
         (b'{"a": NaN}', "NaN is not JSON"),
         (b'{"a": -Infinity}', "-Infinity is not JSON"),
         (b'{"a": 1e999}', "number inf is too large"),
@@ -301,22 +311,22 @@ def test_values_that_disagree(bundle_copy: Copy, path: tuple[str, ...], value: A
         (b"\xef\xbb\xbf{}", "BOM"),
     ],
 )
-def test_manifests_that_are_not_plain_json(bundle_copy: Copy, raw: bytes, message: str) -> None:
+def test_manifests_that_are_not_strict_json_are_refused(bundle_copy: Copy, raw: bytes, message: str) -> None:
     folder = bundle_copy()
     (folder / "manifest.json").write_bytes(raw)
-    assert message in refusal(folder).message
+    assert message in expect_refusal(folder).message
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.onnx"])
 @pytest.mark.parametrize("swap", ["link", "fifo", "folder"])
-def test_a_file_that_is_swapped_between_look_and_open(
+def test_a_file_that_is_replaced_between_check_and_open_is_refused(
     bundle_copy: Copy, micro_bundle: Path, monkeypatch: pytest.MonkeyPatch, name: str, swap: str
 ) -> None:
     folder = bundle_copy()
-    look = os.stat
+    real_stat = os.stat
 
-    def look_then_swap(path: Any, **options: Any) -> os.stat_result:
-        status = look(path, **options)
+    def stat_then_swap(path: Any, **options: Any) -> os.stat_result:
+        status = real_stat(path, **options)
         if path == name:
             (folder / name).unlink()
             if swap == "link":
@@ -328,7 +338,7 @@ def test_a_file_that_is_swapped_between_look_and_open(
         return status
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "stat", look_then_swap)
+        patch.setattr(os, "stat", stat_then_swap)
         with pytest.raises(BundleError):
             load_bundle(folder)
 
@@ -348,7 +358,7 @@ def test_an_unreadable_disk_is_an_error(bundle_copy: Copy, monkeypatch: pytest.M
 # --- writing ---
 
 
-def test_what_is_written_can_be_loaded(parts: dict[str, Any], tmp_path: Path) -> None:
+def test_a_written_bundle_can_be_loaded(parts: dict[str, Any], tmp_path: Path) -> None:
     path = write_bundle(tmp_path / "new" / "bundle", **parts)
     whole = load_bundle(path)
     assert whole.model == parts["model"]
@@ -358,7 +368,7 @@ def test_what_is_written_can_be_loaded(parts: dict[str, Any], tmp_path: Path) ->
     assert (path.stat().st_mode & 0o055) == (path.parent.stat().st_mode & 0o055)
 
 
-def test_a_bundle_is_replaced_be_it_damaged(parts: dict[str, Any], bundle_copy: Copy) -> None:
+def test_an_existing_bundle_is_replaced_even_if_damaged(parts: dict[str, Any], bundle_copy: Copy) -> None:
     folder = bundle_copy()
     (folder / "model.onnx").write_bytes(b"damaged")
     (folder / "manifest.json").write_text('{"schema": "tinyedge.bundle/0"}')
@@ -373,7 +383,7 @@ def test_an_empty_folder_is_filled(parts: dict[str, Any], tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("what", ["file", "link", "other folder", "bundle with a note", "no manifest"])
-def test_anything_else_is_not_replaced(
+def test_other_files_and_folders_are_not_replaced(
     what: str, parts: dict[str, Any], bundle_copy: Copy, tmp_path: Path
 ) -> None:
     target = tmp_path / "target"
@@ -397,11 +407,9 @@ def test_anything_else_is_not_replaced(
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
-def test_a_manifest_that_would_not_load_is_not_written(
-    parts: dict[str, Any], bundle_copy: Copy, tmp_path: Path
-) -> None:
+def test_an_invalid_manifest_is_not_written(parts: dict[str, Any], bundle_copy: Copy, tmp_path: Path) -> None:
     folder = bundle_copy()
-    for change in ({"parameters": 5}, {"parity": {}}, {"target": float("nan")}, {"odd": 1}):
+    for change in ({"parameters": 5}, {"parity": {}}, {"target": float("nan")}, {"unknown": 1}):
         wrong = {**parts, "manifest": {**parts["manifest"], **change}}
         with pytest.raises(BundleError):
             write_bundle(folder, **wrong)
@@ -413,10 +421,10 @@ def test_a_manifest_that_would_not_load_is_not_written(
 
 @pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "without exchange"])
 @pytest.mark.parametrize("existing", [True, False], ids=["replacing", "new"])
-def test_every_failing_call_leaves_the_old_or_the_new(
+def test_a_failure_of_any_system_call_leaves_the_old_or_the_new_bundle(
     parts: dict[str, Any], bundle_copy: Copy, monkeypatch: pytest.MonkeyPatch, existing: bool, exchange: bool
 ) -> None:
-    """The k-th system call fails, for every k: what is there loads, and nothing is left lying about."""
+    """For every k, if the k-th system call fails, a valid bundle remains and no temporary files do."""
     calls = 0
     failing = -1
 
@@ -451,7 +459,7 @@ def test_every_failing_call_leaves_the_old_or_the_new(
             load_bundle(target)
         assert not [part.name for part in target.parent.iterdir() if part.name.startswith(".")]
         if done < k:
-            break  # every call had its turn
+            break  # every call has failed once
         if error:
             assert "No space left on device" in error.message
     assert error is None
@@ -459,14 +467,14 @@ def test_every_failing_call_leaves_the_old_or_the_new(
     assert bundle_digest(load_bundle(target)) != digest
 
 
-def test_a_killed_runs_leftovers_are_replaced(parts: dict[str, Any], tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_removed(parts: dict[str, Any], tmp_path: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
     for owner in (dead.pid, os.getppid()):
         (tmp_path / f".bundle.{owner}.tmp").mkdir()
         (tmp_path / f".bundle.{owner}.tmp" / "model.onnx").write_bytes(b"half")
     load_bundle(write_bundle(tmp_path / "bundle", **parts))
-    alive = f".bundle.{os.getppid()}.tmp"  # another export's, under way
+    alive = f".bundle.{os.getppid()}.tmp"  # of another export that is still running
     assert sorted(part.name for part in tmp_path.iterdir()) == [alive, "bundle"]
 
 
@@ -482,7 +490,7 @@ for _ in range(40):
 """
 
 
-def test_writers_of_one_folder_do_not_spoil_it(micro_bundle: Path, tmp_path: Path) -> None:
+def test_concurrent_writers_leave_a_valid_bundle(micro_bundle: Path, tmp_path: Path) -> None:
     target = tmp_path / "bundle"
     command = [sys.executable, "-c", WRITER, str(micro_bundle), str(target)]
     writers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
@@ -491,13 +499,13 @@ def test_writers_of_one_folder_do_not_spoil_it(micro_bundle: Path, tmp_path: Pat
     assert [part.name for part in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_a_place_where_no_folder_can_be_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(BundleError, match="file is not a folder"):
         require_replaceable(tmp_path / "file" / "a" / "bundle")
 
 
-def test_reading_a_bundle_loads_nothing_heavy(micro_bundle: Path) -> None:
+def test_reading_a_bundle_imports_no_heavy_library(micro_bundle: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tinyedge.bundle.bundle import load_bundle;"
         " load_bundle(Path(sys.argv[1]));"

@@ -1,3 +1,5 @@
+"""The check for control characters."""
+
 import re
 
 from hypothesis import example, given
@@ -7,7 +9,7 @@ from tinyedge.bundle.manifest import CONTROL_CHARACTERS, has_control_chars
 
 
 @given(st.text(st.characters(codec=None)))  # lone surrogates included
-@example("año, niño\u00a0\u200d\U0001f600")  # not printable to Python, and no harm on a terminal
+@example("año, niño\u00a0\u200d\U0001f600")  # not printable according to Python, but harmless on a terminal
 @example("a\u2028b")
 @example("a\x1b[2J")
 @example("\udc80")

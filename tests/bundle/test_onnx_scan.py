@@ -1,4 +1,4 @@
-"""What the scan of a model lets through, and what it costs. What it refuses is in test_hostile.py."""
+"""What the scan of a model accepts, and its cost. test_hostile.py tests what it refuses."""
 
 import random
 import sys
@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import ModelProto, helper, numpy_helper
 
-from tests.support.hostile import MICRO, MODELS, RAW_MODELS, bad_model
+from tests.support.hostile import MICRO, MODELS, RAW_MODELS, change_model
 from tinyedge.bundle import onnx_scan
 from tinyedge.bundle.onnx_scan import check_graph
 from tinyedge.core.errors import BundleError
@@ -22,17 +22,17 @@ PATH = Path("model.onnx")
 MUTANTS = 600
 
 
-def whole() -> bytes:
+def read_micro_model() -> bytes:
     return (MICRO / "model.onnx").read_bytes()
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_what_export_writes(precision: str) -> None:
+def test_models_that_export_writes_are_accepted(precision: str) -> None:
     check_graph((MICRO.parent / f"micro_bundle_{precision}/model.onnx").read_bytes(), PATH)
 
 
 @pytest.mark.parametrize("domain", ["", "ai.onnx", "com.microsoft"])
-def test_every_operator_that_is_allowed(domain: str) -> None:
+def test_every_allowed_operator_is_accepted(domain: str) -> None:
     def add(model: ModelProto) -> None:
         if domain == "com.microsoft":
             model.opset_import.append(helper.make_opsetid(domain, 1))
@@ -53,7 +53,7 @@ def test_every_operator_that_is_allowed(domain: str) -> None:
                 )
             )
 
-    check_graph(bad_model(whole(), add), PATH)
+    check_graph(change_model(read_micro_model(), add), PATH)
 
 
 def test_operators_that_run_other_graphs_or_read_files_are_not_allowed() -> None:
@@ -61,7 +61,7 @@ def test_operators_that_run_other_graphs_or_read_files_are_not_allowed() -> None
         for operator in operators:
             assert not operator.startswith(("Loop", "If", "Scan", "Sequence", "String", "Random", "Optional"))
             assert operator not in ("EPContext", "ImageDecoder", "Expand", "ConstantOfShape", "Range", "Tile")
-    # and of the standard ones none has a graph as an attribute
+    # None of the standard operators has a graph as an attribute.
     for operator in onnx_scan.OPERATORS[""] & {schema.name for schema in onnx.defs.get_all_schemas()}:
         for attribute in onnx.defs.get_schema(operator).attributes.values():
             assert attribute.type.name not in ("GRAPH", "GRAPHS", "SPARSE_TENSOR") or operator == "Constant"
@@ -70,7 +70,7 @@ def test_operators_that_run_other_graphs_or_read_files_are_not_allowed() -> None
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "int8", "int32", "int64", "bool", "float16"])
 @pytest.mark.parametrize("raw", [True, False])
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3, 1)])
-def test_tensors_of_every_kind(dtype: str, raw: bool, shape: tuple[int, ...]) -> None:
+def test_tensors_of_every_type_and_shape_are_accepted(dtype: str, raw: bool, shape: tuple[int, ...]) -> None:
     values = np.ones(shape, dtype)
 
     def add(model: ModelProto) -> None:
@@ -78,42 +78,42 @@ def test_tensors_of_every_kind(dtype: str, raw: bool, shape: tuple[int, ...]) ->
         content = values.tobytes() if raw else values.flatten().tolist()
         model.graph.initializer.append(helper.make_tensor("w", kind, shape, content, raw=raw))
 
-    check_graph(bad_model(whole(), add), PATH)
+    check_graph(change_model(read_micro_model(), add), PATH)
 
 
 @pytest.mark.parametrize(("elements", "size", "fits"), [(4, 2, True), (5, 3, True), (5, 2, False)])
-def test_four_bit_tensors(elements: int, size: int, fits: bool) -> None:
+def test_the_size_of_four_bit_tensors_is_rounded_up_to_bytes(elements: int, size: int, fits: bool) -> None:
     def add(model: ModelProto) -> None:
         tensor = model.graph.initializer.add(name="w", data_type=onnx_scan.UINT4, dims=[elements])
         tensor.raw_data = bytes(size)
 
-    model = bad_model(whole(), add)
+    model = change_model(read_micro_model(), add)
     if fits:
         check_graph(model, PATH)
     else:
-        with pytest.raises(BundleError, match="'w' has 2 bytes, its shape makes them 3"):
+        with pytest.raises(BundleError, match="'w' has 2 bytes, its shape requires 3"):
             check_graph(model, PATH)
 
 
-def test_the_largest_shape_of_the_ranges_fits() -> None:
-    """Its two tables of 32,000 x 512 and six layers: the limits are above, with room."""
-    one = whole()
+def test_the_largest_allowed_shape_fits() -> None:
+    """Tables of 32,000 x 512 elements and six layers stay well below the limits."""
+    one = read_micro_model()
     layers = onnx.load_model_from_string(one).graph.node
 
     def grow(model: ModelProto) -> None:
-        for _ in range(11):  # six layers, and as much again
+        for _ in range(11):  # six layers, twice
             model.graph.node.extend(layers)
         tensor = model.graph.initializer.add(name="w", data_type=onnx_scan.INT8, dims=[32_000, 512])
         tensor.raw_data = bytes(32_000 * 512)
 
-    check_graph(bad_model(one, grow), PATH)
+    check_graph(change_model(one, grow), PATH)
 
 
 # --- cost ---
 
 
-def instructions(function: Callable[[], object]) -> int:
-    """How many instructions of Python's a call takes."""
+def count_instructions(function: Callable[[], object]) -> int:
+    """Count the bytecode instructions that a call executes."""
     count = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -131,23 +131,23 @@ def instructions(function: Callable[[], object]) -> int:
     return count
 
 
-def test_the_weights_are_not_walked_through() -> None:
+def test_the_cost_does_not_depend_on_the_size_of_the_weights() -> None:
     def grow(model: ModelProto) -> None:
         tensor = next(
             t for t in model.graph.initializer if t.data_type == onnx_scan.FLOAT32 and len(t.dims) == 2
         )
         tensor.CopyFrom(numpy_helper.from_array(np.zeros((3_000, 1_000), np.float32), tensor.name))
 
-    small, large = whole(), bad_model(whole(), grow)
+    small, large = read_micro_model(), change_model(read_micro_model(), grow)
     assert len(large) > 12_000_000
-    costs = [instructions(lambda model=model: check_graph(model, PATH)) for model in (small, large)]  # type: ignore[misc]
+    costs = [count_instructions(lambda model=model: check_graph(model, PATH)) for model in (small, large)]  # type: ignore[misc]
     assert costs[1] == pytest.approx(costs[0], rel=0.01)
     assert costs[0] < 200_000
 
 
 @pytest.mark.parametrize("name", [*MODELS, *RAW_MODELS])
-def test_what_is_bad_costs_little_memory(name: str) -> None:
-    model = RAW_MODELS[name] if name in RAW_MODELS else bad_model(whole(), MODELS[name])
+def test_refusing_a_model_needs_little_memory(name: str) -> None:
+    model = RAW_MODELS[name] if name in RAW_MODELS else change_model(read_micro_model(), MODELS[name])
     tracemalloc.start()
     try:
         with pytest.raises(BundleError):
@@ -160,11 +160,11 @@ def test_what_is_bad_costs_little_memory(name: str) -> None:
 # --- mutants ---
 
 
-def mutant(model: bytes, draw: random.Random) -> bytes:
-    """A file with a few bytes changed, put in, taken away or moved, mostly where its structure is."""
+def mutate(model: bytes, draw: random.Random) -> bytes:
+    """Return a file with a few bytes changed, inserted, deleted or copied, mostly in its structure."""
     data = bytearray(model)
     for _ in range(draw.randint(1, 4)):
-        # the weights are one long run in the middle, in which a change changes nothing for the scan
+        # The weights are one long range in the middle, where a change makes no difference to the scan.
         at = draw.choice((draw.randrange(12_000), draw.randrange(len(data))))
         change = draw.randrange(6)
         if change == 0:
@@ -184,15 +184,15 @@ def mutant(model: bytes, draw: random.Random) -> bytes:
 
 
 def test_mutants_are_refused_or_harmless() -> None:
-    """Whatever a file has become: BundleError, or onnx too sees nothing in it that has no place there."""
+    """A mutated file raises BundleError, or onnx finds nothing in it that is not allowed either."""
     draw = random.Random(2025)
-    one = whole()
+    original = read_micro_model()
     passed = 0
     tracemalloc.start()
     try:
         for _ in range(MUTANTS):
-            model = mutant(one, draw)
-            reason = complaint(model)
+            model = mutate(original, draw)
+            reason = find_refusal(model)
             if reason is not None:
                 assert reason.isprintable()
                 assert len(reason) < 400
@@ -205,8 +205,8 @@ def test_mutants_are_refused_or_harmless() -> None:
     assert 0 < passed < MUTANTS / 2
 
 
-def complaint(model: bytes) -> str | None:
-    """Why the scan refuses a model; None where it doesn't."""
+def find_refusal(model: bytes) -> str | None:
+    """Return why the scan refuses a model; None if it accepts it."""
     try:
         check_graph(model, PATH)
     except BundleError as error:
@@ -215,7 +215,7 @@ def complaint(model: bytes) -> str | None:
 
 
 def assert_plain(model: ModelProto) -> None:
-    """The same rules, by onnx's own reader."""
+    """Check the same rules with onnx's own reader."""
     assert not any((model.functions, model.training_info, model.metadata_props))
     assert not any((model.graph.sparse_initializer, model.graph.metadata_props))
     assert len(model.graph.node) <= onnx_scan.MAX_NODES

@@ -1,4 +1,4 @@
-"""Signatures: of the right bundle, by the right key, and by ssh-keygen's own word."""
+"""Signatures are valid only for the right bundle and key, and ssh-keygen itself accepts them."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def make_key(folder: Path, name: str = "key", kind: str = "ed25519") -> Path:
 
 @pytest.fixture(scope="module")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A private key; its public half has `.pub` at its end."""
+    """Create a private key; the file name of its public half ends in `.pub`."""
     return make_key(tmp_path_factory.mktemp("keys"))
 
 
@@ -35,12 +35,12 @@ def public(key: Path) -> Path:
     return key.with_name(key.name + ".pub")
 
 
-def signed(folder: Path, key: Path) -> Path:
+def sign(folder: Path, key: Path) -> Path:
     (folder / SIGNATURE).write_bytes(signature.sign(load_bundle(folder), key))
     return folder
 
 
-def refusal(folder: Path, key: Path) -> BundleError:
+def expect_refusal(folder: Path, key: Path) -> BundleError:
     with pytest.raises(BundleError) as caught:
         signature.verify(load_bundle(folder), key)
     assert caught.value.hint
@@ -48,14 +48,14 @@ def refusal(folder: Path, key: Path) -> BundleError:
     return caught.value
 
 
-def test_a_signed_bundle(bundle_copy: Copy, key: Path) -> None:
-    folder = signed(bundle_copy(), key)
+def test_a_signed_bundle_is_verified(bundle_copy: Copy, key: Path) -> None:
+    folder = sign(bundle_copy(), key)
     signature.verify(load_bundle(folder), public(key))
     assert load_bundle(folder).signature == (folder / SIGNATURE).read_bytes()
 
 
-def test_ssh_keygen_agrees_by_hand(bundle_copy: Copy, key: Path, tmp_path: Path) -> None:
-    folder = signed(bundle_copy(), key)
+def test_ssh_keygen_verifies_the_signature(bundle_copy: Copy, key: Path, tmp_path: Path) -> None:
+    folder = sign(bundle_copy(), key)
     (tmp_path / "allowed").write_text(f"me {public(key).read_text()}")
     command = f"ssh-keygen -Y verify -n tinyedge-bundle -I me -f {tmp_path}/allowed -s {folder / SIGNATURE}"
     with (folder / "manifest.json").open("rb") as manifest:
@@ -63,31 +63,33 @@ def test_ssh_keygen_agrees_by_hand(bundle_copy: Copy, key: Path, tmp_path: Path)
     assert b'Good "tinyedge-bundle" signature for me' in done.stdout
 
 
-def test_no_signature(bundle_copy: Copy, key: Path) -> None:
-    assert f"is not signed: it has no {SIGNATURE}" in refusal(bundle_copy(), public(key)).message
+def test_an_unsigned_bundle_is_refused(bundle_copy: Copy, key: Path) -> None:
+    assert f"is not signed: it has no {SIGNATURE}" in expect_refusal(bundle_copy(), public(key)).message
 
 
-def test_another_key(bundle_copy: Copy, key: Path, tmp_path: Path) -> None:
-    folder = signed(bundle_copy(), make_key(tmp_path, "other"))
-    assert "is not a signature of this bundle by" in refusal(folder, public(key)).message
+def test_a_signature_by_another_key_is_refused(bundle_copy: Copy, key: Path, tmp_path: Path) -> None:
+    folder = sign(bundle_copy(), make_key(tmp_path, "other"))
+    assert "is not a signature of this bundle by" in expect_refusal(folder, public(key)).message
 
 
-def test_another_bundle(bundle_copy: Copy, micro_bundle_fp32: Path, key: Path, tmp_path: Path) -> None:
+def test_a_signature_of_another_bundle_is_refused(
+    bundle_copy: Copy, micro_bundle_fp32: Path, key: Path, tmp_path: Path
+) -> None:
     stolen = signature.sign(load_bundle(micro_bundle_fp32), key)
     folder = bundle_copy()
     (folder / SIGNATURE).write_bytes(stolen)
-    assert "is not a signature of this bundle by" in refusal(folder, public(key)).message
+    assert "is not a signature of this bundle by" in expect_refusal(folder, public(key)).message
 
 
-def test_a_changed_manifest(bundle_copy: Copy, key: Path) -> None:
-    """Every file's sha256 is in the manifest, so this is what a changed file comes down to."""
-    folder = signed(bundle_copy(), key)
+def test_a_changed_manifest_invalidates_the_signature(bundle_copy: Copy, key: Path) -> None:
+    """The manifest contains the sha256 of every file, so this also covers changes of other files."""
+    folder = sign(bundle_copy(), key)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "target": "other"}))
-    assert "is not a signature of this bundle by" in refusal(folder, public(key)).message
+    assert "is not a signature of this bundle by" in expect_refusal(folder, public(key)).message
 
 
-def test_a_signature_for_another_purpose(bundle_copy: Copy, key: Path) -> None:
+def test_a_signature_for_another_purpose_is_refused(bundle_copy: Copy, key: Path) -> None:
     folder = bundle_copy()
     done = subprocess.run(
         ["ssh-keygen", "-Y", "sign", "-n", "git", "-f", key],
@@ -96,25 +98,25 @@ def test_a_signature_for_another_purpose(bundle_copy: Copy, key: Path) -> None:
         check=True,
     )
     (folder / SIGNATURE).write_bytes(done.stdout)
-    assert "is not a signature of this bundle by" in refusal(folder, public(key)).message
+    assert "is not a signature of this bundle by" in expect_refusal(folder, public(key)).message
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\0" * 4096, b"-----BEGIN SSH SIGNATURE-----\n"])
-def test_no_signature_at_all(bundle_copy: Copy, key: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_signature_is_refused(bundle_copy: Copy, key: Path, content: bytes) -> None:
     folder = bundle_copy()
     (folder / SIGNATURE).write_bytes(content)
-    assert "is not a signature of this bundle by" in refusal(folder, public(key)).message
+    assert "is not a signature of this bundle by" in expect_refusal(folder, public(key)).message
 
 
 @pytest.mark.parametrize("content", ["", "x", "ssh-rsa AAAA", "ssh-ed25519", "ssh-ed25519 x\n", "\0"])
-def test_public_keys_that_are_none(bundle_copy: Copy, key: Path, tmp_path: Path, content: str) -> None:
-    folder = signed(bundle_copy(), key)
+def test_invalid_public_keys_are_refused(bundle_copy: Copy, key: Path, tmp_path: Path, content: str) -> None:
+    folder = sign(bundle_copy(), key)
     (tmp_path / "bad.pub").write_text(content)
-    assert "bad.pub" in refusal(folder, tmp_path / "bad.pub").message
-    assert "none.pub does not exist" in refusal(folder, tmp_path / "none.pub").message
+    assert "bad.pub" in expect_refusal(folder, tmp_path / "bad.pub").message
+    assert "none.pub does not exist" in expect_refusal(folder, tmp_path / "none.pub").message
 
 
-def test_keys_that_cannot_sign(micro_bundle: Path, key: Path, tmp_path: Path) -> None:
+def test_keys_that_cannot_sign_are_refused(micro_bundle: Path, key: Path, tmp_path: Path) -> None:
     bundle = load_bundle(micro_bundle)
     shared = Path(shutil.copy(key, tmp_path / "shared"))
     shared.chmod(0o644)
@@ -123,7 +125,7 @@ def test_keys_that_cannot_sign(micro_bundle: Path, key: Path, tmp_path: Path) ->
     broken.chmod(0o600)
     for bad, reason in (
         (public(key), "is not a private key"),
-        (shared, "can be read by others"),
+        (shared, "can be read by other users"),
         (broken, "ssh-keygen cannot sign with"),
         (make_key(tmp_path, "ecdsa", "ecdsa"), "is not an ed25519 key"),
         (tmp_path / "none", "does not exist"),
@@ -132,7 +134,7 @@ def test_keys_that_cannot_sign(micro_bundle: Path, key: Path, tmp_path: Path) ->
             signature.sign(bundle, bad)
 
 
-def test_without_ssh_keygen(
+def test_a_missing_ssh_keygen_is_an_error(
     micro_bundle: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -140,15 +142,15 @@ def test_without_ssh_keygen(
         signature.sign(load_bundle(micro_bundle), key)
 
 
-def test_a_new_bundle_in_its_place_is_not_signed(bundle_copy: Copy, key: Path) -> None:
-    folder = signed(bundle_copy(), key)
+def test_replacing_a_bundle_removes_its_signature(bundle_copy: Copy, key: Path) -> None:
+    folder = sign(bundle_copy(), key)
     old = load_bundle(folder)
     manifest = {k: v for k, v in old.manifest.items() if k not in ("schema", "created", "tinyedge", "files")}
     write_bundle(folder, {**manifest, "target": "other"}, old.model, old.tokenizer, "# A card\n")
     assert load_bundle(folder).signature is None
 
 
-def test_the_commands(bundle_copy: Copy, key: Path) -> None:
+def test_sign_and_verify_on_the_command_line(bundle_copy: Copy, key: Path) -> None:
     folder = bundle_copy()
 
     def tinyedge(*words: object) -> subprocess.CompletedProcess[str]:

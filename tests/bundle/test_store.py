@@ -1,4 +1,4 @@
-"""Whatever fails while a board exchanges its bundle, one whole bundle is under `current`."""
+"""`current` points to a complete bundle, whatever fails while a board changes its bundle."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ OLDER, OLD, NEW = "older", "old", "new"
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Three bundles that differ in a field of the manifest."""
+    """Return three bundles that differ in one field of the manifest."""
     folder = tmp_path_factory.mktemp("bundles")
     for name in (OLDER, OLD, NEW):
         shutil.copytree(Path(__file__).parents[1] / "data" / "micro_bundle_int8", folder / name)
@@ -36,7 +36,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def store(bundles: dict[str, Path], tmp_path: Path) -> Store:
-    """One in which OLD serves and OLDER is the one before."""
+    """Return a store in which OLD is active and OLDER is the previous bundle."""
     store = Store(tmp_path / "store")
     store.activate(bundles[OLDER], passes)
     store.activate(bundles[OLD], passes)
@@ -52,12 +52,12 @@ def fails(folder: Path) -> None:
 
 
 def serving(store: Store) -> str:
-    """The name of the bundle under `current`, which has to be whole."""
+    """Return the name of the bundle that `current` points to; it must be valid."""
     return str(load_bundle(store.root / "current").manifest["target"])
 
 
 def stored_names(store: Store) -> set[str]:
-    """The names of all that is in the folder of bundles; each has to be whole."""
+    """Return the names of all bundles in the store; each of them must be valid."""
     return {str(load_bundle(folder).manifest["target"]) for folder in (store.root / "bundles").iterdir()}
 
 
@@ -65,7 +65,7 @@ def digest(bundle: Path) -> str:
     return bundle_digest(load_bundle(bundle))
 
 
-def test_a_bundle_is_exchanged_and_the_one_before_stays(store: Store, bundles: dict[str, Path]) -> None:
+def test_activation_keeps_the_previous_bundle(store: Store, bundles: dict[str, Path]) -> None:
     change = store.activate(bundles[NEW], passes)
     assert change == Activation(digest(bundles[NEW]), digest(bundles[OLD]))
     assert (serving(store), stored_names(store)) == (NEW, {OLD, NEW})
@@ -76,7 +76,7 @@ def test_a_bundle_is_exchanged_and_the_one_before_stays(store: Store, bundles: d
     assert [one.damage for one in status.bundles] == [None, None]
 
 
-def test_the_same_again_changes_nothing(store: Store, bundles: dict[str, Path]) -> None:
+def test_activating_the_active_bundle_changes_nothing(store: Store, bundles: dict[str, Path]) -> None:
     def everything() -> dict[str, tuple[int, int]]:
         return {str(p): (p.lstat().st_ino, p.lstat().st_mtime_ns) for p in store.root.rglob("*")}
 
@@ -86,39 +86,41 @@ def test_the_same_again_changes_nothing(store: Store, bundles: dict[str, Path]) 
     assert everything() == before
 
 
-def test_rollback_and_back(store: Store, bundles: dict[str, Path]) -> None:
+def test_rollback_twice_returns_to_the_first_bundle(store: Store, bundles: dict[str, Path]) -> None:
     store.activate(store.previous(), passes)
     assert serving(store) == OLDER
     store.activate(store.previous(), passes)
     assert (serving(store), stored_names(store)) == (OLD, {OLD, OLDER})
 
 
-def test_a_failed_test_changes_nothing(store: Store, bundles: dict[str, Path]) -> None:
+def test_a_failed_self_test_changes_nothing(store: Store, bundles: dict[str, Path]) -> None:
     with pytest.raises(BundleError, match="failed its self-test"):
         store.activate(bundles[NEW], fails)
     assert (serving(store), stored_names(store)) == (OLD, {OLD, OLDER})
 
 
-def test_the_test_sees_the_bundle_where_it_will_serve(store: Store, bundles: dict[str, Path]) -> None:
+def test_the_self_test_gets_the_path_under_which_the_bundle_will_serve(
+    store: Store, bundles: dict[str, Path]
+) -> None:
     seen = []
     store.activate(bundles[NEW], lambda folder: seen.append((folder, serving(store))))
     assert seen == [(store.root / "current", NEW)]
 
 
-def test_a_first_bundle_that_fails_leaves_none(bundles: dict[str, Path], tmp_path: Path) -> None:
+def test_a_failed_first_bundle_leaves_an_empty_store(bundles: dict[str, Path], tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     with pytest.raises(BundleError):
         store.activate(bundles[NEW], fails)
     assert not (store.root / "current").is_symlink()
-    with pytest.raises(StoreError, match="no bundle that can serve"):
+    with pytest.raises(StoreError, match="has no valid bundle"):
         store.recover()
-    with pytest.raises(StoreError, match="keeps no bundle to go back to"):
+    with pytest.raises(StoreError, match="has no previous bundle"):
         store.previous()
     store.activate(bundles[OLD], passes)
     assert serving(store) == OLD
 
 
-def test_a_refused_bundle_is_not_even_copied(store: Store, bundles: dict[str, Path], tmp_path: Path) -> None:
+def test_a_refused_bundle_is_not_copied(store: Store, bundles: dict[str, Path], tmp_path: Path) -> None:
     def refuse(bundle: Bundle) -> None:
         if bundle.manifest["target"] == NEW:
             raise BundleError("not signed")
@@ -132,7 +134,9 @@ def test_a_refused_bundle_is_not_even_copied(store: Store, bundles: dict[str, Pa
     assert (serving(store), stored_names(store)) == (OLD, {OLD, OLDER})
 
 
-def test_an_unconfirmed_bundle_is_left_at_the_next_start(store: Store, bundles: dict[str, Path]) -> None:
+def test_an_unconfirmed_bundle_is_rolled_back_at_the_next_start(
+    store: Store, bundles: dict[str, Path]
+) -> None:
     def power_cut(folder: Path) -> None:
         os._exit(9)
 
@@ -140,33 +144,33 @@ def test_an_unconfirmed_bundle_is_left_at_the_next_start(store: Store, bundles: 
     child.start()
     child.join()
     assert child.exitcode == 9
-    assert serving(store) == NEW  # whole, though nobody knows whether it answers
+    assert serving(store) == NEW  # complete, but not tested
     change = store.recover()
     assert (change.serving, change.replaced) == (digest(bundles[OLD]), digest(bundles[NEW]))
     assert "was not confirmed" in change.reason
     assert serving(store) == OLD
 
 
-def test_what_rots_on_the_card_is_left_too(store: Store, bundles: dict[str, Path]) -> None:
+def test_a_bundle_damaged_on_the_card_is_rolled_back(store: Store, bundles: dict[str, Path]) -> None:
     model = store.root / "bundles" / digest(bundles[OLD]) / "model.onnx"
     model.write_bytes(bytes(len(model.read_bytes())))
     change = store.recover()
     assert (serving(store), change.serving) == (OLDER, digest(bundles[OLDER]))
     assert "model.onnx has sha256" in change.reason
     assert [one.damage is None for one in store.status().bundles].count(True) == 1
-    store.activate(bundles[OLD], passes)  # and a fresh copy takes the damaged one's place
+    store.activate(bundles[OLD], passes)  # a new copy replaces the damaged one
     assert (serving(store), stored_names(store)) == (OLD, {OLD, OLDER})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\0" * 100, b'{"schema": "tinyedge.store/1"}', b"[]", None])
-def test_a_damaged_record_is_no_reason_to_stop(store: Store, content: bytes | None) -> None:
+def test_a_damaged_record_does_not_stop_the_service(store: Store, content: bytes | None) -> None:
     record = store.root / "confirmed.json"
     record.unlink() if content is None else record.write_bytes(content)
     assert store.recover().reason == ""
     assert serving(store) == OLD
 
 
-def test_a_record_cannot_lead_outside(store: Store, tmp_path: Path) -> None:
+def test_a_record_cannot_point_outside_the_store(store: Store, tmp_path: Path) -> None:
     value = {"schema": "tinyedge.store/1", "confirmed": "../../elsewhere", "previous": "/"}
     (store.root / "confirmed.json").write_text(json.dumps(value))
     (store.root / "current").unlink()
@@ -175,7 +179,7 @@ def test_a_record_cannot_lead_outside(store: Store, tmp_path: Path) -> None:
     assert serving(store) in (OLD, OLDER)
 
 
-def test_a_record_that_is_far_too_large_says_nothing(store: Store) -> None:
+def test_an_oversized_record_is_ignored(store: Store) -> None:
     before = serving(store)
     with (store.root / CONFIRMED_FILE).open("wb") as file:
         file.truncate(1 << 40)
@@ -183,14 +187,14 @@ def test_a_record_that_is_far_too_large_says_nothing(store: Store) -> None:
     assert serving(store) == before
 
 
-def test_what_is_no_folder_among_the_bundles_is_removed(store: Store, bundles: dict[str, Path]) -> None:
+def test_other_files_among_the_bundles_are_removed(store: Store, bundles: dict[str, Path]) -> None:
     os.mkfifo(store.root / BUNDLES / "f")
     (store.root / BUNDLES / "link").symlink_to("/etc")
     store.activate(bundles[NEW], passes)
     assert stored_names(store) == {OLD, NEW}
 
 
-def test_where_nobody_knows_which_to_keep_none_is_removed(store: Store, bundles: dict[str, Path]) -> None:
+def test_no_bundle_is_removed_if_it_is_unknown_which_to_keep(store: Store, bundles: dict[str, Path]) -> None:
     (store.root / CONFIRMED_FILE).unlink()
     (store.root / CONFIRMED_FILE).mkdir()
     with pytest.raises(OSError, match="not a regular file"):
@@ -198,13 +202,13 @@ def test_where_nobody_knows_which_to_keep_none_is_removed(store: Store, bundles:
     assert stored_names(store) >= {OLDER, OLD}
 
 
-def test_a_missing_current_is_made_again(store: Store) -> None:
+def test_a_missing_current_is_restored(store: Store) -> None:
     (store.root / "current").unlink()
     store.recover()
     assert serving(store) == OLD
 
 
-def test_a_folder_in_place_of_current_is_not_touched(store: Store, bundles: dict[str, Path]) -> None:
+def test_a_folder_named_current_is_not_changed(store: Store, bundles: dict[str, Path]) -> None:
     (store.root / "current").unlink()
     (store.root / "current").mkdir()
     for call in (store.recover, lambda: store.activate(bundles[NEW], passes)):
@@ -212,13 +216,13 @@ def test_a_folder_in_place_of_current_is_not_touched(store: Store, bundles: dict
             call()
 
 
-def test_a_refused_bundle_makes_no_store(tmp_path: Path) -> None:
+def test_a_refused_bundle_creates_no_store(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         Store(tmp_path / "store").activate(tmp_path / "nothing", passes)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_writer_at_a_time(store: Store, bundles: dict[str, Path]) -> None:
+def test_only_one_process_may_change_the_store(store: Store, bundles: dict[str, Path]) -> None:
     def second(folder: Path) -> None:
         for call in (lambda: store.activate(bundles[OLDER], passes), lambda: store.recover(wait_s=0.2)):
             with pytest.raises(StoreError, match="another process is changing"):
@@ -228,7 +232,7 @@ def test_one_writer_at_a_time(store: Store, bundles: dict[str, Path]) -> None:
     assert serving(store) == NEW
 
 
-def test_a_card_that_can_only_be_read_still_serves(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_card_still_serves(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.open
 
     def read_only(path: object, flags: int, *more: object, **named: object) -> int:
@@ -240,7 +244,7 @@ def test_a_card_that_can_only_be_read_still_serves(store: Store, monkeypatch: py
     assert store.recover().reason == ""
 
 
-def test_everything_is_synced_before_it_is_named(
+def test_files_are_synced_before_current_points_to_them(
     store: Store, bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(monkeypatch)
@@ -260,7 +264,7 @@ def test_everything_is_synced_before_it_is_named(
         "fsync store",
     ]
     calls = iter(disk.calls)
-    for wanted in order:  # in this order, whatever else is between
+    for wanted in order:  # in this order, with other calls in between
         assert wanted in calls, wanted
 
 
@@ -270,7 +274,7 @@ def test_everything_is_synced_before_it_is_named(
     [(errno.EIO, False), (errno.ENOSPC, False), (errno.ENOSPC, True)],
     ids=["EIO", "ENOSPC", "short write"],
 )
-def test_every_call_fails(
+def test_a_failure_of_any_system_call_leaves_a_valid_bundle(
     bundles: dict[str, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -311,9 +315,7 @@ def test_every_call_fails(
         assert serving(store) in (OLD, NEW), where
         assert store.status().current == store.status().confirmed, where
         store.activate(bundles[NEW], passes)
-        assert (serving(store), len(stored_names(store))) == (NEW, 2), (
-            where
-        )  # OLDER, where OLD could not be read
+        assert (serving(store), len(stored_names(store))) == (NEW, 2), where  # OLDER if OLD could not be read
 
 
 KILLED = """
@@ -328,7 +330,7 @@ for number in range(1000):
 """
 
 
-def test_forty_kills(bundles: dict[str, Path], tmp_path: Path) -> None:
+def test_forty_kills_always_leave_a_valid_bundle(bundles: dict[str, Path], tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     store.activate(bundles[OLD], passes)
     moments = random.Random(0)
@@ -347,13 +349,13 @@ def test_forty_kills(bundles: dict[str, Path], tmp_path: Path) -> None:
         assert {one.damage for one in status.bundles} == {None}
         change = store.recover()
         assert change.serving == status.confirmed == store.status().current
-    assert unconfirmed  # some fell between the switch and the confirmation
+    assert unconfirmed  # some kills came between the switch and the confirmation
     store.activate(bundles[NEW], passes)
     store.activate(bundles[OLD], passes)
-    assert stored_names(store) == {NEW, OLD}  # whatever was staged is gone
+    assert stored_names(store) == {NEW, OLD}  # all staged copies are gone
 
 
-def test_the_command(micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path) -> None:
+def test_the_activate_command(micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path) -> None:
     def tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "tinyedge", "activate", *words, "--store", tmp_path / "store"]
         return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
@@ -381,7 +383,7 @@ def test_the_command(micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path
         assert done.stderr.startswith("error: tinyedge activate takes one of")
 
 
-def test_an_unsigned_bundle_with_a_key(micro_bundle: Path, tmp_path: Path) -> None:
+def test_activate_with_a_key_refuses_an_unsigned_bundle(micro_bundle: Path, tmp_path: Path) -> None:
     if shutil.which("ssh-keygen") is None:
         pytest.skip("needs OpenSSH's ssh-keygen")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
@@ -397,5 +399,5 @@ def test_an_unsigned_bundle_with_a_key(micro_bundle: Path, tmp_path: Path) -> No
     bundle = shutil.copytree(micro_bundle, tmp_path / "bundle")
     tinyedge("activate", bundle, *key[2:])  # unsigned, and without a key
     tinyedge("sign", bundle, "--key", tmp_path / "key")
-    assert tinyedge("activate", bundle, *key).returncode == 0  # the signature is new, the manifest is not
+    assert tinyedge("activate", bundle, *key).returncode == 0  # only the signature is new
     assert tinyedge("activate", "--recover", *key).returncode == 0

@@ -1,6 +1,7 @@
-"""Bundles as somebody writes them who means harm, and knows how to compute a digest.
+"""Malicious bundles, by an attacker who also updates the digests in the manifest.
 
-`BUNDLES` maps a name to a function that turns a whole bundle's folder into a bad one. The tests run them all.
+`BUNDLES` maps a name to a function that turns the folder of a valid bundle into a malicious one. The tests
+run all of them.
 """
 
 import copy
@@ -14,32 +15,32 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper
 
-Spoil = Callable[[Path], object]
+Corruption = Callable[[Path], object]
 MICRO = Path(__file__).parents[1] / "data/micro_bundle_int8"
-SECRET = "../secret"  # stands beside the bundle; nothing may open it
+SECRET = "../secret"  # a file next to the bundle that must not be opened
 FILES = ("manifest.json", "model.onnx", "tokenizer.model", "README.md")
 
 
 # --- the folder ---
 
 
-def _replaced(name: str, make: Callable[[Path], object]) -> Spoil:
-    def spoil(folder: Path) -> None:
+def _replace(name: str, make: Callable[[Path], object]) -> Corruption:
+    def corrupt(folder: Path) -> None:
         (folder / name).unlink()
         make(folder / name)
 
-    return spoil
+    return corrupt
 
 
-def _of_the_folder() -> Iterator[tuple[str, Spoil]]:
+def _folder_attacks() -> Iterator[tuple[str, Corruption]]:
     for name in FILES:
         yield f"{name} missing", lambda folder, name=name: (folder / name).unlink()
-        yield f"{name} empty", _replaced(name, Path.touch)
-        yield f"{name} a folder", _replaced(name, Path.mkdir)
-        yield f"{name} a FIFO", _replaced(name, os.mkfifo)
-        yield f"{name} a link out", _replaced(name, lambda path: path.symlink_to(SECRET))
-        yield f"{name} a link to itself", _replaced(name, lambda path: path.symlink_to(path.name))
-        yield f"{name} a device", _replaced(name, lambda path: path.symlink_to("/dev/zero"))
+        yield f"{name} empty", _replace(name, Path.touch)
+        yield f"{name} a folder", _replace(name, Path.mkdir)
+        yield f"{name} a FIFO", _replace(name, os.mkfifo)
+        yield f"{name} a link out", _replace(name, lambda path: path.symlink_to(SECRET))
+        yield f"{name} a link to itself", _replace(name, lambda path: path.symlink_to(path.name))
+        yield f"{name} a device", _replace(name, lambda path: path.symlink_to("/dev/zero"))
         yield (
             f"{name} a hard link",
             lambda folder, name=name: (folder.parent / f"{folder.name} {name}").hardlink_to(folder / name),
@@ -57,26 +58,26 @@ def _of_the_folder() -> Iterator[tuple[str, Spoil]]:
 # --- the manifest ---
 
 
-def _manifest(change: Callable[[dict[str, Any]], object]) -> Spoil:
-    def spoil(folder: Path) -> None:
+def _change_manifest(change: Callable[[dict[str, Any]], object]) -> Corruption:
+    def corrupt(folder: Path) -> None:
         manifest = json.loads((folder / "manifest.json").read_text())
         change(manifest)
         (folder / "manifest.json").write_text(json.dumps(manifest))
 
-    return spoil
+    return corrupt
 
 
-def _fields(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every field of the manifest that has a meaning to the program, nested ones too."""
+def _list_fields(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every field of the manifest that the program uses, including nested fields."""
     for name, part in value.items():
         if name in ("weight_type", "worst_matrix", "worst_relative_error", "relative_errors", "recipe"):
             continue
         yield (*path, name)
         if isinstance(part, dict):
-            yield from _fields(part, (*path, name))
+            yield from _list_fields(part, (*path, name))
 
 
-def _at(manifest: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+def _parent_of(manifest: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     for name in path[:-1]:
         manifest = manifest[name]
     return manifest
@@ -96,14 +97,16 @@ RAW_MANIFESTS = {
 }
 
 
-def _of_the_manifest() -> Iterator[tuple[str, Spoil]]:
-    for path in _fields(json.loads((MICRO / "manifest.json").read_text())):
+def _manifest_attacks() -> Iterator[tuple[str, Corruption]]:
+    for path in _list_fields(json.loads((MICRO / "manifest.json").read_text())):
         where = ".".join(path)
-        yield f"{where} missing", _manifest(lambda m, path=path: _at(m, path).pop(path[-1]))
+        yield f"{where} missing", _change_manifest(lambda m, path=path: _parent_of(m, path).pop(path[-1]))
         for name, value in BAD_VALUES.items():
             yield (
                 f"{where} {name}",
-                _manifest(lambda m, path=path, value=value: _at(m, path).update({path[-1]: value})),
+                _change_manifest(
+                    lambda m, path=path, value=value: _parent_of(m, path).update({path[-1]: value})
+                ),
             )
     for name, raw in RAW_MANIFESTS.items():
         yield f"manifest {name}", lambda folder, raw=raw: (folder / "manifest.json").write_bytes(raw)
@@ -111,43 +114,43 @@ def _of_the_manifest() -> Iterator[tuple[str, Spoil]]:
         entry = {"size": 6, "sha256": hashlib.sha256(b"secret").hexdigest()}
         yield (
             f"lists the file {name!a}",
-            _manifest(lambda m, name=name, entry=entry: m["files"].update({name: entry})),
+            _change_manifest(lambda m, name=name, entry=entry: m["files"].update({name: entry})),
         )
 
 
 # --- the model ---
 
 
-def _with_model(make: Callable[[ModelProto], object]) -> Spoil:
-    def spoil(folder: Path) -> None:
-        put_model(folder, bad_model((folder / "model.onnx").read_bytes(), make))
+def _change_model(make: Callable[[ModelProto], object]) -> Corruption:
+    def corrupt(folder: Path) -> None:
+        replace_model(folder, change_model((folder / "model.onnx").read_bytes(), make))
 
-    return spoil
+    return corrupt
 
 
-def bad_model(model: bytes, make: Callable[[ModelProto], object]) -> bytes:
-    """`model` after a change to it; where the change returns bytes, they follow the file."""
+def change_model(model: bytes, make: Callable[[ModelProto], object]) -> bytes:
+    """Return a model after a change to it. Bytes that the change returns are appended to the file."""
     proto = onnx.load_model_from_string(model)
     more = make(proto)
     return bytes(proto.SerializeToString()) + (more if isinstance(more, bytes) else b"")
 
 
-def put_model(folder: Path, model: bytes) -> None:
-    """Makes `model` the bundle's, listed as it is."""
+def replace_model(folder: Path, model: bytes) -> None:
+    """Replace a bundle's model, and update its size and sha256 in the manifest."""
     (folder / "model.onnx").write_bytes(model)
     entry = {"size": len(model), "sha256": hashlib.sha256(model).hexdigest()}
-    _manifest(lambda m: m["files"].update({"model.onnx": entry}))(folder)
+    _change_manifest(lambda m: m["files"].update({"model.onnx": entry}))(folder)
 
 
-def external(name: str = "w", location: str = SECRET) -> TensorProto:
-    """A tensor that says its data is in another file."""
+def make_external_tensor(name: str = "w", location: str = SECRET) -> TensorProto:
+    """Return a tensor whose data is in another file."""
     tensor = TensorProto(name=name, data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value=location)
     return tensor
 
 
-def varint(value: int) -> bytes:
-    """As protobuf writes a number."""
+def encode_varint(value: int) -> bytes:
+    """Encode a number as a protobuf varint."""
     head = b""
     while value > 0x7F:
         head += bytes([value & 0x7F | 0x80])
@@ -155,30 +158,30 @@ def varint(value: int) -> bytes:
     return head + bytes([value])
 
 
-def field(number: int, content: bytes | int) -> bytes:
-    """As protobuf writes a field: a number, or bytes with their length."""
+def encode_field(number: int, content: bytes | int) -> bytes:
+    """Encode a protobuf field: a number, or bytes with their length."""
     if isinstance(content, int):
-        return varint(number << 3) + varint(content)
-    return varint(number << 3 | 2) + varint(len(content)) + content
+        return encode_varint(number << 3) + encode_varint(content)
+    return encode_varint(number << 3 | 2) + encode_varint(len(content)) + content
 
 
-def _graph_inside(tensor: TensorProto) -> GraphProto:
+def _make_inner_graph(tensor: TensorProto) -> GraphProto:
     return helper.make_graph([], "inner", [], [], initializer=[tensor])
 
 
-def _node(operator: str = "Identity", domain: str = "", **attributes: Any) -> onnx.NodeProto:
+def _make_node(operator: str = "Identity", domain: str = "", **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(operator, ["x"], ["y"], domain=domain, **attributes)
 
 
-def _attributed(attribute: AttributeProto) -> Callable[[ModelProto], object]:
+def _add_attribute(attribute: AttributeProto) -> Callable[[ModelProto], object]:
     def make(model: ModelProto) -> None:
         model.graph.node[0].attribute.append(attribute)
 
     return make
 
 
-def _resized(**changes: Any) -> Callable[[ModelProto], object]:
-    """Changes the first tensor that keeps its elements as raw bytes."""
+def _change_tensor(**changes: Any) -> Callable[[ModelProto], object]:
+    """Change fields of the first tensor that has raw_data."""
 
     def make(model: ModelProto) -> None:
         tensor = next(t for t in model.graph.initializer if t.raw_data)
@@ -192,7 +195,7 @@ def _resized(**changes: Any) -> Callable[[ModelProto], object]:
     return make
 
 
-def _with_data(change: Callable[[bytes], bytes]) -> Callable[[ModelProto], object]:
+def _change_data(change: Callable[[bytes], bytes]) -> Callable[[ModelProto], object]:
     def make(model: ModelProto) -> None:
         tensor = next(t for t in model.graph.initializer if t.raw_data)
         tensor.raw_data = change(tensor.raw_data)
@@ -200,64 +203,76 @@ def _with_data(change: Callable[[bytes], bytes]) -> Callable[[ModelProto], objec
     return make
 
 
-def _function(model: ModelProto) -> None:
-    body = [helper.make_node("Constant", [], ["y"], value=external())]
+def _add_function(model: ModelProto) -> None:
+    body = [helper.make_node("Constant", [], ["y"], value=make_external_tensor())]
     model.functions.append(
         helper.make_function("local", "Hidden", [], ["y"], body, [helper.make_opsetid("", 20)])
     )
 
 
-def _sparse() -> onnx.SparseTensorProto:
+def _make_sparse_tensor() -> onnx.SparseTensorProto:
     one = helper.make_tensor("s", 1, [1], [1.0])
     return onnx.SparseTensorProto(values=one, indices=helper.make_tensor("i", 7, [1], [0]), dims=[1 << 40])
 
 
-def _of_the_model() -> Iterator[tuple[str, Callable[[ModelProto], object]]]:
-    tensor = _graph_inside(external())
-    # data in other files, wherever a tensor can stand
+def _model_attacks() -> Iterator[tuple[str, Callable[[ModelProto], object]]]:
+    tensor = _make_inner_graph(make_external_tensor())
+    # data in other files, wherever a tensor can be
     for location in (SECRET, "/etc/passwd", "model.onnx", "", "*/_ORT_MEM_ADDR_/*"):
-        yield f"external {location}", lambda m, x=location: m.graph.initializer.append(external(location=x))
-    yield "external by flag alone", _resized(data_location=TensorProto.EXTERNAL)
+        yield (
+            f"external {location}",
+            lambda m, x=location: m.graph.initializer.append(make_external_tensor(location=x)),
+        )
+    yield "external by flag alone", _change_tensor(data_location=TensorProto.EXTERNAL)
     yield "external by data alone", lambda m: m.graph.initializer[0].external_data.add(key="location")
-    yield "external in a constant", lambda m: m.graph.node.append(_node("Constant", value=external()))
-    yield "external in an attribute", _attributed(helper.make_attribute("t", external()))
-    yield "external in a list", _attributed(helper.make_attribute("t", [external(), external()]))
-    yield "external in a graph", _attributed(helper.make_attribute("g", tensor))
-    yield "external in graphs", _attributed(helper.make_attribute("g", [tensor, tensor]))
+    yield (
+        "external in a constant",
+        lambda m: m.graph.node.append(_make_node("Constant", value=make_external_tensor())),
+    )
+    yield "external in an attribute", _add_attribute(helper.make_attribute("t", make_external_tensor()))
+    yield (
+        "external in a list",
+        _add_attribute(helper.make_attribute("t", [make_external_tensor(), make_external_tensor()])),
+    )
+    yield "external in a graph", _add_attribute(helper.make_attribute("g", tensor))
+    yield "external in graphs", _add_attribute(helper.make_attribute("g", [tensor, tensor]))
     deep = tensor
     for _ in range(10):
         outer = helper.make_node("If", ["c"], ["y"], then_branch=deep, else_branch=tensor)
         deep = helper.make_graph([outer], "outer", [], [])
-    yield "external 10 graphs deep", _attributed(helper.make_attribute("g", deep))
-    yield "external in a function", _function
-    sparse = _sparse()
-    sparse.values.CopyFrom(external())
+    yield "external 10 graphs deep", _add_attribute(helper.make_attribute("g", deep))
+    yield "external in a function", _add_function
+    sparse = _make_sparse_tensor()
+    sparse.values.CopyFrom(make_external_tensor())
     yield "external in a sparse tensor", lambda m: m.graph.sparse_initializer.append(sparse)
     yield (
         "external in training",
         lambda m: m.training_info.append(onnx.TrainingInfoProto(initialization=tensor)),
     )
-    yield "sparse", lambda m: m.graph.sparse_initializer.append(_sparse())
-    yield "sparse in an attribute", _attributed(helper.make_attribute("v", _sparse()))
+    yield "sparse", lambda m: m.graph.sparse_initializer.append(_make_sparse_tensor())
+    yield "sparse in an attribute", _add_attribute(helper.make_attribute("v", _make_sparse_tensor()))
     yield "training", lambda m: m.training_info.add()
-    yield "a second graph", lambda m: field(7, m.graph.SerializeToString())
+    yield "a second graph", lambda m: encode_field(7, m.graph.SerializeToString())
 
     # operators
     for operator in ("Loop", "If", "Scan", "SequenceMap"):
-        yield operator, lambda m, x=operator: m.graph.node.append(_node(x, body=_graph_inside(TensorProto())))
+        yield (
+            operator,
+            lambda m, x=operator: m.graph.node.append(_make_node(x, body=_make_inner_graph(TensorProto()))),
+        )
     for operator in ("Expand", "ConstantOfShape", "Range", "RandomNormal", "StringNormalizer", "matmul", ""):
-        yield f"operator {operator!a}", lambda m, x=operator: m.graph.node.append(_node(x))
+        yield f"operator {operator!a}", lambda m, x=operator: m.graph.node.append(_make_node(x))
     for domain in ("evil", "ai.onnx.ml", "com.microsoft.nchwc", "COM.MICROSOFT", "ai.onnx.preview.training"):
-        yield f"domain {domain}", lambda m, x=domain: m.graph.node.append(_node("Identity", x))
+        yield f"domain {domain}", lambda m, x=domain: m.graph.node.append(_make_node("Identity", x))
         yield (
             f"imports {domain}",
             lambda m, x=domain: m.opset_import.append(helper.make_opsetid(x, 1)),
         )
     yield (
         "EPContext",
-        lambda m: m.graph.node.append(_node("EPContext", "com.microsoft", ep_cache_context="x")),
+        lambda m: m.graph.node.append(_make_node("EPContext", "com.microsoft", ep_cache_context="x")),
     )
-    yield "Gelu of a domain with NUL", lambda m: m.graph.node.append(_node("Gelu", "com.microsoft\0"))
+    yield "Gelu of a domain with NUL", lambda m: m.graph.node.append(_make_node("Gelu", "com.microsoft\0"))
     yield "an overload", lambda m: setattr(m.graph.node[0], "overload", "other")
     yield "opset 99", lambda m: setattr(m.opset_import[0], "version", 99)
     yield "opset -1", lambda m: setattr(m.opset_import[0], "version", -1)
@@ -265,19 +280,19 @@ def _of_the_model() -> Iterator[tuple[str, Callable[[ModelProto], object]]]:
     yield "IR version missing", lambda m: m.ClearField("ir_version")
 
     # sizes
-    yield "100,000 nodes", lambda m: m.graph.node.extend([_node()] * 100_000)
-    yield "3,000 nodes", lambda m: m.graph.node.extend([_node()] * 3_000)
+    yield "100,000 nodes", lambda m: m.graph.node.extend([_make_node()] * 100_000)
+    yield "3,000 nodes", lambda m: m.graph.node.extend([_make_node()] * 3_000)
     yield "3,000 tensors", lambda m: m.graph.initializer.extend([TensorProto(data_type=1, dims=[0])] * 3_000)
     yield "100,000 inputs of a node", lambda m: m.graph.node[0].input.extend(["x"] * 100_000)
-    yield "100,000 integers", _attributed(helper.make_attribute("i", range(100_000)))
+    yield "100,000 integers", _add_attribute(helper.make_attribute("i", range(100_000)))
     for dims in ([-1], [1 << 62, 4], [1 << 33, 1 << 31], [65536, 65536], [70000], [1] * 9, [0, 1 << 60]):
-        yield f"dims {dims}", _resized(dims=dims)
+        yield f"dims {dims}", _change_tensor(dims=dims)
     for bad_type in (0, 8, 15, 99, -1):
-        yield f"data type {bad_type}", _resized(data_type=bad_type)
-    yield "a byte short", _with_data(lambda data: data[:-1])
-    yield "a byte more", _with_data(lambda data: data + b"x")
-    yield "no data", _resized(raw_data=b"")
-    yield "two kinds of data", _resized(float_data=[1.0])
+        yield f"data type {bad_type}", _change_tensor(data_type=bad_type)
+    yield "a byte short", _change_data(lambda data: data[:-1])
+    yield "a byte more", _change_data(lambda data: data + b"x")
+    yield "no data", _change_tensor(raw_data=b"")
+    yield "two kinds of data", _change_tensor(float_data=[1.0])
     yield (
         "data of another type",
         lambda m: m.graph.initializer.append(TensorProto(name="w", data_type=7, dims=[1], float_data=[1.0])),
@@ -300,46 +315,47 @@ def _of_the_model() -> Iterator[tuple[str, Callable[[ModelProto], object]]]:
     )
     yield "an input without a type", lambda m: m.graph.input[0].ClearField("type")
 
-    # names and notes
+    # names and comments
     for name, text in {"long": "x" * 300, "control": "a\x1b[2J", "other": "ñ", "NUL": "a\0"}.items():
         yield f"{name} node name", lambda m, x=text: setattr(m.graph.node[0], "name", x)
         yield f"{name} tensor name", lambda m, x=text: setattr(m.graph.initializer[0], "name", x)
     yield "metadata", lambda m: m.metadata_props.add(key="k", value="v")
     yield "metadata of a node", lambda m: m.graph.node[0].metadata_props.add(key="k", value="v")
     yield "a long note", lambda m: setattr(m, "doc_string", "x" * 10_000)
-    yield "an attribute of two values", _attributed(AttributeProto(name="a", type=2, i=1, s=b"x"))
-    yield "an attribute of no type", _attributed(AttributeProto(name="a", i=1))
-    yield "an attribute by reference", _attributed(AttributeProto(name="a", type=2, ref_attr_name="x"))
+    yield "an attribute of two values", _add_attribute(AttributeProto(name="a", type=2, i=1, s=b"x"))
+    yield "an attribute of no type", _add_attribute(AttributeProto(name="a", i=1))
+    yield "an attribute by reference", _add_attribute(AttributeProto(name="a", type=2, ref_attr_name="x"))
 
     # the wire
-    yield "an unknown field", lambda m: field(99, b"x")
-    yield "a group", lambda m: varint(7 << 3 | 3)
-    yield "an odd wire type", lambda m: varint(7 << 3 | 7)
-    yield "a number of eleven bytes", lambda m: varint(1 << 3) + b"\xff" * 10 + b"\x01"
-    yield "a number longer than needed", lambda m: varint(5 << 3) + b"\x81\x00"
-    yield "a length beyond the end", lambda m: varint(7 << 3 | 2) + varint(1 << 40) + b"x"
-    yield "a tag at the end", lambda m: varint(2 << 3 | 2)
-    yield "IR version twice", lambda m: field(1, 10)
-    yield "a field of the wrong type", lambda m: field(2, 5)
+    yield "an unknown field", lambda m: encode_field(99, b"x")
+    yield "a group", lambda m: encode_varint(7 << 3 | 3)
+    yield "an unknown wire type", lambda m: encode_varint(7 << 3 | 7)
+    yield "a number of eleven bytes", lambda m: encode_varint(1 << 3) + b"\xff" * 10 + b"\x01"
+    yield "a number longer than needed", lambda m: encode_varint(5 << 3) + b"\x81\x00"
+    yield "a length beyond the end", lambda m: encode_varint(7 << 3 | 2) + encode_varint(1 << 40) + b"x"
+    yield "a tag at the end", lambda m: encode_varint(2 << 3 | 2)
+    yield "IR version twice", lambda m: encode_field(1, 10)
+    yield "a field of the wrong type", lambda m: encode_field(2, 5)
 
 
-MODELS: dict[str, Callable[[ModelProto], object]] = dict(_of_the_model())
+MODELS: dict[str, Callable[[ModelProto], object]] = dict(_model_attacks())
 RAW_MODELS = {
     "no protobuf": b"\x80PK" * 1000,
     "zeros": bytes(1000),
     "ones": b"\xff" * 1000,
     "ORT format": b"\x00\x00\x00\x00ORTM" + bytes(100),
-    "no graph": field(1, 10) + field(8, field(2, 20)),
-    "a million empty fields": field(1, 10) + field(7, field(1, b"") * 1_000_000),
-    "a long list of numbers": field(1, 10) + field(7, field(5, field(5, b"\x01" * 20_000_000))),
+    "no graph": encode_field(1, 10) + encode_field(8, encode_field(2, 20)),
+    "a million empty fields": encode_field(1, 10) + encode_field(7, encode_field(1, b"") * 1_000_000),
+    "a long list of numbers": encode_field(1, 10)
+    + encode_field(7, encode_field(5, encode_field(5, b"\x01" * 20_000_000))),
 }
 
-BUNDLES: dict[str, Spoil] = {
-    **dict(_of_the_folder()),
-    **dict(_of_the_manifest()),
-    **{f"model: {name}": _with_model(make) for name, make in MODELS.items()},
+BUNDLES: dict[str, Corruption] = {
+    **dict(_folder_attacks()),
+    **dict(_manifest_attacks()),
+    **{f"model: {name}": _change_model(make) for name, make in MODELS.items()},
     **{
-        f"model: {name}": lambda folder, raw=raw: put_model(folder, raw)  # type: ignore[misc]
+        f"model: {name}": lambda folder, raw=raw: replace_model(folder, raw)  # type: ignore[misc]
         for name, raw in RAW_MODELS.items()
     },
 }

@@ -1,9 +1,10 @@
-"""Runs `tinyedge verify` on many bundles in one process and writes down what each made it do.
+"""Run `tinyedge verify` on many bundles in one process and record its actions for each.
 
-    python tests/watched.py WHOLE BAD... > report.json
+    python tests/support/watched.py VALID MALICIOUS... > report.json
 
-WHOLE is verified first: what that imports is no part of what the bad ones open. Reports of each: exit code,
-lines of stderr, the files that Python opened, how often ONNX Runtime was handed a model, seconds of CPU.
+VALID is verified first, so that the files that its imports open are not attributed to the malicious bundles.
+Recorded for each bundle: exit code, lines of stderr, files that Python opened, number of ONNX Runtime
+sessions, seconds of CPU time.
 """
 
 import contextlib
@@ -21,33 +22,33 @@ from tinyedge.cli import main as cli
 
 
 def main() -> None:
-    """Standard output gets one JSON object, bundle to report."""
+    """Write one JSON object to standard output: a report by bundle."""
     opened: list[str] = []
     sessions: list[object] = []
 
-    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+    def record(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
-            if not isinstance(arguments[0], int):  # a descriptor, which was opened before
+            if not isinstance(arguments[0], int):  # an int is a descriptor, which was opened before
                 opened.append(os.fsdecode(arguments[0]))
         elif event in ("socket.connect", "subprocess.Popen", "os.exec", "os.system", "ctypes.dlopen"):
             opened.append(event)
 
-    class Watched(onnxruntime.InferenceSession):  # type: ignore[misc]
+    class CountedSession(onnxruntime.InferenceSession):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **options: Any) -> None:
             sessions.append(self)
             super().__init__(*arguments, **options)
 
-    onnxruntime.InferenceSession = Watched
-    whole, *others = sys.argv[1:]
-    verify(whole)  # imports whatever there is to import
-    sys.addaudithook(watch)
+    onnxruntime.InferenceSession = CountedSession
+    valid, *others = sys.argv[1:]
+    verify(valid)  # imports all modules
+    sys.addaudithook(record)
     reports = {}
-    for bundle in (whole, *others):
+    for bundle in (valid, *others):
         opened.clear()
         sessions.clear()
-        began = time.process_time()
+        started = time.process_time()
         code, stderr = verify(bundle)
-        seconds = time.process_time() - began
+        seconds = time.process_time() - started
         reports[bundle] = {
             "code": code,
             "stderr": stderr.splitlines(),
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def verify(bundle: str) -> tuple[Any, str]:
-    """Exit code and stderr of one `tinyedge verify`."""
+    """Run `tinyedge verify` once; return its exit code and stderr."""
     sys.argv = ["tinyedge", "verify", bundle]
     stderr = io.StringIO()
     with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(io.StringIO()):

@@ -1,1 +1,1 @@
-"""The bundle: its format, how it is read, checked, signed and kept on a board. Knows no ONNX Runtime."""
+"""The bundle format: reading, validating, writing, signing and storing bundles. Does not use ONNX Runtime."""

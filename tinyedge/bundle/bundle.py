@@ -1,8 +1,9 @@
-"""The bundle: a flat folder of four files, five if it is signed, that is whole, known and safe, or refused.
+"""Reading and writing of bundles: flat folders of four files, or five if signed. A bundle contains no code.
 
-In: a folder, or the parts of one. Out: a `Bundle`, or the folder. Nothing in a bundle is code. Knows no numpy
-and no ONNX Runtime: they see a file's bytes only after its size and sha256 were found right here, and they
-see those very bytes, so that nothing can change in between.
+In: a folder, or the content of its files. Out: a `Bundle`, or the folder. A bundle that is incomplete,
+unknown or unsafe is refused. Does not use numpy or ONNX Runtime: they get a file's bytes only after its size
+and sha256 were verified here. Each file is read once, and they get exactly the verified bytes, so that
+nothing can change in between.
 """
 
 import ctypes
@@ -44,42 +45,48 @@ from tinyedge.core.files import TEMPORARY_SUFFIX
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose every file was read once and checked.
-
-    manifest: as in the contract. raw_manifest: the file's bytes; it covers the other files' hashes.
-    signature: what `tinyedge sign` made of raw_manifest, as it was found: `signature` judges it.
-    model, tokenizer: the files' bytes; drop them with `without_bytes` once they're loaded.
-    """
+    """A valid bundle. Each file was read once and verified."""
 
     path: Path
+    """Folder of the bundle."""
     manifest: Mapping[str, Any]
+    """The parsed manifest; its fields are described in `tinyedge.bundle.manifest`."""
     raw_manifest: bytes = dataclasses.field(repr=False)
+    """Bytes of manifest.json. They contain the hashes of the other files."""
     signature: bytes | None
+    """Signature of `raw_manifest` by `tinyedge sign`, not verified yet: see `tinyedge.bundle.signature`."""
     config: ModelConfig
+    """The model's config, from the manifest."""
     model: bytes = dataclasses.field(repr=False)
+    """Bytes of model.onnx. Release them with `without_bytes` when they have been loaded."""
     tokenizer: bytes = dataclasses.field(repr=False)
+    """Bytes of tokenizer.model. Release them with `without_bytes` when they have been loaded."""
 
     def without_bytes(self) -> "Bundle":
-        """The same bundle, without the megabytes."""
+        """Return this bundle without the bytes of its model and tokenizer, to release memory."""
         return dataclasses.replace(self, model=b"", tokenizer=b"")
 
 
 def bundle_digest(bundle: Bundle) -> str:
-    """What identifies a bundle: the sha256 of its manifest, which holds those of the other files."""
+    """Return a bundle's identifier: the sha256 of its manifest, which contains those of the other files."""
     return hashlib.sha256(bundle.raw_manifest).hexdigest()
 
 
 def load_bundle(path: Path) -> Bundle:
-    """Reads the bundle in folder `path`. Raises BundleError where it isn't whole, known and safe."""
+    """Read and validate the bundle in folder `path`.
+
+    Raises:
+        BundleError: The bundle is missing, incomplete, damaged, unknown or unsafe.
+    """
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise BundleError(
-            f"{path} does not exist", "check the path, or make it with: tinyedge export"
+            f"{path} does not exist", "check the path, or create a bundle with: tinyedge export"
         ) from None
     except NotADirectoryError:
         raise BundleError(
-            f"{path} is a file, a bundle is a folder", "pass the folder that holds it"
+            f"{path} is a file, a bundle is a folder", "pass the folder that contains the file"
         ) from None
     except (OSError, ValueError) as failure:  # ValueError: a NUL in the path
         raise BundleError(f"{path} cannot be opened: {_describe_error(failure)}", "check the path") from None
@@ -95,7 +102,7 @@ def _load_open_folder(path: Path, folder: int) -> Bundle:
     names = set(os.listdir(folder))
     if MANIFEST_FILE not in names:
         raise BundleError(
-            f"{path} has no {MANIFEST_FILE}, so it is not a bundle", "make one with: tinyedge export"
+            f"{path} has no {MANIFEST_FILE}, so it is not a bundle", "create a bundle with: tinyedge export"
         )
     raw = _read_file(path, folder, MANIFEST_FILE, MAX_MANIFEST_BYTES)
     manifest = parse_manifest(raw, path / MANIFEST_FILE)
@@ -105,7 +112,7 @@ def _load_open_folder(path: Path, folder: int) -> Bundle:
         raise BundleError(f"{path} has no {name}", COPY_AGAIN)
     for name in sorted(names - expected_names - {SIGNATURE_FILE}):
         raise BundleError(
-            f"{path} has {format_untrusted(name)}, which is no part of a bundle",
+            f"{path} has {format_untrusted(name)}, which is not part of a bundle",
             "remove it, or " + COPY_AGAIN,
         )
     content = {name: _read_verified(path, folder, name, manifest["files"][name]) for name in MAX_BYTES}
@@ -117,20 +124,21 @@ def _load_open_folder(path: Path, folder: int) -> Bundle:
 
 
 def _read_verified(path: Path, folder: int, name: str, listed: Mapping[str, Any]) -> bytes:
-    """A file that is what the manifest says it is."""
+    """Read a file and verify its size and sha256, as listed in the manifest."""
     content = _read_file(path, folder, name, MAX_BYTES[name], listed["size"])
     found = hashlib.sha256(content).hexdigest()
     if found != listed["sha256"]:
         raise BundleError(
-            f"{path / name} has sha256 {found}, the manifest says {listed['sha256']}", COPY_AGAIN
+            f"{path / name} has sha256 {found}, the manifest specifies {listed['sha256']}", COPY_AGAIN
         )
     return content
 
 
 def _read_file(path: Path, folder: int, name: str, limit: int, size: int | None = None) -> bytes:
-    """The whole of a regular file of at most `limit` bytes, and of exactly `size` where that is known."""
-    # Looked at before it is opened, because opening a device can already do something; and again after,
-    # because another may have taken its name. O_NONBLOCK: opening a FIFO does not wait for a writer.
+    """Read a regular file of at most `limit` bytes, and of exactly `size` bytes if given."""
+    # The type is checked before opening, because opening a device can have side effects, and again
+    # afterwards, because the file may have been replaced. O_NONBLOCK: opening a FIFO does not wait for a
+    # writer.
     _require_regular(os.stat(name, dir_fd=folder, follow_symlinks=False), path / name)
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with open(os.open(name, flags, dir_fd=folder), "rb") as file:  # noqa: PTH123
@@ -140,7 +148,7 @@ def _read_file(path: Path, folder: int, name: str, limit: int, size: int | None 
             raise BundleError(f"{path / name} has {status.st_size} bytes, more than {limit}", EXPORT_AGAIN)
         if size is not None and status.st_size != size:
             raise BundleError(
-                f"{path / name} has {status.st_size} bytes, the manifest says {size}", COPY_AGAIN
+                f"{path / name} has {status.st_size} bytes, the manifest specifies {size}", COPY_AGAIN
             )
         return file.read(status.st_size)
 
@@ -149,19 +157,31 @@ def _require_regular(status: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a FIFO"}
         kind = kinds.get(stat.S_IFMT(status.st_mode), "a special file")
-        raise BundleError(f"{path} is {kind}, a bundle holds regular files only", COPY_AGAIN)
-    if status.st_nlink > 1:  # who holds the other name can change the file
-        raise BundleError(f"{path} has {status.st_nlink} hard links, a bundle's file has one", COPY_AGAIN)
+        raise BundleError(f"{path} is {kind}, a bundle contains regular files only", COPY_AGAIN)
+    if status.st_nlink > 1:  # the file can be changed through its other name
+        raise BundleError(f"{path} has {status.st_nlink} hard links, a file of a bundle has one", COPY_AGAIN)
 
 
 def write_bundle(
     output_dir: Path, manifest: Mapping[str, Any], model: bytes, tokenizer: bytes, card: str
 ) -> Path:
-    """Makes the folder `output_dir`, whole or not at all, and returns it.
+    """Write a bundle to the folder `output_dir`, completely or not at all.
 
-    manifest: all fields but schema, created, tinyedge and files. An existing bundle is replaced, an empty
-    folder filled. Raises BundleError for any other existing thing, for a manifest that `load_bundle` would
-    refuse, and where the disk fails; then what was there stays as it was.
+    An existing bundle is replaced. An empty folder is filled.
+
+    Args:
+        output_dir: Folder to create.
+        manifest: All fields of the manifest except schema, created, tinyedge and files.
+        model: Content of model.onnx.
+        tokenizer: Content of tokenizer.model.
+        card: Content of README.md.
+
+    Returns:
+        `output_dir`.
+
+    Raises:
+        BundleError: Something other than a bundle exists there, `load_bundle` would refuse the manifest, or
+            the disk fails. Existing files are then unchanged.
     """
     content = {MODEL_FILE: model, TOKENIZER_FILE: tokenizer, CARD_FILE: card.encode("utf-8")}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -185,12 +205,13 @@ def write_bundle(
         for name, data in content.items():
             files.write_bytes(staged / name, data)
         files.write_json(staged / MANIFEST_FILE, full_manifest)
-        load_bundle(staged)  # what cannot be loaded is never put in place
+        load_bundle(staged)  # a bundle that cannot be loaded must not replace another one
         swap_folders(staged, target)
         files.sync_folder(target.parent)
-    except (OSError, ValueError) as failure:  # ValueError: a figure that is NaN or infinite
+    except (OSError, ValueError) as failure:  # ValueError: a number is NaN or infinite
         raise BundleError(
-            f"{output_dir} cannot be written: {_describe_error(failure)}", "check free space and rights"
+            f"{output_dir} cannot be written: {_describe_error(failure)}",
+            "check the free space and the permissions",
         ) from None
     finally:
         if staged:
@@ -199,7 +220,7 @@ def write_bundle(
 
 
 def require_replaceable(output_dir: Path) -> None:
-    """Raises BundleError unless `output_dir` is new, empty, or a bundle, be it a damaged or older one."""
+    """Raise BundleError unless `output_dir` is new, empty, or a bundle, even a damaged or an older one."""
     hint = "choose another --output-dir, or remove it first"
     if output_dir.is_symlink() or (output_dir.exists() and not output_dir.is_dir()):
         raise BundleError(f"{output_dir} exists and is not a folder", hint)
@@ -207,18 +228,18 @@ def require_replaceable(output_dir: Path) -> None:
     if not existing_parent.is_dir() or not os.access(existing_parent, os.W_OK | os.X_OK):
         problem = "not writable" if existing_parent.is_dir() else "not a folder"
         raise BundleError(
-            f"{output_dir} cannot be made: {existing_parent} is {problem}",
+            f"{output_dir} cannot be created: {existing_parent} is {problem}",
             "choose another --output-dir",
         )
     names = {part.name for part in output_dir.iterdir()} if output_dir.exists() else set()
     foreign = sorted(names - {MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES})
     if foreign or (names and MANIFEST_FILE not in names):
         unexpected = format_untrusted((foreign or sorted(names))[0])
-        raise BundleError(f"{output_dir} exists and is not a bundle: it has {unexpected}", hint)
+        raise BundleError(f"{output_dir} exists and is not a bundle: it contains {unexpected}", hint)
 
 
 def create_staging_folder(target: Path) -> Path:
-    """Makes an empty folder beside `target` for this process alone; takes away what killed ones left."""
+    """Create an empty folder next to `target` for this process, and remove those of killed processes."""
     for leftover in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
         owner = leftover.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
         if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
@@ -230,9 +251,9 @@ def create_staging_folder(target: Path) -> Path:
 
 
 def swap_folders(staged: Path, target: Path) -> None:
-    """Puts `staged` where `target` is, in one step of the file system; an old target ends up at `staged`."""
+    """Move `staged` to `target` atomically. An existing target is moved to `staged`."""
     try:
-        staged.rename(target)  # there is none, or it is empty
+        staged.rename(target)  # works if there is no target, or an empty one
     except OSError as failure:
         if failure.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
@@ -240,7 +261,7 @@ def swap_folders(staged: Path, target: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> None:
-    """Swaps two names: renameat2(RENAME_EXCHANGE), which Python has no function for."""
+    """Swap two names with renameat2(RENAME_EXCHANGE), for which Python has no function."""
     at_working_folder, rename_exchange = -100, 2
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # since glibc 2.28
     if renameat2 and not renameat2(
@@ -249,7 +270,7 @@ def _exchange(first: Path, second: Path) -> None:
         return
     if renameat2 and (code := ctypes.get_errno()) not in (errno.ENOSYS, errno.EINVAL):
         raise OSError(code, os.strerror(code))
-    # A file system or a system without it. Killed in between, the old bundle is whole under `aside`.
+    # The file system or the kernel lacks it. If killed in between, the old bundle is complete under `aside`.
     aside = second.with_name(f".{second.name}.old{TEMPORARY_SUFFIX}")
     shutil.rmtree(aside, ignore_errors=True)
     second.rename(aside)

@@ -1,7 +1,7 @@
-"""What a bundle's manifest may say: strict JSON of a described shape that agrees with itself.
+"""Schema of a bundle's manifest: strict JSON with a fixed shape and consistent values.
 
-In: the bytes of `manifest.json`. Out: the checked mapping and the model's config, or BundleError naming the
-field. Knows no folder and no other file.
+In: the bytes of `manifest.json`. Out: the validated mapping and the model's config, or a BundleError that
+names the field. Does not read folders or other files.
 """
 
 import dataclasses
@@ -19,12 +19,11 @@ from tinyedge.core.errors import BundleError, UsageError
 
 MANIFEST_SCHEMA = "tinyedge.bundle/1"
 SPECIAL_IDS = {"bos_id": 0, "eos_id": 1, "pad_id": 2, "unk_id": 3}  # the guide's table
-MAX_DEPTH = 8  # of nested objects in the manifest
+MAX_DEPTH = 8  # levels of nesting in the manifest
 MAX_STRING = 4096  # characters
-MAX_NUMBER = 1e15  # beyond it a figure is a mistake, and JSON readers start to round
-CONTROL_CHARACTERS = (
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"  # a pattern: could forge lines on a terminal
-)
+MAX_NUMBER = 1e15  # a larger value is a mistake, and JSON readers start to round it
+# A regular expression. These characters could forge lines on a terminal.
+CONTROL_CHARACTERS = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 HEX_DIGEST = re.compile("[0-9a-f]{64}")
 MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
     "manifest.json",
@@ -33,11 +32,11 @@ MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
     "README.md",
 )
 
-SIGNATURE_FILE = "manifest.json.sig"  # as ssh-keygen names it; the one file that a bundle may lack
+SIGNATURE_FILE = "manifest.json.sig"  # ssh-keygen's file name; the only optional file of a bundle
 
 MAX_MANIFEST_BYTES = 1 << 20
-MAX_SIGNATURE_BYTES = 4096  # one by an ed25519 key has some 300
-# The largest model inside the ranges has 190 MB of weights; the largest vocabulary some 700 kB.
+MAX_SIGNATURE_BYTES = 4096  # an ed25519 signature has about 300
+# The largest allowed model has 190 MB of weights, the largest vocabulary about 700 kB.
 MAX_BYTES = {MODEL_FILE: 256 << 20, TOKENIZER_FILE: 16 << 20, CARD_FILE: 1 << 20}
 
 COPY_AGAIN = "copy the bundle again"
@@ -45,7 +44,18 @@ EXPORT_AGAIN = "export it again with: tinyedge export"
 
 
 def parse_manifest(raw: bytes, path: Path) -> dict[str, Any]:
-    """Strict JSON: UTF-8, an object, no key twice, no NaN, bounded strings, numbers and depth."""
+    """Parse a manifest as strict JSON.
+
+    Strict means UTF-8, an object, no duplicate keys, no NaN or infinity, and limits on the length of strings,
+    the size of numbers and the depth of nesting.
+
+    Args:
+        raw: The file's bytes.
+        path: Path of the file, for the error message.
+
+    Raises:
+        BundleError: The bytes are not a valid manifest.
+    """
     try:
         value = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant
@@ -59,8 +69,8 @@ def parse_manifest(raw: bytes, path: Path) -> dict[str, Any]:
 
 
 def has_control_chars(text: str) -> bool:
-    """Whether there are characters in a text that could forge lines on a terminal."""
-    # Hardly any text gets past the first question, so that a start does not pay for making the pattern.
+    """Return whether a text has control characters, which could forge lines on a terminal."""
+    # isprintable() is True for almost every text, so a normal start does not compile the pattern.
     return not text.isprintable() and re.search(CONTROL_CHARACTERS, text) is not None
 
 
@@ -68,9 +78,8 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(
-            f"field {format_untrusted(next(n for n in names if names.count(n) > 1))} is there twice"
-        )
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"field {format_untrusted(duplicate)} appears twice")
     return found
 
 
@@ -79,7 +88,7 @@ def _reject_constant(constant: str) -> None:
 
 
 def _check_values(value: Any, depth: int = 1) -> None:
-    """Raises ValueError for anything that could harm who reads or prints it."""
+    """Raise ValueError for a value that is unsafe to process or to print."""
     if depth > MAX_DEPTH:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, str) and (len(value) > MAX_STRING or has_control_chars(value)):
@@ -95,10 +104,12 @@ def _check_values(value: Any, depth: int = 1) -> None:
 
 
 class FieldSpec(NamedTuple):
-    """What a field may hold. expected: in words, for the error."""
+    """Allowed values of a field."""
 
     expected: str
+    """Description of the allowed values, for the error message."""
     accepts: Callable[[Any], bool]
+    """Whether a value is allowed."""
 
 
 def _is_number(value: Any) -> bool:
@@ -117,19 +128,19 @@ def _equal_to(value: Any) -> FieldSpec:
 
 
 ANYTHING = FieldSpec("anything", lambda value: True)
-NON_EMPTY_STRING = FieldSpec("a text", lambda value: isinstance(value, str) and value != "")
+NON_EMPTY_STRING = FieldSpec("a non-empty string", lambda value: isinstance(value, str) and value != "")
 DIGEST = FieldSpec("64 hexadecimal digits", lambda v: isinstance(v, str) and bool(HEX_DIGEST.fullmatch(v)))
 UTC_TIME = FieldSpec("a time in UTC, such as 2026-01-31T12:00:00+00:00", _is_time)
 BOOLEAN = FieldSpec("true or false", lambda value: isinstance(value, bool))
-NON_NEGATIVE_INTEGER = FieldSpec("a whole number, 0 or more", lambda value: type(value) is int and value >= 0)
+NON_NEGATIVE_INTEGER = FieldSpec("an integer, 0 or more", lambda value: type(value) is int and value >= 0)
 NUMBER = FieldSpec("a number", _is_number)
 NON_NEGATIVE = FieldSpec("a number, 0 or more", lambda value: _is_number(value) and value >= 0)
 POSITIVE = FieldSpec("a number above 0", lambda value: _is_number(value) and value > 0)
 STRING_LIST = FieldSpec(
-    "a list of texts", lambda v: isinstance(v, list) and all(isinstance(part, str) for part in v)
+    "a list of strings", lambda v: isinstance(v, list) and all(isinstance(part, str) for part in v)
 )
 
-# A mapping is an object with exactly these fields; `...` stands for any others.
+# A mapping describes an object with exactly these fields; the key `...` allows any other fields.
 Shape = Mapping[str | EllipsisType, Any]
 QUALITY: Shape = {
     "fp32_bits_per_byte": NON_NEGATIVE,
@@ -153,7 +164,7 @@ MANIFEST: Shape = {
         **{k: _equal_to(v) for k, v in SPECIAL_IDS.items()},
     },
     "precision": FieldSpec("'int8' or 'fp32'", lambda value: value in ("int8", "fp32")),
-    "quantization": ANYTHING,  # by precision, below
+    "quantization": ANYTHING,  # depends on the precision, see QUANTIZATION
     "target": NON_EMPTY_STRING,
     "budgets": {"max_rss_mb": POSITIVE, "max_peak_mb": POSITIVE, "max_p95_ms": POSITIVE},
     "parity": {
@@ -174,7 +185,18 @@ QUANTIZATION: Mapping[str, Any] = {
 
 
 def check_manifest(manifest: Mapping[str, Any], path: Path) -> ModelConfig:
-    """Compares a manifest with its description and with itself; the model's config."""
+    """Validate a manifest against its schema and check that its fields are consistent.
+
+    Args:
+        manifest: What `parse_manifest` returned.
+        path: Path of the file, for the error message.
+
+    Returns:
+        The model's config.
+
+    Raises:
+        BundleError: A field is missing, unknown, invalid or contradicts another field.
+    """
     schema = manifest.get("schema")
     if schema != MANIFEST_SCHEMA:
         raise BundleError(
@@ -195,7 +217,7 @@ def check_manifest(manifest: Mapping[str, Any], path: Path) -> ModelConfig:
 
 
 def _check_shape(value: Any, shape: Any, where: str) -> None:
-    """Raises ValueError naming the first field of `value` that isn't as `shape` says."""
+    """Raise ValueError that names the first field of `value` that does not match `shape`."""
     if isinstance(shape, FieldSpec):
         if not shape.accepts(value):
             raise ValueError(f"{where} is {format_untrusted(value)}, expected {shape.expected}")
@@ -212,14 +234,15 @@ def _check_shape(value: Any, shape: Any, where: str) -> None:
         _check_shape(part, shape.get(name, shape.get(...)), f"{inside}{name}")
 
 
-def _check_equal(field: str, value: Any, other: str, expected: Any) -> None:
+def _check_equal(field: str, value: Any, source: str, expected: Any) -> None:
+    """Raise ValueError unless a field has the value that follows from field `source`."""
     if value != expected:
         raise ValueError(
-            f"{field} is {format_untrusted(value)}, {other} makes it {format_untrusted(expected)}"
+            f"{field} is {format_untrusted(value)}, {source} requires {format_untrusted(expected)}"
         )
 
 
 def format_untrusted(value: Any) -> str:
-    """A foreign value, short and harmless on a terminal."""
+    """Format a value from an untrusted file in at most 80 printable ASCII characters."""
     text = "an object" if isinstance(value, dict) else ascii(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,10 +1,10 @@
-"""What a bundle's ONNX file may hold, looked at before ONNX Runtime sees a byte of it.
+"""Validation of a bundle's ONNX file before ONNX Runtime gets its bytes.
 
-In: the file's bytes. Out: nothing, or BundleError naming the part. The device has no onnx package, so the
-file is read here, against the part of onnx.proto (github.com/onnx/onnx, IR version 13) that a bundle needs:
-plain tensors inside the file and one flat list of known operators. All else is refused, known or not: data in
-other files, functions, graphs within graphs and with them every loop and branch, training, sparse tensors,
-metadata. The weights are measured, never read or copied.
+In: the file's bytes. Out: nothing, or a BundleError that names the invalid part. The device has no onnx
+package, so the file is parsed here, with the part of onnx.proto (github.com/onnx/onnx, IR version 13) that a
+bundle needs: plain tensors inside the file and one flat list of known operators. Everything else is refused:
+data in other files, functions, nested graphs and with them all loops and branches, training information,
+sparse tensors, metadata. Only the size of the weights is checked; they are not read or copied.
 """
 
 import math
@@ -15,17 +15,18 @@ from tinyedge.bundle.manifest import EXPORT_AGAIN, format_untrusted
 from tinyedge.bundle.protobuf import BYTES, FLOAT, INTEGER, Field, Message, Reader
 from tinyedge.core.errors import BundleError
 
-# Some 3,000 fields, 150 nodes and 150 tensors are in the largest graph of the ranges that is written today.
+# The largest graph that export writes today has about 3,000 fields, 150 nodes and 150 tensors.
 MAX_FIELDS = 50_000
-MAX_NODES = 2_000  # and as many tensors
+MAX_NODES = 2_000  # also the maximum number of tensors
 MAX_RANK = 8
-MAX_DIMENSION = 1 << 16  # the largest is a vocabulary's 32,000
-MAX_ELEMENTS = 1 << 24  # the largest matrix has 32,000 x 512
+MAX_DIMENSION = 1 << 16  # the largest allowed vocabulary has 32,000
+MAX_ELEMENTS = 1 << 24  # the largest allowed matrix has 32,000 x 512
 IR_VERSIONS = range(8, 14)
 OPSETS = {"": range(17, 26), "ai.onnx": range(17, 26), "com.microsoft": range(1, 2)}
 
-# Arithmetic, and what moves elements about. None has a graph inside, reads a file, keeps state or draws at
-# random, and none makes a tensor as large as a number says: Expand, Tile, Range, ConstantOfShape and Pad do.
+# Operators that compute or move elements. None of them has a nested graph, reads a file, keeps state or uses
+# random numbers. None creates a tensor whose size is a value, as Expand, Tile, Range, ConstantOfShape and
+# Pad do.
 ONNX_OPERATORS = """
     Abs Add And ArgMax ArgMin Attention Cast Clip Concat Constant CumSum DequantizeLinear Div
     DynamicQuantizeLinear Equal Erf Exp Flatten Gather Gelu Gemm Greater GreaterOrEqual Identity
@@ -46,14 +47,14 @@ OPERATORS = {
     "com.microsoft": frozenset(MICROSOFT_OPERATORS.split()),
 }
 
-# TensorProto.DataType: bits of an element
+# TensorProto.DataType: bits per element
 FLOAT32, UINT8, INT8, INT32, INT64, BOOL, FLOAT16, UINT4, INT4 = 1, 2, 3, 6, 7, 9, 10, 21, 22
 BITS = {FLOAT32: 32, UINT8: 8, INT8: 8, INT32: 32, INT64: 64, BOOL: 8, FLOAT16: 16, UINT4: 4, INT4: 4}
-# Where small tensors keep their elements, if not as raw bytes.
+# Field with the elements of a small tensor that does not use raw_data.
 TYPED_DATA = {FLOAT32: "float_data", INT64: "int64_data"} | dict.fromkeys(
     (UINT8, INT8, INT32, BOOL, FLOAT16), "int32_data"
 )
-# AttributeProto.AttributeType: the one field that holds the value
+# AttributeProto.AttributeType: the field that contains the value
 ATTRIBUTE_VALUES = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
 
 
@@ -73,7 +74,7 @@ def _repeated_text(name: str) -> Field:
     return Field(name, BYTES, repeated=True, text=True)
 
 
-# Field numbers of onnx.proto. Texts that the runtime only carries along are bounded like names.
+# Field numbers of onnx.proto. Strings that the runtime does not interpret have the same limits as names.
 MODEL = Message(
     "the model",
     {
@@ -96,9 +97,9 @@ GRAPH = Message(
         2: _text("name"),
         5: _repeated("initializer", BYTES),
         10: _text("doc_string"),
-        11: _repeated("value", BYTES),  # an input
-        12: _repeated("value", BYTES),  # an output
-        13: _repeated("value", BYTES),  # in between
+        11: _repeated("value", BYTES),  # inputs
+        12: _repeated("value", BYTES),  # outputs
+        13: _repeated("value", BYTES),  # intermediate values
     },
     {14: "quantization annotations", 15: "a sparse tensor", 16: "metadata"},
 )
@@ -149,7 +150,7 @@ TENSOR = Message(
     },
     {
         **{3: "a segment", 6: "texts", 10: "doubles", 11: "unsigned numbers", 16: "metadata"},
-        13: "data in another file, a bundle's model is one file",
+        13: "data in another file, a bundle's model is a single file",
     },
 )
 VALUE = Message("a value", {1: _text("name"), 2: _single("type", BYTES), 3: _text("doc_string")})
@@ -162,15 +163,20 @@ DIMENSION = Message(
 
 
 def check_graph(model: bytes, path: Path) -> None:
-    """Raises BundleError unless `model`, file `path`, holds nothing but known operators and plain tensors."""
+    """Raise BundleError unless a model contains only known operators and plain tensors.
+
+    Args:
+        model: The file's bytes.
+        path: Path of the file, for the error message.
+    """
     try:
         _GraphScanner().check_model(memoryview(model))
     except ValueError as failure:
-        raise BundleError(f"{path} is not a model that a bundle may hold: {failure}", EXPORT_AGAIN) from None
+        raise BundleError(f"{path} is not a valid model of a bundle: {failure}", EXPORT_AGAIN) from None
 
 
 class _GraphScanner:
-    """One walk through a file. All methods raise ValueError for the first thing that has no place in it."""
+    """Walks once through a model. All methods raise ValueError for the first part that is not allowed."""
 
     def __init__(self) -> None:
         self._read = Reader(MAX_FIELDS).read
@@ -182,7 +188,7 @@ class _GraphScanner:
             opset = self._read(part, OPSET)
             domain = opset.get("domain", "")
             if domain not in OPSETS:
-                raise ValueError(f"it imports operators of {format_untrusted(domain)}")
+                raise ValueError(f"it imports the operator domain {format_untrusted(domain)}")
             _check_range(f"the opset of {format_untrusted(domain)}", opset.get("version"), OPSETS[domain])
         if "graph" not in model:
             raise ValueError("it has no graph")
@@ -197,7 +203,7 @@ class _GraphScanner:
             )
         names = [self.check_tensor(tensor) for tensor in tensors]
         if len(set(names)) < len(names):
-            raise ValueError("two tensors have one name")
+            raise ValueError("two tensors have the same name")
         for value in graph.get("value", ()):
             self.check_value(value)
         for node in nodes:
@@ -208,7 +214,7 @@ class _GraphScanner:
         domain, operator = node.get("domain", ""), node.get("op_type", "")
         if operator not in OPERATORS.get(domain, ()):
             of = f" of {format_untrusted(domain)}" if domain else ""
-            raise ValueError(f"operator {format_untrusted(operator)}{of} is not one that tinyedge writes")
+            raise ValueError(f"operator {format_untrusted(operator)}{of} is not allowed")
         for part in node.get("attribute", ()):
             attribute = self._read(part, ATTRIBUTE)
             kind = attribute.get("type")
@@ -221,12 +227,12 @@ class _GraphScanner:
                 self.check_tensor(attribute["t"])
 
     def check_tensor(self, data: memoryview) -> str:
-        """The name of a tensor whose data is all here, and as large as its shape says."""
+        """Check that a tensor's data is inside the file and matches its shape; return its name."""
         tensor = self._read(data, TENSOR)
         name: str = tensor.get("name", "")
         if tensor.get("data_location", 0):
             raise ValueError(
-                f"tensor {format_untrusted(name)} has data in another file, a bundle's model is one file"
+                f"tensor {format_untrusted(name)} has data in another file, a bundle's model is a single file"
             )
         kind = tensor.get("data_type")
         if kind not in BITS:
@@ -245,12 +251,12 @@ class _GraphScanner:
             unit, expected, found = "elements", elements, _count_values(tensor[stored[0]]) if stored else 0
         if found != expected:
             raise ValueError(
-                f"tensor {format_untrusted(name)} has {found} {unit}, its shape makes them {expected}"
+                f"tensor {format_untrusted(name)} has {found} {unit}, its shape requires {expected}"
             )
         return name
 
     def check_value(self, data: memoryview) -> None:
-        """An input or output: a tensor of a bounded shape."""
+        """Check an input or output: a tensor whose shape is within the limits."""
         value = self._read(data, VALUE)
         kind = self._read(value.get("type", memoryview(b"")), TYPE)
         tensor = self._read(kind.get("tensor", memoryview(b"")), TENSOR_TYPE)
@@ -269,7 +275,7 @@ def _check_range(what: str, value: Any, allowed: range) -> None:
 
 
 def _check_dimensions(values: Any) -> Any:
-    """The same dimensions, each in bounds; a negative one is a huge one here."""
+    """Return the dimensions if they are within the limits; a negative one reads as a huge one here."""
     if len(values) > MAX_RANK:
         raise ValueError(f"a shape has {len(values)} dimensions, more than {MAX_RANK}")
     if any(value > MAX_DIMENSION for value in values):
@@ -278,5 +284,5 @@ def _check_dimensions(values: Any) -> Any:
 
 
 def _count_values(values: list[Any]) -> int:
-    """How many numbers a list holds; packed floats are views of many."""
+    """Count the numbers in a list; a view is a packed list of floats."""
     return sum(len(value) // 4 if isinstance(value, memoryview) else 1 for value in values)

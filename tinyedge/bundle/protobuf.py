@@ -1,24 +1,32 @@
-"""Protocol Buffers' wire format, as much of it as a file from elsewhere may use.
+"""Reader for a strict subset of the Protocol Buffers wire format, for untrusted files.
 
-In: bytes, and what a message may hold. Out: its fields; nested messages and data are views of the same
-memory, nothing is copied. Knows no message by itself. It is stricter than protobuf's own readers: what they
-skip, merge or guess (unknown fields, a field that comes twice, numbers of odd length, groups) is refused, so
-that no reader can see anything else in the file than what was checked.
+In: bytes, and a description of the allowed fields. Out: the fields; nested messages and data are views of the
+same memory, nothing is copied. Does not know any message type. It is stricter than protobuf's own readers:
+what they skip, merge or interpret (unknown fields, duplicate fields, varints that are not in their shortest
+form, groups) is refused, so that no other reader can find anything in the file that was not checked.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-MAX_TEXT_BYTES = 256  # bytes; the longest name that an exporter writes has some 60
-MAX_VARINT_BYTES = 10  # of 64 bits
-CONTINUATION_BIT = 0x80  # set in each byte of a varint but its last
-INTEGER, BYTES, FLOAT = 0, 2, 5  # wire types: a varint, a length and its bytes, four bytes
+MAX_TEXT_BYTES = 256  # the longest name that an exporter writes has about 60
+MAX_VARINT_BYTES = 10  # enough for 64 bits
+CONTINUATION_BIT = 0x80  # set in each byte of a varint except the last
+INTEGER, BYTES, FLOAT = 0, 2, 5  # wire types: a varint, a length with that many bytes, four bytes
 
 
 class Field:
-    """A field that a message may have. wire: its type. text: it is a name, short and printable ASCII."""
+    """An allowed field of a message.
 
-    # Not a dataclass, and the wire types no Enum: every start of the device pays for what making those takes.
+    Attributes:
+        name: Name of the field in the result.
+        wire: Its wire type.
+        repeated: Whether it may occur several times.
+        text: Whether its value is a short string of printable ASCII characters, such as a name.
+    """
+
+    # Not a dataclass, and the wire types are not an Enum: creating them would slow down every start on the
+    # device.
     __slots__ = ("name", "repeated", "text", "wire")
 
     def __init__(self, name: str, wire: int, repeated: bool = False, text: bool = False) -> None:
@@ -29,7 +37,13 @@ class Field:
 
 
 class Message:
-    """What a message may hold, by field number. refused: fields that exist, and have no place here."""
+    """A message type.
+
+    Attributes:
+        name: What to call it in an error message.
+        fields: Allowed fields by number.
+        refused: Names of fields that the format defines and this reader refuses, by number.
+    """
 
     __slots__ = ("fields", "name", "refused")
 
@@ -40,16 +54,26 @@ class Message:
 
 
 class Reader:
-    """Reads messages until it has read `limit` fields in all: what a file costs to read is bounded."""
+    """Reads messages with at most `limit` fields in total, which bounds the cost of reading a file."""
 
     def __init__(self, limit: int) -> None:
         self._limit = self._left = limit
 
     def read(self, data: memoryview, message: Message) -> dict[str, Any]:
-        """The fields of a message that are there, by name.
+        """Read one message.
 
-        A value is an int (as unsigned 64 bits), a str, or a view; of a repeated field, a list of them.
-        Floats are views of 4 bytes each, or of many where they are packed. Raises ValueError.
+        Args:
+            data: The message's bytes.
+            message: Description of the allowed fields.
+
+        Returns:
+            The fields that are present, by name. A value is an int (unsigned, 64 bits), a str or a view of
+            `data`; for a repeated field, a list of them. A float is a view of 4 bytes, packed floats are one
+            view of all of them.
+
+        Raises:
+            ValueError: The message is malformed, contains a field that is not allowed, or the limit is
+                reached.
         """
         found: dict[str, Any] = {}
         fields = message.fields
@@ -66,7 +90,9 @@ class Reader:
                 known = fields.get(tag >> 3)
                 if known is None:
                     number = tag >> 3
-                    raise ValueError(f"{message.name} has {message.refused.get(number, f'a field {number}')}")
+                    raise ValueError(
+                        f"{message.name} has {message.refused.get(number, f'an unknown field {number}')}"
+                    )
                 wire = tag & 7
                 value: Any
                 if wire == BYTES:
@@ -99,14 +125,14 @@ class Reader:
                 else:
                     found[known.name] = value
         except IndexError:
-            raise ValueError(f"{message.name} is cut short") from None
+            raise ValueError(f"{message.name} is truncated") from None
         return found
 
     def _unpack(self, packed: memoryview, wire: int) -> list[Any]:
-        """The values of a packed field."""
+        """Return the values of a packed field."""
         if wire == FLOAT:
             if len(packed) % 4:
-                raise ValueError("a list of floats has an odd length")
+                raise ValueError("the length of a list of floats is not a multiple of 4")
             return [packed]
         values, at = [], 0
         while at < len(packed):
@@ -122,9 +148,14 @@ class Reader:
 
 
 def _decode_varint(data: memoryview, at: int) -> tuple[int, int]:
-    """The number of up to 64 bits at `at`, and where it ends; IndexError where the data ends before.
+    """Decode the varint of up to 64 bits at offset `at`.
 
-    Longer forms of a number are refused: ValueError.
+    Returns:
+        The number and the offset of the byte after it.
+
+    Raises:
+        IndexError: The data ends before the varint does.
+        ValueError: The varint is not in its shortest form, or has more than 64 bits.
     """
     value = data[at]
     if value < CONTINUATION_BIT:
@@ -137,7 +168,7 @@ def _decode_varint(data: memoryview, at: int) -> tuple[int, int]:
             if byte == 0 or value >> 64:
                 break
             return value, at + index + 1
-    raise ValueError("a number is longer than it has to be")
+    raise ValueError("a number is not encoded in its shortest form")
 
 
 def _decode_text(data: memoryview, name: str) -> str:
@@ -145,5 +176,5 @@ def _decode_text(data: memoryview, name: str) -> str:
         raise ValueError(f"a {name} has {len(data)} bytes, more than {MAX_TEXT_BYTES}")
     text = str(data, "latin-1")
     if not (text.isascii() and text.isprintable()):
-        raise ValueError(f"a {name} has characters that no name has")
+        raise ValueError(f"a {name} has characters other than printable ASCII")
     return text

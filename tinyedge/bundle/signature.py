@@ -1,8 +1,8 @@
-"""Who made a bundle: an ed25519 signature of its manifest, which holds the sha256 of every other file.
+"""Signatures of bundles: an ed25519 signature of the manifest, which contains the sha256 of every other file.
 
-In: a Bundle and a key's file. Out: the signature's text, or BundleError. The work is ssh-keygen's (OpenSSH
-8.1 or later, part of Raspberry Pi OS): no cryptography here, no package on the device, and anyone can check a
-bundle by hand with `ssh-keygen -Y verify`. Knows no way to make a key: `ssh-keygen -t ed25519` is that.
+In: a Bundle and a key file. Out: the signature, or a BundleError. ssh-keygen does the work (OpenSSH 8.1 or
+later, part of Raspberry Pi OS), so there is no cryptography here and no additional package on the device, and
+everybody can verify a bundle with `ssh-keygen -Y verify`. Does not create keys: use `ssh-keygen -t ed25519`.
 """
 
 import base64
@@ -15,26 +15,34 @@ from tinyedge.bundle.manifest import MAX_SIGNATURE_BYTES, SIGNATURE_FILE, format
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError
 
-NAMESPACE = "tinyedge-bundle"  # part of what is signed: a signature made for another purpose is none here
-SIGNER = "tinyedge"  # ssh-keygen asks for whose key it is; there is only the one
+NAMESPACE = "tinyedge-bundle"  # part of the signed data: a signature for another purpose is invalid here
+SIGNER = "tinyedge"  # ssh-keygen needs an identity for the key; there is only one
 KEY_TYPE = "ssh-ed25519"
 MAX_KEY_BYTES = 16 << 10
-GROUP_AND_OTHERS = 0o077  # the rights of whom the key does not belong to
+GROUP_AND_OTHERS = 0o077  # permission bits of users other than the key's owner
 PRIVATE_KEY_HEADER = "-----BEGIN OPENSSH PRIVATE KEY-----"
 SIGNATURE_HEADER, SIGNATURE_FOOTER = b"-----BEGIN SSH SIGNATURE-----", b"-----END SSH SIGNATURE-----"
-KEY_TYPE_OFFSET = 14  # in a signature: after its magic, its version and a length, 6 + 4 + 4 bytes
-KEY_HINT = "make a pair with: ssh-keygen -t ed25519 -f NAME; sign with NAME, verify with NAME.pub"
+KEY_TYPE_OFFSET = 14  # in a signature, after magic, version and a length: 6 + 4 + 4 bytes
+KEY_HINT = "create a key pair with: ssh-keygen -t ed25519 -f NAME; sign with NAME, verify with NAME.pub"
 
 
 def sign(bundle: Bundle, key: Path) -> bytes:
-    """The signature of `bundle` by the private key in file `key`, whose passphrase ssh-keygen may ask for.
+    """Sign a bundle. ssh-keygen asks for the key's passphrase if it has one.
 
-    Raises BundleError where `key` is not an ed25519 key, or cannot be used.
+    Args:
+        bundle: The bundle to sign.
+        key: File of an ed25519 private key, in OpenSSH's format.
+
+    Returns:
+        Content of manifest.json.sig.
+
+    Raises:
+        BundleError: `key` is not an ed25519 key, or ssh-keygen cannot use it.
     """
     if not _read_key(key).startswith(PRIVATE_KEY_HEADER):
-        raise BundleError(f"{key} is not a private key of ssh-keygen's", KEY_HINT)
+        raise BundleError(f"{key} is not a private key in OpenSSH's format", KEY_HINT)
     if key.stat().st_mode & GROUP_AND_OTHERS:
-        raise BundleError(f"{key} can be read by others, so ssh-keygen will not use it", f"chmod 600 {key}")
+        raise BundleError(f"{key} can be read by other users, so ssh-keygen refuses it", f"chmod 600 {key}")
     result = _run_ssh_keygen("sign", "-n", NAMESPACE, "-f", str(key.absolute()), stdin=bundle.raw_manifest)
     if result.returncode:
         raise BundleError(f"ssh-keygen cannot sign with {key}: {_last_line(result.stderr)}", KEY_HINT)
@@ -44,7 +52,7 @@ def sign(bundle: Bundle, key: Path) -> bytes:
 
 
 def verify(bundle: Bundle, key: Path) -> None:
-    """Raises BundleError unless `bundle` is signed by the key whose public half is in file `key`."""
+    """Raise BundleError unless `bundle` is signed by the key whose public half is in file `key`."""
     public = _read_key(key).split()
     if public[:1] != [KEY_TYPE] or len(public) < 2:
         raise BundleError(f"{key} is not the public half of an ed25519 key", KEY_HINT)
@@ -52,20 +60,21 @@ def verify(bundle: Bundle, key: Path) -> None:
     if bundle.signature is None:
         raise BundleError(
             f"{bundle.path} is not signed: it has no {SIGNATURE_FILE}",
-            "sign it where it was made with: tinyedge sign",
+            "sign it on the machine that created it, with: tinyedge sign",
         )
     with tempfile.TemporaryDirectory(prefix="tinyedge-") as folder:
         signature, allowed = Path(folder, "signature"), Path(folder, "allowed")
-        signature.write_bytes(bundle.signature)  # the bytes that were read, whatever has become of the file
+        signature.write_bytes(bundle.signature)  # the bytes that were read; the file may have changed since
         allowed.write_text(f'{SIGNER} namespaces="{NAMESPACE}" {public[0]} {public[1]}\n')
         result = _run_ssh_keygen(
             *("verify", "-n", NAMESPACE, "-I", SIGNER, "-f", str(allowed), "-s", str(signature)),
             stdin=bundle.raw_manifest,
         )
     if result.returncode:
+        reason = _last_line(result.stderr or result.stdout)
         raise BundleError(
-            f"{path} is not a signature of this bundle by {key}: {_last_line(result.stderr or result.stdout)}",
-            "do not use the bundle; get it, or the key, again from whom you trust",
+            f"{path} is not a signature of this bundle by {key}: {reason}",
+            "do not use the bundle; get the bundle or the key again, from a trusted source",
         )
 
 
@@ -87,10 +96,10 @@ def _run_ssh_keygen(action: str, *arguments: str, stdin: bytes) -> subprocess.Co
 
 
 def _is_ed25519(signature: bytes) -> bool:
-    """Whether an ed25519 key made this signature."""
+    """Return whether a signature was made by an ed25519 key."""
     body = signature.removeprefix(SIGNATURE_HEADER).partition(SIGNATURE_FOOTER)[0]
     try:
-        blob = base64.b64decode(body)  # whatever is no base64, line breaks too, is skipped
+        blob = base64.b64decode(body)  # skips line breaks and other characters that are not base64
     except ValueError:
         return False
     kind = blob[KEY_TYPE_OFFSET:]
@@ -99,4 +108,4 @@ def _is_ed25519(signature: bytes) -> bool:
 
 def _last_line(output: bytes) -> str:
     lines = output.decode("utf-8", "replace").strip().splitlines()
-    return format_untrusted(lines[-1].strip()) if lines else "it does not say why"
+    return format_untrusted(lines[-1].strip()) if lines else "it gave no reason"

@@ -1,12 +1,13 @@
-"""Where a board keeps its bundles: one of them serves, whatever fails while it is exchanged for another.
+"""The bundles on a board. One of them is active at any time, whatever fails during an update.
 
-    DIR/bundles/<digest>/   whole bundles, at most two but for a moment; a digest is the sha256 of a manifest
-    DIR/current             the one that serves: a symbolic link, replaced in one step of the file system
-    DIR/confirmed.json      which one passed its self-test last, and which one before
+    DIR/bundles/<digest>/   complete bundles, normally at most two; the digest is the sha256 of the manifest
+    DIR/current             the active bundle: a symbolic link that is replaced atomically
+    DIR/confirmed.json      digests of the bundle that passed its self-test last, and of the one before it
 
-In: a bundle's folder, and what tests it. Out: `current`. A new bundle is staged, synced and verified before
-`current` names it, and confirmed once it passed its self-test; a start that finds `current` unconfirmed goes
-back to the one that is. That is how RAUC exchanges whole systems. Knows no runtime, no service, no network.
+In: a bundle's folder and a self-test. Out: `current`. A new bundle is staged, synced and verified before
+`current` points to it, and confirmed after it passed its self-test. A start that finds an unconfirmed
+`current` rolls back to the confirmed bundle. RAUC updates whole systems in the same way. Does not know the
+runtime, the service or the network.
 """
 
 import contextlib
@@ -27,46 +28,55 @@ from tinyedge.core.files import TEMPORARY_SUFFIX
 
 BUNDLES, CURRENT, CONFIRMED_FILE, LOCK_FILE = "bundles", "current", "confirmed.json", ".lock"
 SCHEMA = "tinyedge.store/1"
-MAX_CONFIRMED_BYTES = 4096  # it holds two digests
-SHORT_DIGEST = 12  # digits of a digest that a person is shown
+MAX_CONFIRMED_BYTES = 4096  # the file contains two digests
+SHORT_DIGEST = 12  # digits of a digest that are shown to a person
 POLL_S = 0.1
 
 
 @dataclass(frozen=True)
 class Activation:
-    """What a call did. serving: digest. replaced: the digest that served before, or None.
-
-    reason: why the one before no longer serves; empty where it was replaced on purpose, or nothing changed.
-    """
+    """Result of an activation or a recovery."""
 
     serving: str
+    """Digest of the active bundle."""
     replaced: str | None = None
+    """Digest of the bundle that was active before; None if there was none."""
     reason: str = ""
+    """Why the previous bundle is no longer active; empty if it was replaced on purpose or nothing changed."""
 
 
 @dataclass(frozen=True)
 class StoredBundle:
-    """A folder of the store. damage: what is wrong with it, or None; bundle: without its bytes."""
+    """A folder of the store."""
 
     digest: str
+    """Name of the folder."""
     bundle: Bundle | None
+    """The bundle without its bytes; None if it is damaged."""
     damage: str | None
+    """What is wrong with the bundle; None if it is valid."""
 
 
 @dataclass(frozen=True)
 class StoreStatus:
-    """What there is. current, confirmed, previous: digests; kept: every folder, by digest."""
+    """Content of a store."""
 
     current: str | None
+    """Digest of the active bundle."""
     confirmed: str | None
+    """Digest of the bundle that passed its self-test last."""
     previous: str | None
+    """Digest of the bundle that was confirmed before it."""
     bundles: tuple[StoredBundle, ...]
+    """All folders, sorted by digest."""
 
 
 class Store:
-    """The bundles in folder `root`.
+    """The store in folder `root`.
 
-    check_accepted: raises BundleError for a bundle that is whole but not wanted, such as one that is not signed.
+    Args:
+        root: Folder of the store.
+        check_accepted: Raises BundleError for a valid bundle that must not be used, such as an unsigned one.
     """
 
     def __init__(self, root: Path, check_accepted: Callable[[Bundle], None] = lambda bundle: None) -> None:
@@ -74,20 +84,31 @@ class Store:
         self._check_accepted = check_accepted
 
     def activate(self, source: Path, test: Callable[[Path], None]) -> Activation:
-        """Makes the bundle in folder `source` the one that serves; what served stays beside it.
+        """Make the bundle in folder `source` the active one. The previously active bundle stays in the store.
 
-        test: the self-test; it gets the folder by the name under which it will serve, and raises BundleError.
-        Raises BundleError for a bundle that is refused or fails its test, StoreError where another process
-        writes, OSError where the disk fails. After any of them, and after a kill, `current` names a whole
-        bundle, the old one or the new one, if it named one before.
+        After any error, and after the process was killed, `current` points to a complete bundle, the old or
+        the new one, if it pointed to one before.
+
+        Args:
+            source: Folder of the bundle; it is copied.
+            test: The self-test. It gets the path under which the bundle will be used, and raises BundleError.
+
+        Returns:
+            Which bundle is active now, and which one was before.
+
+        Raises:
+            BundleError: The bundle is refused or fails its self-test.
+            StoreError: Another process is changing the store.
+            OSError: The disk fails.
         """
         wanted = self._load_accepted(source)
         digest = bundle_digest(wanted)
         (self.root / BUNDLES).mkdir(parents=True, exist_ok=True)
         with self._lock(wait_s=0):
-            self._read_current()  # raises where something else is in its place
+            self._read_current()  # raises if `current` is not a symbolic link
             try:
-                before: str | None = self._recover_locked().serving  # an interrupted call is not built upon
+                # Completes or undoes an interrupted call first.
+                before: str | None = self._recover_locked().serving
             except StoreError:
                 before = None
             if digest == before == self._read_confirmed()[0] and self._contains(wanted):
@@ -106,25 +127,34 @@ class Store:
             return Activation(digest, before)
 
     def recover(self, wait_s: float = 0) -> Activation:
-        """Makes sure that `current` names a bundle that is whole and, if there is one, confirmed.
+        """Make `current` point to a complete bundle, the confirmed one if possible.
 
-        wait_s: for another process to finish. Where `current` is right already, nothing is written. Raises
-        StoreError where no bundle can serve.
+        Nothing is written if `current` is already right.
+
+        Args:
+            wait_s: Seconds to wait for another process that is changing the store.
+
+        Raises:
+            StoreError: The store has no valid bundle, or another process is still changing it.
         """
         with self._lock(wait_s):
             return self._recover_locked()
 
     def previous(self) -> Path:
-        """The folder of the bundle to go back to. Raises StoreError where there is none."""
+        """Return the folder of the bundle that was confirmed before the current one.
+
+        Raises:
+            StoreError: There is none.
+        """
         digest = self._read_confirmed()[1]
         if digest is None:
             raise StoreError(
-                f"{self.root} keeps no bundle to go back to", "tinyedge activate BUNDLE brings one"
+                f"{self.root} has no previous bundle", "activate another one with: tinyedge activate BUNDLE"
             )
         return self._bundle_folder(digest)
 
     def status(self) -> StoreStatus:
-        """Reads everything, changes nothing."""
+        """Read and verify all bundles without changing anything."""
         bundles = []
         for digest in self._list_digests():
             try:
@@ -133,12 +163,12 @@ class Store:
                 bundles.append(StoredBundle(digest, None, failure.message))
         return StoreStatus(self._read_current(), *self._read_confirmed(), tuple(bundles))
 
-    # What follows is for whoever has the lock.
+    # The methods below require the lock.
 
     def _recover_locked(self) -> Activation:
         current, (confirmed, previous) = self._read_current(), self._read_confirmed()
         reasons = []
-        # With nothing confirmed, the first activation was cut short: what it brought is better than nothing.
+        # If no bundle is confirmed, the first activation was interrupted: its bundle is better than none.
         for digest in dict.fromkeys((confirmed, previous, current, *self._list_digests())):
             if digest is None:
                 continue
@@ -155,12 +185,12 @@ class Store:
             )
             return Activation(digest, current, "; ".join(reasons or unconfirmed))
         raise StoreError(
-            f"{self.root} has no bundle that can serve" + (f": {reasons[0]}" if reasons else ""),
-            "bring one with: tinyedge activate BUNDLE, or from the workstation: tinyedge deploy",
+            f"{self.root} has no valid bundle" + (f": {reasons[0]}" if reasons else ""),
+            "add one with: tinyedge activate BUNDLE, or from the workstation with: tinyedge deploy",
         )
 
     def _stage(self, source: Path, wanted: Bundle) -> None:
-        """Puts a copy of `source` in its folder, synced and verified; nothing names it yet."""
+        """Copy `source` to its folder in the store, synced and verified. `current` does not change."""
         target = self._bundle_folder(bundle_digest(wanted))
         if self._contains(wanted):
             return
@@ -177,7 +207,7 @@ class Store:
             shutil.rmtree(staged, ignore_errors=True)
 
     def _set_current(self, digest: str) -> None:
-        """Replaces `current`, in one step."""
+        """Point `current` to another bundle, atomically."""
         link = self.root / f".{CURRENT}{TEMPORARY_SUFFIX}"
         link.unlink(missing_ok=True)
         link.symlink_to(Path(BUNDLES, digest))
@@ -193,9 +223,9 @@ class Store:
         )
 
     def _restore(self, before: str | None) -> None:
-        """After a failure: back to what is confirmed, by what the disk says of it now.
+        """Return to the confirmed bundle after a failure, according to what is on the disk now.
 
-        Where that cannot be done, because the disk fails for good, the next start does it.
+        If the disk keeps failing, `recover` does it at the next start.
         """
         with contextlib.suppress(OSError):
             confirmed, previous = self._read_confirmed()
@@ -205,15 +235,15 @@ class Store:
                 files.sync_folder(self.root)
             elif serving != self._read_current():
                 self._set_current(serving)
-            if confirmed or serving is None:  # else nobody knows which others to keep
+            if confirmed or serving is None:  # otherwise it is unknown which others to keep
                 self._prune({serving, previous})
 
     def _prune(self, keep: set[str | None]) -> None:
-        """Removes the other bundles, and what interrupted calls left. What cannot be removed is left."""
+        """Remove the other bundles and the leftovers of interrupted calls, as far as that is possible."""
         for folder in (self.root / BUNDLES).iterdir():
             if folder.name in keep:
                 continue
-            # Renamed first: killed in between, it leaves no half of a bundle under a digest's name.
+            # Renamed first, so that an interrupted removal leaves no partial bundle under a digest's name.
             doomed = folder.with_name(f".{folder.name}{TEMPORARY_SUFFIX}")
             with contextlib.suppress(OSError):
                 if not folder.name.startswith("."):
@@ -234,7 +264,7 @@ class Store:
         return []
 
     def _read_current(self) -> str | None:
-        """What `current` names, whether it is there or not."""
+        """Return the digest that `current` points to, even if that bundle is missing."""
         try:
             name = (self.root / CURRENT).readlink().name
         except FileNotFoundError:
@@ -246,7 +276,10 @@ class Store:
         return name if HEX_DIGEST.fullmatch(name) else None
 
     def _read_confirmed(self) -> tuple[str | None, str | None]:
-        """Digests: confirmed, and the one before it. A damaged or unreadable file says nothing."""
+        """Return the digests of the confirmed bundle and of the one before it.
+
+        A damaged or unreadable file counts as missing.
+        """
         path = self.root / CONFIRMED_FILE
         try:
             if path.stat().st_size > MAX_CONFIRMED_BYTES:
@@ -261,21 +294,25 @@ class Store:
         return confirmed, previous
 
     def _load_accepted(self, folder: Path) -> Bundle:
-        """A bundle that is whole, known, safe and wanted."""
+        """Load a bundle and check that it is accepted."""
         bundle = load_bundle(folder)
         self._check_accepted(bundle)
         return bundle
 
     def _load_stored(self, digest: str) -> Bundle:
-        """The bundle of that digest. Raises BundleError where its folder holds none, or another one."""
+        """Load a bundle of the store.
+
+        Raises:
+            BundleError: Its folder contains no valid bundle, or a different one.
+        """
         folder = self._bundle_folder(digest)
         bundle = self._load_accepted(folder)
         if (found := bundle_digest(bundle)) != digest:
-            raise BundleError(f"{folder} holds bundle {found[:SHORT_DIGEST]}", "activate the bundle again")
+            raise BundleError(f"{folder} contains bundle {found[:SHORT_DIGEST]}", "activate the bundle again")
         return bundle
 
     def _contains(self, wanted: Bundle) -> bool:
-        """Whether the store has just this bundle, its signature included."""
+        """Return whether the store contains exactly this bundle, including its signature."""
         try:
             return self._load_stored(bundle_digest(wanted)).signature == wanted.signature
         except BundleError:
@@ -283,17 +320,17 @@ class Store:
 
     @contextlib.contextmanager
     def _lock(self, wait_s: float) -> Iterator[None]:
-        """One writer at a time; a killed one's lock is gone with it."""
+        """Hold the lock of the store. The kernel releases the lock of a killed process."""
         try:
             descriptor = os.open(self.root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             raise StoreError(
-                f"{self.root} does not exist", "bring a bundle with: tinyedge activate BUNDLE"
+                f"{self.root} does not exist", "add a bundle with: tinyedge activate BUNDLE"
             ) from None
         except OSError as failure:
             if failure.errno != errno.EROFS:
                 raise
-            yield  # a card that can only be read any more: nobody else writes either
+            yield  # the card has become read-only, so no other process writes either
             return
         try:
             self._acquire(descriptor, time.monotonic() + wait_s)
@@ -309,6 +346,6 @@ class Store:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise StoreError(
-                        f"another process is changing {self.root}", "try again when it is done"
+                        f"another process is changing {self.root}", "try again when it has finished"
                     ) from None
             time.sleep(POLL_S)
