@@ -1,4 +1,4 @@
-"""A recorded board, sound and with one thing wrong at a time; and children that die."""
+"""Findings about a recorded board, without a fault and with one at a time, and about imports that fail."""
 
 import dataclasses
 import json
@@ -15,15 +15,15 @@ from tinyedge.doctor.checks import MB
 from tinyedge.doctor.finding import Finding
 from tinyedge.doctor.libraries import LIBRARIES, check_libraries
 from tinyedge.doctor.report import MachineReport, examine_machine, render
-from tinyedge.host import machine
+from tinyedge.host.machine import describe_machine
 
-WELL = (sys.executable, "-c", "pass")  # a child whose imports go well
-# What this process would say of itself, on the board.
+IMPORTS_WORK = (sys.executable, "-c", "pass")  # a child process whose imports succeed
+# What Python reports about itself on the board.
 PROCESS = {"machine": "aarch64", "python": "3.13.5", "onnxruntime": "1.23.2"}
 Changes = Mapping[str, str | None]
 
 
-def board(
+def examine_board(
     root: Path,
     changes: Changes | None = None,
     throttled: str = "0x0",
@@ -31,24 +31,24 @@ def board(
     free_disk: int = 20_000 * MB,
     **process: str,
 ) -> MachineReport:
-    """What the doctor says of the recorded board after `changes` to its files."""
+    """Examine the recorded board after `changes` to its files."""
     record(root, changes, throttled)
-    device = machine.describe_machine(root, str(root / "vcgencmd"))
+    device = describe_machine(root, str(root / "vcgencmd"))
     device = dataclasses.replace(device, **{**PROCESS, **process})
     state = dataclasses.replace(
         read_recorded_state(root), platform="linux", pointer_bits=bits, free_disk=free_disk
     )
-    return examine_machine(device, state, WELL)
+    return examine_machine(device, state, IMPORTS_WORK)
 
 
-def the(name: str, examination: MachineReport) -> Finding:
-    (finding,) = (finding for finding in examination.findings if finding.name == name)
+def get_finding(name: str, report: MachineReport) -> Finding:
+    (finding,) = (finding for finding in report.findings if finding.name == name)
     return finding
 
 
-def test_a_board_as_it_comes(tmp_path: Path) -> None:
-    examination = board(tmp_path)
-    found = {finding.name: (finding.level, finding.found) for finding in examination.findings}
+def test_a_new_board(tmp_path: Path) -> None:
+    report = examine_board(tmp_path)
+    found = {finding.name: (finding.level, finding.found) for finding in report.findings}
     libraries = found.pop("libraries")
     assert found == {
         "board": ("ok", "Raspberry Pi Zero 2 W Rev 1.0, 6.12.47+rpt-rpi-v8"),
@@ -64,8 +64,8 @@ def test_a_board_as_it_comes(tmp_path: Path) -> None:
     }
     assert libraries[0] == "ok"
     assert all(name in libraries[1] for name in LIBRARIES)
-    assert "cgroup_enable=memory" in the("memory limits", examination).way_out
-    assert examination.fit
+    assert "cgroup_enable=memory" in get_finding("memory limits", report).remedy
+    assert report.fit
 
 
 MEMINFO = ZERO_2_W["proc/meminfo"]
@@ -134,65 +134,65 @@ SWAPS = ZERO_2_W["proc/swaps"]
         ),
     ],
 )
-def test_one_thing_at_a_time(tmp_path: Path, name: str, level: str, found: str, case: Any) -> None:
-    examination = board(tmp_path, **case)
-    finding = the(name, examination)
+def test_one_fault_at_a_time(tmp_path: Path, name: str, level: str, found: str, case: Any) -> None:
+    report = examine_board(tmp_path, **case)
+    finding = get_finding(name, report)
     assert finding.level == level
     assert found in finding.found
-    assert bool(finding.way_out) is (level != "ok")
-    # one cause, one finding: all else is as on a sound board
-    sound = {finding.name: finding.level for finding in board(tmp_path / "sound").findings}
-    assert {f.name: f.level for f in examination.findings if f.name != name} == {
-        other: level for other, level in sound.items() if other != name
+    assert bool(finding.remedy) is (level != "ok")
+    # a fault changes one finding only
+    good = {finding.name: finding.level for finding in examine_board(tmp_path / "good").findings}
+    assert {f.name: f.level for f in report.findings if f.name != name} == {
+        other: level for other, level in good.items() if other != name
     }
-    assert examination.fit is (level != "bad")
+    assert report.fit is (level != "bad")
 
 
 @pytest.mark.parametrize(
-    ("throttled", "way_out"), [("0x1", "supply"), ("0x10004", "supply"), ("0x4", "heat sink")]
+    ("throttled", "remedy"), [("0x1", "supply"), ("0x10004", "supply"), ("0x4", "heat sink")]
 )
-def test_a_weak_supply_and_heat_have_different_ways_out(tmp_path: Path, throttled: str, way_out: str) -> None:
-    assert way_out in the("throttling", board(tmp_path, throttled=throttled)).way_out
+def test_a_weak_supply_and_heat_have_different_remedies(tmp_path: Path, throttled: str, remedy: str) -> None:
+    assert remedy in get_finding("throttling", examine_board(tmp_path, throttled=throttled)).remedy
 
 
-def test_a_newer_arm_may_have_that_onnxruntime(tmp_path: Path) -> None:
+def test_a_newer_arm_cpu_runs_that_onnxruntime(tmp_path: Path) -> None:
     newer = ZERO_2_W["proc/cpuinfo"].replace("crc32 cpuid", "crc32 atomics asimddp cpuid")
-    examination = board(tmp_path, {"proc/cpuinfo": newer}, onnxruntime="1.21.0")
-    assert the("libraries", examination).level == "ok"
+    report = examine_board(tmp_path, {"proc/cpuinfo": newer}, onnxruntime="1.21.0")
+    assert get_finding("libraries", report).level == "ok"
 
 
-def test_a_machine_that_says_nothing_is_looked_at_all_the_same(tmp_path: Path) -> None:
-    device = machine.describe_machine(tmp_path, "no-such-program")
+def test_a_machine_that_reports_nothing_is_examined(tmp_path: Path) -> None:
+    device = describe_machine(tmp_path, "no-such-program")
     device = dataclasses.replace(device, **{**PROCESS, "machine": "x86_64"})
     state = dataclasses.replace(
         read_recorded_state(tmp_path), platform="linux", pointer_bits=64, free_disk=1 << 40
     )
-    examination = examine_machine(device, state, WELL)
-    assert the("board", examination).found == "unknown board"
-    assert the("throttling", examination).found == "not a Raspberry Pi"
-    assert examination.fit
+    report = examine_machine(device, state, IMPORTS_WORK)
+    assert get_finding("board", report).found == "unknown board"
+    assert get_finding("throttling", report).found == "not a Raspberry Pi"
+    assert report.fit
 
 
 @pytest.mark.parametrize("text", ["", "\0\0", "garbage", "a: b\nMemTotal: many kB\n" * 3])
-def test_nonsense_is_no_traceback(tmp_path: Path, text: str) -> None:
-    examination = board(tmp_path, dict.fromkeys(ZERO_2_W, text), throttled=text.split("\n")[0].strip("\0"))
-    assert len(examination.findings) == 11
+def test_invalid_files_are_no_errors(tmp_path: Path, text: str) -> None:
+    report = examine_board(tmp_path, dict.fromkeys(ZERO_2_W, text), throttled=text.split("\n")[0].strip("\0"))
+    assert len(report.findings) == 11
 
 
-# --- the child ---
+# --- libraries, imported in a child process ---
 
 
-def child(code: str, *libraries: str) -> tuple[str, ...]:
-    """A child that gets as far as `libraries`, then does `code`."""
-    said = "".join(f"print({name!r}, flush=True); " for name in libraries)
-    return (sys.executable, "-c", f"import os, signal, sys, time; {said}{code}")
+def child_command(code: str, *libraries: str) -> tuple[str, ...]:
+    """Return the command of a child that prints `libraries` and then runs `code`."""
+    prints = "".join(f"print({name!r}, flush=True); " for name in libraries)
+    return (sys.executable, "-c", f"import os, signal, sys, time; {prints}{code}")
 
 
-DEVICE = machine.describe_machine(Path("/nowhere"), "no-such-program")
+DEVICE = describe_machine(Path("/nowhere"), "no-such-program")
 
 
 @pytest.mark.parametrize(
-    ("name", "way_out"),
+    ("name", "remedy"),
     [
         ("SIGILL", "install another version of onnxruntime"),
         ("SIGKILL", "ran out of memory"),
@@ -200,30 +200,32 @@ DEVICE = machine.describe_machine(Path("/nowhere"), "no-such-program")
         ("SIGSEGV", "install another version of onnxruntime"),
     ],
 )
-def test_a_library_that_kills(name: str, way_out: str) -> None:
-    command = child(f"os.kill(os.getpid(), signal.{name})", "numpy", "onnxruntime")
+def test_a_library_that_kills_its_process(name: str, remedy: str) -> None:
+    command = child_command(f"os.kill(os.getpid(), signal.{name})", "numpy", "onnxruntime")
     finding = check_libraries(DEVICE, command)
     assert finding.level == "bad"
     assert finding.found.startswith("importing onnxruntime ")
     assert finding.found.endswith(f"died with {name}")
-    assert way_out in finding.way_out
+    assert remedy in finding.remedy
 
 
 def test_a_library_that_is_missing() -> None:
-    finding = check_libraries(DEVICE, child("import sentencepiece_", "numpy", "onnxruntime", "sentencepiece"))
+    finding = check_libraries(
+        DEVICE, child_command("import sentencepiece_", "numpy", "onnxruntime", "sentencepiece")
+    )
     assert finding.level == "bad"
     expected = "sentencepiece cannot be imported: ModuleNotFoundError: No module named 'sentencepiece_'"
     assert finding.found == expected
-    assert finding.way_out == "pip install sentencepiece"
+    assert finding.remedy == "pip install sentencepiece"
 
 
-def test_onnxruntime_is_told_to_keep_quiet() -> None:
-    command = child("sys.exit(os.environ['ORT_DISABLE_TELEMETRY'] != '1')", "onnxruntime")
+def test_onnxruntime_sends_no_telemetry() -> None:
+    command = child_command("sys.exit(os.environ['ORT_DISABLE_TELEMETRY'] != '1')", "onnxruntime")
     assert check_libraries(DEVICE, command).level == "ok"
 
 
-def test_a_child_that_says_nothing() -> None:
-    finding = check_libraries(DEVICE, child("sys.exit(3)"))
+def test_a_child_without_output() -> None:
+    finding = check_libraries(DEVICE, child_command("sys.exit(3)"))
     assert finding.found == "numpy cannot be imported: no reason given"
 
 
@@ -234,7 +236,7 @@ def test_a_python_that_does_not_start(tmp_path: Path) -> None:
 
 
 def test_a_library_that_hangs() -> None:
-    finding = check_libraries(DEVICE, child("time.sleep(60)", "numpy"), seconds=0.5)
+    finding = check_libraries(DEVICE, child_command("time.sleep(60)", "numpy"), seconds=0.5)
     assert finding.level == "bad"
     assert "took more than 0.5 s" in finding.found
 
@@ -246,28 +248,28 @@ def test_the_real_child_imports_the_real_libraries() -> None:
     assert finding == Finding("libraries", ", ".join(f"{name} {version(name)}" for name in LIBRARIES))
 
 
-# --- what is shown ---
+# --- output ---
 
 
-def test_one_screen(tmp_path: Path) -> None:
-    lines = render(board(tmp_path, throttled="0x50005", free_disk=MB)).splitlines()
+def test_the_report_fits_one_screen(tmp_path: Path) -> None:
+    lines = render(examine_board(tmp_path, throttled="0x50005", free_disk=MB)).splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 100
     assert lines[0].split()[:2] == ["ok", "board"]
-    (place,) = (number for number, line in enumerate(lines) if line.startswith("bad      throttling"))
-    assert lines[place + 1].lstrip() == "-> use a 5 V, 2.5 A supply and a short cable"
+    (index,) = (number for number, line in enumerate(lines) if line.startswith("bad      throttling"))
+    assert lines[index + 1].lstrip() == "-> use a 5 V, 2.5 A supply and a short cable"
     assert lines[-1] == "fit: no"
 
 
 def test_as_json(tmp_path: Path) -> None:
-    value = json.loads(json.dumps(board(tmp_path, free_disk=0).to_dict()))
+    value = json.loads(json.dumps(examine_board(tmp_path, free_disk=0).to_dict()))
     assert (value["schema"], value["fit"]) == ("tinyedge.doctor/1", False)
     assert value["device"]["model"] == "Raspberry Pi Zero 2 W Rev 1.0"
     disk = next(finding for finding in value["findings"] if finding["name"] == "disk")
     assert disk == {"name": "disk", "found": "0 MB free", "level": "bad", "way_out": "free some space"}
 
 
-def test_the_command_says_what_the_report_says_and_loads_nothing_heavy() -> None:
+def test_the_command_prints_the_report_and_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "sys.argv = ['tinyedge', 'doctor', '--json']\n"

@@ -16,6 +16,6 @@ def doctor(
 
     from tinyedge.doctor.report import examine_machine, render
 
-    examination = examine_machine()
-    typer.echo(dumps(examination.to_dict(), ensure_ascii=False) if json else render(examination))
-    raise typer.Exit(0 if examination.fit else 1)
+    report = examine_machine()
+    typer.echo(dumps(report.to_dict(), ensure_ascii=False) if json else render(report))
+    raise typer.Exit(0 if report.fit else 1)

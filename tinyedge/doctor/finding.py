@@ -17,5 +17,9 @@ class Finding:
     level: Level = "ok"
     """`bad`: a bundle does not run, or not within its budget. `warning`: it may not, or a figure of `tinyedge
     bench` may be misleading."""
-    way_out: str = ""
+    remedy: str = ""
     """What to do about it; empty if the level is ok."""
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the value that `--json` prints; its field for the remedy is named `way_out`."""
+        return {"name": self.name, "found": self.found, "level": self.level, "way_out": self.remedy}

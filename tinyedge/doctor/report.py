@@ -35,7 +35,7 @@ class MachineReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value that `--json` prints."""
-        findings = [asdict(finding) for finding in self.findings]
+        findings = [finding.to_dict() for finding in self.findings]
         return {"schema": SCHEMA, "fit": self.fit, "findings": findings, "device": asdict(self.device)}
 
 
@@ -53,20 +53,20 @@ def examine_machine(
     return MachineReport(device, (*check_machine(device, state), check_libraries(device, child)))
 
 
-def render(examination: MachineReport) -> str:
+def render(report: MachineReport) -> str:
     """Format one line per finding, and another for its remedy, without a final line break."""
     lines = []
-    for finding in examination.findings:
+    for finding in report.findings:
         head = f"{finding.level:<{LEVEL_WIDTH}}{finding.name:<{NAME_WIDTH}}"
         lines.append(textwrap.fill(head + finding.found, WIDTH, subsequent_indent=" " * len(head)))
-        if finding.way_out:
+        if finding.remedy:
             lines.append(
                 textwrap.fill(
-                    f"-> {finding.way_out}",
+                    f"-> {finding.remedy}",
                     WIDTH,
                     initial_indent=" " * len(head),
                     subsequent_indent=" " * (len(head) + 3),
                 )
             )
-    lines.append(f"fit: {'yes' if examination.fit else 'no'}")
+    lines.append(f"fit: {'yes' if report.fit else 'no'}")
     return "\n".join(lines)
