@@ -26,8 +26,8 @@ def test_a_page_of_the_documentation() -> None:
     )
     assert metrics.value("http_requests_total", method="post", code="200") == 1027
     assert metrics.total("http_requests_total") == 1030
-    assert metrics.by("http_requests_total", "code") == {"200": 1027, "400": 3}
-    assert metrics.by("http_requests_total", "none") == {"": 1030}
+    assert metrics.sum_by("http_requests_total", "code") == {"200": 1027, "400": 3}
+    assert metrics.sum_by("http_requests_total", "none") == {"": 1030}
     assert metrics.labels("msdos_file_access_time_seconds") == {
         "path": "C:\\DIR\\FILE.TXT",
         "error": 'Cannot find file:\n"FILE.TXT"',

@@ -6,14 +6,14 @@ import pytest
 
 from tests.support.metrics_page import page
 from tinyedge.top.prometheus_text import parse
-from tinyedge.top.screen import SPARKS, render, sparks
+from tinyedge.top.screen import SPARKLINE_WIDTH, render, sparkline
 from tinyedge.top.snapshot import Snapshot
 
 ADDRESS = "http://127.0.0.1:8080"
 
 
 def figures(at: float = 100.0, without: str = "\n", **changes: float) -> Snapshot:
-    return Snapshot.of(parse(page(without, **changes)), at)
+    return Snapshot.from_page(parse(page(without, **changes)), at)
 
 
 def row(name: str, *history: Snapshot) -> str:
@@ -75,12 +75,12 @@ def test_rates_and_a_server_that_began_anew() -> None:
 
 def test_sparks() -> None:
     history = [figures(temperature_celsius=value) for value in (10, 20, 40, 80)]
-    assert sparks(history, lambda each: each.temperature_c) == "▂▃▅█"
+    assert sparkline(history, lambda each: each.temperature_c) == "▂▃▅█"
     gap = dataclasses.replace(history[0], temperature_c=None)
-    assert sparks([gap, *history[2:]], lambda each: each.temperature_c) == " ▅█"
-    assert sparks(history[:1], lambda each: each.temperature_c) == ""
-    assert sparks(history, lambda each: 0.0) == ""
-    assert len(sparks(history * 20, lambda each: each.temperature_c)) == SPARKS
+    assert sparkline([gap, *history[2:]], lambda each: each.temperature_c) == " ▅█"
+    assert sparkline(history[:1], lambda each: each.temperature_c) == ""
+    assert sparkline(history, lambda each: 0.0) == ""
+    assert len(sparkline(history * 20, lambda each: each.temperature_c)) == SPARKLINE_WIDTH
     assert all(len(line) <= 100 for line in render(history * 20, ADDRESS))
 
 
@@ -92,10 +92,10 @@ def test_before_the_first_answer_and_when_it_is_gone() -> None:
 
 def test_a_server_cannot_write_on_the_terminal() -> None:
     text = page().replace("577cbd4d2580aa", "\x1b[2Jevil").replace('kind="busy"', 'kind="\x1b]0;x"')
-    shown = "\n".join(render([Snapshot.of(parse(text), 0.0)], ADDRESS))
+    shown = "\n".join(render([Snapshot.from_page(parse(text), 0.0)], ADDRESS))
     assert "\x1b" not in shown
 
 
 def test_a_page_of_another_program() -> None:
     with pytest.raises(ValueError, match="not of tinyedge serve"):
-        Snapshot.of(parse("go_goroutines 7\n"), 0.0)
+        Snapshot.from_page(parse("go_goroutines 7\n"), 0.0)

@@ -110,7 +110,7 @@ def test_a_server_that_refuses(status: int, error: type[MonitorError], said: str
     with serving(body="secret elsewhere") as (other, elsewhere):
         headers = {"Location": f"{elsewhere}/metrics"} if status == 302 else {}
         with serving(status=status, **headers) as (_, address), pytest.raises(error, match=said) as caught:
-            MetricsClient(address, "secret").metrics()
+            MetricsClient(address, "secret").fetch()
         assert isinstance(caught.value, RequestRefusedError) is (error is RequestRefusedError)
         assert other.asked == []  # the key went nowhere else
 
@@ -126,7 +126,7 @@ def test_a_server_that_refuses(status: int, error: type[MonitorError], said: str
 )
 def test_a_server_that_talks_nonsense(body: bytes, said: str) -> None:
     with serving(body=body) as (_, address), pytest.raises(MonitorError, match=said):
-        MetricsClient(address).metrics()
+        MetricsClient(address).fetch()
 
 
 def test_a_server_that_hangs_up() -> None:
@@ -135,7 +135,7 @@ def test_a_server_that_hangs_up() -> None:
         serving(body=b"a 1\n", **headers) as (_, address),
         pytest.raises(MonitorError, match="it hung up"),
     ):
-        MetricsClient(address).metrics()
+        MetricsClient(address).fetch()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_server_that_drips_has_one_deadline_for_all(monkeypatch: pytest.Monkey
         before = threading.active_count()
         for _ in range(3):
             with pytest.raises(MonitorError, match="takes too long"):
-                server.metrics()
+                server.fetch()
         assert threading.active_count() <= before + 2  # one that reads, one that answers it
         done.set()
 
@@ -190,7 +190,7 @@ def test_a_server_that_drips_has_one_deadline_for_all(monkeypatch: pytest.Monkey
 def test_odd_figures_are_unknown_and_odd_words_harmless(line: str) -> None:
     name = line.partition(" ")[0].partition("{")[0]
     kept = [row for row in page().splitlines() if not row.startswith(name) or "{" in line]
-    figures = Snapshot.of(parse("\n".join([*kept, line]) + "\n"), 0.0)
+    figures = Snapshot.from_page(parse("\n".join([*kept, line]) + "\n"), 0.0)
     screen = "\n".join(render([figures, figures], "here"))
     assert all(char.isprintable() or char == "\n" for char in screen)
     assert "inf" not in screen.lower()
@@ -199,9 +199,9 @@ def test_odd_figures_are_unknown_and_odd_words_harmless(line: str) -> None:
 
 def test_an_address_may_be_short_or_have_a_path() -> None:
     with serving(body=page()) as (handler, address):
-        MetricsClient(address.removeprefix("http://")).metrics()
-        MetricsClient(f"{address}/").metrics()
-        MetricsClient(f"{address}/other/metrics").metrics()
+        MetricsClient(address.removeprefix("http://")).fetch()
+        MetricsClient(f"{address}/").fetch()
+        MetricsClient(f"{address}/other/metrics").fetch()
         assert [path for path, _ in handler.asked] == ["/metrics", "/metrics", "/other/metrics"]
 
 

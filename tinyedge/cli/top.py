@@ -25,13 +25,13 @@ def top(
     from tinyedge.core.errors import UsageError
     from tinyedge.top.client import MetricsClient, read_api_key
     from tinyedge.top.screen import render
-    from tinyedge.top.watch import look, watch
+    from tinyedge.top.watch import read_snapshot, watch
 
     if not SHORTEST_S <= interval <= LONGEST_S:
         raise UsageError(f"--interval {interval:g} is outside {SHORTEST_S:g}-{LONGEST_S:g} seconds")
     server = MetricsClient(url, None if api_key_file is None else read_api_key(api_key_file))
     if once:
-        typer.echo("\n".join(render([look(server)], server.address)))
+        typer.echo("\n".join(render([read_snapshot(server)], server.address)))
         return
     with contextlib.suppress(KeyboardInterrupt):  # the way out, not a failure
         watch(server, interval)

@@ -20,7 +20,7 @@ TIMEOUT_S = 5.0
 MAX_PAGE_BYTES = 1 << 20  # a page of tinyedge serve has some 10 kB
 HINT = "is it running? tinyedge serve BUNDLE starts one"
 # Answers that asking again does not change.
-FINAL = {
+PERMANENT_ERRORS = {
     401: ("wants an API key", "pass its file with --api-key-file"),
     403: ("refuses this API key", "pass another with --api-key-file"),
     404: ("has no metrics there", "name the address of tinyedge serve"),
@@ -55,23 +55,23 @@ class MetricsClient:
         self._request = urllib.request.Request(f"{self.address}{path}", headers={"Accept": "text/plain"})
         if api_key is not None:
             self._request.add_header("Authorization", f"Bearer {api_key}")
-        self._reader: _Reader | None = None
+        self._reader: _PageReader | None = None
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
 
-    def metrics(self) -> MetricsPage:
+    def fetch(self) -> MetricsPage:
         """What it says now. Raises MonitorError where it doesn't, RefusedError where it won't ever."""
         try:
-            page, missing = self._ask()
+            page, missing = self._request_page()
         except urllib.error.HTTPError as failure:
             failure.close()
-            if failure.code in FINAL:
-                said, hint = FINAL[failure.code]
+            if failure.code in PERMANENT_ERRORS:
+                said, hint = PERMANENT_ERRORS[failure.code]
                 raise RequestRefusedError(f"{self.address} {said} (HTTP {failure.code})", hint) from None
             raise MonitorError(f"{self.address} answers with HTTP {failure.code}", HINT) from None
         except (OSError, http.client.HTTPException) as failure:
             reason = getattr(failure, "reason", failure)
             said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            raise MonitorError(f"{self.address} does not answer: {printable(said)}", HINT) from None
+            raise MonitorError(f"{self.address} does not answer: {replace_unprintable(said)}", HINT) from None
         if len(page) > MAX_PAGE_BYTES:
             raise MonitorError(f"{self.address} says more than {MAX_PAGE_BYTES} bytes", HINT)
         if missing:
@@ -80,17 +80,17 @@ class MetricsClient:
             return parse(page.decode("utf-8"))
         except ValueError as failure:
             raise MonitorError(
-                f"{self.address} says what is no metrics: {printable(str(failure))}", HINT
+                f"{self.address} says what is no metrics: {replace_unprintable(str(failure))}", HINT
             ) from None
 
-    def _ask(self) -> tuple[bytes, int]:
+    def _request_page(self) -> tuple[bytes, int]:
         """The page, and how many of its announced bytes did not come. All of it in TIMEOUT_S.
 
         A socket's timeout is for each piece, and a server may send one byte a second: so another thread
         reads, and is left behind where it takes too long; there is never more than one.
         """
         if self._reader is None:
-            self._reader = _Reader(self._opener, self._request)
+            self._reader = _PageReader(self._opener, self._request)
             self._reader.start()
         self._reader.join(TIMEOUT_S)
         if self._reader.is_alive():
@@ -101,25 +101,25 @@ class MetricsClient:
         return reader.page, reader.missing
 
 
-class _Reader(threading.Thread):
+class _PageReader(threading.Thread):
     """Reads one answer."""
 
     def __init__(self, opener: urllib.request.OpenerDirector, request: urllib.request.Request) -> None:
         super().__init__(daemon=True)
-        self._opener, self._asked = opener, request
+        self._opener, self._request = opener, request
         self.page, self.missing = b"", 0
         self.failure: Exception | None = None
 
     def run(self) -> None:
         try:
-            with self._opener.open(self._asked, timeout=TIMEOUT_S) as answer:
+            with self._opener.open(self._request, timeout=TIMEOUT_S) as answer:
                 self.page = answer.read(MAX_PAGE_BYTES + 1)
                 self.missing = answer.length or 0
         except Exception as failure:
             self.failure = failure
 
 
-def printable(text: str) -> str:
+def replace_unprintable(text: str) -> str:
     """A server's word, harmless on a terminal."""
     return "".join(char if char.isprintable() else "?" for char in text)
 

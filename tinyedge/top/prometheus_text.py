@@ -31,19 +31,19 @@ class MetricsPage:
         found = [value for (each, _), value in self._series.items() if each == name]
         return sum(found) if found else None
 
-    def by(self, name: str, label: str) -> dict[str, float]:
+    def sum_by(self, name: str, label: str) -> dict[str, float]:
         """Sums by one label's values."""
         sums: dict[str, float] = {}
-        for labels, value in self._of(name):
+        for labels, value in self._select(name):
             key = labels.get(label, "")
             sums[key] = sums.get(key, 0.0) + value
         return sums
 
     def labels(self, name: str) -> dict[str, str]:
         """Of the first series with that name, as an info metric has them."""
-        return next((labels for labels, _ in self._of(name)), {})
+        return next((labels for labels, _ in self._select(name)), {})
 
-    def _of(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
+    def _select(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
         return ((dict(labels), value) for (each, labels), value in self._series.items() if each == name)
 
 

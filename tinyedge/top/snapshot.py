@@ -42,7 +42,7 @@ class Snapshot:
     means: Mapping[str, tuple[float, float]]
 
     @classmethod
-    def of(cls, metrics: MetricsPage, at: float) -> "Snapshot":
+    def from_page(cls, metrics: MetricsPage, at: float) -> "Snapshot":
         """From a page that was read at `at`. Raises ValueError where it isn't of tinyedge."""
 
         def value(name: str, scale: float = 1.0) -> float | None:
@@ -67,11 +67,11 @@ class Snapshot:
             uptime_s=value("uptime_seconds"),
             requests=sum(
                 count
-                for endpoint, count in metrics.by(f"{PREFIX}requests_total", "endpoint").items()
+                for endpoint, count in metrics.sum_by(f"{PREFIX}requests_total", "endpoint").items()
                 if endpoint.endswith(COMPLETIONS)
             ),
-            errors=metrics.by(f"{PREFIX}errors_total", "kind"),
-            tokens=metrics.by(f"{PREFIX}tokens_total", "kind"),
+            errors=metrics.sum_by(f"{PREFIX}errors_total", "kind"),
+            tokens=metrics.sum_by(f"{PREFIX}tokens_total", "kind"),
             means={
                 name: (value(f"{name}_seconds_sum") or 0.0, value(f"{name}_seconds_count") or 0.0)
                 for name in ("ttft", "itl")

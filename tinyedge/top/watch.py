@@ -5,16 +5,16 @@ from collections import deque
 
 from tinyedge.core.errors import MonitorError
 from tinyedge.top.client import MetricsClient, RequestRefusedError
-from tinyedge.top.screen import SPARKS, render
+from tinyedge.top.screen import SPARKLINE_WIDTH, render
 from tinyedge.top.snapshot import Snapshot
 from tinyedge.top.terminal import LiveTerminal
 
 
-def look(server: MetricsClient) -> Snapshot:
+def read_snapshot(server: MetricsClient) -> Snapshot:
     """The figures now. Raises MonitorError."""
-    metrics = server.metrics()
+    metrics = server.fetch()
     try:
-        return Snapshot.of(metrics, time.monotonic())
+        return Snapshot.from_page(metrics, time.monotonic())
     except ValueError as failure:
         raise RequestRefusedError(
             f"{server.address}: {failure}", "name the address of tinyedge serve"
@@ -23,17 +23,17 @@ def look(server: MetricsClient) -> Snapshot:
 
 def watch(server: MetricsClient, interval_s: float) -> None:
     """Until who watches leaves; a server that is gone is asked again. Raises RefusedError."""
-    history: deque[Snapshot] = deque(maxlen=SPARKS)
+    history: deque[Snapshot] = deque(maxlen=SPARKLINE_WIDTH)
     with LiveTerminal() as terminal:
         terminal.draw(render(history, server.address))
         while True:
-            trouble = ""
+            problem = ""
             try:
-                history.append(look(server))
+                history.append(read_snapshot(server))
             except RequestRefusedError:
                 raise
             except MonitorError as failure:
-                trouble = failure.message
-            terminal.draw(render(history, server.address, trouble))
+                problem = failure.message
+            terminal.draw(render(history, server.address, problem))
             if terminal.wait(interval_s):
                 return
