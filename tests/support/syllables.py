@@ -1,10 +1,10 @@
-"""Text for tests that need many different words and no meaning."""
+"""Text for tests that need many different words; the words have no meaning."""
 
 import random
 
 
 def syllable_lines(count: int = 3000) -> list[str]:
-    """Invented words, the same each time, that give a vocabulary of 1100 pieces something to learn."""
+    """Return lines of invented words, always the same, enough for a vocabulary of 1100 pieces."""
     draw = random.Random(0)
     syllables = [first + vowel + last for first in "bdlmrst" for vowel in "aeioñú" for last in ("", "n", "s")]
     words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(1500)]

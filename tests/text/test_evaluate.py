@@ -1,4 +1,4 @@
-"""Bits per byte by exact values: windows that predict each token once, sums, UNK, files."""
+"""Bits per byte against exact values: windows that predict each token once, sums, UNK."""
 
 import math
 
@@ -12,7 +12,7 @@ from tinyedge.text.evaluate import Passage
 
 
 class Bigram:
-    """Knows only how far back it may look: p(next = last + 1) = 1/2, the rest shared evenly."""
+    """A model with p(next = last + 1) = 1/2; the other tokens share the rest equally. Records its calls."""
 
     context = 8
     vocab = 64
@@ -31,12 +31,12 @@ class Bigram:
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 10, 12, 13, 40])
 @pytest.mark.parametrize("stride", [1, 3, 4, 8])
-def test_each_token_but_the_first_is_predicted_once(length: int, stride: int) -> None:
+def test_each_token_except_the_first_is_predicted_once(length: int, stride: int) -> None:
     tokens = np.arange(length, dtype=np.uint16)
     predicted: list[int] = []
     for window in evaluate.split_windows(tokens, 8, stride):
         assert len(window.inputs) <= 8
-        # what is fed ends right before the last thing that is predicted
+        # the inputs end one token before the last target
         assert window.inputs[window.first :].tolist() == [t - 1 for t in window.targets.tolist()]
         if predicted:
             assert window.first >= 8 - stride
@@ -44,11 +44,11 @@ def test_each_token_but_the_first_is_predicted_once(length: int, stride: int) ->
     assert predicted == list(range(1, length))
 
 
-def test_bits_per_byte_by_hand() -> None:
+def test_bits_per_byte_match_a_manual_calculation() -> None:
     tokens = np.arange(20, dtype=np.uint16)
     quality = evaluate.evaluate("x", Bigram(), [Passage(tokens, bytes=38)], stride=4)
     assert quality.tokens == 19
-    assert quality.bits_per_byte == pytest.approx(19 * 1.0 / 38, rel=1e-6)  # one bit a token
+    assert quality.bits_per_byte == pytest.approx(19 * 1.0 / 38, rel=1e-6)  # one bit per token
     assert quality.perplexity == pytest.approx(2.0, rel=1e-6)
     assert quality.unknown == pytest.approx(1 / 19)  # token 3 is UNK
 
@@ -60,7 +60,7 @@ def test_context_does_not_cross_documents() -> None:
     assert model.calls == [(4, 0), (2, 0)]
 
 
-def test_nats_match_a_plain_softmax() -> None:
+def test_negative_log_likelihood_matches_a_plain_softmax() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(0, 30, (5, 100)).astype(np.float32)
     targets = random.integers(0, 100, 5).astype(np.uint16)
@@ -69,6 +69,6 @@ def test_nats_match_a_plain_softmax() -> None:
     np.testing.assert_allclose(evaluate.negative_log_likelihood(logits, targets), expected, atol=1e-4)
 
 
-def test_nothing_to_predict_is_an_error() -> None:
+def test_a_text_with_nothing_to_predict_is_an_error() -> None:
     with pytest.raises(CorpusError, match="text x has nothing to predict"):
         evaluate.evaluate("x", Bigram(), [])

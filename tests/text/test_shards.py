@@ -1,4 +1,4 @@
-"""Token files: every line BOS ... EOS, both sides apart, damage found."""
+"""Token files: every line is BOS ... EOS, training and held-out text are separate, damage is detected."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from tinyedge.text.shards import Shards, build_shards
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, Tokenizer
 
 
-def text(n: int) -> str:
-    """A document that no other is a part of."""
+def make_document(n: int) -> str:
+    """Return a text that is not part of any other document."""
     return f"The {'more and ' * n}men said that they would go to the house.\nShe was there with her dog.\n"
 
 
@@ -28,11 +28,11 @@ def tokenizer(micro_bundle: Path) -> Tokenizer:
 @pytest.fixture
 def shards(tmp_path: Path, tokenizer: Tokenizer) -> Shards:
     path = tmp_path / "corpus.txt"
-    path.write_text("\n".join(map(text, range(40))))
+    path.write_text("\n".join(map(make_document, range(40))))
     return build_shards(draw_split(path), tokenizer, tmp_path / "shards")
 
 
-def test_lines_keep_their_borders_and_their_text(shards: Shards, tokenizer: Tokenizer) -> None:
+def test_lines_keep_their_boundaries_and_their_text(shards: Shards, tokenizer: Tokenizer) -> None:
     tokens = shards.training()[:]
     assert tokens.dtype == np.dtype("<u2")
     assert len(tokens) == len(shards.training()) == shards.train_tokens
@@ -45,8 +45,8 @@ def test_lines_keep_their_borders_and_their_text(shards: Shards, tokenizer: Toke
     assert decoded.startswith("The ")
 
 
-def test_both_sides_add_up(shards: Shards, tmp_path: Path, tokenizer: Tokenizer) -> None:
-    assert shards.train_bytes + shards.validation_bytes == sum(len(text(n)) for n in range(40))
+def test_training_and_held_out_text_add_up(shards: Shards, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    assert shards.train_bytes + shards.validation_bytes == sum(len(make_document(n)) for n in range(40))
     passages = list(shards.validation_passages("en"))
     assert 3 <= len(passages) <= 6  # a tenth of the bytes; documents differ in size
     assert sum(len(p.tokens) for p in passages) == shards.validation_tokens
@@ -55,25 +55,25 @@ def test_both_sides_add_up(shards: Shards, tmp_path: Path, tokenizer: Tokenizer)
     assert list(shards.validation_passages("es")) == []
 
 
-def test_slices_are_those_of_an_array(shards: Shards) -> None:
+def test_slices_equal_those_of_an_array(shards: Shards) -> None:
     file, array = shards.training(), np.fromfile(shards.folder / "train.bin", dtype="<u2")
     size = len(array)
-    for part in (slice(0, 5), slice(7, 8), slice(size - 3, size), slice(size - 3, size + 9), slice(4, 4)):
-        assert np.array_equal(file[part], array[part])
+    for index in (slice(0, 5), slice(7, 8), slice(size - 3, size), slice(size - 3, size + 9), slice(4, 4)):
+        assert np.array_equal(file[index], array[index])
 
 
-def test_a_file_that_shrinks_under_its_reader_is_an_error(shards: Shards) -> None:
+def test_a_file_that_is_truncated_while_open_is_an_error(shards: Shards) -> None:
     file = shards.training()
     os.truncate(shards.folder / "train.bin", 100)
     assert len(file[0:50]) == 50
-    with pytest.raises(CorpusError, match=r"train\.bin was cut short"):
+    with pytest.raises(CorpusError, match=r"train\.bin was truncated"):
         file[40:60]
 
 
-def test_many_threads_write_what_one_loop_does(
+def test_threads_write_the_same_tokens_as_one_loop(
     shards: Shards, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinyedge.text.shards.BATCH_CHARS", 300)  # a few documents a group
+    monkeypatch.setattr("tinyedge.text.shards.BATCH_CHARS", 300)  # a few documents per batch
     split = draw_split(tmp_path / "corpus.txt")
     build_shards(split, tokenizer, shards.folder)
     lines = {"train.bin": split.training_lines(), "validation.bin": split.held_out_lines()}
@@ -82,28 +82,28 @@ def test_many_threads_write_what_one_loop_does(
         assert (shards.folder / name).read_bytes() == np.array(ids, dtype="<u2").tobytes()
 
 
-def test_reading_does_not_run_ahead_of_the_threads(
+def test_reading_does_not_run_far_ahead_of_the_threads(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinyedge.text.shards.BATCH_CHARS", 1)  # a document a group
+    monkeypatch.setattr("tinyedge.text.shards.BATCH_CHARS", 1)  # one document per batch
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2})
     read = 0
 
     def documents() -> Iterator[SplitDocument]:
         nonlocal read
         for read in range(1, 101):
-            yield SplitDocument("en", [text(read)], [])
+            yield SplitDocument("en", [make_document(read)], [])
 
     for done, (_, training, _) in enumerate(
         shards_module._tokenize_documents(documents(), tokenizer), start=1
     ):
-        assert training.bytes == len(text(done)) + 1
+        assert training.bytes == len(make_document(done)) + 1
         assert read <= done + 2 * 3
     assert done == read == 100
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "index", "schema"])
-def test_damage_is_found(shards: Shards, damage: str) -> None:
+def test_damage_is_detected(shards: Shards, damage: str) -> None:
     folder = shards.folder
     match damage:
         case "cut":

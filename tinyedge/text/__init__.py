@@ -1,1 +1,1 @@
-"""Text to tokens and back: the tokenizer, its training, token files, and bits per byte."""
+"""Text to tokens and back: the tokenizer and its training, token files, and bits per byte."""

@@ -1,7 +1,7 @@
-"""Tokenized text on disk: uint16 tokens to train on and tokens held out, split before any window is cut.
+"""Tokenized text on disk: uint16 training and validation tokens, separated before any window is cut.
 
-In: a split corpus and a tokenizer. Out: `train.bin`, `validation.bin` and `shards.json` in one folder. A few
-documents are in memory at a time; readers read slices of the files, never the whole.
+In: a split corpus and a tokenizer. Out: `train.bin`, `validation.bin` and `shards.json` in one folder. Only a
+few documents are in memory at a time; readers read slices, never a complete file.
 """
 
 import dataclasses
@@ -26,27 +26,37 @@ from tinyedge.text.evaluate import Passage, tokenize_document
 from tinyedge.text.tokenizer import Tokenizer
 
 SCHEMA = "tinyedge.shards/1"
-FOLDER = "shards"  # in a run's folder
+FOLDER = "shards"  # inside a run's folder
 TRAIN_FILE, VALIDATION_FILE, INDEX_FILE = "train.bin", "validation.bin", "shards.json"
-COUNT_CHUNK_TOKENS = 1 << 20  # tokens
-BATCH_CHARS = 1 << 18  # of documents tokenized at a time: some 20 ms of work
+COUNT_CHUNK_TOKENS = 1 << 20  # read at a time to count pieces
+BATCH_CHARS = 1 << 18  # characters that a thread tokenizes at a time: about 20 ms of work
 
 
 @dataclass(frozen=True)
 class _PassageEntry:
-    """A held-out passage's place in validation.bin."""
+    """Position of one held-out passage in validation.bin."""
 
     language: str
+    """Language of the document."""
+
     start: int
+    """Index of the first token."""
+
     tokens: int
+    """Number of tokens."""
+
     bytes: int
+    """UTF-8 length of the lines, with one line break document."""
 
 
 class TokenFile:
-    """uint16 tokens on disk, as a sequence of which slices are read: `file[start:stop]` is (stop - start,).
+    """A sequence of uint16 tokens on disk; `file[start:stop]` reads a slice, (stop - start,).
 
-    Read, not mapped: every page of a mapping that was ever touched counts as memory of the process, and a
-    shuffled epoch touches them all.
+    The file is read, not memory-mapped: every touched page of a mapping counts as memory of the process, and
+    a shuffled epoch touches all of them.
+
+    Args:
+        path: A file of little-endian uint16 values.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,15 +69,28 @@ class TokenFile:
         return self._tokens
 
     def __getitem__(self, part: slice) -> TokenIds:
+        """Read a slice with step 1.
+
+        Raises:
+            CorpusError: The file became shorter after it was opened.
+        """
         start, stop, _ = part.indices(self._tokens)
         data = os.pread(self._descriptor, 2 * (stop - start), 2 * start)
         if len(data) < 2 * (stop - start):
-            raise CorpusError(f"{self._path} was cut short while it was read", "delete its folder")
+            raise CorpusError(f"{self._path} was truncated while it was read", "delete its folder")
         return np.frombuffer(data, dtype="<u2")
 
 
 class Shards:
-    """A folder of token files, opened for reading."""
+    """A folder of token files, opened for reading.
+
+    Args:
+        folder: The folder.
+        index: The content of its `shards.json`.
+
+    Raises:
+        ValueError: The passages in the index are not contiguous.
+    """
 
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:
         self.folder = folder
@@ -81,11 +104,15 @@ class Shards:
         self._entries = [_PassageEntry(**entry) for entry in index["validation"]]
         ends = [0, *itertools.accumulate(entry.tokens for entry in self._entries)]
         if [entry.start for entry in self._entries] != ends[:-1]:
-            raise ValueError("its passages do not follow one another")
+            raise ValueError("its passages are not contiguous")
 
     @classmethod
     def load(cls, folder: Path) -> "Shards":
-        """Opens `folder`. Raises CorpusError when a file is missing, damaged or of another version."""
+        """Open a folder and check sizes and sha256 of its files.
+
+        Raises:
+            CorpusError: A file is missing, damaged or from another version.
+        """
         index = files.read_json(folder / INDEX_FILE, SCHEMA, CorpusError)
         try:
             shards = cls(folder, index)
@@ -105,32 +132,36 @@ class Shards:
                 )
             if files.sha256_file(folder / name) != digest:
                 raise CorpusError(
-                    f"{folder / name} is not what {INDEX_FILE} describes: its sha256 differs",
+                    f"{folder / name} does not match {INDEX_FILE}: its sha256 differs",
                     "delete the folder and run the command again",
                 )
         return shards
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Languages with held-out text, sorted."""
+        """Languages that have held-out text, sorted."""
         return tuple(sorted({entry.language for entry in self._entries}))
 
     @property
     def validation_tokens(self) -> int:
-        """Held-out tokens."""
+        """Number of held-out tokens."""
         return sum(entry.tokens for entry in self._entries)
 
     @property
     def validation_bytes(self) -> int:
-        """Held-out UTF-8 bytes."""
+        """Number of held-out UTF-8 bytes."""
         return sum(entry.bytes for entry in self._entries)
 
     def training(self) -> TokenFile:
-        """The training tokens: (train_tokens,)."""
+        """Open the training tokens, (train_tokens,)."""
         return TokenFile(self.folder / TRAIN_FILE)
 
     def count_pieces(self, vocab_size: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        """How often each piece stands in the training tokens: (vocab_size,)."""
+        """Count the occurrences of each piece in the training tokens.
+
+        Returns:
+            Counts by token id, (vocab_size,).
+        """
         counts = np.zeros(vocab_size, dtype=np.int64)
         tokens = self.training()
         for start in range(0, len(tokens), COUNT_CHUNK_TOKENS):
@@ -138,24 +169,35 @@ class Shards:
         return counts
 
     def validation_passages(self, language: str | None = None) -> Iterator[Passage]:
-        """Held-out documents, of one language or of all."""
+        """Read the held-out documents of one language, or of all if None."""
         for name, passage in self.validation():
             if language in (None, name):
                 yield passage
 
     def validation(self) -> Iterator[tuple[str, Passage]]:
-        """Held-out documents with their languages, one in memory at a time."""
+        """Read the held-out documents with their languages; one is in memory at a time."""
         tokens = TokenFile(self.folder / VALIDATION_FILE)
         for entry in self._entries:
             yield entry.language, Passage(tokens[entry.start : entry.start + entry.tokens], entry.bytes)
 
 
 def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
-    """Tokenizes a corpus into `folder`; every line is BOS ... EOS, and no document is on both sides."""
+    """Tokenize a corpus into token files, every line as BOS ... EOS.
+
+    Args:
+        split: The corpus and its held-out lines.
+        tokenizer: The tokenizer.
+        folder: Where the files go; existing ones are replaced.
+
+    Raises:
+        CorpusError: The corpus is not UTF-8 text.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     entries: list[_PassageEntry] = []
     train_tokens = train_bytes = position = 0
-    (folder / INDEX_FILE).unlink(missing_ok=True)  # an index never describes files that are being replaced
+    (folder / INDEX_FILE).unlink(
+        missing_ok=True
+    )  # an index must never describe files that are being replaced
     with (
         files.atomic_writer(folder / TRAIN_FILE) as train,
         files.atomic_writer(folder / VALIDATION_FILE) as validation,
@@ -186,20 +228,20 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
 def _tokenize_documents(
     documents: Iterable[SplitDocument], tokenizer: Tokenizer
 ) -> Iterator[tuple[str, Passage, Passage]]:
-    """Of each document in order: language, what is learned from, what is held out.
+    """Yield language, training lines and held-out lines of each document, in order.
 
-    SentencePiece, half of the work, lets go of Python's lock, so threads spread it over the cores.
+    SentencePiece, half of the work, releases Python's global lock, so threads use several cores.
     """
     workers = count_usable_cores()
 
     def tokenize(group: list[SplitDocument]) -> list[tuple[str, Passage, Passage]]:
         return [
             (
-                each.language,
-                tokenize_document(each.training, tokenizer),
-                tokenize_document(each.held_out, tokenizer),
+                document.language,
+                tokenize_document(document.training, tokenizer),
+                tokenize_document(document.held_out, tokenizer),
             )
-            for each in group
+            for document in group
         ]
 
     with ThreadPoolExecutor(workers) as pool:
@@ -213,7 +255,7 @@ def _tokenize_documents(
 
 
 def _batch_documents(documents: Iterable[SplitDocument]) -> Iterator[list[SplitDocument]]:
-    """Documents by the handful: as many as make GROUP_CHARS, or one that has more."""
+    """Group documents into batches of at least BATCH_CHARS characters; the last one may have fewer."""
     group: list[SplitDocument] = []
     size = 0
     for document in documents:

@@ -1,6 +1,8 @@
-"""SentencePiece unigram: text to token ids and back. Knows nothing of models or of how it was trained.
+"""SentencePiece unigram tokenizer: text to token ids and back.
 
-Text is normalized to NFC here, because SentencePiece's own NFKC would turn "1.º" into "1.o".
+In: the bytes of a `.model` file; text or token ids. Out: token ids or text. Does not know models, or how the
+vocabulary was trained. Text is normalized to NFC here, because SentencePiece's own NFKC would turn "1.º" into
+"1.o".
 """
 
 import codecs
@@ -15,25 +17,30 @@ import sentencepiece
 from tinyedge.core import files
 from tinyedge.core.errors import TokenizerError
 
-BOS_ID, EOS_ID, PAD_ID, UNK_ID = 0, 1, 2, 3  # the guide's table of special tokens
-WORD_BOUNDARY = "\u2581"  # SentencePiece's visible space
-LONE_SURROGATE = "[\ud800-\udfff]"  # a pattern; in a str they are always lone
-UNKNOWN_TEXT = "\ufffd"  # what an UNK reads as
+BOS_ID, EOS_ID, PAD_ID, UNK_ID = 0, 1, 2, 3  # as the project's guide defines them
+WORD_BOUNDARY = "\u2581"  # SentencePiece writes a space so
+LONE_SURROGATE = "[\ud800-\udfff]"  # a pattern; a surrogate in a str never has a partner
+UNKNOWN_TEXT = "\ufffd"  # the text of an UNK
 
-
-_LOG_LEVEL_ERROR = 2  # of SentencePiece's levels
+_LOG_LEVEL_ERROR = 2  # SentencePiece's own numbering
 
 
 def model_name(vocab_size: int) -> str:
-    """The file's name: `bilingual_8k.model` for 8000 pieces, `bilingual_1500.model` for 1500."""
+    """Return the file name: `bilingual_8k.model` for 8000 pieces, `bilingual_1500.model` for 1500."""
     size = f"{vocab_size // 1000}k" if vocab_size % 1000 == 0 else str(vocab_size)
     return f"bilingual_{size}.model"
 
 
 class Tokenizer:
-    """A trained vocabulary. Loads from the bytes of a `.model` file, which are data, not code.
+    """A trained vocabulary.
 
-    name: what errors call it. sha256: of the bytes, where it is known already.
+    Args:
+        model: Content of a `.model` file; it is data, not code.
+        name: Name of the tokenizer in error messages.
+        sha256: Hash of `model` where it is already known.
+
+    Raises:
+        TokenizerError: `model` is not a SentencePiece model, or its special tokens have other ids.
     """
 
     def __init__(self, model: bytes, name: str = "tokenizer", sha256: str | None = None) -> None:
@@ -42,7 +49,7 @@ class Tokenizer:
         try:
             self._processor.LoadFromSerializedProto(model)
             self.vocab_size: int = self._processor.get_piece_size()
-            self._pieces: dict[int, bytes] = {}  # those that were asked for: a start needs none
+            self._pieces: dict[int, bytes] = {}  # cache of `piece`; empty at first, so that startup is fast
         except (RuntimeError, OSError, ValueError, IndexError):
             raise TokenizerError(
                 f"{name} is not a SentencePiece model", "train one with: tinyedge tokenizer"
@@ -56,52 +63,66 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
-        """Reads a `.model` file. Raises TokenizerError when it is missing or is not one."""
+        """Read a `.model` file.
+
+        Raises:
+            TokenizerError: The file is missing or is not a usable SentencePiece model.
+        """
         files.require_file(path, TokenizerError, "train one with: tinyedge tokenizer")
         return cls(path.read_bytes(), str(path))
 
     def encode(self, text: str) -> list[int]:
-        """Text to ids, without BOS and EOS. Lone surrogates become U+FFFD; the text is taken as NFC."""
+        """Encode a text without BOS and EOS. The text is normalized to NFC; lone surrogates become U+FFFD."""
         return list(self._processor.encode(_normalize(text)))
 
     def encode_line(self, text: str) -> list[int]:
-        """One sentence as the model sees it: BOS, ids, EOS."""
+        """Encode one sentence as the model sees it: BOS, ids, EOS."""
         return [BOS_ID, *self.encode(text), EOS_ID]
 
     def encode_lines(self, lines: Iterable[str]) -> list[list[int]]:
-        """`encode_line` of each, in one call: twice as fast. Other threads of Python run meanwhile."""
-        clean = [_normalize(line) for line in lines]
-        encoded: list[list[int]] = self._processor.encode(clean, add_bos=True, add_eos=True, num_threads=1)
+        """Encode several sentences in one call: twice as fast as `encode_line`, and other threads can run."""
+        normalized = [_normalize(line) for line in lines]
+        encoded: list[list[int]] = self._processor.encode(
+            normalized, add_bos=True, add_eos=True, num_threads=1
+        )
         return encoded
 
     def find_segmentations(
         self, texts: Sequence[str], count: int
     ) -> list[list[tuple[tuple[int, ...], float]]]:
-        """For each text the best `count` ways to cut it, with their log probabilities, the best first."""
+        """Find the most likely segmentations of each text.
+
+        Args:
+            texts: The texts.
+            count: Largest number of segmentations for each text.
+
+        Returns:
+            For each text its segmentations as token ids with their log probability, most likely first.
+        """
         scores = [self._processor.get_score(token) for token in range(self.vocab_size)]
-        sentencepiece.set_min_log_level(
-            _LOG_LEVEL_ERROR
-        )  # it warns of each long word, whose best ways it cuts short
+        # SentencePiece warns about every long word, because it shortens the search there.
+        sentencepiece.set_min_log_level(_LOG_LEVEL_ERROR)
         found = self._processor.nbest_encode(list(texts), nbest_size=count)
-        return [[(tuple(way), sum(scores[token] for token in way)) for way in ways] for ways in found]
+        return [[(tuple(ids), sum(scores[token] for token in ids)) for ids in best] for best in found]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Ids to text, exactly what a `TextStream` over them yields."""
+        """Decode token ids to exactly the text that a `TextStream` over them returns."""
         stream = TextStream(self)
         return "".join(stream.push(token) for token in tokens) + stream.flush()
 
     def piece(self, token: int) -> bytes:
-        """A token as UTF-8 bytes: words start with a space; BOS and PAD are empty, EOS is a line break.
+        """Return the UTF-8 bytes of a token.
 
-        A byte-fallback piece is its one byte, which may be part of a character.
+        A piece that begins a word starts with a space. BOS and PAD are empty, EOS is a line break. A
+        byte-fallback piece is one byte, which may be a part of a character.
         """
-        found = self._pieces.get(token)
-        if found is None:
-            found = self._pieces[token] = self._decode_piece(token)
-        return found
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self._decode_piece(token)
+        return piece
 
     def spellings(self) -> list[str]:
-        """Every piece as SentencePiece writes it ("▁Casas"); empty for the special ones and single bytes."""
+        """List all pieces as SentencePiece writes them ("▁Casas"); special and byte pieces are empty."""
         processor = self._processor
         return [
             ""
@@ -111,7 +132,7 @@ class Tokenizer:
         ]
 
     def vocabulary_table(self) -> str:
-        """The `.vocab` file: a line a piece, the piece and its log probability, tab-separated."""
+        """Format the `.vocab` file: one line for each piece, with its log probability after a tab."""
         rows = (
             (self._processor.id_to_piece(i), self._processor.get_score(i)) for i in range(self.vocab_size)
         )
@@ -139,10 +160,12 @@ def _normalize(text: str) -> str:
 
 
 class TextStream:
-    """Turns tokens into text as they come, never emitting half a character.
+    """Incremental detokenizer that never returns an incomplete character.
 
-    `context` is what stands before the first token: where it is empty or ends a line, the first piece's
-    leading space belongs to the tokenizer, not to the text, and is dropped.
+    Args:
+        tokenizer: The tokenizer.
+        context: The tokens before the stream. If they are empty or end a line, the leading space of the first
+            piece was added by the tokenizer and is dropped.
     """
 
     def __init__(self, tokenizer: Tokenizer, context: Sequence[int] = ()) -> None:
@@ -153,7 +176,7 @@ class TextStream:
             self._update_line_start(token)
 
     def push(self, token: int) -> str:
-        """The text that `token` completes; empty while a character is still unfinished."""
+        """Add a token and return the text that it completes; empty while a character is incomplete."""
         piece = self._tokenizer.piece(token)
         if self._at_line_start:
             piece = piece.removeprefix(b" ")
@@ -161,10 +184,10 @@ class TextStream:
         return self._decoder.decode(piece)
 
     def flush(self) -> str:
-        """What is left at the end: an unfinished character as U+FFFD, or nothing."""
+        """End the stream and return the rest: U+FFFD for an incomplete character, or nothing."""
         return self._decoder.decode(b"", final=True)
 
     def _update_line_start(self, token: int) -> None:
-        # Not any line break: a line feed spelled as a byte piece is inside a line, as is a space after it.
+        # Only EOS begins a line. A line feed from a byte piece is inside a line; a space after it is kept.
         if self._tokenizer.piece(token):
             self._at_line_start = token == EOS_ID

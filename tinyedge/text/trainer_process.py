@@ -1,8 +1,9 @@
-"""`python -m tinyedge.text.trainer_process PARENT OPTIONS`: SentencePiece's trainer, in a process of its own.
+"""SentencePiece's trainer in a child process: `python -m tinyedge.text.trainer_process PARENT OPTIONS`.
 
-In: lines. Out: the bytes of a `.model`. Python acts on a signal only when C++ returns, and here that takes
-seconds to minutes; a process of its own can be ended at once, and its memory is not its parent's.
-It never outlives its parent, however that ends.
+In: lines on standard input. Out: the bytes of a `.model` on standard output. Python handles a signal only
+after C++ code returns, which takes seconds to minutes here. A child process can be ended at once, and its
+memory is separate from the parent's. The child ends whenever its parent ends, even if the parent was killed.
+Does not know corpora or the project's settings.
 """
 
 import contextlib
@@ -17,35 +18,45 @@ from typing import Any
 
 from tinyedge.host import subprocess_env
 
-EXIT_REFUSED = 3  # the exit status that says: SentencePiece's own words follow on standard output
+EXIT_REFUSED = 3  # exit status: standard output contains SentencePiece's error message
 
 
 class TrainerRefusedError(Exception):
-    """SentencePiece cannot train on these lines; its own words."""
+    """SentencePiece cannot train on these lines; the message is SentencePiece's own."""
 
 
 class TrainerDiedError(Exception):
-    """The process ended without an answer; the name of the signal, or the exit status."""
+    """The process ended without a result; the message is the signal's name or the exit status."""
 
 
 def train_unigram(lines: Iterable[str], options: Mapping[str, Any]) -> bytes:
-    """Trains on lines without line breaks and returns the bytes of a `.model`.
+    """Train a vocabulary in a child process.
 
-    options: SentencePiece's own, as JSON can carry them. Whatever ends this function, a signal's exception
-    too, ends the process. Raises RefusedError and DiedError.
+    The child process has ended when this function returns or raises, also on a signal's exception.
+
+    Args:
+        lines: Sentences without line breaks.
+        options: Options of SentencePiece's trainer; must be serializable as JSON.
+
+    Returns:
+        Content of the `.model` file.
+
+    Raises:
+        TrainerRefusedError: SentencePiece cannot train on these lines.
+        TrainerDiedError: The process ended without a result.
     """
     with _start_process(options) as process:
         assert process.stdin
         assert process.stdout
         try:
-            with contextlib.suppress(BrokenPipeError):  # it has ended; its exit status says why
+            with contextlib.suppress(BrokenPipeError):  # the child has ended; its exit status tells why
                 process.stdin.writelines(line.encode() + b"\n" for line in lines)
                 process.stdin.close()
             output = process.stdout.read()
         except BaseException:
             process.kill()
             raise
-        finally:  # after the kill: closing writes what waits, and a process that reads no more would block it
+        finally:  # after the kill: closing flushes the pipe, which blocks while a living child does not read
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
     if process.returncode == EXIT_REFUSED:
@@ -56,7 +67,7 @@ def train_unigram(lines: Iterable[str], options: Mapping[str, Any]) -> bytes:
 
 
 def main() -> int:
-    """The process itself."""
+    """Run in the child process; return its exit status."""
     _exit_with_parent(int(sys.argv[1]))
     import sentencepiece
 
@@ -74,20 +85,20 @@ def main() -> int:
 
 
 def _start_process(options: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
-    # -P keeps the current folder out of its imports.
+    # -P: do not import modules from the current folder.
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "tinyedge.text.trainer_process", str(os.getpid()), json.dumps(options)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=subprocess_env.make_environment(),
-        process_group=0,  # Ctrl-C reaches the parent alone, which then ends this process
+        process_group=0,  # Ctrl-C reaches only the parent, which then ends this process
     )
 
 
 def _exit_with_parent(parent: int) -> None:
-    """A parent that is killed outright takes this process along, in the middle of its C++."""
+    """End this process when its parent ends, even inside C++ code."""
     subprocess_env.die_with_parent()
-    if os.getppid() != parent:  # it died before
+    if os.getppid() != parent:  # the parent ended before the call
         sys.exit(1)
 
 
