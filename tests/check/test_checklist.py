@@ -25,8 +25,16 @@ BEST = b"the best weights"
 FIELDS = ("schema", "created", "tinyedge", "files")
 CARD = """# A model
 
-Made for `pi-zero-2w`: 400 MB of memory, 512 MB at
-the peak, 250 ms a response. Held out: 1.2345 bits per byte.
+163,072 parameters, int8, made for `pi-zero-2w`.
+
+## Results
+
+Held out: 1.2345 bits per byte.
+
+## Requirements
+
+400 MB of memory, 512 MB at
+the peak, 250 ms a response.
 
 ## Known limits
 
@@ -80,14 +88,16 @@ def _no_bench(monkeypatch: pytest.MonkeyPatch) -> None:
 def remade(micro_bundle: Path, tmp_path: Path) -> Callable[..., Path]:
     """Makes the micro bundle again with another card, and with its quality and origin filled in."""
 
-    def make(card: str = CARD, **changes: Any) -> Path:
+    def make(card: str = CARD, tokenizer: bytes | None = None, **changes: Any) -> Path:
         whole = load_bundle(micro_bundle)
         manifest = copy.deepcopy({k: v for k, v in whole.manifest.items() if k not in FIELDS})
         figures = {"fp32_bits_per_byte": 1.2, "bits_per_byte": 1.23452, "change_percent": 0.1}
         figures |= {"kl_nats": 0.1, "top1_agreement": 0.9, "tokens": 10, "bytes": 30}
         manifest["quality"] = {"en": figures}
         manifest["training"]["checkpoint_sha256"] = hashlib.sha256(BEST).hexdigest()
-        return write_bundle(tmp_path / "bundle", manifest | changes, whole.model, whole.tokenizer, card)
+        vocabulary = tokenizer or whole.tokenizer
+        manifest["tokenizer"]["sha256"] = hashlib.sha256(vocabulary).hexdigest()
+        return write_bundle(tmp_path / "bundle", manifest | changes, whole.model, vocabulary, card)
 
     return make
 
@@ -236,6 +246,10 @@ def test_a_spoilt_run(
         ("1.2345", "README.md has the training results", "lacks en 1.2345"),
         ("512 MB", "README.md has the system requirements", "lacks 512 MB"),
         ("pi-zero-2w", "README.md has the system requirements", "lacks pi-zero-2w"),
+        ("163,072", "README.md has the training results", "lacks 163,072 parameters"),
+        ("int8", "README.md has the training results", "lacks int8"),
+        ("## Results", "README.md has the training results", "no heading of results"),
+        ("## Requirements", "README.md has the system requirements", "no heading of use or requirements"),
         ("## Known limits", "README.md has the known limits", "no heading of limits"),
     ],
 )
@@ -243,6 +257,25 @@ def test_a_card_that_lacks_something(remade: Callable[..., Path], cut: str, name
     line = the(name, run_checklist(Subject(remade(CARD.replace(cut, "")))))
     assert line.mark == "fail"
     assert said in line.found
+
+
+def test_a_vocabulary_that_does_not_fit_crosses_tokenizer_and_filter(
+    remade: Callable[..., Path], greek_vocabulary: bytes
+) -> None:
+    found = run_checklist(Subject(remade(tokenizer=greek_vocabulary)))
+    assert the("the tokenizer is compatible", found).mark == "fail"
+    assert the("safety filter", found).mark == "fail"
+    assert found.verdict == "fail"
+
+
+def test_an_unusable_list_of_words_is_a_line_and_no_error(
+    remade: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinyedge.runtime.content_filter.LIST_FILE", tmp_path / "none.txt")
+    found = run_checklist(Subject(remade()))
+    assert the("safety filter", found).mark == "fail"
+    assert "none.txt does not exist" in the("safety filter", found).found
+    assert len(found.samples) == 16
 
 
 def test_limits_of_one_word_are_none(remade: Callable[..., Path]) -> None:

@@ -6,23 +6,26 @@ error.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tinyedge import __version__
 from tinyedge.bundle.bundle import Bundle, bundle_digest, load_bundle
+from tinyedge.bundle.manifest import CARD_FILE
 from tinyedge.check import bundle_checks as of_bundle
 from tinyedge.check import quality
 from tinyedge.check import training_run as of_run
 from tinyedge.check.budget import check_budget
+from tinyedge.check.card import check_card
+from tinyedge.check.content import check_filter, load_filter
 from tinyedge.check.item import VALIDATION, ChecklistItem, Verdict, judged, verdict
-from tinyedge.check.quality import TextQuality
+from tinyedge.check.quality import TextQuality, TextSample
 from tinyedge.check.samples import GeneratedText, judge_samples, write_samples
+from tinyedge.check.tokenizer import check_tokenizer
 from tinyedge.core.errors import CorpusError
 from tinyedge.core.runs import METRICS_FILE
-from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 
@@ -89,10 +92,12 @@ def run_checklist(subject: Subject, progress: Callable[[str], None] = lambda ste
     """
     whole = load_bundle(subject.bundle)
     generator = Generator.of(whole)
-    content_filter = ContentFilter.load()
+    content_filter, filter_fault = load_filter()
     run_dir = subject.run_dir or _find_run(subject, whole)
     progress("reading text")
-    texts, predicted = _quality(subject, run_dir, generator)
+    read, unreadable = _read_texts(subject, run_dir, generator)
+    texts = [quality.measure_text(text, generator) for text in read]
+    predicted = unreadable or quality.quality_lines(texts, subject.max_loss)
     progress("writing samples")
     samples = write_samples(generator, content_filter)
     progress("reading weights")
@@ -109,29 +114,27 @@ def run_checklist(subject: Subject, progress: Callable[[str], None] = lambda ste
         checkpoint,
         *budget,
         *of_run.check_files(whole, run_dir),
-        of_bundle.check_tokenizer(whole),
-        of_bundle.check_filter(content_filter),
+        check_tokenizer(whole.manifest, generator.tokenizer, read),
+        check_filter(content_filter, filter_fault, generator.tokenizer, samples),
         of_bundle.check_quantization(whole),
         of_bundle.check_edge_cases(generator),
-        *of_bundle.check_card(whole),
+        *check_card((whole.path / CARD_FILE).read_text("utf-8", "replace"), whole.manifest),
     )
     return Checklist(whole.without_bytes(), lines, tuple(texts), tuple(gates), tuple(samples))
 
 
-def _quality(
+def _read_texts(
     subject: Subject, run_dir: Path | None, generator: Generator
-) -> tuple[Sequence[TextQuality], list[ChecklistItem]]:
-    """Texts that were named, or held out by the run, or the manifest's word."""
+) -> tuple[list[TextSample], list[ChecklistItem]]:
+    """Texts that were named, or that the run held out; or else the items that replace a measurement."""
     if subject.texts:
-        texts = quality.read_texts(subject.texts, generator)
-    elif run_dir is not None and (run_dir / SHARDS_FOLDER).is_dir():
+        return quality.read_texts(subject.texts), []
+    if run_dir is not None and (run_dir / SHARDS_FOLDER).is_dir():
         try:
-            texts = quality.read_held_out(run_dir / SHARDS_FOLDER, generator)
+            return quality.read_held_out(run_dir / SHARDS_FOLDER, generator.tokenizer), []
         except CorpusError as failure:
             return [], [judged(VALIDATION, quality.NAME, False, failure.message)]
-    else:
-        return [], quality.quoted_lines(generator.bundle.manifest, subject.max_loss)
-    return texts, quality.quality_lines(texts, subject.max_loss)
+    return [], quality.quoted_lines(generator.bundle.manifest, subject.max_loss)
 
 
 def _find_run(subject: Subject, whole: Bundle) -> Path | None:

@@ -6,7 +6,7 @@ not. Who wants a limit of the loss all the same passes one.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from tinyedge.check.item import VALIDATION, ChecklistItem, judged
 from tinyedge.core.errors import CorpusError
 from tinyedge.runtime.generator import Generator
 from tinyedge.runtime.session import BundleModel
-from tinyedge.text.evaluate import evaluate, passage_of, read_documents
+from tinyedge.text.evaluate import evaluate, read_documents, tokenize_document
 from tinyedge.text.shards import Shards
+from tinyedge.text.tokenizer import Tokenizer
 
 SAMPLE_BYTES = 40_000  # some 12,000 tokens: half a minute on the device, and known to about 1 %
 NAME = "text is predicted better than by simple methods"
@@ -47,36 +48,55 @@ class TextQuality:
         return f"{self.name} {self.bits_per_byte:.3f} bits per byte, {name} {bits:.3f}"
 
 
-def judge_text(name: str, documents: Iterable[list[str]], generator: Generator) -> TextQuality:
-    """Reads the beginning of a text, SAMPLE_BYTES or all. Raises CorpusError where it has nothing."""
-    sample = list(_beginning(documents))
-    passages = [passage_of(lines, generator.tokenizer) for lines in sample]
-    found = evaluate(name, BundleModel(generator.session), passages)
-    data = "".join(f"{line}\n" for lines in sample for line in lines).encode()
-    return TextQuality(
-        name, found.bits_per_byte, math.log(found.perplexity), found.tokens, found.bytes, baselines(data)
-    )
+@dataclass(frozen=True)
+class TextSample:
+    """The beginning of a text, SAMPLE_BYTES or all of it."""
+
+    name: str
+    documents: tuple[tuple[str, ...], ...]
+    """Lines of each document."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Lines of all documents."""
+        return tuple(line for document in self.documents for line in document)
 
 
-def read_texts(texts: Mapping[str, Path], generator: Generator) -> list[TextQuality]:
-    """Text files by name. Raises CorpusError."""
-    return [judge_text(name, read_documents(path), generator) for name, path in texts.items()]
+def read_texts(texts: Mapping[str, Path]) -> list[TextSample]:
+    """Read text files by name. Raises CorpusError."""
+    return [TextSample(name, _beginning(read_documents(path))) for name, path in texts.items()]
 
 
-def read_held_out(folder: Path, generator: Generator) -> list[TextQuality]:
-    """What a run held out, by language. Raises CorpusError where it has none for this tokenizer."""
+def read_held_out(folder: Path, tokenizer: Tokenizer) -> list[TextSample]:
+    """Read what a run held out, by language. Raises CorpusError where it has none for this tokenizer."""
     shards = Shards.load(folder)
-    if shards.tokenizer_sha256 != generator.tokenizer.sha256:
+    if shards.tokenizer_sha256 != tokenizer.sha256:
         raise CorpusError(f"{folder} was made with another tokenizer than the bundle's")
-    decode = generator.tokenizer.decode
     return [
-        judge_text(
+        TextSample(
             name,
-            (decode(passage.tokens.tolist()).splitlines() for passage in shards.validation_passages(name)),
-            generator,
+            _beginning(
+                tokenizer.decode(passage.tokens.tolist()).splitlines()
+                for passage in shards.validation_passages(name)
+            ),
         )
         for name in shards.languages
     ]
+
+
+def measure_text(sample: TextSample, generator: Generator) -> TextQuality:
+    """Compare the model with the baselines on a text. Raises CorpusError where the text is empty."""
+    passages = [tokenize_document(lines, generator.tokenizer) for lines in sample.documents]
+    found = evaluate(sample.name, BundleModel(generator.session), passages)
+    data = "".join(f"{line}\n" for line in sample.lines).encode()
+    return TextQuality(
+        sample.name,
+        found.bits_per_byte,
+        math.log(found.perplexity),
+        found.tokens,
+        found.bytes,
+        baselines(data),
+    )
 
 
 def quality_lines(found: Iterable[TextQuality], max_loss: float | None) -> list[ChecklistItem]:
@@ -103,9 +123,10 @@ def quoted_lines(manifest: Mapping[str, Any], max_loss: float | None) -> list[Ch
     return lines
 
 
-def _beginning(documents: Iterable[list[str]]) -> Iterable[list[str]]:
+def _beginning(documents: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
     """Documents until SAMPLE_BYTES are full; the last one may be cut between two lines."""
     left = SAMPLE_BYTES
+    sample = []
     for lines in documents:
         taken = []
         for line in lines:
@@ -114,6 +135,7 @@ def _beginning(documents: Iterable[list[str]]) -> Iterable[list[str]]:
             taken.append(line)
             left -= len(line.encode()) + 1
         if taken:
-            yield taken
+            sample.append(tuple(taken))
         if left <= 0:
-            return
+            break
+    return tuple(sample)

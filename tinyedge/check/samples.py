@@ -49,7 +49,7 @@ class GeneratedText:
         return WORD.findall((self.prompt + self.text).lower())[before:]
 
 
-def write_samples(generator: Generator, content_filter: ContentFilter) -> list[GeneratedText]:
+def write_samples(generator: Generator, content_filter: ContentFilter | None) -> list[GeneratedText]:
     """As `tinyedge generate` would, with fixed seeds: the same bundle writes the same."""
     samples = []
     for seed in range(ROUNDS):

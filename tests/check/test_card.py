@@ -1,0 +1,112 @@
+"""The model card: what an export writes passes; a card of another model, or without a section, does not."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tinyedge.check.card import LIMITS, check_card, find_sections
+from tinyedge.check.item import ChecklistItem
+
+MANIFEST: dict[str, Any] = {
+    "parameters": 2_327_552,
+    "precision": "int8",
+    "target": "pi-zero-2w",
+    "budgets": {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250},
+    "quality": {
+        "en": {"fp32_bits_per_byte": 0.89, "bits_per_byte": 0.89157},
+        "es": {"fp32_bits_per_byte": 0.81, "bits_per_byte": 0.81315},
+    },
+    "training": {"val_loss": 2.159033, "checkpoint_sha256": "ab" * 32},
+}
+CARD = """# A tiny language model (en, es), int8
+
+A Transformer of 2,327,552 parameters, made for `pi-zero-2w`.
+
+## Quality
+
+| text | fp32 | this model |
+|---|---|---|
+| en | 0.8900 | 0.8916 |
+| es | 0.8100 | 0.8132 |
+
+## Training
+
+| held-out loss, nats per token | 2.159 |
+
+## Use
+
+```
+# Limits in a shell comment are no heading
+tinyedge bench BUNDLE
+```
+
+400 MB of memory, 512 MB at the peak, a 95th percentile of 250 ms a response.
+
+## Limits
+
+### Of the text
+
+A model this small completes text in the manner of what it was trained on. It knows nothing.
+
+### Of the machine
+
+It was measured on one board.
+"""
+
+
+def check(card: str, manifest: dict[str, Any] = MANIFEST) -> dict[str, ChecklistItem]:
+    return {item.name.rpartition(" ")[2]: item for item in check_card(card, manifest)}
+
+
+def test_a_card_that_agrees_passes() -> None:
+    found = check(CARD)
+    assert {name: item.mark for name, item in found.items()} == {
+        "results": "pass",
+        "requirements": "pass",
+        "limits": "pass",
+    }
+    assert "en 0.8916, es 0.8132" in found["results"].found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name", "said"),
+    [
+        ("0.8916", "0.9001", "results", "has another figure than 0.8916 in the row of en"),
+        ("| es | 0.8100 | 0.8132 |", "", "results", "lacks es 0.8132"),
+        ("## Quality", "## Introduction", "results", "no heading of results"),
+        ("2,327,552", "12,327,552", "results", "lacks 2,327,552 parameters"),
+        (", int8", ", fp32", "results", "lacks int8"),
+        ("| 2.159 |", "| 2.1 |", "results", "lacks 2.159"),
+        ("400 MB", "1400 MB", "requirements", "lacks 400 MB"),
+        ("250 ms", "250 msec", "requirements", "lacks 250 ms"),
+        ("`pi-zero-2w`", "`x86-64`", "requirements", "lacks pi-zero-2w"),
+        ("## Use", "## Introduction", "requirements", "no heading of use or requirements"),
+        ("## Limits", "## Introduction", "limits", "no heading of limits"),
+        (CARD.partition("### Of the text")[2], "\n\nNone.\n", "limits", "characters under a heading"),
+    ],
+)
+def test_a_card_that_disagrees_or_lacks_a_section(old: str, new: str, name: str, said: str) -> None:
+    found = check(CARD.replace(old, new))
+    assert {key: item.mark for key, item in found.items() if item.mark == "fail"} == {name: "fail"}
+    assert said in found[name].found
+
+
+def test_figures_of_two_texts_cannot_be_swapped() -> None:
+    card = CARD.replace("0.8916", "x").replace("0.8132", "0.8916").replace("x |", "0.8132 |")
+    assert check(card)["results"].found == (
+        "has another figure than 0.8916 in the row of en; has another figure than 0.8132 in the row of es"
+    )
+
+
+def test_the_card_of_an_earlier_model_is_found() -> None:
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["quality"]["en"]["bits_per_byte"] = 0.7
+    assert check(CARD, manifest)["results"].mark == "fail"
+
+
+def test_a_section_ends_at_the_next_heading_of_its_level() -> None:
+    (section,) = find_sections(CARD, LIMITS)
+    assert section.startswith("Of the text")
+    assert section.endswith("one board.")
+    assert find_sections("# Limits\none\n# More\ntwo", LIMITS) == ["one"]

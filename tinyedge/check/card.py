@@ -1,0 +1,112 @@
+"""Whether the bundle's model card has what the guide asks for, and agrees with the manifest.
+
+In: the text of README.md and the manifest. Out: a checklist item for results, requirements and limits. An
+export writes the card from the manifest; a card that was edited, or kept from an earlier model, can disagree.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tinyedge.bundle.manifest import CARD_FILE
+from tinyedge.check.item import DOCUMENTATION, ChecklistItem, judged
+
+HEADING = re.compile(r"(#{1,6})\s+(.*)")
+FENCES = ("```", "~~~")
+RESULTS = re.compile(r"\b(quality|results?|evaluation)\b", re.IGNORECASE)
+REQUIREMENTS = re.compile(r"\b(use|usage|requirements?)\b", re.IGNORECASE)
+LIMITS = re.compile(r"\blimit", re.IGNORECASE)
+MIN_LIMITS = 100  # characters: one sentence
+
+
+def check_card(card: str, manifest: Mapping[str, Any]) -> list[ChecklistItem]:
+    """Check results, requirements and limits. Loading has checked that the card is the manifest's file."""
+    return [_check_results(card, manifest), _check_requirements(card, manifest), _check_limits(card)]
+
+
+def find_sections(card: str, heading: re.Pattern[str]) -> list[str]:
+    """Text under each heading that `heading` matches, up to the next heading of its level or above."""
+    found = []
+    lines = list(_mark_headings(card))
+    for start, (level, line) in enumerate(lines):
+        if level and heading.search(line):
+            body = []
+            for deeper, text in lines[start + 1 :]:
+                if deeper and deeper <= level:
+                    break
+                body.append(text)
+            found.append("\n".join(body).strip())
+    return found
+
+
+def _mark_headings(card: str) -> Iterator[tuple[int, str]]:
+    """Each line with its level as a heading; 0 for other lines and for lines of a code block."""
+    fenced = False
+    for line in card.splitlines():
+        if line.lstrip().startswith(FENCES):
+            fenced = not fenced
+        match = None if fenced else HEADING.match(line)
+        yield (len(match[1]), match[2]) if match else (0, line)
+
+
+def _check_results(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
+    """Size, precision, held-out loss anywhere; the bits per byte of each text under a heading of results."""
+    name = f"{CARD_FILE} has the training results"
+    figures = {text: f"{row['bits_per_byte']:.4f}" for text, row in manifest["quality"].items()}
+    if not figures:
+        return judged(DOCUMENTATION, name, False, "the manifest itself has no quality figures")
+    sections = find_sections(card, RESULTS)
+    if not sections:
+        return judged(DOCUMENTATION, name, False, "no heading of results")
+    needed = [f"{manifest['parameters']:,} parameters", manifest["precision"]]
+    if "val_loss" in manifest["training"]:
+        needed.append(f"{manifest['training']['val_loss']:.4g}")
+    faults = _list_missing(card, needed)
+    results = "\n".join(sections)
+    for text, figure in figures.items():
+        rows = _find_rows(results, text)
+        if rows and not any(figure in row for row in rows):
+            faults.append(f"has another figure than {figure} in the row of {text}")
+        elif figure not in results:
+            faults.append(f"lacks {text} {figure}")
+    bits = ", ".join(f"{text} {figure}" for text, figure in figures.items())
+    found = f"{', '.join(needed[:2])}; bits per byte: {bits}"
+    return judged(DOCUMENTATION, name, not faults, "; ".join(faults) or found)
+
+
+def _check_requirements(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
+    """The target anywhere; the budgets under a heading of use or requirements."""
+    name = f"{CARD_FILE} has the system requirements"
+    sections = find_sections(card, REQUIREMENTS)
+    if not sections:
+        return judged(DOCUMENTATION, name, False, "no heading of use or requirements")
+    budgets = manifest["budgets"]
+    needed = [
+        f"{budgets['max_rss_mb']} MB",
+        f"{budgets['max_peak_mb']} MB",
+        f"{budgets['max_p95_ms']} ms",
+    ]
+    faults = _list_missing(card, [manifest["target"]]) + _list_missing("\n".join(sections), needed)
+    found = ", ".join([manifest["target"], *needed])
+    return judged(DOCUMENTATION, name, not faults, "; ".join(faults) or found)
+
+
+def _check_limits(card: str) -> ChecklistItem:
+    """At least a sentence under a heading of limits."""
+    sections = find_sections(card, LIMITS)
+    longest = max(map(len, sections), default=0)
+    found = f"{longest} characters under a heading of limits" if sections else "no heading of limits"
+    return judged(DOCUMENTATION, f"{CARD_FILE} has the known limits", longest >= MIN_LIMITS, found)
+
+
+def _list_missing(text: str, needed: list[str]) -> list[str]:
+    """A fault for what the text lacks; a line break counts as a space, a part of a longer number does not."""
+    flat = " ".join(text.split())
+    missing = [each for each in needed if not re.search(rf"(?<![\w.,]){re.escape(each)}(?!\w)", flat)]
+    return [f"lacks {', '.join(missing)}"] if missing else []
+
+
+def _find_rows(section: str, text: str) -> list[str]:
+    """Rows of tables whose first cell is the name of a text."""
+    name = text.replace("|", "\\|")
+    return [line for line in section.splitlines() if re.match(rf"\|\s*{re.escape(name)}\s*\|", line)]

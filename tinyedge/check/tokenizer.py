@@ -1,0 +1,105 @@
+"""Whether the bundle's tokenizer can read and write the text that the model is for.
+
+In: a loaded bundle, and text. Out: a checklist item. Loading has compared the tokenizer's hash, size and
+special ids with the manifest. That says that it is the right file, not that it fits the text: a vocabulary of
+another alphabet reads every word as UNK, and one that normalizes its input writes other text than it read.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tinyedge.bench.prompts import PROMPTS
+from tinyedge.check.item import ARTIFACTS, ChecklistItem, judged
+from tinyedge.check.quality import TextSample
+from tinyedge.text.tokenizer import UNK_ID, UNKNOWN_TEXT, WORD_BOUNDARY, Tokenizer
+
+NAME = "the tokenizer is compatible with the model"
+PROMPTS_NAME = "the built-in prompts"
+# Of a text's tokens. `tinyedge tokenizer` covers 99.95% of a corpus's characters, and a token has 2 to 4.
+MAX_UNKNOWN_SHARE = 0.01
+MAX_QUOTED = 40  # characters of a line that failed
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """What became of a text that was encoded and decoded."""
+
+    name: str
+    lines: int
+    unknown_share: float
+    """UNK tokens, as a share of all tokens of the text."""
+    changed: tuple[str, ...]
+    """Lines without UNK that were decoded to other text."""
+
+    @property
+    def fault(self) -> str | None:
+        """Why the tokenizer does not fit the text, or None."""
+        if self.unknown_share > MAX_UNKNOWN_SHARE:
+            return (
+                f"{100 * self.unknown_share:.2f}% of the tokens of {self.name} are UNK,"
+                f" limit {100 * MAX_UNKNOWN_SHARE:g}%"
+            )
+        if self.changed:
+            return (
+                f"{len(self.changed)} of {self.lines} lines of {self.name} change when they are encoded and"
+                f" decoded, the first is {self.changed[0][:MAX_QUOTED]!a}"
+            )
+        return None
+
+
+def check_tokenizer(
+    manifest: Mapping[str, Any], tokenizer: Tokenizer, texts: Sequence[TextSample]
+) -> ChecklistItem:
+    """Encode and decode the built-in prompts and the text that is here.
+
+    Args:
+        manifest: The bundle's.
+        tokenizer: The bundle's.
+        texts: Held-out text, or none.
+
+    Returns:
+        An item that fails where a text has too many unknown tokens or does not survive the round trip.
+    """
+    found = [measure_round_trip(PROMPTS_NAME, PROMPTS.values(), tokenizer)]
+    found += [measure_round_trip(text.name, text.lines, tokenizer) for text in texts]
+    faults = [trip.fault for trip in found if trip.fault]
+    if faults:
+        return judged(ARTIFACTS, NAME, False, "; ".join(faults))
+    described = manifest["tokenizer"]
+    ids = ", ".join(
+        f"{name.removesuffix('_id').upper()} {number}"
+        for name, number in described.items()
+        if name.endswith("_id")
+    )
+    unknown = ", ".join(f"{100 * trip.unknown_share:.2f}% of {trip.name}" for trip in found)
+    return judged(
+        ARTIFACTS,
+        NAME,
+        True,
+        f"sha256 {described['sha256'][:12]}..., {described['vocab_size']:,} pieces as the model, {ids};"
+        f" {sum(trip.lines for trip in found)} lines are decoded to what they were; UNK tokens: {unknown}",
+    )
+
+
+def measure_round_trip(name: str, lines: Iterable[str], tokenizer: Tokenizer) -> RoundTrip:
+    """Encode and decode each line."""
+    count = tokens = unknown = 0
+    changed = []
+    for line in lines:
+        encoded = tokenizer.encode(line)
+        line_unknown = encoded.count(UNK_ID)
+        count += 1
+        tokens += len(encoded)
+        unknown += line_unknown
+        if not line_unknown and tokenizer.decode(encoded) != _normalize(line):
+            changed.append(line)
+    return RoundTrip(name, count, unknown / tokens if tokens else 0.0, tuple(changed))
+
+
+def _normalize(line: str) -> str:
+    """The text that a tokenizer keeps: NFC, words separated by single spaces, no lone surrogates."""
+    text = re.sub("[\ud800-\udfff]", UNKNOWN_TEXT, line)
+    return re.sub(f"[ {WORD_BOUNDARY}]+", " ", unicodedata.normalize("NFC", text)).strip(" ")
