@@ -1,4 +1,4 @@
-"""A page of metrics as `tinyedge serve` writes it, with some of its figures changed or left out."""
+"""A page of metrics as `tinyedge serve` writes it, with some figures changed or left out."""
 
 FIGURES: dict[str, float] = {
     'tinyedge_info{version="0.2.0",bundle="577cbd4d2580aa",precision="int8"}': 1,
@@ -29,11 +29,16 @@ FIGURES: dict[str, float] = {
 }
 
 
-def page(without: str = "\n", **changes: float) -> str:
-    """The text of a page. without: the beginning of the series to leave out."""
+def make_page(without: str = "\n", **changes: float) -> str:
+    """Return the text of a page.
+
+    Args:
+        without: Series that start with this are left out.
+        changes: Figures by name, without the prefix `tinyedge_`.
+    """
     figures = {name: value for name, value in FIGURES.items() if not name.startswith(without)}
     for name, value in changes.items():
         figures[f"tinyedge_{name}"] = value
-    shown = {name: "NaN" if value != value else value for name, value in figures.items()}
+    values = {name: "NaN" if value != value else value for name, value in figures.items()}
     lines = ["# HELP tinyedge_info What serves.", "# TYPE tinyedge_info gauge"]
-    return "\n".join([*lines, *(f"{name} {value}" for name, value in shown.items())]) + "\n"
+    return "\n".join([*lines, *(f"{name} {value}" for name, value in values.items())]) + "\n"

@@ -1,4 +1,4 @@
-"""The text format: what its documentation says, what the real client writes, and what is refused."""
+"""The text format: the example of its documentation, pages of the real client, and invalid pages."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tinyedge.top.prometheus_text import parse
 
 
-def test_a_page_of_the_documentation() -> None:
+def test_the_example_of_the_documentation() -> None:
     metrics = parse(
         "# HELP http_requests_total The total number of HTTP requests.\n"
         "# TYPE http_requests_total counter\n"
@@ -50,18 +50,18 @@ def test_a_page_of_the_documentation() -> None:
         *('name{a-b="1"} 1', "name nan", "<html>", "name ١", "name infinity", "name 1\n name 1"),
     ],
 )
-def test_what_is_no_sample_is_refused(line: str) -> None:
+def test_an_invalid_line_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="line "):
-        parse(f"# a comment\nsound 1\n{line}\n")
+        parse(f"# a comment\ngood 1\n{line}\n")
 
 
-def test_a_series_comes_once() -> None:
-    with pytest.raises(ValueError, match="line 2: a comes twice"):
+def test_a_repeated_series_is_refused() -> None:
+    with pytest.raises(ValueError, match="line 2 repeats a "):
         parse('a{b="1",c="2"} 1\na{c="2",b="1"} 1\n')
 
 
 @given(st.dictionaries(st.text(max_size=8), st.floats(), max_size=6))
-def test_what_the_real_client_writes(values: dict[str, float]) -> None:
+def test_pages_of_the_real_client(values: dict[str, float]) -> None:
     client = pytest.importorskip("prometheus_client", reason="the server's extra")
     registry = client.CollectorRegistry()
     gauge = client.Gauge("some_figures", 'With "a label"\\ and\nhelp', ["which"], registry=registry)

@@ -1,1 +1,1 @@
-"""A running server as a terminal sees it: its /metrics, read again and again. Knows no model."""
+"""Live view of a running server: reads its /metrics repeatedly and draws them. Knows no model."""

@@ -1,7 +1,7 @@
-"""What a page of metrics says, as figures; and what changed from one page to the next.
+"""Figures of a server at one moment, and the change between two moments.
 
-In: `MetricsPage` of `tinyedge serve`, with the time at which they were read. Out: `Snapshot`, None for what
-the server does not say.
+In: a `MetricsPage` of `tinyedge serve`, and the time it was read. Out: a `Snapshot`; a figure that the server
+does not report is None.
 """
 
 from collections.abc import Mapping
@@ -12,59 +12,81 @@ from tinyedge.top.prometheus_text import MetricsPage
 PREFIX = "tinyedge_"
 MB = 1 << 20
 PERCENTILES = (50, 95, 99)
-LARGEST = 1e15  # beyond it, a figure is a mistake
-COMPLETIONS = "/completions"  # where text is asked for; a look at the figures is no request in this sense
+LARGEST = 1e15  # a larger figure is an error
+COMPLETIONS = "/completions"  # end of the endpoints that generate text; other requests are not counted
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One moment. Times of a response in ms, memory in MB of 2^20 bytes, counters since the server began.
-
-    at: when it was read, seconds of any clock. means: of the time to the first token and from token to token,
-    their sum in seconds and their number so far.
-    """
+    """Figures of a server at one moment. Counters count since the server started; MB are 2^20 bytes."""
 
     at: float
+    """When they were read, in seconds of any clock."""
     info: Mapping[str, str]
+    """Version, bundle and precision."""
     percentiles_ms: Mapping[int, float | None]
+    """Response time that 50, 95 and 99% of the last responses did not exceed."""
     tokens_per_s: float | None
+    """Speed of decoding."""
     rss_mb: float | None
+    """Memory of the server."""
     peak_mb: float | None
+    """Largest memory of the server so far."""
     swap_mb: float | None
+    """Memory of the server that is swapped out."""
     temperature_c: float | None
+    """Degrees Celsius of the hottest sensor."""
     throttled: int | None
+    """Throttling bits of the firmware."""
     active: float | None
+    """Requests that are being answered."""
     queued: float | None
+    """Requests that wait."""
     uptime_s: float | None
+    """Seconds since the server started."""
     requests: float
+    """Number of requests that asked for text."""
     errors: Mapping[str, float]
+    """Number of errors by kind."""
     tokens: Mapping[str, float]
+    """Number of tokens by kind: prompt, completion."""
     means: Mapping[str, tuple[float, float]]
+    """Sum in seconds and count of the time to the first token ("ttft") and between tokens ("itl")."""
 
     @classmethod
     def from_page(cls, metrics: MetricsPage, at: float) -> "Snapshot":
-        """From a page that was read at `at`. Raises ValueError where it isn't of tinyedge."""
+        """Read the figures from a page.
 
-        def value(name: str, scale: float = 1.0) -> float | None:
-            found = metrics.value(PREFIX + name)
-            return found * scale if found is not None and 0 <= found <= LARGEST else None  # NaN: nothing yet
+        Args:
+            metrics: The page.
+            at: When it was read.
+
+        Raises:
+            ValueError: The page is not one of `tinyedge serve`.
+        """
+
+        def read_value(name: str, scale: float = 1.0) -> float | None:
+            value = metrics.value(PREFIX + name)
+            return (
+                value * scale if value is not None and 0 <= value <= LARGEST else None
+            )  # NaN: not known yet
 
         if not metrics.labels(f"{PREFIX}info"):
-            raise ValueError(f"it has no {PREFIX}info, so it is not of tinyedge serve")
-        bits = value("throttled_bits")
+            raise ValueError(f"no {PREFIX}info, so it is not of tinyedge serve")
+        bits = read_value("throttled_bits")
         return cls(
             at=at,
             info=metrics.labels(f"{PREFIX}info"),
-            percentiles_ms={p: value(f"response_p{p}_seconds", 1000) for p in PERCENTILES},
-            tokens_per_s=value("decode_tokens_per_second"),
-            rss_mb=value("rss_bytes", 1 / MB),
-            peak_mb=value("peak_rss_bytes", 1 / MB),
-            swap_mb=value("swap_bytes", 1 / MB),
-            temperature_c=value("temperature_celsius"),
+            percentiles_ms={p: read_value(f"response_p{p}_seconds", 1000) for p in PERCENTILES},
+            tokens_per_s=read_value("decode_tokens_per_second"),
+            rss_mb=read_value("rss_bytes", 1 / MB),
+            peak_mb=read_value("peak_rss_bytes", 1 / MB),
+            swap_mb=read_value("swap_bytes", 1 / MB),
+            temperature_c=read_value("temperature_celsius"),
             throttled=None if bits is None else int(bits),
-            active=value("active_requests"),
-            queued=value("queue_depth"),
-            uptime_s=value("uptime_seconds"),
+            active=read_value("active_requests"),
+            queued=read_value("queue_depth"),
+            uptime_s=read_value("uptime_seconds"),
             requests=sum(
                 count
                 for endpoint, count in metrics.sum_by(f"{PREFIX}requests_total", "endpoint").items()
@@ -73,17 +95,17 @@ class Snapshot:
             errors=metrics.sum_by(f"{PREFIX}errors_total", "kind"),
             tokens=metrics.sum_by(f"{PREFIX}tokens_total", "kind"),
             means={
-                name: (value(f"{name}_seconds_sum") or 0.0, value(f"{name}_seconds_count") or 0.0)
+                name: (read_value(f"{name}_seconds_sum") or 0.0, read_value(f"{name}_seconds_count") or 0.0)
                 for name in ("ttft", "itl")
             },
         )
 
-    def requests_per_s(self, before: "Snapshot") -> float | None:
-        """Since another moment; None where the server began anew in between."""
-        passed, new = self.at - before.at, self.requests - before.requests
-        return new / passed if passed > 0 and new >= 0 else None
+    def requests_per_s(self, earlier: "Snapshot") -> float | None:
+        """Compute the rate since an earlier snapshot; None if the server was restarted in between."""
+        seconds, count = self.at - earlier.at, self.requests - earlier.requests
+        return count / seconds if seconds > 0 and count >= 0 else None
 
     def mean_ms(self, name: str) -> float | None:
-        """Of "ttft" or "itl", since the server began; None where nothing was generated."""
+        """Compute the mean of "ttft" or "itl" since the server started; None if nothing was generated."""
         total, count = self.means[name]
         return 1000 * total / count if count else None

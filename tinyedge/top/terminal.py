@@ -1,4 +1,4 @@
-"""A terminal that a screen is drawn on again and again, and that is left as it was found."""
+"""Terminal on which a screen is drawn repeatedly, and which is restored afterwards."""
 
 import contextlib
 import os
@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-ENTER_SCREEN, LEAVE_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # and the cursor away, and back
+ENTER_SCREEN, LEAVE_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # also hide and show the cursor
 HOME, ERASE_TO_LINE_END, ERASE_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 QUIT_KEYS = b"qQ\x03\x04"
 
 
 class LiveTerminal:
-    """Standard output; where that is a terminal, an own screen of it. q, or Ctrl-C, asks to leave."""
+    """Standard output; if that is a terminal, its alternate screen. The user quits with q or Ctrl-C."""
 
     def __init__(self) -> None:
         self._is_terminal = sys.stdout.isatty()
@@ -28,7 +28,7 @@ class LiveTerminal:
     def __enter__(self) -> Self:
         if self._keyboard is not None:
             self._saved_settings = termios.tcgetattr(self._keyboard)
-            tty.setcbreak(self._keyboard)  # keys come at once and are not echoed; Ctrl-C still interrupts
+            tty.setcbreak(self._keyboard)  # keys arrive at once, without echo; Ctrl-C still interrupts
         if self._is_terminal:
             self._write(ENTER_SCREEN)
         return self
@@ -37,14 +37,14 @@ class LiveTerminal:
         self, kind: type[BaseException] | None, value: BaseException | None, where: TracebackType | None
     ) -> None:
         if self._is_terminal:
-            with contextlib.suppress(OSError):  # a terminal that was closed
+            with contextlib.suppress(OSError):  # the terminal was closed
                 self._write(LEAVE_SCREEN)
         if self._saved_settings is not None and self._keyboard is not None:
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(self._keyboard, termios.TCSADRAIN, self._saved_settings)
 
     def draw(self, lines: Iterable[str]) -> None:
-        """Shows lines instead of those before; one block after the other where it is no terminal."""
+        """Replace the lines on the terminal; if it is not one, print the lines as a further block."""
         if not self._is_terminal:
             self._write("\n".join(lines) + "\n\n")
             return
@@ -53,7 +53,14 @@ class LiveTerminal:
         self._write(HOME + "".join(f"{line}{ERASE_TO_LINE_END}\r\n" for line in shown) + ERASE_BELOW)
 
     def wait(self, seconds: float) -> bool:
-        """Waits; whether to leave."""
+        """Wait for a time or a key.
+
+        Args:
+            seconds: Time to wait.
+
+        Returns:
+            Whether the user quits.
+        """
         if self._keyboard is None:
             time.sleep(seconds)
             return False

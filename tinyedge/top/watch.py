@@ -1,4 +1,4 @@
-"""Reads a server's figures now and then, and shows them. Knows where figures come from and where they go."""
+"""Loop of `tinyedge top`: reads a server's metrics repeatedly and shows them."""
 
 import time
 from collections import deque
@@ -11,18 +11,31 @@ from tinyedge.top.terminal import LiveTerminal
 
 
 def read_snapshot(server: MetricsClient) -> Snapshot:
-    """The figures now. Raises MonitorError."""
+    """Read the server's figures once.
+
+    Raises:
+        MonitorError: The server does not answer, or answers with something else.
+        RequestRefusedError: It will not answer another request either.
+    """
     metrics = server.fetch()
     try:
         return Snapshot.from_page(metrics, time.monotonic())
     except ValueError as failure:
         raise RequestRefusedError(
-            f"{server.address}: {failure}", "name the address of tinyedge serve"
+            f"{server.address}: {failure}", "pass the address of tinyedge serve"
         ) from None
 
 
 def watch(server: MetricsClient, interval_s: float) -> None:
-    """Until who watches leaves; a server that is gone is asked again. Raises RefusedError."""
+    """Show the server's figures until the user quits. A server that does not answer is asked again.
+
+    Args:
+        server: The server.
+        interval_s: Seconds between two requests.
+
+    Raises:
+        RequestRefusedError: The server refuses the request.
+    """
     history: deque[Snapshot] = deque(maxlen=SPARKLINE_WIDTH)
     with LiveTerminal() as terminal:
         terminal.draw(render(history, server.address))
