@@ -27,13 +27,14 @@ from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
 from tinyedge.sweep.run import SweepRequest, sweep
 from tinyedge.sweep.search_space import Categorical, Range, Space
+from tinyedge.sweep.settings import SweepSettings
 from tinyedge.sweep.study import Claim, Study
 from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train import pipeline
 from tinyedge.train.hardware import choose_hardware
+from tinyedge.train.limits import RunLimits
 from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.recipe import resolve
-from tinyedge.train.trainer import RunLimits
 
 SHAPE: Space = {
     "d_model": Categorical((64,)),
@@ -73,7 +74,7 @@ def make(data: Path, tmp_path: Path) -> Make:
             hardware=choose_hardware("cpu", "fp32"),
             limits=RunLimits(),
         )
-        return SweepRequest(tmp_path / "sweep", common, space, search, trials, epochs, seed=0)
+        return SweepRequest(tmp_path / "sweep", common, space, SweepSettings(search, trials, epochs, seed=0))
 
     return make
 
@@ -182,7 +183,7 @@ def test_killed_then_interrupted_then_done(make: Make, capfd: pytest.CaptureFixt
     assert train.startswith("tinyedge train --output-dir")
     assert read_run(trial).last.number == 4
     failed, _ = json.loads((folder / "sweep.json").read_text())["trials"]
-    assert "--nhead 3 does not divide --d-model 64" in failed["error"]
+    assert "nhead 3 does not divide d_model 64" in failed["error"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"a line\n\x00\x01"])

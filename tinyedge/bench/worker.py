@@ -1,17 +1,17 @@
-"""`python -m tinyedge.bench.worker`: the measured process: answers prompts and tells what it saw.
+"""The measured process, `python -m tinyedge.bench.worker`: answers prompts and reports times and memory.
 
-In: a Job, a line of JSON on standard input; when that is closed, it is enough.
-Out, on what was standard output: events, a JSON line each, for `tinyedge.bench.worker_process`.
-It imports only what answering needs, because its memory is what the report calls the memory of an answering
-process, and it leaves the garbage collector, the allocator and the scheduler as a user would have them.
-Knows no statistics.
+In: a Job, one line of JSON on standard input. When standard input is closed, the worker stops.
+Out: events, one line of JSON each, on the original standard output, for `tinyedge.bench.worker_process`.
+It imports only what an answer needs, because the report presents its memory as that of an answering process.
+It leaves the garbage collector, the allocator and the scheduler at the user's settings. Does not know
+statistics.
 
 Events, in this order:
-phase    name bare | imports | session | prefill | decode, memory; what the phase found out
-warm_up  rounds_ns (how long each round of all prompts took), settled (it no longer became faster)
-sample   prompt, tokens_ns (when each token came, since the request), end_ns, memory
-end      memory, lasted_ns, waited_ns (of it, ready to run while the core ran something else; may be null)
-error    kind, message, hint; instead of everything that would have followed
+phase    name bare | imports | session | prefill | decode, memory, and results of the phase
+warm_up  rounds_ns (duration of each round of all prompts), settled (the rounds no longer became faster)
+sample   prompt, tokens_ns (time from the request to each token), end_ns, memory
+end      memory, lasted_ns, waited_ns (part of it ready to run while the core ran another program; may be
+null) error    kind, message, hint; replaces all following events
 """
 
 import contextlib
@@ -28,83 +28,99 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tinyedge.bench.prompts import BILINGUAL, PromptSet
 from tinyedge.core.errors import BenchError, TinyEdgeError, UsageError
+from tinyedge.core.settings import check_settings, require_range, setting
 from tinyedge.host import drop_code
 from tinyedge.host.cpu import count_usable_cores
 from tinyedge.host.memory import read_memory, read_pss
 from tinyedge.host.procfs import read_number, read_text
 
 if TYPE_CHECKING:
+    from tinyedge.core.sampling import SamplingConfig
     from tinyedge.runtime.generator import Generator
-    from tinyedge.runtime.sampler import SamplingConfig
 
 MAX_TOKENS_RANGE = (1, 1000)
-MAX_SAMPLES = 1_000_000  # all are kept
+MAX_SAMPLES = 1_000_000  # all are kept in memory
 MAX_SEED = (1 << 32) - 1
-# A round is a response to each prompt, so that every prompt's shapes have been seen. It goes on until two
-# rounds in a row were hardly faster than any before: what still becomes faster is not warm.
+# A warm-up round answers each prompt once, so that all input shapes occur. Rounds repeat until two in a row
+# are less than 5% faster than all before.
 MAX_WARM_UP_PROMPTS, MIN_ROUNDS, MAX_ROUNDS = 64, 3, 12
 HARDLY_FASTER = 0.95  # of the fastest round so far
-TEMPERATURE, TOP_K = 0.8, 40  # sampling as `tinyedge generate` does by default
-FLUSH_NS = 1_000_000_000  # samples are handed over once a second: each hand-over wakes the parent
+TEMPERATURE, TOP_K = 0.8, 40  # the defaults of `tinyedge generate`
+FLUSH_NS = 1_000_000_000  # samples are sent once per second, because each transfer wakes the parent
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
     """What to measure.
 
-    bundle: its folder. samples: responses, unless it is told earlier that it is enough. max_tokens: tokens of
-    each. threads: of the model. seed: of the first response; each next one has the next seed.
+    Raises:
+        UsageError: A value is outside its range; the message names the parameter.
     """
 
     bundle: str
-    samples: int = 100
-    max_tokens: int = 20
-    threads: int = 1
-    seed: int = 0
+    """Folder of the bundle."""
+    samples: int = setting(100, low=1, high=MAX_SAMPLES, flag=None, help="Maximum number of responses.")
+    """Number of responses, unless the parent stops the worker earlier."""
+    max_tokens: int = setting(
+        20,
+        low=MAX_TOKENS_RANGE[0],
+        high=MAX_TOKENS_RANGE[1],
+        section="Measurement",
+        help="Tokens of each response.",
+    )
+    """Tokens of each response."""
+    threads: int = setting(1, section="Measurement", help="CPU cores used by the model.")
+    """CPU cores used by the model."""
+    seed: int = setting(
+        0, low=0, high=MAX_SEED, section="Measurement", help="Random seed of the first response."
+    )
+    """Random seed of the first response; each response after it has the next seed."""
     prompts: PromptSet = BILINGUAL
+    """The prompts, asked in turn."""
 
     def __post_init__(self) -> None:
-        low, high = MAX_TOKENS_RANGE
+        check_settings(self)
         cores = count_usable_cores()
-        if not 1 <= self.samples <= MAX_SAMPLES:
-            raise UsageError(f"--samples {self.samples} is outside 1-{MAX_SAMPLES}")
-        if not low <= self.max_tokens <= high:
-            raise UsageError(f"--max-tokens {self.max_tokens} is outside {low}-{high}")
-        if not 1 <= self.threads <= cores:
-            raise UsageError(f"--threads {self.threads} is outside 1-{cores}, the cores of this machine")
-        if not 0 <= self.seed <= MAX_SEED:
-            raise UsageError(f"--seed {self.seed} is outside 0-{MAX_SEED}")
+        require_range("threads", self.threads, 1, cores, whole=True, unit="(cores of this machine)")
 
     def to_json(self) -> str:
-        """As the worker reads it, in one line."""
+        """Return the job as one line of JSON, for the worker."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, line: bytes | str) -> "Job":
-        """Raises UsageError where it is none."""
+        """Parse a job.
+
+        Raises:
+            UsageError: The line is not a job.
+        """
         try:
             fields = json.loads(line)
             return cls(**{**fields, "prompts": PromptSet(**fields["prompts"])})
         except (ValueError, TypeError, KeyError) as failure:
             raise UsageError(
-                f"standard input holds no job: {failure}", "it is started by `tinyedge bench BUNDLE`"
+                f"standard input contains no job: {failure}", "use `tinyedge bench BUNDLE`, which starts it"
             ) from None
 
 
 class Channel:
-    """JSON lines to the parent."""
+    """Sends events to the parent, as lines of JSON."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._flushed = time.perf_counter_ns()
 
     def send(self, event: str, **fields: Any) -> None:
-        """Sends an event at once, what waited before it included."""
+        """Send an event and all queued ones immediately."""
         self.queue(event, **fields)
         self._flush()
 
     def queue(self, event: str, **fields: Any) -> bool:
-        """Sends an event within a second, or with the next one after that. Returns whether it was now."""
+        """Queue an event, and send the queue if the last transfer was more than a second ago.
+
+        Returns:
+            Whether the queue was sent.
+        """
         self._file.write(json.dumps({"event": event, **fields}).encode() + b"\n")
         due = time.perf_counter_ns() - self._flushed > FLUSH_NS
         if due:
@@ -123,9 +139,20 @@ def time_response(
     sampling: "SamplingConfig",
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> "tuple[array[int], int]":
-    """One response: when each of its tokens came and when it was over, in ns since it was asked for.
+    """Generate one response and measure it, including tokenization, prefill, sampling and detokenization.
 
-    Tokenizing, prefill, decoding, sampling and detokenizing all happen between the first clock and the last.
+    Args:
+        generator: The loaded model.
+        prompt: The prompt.
+        max_tokens: Tokens to generate; the end-of-text token is ignored.
+        sampling: Settings of the sampler.
+        clock: Returns the time in ns.
+
+    Returns:
+        The time from the request to each token, and to the end of the response, in ns.
+
+    Raises:
+        BenchError: The response has fewer tokens.
     """
     arrivals = array("q")
     start = clock()
@@ -138,14 +165,14 @@ def time_response(
 
 
 def make_sampling(job: Job, index: int) -> "SamplingConfig":
-    """How response `index` is drawn."""
-    from tinyedge.runtime.sampler import SamplingConfig
+    """Return the settings of the sampler for response `index`; each has its own seed."""
+    from tinyedge.core.sampling import SamplingConfig
 
     return SamplingConfig(temperature=TEMPERATURE, top_k=TOP_K, seed=(job.seed + index) % (MAX_SEED + 1))
 
 
 def answer_first_prompt(job: Job, generator: "Generator", channel: Channel, clock: Callable[[], int]) -> None:
-    """The first response of all, looked at after its first token and at its end."""
+    """Generate the first response; send the memory after its first token and at its end."""
     prompt = next(iter(job.prompts.prompts.values()))
     options: dict[str, Any] = {"max_tokens": job.max_tokens, "sampling": make_sampling(job, 0)}
     for index, _ in enumerate(generator.stream(prompt, ignore_eos=True, **options)):
@@ -155,7 +182,7 @@ def answer_first_prompt(job: Job, generator: "Generator", channel: Channel, cloc
 
 
 def warm_up(job: Job, generator: "Generator", channel: Channel, clock: Callable[[], int]) -> None:
-    """Answers all prompts, again and again, until that no longer becomes faster."""
+    """Answer all prompts repeatedly until the rounds no longer become faster."""
     prompts = list(job.prompts.prompts.values())[:MAX_WARM_UP_PROMPTS]
     rounds: list[int] = []
     settled = False
@@ -169,15 +196,29 @@ def warm_up(job: Job, generator: "Generator", channel: Channel, clock: Callable[
     channel.send("warm_up", rounds_ns=rounds, settled=settled)
 
 
+def read_worker_memory() -> dict[str, int]:
+    """Read this process's memory in bytes; swap counts as 0 where the system does not report it (macOS)."""
+    return {"swap": 0, **read_memory()}
+
+
 def measure(
     job: Job,
     generator: "Generator",
     channel: Channel,
-    memory: Callable[[], Mapping[str, int]] = read_memory,
+    memory: Callable[[], Mapping[str, int]] = read_worker_memory,
     clock: Callable[[], int] = time.perf_counter_ns,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Takes the samples and sends them. enough: asked about once a second."""
+    """Measure the samples and send them.
+
+    Args:
+        job: The work.
+        generator: The loaded model.
+        channel: Connection to the parent.
+        memory: Returns the memory of this process, in bytes.
+        clock: Returns the time in ns.
+        should_stop: Whether the parent has enough samples; called about once per second.
+    """
     prompts = list(job.prompts.prompts.items())
     began, waited = clock(), read_waited_ns()
     for index in range(job.samples):
@@ -192,20 +233,21 @@ def measure(
 
 
 def read_waited_ns(schedstat: Path = Path("/proc/self/schedstat")) -> int | None:
-    """How long the main thread has been ready to run while its core ran something else; None if not told.
+    """Return how long the main thread was ready to run while its core ran another program, in ns.
 
-    The second figure of the file: Documentation/scheduler/sched-stats.rst of Linux.
+    This is the second number of the file; see Documentation/scheduler/sched-stats.rst of Linux. None if the
+    kernel does not report it.
     """
     return read_number((read_text(schedstat) or "").partition(" ")[2])
 
 
 def read_memory_with_pss() -> dict[str, int | None]:
-    """Memory at a phase's end, PSS too."""
-    return {**read_memory(), "pss": read_pss()}
+    """Read the memory of this process, including PSS, in bytes."""
+    return {**read_worker_memory(), "pss": read_pss()}
 
 
 def count_prompt_tokens(generator: "Generator", prompts: Mapping[str, str]) -> dict[str, list[int]]:
-    """Of each prompt: how many tokens it has, BOS included, and how many of them the context lets in."""
+    """Count the tokens of each prompt: all, including BOS, and those that fit in the context."""
     from tinyedge.core.window import window_start
 
     lengths = {name: len(generator.encode_prompt(text)) for name, text in prompts.items()}
@@ -214,14 +256,14 @@ def count_prompt_tokens(generator: "Generator", prompts: Mapping[str, str]) -> d
 
 
 def run_job(job: Job, channel: Channel) -> None:
-    """Imports, loads and measures, as the real thing does it."""
+    """Import, load and measure, in the same way as `tinyedge generate`."""
     from tinyedge.bundle.bundle import bundle_digest
     from tinyedge.bundle.manifest import MODEL_FILE
     from tinyedge.runtime.generator import Generator
 
     channel.send("phase", name="imports", memory=read_memory_with_pss(), at_ns=time.perf_counter_ns())
     started = time.perf_counter_ns()
-    with drop_code.trimmed():
+    with drop_code.drop_before_and_after():
         generator = Generator.load(Path(job.bundle), threads=job.threads)
     channel.send(
         "phase",
@@ -240,14 +282,14 @@ def run_job(job: Job, channel: Channel) -> None:
 
 
 def is_stop_requested() -> bool:
-    """Whether the parent has closed the pipe, or is gone."""
+    """Return whether the parent has closed the pipe or has ended."""
     return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
 def main() -> int:
-    """Runs the job that standard input begins with. Returns 0, or 1 after an error event."""
-    # The parent's pipe gets a descriptor of its own, and descriptor 1 joins standard error: what a library
-    # prints, from C++ too, cannot get between the events.
+    """Run the job on standard input. Return 0, or 1 after an error event."""
+    # The pipe to the parent gets another descriptor, and descriptor 1 becomes standard error, so that output
+    # of libraries, also from C++, cannot mix with the events.
     channel = Channel(os.fdopen(os.dup(1), "wb", buffering=1 << 16))
     os.dup2(2, 1)
     try:
@@ -258,7 +300,9 @@ def main() -> int:
         return 1
     except MemoryError:
         with contextlib.suppress(MemoryError):
-            channel.send("error", kind="BenchError", message="the worker ran out of memory", hint="free some")
+            channel.send(
+                "error", kind="BenchError", message="the worker ran out of memory", hint="free some memory"
+            )
         return 1
     return 0
 

@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tinyedge.bench.stopping_rule import StoppingRule
+from tinyedge.bench.worker import Job
+from tinyedge.cli._options import Values, options_from
+
 if TYPE_CHECKING:
     from tinyedge.bench.report_files import ReportFiles
     from tinyedge.bench.run import BenchPlan
@@ -12,13 +16,15 @@ if TYPE_CHECKING:
 EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 
 
+@options_from("stopping", StoppingRule)
+@options_from("job", Job)
 def bench(
+    *,
     bundle: Annotated[
         Path | None, typer.Argument(help="Folder that `tinyedge export` made.", show_default=False)
     ] = None,
-    samples: Annotated[int, typer.Option(help="Responses to measure; 90 or more bound the p95.")] = 100,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of each response.")] = 20,
-    duration: Annotated[float | None, typer.Option(help="Measure at least so many seconds.")] = None,
+    stopping: Values,
+    job: Values,
     until_sure: Annotated[
         bool, typer.Option("--until-sure", help="Measure until the p95 is surely within its limit, or over.")
     ] = False,
@@ -58,8 +64,6 @@ def bench(
     max_bits_per_byte: Annotated[
         float | None, typer.Option(help="Quality on each --text; lower is better.")
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads the model computes with.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the first response.")] = 0,
     json: Annotated[
         Path | None, typer.Option(help="Also write the report, all samples in it.", show_default=False)
     ] = None,
@@ -87,8 +91,6 @@ def bench(
     from tinyedge.bench.prompts import BILINGUAL, read_prompts
     from tinyedge.bench.report_files import ReportFiles
     from tinyedge.bench.run import BenchPlan
-    from tinyedge.bench.stopping_rule import StoppingRule
-    from tinyedge.bench.worker import Job
     from tinyedge.cli._named_files import named_files
     from tinyedge.core.errors import CorpusError, UsageError
     from tinyedge.core.files import require_file
@@ -115,13 +117,13 @@ def bench(
     }
     given = {name: value for name, value in flags.items() if value is not None}
     asked = read_prompts(prompts) if prompts else BILINGUAL
-    job = Job(str(bundle), samples, max_tokens, threads, seed, asked)
-    if prompts and samples < len(asked.prompts):
+    rule = StoppingRule(**stopping)
+    plan = Job(str(bundle), rule.samples, **job, prompts=asked)
+    if prompts and rule.samples < len(asked.prompts):
         raise UsageError(
-            f"--samples {samples} leaves out some of the {len(asked.prompts)} prompts in {prompts}",
-            "raise --samples: a multiple of their number asks each equally often",
+            f"--samples {rule.samples} is less than the {len(asked.prompts)} prompts in {prompts}",
+            "pass a multiple of their number as --samples, so that each is used equally often",
         )
-    stopping = StoppingRule(samples, duration)
     texts = named_files(text or ())
     for path in texts.values():
         require_file(path, CorpusError)
@@ -131,9 +133,9 @@ def bench(
     # All flags can work: now the bundle is read, whose budgets are the limits that no flag gave.
     limits, origins = resolve(given, gates, _budgets(bundle))
     if until_sure:
-        stopping = dataclasses.replace(stopping, until_sure_ms=limits.max_p95_ms)
-    job = dataclasses.replace(job, samples=stopping.max_samples)
-    _measure(BenchPlan(job, stopping, limits, origins, gate, cold, texts), outputs, compare)
+        rule = dataclasses.replace(rule, until_sure_ms=limits.max_p95_ms)
+    plan = dataclasses.replace(plan, samples=rule.max_samples)
+    _measure(BenchPlan(plan, rule, limits, origins, gate, cold, texts), outputs, compare)
 
 
 def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) -> None:

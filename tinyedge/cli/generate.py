@@ -5,23 +5,17 @@ from typing import Annotated
 
 import typer
 
+from tinyedge.cli._options import Values, options_from
+from tinyedge.core.sampling import SamplingConfig
 
+
+@options_from("sampling", SamplingConfig)
 def generate(
+    *,
     bundle: Annotated[Path, typer.Argument(help="Folder that `tinyedge export` made.", show_default=False)],
     prompt: Annotated[str, typer.Option(help="Text to continue; - reads it from standard input.")] = "",
     max_tokens: Annotated[int, typer.Option(help="Tokens to generate at most.")] = 64,
-    temperature: Annotated[
-        float, typer.Option(help="Higher is more surprising; 0 takes the likeliest.")
-    ] = 0.8,
-    top_k: Annotated[int, typer.Option(help="Draw from that many likeliest tokens; 0 is off.")] = 40,
-    top_p: Annotated[
-        float, typer.Option(help="Draw from the likeliest that reach this share; 1 is off.")
-    ] = 1.0,
-    min_p: Annotated[
-        float, typer.Option(help="Leave out what is less likely than this x the likeliest.")
-    ] = 0.0,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1, what was said is less likely.")] = 1.0,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same text. [default: random]")] = None,
+    sampling: Values,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
     no_filter: Annotated[
         bool, typer.Option("--no-filter", help="Show every word, also those that are on the list.")
@@ -43,30 +37,29 @@ def generate(
     from tinyedge.core.errors import UsageError
     from tinyedge.host import drop_code, gc_pause
 
-    with gc_pause.paused():
+    with gc_pause.pause_gc():
         from tinyedge.runtime.content_filter import ContentFilter
         from tinyedge.runtime.generator import Generator
-        from tinyedge.runtime.sampler import SamplingConfig
 
     if no_filter and filter_file:
         raise UsageError("--no-filter and --filter are mutually exclusive", "leave one of them out")
     content_filter = None if no_filter else ContentFilter.load(filter_file)
 
-    if seed is None:
-        seed = random.SystemRandom().getrandbits(32)
-    sampling = SamplingConfig(temperature, top_k, top_p, min_p, repetition_penalty, seed=seed)
+    if sampling["seed"] is None:
+        sampling["seed"] = random.SystemRandom().getrandbits(32)
+    config = SamplingConfig(**sampling)
     if prompt == "-":
         prompt = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a prompt may hold what the terminal cannot show
 
     began = time.perf_counter()
-    with drop_code.trimmed():
+    with drop_code.drop_before_and_after():
         generator = Generator.load(bundle, threads)
     loaded = time.perf_counter()
     steps, moments = [], []
     stream = generator.stream(
-        prompt, max_tokens=max_tokens, sampling=sampling, stop=stop or (), content_filter=content_filter
+        prompt, max_tokens=max_tokens, sampling=config, stop=stop or (), content_filter=content_filter
     )
     if not json:
         print(prompt, end="", flush=True)
@@ -84,7 +77,7 @@ def generate(
         "finish_reason": steps[-1].finish_reason,
         "prompt_tokens": len(generator.encode_prompt(prompt)),
         "slid": steps[-1].slid,
-        "seed": seed,
+        "seed": config.seed,
         "timing": {
             "load_s": round(loaded - began, 6),
             "ttft_ms": round((moments[0] - loaded) * 1000, 3),

@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyedge.cli._options import Values, options_from
 from tinyedge.cli.corpus import request_for
 from tinyedge.cli.train import Inputs, Sources, require_minutes, train
+from tinyedge.sweep.settings import SweepSettings
+from tinyedge.text.tokenizer_config import TokenizerConfig
 
 if TYPE_CHECKING:
     from tinyedge.sweep.study import Trial
 
 
+@options_from("settings", SweepSettings)
+@options_from("vocabulary", TokenizerConfig, omit=("character_coverage", "byte_fallback"))
 def sweep(
+    *,
     inputs: Inputs = None,
     source: Sources = None,
     output_dir: Annotated[Path, typer.Option(help="Where trials and their study go.")] = Path("sweep"),
@@ -28,15 +34,12 @@ def sweep(
             help="Flags of train: FLAG=a,b,c, or FLAG=low..high for tpe; one value holds it fast.",
         ),
     ] = None,
-    search: Annotated[str, typer.Option(help="tpe learns from trial to trial, grid tries all.")] = "tpe",
-    trials: Annotated[int, typer.Option(help="Trials in all, of tpe.")] = 20,
-    epochs: Annotated[int, typer.Option(help="Passes over the text, each trial.")] = 10,
+    settings: Values,
     max_minutes: Annotated[
         float | None,
         typer.Option(help="Of training, each trial; its schedule fits. Corpus and tokenizer come on top."),
     ] = None,
-    vocab_size: Annotated[int, typer.Option(help="Pieces of the tokenizer.")] = 8000,
-    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    vocabulary: Values,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
 ) -> None:
@@ -49,22 +52,19 @@ def sweep(
 
     from tinyedge.cli._extras import require
     from tinyedge.core.config import ModelConfig
-    from tinyedge.core.errors import TrainingError, UsageError
+    from tinyedge.core.errors import TrainingError
     from tinyedge.corpus.build import CORPUS_NAME
-    from tinyedge.sweep.search_space import DEFAULT, GUIDE_GRID, grid, parse_space, varied
-    from tinyedge.text.train_tokenizer import TokenizerConfig
+    from tinyedge.sweep.search_space import DEFAULT, GUIDE_GRID, list_grid, list_varied, parse_space
     from tinyedge.train.recipe import resolve
 
-    if search not in ("tpe", "grid"):
-        raise UsageError(f"--search {search} is unknown", "choose one of: tpe, grid")
-    if trials < 1:
-        raise UsageError(f"--trials {trials} is below 1")
+    plan = SweepSettings(**settings)
     require_minutes("--max-minutes", max_minutes)
     space = parse_space(vary or (), inspect.signature(train).parameters)
-    space = space or (GUIDE_GRID if search == "grid" else DEFAULT)
-    if search == "grid":
-        grid(space)  # says so now where it cannot be one
-    model, training = ModelConfig(vocab_size), resolve("fast", {"epochs": epochs})
+    space = space or (GUIDE_GRID if plan.search == "grid" else DEFAULT)
+    if plan.search == "grid":
+        list_grid(space)  # says so now where it cannot be one
+    tokenizer = TokenizerConfig(**vocabulary)
+    model, training = ModelConfig(tokenizer.vocab_size), resolve("fast", {"epochs": plan.epochs})
     data = data_dir or output_dir / "data"
     taken = not (source or inputs) and (data / CORPUS_NAME).exists()
     for package, extra in (("torch", "train"), ("matplotlib", "train"), ("optuna", "sweep")):
@@ -74,20 +74,20 @@ def sweep(
     from tinyedge.sweep.run import SweepRequest, command
     from tinyedge.sweep.run import sweep as work
     from tinyedge.train.hardware import choose_hardware
+    from tinyedge.train.limits import RunLimits
     from tinyedge.train.pipeline import RunRequest
-    from tinyedge.train.trainer import RunLimits
 
     common = RunRequest(
         output_dir=data,
         corpus=request_for(source, inputs),
-        tokenizer=TokenizerConfig(vocab_size),
+        tokenizer=tokenizer,
         model=model,
         training=training,
         hardware=choose_hardware(device, precision),
         limits=RunLimits(max_minutes),
         skip_corpus=taken,
     )
-    request = SweepRequest(output_dir, common, space, search, trials, epochs, seed)
+    request = SweepRequest(output_dir, common, space, plan)
     with TerminalReporter() as terminal:
         if taken:
             terminal.note(
@@ -97,7 +97,7 @@ def sweep(
     if result.signal is not None:
         typer.echo("stopped; the trial is saved. To go on, give the same command again", err=True)
         raise typer.Exit(128 + result.signal)
-    typer.echo(_table(result.trials, varied(space)))
+    typer.echo(_table(result.trials, list_varied(space)))
     elsewhere = sum(trial.status == "running" for trial in result.trials)
     if elsewhere:
         typer.echo(f"under way in other processes: {elsewhere}", err=True)

@@ -5,25 +5,26 @@ from typing import Annotated
 
 import typer
 
+from tinyedge.cli._options import Values, options_from
+from tinyedge.text.tokenizer_config import TokenizerConfig
 
+
+@options_from("settings", TokenizerConfig)
 def tokenizer(
+    *,
     corpus: Annotated[
         Path | None, typer.Option(help="Corpus file; by default OUTPUT_DIR/corpus_bilingual.txt.")
     ] = None,
     output_dir: Annotated[Path, typer.Option(help="Where the .model and .vocab files go.")] = Path("data"),
-    vocab_size: Annotated[int, typer.Option(help="Pieces, special tokens included.")] = 8000,
-    character_coverage: Annotated[float, typer.Option(help="Share of characters that get a piece.")] = 0.9995,
-    byte_fallback: Annotated[
-        bool, typer.Option("--byte-fallback", help="Spell rare characters in bytes instead of UNK.")
-    ] = False,
+    settings: Values,
 ) -> None:
     """Train a SentencePiece vocabulary on a corpus and measure it on the held-out tenth."""
     from tinyedge.cli._echo import note
     from tinyedge.corpus.build import CORPUS_NAME
     from tinyedge.corpus.split import draw_split
-    from tinyedge.text.train_tokenizer import TokenizerConfig, prepare_tokenizer
+    from tinyedge.text.train_tokenizer import prepare_tokenizer
 
-    config = TokenizerConfig(vocab_size, character_coverage, byte_fallback)
+    config = TokenizerConfig(**settings)
     split = draw_split(corpus or output_dir / CORPUS_NAME)
     output_dir.mkdir(parents=True, exist_ok=True)
     path, report = prepare_tokenizer(split, output_dir, config, note)

@@ -6,7 +6,11 @@ from typing import Annotated
 
 import typer
 
+from tinyedge.cli._options import Values, options_from
 from tinyedge.cli.corpus import Source, request_for
+from tinyedge.core.config import PRESETS, ModelConfig, resolve_shape
+from tinyedge.text.tokenizer_config import TokenizerConfig
+from tinyedge.train.recipe import RECIPES, TrainConfig, resolve
 
 # Of `train` and `sweep`: where the text comes from.
 Inputs = Annotated[
@@ -28,37 +32,19 @@ def require_minutes(name: str, minutes: float | None) -> None:
         raise UsageError(f"{name} {minutes} is outside 0-{YEAR}", "pass minutes, or leave it out: no limit")
 
 
+@options_from("training", TrainConfig, presets=RECIPES)
+@options_from("model", ModelConfig, presets=PRESETS)
+@options_from("vocabulary", TokenizerConfig, omit=("vocab_size",))
 def train(
+    *,
     inputs: Inputs = None,
     source: Sources = None,
     output_dir: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("data"),
     recipe: Annotated[str, typer.Option(help="fast, or guide (the guide's own settings).")] = "fast",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the text: fast 10, guide 20.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Windows a step: fast 16, guide 32.")] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(help="Peak rate of AdamW: fast 0.003, guide 0.0003. Muon's, in fast, stays 0.02."),
-    ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option(help="Tokens between windows; 0, the default, is max-seq-length: no overlap."),
-    ] = None,
+    training: Values,
     preset: Annotated[str, typer.Option(help="Shape: tiny (the guide's), small or base.")] = "tiny",
-    max_seq_length: Annotated[int | None, typer.Option(help="Context, in tokens: tiny 128.")] = None,
-    vocab_size: Annotated[int | None, typer.Option(help="Pieces of the tokenizer: tiny 8000.")] = None,
-    d_model: Annotated[int | None, typer.Option(help="Width: tiny 128.")] = None,
-    nhead: Annotated[int | None, typer.Option(help="Attention heads: tiny 4.")] = None,
-    num_layers: Annotated[int | None, typer.Option(help="Blocks: tiny 2.")] = None,
-    dim_feedforward: Annotated[int | None, typer.Option(help="Width inside a block: tiny 256.")] = None,
-    character_coverage: Annotated[float, typer.Option(help="Share of characters with a piece.")] = 0.9995,
-    byte_fallback: Annotated[bool, typer.Option("--byte-fallback", help="Bytes instead of UNK.")] = False,
-    grad_accumulation: Annotated[
-        int | None, typer.Option(help="Parts that a step is computed in, for less memory: 1.")
-    ] = None,
-    clip_norm: Annotated[
-        float | None, typer.Option(help="Cut the gradient to this norm; 0, the default, is off.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights and data order.")] = 0,
+    model: Values,
+    vocabulary: Values,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     resume: Annotated[
@@ -93,41 +79,17 @@ def train(
     """Train a model: corpus, tokenizer and shards first, where they are missing."""
     from tinyedge.cli import _argv
     from tinyedge.cli._extras import require
-    from tinyedge.core.config import resolve_shape
     from tinyedge.core.errors import UsageError
     from tinyedge.corpus.build import CORPUS_NAME
-    from tinyedge.text.train_tokenizer import TokenizerConfig
-    from tinyedge.train.recipe import resolve
 
     require_minutes("--max-minutes", max_minutes)
     require_minutes("--checkpoint-minutes", checkpoint_minutes)
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", "pass one of them")
     as_it_is = not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists()
-    model = resolve_shape(
-        preset,
-        {
-            "vocab_size": vocab_size,
-            "d_model": d_model,
-            "nhead": nhead,
-            "num_layers": num_layers,
-            "dim_feedforward": dim_feedforward,
-            "max_seq_length": max_seq_length,
-        },
-    )
-    training = resolve(
-        recipe,
-        {
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "stride": stride,
-            "grad_accumulation": grad_accumulation,
-            "clip_norm": clip_norm,
-            "seed": seed,
-        },
-    )
-    vocabulary = TokenizerConfig(model.vocab_size, character_coverage, byte_fallback)
+    shape = resolve_shape(preset, model)
+    config = resolve(recipe, training)
+    tokenizer = TokenizerConfig(shape.vocab_size, **vocabulary)
     require("torch", "train")
     require("matplotlib", "train")
     if tensorboard:
@@ -136,17 +98,17 @@ def train(
     from tinyedge.cli._progress import TerminalReporter
     from tinyedge.train.distributed import join_process_group
     from tinyedge.train.hardware import choose_hardware
+    from tinyedge.train.limits import RunLimits
     from tinyedge.train.pipeline import RunRequest, run
     from tinyedge.train.report.reporter import Reporter
     from tinyedge.train.report.tensorboard import TensorBoard
-    from tinyedge.train.trainer import RunLimits
 
     request = RunRequest(
         output_dir=output_dir,
         corpus=request_for(source, inputs),
-        tokenizer=vocabulary,
-        model=model,
-        training=training,
+        tokenizer=tokenizer,
+        model=shape,
+        training=config,
         hardware=choose_hardware(device, precision),
         limits=RunLimits(max_minutes, checkpoint_minutes, patience, keep),
         skip_corpus=skip_corpus or as_it_is,
@@ -175,7 +137,7 @@ def train(
         terminal.note(f"  {_argv.resuming()}")
         raise typer.Exit(128 + outcome.signal)
     if outcome.ended_by != "epochs":
-        terminal.note(f"ended by --{outcome.ended_by} in epoch {state.epoch} of {training.epochs}")
+        terminal.note(f"ended by --{outcome.ended_by} in epoch {state.epoch} of {config.epochs}")
     if not group.is_main:
         return
     bits = ", ".join(f"{name} {value:.3f}" for name, value in state.history[-1]["val_bits_per_byte"].items())

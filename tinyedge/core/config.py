@@ -1,6 +1,6 @@
-"""What a model is: one frozen dataclass that the checkpoint, the bundle and the report all carry.
+"""The shape of a model: one frozen dataclass that the checkpoint, the bundle and the report all contain.
 
-Knows no file, no torch. Every check names the flag that the user typed.
+Does not know files or torch.
 """
 
 import dataclasses
@@ -9,47 +9,50 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyedge.core.errors import UsageError
+from tinyedge.core.settings import check_settings, flag, get_ranges, require_choice, setting
 
-# The guide's ranges; every shape inside them trains, exports and runs.
-MODEL_RANGES = {
-    "vocab_size": (1000, 32000),
-    "d_model": (64, 512),
-    "nhead": (2, 8),
-    "num_layers": (1, 6),
-    "dim_feedforward": (128, 1024),
-    "max_seq_length": (32, 512),
-}
-HEAD_MULTIPLE = 8  # ONNX Runtime's GroupQueryAttention takes heads of no other width
+HEAD_MULTIPLE = 8  # ONNX Runtime's GroupQueryAttention accepts only heads whose width is a multiple of it
+HEADS = range(2, 9)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The shape of a TinyTransformer; the defaults are the guide's 2,327,552 parameters.
 
-    vocab_size: tokens. d_model: width of the residual stream. nhead: attention heads, a divisor of d_model.
-    num_layers: blocks. dim_feedforward: width inside a block. max_seq_length: positions, the context.
+    The ranges are the guide's; every shape inside them trains, exports and runs.
+
+    Raises:
+        UsageError: A value is outside its range, or `nhead` does not divide `d_model`.
     """
 
-    vocab_size: int = 8000
-    d_model: int = 128
-    nhead: int = 4
-    num_layers: int = 2
-    dim_feedforward: int = 256
-    max_seq_length: int = 128
+    vocab_size: int = setting(
+        8000, low=1000, high=32000, section="Model", help="Number of pieces of the tokenizer."
+    )
+    """Number of tokens."""
+    d_model: int = setting(128, low=64, high=512, section="Model", help="Width of the model.")
+    """Width of the residual stream."""
+    nhead: int = setting(
+        4, low=HEADS[0], high=HEADS[-1], section="Model", help="Attention heads; must divide d-model."
+    )
+    """Attention heads, a divisor of `d_model`."""
+    num_layers: int = setting(2, low=1, high=6, section="Model", help="Number of transformer blocks.")
+    """Number of transformer blocks."""
+    dim_feedforward: int = setting(
+        256, low=128, high=1024, section="Model", help="Width of the feed-forward layer in a block."
+    )
+    """Width of the feed-forward layer in a block."""
+    max_seq_length: int = setting(128, low=32, high=512, section="Model", help="Context length, in tokens.")
+    """Number of positions: the context length, in tokens."""
 
     def __post_init__(self) -> None:
-        for name, (low, high) in MODEL_RANGES.items():
-            value = getattr(self, name)
-            if type(value) is not int:
-                raise UsageError(f"{flag(name)} {value!r} is not a whole number")
-            if not low <= value <= high:
-                raise UsageError(f"{flag(name)} {value} is outside {low}-{high}")
+        check_settings(self)
         if self.d_model % self.nhead:
-            fitting = [n for n in range(2, 9) if self.d_model % n == 0]
-            fits = f"--nhead can be {', '.join(map(str, fitting))}" if fitting else "no --nhead fits"
+            divisors = [n for n in HEADS if self.d_model % n == 0]
+            fits = f"nhead can be {', '.join(map(str, divisors))}" if divisors else "no nhead fits"
             raise UsageError(
-                f"--nhead {self.nhead} does not divide --d-model {self.d_model}",
-                f"with --d-model {self.d_model}, {fits}",
+                f"nhead {self.nhead} does not divide d_model {self.d_model}",
+                f"with d_model {self.d_model}, {fits}",
+                ("nhead", "d_model"),
             )
 
     @property
@@ -59,12 +62,12 @@ class ModelConfig:
 
     @property
     def head_width(self) -> int:
-        """How wide a head is in the device's cache, zeros included."""
+        """Width of a head in the device's cache, zero padding included."""
         return -(-self.head_dim // HEAD_MULTIPLE) * HEAD_MULTIPLE
 
     @property
     def parameters(self) -> int:
-        """How many weights the model has, by the guide's own sum."""
+        """Number of weights, as the guide counts them."""
         embeddings = self.vocab_size * self.d_model + self.max_seq_length * self.d_model
         attention = 4 * self.d_model**2
         feedforward = 2 * self.d_model * self.dim_feedforward
@@ -73,21 +76,27 @@ class ModelConfig:
         return embeddings + self.num_layers * (attention + feedforward + norms) + output
 
     def to_dict(self) -> dict[str, int]:
-        """As a plain mapping, for JSON and checkpoints."""
+        """Return the fields as a plain mapping, for JSON and checkpoints."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
-        """From a plain mapping. Unknown or missing keys are errors, so that a typo cannot pass."""
+        """Create a configuration from a plain mapping.
+
+        Raises:
+            UsageError: A key is unknown or missing, or a value is invalid.
+        """
         names = {field.name for field in dataclasses.fields(cls)}
         if set(values) != names:
-            odd = sorted(set(values) ^ names)
-            raise UsageError(f"model config: unknown or missing fields {', '.join(odd)}")
+            unexpected = sorted(set(values) ^ names)
+            raise UsageError(f"model config: unknown or missing fields {', '.join(unexpected)}")
         return cls(**values)
 
 
+MODEL_RANGES = get_ranges(ModelConfig)
+
 # Shapes by name. tiny is the guide's. small still answers 20 tokens in 250 ms on the device: modelled 175 ms,
-# 244 with the margin for the model's error (docs/scale.md). base is for boards with more.
+# 244 with the margin for the model's error (docs/scale.md). base is for larger boards.
 PRESETS = {
     "tiny": ModelConfig(),
     "small": ModelConfig(d_model=256, num_layers=3, dim_feedforward=512, max_seq_length=256),
@@ -97,13 +106,19 @@ PRESETS = {
 }
 
 
-def resolve_shape(preset: str, flags: Mapping[str, int | None]) -> ModelConfig:
-    """A preset with the user's flags over it; flags that are None were not given. Raises UsageError."""
-    if preset not in PRESETS:
-        raise UsageError(f"--preset {preset} is unknown", f"choose one of: {', '.join(PRESETS)}")
-    return dataclasses.replace(PRESETS[preset], **{k: v for k, v in flags.items() if v is not None})
+def resolve_shape(preset: str, values: Mapping[str, int | None]) -> ModelConfig:
+    """Return a preset with the user's values in place of its own.
+
+    Args:
+        preset: A key of PRESETS.
+        values: Fields of ModelConfig by name; None keeps the preset's value.
+
+    Raises:
+        UsageError: The preset is unknown, or a value is invalid.
+    """
+    require_choice("preset", preset, tuple(PRESETS))
+    given = {name: value for name, value in values.items() if value is not None}
+    return dataclasses.replace(PRESETS[preset], **given)
 
 
-def flag(name: str) -> str:
-    """The flag that sets a configuration field: `d_model` is `--d-model`."""
-    return "--" + name.replace("_", "-")
+__all__ = ["HEAD_MULTIPLE", "MODEL_RANGES", "PRESETS", "ModelConfig", "flag", "resolve_shape"]

@@ -40,18 +40,30 @@ class SamplingConfig:
     """Positive logits of tokens in the text so far are divided by it, negative ones multiplied (CTRL, Keskar
     et al., 2019); 1 is off."""
     presence_penalty: float = setting(
-        0.0, low=-100, high=100, help="Subtract this from the logits of tokens already in the text."
+        0.0,
+        low=-100,
+        high=100,
+        flag=None,
+        help="Subtract this from the logits of tokens already in the text.",
     )
     """Subtracted from the logits of tokens in the text so far, as the OpenAI API defines it; 0 is off."""
     frequency_penalty: float = setting(
-        0.0, low=-100, high=100, help="Subtract this for each time that a token is already in the text."
+        0.0,
+        low=-100,
+        high=100,
+        flag=None,
+        help="Subtract this for each time that a token is already in the text.",
     )
     """Subtracted once for each occurrence of a token in the text so far, as the OpenAI API defines it; 0 is
     off."""
     logit_bias: Mapping[int, float] = dataclasses.field(default_factory=dict)
     """Added to the logits of these tokens, by id; each from -100 to 100."""
     seed: int | None = setting(
-        None, low=0, high=(1 << 63) - 1, help="Random seed: the same seed gives the same text."
+        None,
+        low=0,
+        high=(1 << 63) - 1,
+        none="random",
+        help="Random seed: the same seed gives the same text.",
     )
     """The same seed gives the same text; None draws a random one."""
 

@@ -21,8 +21,9 @@ def setting(
     exclusive: bool = False,
     unit: str = "",
     choices: tuple[str, ...] = (),
+    none: str = "",
     section: str = "",
-    flag: str = "",
+    flag: str | None = "",
 ) -> Any:
     """Declare a dataclass field that `check_settings` validates and the command line offers as an option.
 
@@ -34,8 +35,10 @@ def setting(
         exclusive: Whether `low` itself is not allowed.
         unit: Unit of the range, in words, for the error message.
         choices: The only strings allowed; empty for any.
+        none: What the default None means, in words, for the help.
         section: Heading of the command's help that lists the option.
-        flag: Command-line flag, where it is not `--` and the field's name with hyphens.
+        flag: Command-line flag, where it is not `--` and the field's name with hyphens; None for a field
+            that no command offers.
     """
     declared = {
         "help": help,
@@ -44,6 +47,7 @@ def setting(
         "exclusive": exclusive,
         "unit": unit,
         "choices": choices,
+        "none": none,
         "section": section,
         "flag": flag,
     }

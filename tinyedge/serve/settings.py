@@ -47,12 +47,7 @@ class Settings:
         False, help="Accept requests from other machines without a key.", section="Network"
     )
     """Whether other machines may send requests without a key."""
-    allowed_hosts: tuple[str, ...] = setting(
-        (),
-        flag="--allow-host",
-        help="Another name that clients use for this server; repeatable.",
-        section="Network",
-    )
+    allowed_hosts: tuple[str, ...] = ()
     """Names accepted in a Host header, in addition to loopback's and the address of the connection."""
     threads: int = setting(1, low=1, high=64, help="CPU cores used to compute a token.", section="Limits")
     """CPU cores used to compute a token."""

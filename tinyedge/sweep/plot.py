@@ -10,10 +10,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from tinyedge.core.config import flag
-from tinyedge.sweep.search_space import Categorical, Range, Space, describe, varied
+from tinyedge.core.settings import flag
+from tinyedge.sweep.search_space import Categorical, Range, Space, describe_point, list_varied
 from tinyedge.sweep.study import Trial
-from tinyedge.train.report.plotting import COLOURS, GREY, picture, shorten
+from tinyedge.train.report.plotting import COLOURS, GREY, open_figure, shorten
 
 PANELS = 6  # more would be too small to read
 ROOM = 0.12  # of what the finished trials span, above and below them
@@ -23,12 +23,12 @@ Place = Callable[[Trial], float]
 
 def draw_sweep(trials: Sequence[Trial], best: Trial, space: Space, title: str, path: Path) -> None:
     """Bits per byte by trial and by flag. A hollow point was cut short; at the top it is worse than shown."""
-    names = ["trial", *varied(space)][:PANELS]
+    names = ["trial", *list_varied(space)][:PANELS]
     columns = 2 if len(names) == 4 else min(3, len(names))
-    point = describe(best.point, names[1:])
+    point = describe_point(best.point, names[1:])
     subtitle = f"best: {best.name}, {best.bits_per_byte:.3f} bits per byte   ·   {point}"
     low, high = _span(trials)
-    with picture(path, title, shorten(subtitle, 125)) as figure:
+    with open_figure(path, title, shorten(subtitle, 125)) as figure:
         grid = figure.add_gridspec(
             nrows=-(-len(names) // columns),
             ncols=columns,

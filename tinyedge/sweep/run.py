@@ -16,7 +16,8 @@ from tinyedge.core.errors import TrainingError, UsageError
 from tinyedge.core.runs import ALL, read_run
 from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.sweep.plot import draw_sweep
-from tinyedge.sweep.search_space import Point, Space, configure, describe, flags_of, varied
+from tinyedge.sweep.search_space import Point, Space, configure, describe_point, format_flags, list_varied
+from tinyedge.sweep.settings import SweepSettings
 from tinyedge.sweep.study import Claim, Study, Trial, locked
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.tokenizer import model_name
@@ -24,7 +25,7 @@ from tinyedge.train import pipeline
 from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.state import EpochRecord
-from tinyedge.train.storage.checkpoint import resumable
+from tinyedge.train.storage.checkpoint import list_resumable
 from tinyedge.train.storage.run_lock import ensure_dir
 
 SCHEMA = "tinyedge.sweep/1"
@@ -33,20 +34,16 @@ SWEEP_FILE, PICTURE_FILE = "sweep.json", "sweep.png"
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What the user asked of `tinyedge sweep`.
-
-    folder: where trials go. common: what all of them share; its output_dir holds the text, the tokenizer and
-    the shards. space, search ("tpe" or "grid"), trials, epochs: what is tried, in what order, how many, and
-    how long each. seed: of the search.
-    """
+    """What the user requested of `tinyedge sweep`."""
 
     folder: Path
+    """Where the trials' run folders and the study go."""
     common: RunRequest
+    """What all trials share; its output_dir holds the text, the tokenizer and the shards."""
     space: Space
-    search: str
-    trials: int
-    epochs: int
-    seed: int
+    """The flags that vary, with their values."""
+    settings: SweepSettings
+    """Search method, number of trials, epochs of each, and seed."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +64,21 @@ def sweep(request: SweepRequest, reporter: Reporter) -> Result:
     # The first process prepares what the others use; text that is refused leaves nothing behind.
     with ensure_dir(request.folder), locked(request.folder), ensure_dir(request.common.output_dir):
         tokenizer, shards = pipeline.prepare_data(request.common, reporter)
-    study = Study(request.folder, request.space, request.search, request.seed, request.epochs)
+    settings = request.settings
+    study = Study(request.folder, request.space, settings.search, settings.seed, settings.epochs)
     study.join(
         {
             "corpus_sha256": shards.corpus_sha256,
             "tokenizer_sha256": tokenizer.sha256,
-            "search": request.search,
+            "search": settings.search,
             "vary": {name: str(axis) for name, axis in request.space.items()},
-            "epochs": request.epochs,
+            "epochs": settings.epochs,
             "max_minutes": request.common.limits.max_minutes,
-            "seed": request.seed,
+            "seed": settings.seed,
         }
     )
     stopped = None
-    while stopped is None and (claim := study.claim(request.trials)):
+    while stopped is None and (claim := study.claim(settings.trials)):
         with claim:
             stopped = _work(request, claim, reporter)
         with locked(request.folder):
@@ -93,18 +91,18 @@ def command(request: SweepRequest, point: Point) -> str:
     """What trains a point's model with the same text: a line for a shell."""
     common = request.common
     words = ["tinyedge", "train", "--output-dir", str(common.output_dir), "--skip-corpus", "--skip-tokenizer"]
-    words += ["--vocab-size", str(common.model.vocab_size), "--epochs", str(request.epochs)]
+    words += ["--vocab-size", str(common.model.vocab_size), "--epochs", str(request.settings.epochs)]
     if common.limits.max_minutes is not None:
         words += ["--max-minutes", str(common.limits.max_minutes)]
-    return shlex.join(words + flags_of(point))
+    return shlex.join(words + format_flags(point))
 
 
 def _work(request: SweepRequest, claim: Claim, reporter: Reporter) -> int | None:
     """Trains a trial, from its checkpoint where it has one; returns the signal that stopped it, or None."""
-    reporter.note(f"{claim.folder.name}: {describe(claim.point, varied(request.space))}")
+    reporter.note(f"{claim.folder.name}: {describe_point(claim.point, list_varied(request.space))}")
     common = request.common
     try:
-        model, training = configure(claim.point, common.model.vocab_size, request.epochs)
+        model, training = configure(claim.point, common.model.vocab_size, request.settings.epochs)
         _link_data(common.output_dir, claim.folder, model_name(model.vocab_size))
         trial = dataclasses.replace(
             common,
@@ -114,7 +112,7 @@ def _work(request: SweepRequest, claim: Claim, reporter: Reporter) -> int | None
             limits=dataclasses.replace(common.limits, prune=claim.is_hopeless),
             skip_corpus=True,
             skip_tokenizer=True,
-            resume=bool(resumable(claim.folder)),
+            resume=bool(list_resumable(claim.folder)),
         )
         outcome = pipeline.run(trial, _TrialReporter(claim, reporter))
     except (TrainingError, UsageError) as failure:
@@ -163,6 +161,7 @@ def _result(study: Study, stopped: int | None) -> Result:
 
 
 def _write(request: SweepRequest, result: Result) -> None:
+    settings = request.settings
     best: dict[str, Any] | None = None
     if result.best:
         best = {
@@ -172,14 +171,14 @@ def _write(request: SweepRequest, result: Result) -> None:
         }
     value = {
         "schema": SCHEMA,
-        "search": request.search,
-        "seed": request.seed,
-        "epochs": request.epochs,
+        "search": settings.search,
+        "seed": settings.seed,
+        "epochs": settings.epochs,
         "vary": {name: str(axis) for name, axis in request.space.items()},
         "trials": [{"folder": trial.name, **dataclasses.asdict(trial)} for trial in result.trials],
         "best": best,
     }
     files.write_json(request.folder / SWEEP_FILE, value)
     if result.best:
-        title = f"search: {request.search}, trials: {len(result.trials)}, epochs of each: {request.epochs}"
+        title = f"search: {settings.search}, trials: {len(result.trials)}, epochs of each: {settings.epochs}"
         draw_sweep(result.trials, result.best, request.space, title, request.folder / PICTURE_FILE)

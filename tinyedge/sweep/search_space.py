@@ -1,6 +1,7 @@
-"""What a sweep varies: flags of `tinyedge train`, each with the values that it may take.
+"""The search space of a sweep: flags of `tinyedge train`, each with the values to try.
 
-Knows no torch and no search; a point of the space is a mapping from field to value.
+In: the values of `--vary`. Out: a space, and what a point of it trains. Does not know torch or a search
+method. A point of the space maps a field of ModelConfig or TrainConfig, "preset" or "recipe" to a value.
 """
 
 import dataclasses
@@ -8,16 +9,17 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tinyedge.core.config import MODEL_RANGES, PRESETS, ModelConfig, flag, resolve_shape
+from tinyedge.core.config import MODEL_RANGES, PRESETS, ModelConfig, resolve_shape
 from tinyedge.core.errors import UsageError
+from tinyedge.core.settings import flag, require_range
 from tinyedge.train.recipe import RECIPES, TRAIN_RANGES, TrainConfig, resolve
 
 Value = int | float | str
 Point = Mapping[str, Value]
 
 NAMES = {"recipe": tuple(RECIPES), "preset": tuple(PRESETS)}
-NOT_VARIED = ("vocab_size", "epochs")  # trials share one tokenizer, and are compared epoch by epoch
-WHOLE = {
+NOT_VARIED = ("vocab_size", "epochs")  # trials share one tokenizer and are compared epoch by epoch
+WHOLE_NUMBERS = {
     field.name
     for kind in (ModelConfig, TrainConfig)
     for field in dataclasses.fields(kind)
@@ -28,9 +30,10 @@ EXAMPLE = "for example --vary learning-rate=0.001..0.01 batch-size=16,32 recipe=
 
 @dataclass(frozen=True)
 class Categorical:
-    """One of these values."""
+    """A list of values."""
 
     values: tuple[Value, ...]
+    """The values, without duplicates."""
 
     def __str__(self) -> str:
         return ",".join(map(str, self.values))
@@ -38,10 +41,12 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Range:
-    """Any number from low to high; on a scale of logarithms where low is above 0."""
+    """Any number from low to high; sampled on a logarithmic scale where low is above 0."""
 
     low: float
+    """The smallest value."""
     high: float
+    """The largest value."""
 
     def __str__(self) -> str:
         return f"{self.low:g}..{self.high:g}"
@@ -55,7 +60,7 @@ GUIDE_GRID: Space = {
     "learning_rate": Categorical((1e-4, 3e-4, 1e-3)),
     "batch_size": Categorical((16, 32, 64)),
 }
-# Around what the recipes use.
+# Values around those of the recipes.
 DEFAULT: Space = {
     "recipe": Categorical(("fast", "guide")),
     "learning_rate": Range(3e-4, 3e-2),
@@ -64,9 +69,14 @@ DEFAULT: Space = {
 
 
 def parse_space(words: Sequence[str], flags: Collection[str]) -> Space:
-    """`--vary` as typed: FLAG=a,b,c or FLAG=low..high, each flag one of the fields `flags`.
+    """Parse the values of `--vary`.
 
-    Raises UsageError where a flag is unknown or given twice, or a value is outside the field's range.
+    Args:
+        words: FLAG=a,b,c or FLAG=low..high each.
+        flags: Fields that `tinyedge train` has flags for.
+
+    Raises:
+        UsageError: A flag is unknown or given twice, or a value is outside the field's range.
     """
     space: Space = {}
     known = [
@@ -78,11 +88,11 @@ def parse_space(words: Sequence[str], flags: Collection[str]) -> Space:
         if name not in known:
             names = ", ".join(flag(name)[2:] for name in known)
             raise UsageError(
-                f"--vary {word}: {key!r} is not a flag that a sweep varies", f"choose from: {names}"
+                f"vary {word}: {key!r} is not a flag that a sweep varies", f"choose from: {names}", ("vary",)
             )
         if name in space:
             raise UsageError(
-                f"--vary {key} is given twice", "give all its values at once, with commas between"
+                f"vary {key} is given twice", "list all its values at once, separated by commas", ("vary",)
             )
         space[name] = _parse_values(word, name, values)
     return space
@@ -94,57 +104,70 @@ def _parse_values(word: str, name: str, text: str) -> Categorical | Range:
         ends = Range(*(float(_parse_value(word, name, end)) for end in (low, high)))
         if ends.low < ends.high:
             return ends
-        raise UsageError(f"--vary {word}: {low} is not below {high}", EXAMPLE)
+        raise UsageError(f"vary {word}: {low} is not below {high}", EXAMPLE, ("vary",))
     return Categorical(tuple(dict.fromkeys(_parse_value(word, name, value) for value in text.split(","))))
 
 
 def _parse_value(word: str, name: str, text: str) -> Value:
     if name in NAMES:
         if text not in NAMES[name]:
-            raise UsageError(f"--vary {word}: {text!r} is unknown", f"choose from: {', '.join(NAMES[name])}")
+            raise UsageError(
+                f"vary {word}: {text!r} is unknown", f"choose from: {', '.join(NAMES[name])}", ("vary",)
+            )
         return text
     try:
-        value = int(text) if name in WHOLE else float(text)
+        value = int(text) if name in WHOLE_NUMBERS else float(text)
     except ValueError:
-        kind = "whole number" if name in WHOLE else "number"
-        raise UsageError(f"--vary {word}: {text!r} is not a {kind}", EXAMPLE) from None
+        kind = "whole number" if name in WHOLE_NUMBERS else "number"
+        raise UsageError(f"vary {word}: {text!r} is not a {kind}", EXAMPLE, ("vary",)) from None
     low, high = (MODEL_RANGES | TRAIN_RANGES)[name]
-    if not low <= value <= high:
-        raise UsageError(f"--vary {word}: {text} is outside {low}-{high}")
+    try:
+        require_range(name, value, low, high)
+    except UsageError as failure:
+        raise UsageError(f"vary {word}: {failure.message}", EXAMPLE, ("vary", name)) from None
     return value
 
 
-def varied(space: Space) -> list[str]:
-    """The fields that have more than one value."""
+def list_varied(space: Space) -> list[str]:
+    """Return the fields that have more than one value."""
     return [name for name, axis in space.items() if isinstance(axis, Range) or len(axis.values) > 1]
 
 
-def grid(space: Space) -> list[Point]:
-    """Every combination, the last flag fastest. Raises UsageError where a flag has a range."""
+def list_grid(space: Space) -> list[Point]:
+    """Return every combination of values; the last field changes fastest.
+
+    Raises:
+        UsageError: A field has a range.
+    """
     columns = []
     for name, axis in space.items():
         if isinstance(axis, Range):
             raise UsageError(
-                f"--vary {flag(name)[2:]}={axis} is a range, a grid needs values",
-                "list them with commas between, or pass --search tpe",
+                f"vary {flag(name)[2:]}={axis} is a range, a grid needs values",
+                "list them separated by commas, or pass --search tpe",
+                ("vary",),
             )
         columns.append(axis.values)
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*columns)]
 
 
 def configure(point: Point, vocab_size: int, epochs: int) -> tuple[ModelConfig, TrainConfig]:
-    """What a point of the space trains. Raises UsageError where its values do not go together."""
+    """Return the model and the training of a point.
+
+    Raises:
+        UsageError: The point's values do not fit together.
+    """
     shape = {name: value for name, value in point.items() if name in MODEL_RANGES}
     rest = {name: value for name, value in point.items() if name in TRAIN_RANGES}
     model = resolve_shape(str(point.get("preset", "tiny")), {**shape, "vocab_size": vocab_size})  # type: ignore
     return model, resolve(str(point.get("recipe", "fast")), {**rest, "epochs": epochs})
 
 
-def describe(point: Point, names: Collection[str]) -> str:
-    """Those fields of the point, for a person."""
+def describe_point(point: Point, names: Collection[str]) -> str:
+    """Return the named fields of a point, for a person."""
     return ", ".join(f"{flag(name)[2:]} {point[name]}" for name in names)
 
 
-def flags_of(point: Point) -> list[str]:
-    """The point as words of a command line."""
+def format_flags(point: Point) -> list[str]:
+    """Return the point as arguments of a command line."""
     return [word for name, value in point.items() for word in (flag(name), str(value))]

@@ -25,10 +25,9 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from tinyedge.core.errors import TinyEdgeError, UsageError
-from tinyedge.sweep.search_space import WHOLE, Categorical, Point, Range, Space, Value, grid
+from tinyedge.sweep.search_space import WHOLE_NUMBERS, Categorical, Point, Range, Space, Value, list_grid
 
 JOURNAL_FILE, LOCK_FILE, TRIAL_LOCK_FILE = "sweep.journal", "sweep.lock", "trial.lock"
-SEARCHES = ("tpe", "grid")
 ATTEMPTS = 3  # a trial whose process died so often is the reason for it, as when memory is short
 RANDOM_TRIALS = 8  # before the search has enough to learn from
 PRUNED_AFTER, PRUNED_FROM = 5, 0.25  # whole trials, and share of the epochs, before any is cut short
@@ -107,7 +106,7 @@ class Study:
         """Raises UsageError for a grid that cannot be one, TinyEdgeError for a damaged journal."""
         self._folder = folder
         self._space = space
-        self._points = grid(space) if search == "grid" else None
+        self._points = list_grid(space) if search == "grid" else None
         self._seed = seed
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with locked(self._folder):
@@ -273,7 +272,7 @@ def _suggest(trial: optuna.Trial, name: str, axis: Categorical | Range) -> None:
     """Gives the trial a value, unless it has one."""
     if isinstance(axis, Categorical):
         trial.suggest_categorical(name, axis.values)
-    elif name in WHOLE:
+    elif name in WHOLE_NUMBERS:
         trial.suggest_int(name, int(axis.low), int(axis.high), log=axis.low > 0)
     else:
         trial.suggest_float(name, axis.low, axis.high, log=axis.low > 0)

@@ -1,4 +1,8 @@
-"""Training a vocabulary: the training lines of a corpus to `bilingual_8k.model` and `.vocab`."""
+"""Train a SentencePiece vocabulary on the training lines of a corpus.
+
+In: a split corpus and settings. Out: `bilingual_8k.model`, `bilingual_8k.vocab` and `tokenizer.json`.
+Does not know models.
+"""
 
 import dataclasses
 import random
@@ -9,66 +13,65 @@ from pathlib import Path
 
 from tinyedge.core import files
 from tinyedge.core.config import MODEL_RANGES
-from tinyedge.core.errors import TokenizerError, UsageError
+from tinyedge.core.errors import TokenizerError
 from tinyedge.corpus.split import Split
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer, model_name
+from tinyedge.text.tokenizer_config import TokenizerConfig as TokenizerConfig
 from tinyedge.text.trainer_process import TrainerDiedError, TrainerRefusedError, train_unigram
 
 SCHEMA = "tinyedge.tokenizer/1"
 REPORT_FILE = "tokenizer.json"
-# Get a piece whatever their share: a text of ten thousand sentences has few 6s and few words with Á.
+# These get a piece even if they are rare: a text of ten thousand sentences has few 6s and few words with Á.
 REQUIRED_CHARACTERS = (
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZáéíóúüñÁÉÍÓÚÜÑ0123456789.,;:!?¡¿'\"()-—«»“”‘’…€$%&/"
 )
-TRAINER_THREADS = 16  # fixed, so that the number of cores does not change the vocabulary
+TRAINER_THREADS = 16  # fixed, because it affects the vocabulary
 MIN_VOCAB_SIZE = MODEL_RANGES["vocab_size"][0]
-SAMPLE_BYTES = 10 << 20  # of a larger text; SentencePiece takes some 20 bytes of memory for each of it
+SAMPLE_BYTES = 10 << 20  # used of a larger text; SentencePiece needs about 20 bytes of memory for each byte
 SAMPLE_SEED = 0  # fixed: the vocabulary must not change with the seed of a training run
 MAX_SENTENCE_BYTES = 1 << 20  # SentencePiece drops longer lines silently; corpus lines are far shorter
 
 
 @dataclass(frozen=True)
-class TokenizerConfig:
-    """How a vocabulary is trained.
-
-    vocab_size: pieces, special tokens included.
-    character_coverage: share of the corpus's characters that get a piece; the rest become UNK.
-    byte_fallback: spell characters outside the vocabulary in 256 byte pieces instead of UNK.
-    """
-
-    vocab_size: int = 8000
-    character_coverage: float = 0.9995
-    byte_fallback: bool = False
-
-    def __post_init__(self) -> None:
-        low, high = MODEL_RANGES["vocab_size"]
-        if not low <= self.vocab_size <= high:
-            raise UsageError(f"--vocab-size {self.vocab_size} is outside {low}-{high}")
-        if not 0.9 <= self.character_coverage <= 1.0:
-            raise UsageError(f"--character-coverage {self.character_coverage} is outside 0.9-1.0")
-
-
-@dataclass(frozen=True)
 class VocabularyReport:
-    """A trained vocabulary and how it fits text that it did not see.
-
-    pieces: its size. bytes_per_token, unknown: on the corpus's held-out lines; unknown is the share of UNK.
-    """
+    """A trained vocabulary and how well it fits text that it was not trained on."""
 
     config: TokenizerConfig
+    """Settings of the training."""
+
     corpus_sha256: str
+    """Hash of the corpus file."""
+
     sha256: str
+    """Hash of the `.model` file."""
+
     pieces: int
+    """Size of the vocabulary."""
+
     bytes_per_token: float
+    """Mean UTF-8 bytes per token on the corpus's held-out lines."""
+
     unknown: float
+    """Share of UNK among the tokens of the held-out lines, 0-1."""
 
 
 def prepare_tokenizer(
     split: Split, output_dir: Path, config: TokenizerConfig, note: Callable[[str], None]
 ) -> tuple[Path, VocabularyReport]:
-    """Trains the vocabulary, or reuses the one that the same corpus and settings made; says which.
+    """Train a vocabulary, or reuse the existing one from the same corpus and settings.
 
-    Raises TokenizerError when the corpus is too small for the vocabulary, and names the largest that works.
+    Args:
+        split: The corpus and its held-out lines.
+        output_dir: Folder of the `.model`, `.vocab` and report files.
+        config: Settings of the training.
+        note: Receives a line about what was done.
+
+    Returns:
+        The path of the `.model` file and the report.
+
+    Raises:
+        TokenizerError: The corpus is too small for the vocabulary (the message names the largest that works),
+            or the training failed.
     """
     path = output_dir / model_name(config.vocab_size)
     corpus_sha256 = files.sha256_file(split.corpus)
@@ -78,7 +81,7 @@ def prepare_tokenizer(
         return path, report
     lines, share = split.training_lines(), SAMPLE_BYTES / split.corpus.stat().st_size
     if share < 1:
-        note(f"tokenizer: trains on a sample of the text, {100 * share:.0f} % of it")
+        note(f"tokenizer: training on a sample of {100 * share:.0f}% of the text")
         lines = sample_lines(lines, share)
     model = train(lines, str(split.corpus), config)
     tokenizer = Tokenizer(model)
@@ -94,13 +97,13 @@ def prepare_tokenizer(
 
 
 def sample_lines(lines: Iterable[str], share: float) -> Iterator[str]:
-    """Each line with the probability `share`, by a fixed seed: so every book gives that share of itself."""
+    """Select each line with probability `share`, with a fixed seed, so that every book is represented."""
     draw = random.Random(SAMPLE_SEED).random
     return (line for line in lines if draw() < share)
 
 
 def measure_fit(tokenizer: Tokenizer, lines: Iterable[str]) -> tuple[float, float]:
-    """Bytes per token and the share of UNK on some lines."""
+    """Return bytes per token and the share of UNK (0-1) on some lines."""
     tokens = size = unknown = 0
     for line in lines:
         ids = tokenizer.encode(line)
@@ -111,10 +114,21 @@ def measure_fit(tokenizer: Tokenizer, lines: Iterable[str]) -> tuple[float, floa
 
 
 def train(lines: Iterable[str], name: str, config: TokenizerConfig) -> bytes:
-    """Trains a unigram vocabulary and returns the bytes of its `.model`; `name` is for the errors.
+    """Train a unigram vocabulary.
 
-    The same lines and configuration give the same bytes: SentencePiece splits its work in 16 parts whatever
-    the machine has, and nothing is sampled here.
+    The same lines and settings give the same bytes: the number of threads does not depend on the machine, and
+    SentencePiece does not sample.
+
+    Args:
+        lines: Sentences to train on.
+        name: Name of the text in error messages.
+        config: Settings of the training.
+
+    Returns:
+        Content of the `.model` file.
+
+    Raises:
+        TokenizerError: The text does not fit the settings, or SentencePiece failed.
     """
     options = {
         "model_type": "unigram",
@@ -138,12 +152,12 @@ def train(lines: Iterable[str], name: str, config: TokenizerConfig) -> bytes:
     except TrainerDiedError as failure:
         raise TokenizerError(
             f"SentencePiece's process ended with {failure} while it trained on {name}",
-            "usually the kernel ran out of memory: stop other programs, then give the same command again",
+            "usually the system ran out of memory: stop other programs, then run the same command again",
         ) from None
 
 
 def _load_existing_report(path: Path, report_path: Path) -> VocabularyReport | None:
-    """The report of the vocabulary at `path`, if both are there and agree."""
+    """Load the report of the vocabulary at `path`; None unless both files exist and match."""
     try:
         value = files.read_json(report_path, SCHEMA, TokenizerError)
         del value["schema"]
@@ -154,13 +168,13 @@ def _load_existing_report(path: Path, report_path: Path) -> VocabularyReport | N
 
 
 def _convert_error(failure: str, name: str, config: TokenizerConfig) -> TokenizerError:
-    """SentencePiece's own words, turned into the largest vocabulary that works."""
+    """Convert SentencePiece's message to an error that tells which settings work."""
     too_high = re.search(r"Vocabulary size too high.*<= (\d+)", failure, re.DOTALL)
     if too_high and int(too_high[1]) < MIN_VOCAB_SIZE:
         return TokenizerError(
             f"{name} is too small for any vocabulary: it fills {too_high[1]} pieces, the smallest is"
             f" {MIN_VOCAB_SIZE}",
-            "add text: some 100 kB are enough for --vocab-size 1000",
+            "add text: about 100 kB are enough for --vocab-size 1000",
         )
     if too_high:
         return TokenizerError(

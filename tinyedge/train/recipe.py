@@ -1,6 +1,6 @@
-"""Named ways to train. A recipe plus the user's flags is a TrainConfig, which every checkpoint carries.
+"""Recipes: named training settings. A recipe with the user's values is a TrainConfig, as checkpoints contain.
 
-Knows no torch: the commands read it for their help.
+Does not know torch, because the commands read it for their help.
 """
 
 import dataclasses
@@ -9,88 +9,116 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tinyedge.core.config import flag
-from tinyedge.core.errors import UsageError
-
-TRAIN_RANGES: dict[str, tuple[float, float]] = {
-    "epochs": (1, 10_000),
-    "batch_size": (1, 4096),
-    "learning_rate": (1e-6, 1.0),
-    "matrix_learning_rate": (0.0, 1.0),
-    "weight_decay": (0.0, 10.0),
-    "matrix_weight_decay": (0.0, 10.0),
-    "stride": (0, 1 << 20),
-    "seed": (0, 2**31 - 1),
-    "grad_accumulation": (1, 4096),
-    "clip_norm": (0.0, 1e6),
-    "sampled_pieces": (0, 32_000),
-    "segmentation_alpha": (0.0, 10.0),
-    "smoothing": (0.0, 1.0),
-    "local_heads": (0, 8),
-}
+from tinyedge.core.settings import check_settings, get_ranges, require_choice, setting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Everything that decides what a run computes; two runs with equal ones give equal weights.
+    """Everything that determines what a run computes: two runs with equal settings produce equal weights.
 
-    recipe: the name it came from.
-    epochs: passes over the training tokens. batch_size: windows a step.
-    learning_rate: AdamW's peak. matrix_learning_rate: Muon's, for the blocks' matrices; 0 leaves them to
-        AdamW. weight_decay, matrix_weight_decay: of the two, rate x decay x weight a step, never on norms.
-    beta1, beta2: AdamW's. warmup_steps: linear, from zero. schedule: "cosine" steps once an epoch (the
-        guide's), "linear" falls to zero at every step.
-    init_std: standard deviation of the first weights; 0 is torch's own initialization (the guide's).
-    stride: tokens between the starts of two windows; 0 means max_seq_length, so that none overlap.
-    seed: of weights and data order.
-    grad_accumulation: parts that a process computes a step in, one after the other: less memory, same step.
-    clip_norm: the gradient's norm is cut to it; 0 leaves it.
-    sampled_pieces: how many pieces stand for all infrequent ones in a step's softmax; 0 computes it whole.
-    shared_parts: whether pieces of one stem, ending or class share a part of their rows while they are
-        learned, as `train.composition` says.
-    segmentation_alpha: how the epochs but the last draw their segmentations, as `train.segmentation` says; 0
-        takes the likeliest always. smoothing: the share of a target that other tokens of its context get in
-        those epochs, as `train.smoothing` says; it falls with the learning rate.
-    local_heads: heads of the first block that begin by looking a few tokens back, as `train.start` says.
+    Fields without a command-line flag are set by the recipe alone.
+
+    Raises:
+        UsageError: A value is outside its range; the message names the parameter.
     """
 
     recipe: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    matrix_learning_rate: float
-    weight_decay: float
-    matrix_weight_decay: float
+    """Name of the recipe that the settings come from."""
+    epochs: int = setting(low=1, high=10_000, section="Training", help="Passes over the training text.")
+    """Passes over the training tokens."""
+    batch_size: int = setting(low=1, high=4096, section="Training", help="Windows of text in a step.")
+    """Windows in a step."""
+    learning_rate: float = setting(
+        low=1e-6,
+        high=1.0,
+        section="Training",
+        help="Peak learning rate of AdamW. Muon's, in recipe fast, is 0.02.",
+    )
+    """Peak learning rate of AdamW."""
+    matrix_learning_rate: float = setting(low=0.0, high=1.0, flag=None, help="Peak learning rate of Muon.")
+    """Peak learning rate of Muon, for the blocks' matrices; 0 leaves them to AdamW."""
+    weight_decay: float = setting(low=0.0, high=10.0, flag=None, help="Weight decay of AdamW.")
+    """Weight decay of AdamW: rate x decay x weight per step, never on norms."""
+    matrix_weight_decay: float = setting(low=0.0, high=10.0, flag=None, help="Weight decay of Muon.")
+    """Weight decay of Muon: rate x decay x weight per step."""
     beta1: float
+    """AdamW's decay of the first moment."""
     beta2: float
+    """AdamW's decay of the second moment."""
     warmup_steps: int
-    schedule: str
+    """Steps of linear warm-up from zero."""
+    schedule: str = setting(choices=("cosine", "linear"), flag=None, help="Shape of the learning-rate decay.")
+    """"cosine" changes once an epoch (the guide's); "linear" falls to zero at every step."""
     init_std: float
-    stride: int = 0
-    seed: int = 0
-    grad_accumulation: int = 1
-    clip_norm: float = 0.0
-    sampled_pieces: int = 0
+    """Standard deviation of the initial weights; 0 is torch's own initialization (the guide's)."""
+    stride: int = setting(
+        0,
+        low=0,
+        high=1 << 20,
+        section="Training",
+        help="Tokens between the starts of two windows; 0 is max-seq-length: no overlap.",
+    )
+    """Tokens between the starts of two windows; 0 is max_seq_length, so that windows do not overlap."""
+    seed: int = setting(
+        0, low=0, high=2**31 - 1, section="Training", help="Random seed for weights and data order."
+    )
+    """Random seed for weights and data order."""
+    grad_accumulation: int = setting(
+        1,
+        low=1,
+        high=4096,
+        section="Training",
+        help="Parts in which a step is computed, to reduce memory; the result is the same.",
+    )
+    """Parts in which a process computes a step, one after the other: less memory, same step."""
+    clip_norm: float = setting(
+        0.0, low=0.0, high=1e6, section="Training", help="Maximum norm of the gradient; 0 is off."
+    )
+    """Maximum norm of the gradient; 0 is off."""
+    sampled_pieces: int = setting(
+        0,
+        low=0,
+        high=32_000,
+        flag=None,
+        help="Pieces sampled in place of all infrequent ones in the softmax.",
+    )
+    """Pieces sampled in place of all infrequent ones in a step's softmax; 0 computes the full softmax."""
     shared_parts: bool = False
-    segmentation_alpha: float = 0.0
-    smoothing: float = 0.0
-    local_heads: int = 0
+    """Whether pieces of one stem, ending or class share a part of their embedding during training, as in
+    `train.methods.composed_rows`."""
+    segmentation_alpha: float = setting(
+        0.0, low=0.0, high=10.0, flag=None, help="Exponent of the sampled segmentations; 0 is off."
+    )
+    """Exponent of the sampled segmentations in all epochs but the last, as in
+    `train.methods.subword_regularization`; 0 always uses the most likely segmentation."""
+    smoothing: float = setting(
+        0.0, low=0.0, high=1.0, flag=None, help="Share of a target given to other tokens of its context."
+    )
+    """Share of a target that other tokens of its context receive in those epochs, as in
+    `train.methods.target_smoothing`; it decays with the learning rate."""
+    local_heads: int = setting(
+        0, low=0, high=8, flag=None, help="Heads of the first block initialized to look a few tokens back."
+    )
+    """Heads of the first block initialized to look a few tokens back, as in
+    `train.methods.init_local_heads`."""
 
     def __post_init__(self) -> None:
-        for name, (low, high) in TRAIN_RANGES.items():
-            value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise UsageError(f"{flag(name)} {value} is outside {low}-{high}", "pass a value inside")
+        check_settings(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a plain mapping, for JSON and checkpoints."""
+        """Return the fields as a plain mapping, for JSON and checkpoints."""
         return dataclasses.asdict(self)
 
     def rate_factor(self, step: int, steps_per_epoch: int, elapsed: float = 0.0) -> float:
-        """What share of the peak learning rates step `step` (from 0) uses: a pure function, no state.
+        """Return the share of the peak learning rates that a step uses: a pure function, without state.
 
-        elapsed: how much of the run's time limit is over, 0 where it has none. The schedule follows whichever
-        is further, the steps or the time, so that it ends when either does.
+        The schedule follows whichever has progressed further, the steps or the time, so that it ends when
+        either does.
+
+        Args:
+            step: Number of the step, from 0.
+            steps_per_epoch: Steps in an epoch.
+            elapsed: Used share of the run's time limit; 0 where it has none.
         """
         total = self.epochs * steps_per_epoch
         warmup = min(self.warmup_steps, total // 2)
@@ -102,7 +130,7 @@ class TrainConfig:
         return min(rising, (1 - progress) / (1 - warmup / total))
 
 
-# The guide's own settings (its phases 2 and 5), kept as the baseline that every other recipe must beat.
+# The guide's own settings (its phases 2 and 5), kept as the baseline for all other recipes.
 GUIDE = TrainConfig(
     recipe="guide",
     epochs=20,
@@ -141,10 +169,19 @@ FAST = TrainConfig(
 )
 
 RECIPES = {recipe.recipe: recipe for recipe in (FAST, GUIDE)}
+TRAIN_RANGES = get_ranges(TrainConfig)
 
 
-def resolve(recipe: str, flags: Mapping[str, Any]) -> TrainConfig:
-    """A recipe with the user's flags over it; flags that are None were not given."""
-    if recipe not in RECIPES:
-        raise UsageError(f"--recipe {recipe} is unknown", f"choose one of: {', '.join(RECIPES)}")
-    return dataclasses.replace(RECIPES[recipe], **{k: v for k, v in flags.items() if v is not None})
+def resolve(recipe: str, values: Mapping[str, Any]) -> TrainConfig:
+    """Return a recipe with the user's values in place of its own.
+
+    Args:
+        recipe: A key of RECIPES.
+        values: Fields of TrainConfig by name; None keeps the recipe's value.
+
+    Raises:
+        UsageError: The recipe is unknown, or a value is invalid.
+    """
+    require_choice("recipe", recipe, tuple(RECIPES))
+    given = {name: value for name, value in values.items() if value is not None}
+    return dataclasses.replace(RECIPES[recipe], **given)

@@ -36,7 +36,7 @@ def test_each_of_200_cuts_is_found(whole: bytes, tmp_path: Path) -> None:
     path.write_bytes(whole)
     for length in sorted((chance.randrange(1, len(whole)) for _ in range(200)), reverse=True):
         os.truncate(path, length)
-        with pytest.raises(CheckpointError, match=r"cut\.pt is cut short"):
+        with pytest.raises(CheckpointError, match=r"cut\.pt is truncated"):
             checkpoint.load(path)
 
 
@@ -49,7 +49,7 @@ def test_each_of_500_flipped_bits_is_found(whole: bytes, tmp_path: Path) -> None
     with path.open("r+b", buffering=0) as file:
         for place in places:
             os.pwrite(file.fileno(), bytes([whole[place] ^ 1 << chance.randrange(8)]), place)
-            with pytest.raises(CheckpointError, match=r"flipped\.pt is (damaged|cut short)"):
+            with pytest.raises(CheckpointError, match=r"flipped\.pt is (damaged|truncated)"):
                 checkpoint.load(path)
             os.pwrite(file.fileno(), whole[place : place + 1], place)
     assert set(checkpoint.load(path)) == set(content())
@@ -124,7 +124,7 @@ def hostile(mark: Path) -> Iterator[tuple[str, bytes, str]]:
     yield "no-weights", forge(content(model_state_dict=[1])), size
     yield "nan", forge(weights(**{"output.weight": torch.full((1000, 64), torch.nan)})), "NaN or infinity"
     huge = {**SMALL.to_dict(), "vocab_size": 10**12}
-    yield "huge-config", forge(config(model=huge)), "--vocab-size 1000000000000 is outside"
+    yield "huge-config", forge(config(model=huge)), "vocab_size 1000000000000 is outside"
     wide = {**SMALL.to_dict(), "vocab_size": 32000, "d_model": 512}
     yield "larger-config", forge(config(model=wide)), size
     long = {**SMALL.to_dict(), "vocab_size": 32000}
@@ -132,8 +132,8 @@ def hostile(mark: Path) -> Iterator[tuple[str, bytes, str]]:
     one = weights(**{name: torch.zeros(1).expand(32000, 64) for name in names})
     yield "one-number-for-all", forge(one | {"config": config(model=long)["config"]}), size
     yield "text-config", forge(config(model={**SMALL.to_dict(), "d_model": "64"})), "not a whole number"
-    yield "laughing-config", forge(config(summary={"epochs": laughing(9)})), "no usable config"
-    yield "tensor-config", forge(config(summary={"epochs": torch.zeros(3)})), "no usable config"
+    yield "laughing-config", forge(config(summary={"epochs": laughing(9)})), "no valid config"
+    yield "tensor-config", forge(config(summary={"epochs": torch.zeros(3)})), "no valid config"
 
 
 # Reads each file and says what became of it, and at the end how much memory all of that took.
