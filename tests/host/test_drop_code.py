@@ -1,4 +1,4 @@
-"""Code that has run is taken out of memory, and runs again all the same."""
+"""Executed code is dropped from memory, and can run again."""
 
 import json
 import subprocess
@@ -15,41 +15,41 @@ from pathlib import Path
 from tinyedge.host import drop_code
 from tinyedge.runtime import Generator, SamplingConfig
 
-def file_pages():
+def read_file_kb():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssFile:"))
 
-def text():
+def generate_text():
     with Generator.load(Path(sys.argv[1])) as generator:
         return generator.generate("bada", sampling=SamplingConfig(temperature=0)).text
 
-before = text(), file_pages()
+before = generate_text(), read_file_kb()
 drop_code.drop_executed_code()
-left = file_pages()
-print(json.dumps([before, left, text()]))
+remaining = read_file_kb()
+print(json.dumps([before, remaining, generate_text()]))
 """
 
 
-@pytest.mark.skipif(not drop_code.MAPS.exists(), reason="this system does not list what is mapped")
-def test_code_goes_and_comes_back(micro_bundle: Path) -> None:
+@pytest.mark.skipif(not drop_code.MAPS.exists(), reason="this system does not list its mappings")
+def test_dropped_code_runs_again(micro_bundle: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(micro_bundle)], capture_output=True, text=True, check=True
     )
-    (text, before), left, again = json.loads(done.stdout)
-    assert left < before / 2
+    (text, before), remaining, again = json.loads(done.stdout)
+    assert remaining < before / 2
     assert again == text
 
 
-def test_a_system_without_maps_is_left_alone(tmp_path: Path) -> None:
+def test_a_system_without_a_list_of_mappings_is_unchanged(tmp_path: Path) -> None:
     drop_code.drop_executed_code(tmp_path / "maps")
 
 
-def test_only_code_of_files_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[tuple[int, int, int]] = []
+def test_only_code_of_existing_files_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[tuple[int, int, int]] = []
 
     class Library:
         def __init__(self, name: None) -> None:
-            self.madvise = lambda *arguments: given.append(arguments)
+            self.madvise = lambda *arguments: dropped.append(arguments)
 
     monkeypatch.setattr(drop_code.ctypes, "CDLL", Library)
     maps = tmp_path / "maps"
@@ -64,10 +64,10 @@ def test_only_code_of_files_is_given_back(tmp_path: Path, monkeypatch: pytest.Mo
         b"8000-9000 r-xp 00000000 00:01 34                         /memfd:compiled (deleted)\n"
     )
     drop_code.drop_executed_code(maps)
-    assert given == [(0x1000, 0x2000, drop_code.MADV_DONTNEED), (0x9000, 0x1000, drop_code.MADV_DONTNEED)]
+    assert dropped == [(0x1000, 0x2000, drop_code.MADV_DONTNEED), (0x9000, 0x1000, drop_code.MADV_DONTNEED)]
 
 
-def test_before_and_after_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_is_dropped_before_and_after_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     monkeypatch.setattr(drop_code, "drop_executed_code", lambda: seen.append("dropped"))
     with drop_code.drop_before_and_after():

@@ -9,19 +9,19 @@ from tinyedge.host import gc_pause
 
 
 @pytest.fixture(autouse=True)
-def _thawed() -> Iterator[None]:
+def unfreeze_afterwards() -> Iterator[None]:
     yield
     gc.unfreeze()
 
 
-def test_nothing_is_collected_meanwhile_and_what_was_made_is_left_alone_later() -> None:
+def test_objects_created_during_the_pause_are_excluded_from_later_collections() -> None:
     before = gc.get_freeze_count()
     with gc_pause.pause_gc():
         assert not gc.isenabled()
-        made = [[] for _ in range(1000)]
+        created = [[] for _ in range(1000)]
         assert gc.get_freeze_count() == before
     assert gc.isenabled()
-    assert gc.get_freeze_count() >= before + len(made)
+    assert gc.get_freeze_count() >= before + len(created)
 
 
 def test_a_failure_ends_the_pause() -> None:

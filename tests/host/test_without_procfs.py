@@ -18,14 +18,14 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.silent import Silent
+from tests.support.recording_reporter import RecordingReporter
 from tests.support.syllables import syllable_lines
 from tinyedge.bench.conditions import MachineMonitor, Reading
 from tinyedge.bench.measurement import Measurement
 from tinyedge.bench.worker import Job
 from tinyedge.doctor.report import examine_machine
 from tinyedge.host import subprocess_env
-from tinyedge.host.cpu import count_usable_cores
+from tinyedge.host.affinity import count_usable_cores
 from tinyedge.host.machine import describe_machine
 from tinyedge.host.memory import read_memory, read_pss
 from tinyedge.host.sensors import read_mhz, read_temperature
@@ -203,7 +203,7 @@ def test_training_runs_and_records_its_peak(
         hardware=choose_hardware("cpu", "auto"),
         limits=RunLimits(),
     )
-    assert pipeline.run(run, Silent()) is not None
+    assert pipeline.run(run, RecordingReporter()) is not None
     metrics = json.loads((tmp_path / "run" / "training_metrics.json").read_text())
     assert metrics["status"] == "finished"
     assert metrics["peak_rss_bytes"] == PEAK

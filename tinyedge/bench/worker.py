@@ -30,7 +30,7 @@ from tinyedge.bench.prompts import BILINGUAL, PromptSet
 from tinyedge.core.errors import BenchError, TinyEdgeError, UsageError
 from tinyedge.core.settings import check_settings, require_range, setting
 from tinyedge.host import drop_code
-from tinyedge.host.cpu import count_usable_cores
+from tinyedge.host.affinity import count_usable_cores
 from tinyedge.host.memory import read_memory, read_pss
 from tinyedge.host.procfs import read_number, read_text
 

@@ -240,9 +240,11 @@ def require_replaceable(output_dir: Path) -> None:
 
 def create_staging_folder(target: Path) -> Path:
     """Create an empty folder next to `target` for this process, and remove those of killed processes."""
+    from tinyedge.host.processes import is_running  # only when a bundle is written, not when it is loaded
+
     for leftover in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
         owner = leftover.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
-        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+        if owner.isdecimal() and not is_running(int(owner)):
             shutil.rmtree(leftover, ignore_errors=True)
     staged = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     shutil.rmtree(staged, ignore_errors=True)

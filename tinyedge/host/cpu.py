@@ -4,6 +4,7 @@ In: /proc/cpuinfo or a recorded copy. Out: names and numbers.
 """
 
 import os
+import platform
 from pathlib import Path
 
 from tinyedge.host.procfs import ROOT, has_kernel_files, read_fields, read_text
@@ -17,13 +18,6 @@ FEATURES = (
 # CPUs of Raspberry Pis.
 ARM_IMPLEMENTER = "0x41"
 ARM_PARTS = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
-
-
-def count_usable_cores() -> int:
-    """Count the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS has no affinity
 
 
 def read_cpuinfo(root: Path = ROOT) -> str:
@@ -41,8 +35,6 @@ def count_cores(root: Path = ROOT) -> int | None:
 def read_cpu_name(root: Path = ROOT) -> str | None:
     """Read the name of the CPU, or the numbers of an ARM CPU without a known name."""
     if not has_kernel_files(root):
-        import platform  # not at the top: the measured worker of `tinyedge bench` imports this module
-
         return platform.processor() or None
     cpu = read_fields(read_cpuinfo(root))
     if "model name" in cpu:

@@ -21,7 +21,7 @@ from tinyedge.core import files
 from tinyedge.core.arrays import TokenIds
 from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.split import Split, SplitDocument
-from tinyedge.host.cpu import count_usable_cores
+from tinyedge.host.affinity import count_usable_cores
 from tinyedge.text.evaluate import Passage, tokenize_document
 from tinyedge.text.tokenizer import Tokenizer
 
