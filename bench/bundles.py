@@ -14,7 +14,7 @@ import torch
 from tinyedge.bundle.bundle import write_bundle
 from tinyedge.bundle.manifest import SPECIAL_IDS
 from tinyedge.core.config import ModelConfig
-from tinyedge.export.fused_graph import fused_onnx
+from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.quantize import Quantization, quantize
 from tinyedge.export.weights import Weights
 from tinyedge.text import train_tokenizer
@@ -54,7 +54,7 @@ def write_invented(folder: Path, config: ModelConfig, pieces: bytes) -> Path:
     """Random weights of that shape, in int8."""
     torch.manual_seed(SEED)
     model = TinyTransformer(config).eval()
-    weights = Weights.of(model)
+    weights = Weights.from_model(model)
     card = "# Random weights\n\nMade by bench/bundles.py; its text means nothing.\n"
     return write_unproven(folder, model, weights, quantize(weights), pieces, "none", card)
 
@@ -83,5 +83,5 @@ def write_unproven(
         "precision": "int8" if quantization else "fp32",
         "quantization": quantization.to_dict() if quantization else None,
     }
-    graph = fused_onnx(weights, quantization.matrices if quantization else {})
+    graph = build_fused_graph(weights, quantization.matrices if quantization else {})
     return write_bundle(folder, manifest, graph, pieces, card)

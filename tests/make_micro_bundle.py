@@ -123,7 +123,7 @@ def main() -> None:
     )
     text = Tokenizer(pieces)
     model = trained(corpus, text)
-    weights = Weights.of(model)
+    weights = Weights.from_model(model)
     card = "# A test fixture\n\nMade by tests/make_micro_bundle.py; its text means nothing.\n"
     for precision, done in (("fp32", None), ("int8", quantize(weights))):
         target = DATA / f"micro_bundle_{precision}"

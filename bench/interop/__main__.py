@@ -21,14 +21,14 @@ import numpy as np
 import torch
 
 from tinyedge.corpus.phrasebook import generate_documents
-from tinyedge.export.fused_graph import fused_onnx
+from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.parity import PROMPTS
 from tinyedge.export.portable.export import export_portable
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import Decoder, Session
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 from tinyedge.train.model import TinyTransformer
-from tinyedge.train.storage.checkpoint import BEST_FILE, load_model, tokenizer_beside
+from tinyedge.train.storage.checkpoint import BEST_FILE, load_model, load_tokenizer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -118,9 +118,9 @@ def write_reference(checkpoint: Path, work: Path) -> None:
     tokens, which onnxruntime-genai does not know; the logits are torch's along it.
     """
     trained = load_model(checkpoint)
-    tokenizer = tokenizer_beside(checkpoint, trained)
+    tokenizer = load_tokenizer(checkpoint, trained)
     config = trained.config
-    decoder = Session(fused_onnx(Weights.of(trained.model), {}), config).decoder()
+    decoder = Session(build_fused_graph(Weights.from_model(trained.model), {}), config).decoder()
     lines = phrasebook_and(checkpoint.parent / "corpus_bilingual.txt")
     prompts = []
     logits = {}

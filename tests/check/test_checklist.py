@@ -13,12 +13,12 @@ import pytest
 
 from tinyedge.bundle.bundle import load_bundle, write_bundle
 from tinyedge.check import budget, checklist
-from tinyedge.check.checklist import Checklist, Subject, run_checklist
-from tinyedge.check.item import COMPLIANCE, ChecklistItem, judged, verdict
-from tinyedge.check.render import markdown, render
+from tinyedge.check.checklist import Checklist, CheckOptions, run_checklist
+from tinyedge.check.item import COMPLIANCE, ChecklistItem, combine_marks, make_item
+from tinyedge.check.render import render_markdown, render_text
 from tinyedge.core.errors import CheckpointError, CorpusError
+from tinyedge.core.sampling import SamplingConfig
 from tinyedge.runtime.generator import Generator
-from tinyedge.runtime.sampler import SamplingConfig
 from tinyedge.text.tokenizer import model_name
 
 BEST = b"the best weights"
@@ -131,34 +131,34 @@ def run_dir(micro_bundle: Path, own_text: Path, tmp_path: Path) -> Path:
 
 
 def marks(found: Checklist) -> dict[str, str]:
-    return {line.name: line.mark for line in found.lines}
+    return {line.name: line.mark for line in found.items}
 
 
 def the(beginning: str, found: Checklist) -> ChecklistItem:
-    (line,) = (line for line in found.lines if line.name.startswith(beginning))
+    (line,) = (line for line in found.items if line.name.startswith(beginning))
     return line
 
 
 def test_a_bundle_with_everything(remade: Callable[..., Path], run_dir: Path, own_text: Path) -> None:
-    subject = Subject(
+    subject = CheckOptions(
         remade(), run_dir=run_dir, texts={"own": own_text}, max_loss=9.0, read_checkpoint=lambda path: 163072
     )
     found = run_checklist(subject)
-    crossed = [(line.name, line.found) for line in found.lines if line.mark != "pass"]
+    crossed = [(line.name, line.found) for line in found.items if line.mark != "pass"]
     # The model has 1,000 pieces, and writes halves of words: they are all of its corpus, which it wrote.
     assert [name for name, _ in crossed] in ([], ["sample generation produces coherent text"]), crossed
-    assert len(found.lines) == 18 + 1 - 2  # the bench's three are one here, and the loss has a line
+    assert len(found.items) == 18 + 1 - 2  # the bench's three are one here, and the loss has a line
     assert "order-2 bytes" in the("text is predicted", found).found
     assert "bundle is made from best_model.pt" in the("best_model.pt", found).found
-    assert [line.section for line in found.lines] == sorted(
-        (line.section for line in found.lines),
+    assert [line.section for line in found.items] == sorted(
+        (line.section for line in found.items),
         key=["Model validation", COMPLIANCE, "Artifact verification", "Code quality", "Documentation"].index,
     )
 
 
 def test_a_bundle_alone(remade: Callable[..., Path], tmp_path: Path) -> None:
-    found = run_checklist(Subject(remade(), likely_run=tmp_path / "none"))
-    skipped = [line for line in found.lines if line.mark == "skipped"]
+    found = run_checklist(CheckOptions(remade(), default_run=tmp_path / "none"))
+    skipped = [line for line in found.items if line.mark == "skipped"]
     assert [line.name for line in skipped] == [
         "text is predicted better than by simple methods",
         "no NaN or Inf in final_model.pt",
@@ -172,12 +172,14 @@ def test_a_bundle_alone(remade: Callable[..., Path], tmp_path: Path) -> None:
 
 def test_the_run_is_found_by_its_hash(remade: Callable[..., Path], run_dir: Path) -> None:
     bundle = remade()
-    assert marks(run_checklist(Subject(bundle, likely_run=run_dir)))["best_model.pt exists"] == "pass"
-    checkpoint = Subject(bundle, checkpoint=run_dir / "best_model.pt")
+    assert marks(run_checklist(CheckOptions(bundle, default_run=run_dir)))["best_model.pt exists"] == "pass"
+    checkpoint = CheckOptions(bundle, checkpoint=run_dir / "best_model.pt")
     assert marks(run_checklist(checkpoint))["best_model.pt exists"] == "pass"
     (run_dir / "best_model.pt").write_bytes(b"of another run")
-    assert marks(run_checklist(Subject(bundle, likely_run=run_dir)))["best_model.pt exists"] == "skipped"
-    named = run_checklist(Subject(bundle, run_dir=run_dir))
+    assert (
+        marks(run_checklist(CheckOptions(bundle, default_run=run_dir)))["best_model.pt exists"] == "skipped"
+    )
+    named = run_checklist(CheckOptions(bundle, run_dir=run_dir))
     assert "made from no checkpoint" in the("best_model.pt", named).found
     assert named.verdict == "fail"
 
@@ -215,7 +217,7 @@ def test_metrics_that_are_not_the_guides(
     metrics = json.loads(file.read_text())
     change(metrics)
     file.write_text(json.dumps(metrics))
-    line = the("training_metrics.json", run_checklist(Subject(remade(), run_dir=run_dir)))
+    line = the("training_metrics.json", run_checklist(CheckOptions(remade(), run_dir=run_dir)))
     assert line.mark == "fail"
     assert said in line.found
 
@@ -235,7 +237,7 @@ def test_a_spoilt_run(
     remade: Callable[..., Path], run_dir: Path, spoil: Callable[[Path], None], name: str, said: str
 ) -> None:
     spoil(run_dir)
-    line = the(name, run_checklist(Subject(remade(), run_dir=run_dir)))
+    line = the(name, run_checklist(CheckOptions(remade(), run_dir=run_dir)))
     assert line.mark == "fail"
     assert said in line.found
 
@@ -254,7 +256,7 @@ def test_a_spoilt_run(
     ],
 )
 def test_a_card_that_lacks_something(remade: Callable[..., Path], cut: str, name: str, said: str) -> None:
-    line = the(name, run_checklist(Subject(remade(CARD.replace(cut, "")))))
+    line = the(name, run_checklist(CheckOptions(remade(CARD.replace(cut, "")))))
     assert line.mark == "fail"
     assert said in line.found
 
@@ -262,7 +264,7 @@ def test_a_card_that_lacks_something(remade: Callable[..., Path], cut: str, name
 def test_a_vocabulary_that_does_not_fit_crosses_tokenizer_and_filter(
     remade: Callable[..., Path], greek_vocabulary: bytes
 ) -> None:
-    found = run_checklist(Subject(remade(tokenizer=greek_vocabulary)))
+    found = run_checklist(CheckOptions(remade(tokenizer=greek_vocabulary)))
     assert the("the tokenizer is compatible", found).mark == "fail"
     assert the("safety filter", found).mark == "fail"
     assert found.verdict == "fail"
@@ -272,7 +274,7 @@ def test_an_unusable_list_of_words_is_a_line_and_no_error(
     remade: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tinyedge.runtime.content_filter.LIST_FILE", tmp_path / "none.txt")
-    found = run_checklist(Subject(remade()))
+    found = run_checklist(CheckOptions(remade()))
     assert the("safety filter", found).mark == "fail"
     assert "none.txt does not exist" in the("safety filter", found).found
     assert len(found.samples) == 16
@@ -280,26 +282,26 @@ def test_an_unusable_list_of_words_is_a_line_and_no_error(
 
 def test_limits_of_one_word_are_none(remade: Callable[..., Path]) -> None:
     card = CARD.partition("## Known")[0] + "## Limits\n\nNone.\n\n## More\n\n" + "words " * 50
-    assert the("README.md has the known", run_checklist(Subject(remade(card)))).mark == "fail"
+    assert the("README.md has the known", run_checklist(CheckOptions(remade(card)))).mark == "fail"
 
 
 def test_text_that_the_model_cannot_read(remade: Callable[..., Path], tmp_path: Path) -> None:
     foreign = tmp_path / "foreign.txt"
     foreign.write_text("zzzzzzzzzzzzzzzzzzzzzzzz\n" * 400)
-    found = run_checklist(Subject(remade(), texts={"foreign": foreign}, max_loss=0.5))
+    found = run_checklist(CheckOptions(remade(), texts={"foreign": foreign}, max_loss=0.5))
     assert the("text is predicted", found).mark == "fail"
     assert the("validation loss", found).mark == "fail"
     assert found.verdict == "fail"
     (tmp_path / "empty.txt").touch()
     with pytest.raises(CorpusError, match="is empty"):
-        run_checklist(Subject(remade(), texts={"empty": tmp_path / "empty.txt"}))
+        run_checklist(CheckOptions(remade(), texts={"empty": tmp_path / "empty.txt"}))
 
 
 def test_a_checkpoint_with_nan(remade: Callable[..., Path], run_dir: Path) -> None:
     def read(path: Path) -> int:
         raise CheckpointError(f"{path} has NaN or infinity in output.weight")
 
-    found = run_checklist(Subject(remade(), run_dir=run_dir, read_checkpoint=read))
+    found = run_checklist(CheckOptions(remade(), run_dir=run_dir, read_checkpoint=read))
     assert the("no NaN or Inf in final_model.pt", found).mark == "fail"
     assert "NaN or infinity in output.weight" in the("no NaN or Inf in final_model.pt", found).found
 
@@ -309,24 +311,24 @@ def test_weights_with_nan_are_found_in_the_graph(
 ) -> None:
     from tinyedge.check import bundle_checks
 
-    monkeypatch.setattr(bundle_checks, "odd_tensors", lambda model: (10, ["output_scale"]))
-    line = the("no NaN or Inf in model.onnx", run_checklist(Subject(remade())))
+    monkeypatch.setattr(bundle_checks, "find_nonfinite", lambda model: (10, ["output_scale"]))
+    line = the("no NaN or Inf in model.onnx", run_checklist(CheckOptions(remade())))
     assert (line.mark, line.found) == ("fail", "in output_scale")
 
 
 def test_verdicts() -> None:
     def of(*found: str) -> str:
-        return verdict([ChecklistItem("a", "b", "c", mark) for mark in found])  # type: ignore[arg-type]
+        return combine_marks([ChecklistItem("a", "b", "c", mark) for mark in found])  # type: ignore[arg-type]
 
     assert of("pass", "skipped") == "pass"
     assert of("pass", "unsure", "skipped") == "inconclusive"
     assert of("unsure", "fail") == "fail"
-    assert judged("a", "b", False, "c").mark == "fail"
+    assert make_item("a", "b", False, "c").mark == "fail"
 
 
 def test_the_terminal_and_the_release(remade: Callable[..., Path]) -> None:
-    found = run_checklist(Subject(remade(CARD.replace("512 MB", ""))))
-    shown, pasted = render(found), markdown(found)
+    found = run_checklist(CheckOptions(remade(CARD.replace("512 MB", ""))))
+    shown, pasted = render_text(found), render_markdown(found)
     assert all(len(line) <= 100 for line in shown.splitlines())
     assert "✗ README.md has the system requirements\n    lacks 512 MB" in shown
     assert shown.endswith("verdict: fail (9 ticked, 1 crossed, 5 left out)")

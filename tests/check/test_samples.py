@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyedge.check.samples import GeneratedText, judge_samples, known_share, loops_in, write_samples
+from tinyedge.check.samples import GeneratedText, check_samples, generate_samples, has_loop, known_word_share
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
 
@@ -24,8 +24,8 @@ from tinyedge.runtime.generator import Generator
     ],
 )
 def test_loops(text: str, loop: bool) -> None:
-    assert loops_in(text.split()) is loop
-    assert loops_in(["well", "then", *text.split()]) is loop
+    assert has_loop(text.split()) is loop
+    assert has_loop(["well", "then", *text.split()]) is loop
 
 
 def sample(text: str, reason: str = "stop", prompt: str = "Once") -> GeneratedText:
@@ -47,12 +47,12 @@ GOOD = [
 
 
 def test_good_samples_are_ticked(tmp_path: Path) -> None:
-    line = judge_samples(GOOD, None)
+    line = check_samples(GOOD, None)
     assert line.mark == "pass"
     assert "3 samples, 0 unreadable, 0 with loops, 100 % distinct" in line.found
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("".join(f"{each.text}\n" for each in GOOD))
-    assert "100.0 % of the words are in the training text" in judge_samples(GOOD, corpus).found
+    assert "100.0 % of the words are in the training text" in check_samples(GOOD, corpus).found
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_good_samples_are_ticked(tmp_path: Path) -> None:
     ],
 )
 def test_bad_samples_are_crossed(bad: list[GeneratedText], said: str) -> None:
-    line = judge_samples([*GOOD, *bad] if "distinct" not in said and "100" not in said else bad, None)
+    line = check_samples([*GOOD, *bad] if "distinct" not in said and "100" not in said else bad, None)
     assert line.mark == "fail"
     assert said in line.found
 
@@ -74,15 +74,15 @@ def test_bad_samples_are_crossed(bad: list[GeneratedText], said: str) -> None:
 def test_words_that_nobody_has_written_are_crossed(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("Upon a time there was a king.\n")
-    line = judge_samples(GOOD, corpus)
+    line = check_samples(GOOD, corpus)
     assert line.mark == "fail"
-    assert known_share(["a", "KING".lower(), "kong", "time"], corpus) == 0.75
-    assert known_share([], corpus) == 0
+    assert known_word_share(["a", "KING".lower(), "kong", "time"], corpus) == 0.75
+    assert known_word_share([], corpus) == 0
 
 
 def test_samples_are_the_same_each_time(micro_bundle: Path) -> None:
     generator, words = Generator.load(micro_bundle), ContentFilter.load()
-    first = write_samples(generator, words)
-    assert first == write_samples(generator, words)
+    first = generate_samples(generator, words)
+    assert first == generate_samples(generator, words)
     assert len({(each.prompt, each.seed) for each in first}) == len(first) == 16
-    assert judge_samples(first, None).mark == "pass"
+    assert check_samples(first, None).mark == "pass"

@@ -7,12 +7,13 @@ import pytest
 
 pytest.importorskip("torch", reason="the export needs the extra `train`")
 
+from tinyedge.boards.board import board_names, load_board
+from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.cli.export import export
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy import kit as kits
 from tinyedge.deploy import wheelhouse
-from tinyedge.deploy.board import BOARDS, Board
 from tinyedge.deploy.kit import Kit
 from tinyedge.export import pipeline
 from tinyedge.export.pipeline import ExportOptions
@@ -34,7 +35,7 @@ def exported(micro_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return made
 
 
-@pytest.mark.parametrize("target", BOARDS)
+@pytest.mark.parametrize("target", board_names())
 def test_both_are_made(
     target: str,
     exported: list[Path],
@@ -42,9 +43,9 @@ def test_both_are_made(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked: list[Board] = []
+    asked: list[WheelPlatform] = []
 
-    def fill(folder: Path, board: Board, own: Path) -> list[wheelhouse.Package]:
+    def fill(folder: Path, board: WheelPlatform, own: Path) -> list[wheelhouse.Package]:
         asked.append(board)
         (folder / "some-1-py3-none-any.whl").write_bytes(b"wheel")
         return [wheelhouse.Package("some", "1", "some-1-py3-none-any.whl", "0" * 64, board.pythons, 5, 5)]
@@ -55,14 +56,14 @@ def test_both_are_made(
     assert (result["bundle"], result["kit"]) == (str(tmp_path / "mine"), str(tmp_path / "mine-kit"))
     kit = Kit.load(tmp_path / "mine-kit")
     assert kit.bundle == bundle_digest(load_bundle(tmp_path / "mine"))
-    assert asked == [kit.board] == [BOARDS[target]]
+    assert asked == [kit.board] == [load_board(target).wheel_platform]
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "mine-kit"}
 
 
 def test_without_a_network_nothing_is_made(
     exported: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill(folder: Path, board: Board, own: Path) -> list[wheelhouse.Package]:
+    def fill(folder: Path, board: WheelPlatform, own: Path) -> list[wheelhouse.Package]:
         raise DeployError("pip cannot get the wheels")
 
     monkeypatch.setattr(wheelhouse, "fill", fill)

@@ -17,7 +17,7 @@ import torch
 
 from tinyedge.bundle.onnx_scan import check_graph
 from tinyedge.core.config import MODEL_RANGES, PRESETS
-from tinyedge.export.fused_graph import fused_onnx
+from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import Session
@@ -56,17 +56,17 @@ def test_any_shape_of_the_ranges_runs_and_is_the_model(
     make_model: "Callable[..., TinyTransformer]", shape: dict[str, int]
 ) -> None:
     model = make_model(**shape)
-    weights = Weights.of(model)
+    weights = Weights.from_model(model)
     tokens = np.random.default_rng(1).integers(shape["vocab_size"], size=min(40, shape["max_seq_length"]))
     expected = spread_logits(model, tokens.tolist())
     allowed = 1e-4 * max(1.0, float(np.abs(expected).max()))
-    graph = fused_onnx(weights, {})
+    graph = build_fused_graph(weights, {})
     check_graph(graph, "the fused graph")
     decoder = Session(graph, model.config).decoder()
     np.testing.assert_allclose(decoder.prefill(tokens[:7]), expected[6], rtol=0, atol=allowed)
     for place, token in enumerate(tokens[7:].tolist(), 7):
         np.testing.assert_allclose(decoder.step(token), expected[place], rtol=0, atol=allowed)
-    int8 = Session(fused_onnx(weights, quantize(weights).matrices), model.config).decoder()
+    int8 = Session(build_fused_graph(weights, quantize(weights).matrices), model.config).decoder()
     worst = np.abs(int8.prefill(tokens[:7]) - expected[6]).max()
     assert 0 < worst < 0.25 * np.abs(expected).max()
 
@@ -79,8 +79,8 @@ def test_presets_are_among_what_runs() -> None:
 
 
 def test_nodes_are_as_few_as_they_can_be(model: "TinyTransformer") -> None:
-    weights = Weights.of(model)
-    parsed = onnx.load_model_from_string(fused_onnx(weights, quantize(weights).matrices)).graph
+    weights = Weights.from_model(model)
+    parsed = onnx.load_model_from_string(build_fused_graph(weights, quantize(weights).matrices)).graph
     kinds = [node.op_type for node in parsed.node]
     layers = model.config.num_layers
     # two lookups, one of int8 rows, their sum; eight a block; two to leave the last token; logits, candidates
@@ -95,7 +95,7 @@ def test_nodes_are_as_few_as_they_can_be(model: "TinyTransformer") -> None:
 
 def test_a_narrow_head_is_widened_with_zeros(make_model: "Callable[..., TinyTransformer]") -> None:
     model = make_model(d_model=100, nhead=4)
-    weights = Weights.of(model)
+    weights = Weights.from_model(model)
     assert model.config.head_width == 32
     assert weights.matrices["blocks.0.qkv"].shape == (100, 3 * 4 * 32)
     assert weights.matrices["blocks.0.out"].shape == (4 * 32, 100)
@@ -107,10 +107,10 @@ def test_a_narrow_head_is_widened_with_zeros(make_model: "Callable[..., TinyTran
 def test_same_weights_give_the_same_bytes_and_no_traces(
     model: "TinyTransformer", without_weights: Callable[[bytes], bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    weights = Weights.of(model)
-    graph = fused_onnx(weights, quantize(weights).matrices)
-    assert graph == fused_onnx(weights, quantize(weights).matrices)
-    assert len(graph) < 0.32 * len(fused_onnx(weights, {}))
+    weights = Weights.from_model(model)
+    graph = build_fused_graph(weights, quantize(weights).matrices)
+    assert graph == build_fused_graph(weights, quantize(weights).matrices)
+    assert len(graph) < 0.32 * len(build_fused_graph(weights, {}))
     for trace in (b"site-packages", b".py", b"torch", b"/home"):
         assert trace not in without_weights(graph)
     assert capfd.readouterr() == ("", "")

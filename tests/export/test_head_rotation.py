@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("torch", reason="export needs tinyedge[train]")
 pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 
-from tinyedge.export.fused_graph import fused_onnx
-from tinyedge.export.head_rotation import cosine_transform, turned
+from tinyedge.export.fused_graph import build_fused_graph
+from tinyedge.export.head_rotation import dct_matrix, rotate_heads
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import BundleModel, Session
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("size", [1, 5, 12, 32, 64])
 def test_the_transform_is_a_flat_rotation(size: int) -> None:
-    matrix = cosine_transform(size)
+    matrix = dct_matrix(size)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(size), atol=1e-12)
     assert np.abs(matrix).max() <= np.sqrt(2 / size) + 1e-12
 
@@ -34,31 +34,31 @@ def test_turned_heads_are_the_same_model(
 ) -> None:
     """Odd widths too, which the cache widens with zeros."""
     model = make_model(**shape)
-    weights = Weights.of(model)
+    weights = Weights.from_model(model)
     tokens = list(range(5, 35))
     before, after = (
-        np.stack([*BundleModel(Session(fused_onnx(w, {}), model.config)).logits(tokens, 0)])
-        for w in (weights, turned(weights))
+        np.stack([*BundleModel(Session(build_fused_graph(w, {}), model.config)).logits(tokens, 0)])
+        for w in (weights, rotate_heads(weights))
     )
     np.testing.assert_allclose(after, before, atol=1e-5 * np.abs(before).max())
     width = model.config.head_width
-    heads = turned(weights).matrices["blocks.0.qkv"].reshape(-1, width)
+    heads = rotate_heads(weights).matrices["blocks.0.qkv"].reshape(-1, width)
     assert not heads[:, model.config.head_dim :].any()
 
 
 def test_heads_that_look_back_lose_less(make_model: "Callable[..., TinyTransformer]") -> None:
     model = make_model(d_model=128, nhead=4)
     init_local_heads(model, 3)
-    weights = Weights.of(model)
-    plain, better = quantize(weights), quantize(turned(weights))
-    assert plain.worst == "blocks.0.qkv"
-    assert better.errors["blocks.0.qkv"] < 0.6 * plain.errors["blocks.0.qkv"]
-    assert better.errors["blocks.0.out"] < 1.5 * plain.errors["blocks.0.out"]
+    weights = Weights.from_model(model)
+    plain, better = quantize(weights), quantize(rotate_heads(weights))
+    assert plain.worst_matrix == "blocks.0.qkv"
+    assert better.relative_errors["blocks.0.qkv"] < 0.6 * plain.relative_errors["blocks.0.qkv"]
+    assert better.relative_errors["blocks.0.out"] < 1.5 * plain.relative_errors["blocks.0.out"]
 
 
 def test_values_of_nothing_stay_nothing(make_model: "Callable[..., TinyTransformer]") -> None:
-    weights = Weights.of(make_model())
+    weights = Weights.from_model(make_model())
     qkv = weights.matrices["blocks.0.qkv"].copy()
     qkv[:, 2 * qkv.shape[1] // 3 :] = 0
-    done = turned(dataclasses.replace(weights, matrices={**weights.matrices, "blocks.0.qkv": qkv}))
+    done = rotate_heads(dataclasses.replace(weights, matrices={**weights.matrices, "blocks.0.qkv": qkv}))
     assert all(np.isfinite(matrix).all() for matrix in done.matrices.values())

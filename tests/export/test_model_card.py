@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from tinyedge.export.model_card import model_card
+from tinyedge.export.model_card import render_model_card
 
 MANIFEST: dict[str, Any] = {
     "model": {
@@ -36,7 +36,7 @@ MANIFEST: dict[str, Any] = {
 
 
 def test_card_says_the_manifests_figures() -> None:
-    card = model_card(MANIFEST)
+    card = render_model_card(MANIFEST)
     for figure in ("2,327,552", "8,000", "2, 128, 4", "1.23 %, in output", "7.6e-06", "608", "400 MB"):
         assert figure in card
     assert "| es | 2.1277 | 2.1301 | +0.11 % | 0.00037 | 96.71 % | 20,000 | 68,931 |" in card
@@ -46,13 +46,13 @@ def test_card_says_the_manifests_figures() -> None:
 
 
 def test_what_was_not_recorded_is_not_in_the_card() -> None:
-    card = model_card(MANIFEST)
+    card = render_model_card(MANIFEST)
     assert "training loss" not in card
     assert "None" not in card
 
 
 def test_fp32_card_speaks_of_no_quantization() -> None:
-    card = model_card(MANIFEST | {"precision": "fp32", "quantization": None})
+    card = render_model_card(MANIFEST | {"precision": "fp32", "quantization": None})
     assert "| precision | fp32 |" in card
     assert "int8" not in card
 
@@ -60,4 +60,4 @@ def test_fp32_card_speaks_of_no_quantization() -> None:
 def test_a_name_cannot_break_the_table() -> None:
     manifest = copy.deepcopy(MANIFEST)
     manifest["quality"] = {"a|b": manifest["quality"]["es"]}
-    assert "| a\\|b | 2.1277" in model_card(manifest)
+    assert "| a\\|b | 2.1277" in render_model_card(manifest)

@@ -11,15 +11,15 @@ import onnx
 
 from tinyedge.core.errors import ExportError
 from tinyedge.export.onnx_model import cache_names, check_onnx, count_nodes
-from tinyedge.export.portable.graph import portable_onnx
-from tinyedge.export.portable.opt_layout import opt_tensors
+from tinyedge.export.portable.graph import build_portable_graph
+from tinyedge.export.portable.opt_layout import convert_to_opt
 
 if TYPE_CHECKING:
     from tinyedge.train.model import TinyTransformer
 
 
 def test_checker_counts_nodes_and_refuses_a_broken_graph(model: "TinyTransformer") -> None:
-    graph = portable_onnx(opt_tensors(model), model.config)
+    graph = build_portable_graph(convert_to_opt(model), model.config)
     broken = onnx.load_model_from_string(graph)
     assert check_onnx(graph) == count_nodes(graph) == len(broken.graph.node)
     del broken.graph.node[5]

@@ -15,11 +15,11 @@ import copy
 import torch
 
 from tinyedge.core.errors import ExportError
-from tinyedge.export.fused_graph import fused_onnx
-from tinyedge.export.parity import GREEDY_TOKENS, TOLERANCE, Decodes, Parity, check_parity
+from tinyedge.export.fused_graph import build_fused_graph
+from tinyedge.export.parity import GREEDY_TOKENS, TOLERANCE, IncrementalDecoder, Parity, check_parity
 from tinyedge.export.portable.decoder import PortableDecoder
-from tinyedge.export.portable.graph import portable_onnx
-from tinyedge.export.portable.opt_layout import opt_tensors
+from tinyedge.export.portable.graph import build_portable_graph
+from tinyedge.export.portable.opt_layout import convert_to_opt
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import Session
 from tinyedge.text.tokenizer import Tokenizer
@@ -36,31 +36,33 @@ def bumped(*index: int) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.fl
     return bump
 
 
-def standard(model: "TinyTransformer", graph: bytes | None = None) -> Decodes:
+def standard(model: "TinyTransformer", graph: bytes | None = None) -> IncrementalDecoder:
     pytest.importorskip("onnxscript", reason="torch's ONNX exporter needs it")
     from tests.support.standard_graph import StandardDecoder, export_standard_graph
 
     return StandardDecoder(graph or export_standard_graph(model), model.config)
 
 
-def fused(model: "TinyTransformer", graph: bytes | None = None) -> Decodes:
-    return Session(graph or fused_onnx(Weights.of(model), {}), model.config).decoder()
+def fused(model: "TinyTransformer", graph: bytes | None = None) -> IncrementalDecoder:
+    return Session(graph or build_fused_graph(Weights.from_model(model), {}), model.config).decoder()
 
 
-def portable(model: "TinyTransformer") -> Decodes:
-    return PortableDecoder(portable_onnx(opt_tensors(model), model.config), model.config)
+def portable(model: "TinyTransformer") -> IncrementalDecoder:
+    return PortableDecoder(build_portable_graph(convert_to_opt(model), model.config), model.config)
 
 
-def parity_of(model: "TinyTransformer", decoder: Decodes) -> Parity:
+def parity_of(model: "TinyTransformer", decoder: IncrementalDecoder) -> Parity:
     return check_parity(model, decoder, "the graph")
 
 
 @pytest.fixture(params=[standard, fused])
-def decodes(request: pytest.FixtureRequest) -> "Callable[..., Decodes]":
+def decodes(request: pytest.FixtureRequest) -> "Callable[..., IncrementalDecoder]":
     return request.param  # type: ignore[no-any-return]
 
 
-def test_exported_graphs_are_the_model(model: "TinyTransformer", decodes: "Callable[..., Decodes]") -> None:
+def test_exported_graphs_are_the_model(
+    model: "TinyTransformer", decodes: "Callable[..., IncrementalDecoder]"
+) -> None:
     parity = parity_of(model, decodes(model))
     assert parity.prompts >= 40
     assert parity.tokens_compared == parity.prompts * GREEDY_TOKENS
@@ -109,7 +111,7 @@ def test_a_wrong_constant_is_found(
     model: "TinyTransformer",
     request: pytest.FixtureRequest,
     changed: Callable[..., bytes],
-    decodes: "Callable[..., Decodes]",
+    decodes: "Callable[..., IncrementalDecoder]",
     name: str,
     change: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]],
 ) -> None:
@@ -119,7 +121,7 @@ def test_a_wrong_constant_is_found(
     elif name == "mask":
         pytest.skip("the fused graph has no mask")
     else:
-        wrong = changed(fused_onnx(Weights.of(model), {}), name, change)
+        wrong = changed(build_fused_graph(Weights.from_model(model), {}), name, change)
     with pytest.raises(ExportError, match="a logit differs by"):
         parity_of(model, decodes(model, wrong))
 

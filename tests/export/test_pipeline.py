@@ -24,20 +24,20 @@ from tinyedge.core.errors import (
     UsageError,
 )
 from tinyedge.core.files import sha256_file, write_json
-from tinyedge.export import calibration, pipeline
-from tinyedge.export.head_rotation import turned
+from tinyedge.core.sampling import SamplingConfig
+from tinyedge.export import mixed_precision, pipeline
+from tinyedge.export.head_rotation import rotate_heads
 from tinyedge.export.pipeline import ExportOptions, export_bundle
-from tinyedge.export.quantize import Int8, Quantization, quantize
+from tinyedge.export.quantize import Int8Matrix, Quantization, quantize
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.generator import Generator
-from tinyedge.runtime.sampler import SamplingConfig
 from tinyedge.train.storage.checkpoint import load_model
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Judges on fewer tokens."""
-    monkeypatch.setattr(pipeline, "token_limit", lambda parameters: 500)
+    monkeypatch.setattr(pipeline, "choose_token_limit", lambda parameters: 500)
 
 
 @pytest.fixture
@@ -105,10 +105,10 @@ def test_a_bad_int8_model_leaves_no_bundle(options: ExportOptions, monkeypatch: 
     def ruin(weights: Weights, kept: Collection[str] = ()) -> Quantization:
         done = quantize(weights, kept)
         output = done.matrices["output"]
-        rolled = Int8(np.roll(output.values, 1, axis=1), output.scale)
+        rolled = Int8Matrix(np.roll(output.values, 1, axis=1), output.scale)
         return dataclasses.replace(done, matrices={"output": rolled})  # one is left: nothing more to keep
 
-    monkeypatch.setattr(calibration, "quantize", ruin)
+    monkeypatch.setattr(mixed_precision, "quantize", ruin)
     with pytest.raises(ExportError, match=r"int8 costs en .* --max-quality-loss allows 1 %"):
         export_bundle(options, silent)
     assert not options.output_dir.exists()
@@ -120,8 +120,8 @@ def test_what_loses_too_much_stays_in_fp32(options: ExportOptions, monkeypatch: 
     done = load_bundle(export_bundle(options, silent)).manifest["quantization"]
     kept, left = done["kept_fp32"], list(done["relative_errors"])
     assert len(left) == 1
-    weights = Weights.of(load_model(options.checkpoint).model)
-    errors = quantize(turned(weights)).errors
+    weights = Weights.from_model(load_model(options.checkpoint).model)
+    errors = quantize(rotate_heads(weights)).relative_errors
     assert [*kept, *left] == sorted(errors, key=errors.__getitem__, reverse=True)
 
 

@@ -27,10 +27,20 @@ from tinyedge.export.onnx_model import OPSET, check_onnx
 from tinyedge.export.parity import PROMPTS, Parity
 from tinyedge.export.portable import export as portable
 from tinyedge.export.portable.export import MODEL_FILE, TOP_FILES, export_portable, write_folder
-from tinyedge.export.portable.graph import portable_onnx
-from tinyedge.export.portable.opt_layout import genai_config, generation_config, opt_config, opt_tensors
-from tinyedge.export.portable.safetensors import safetensors_bytes
-from tinyedge.export.portable.tokenizer import SCHEMA, read_model, tokenizer_config, tokenizer_json
+from tinyedge.export.portable.graph import build_portable_graph
+from tinyedge.export.portable.opt_layout import (
+    build_genai_config,
+    build_generation_config,
+    build_opt_config,
+    convert_to_opt,
+)
+from tinyedge.export.portable.safetensors import serialize_safetensors
+from tinyedge.export.portable.tokenizer import (
+    SCHEMA,
+    build_tokenizer_config,
+    build_tokenizer_json,
+    parse_vocabulary,
+)
 from tinyedge.text.tokenizer import BOS_ID, Tokenizer
 from tinyedge.train.storage.checkpoint import load_model
 
@@ -54,7 +64,7 @@ ODD_TEXTS = (
 
 @pytest.fixture(scope="module")
 def portable_graph(model: "TinyTransformer") -> bytes:
-    return portable_onnx(opt_tensors(model), model.config)
+    return build_portable_graph(convert_to_opt(model), model.config)
 
 
 def answers(
@@ -161,7 +171,9 @@ def test_other_shapes_export_and_agree(
     model = make_model(**shape)
     tokens = drawn(model.config.max_seq_length)
     expected = torch_logits(model, tokens)
-    found, _ = answers(portable_onnx(opt_tensors(model), model.config), [tokens], [len(tokens)], [0])
+    found, _ = answers(
+        build_portable_graph(convert_to_opt(model), model.config), [tokens], [len(tokens)], [0]
+    )
     np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
@@ -173,7 +185,7 @@ def test_beyond_the_context_there_is_an_error_and_no_answer(portable_graph: byte
 def test_same_weights_give_the_same_bytes_and_no_traces(
     model: "TinyTransformer", portable_graph: bytes, without_weights: Callable[[bytes], bytes]
 ) -> None:
-    assert portable_onnx(opt_tensors(model), model.config) == portable_graph
+    assert build_portable_graph(convert_to_opt(model), model.config) == portable_graph
     for trace in (b"site-packages", b".py", b"torch", b"/home"):
         assert trace not in without_weights(portable_graph)
 
@@ -190,7 +202,7 @@ def read_safetensors(data: bytes) -> tuple[dict[str, Any], dict[str, Floats]]:
 
 
 def test_weights_have_opts_names_and_shapes(model: "TinyTransformer") -> None:
-    data = safetensors_bytes(opt_tensors(model))
+    data = serialize_safetensors(convert_to_opt(model))
     metadata, tensors = read_safetensors(data)
     assert metadata == {"format": "pt"}
     assert int.from_bytes(data[:8], "little") % 8 == 0
@@ -222,7 +234,7 @@ def test_weights_have_opts_names_and_shapes(model: "TinyTransformer") -> None:
 
 
 def test_configurations_say_the_shape(model: "TinyTransformer") -> None:
-    config = opt_config(model.config)
+    config = build_opt_config(model.config)
     assert (config["model_type"], config["architectures"]) == ("opt", ["OPTForCausalLM"])
     assert (config["vocab_size"], config["hidden_size"], config["word_embed_proj_dim"]) == (1000, 64, 64)
     assert (config["num_hidden_layers"], config["num_attention_heads"], config["ffn_dim"]) == (2, 4, 128)
@@ -231,16 +243,20 @@ def test_configurations_say_the_shape(model: "TinyTransformer") -> None:
     for flag in ("do_layer_norm_before", "enable_bias", "tie_word_embeddings"):
         assert config[flag] is False
     special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-    for described in (config, generation_config(model.config), genai_config(model.config, "x")["model"]):
+    for described in (
+        config,
+        build_generation_config(model.config),
+        build_genai_config(model.config, "x")["model"],
+    ):
         assert special.items() <= described.items()
-    generation = generation_config(model.config)
+    generation = build_generation_config(model.config)
     assert (generation["max_length"], generation["temperature"], generation["top_k"]) == (32, 0.8, 40)
     assert generation["bad_words_ids"] == [[0], [2], [3]]
 
 
 def test_genai_is_told_the_names_in_the_graph(model: "TinyTransformer", portable_graph: bytes) -> None:
     parsed = onnx.load_model_from_string(portable_graph).graph
-    config = genai_config(model.config, MODEL_FILE)["model"]
+    config = build_genai_config(model.config, MODEL_FILE)["model"]
     decoder = config["decoder"]
     assert decoder["filename"] == MODEL_FILE
     assert (decoder["head_size"], decoder["num_key_value_heads"], config["context_length"]) == (16, 4, 32)
@@ -316,7 +332,7 @@ def test_tokenizer_json_gives_our_ids_after_bos(
     bytes_too: bool, micro_bundle: Path, byte_fallback_model: bytes
 ) -> None:
     model = byte_fallback_model if bytes_too else (micro_bundle / "tokenizer.model").read_bytes()
-    ours, theirs = Tokenizer(model), Unigram(tokenizer_json(read_model(model)))
+    ours, theirs = Tokenizer(model), Unigram(build_tokenizer_json(parse_vocabulary(model)))
     documents = itertools.islice(generate_documents(seed=1), 40)
     lines = [line for document in documents for line in document.sentences]
     texts = [*lines, *PROMPTS, *ODD_TEXTS]
@@ -326,12 +342,12 @@ def test_tokenizer_json_gives_our_ids_after_bos(
 
 
 def test_special_tokens_have_their_roles(model: "TinyTransformer", micro_bundle: Path) -> None:
-    parsed = read_model((micro_bundle / "tokenizer.model").read_bytes())
-    config = tokenizer_config(parsed, model.config)
+    parsed = parse_vocabulary((micro_bundle / "tokenizer.model").read_bytes())
+    config = build_tokenizer_config(parsed, model.config)
     roles = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     assert roles.items() <= config.items()
     assert (config["padding_side"], config["model_max_length"]) == ("left", 32)
-    added = tokenizer_json(parsed)["added_tokens"]
+    added = build_tokenizer_json(parsed)["added_tokens"]
     assert [(token["id"], token["content"], token["special"]) for token in added] == [
         (number, piece, True) for number, piece in enumerate(roles.values())
     ]
@@ -341,7 +357,7 @@ def test_another_kind_of_vocabulary_is_refused(micro_bundle: Path) -> None:
     parsed = SCHEMA.ModelProto.FromString((micro_bundle / "tokenizer.model").read_bytes())
     parsed.normalizer_spec.remove_extra_whitespaces = False
     with pytest.raises(ExportError, match="normalization"):
-        read_model(parsed.SerializeToString())
+        parse_vocabulary(parsed.SerializeToString())
 
 
 def silent(line: str) -> None:
@@ -381,11 +397,11 @@ def test_a_graph_that_is_not_the_model_is_not_written(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def bent(model: "TinyTransformer") -> dict[str, Floats]:
-        tensors = opt_tensors(model)
+        tensors = convert_to_opt(model)
         tensors["lm_head.weight"] = np.roll(tensors["lm_head.weight"], 1, axis=0)
         return tensors
 
-    monkeypatch.setattr(portable, "opt_tensors", bent)
+    monkeypatch.setattr(portable, "convert_to_opt", bent)
     with pytest.raises(ExportError, match="the portable graph is not the model"):
         export_portable(run.checkpoint, tmp_path / "portable", None, silent)
     assert not list(tmp_path.iterdir())

@@ -14,21 +14,21 @@ pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 
 from tinyedge.core.arrays import Logits, TokenIds
 from tinyedge.core.errors import ExportError
-from tinyedge.export.fused_graph import fused_onnx
+from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.quality import (
-    FEWEST_TOKENS,
+    MIN_TOKENS,
     TOKEN_LIMIT,
     QualityComparison,
-    compare,
+    choose_token_limit,
+    compare_quality,
     require_quality,
-    token_limit,
 )
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import BundleModel, Session
 from tinyedge.text.evaluate import Passage, evaluate, read_passages
 from tinyedge.text.tokenizer import Tokenizer
-from tinyedge.train.storage.checkpoint import load_model, tokenizer_beside
+from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
 
 
 class Fixed:
@@ -53,7 +53,9 @@ def passages(count: int = 1, length: int = 41) -> list[Passage]:
 
 def test_figures_of_known_distributions() -> None:
     reference, candidate = Fixed(0.5, 0.25, 0.25), Fixed(0.25, 0.5, 0.25)
-    result = compare("en", reference, candidate, [Passage(np.array([2, 0, 0, 1, 1], dtype=np.uint16), 4)])
+    result = compare_quality(
+        "en", reference, candidate, [Passage(np.array([2, 0, 0, 1, 1], dtype=np.uint16), 4)]
+    )
     assert result.reference_bits_per_byte == pytest.approx((1 + 1 + 2 + 2) / 4)
     assert result.bits_per_byte == pytest.approx((2 + 2 + 1 + 1) / 4)
     assert result.change_percent == pytest.approx(0)
@@ -62,13 +64,13 @@ def test_figures_of_known_distributions() -> None:
 
 
 def test_a_model_costs_nothing_against_itself() -> None:
-    result = compare("en", Fixed(0.7, 0.2, 0.1), Fixed(0.7, 0.2, 0.1), passages())
+    result = compare_quality("en", Fixed(0.7, 0.2, 0.1), Fixed(0.7, 0.2, 0.1), passages())
     assert (result.change_percent, result.kl_nats, result.top1_agreement) == (0, 0, 1)
     assert (result.tokens, result.bytes) == (40, 80)
 
 
 def test_all_of_a_text_gives_what_evaluate_gives() -> None:
-    result = compare("en", Fixed(0.7, 0.2, 0.1), Fixed(0.6, 0.3, 0.1), passages(3))
+    result = compare_quality("en", Fixed(0.7, 0.2, 0.1), Fixed(0.6, 0.3, 0.1), passages(3))
     assert result.bits_per_byte == pytest.approx(
         evaluate("en", Fixed(0.6, 0.3, 0.1), passages(3)).bits_per_byte
     )
@@ -77,24 +79,24 @@ def test_all_of_a_text_gives_what_evaluate_gives() -> None:
 def test_sample_is_bounded_fixed_and_from_everywhere() -> None:
     several = [Passage(np.full(401, token, dtype=np.uint16), 400) for token in range(3)]
     one, two = Fixed(0.4, 0.3, 0.3), Fixed(0.4, 0.3, 0.3)
-    result = compare("en", one, two, several, limit=100)
+    result = compare_quality("en", one, two, several, limit=100)
     assert 100 <= result.tokens < 108
     assert result.bytes == result.tokens  # 400 bytes and 400 predictions a passage
     assert {read[0] for read in one.read} == {0, 1, 2}
     again = Fixed(0.4, 0.3, 0.3)
-    compare("en", again, two, several, limit=100)
+    compare_quality("en", again, two, several, limit=100)
     assert one.read == again.read
 
 
 def test_text_with_nothing_to_predict_is_refused() -> None:
     with pytest.raises(ExportError, match="held-out text of fr has nothing"):
-        compare("fr", Fixed(0.5, 0.5), Fixed(0.5, 0.5), [])
+        compare_quality("fr", Fixed(0.5, 0.5), Fixed(0.5, 0.5), [])
 
 
 def test_larger_models_are_judged_on_fewer_tokens() -> None:
-    assert token_limit(2_327_552) == TOKEN_LIMIT
-    assert token_limit(10_000_000) == TOKEN_LIMIT // 4
-    assert token_limit(45_000_000) == FEWEST_TOKENS
+    assert choose_token_limit(2_327_552) == TOKEN_LIMIT
+    assert choose_token_limit(10_000_000) == TOKEN_LIMIT // 4
+    assert choose_token_limit(45_000_000) == MIN_TOKENS
 
 
 @pytest.mark.parametrize("bits", [2.03, math.inf, math.nan])
@@ -118,13 +120,13 @@ def test_loss_within_the_limit_passes() -> None:
 def judged(run: Any) -> Callable[[bytes], QualityComparison]:
     """Judges a graph against the trained model's fp32 graph."""
     trained = load_model(run.checkpoint)
-    tokenizer: Tokenizer = tokenizer_beside(run.checkpoint, trained)
-    reference = BundleModel(Session(fused_onnx(Weights.of(trained.model), {}), trained.config))
+    tokenizer: Tokenizer = load_tokenizer(run.checkpoint, trained)
+    reference = BundleModel(Session(build_fused_graph(Weights.from_model(trained.model), {}), trained.config))
     text: Path = run.texts["es"]
 
     def judge(graph: bytes) -> QualityComparison:
         candidate = BundleModel(Session(graph, trained.config))
-        return compare("es", reference, candidate, read_passages(text, tokenizer), limit=1000)
+        return compare_quality("es", reference, candidate, read_passages(text, tokenizer), limit=1000)
 
     return judge
 
@@ -135,8 +137,8 @@ def test_int8_of_a_trained_model_passes_and_a_ruined_matrix_does_not(
     def ruined(weight: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
         return np.roll(weight, 1, axis=1)
 
-    weights = Weights.of(load_model(run.checkpoint).model)
-    int8 = fused_onnx(weights, quantize(weights).matrices)
+    weights = Weights.from_model(load_model(run.checkpoint).model)
+    int8 = build_fused_graph(weights, quantize(weights).matrices)
     good = judged(int8)
     assert good.reference_bits_per_byte < 2.5  # it did learn: an untrained one needs over 4
     require_quality({"es": good}, 1.0)

@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="export needs tinyedge[train]")
 pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 
 from tinyedge.core.errors import ExportError
-from tinyedge.export.quantize import LARGEST, Int8, quantize
+from tinyedge.export.quantize import MAX_MAGNITUDE, Int8Matrix, quantize
 from tinyedge.export.weights import EMBEDDING, Weights
 
 if TYPE_CHECKING:
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def weights(model: "TinyTransformer") -> Weights:
-    return Weights.of(model)
+    return Weights.from_model(model)
 
 
 def test_every_matrix_becomes_int8_and_its_error_is_that_of_rounding(weights: Weights) -> None:
     done = quantize(weights)
-    assert list(done.matrices) == list(done.errors) == [EMBEDDING, *weights.matrices]
+    assert list(done.matrices) == list(done.relative_errors) == [EMBEDDING, *weights.matrices]
     for name, weight in {EMBEDDING: weights.embedding, **weights.matrices}.items():
         found = done.matrices[name]
         assert found.values.dtype == np.int8
-        assert np.abs(found.values.astype(int)).max() <= LARGEST  # -128 would overflow the device's sums
+        assert np.abs(found.values.astype(int)).max() <= MAX_MAGNITUDE  # -128 would overflow
         assert np.abs(found.values * found.scale - weight).max() <= 0.501 * found.scale
         expected = np.linalg.norm(found.values * found.scale - weight) / np.linalg.norm(weight)
-        assert 0 < done.errors[name] < 0.02
-        assert done.errors[name] == pytest.approx(expected)
+        assert 0 < done.relative_errors[name] < 0.02
+        assert done.relative_errors[name] == pytest.approx(expected)
     assert done.to_dict()["kept_fp32"] == []
 
 
@@ -40,10 +40,10 @@ def test_the_worst_is_named_and_what_is_kept_stays(weights: Weights) -> None:
     spoiled = {name: weight.copy() for name, weight in weights.matrices.items()}
     spoiled["blocks.1.linear2"][0, 0] = 10.0
     done = quantize(dataclasses.replace(weights, matrices=spoiled))
-    assert done.worst == "blocks.1.linear2"
-    assert done.to_dict()["worst_relative_error"] > 5 * quantize(weights).errors["blocks.1.linear2"]
+    assert done.worst_matrix == "blocks.1.linear2"
+    assert done.to_dict()["worst_relative_error"] > 5 * quantize(weights).relative_errors["blocks.1.linear2"]
     without = quantize(weights, ["output", EMBEDDING])
-    assert not {"output", EMBEDDING} & {*without.matrices, *without.errors}
+    assert not {"output", EMBEDDING} & {*without.matrices, *without.relative_errors}
     assert without.to_dict()["kept_fp32"] == ["output", EMBEDDING]
 
 
@@ -54,7 +54,7 @@ def test_a_matrix_of_zeros_is_refused(weights: Weights) -> None:
 
 
 def test_the_same_matrix_gives_the_same_steps(weights: Weights) -> None:
-    for make in (Int8.looked_up, Int8.factor):
+    for make in (Int8Matrix.for_lookup, Int8Matrix.for_matmul):
         one, two = (make(weights.embedding) for _ in range(2))
         assert one.scale == two.scale
         np.testing.assert_array_equal(one.values, two.values)
@@ -65,7 +65,7 @@ def test_no_two_neighbours_overflow_16_bits(rows: int) -> None:
     """What x86 without VNNI adds up: activations up to 255 times an even row and the next one."""
     random = np.random.default_rng(rows)
     for weight in (random.standard_t(2, (rows, 300)), random.choice([-1.0, 1.0], (rows, 300))):
-        values = Int8.factor(weight.astype(np.float32)).values.astype(int)
+        values = Int8Matrix.for_matmul(weight.astype(np.float32)).values.astype(int)
         even = np.pad(values, ((0, rows % 2), (0, 0)))
         pairs = np.stack((even[0::2], even[1::2]))
         assert 255 * pairs.clip(min=0).sum(axis=0).max() < 1 << 15
@@ -74,9 +74,9 @@ def test_no_two_neighbours_overflow_16_bits(rows: int) -> None:
 
 def test_no_step_is_lost_without_need(weights: Weights) -> None:
     """The largest weight of a table, or sum of neighbours in a matrix, is at the last step."""
-    assert np.abs(Int8.looked_up(weights.embedding).values.astype(int)).max() == LARGEST
-    values = Int8.factor(weights.matrices["output"]).values.astype(int)
+    assert np.abs(Int8Matrix.for_lookup(weights.embedding).values.astype(int)).max() == MAX_MAGNITUDE
+    values = Int8Matrix.for_matmul(weights.matrices["output"]).values.astype(int)
     largest = max(np.abs(values).max(), np.abs(values[0::2] + values[1::2]).max())
-    assert LARGEST - 1 <= largest <= LARGEST + 1
+    assert MAX_MAGNITUDE - 1 <= largest <= MAX_MAGNITUDE + 1
     alternating = np.tile(np.array([[1.0], [-1.0]], np.float32), (4, 3))  # sums that are nothing: all 8 bits
-    assert np.abs(Int8.factor(alternating).values).max() == LARGEST
+    assert np.abs(Int8Matrix.for_matmul(alternating).values).max() == MAX_MAGNITUDE

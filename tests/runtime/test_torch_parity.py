@@ -1,4 +1,4 @@
-"""The whole way, weights in torch to greedy tokens of the runtime, in one golden comparison."""
+"""Parity from weights in torch to greedy tokens of the runtime, in one comparison."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch", reason="the reference needs tinyedge[train]
 pytest.importorskip("onnx", reason="the reference needs tinyedge[train]")
 
 
-def test_greedy_tokens_past_the_context_equal_torch() -> None:
-    from tinyedge.export.fused_graph import fused_onnx
+def test_greedy_tokens_beyond_the_context_equal_torch() -> None:
+    from tinyedge.export.fused_graph import build_fused_graph
     from tinyedge.export.weights import Weights
     from tinyedge.train.model import TinyTransformer
 
@@ -23,7 +23,7 @@ def test_greedy_tokens_past_the_context_equal_torch() -> None:
         for parameter in model.parameters():
             if parameter.dim() == 2:
                 parameter.mul_(10)  # untrained logits are nearly flat; these are not
-    decoder = Session(fused_onnx(Weights.of(model), {}), config).decoder()
+    decoder = Session(build_fused_graph(Weights.from_model(model), {}), config).decoder()
     tokens, start = [0], 0
     logits = decoder.prefill(tokens)
     for _ in range(80):

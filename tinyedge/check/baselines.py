@@ -15,21 +15,21 @@ BYTES = 256
 XZ = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 20}
 
 
-def baselines(data: bytes) -> dict[str, float]:
+def measure_baselines(data: bytes) -> dict[str, float]:
     """Bits per byte of `data`, which is not empty, by name."""
     return {
-        "byte frequencies": entropy(data),
-        "order-2 bytes": context_bits(data, ORDER),
+        "byte frequencies": byte_entropy(data),
+        "order-2 bytes": context_model_bits(data, ORDER),
         "xz": 8 * len(lzma.compress(data, format=lzma.FORMAT_RAW, filters=[XZ])) / len(data),
     }
 
 
-def entropy(data: bytes) -> float:
+def byte_entropy(data: bytes) -> float:
     """Of the frequencies of its bytes: what the best code without context takes, its table not counted."""
     return -sum(count / len(data) * math.log2(count / len(data)) for count in Counter(data).values())
 
 
-def context_bits(data: bytes, order: int) -> float:
+def context_model_bits(data: bytes, order: int) -> float:
     """Of a model that learns as it reads: which byte followed the last `order` ones, the last but one, ...
 
     Witten-Bell interpolation (Witten and Bell, 1991): a context of n bytes with t different ones after it
@@ -42,12 +42,12 @@ def context_bits(data: bytes, order: int) -> float:
         for length in range(min(order, at) + 1):
             context = data[at - length : at]
             counts = seen[length].setdefault(context, Counter())
-            probability = _interpolated(counts, byte, probability)
+            probability = _interpolate(counts, byte, probability)
             counts[byte] += 1
         bits -= math.log2(probability)
     return bits / len(data)
 
 
-def _interpolated(counts: Mapping[int, int], byte: int, shorter: float) -> float:
+def _interpolate(counts: Mapping[int, int], byte: int, shorter: float) -> float:
     different, total = len(counts), sum(counts.values())
     return (counts.get(byte, 0) + different * shorter) / (total + different) if total else shorter

@@ -5,11 +5,11 @@ In: a checked bundle and its generator. Out: a line each.
 
 from tinyedge.bundle.bundle import Bundle
 from tinyedge.bundle.manifest import MODEL_FILE
-from tinyedge.check.item import CODE, VALIDATION, ChecklistItem, judged
-from tinyedge.check.weights import odd_tensors
+from tinyedge.check.finite_weights import find_nonfinite
+from tinyedge.check.item import CODE, VALIDATION, ChecklistItem, make_item
 from tinyedge.core.errors import TinyEdgeError
+from tinyedge.core.sampling import SamplingConfig
 from tinyedge.runtime.generator import Generator
-from tinyedge.runtime.sampler import SamplingConfig
 from tinyedge.text.tokenizer import BOS_ID
 
 MB = 1 << 20
@@ -28,30 +28,30 @@ EDGE_CASES = {
 EDGE_TOKENS = 8
 
 
-def check_weights(whole: Bundle, generator: Generator) -> ChecklistItem:
+def check_weights(bundle: Bundle, generator: Generator) -> ChecklistItem:
     """Every weight of the graph, and the logits over a whole context."""
-    values, odd = odd_tensors(whole.model)
+    values, odd = find_nonfinite(bundle.model)
     name = f"no NaN or Inf in {MODEL_FILE}"
     if odd:
-        return judged(VALIDATION, name, False, f"in {', '.join(odd[:5])}")
+        return make_item(VALIDATION, name, False, f"in {', '.join(odd[:5])}")
     try:
         decoder = generator.session.decoder()
         decoder.prefill([BOS_ID] * (generator.config.max_seq_length - 1))
         decoder.step(BOS_ID)
     except TinyEdgeError as failure:
-        return judged(VALIDATION, name, False, failure.message)
-    return judged(VALIDATION, name, True, f"{values:,} floating-point values and the logits are finite")
+        return make_item(VALIDATION, name, False, failure.message)
+    return make_item(VALIDATION, name, True, f"{values:,} floating-point values and the logits are finite")
 
 
-def check_quantization(whole: Bundle) -> ChecklistItem:
+def check_quantization(bundle: Bundle) -> ChecklistItem:
     """Whether it is smaller than its weights in fp32."""
-    precision, size = whole.manifest["precision"], len(whole.model)
-    plain = WEIGHT_BYTES * whole.config.parameters
+    precision, size = bundle.manifest["precision"], len(bundle.model)
+    plain = WEIGHT_BYTES * bundle.config.parameters
     found = f"{precision}, {size / MB:.2f} MB where fp32 weights take {plain / MB:.2f} MB"
     name = "quantization applied"
     if precision == "fp32":  # "if needed for smaller footprint": the budget decides that
         return ChecklistItem(CODE, name, f"{found}: not needed where the budget is kept", "skipped")
-    return judged(CODE, name, size < plain, found)
+    return make_item(CODE, name, size < plain, found)
 
 
 def check_edge_cases(generator: Generator) -> ChecklistItem:
@@ -73,4 +73,4 @@ def check_edge_cases(generator: Generator) -> ChecklistItem:
     found_words = f"{count - len(failed)} of {count} answered: {', '.join(EDGE_CASES)}"
     if failed:
         found_words += f"; not {', '.join(failed)}"
-    return judged(CODE, "edge cases are answered", not failed, found_words)
+    return make_item(CODE, "edge cases are answered", not failed, found_words)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tinyedge.bundle.manifest import CARD_FILE
-from tinyedge.check.item import DOCUMENTATION, ChecklistItem, judged
+from tinyedge.check.item import DOCUMENTATION, ChecklistItem, make_item
 
 HEADING = re.compile(r"(#{1,6})\s+(.*)")
 FENCES = ("```", "~~~")
@@ -54,10 +54,10 @@ def _check_results(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
     name = f"{CARD_FILE} has the training results"
     figures = {text: f"{row['bits_per_byte']:.4f}" for text, row in manifest["quality"].items()}
     if not figures:
-        return judged(DOCUMENTATION, name, False, "the manifest itself has no quality figures")
+        return make_item(DOCUMENTATION, name, False, "the manifest itself has no quality figures")
     sections = find_sections(card, RESULTS)
     if not sections:
-        return judged(DOCUMENTATION, name, False, "no heading of results")
+        return make_item(DOCUMENTATION, name, False, "no heading of results")
     needed = [f"{manifest['parameters']:,} parameters", manifest["precision"]]
     if "val_loss" in manifest["training"]:
         needed.append(f"{manifest['training']['val_loss']:.4g}")
@@ -71,7 +71,7 @@ def _check_results(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
             faults.append(f"lacks {text} {figure}")
     bits = ", ".join(f"{text} {figure}" for text, figure in figures.items())
     found = f"{', '.join(needed[:2])}; bits per byte: {bits}"
-    return judged(DOCUMENTATION, name, not faults, "; ".join(faults) or found)
+    return make_item(DOCUMENTATION, name, not faults, "; ".join(faults) or found)
 
 
 def _check_requirements(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
@@ -79,7 +79,7 @@ def _check_requirements(card: str, manifest: Mapping[str, Any]) -> ChecklistItem
     name = f"{CARD_FILE} has the system requirements"
     sections = find_sections(card, REQUIREMENTS)
     if not sections:
-        return judged(DOCUMENTATION, name, False, "no heading of use or requirements")
+        return make_item(DOCUMENTATION, name, False, "no heading of use or requirements")
     budgets = manifest["budgets"]
     needed = [
         f"{budgets['max_rss_mb']} MB",
@@ -88,7 +88,7 @@ def _check_requirements(card: str, manifest: Mapping[str, Any]) -> ChecklistItem
     ]
     faults = _list_missing(card, [manifest["target"]]) + _list_missing("\n".join(sections), needed)
     found = ", ".join([manifest["target"], *needed])
-    return judged(DOCUMENTATION, name, not faults, "; ".join(faults) or found)
+    return make_item(DOCUMENTATION, name, not faults, "; ".join(faults) or found)
 
 
 def _check_limits(card: str) -> ChecklistItem:
@@ -96,7 +96,7 @@ def _check_limits(card: str) -> ChecklistItem:
     sections = find_sections(card, LIMITS)
     longest = max(map(len, sections), default=0)
     found = f"{longest} characters under a heading of limits" if sections else "no heading of limits"
-    return judged(DOCUMENTATION, f"{CARD_FILE} has the known limits", longest >= MIN_LIMITS, found)
+    return make_item(DOCUMENTATION, f"{CARD_FILE} has the known limits", longest >= MIN_LIMITS, found)
 
 
 def _list_missing(text: str, needed: list[str]) -> list[str]:

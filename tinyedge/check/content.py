@@ -6,7 +6,7 @@ text means: docs/filter.md describes what a list of words can do.
 
 from collections.abc import Sequence
 
-from tinyedge.check.item import CODE, ChecklistItem, judged
+from tinyedge.check.item import CODE, ChecklistItem, make_item
 from tinyedge.check.samples import GeneratedText
 from tinyedge.core.errors import FilterError
 from tinyedge.runtime.content_filter import STAR, ContentFilter
@@ -46,7 +46,7 @@ def check_filter(
         list, and where a sample contains a listed word.
     """
     if content_filter is None:
-        return judged(CODE, NAME, False, f"there is no usable list: {reason}")
+        return make_item(CODE, NAME, False, f"there is no usable list: {reason}")
     words = [pattern.replace(STAR, "") for pattern in content_filter.patterns]
     writable = [word for word in words if tokenizer.decode(tokenizer.encode(word)) == word]
     missed = [word for word in writable if _stream(content_filter, tokenizer, word) != ("", True)]
@@ -65,7 +65,7 @@ def check_filter(
         )
     if shown:
         faults.append(f"{shown} samples contain a listed word")
-    return judged(CODE, NAME, not faults, "; ".join([*faults, found]))
+    return make_item(CODE, NAME, not faults, "; ".join([*faults, found]))
 
 
 def _stream(content_filter: ContentFilter, tokenizer: Tokenizer, word: str) -> tuple[str, bool]:

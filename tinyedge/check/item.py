@@ -29,14 +29,14 @@ class ChecklistItem:
     mark: Mark = "pass"
 
 
-def judged(section: str, name: str, ok: bool, found: str) -> ChecklistItem:
+def make_item(section: str, name: str, ok: bool, found: str) -> ChecklistItem:
     """A line that is ticked or crossed."""
     return ChecklistItem(section, name, found, "pass" if ok else "fail")
 
 
-def verdict(lines: Iterable[ChecklistItem]) -> Verdict:
+def combine_marks(items: Iterable[ChecklistItem]) -> Verdict:
     """A cross decides; then a line that could not be told. What was skipped decides nothing."""
-    marks = {line.mark for line in lines}
+    marks = {item.mark for item in items}
     if "fail" in marks:
         return "fail"
     return "inconclusive" if "unsure" in marks else "pass"

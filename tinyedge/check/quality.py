@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyedge.check.baselines import baselines
-from tinyedge.check.item import VALIDATION, ChecklistItem, judged
+from tinyedge.check.baselines import measure_baselines
+from tinyedge.check.item import VALIDATION, ChecklistItem, make_item
 from tinyedge.core.errors import CorpusError
 from tinyedge.runtime.generator import Generator
 from tinyedge.runtime.session import BundleModel
@@ -37,14 +37,14 @@ class TextQuality:
     baselines: Mapping[str, float]
 
     @property
-    def hardest(self) -> tuple[str, float]:
+    def best_baseline(self) -> tuple[str, float]:
         """The best of the baselines."""
         return min(self.baselines.items(), key=lambda item: item[1])
 
     @property
-    def sentence(self) -> str:
+    def summary(self) -> str:
         """The figure and what it is held against."""
-        name, bits = self.hardest
+        name, bits = self.best_baseline
         return f"{self.name} {self.bits_per_byte:.3f} bits per byte, {name} {bits:.3f}"
 
 
@@ -95,23 +95,23 @@ def measure_text(sample: TextSample, generator: Generator) -> TextQuality:
         math.log(found.perplexity),
         found.tokens,
         found.bytes,
-        baselines(data),
+        measure_baselines(data),
     )
 
 
-def quality_lines(found: Iterable[TextQuality], max_loss: float | None) -> list[ChecklistItem]:
+def make_quality_items(found: Iterable[TextQuality], max_loss: float | None) -> list[ChecklistItem]:
     """Ticked where every text is predicted better than by every baseline; and the loss, if it has a limit."""
     texts = list(found)
-    ok = all(text.bits_per_byte < text.hardest[1] for text in texts)
-    lines = [judged(VALIDATION, NAME, ok, "; ".join(text.sentence for text in texts))]
+    ok = all(text.bits_per_byte < text.best_baseline[1] for text in texts)
+    lines = [make_item(VALIDATION, NAME, ok, "; ".join(text.summary for text in texts))]
     if max_loss is not None:
         figures = "; ".join(f"{text.name} {text.loss:.3f} nats a token" for text in texts)
         under = all(text.loss < max_loss for text in texts)
-        lines.append(judged(VALIDATION, LOSS_NAME, under, f"{figures}, limit {max_loss:g}"))
+        lines.append(make_item(VALIDATION, LOSS_NAME, under, f"{figures}, limit {max_loss:g}"))
     return lines
 
 
-def quoted_lines(manifest: Mapping[str, Any], max_loss: float | None) -> list[ChecklistItem]:
+def quote_manifest(manifest: Mapping[str, Any], max_loss: float | None) -> list[ChecklistItem]:
     """Where there is no text here: what the export measured, said to be just that."""
     figures = "; ".join(f"{name} {row['bits_per_byte']:.3f}" for name, row in manifest["quality"].items())
     quoted = f"not measured here; the manifest says, in bits per byte: {figures or 'nothing'}"

@@ -13,53 +13,53 @@ WIDTH = 100
 MARKS: dict[Mark, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "skipped": "-"}
 
 
-def render(examination: Checklist) -> str:
+def render_text(checklist: Checklist) -> str:
     """Lines of a terminal, without a line break at the end."""
-    rows = [_title(examination)]
-    for section, lines in groupby(examination.lines, key=lambda line: line.section):
+    rows = [_title(checklist)]
+    for section, items in groupby(checklist.items, key=lambda item: item.section):
         rows += ["", section]
-        for line in lines:
-            rows.append(f"{MARKS[line.mark]} {line.name}")
-            rows.append(textwrap.fill(line.found, WIDTH, initial_indent="    ", subsequent_indent="    "))
+        for item in items:
+            rows.append(f"{MARKS[item.mark]} {item.name}")
+            rows.append(textwrap.fill(item.found, WIDTH, initial_indent="    ", subsequent_indent="    "))
     rows += ["", "samples, to be read:"]
-    for text in _texts(examination.samples):
+    for text in _texts(checklist.samples):
         rows.append(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    "))
-    return "\n".join([*rows, "", _summary(examination)])
+    return "\n".join([*rows, "", _summary(checklist)])
 
 
-def markdown(examination: Checklist) -> str:
+def render_markdown(checklist: Checklist) -> str:
     """To be pasted into a release: task lists, ticked where a line passed."""
-    rows = [f"## Deployment checklist: {examination.verdict}", "", _title(examination)]
-    for section, lines in groupby(examination.lines, key=lambda line: line.section):
+    rows = [f"## Deployment checklist: {checklist.verdict}", "", _title(checklist)]
+    for section, items in groupby(checklist.items, key=lambda item: item.section):
         rows += ["", f"### {section}", ""]
-        for line in lines:
-            box = "x" if line.mark == "pass" else " "
-            rows.append(f"- [{box}] {_plain(line.name)}: {_plain(line.found)}{_remark(line)}")
+        for item in items:
+            box = "x" if item.mark == "pass" else " "
+            rows.append(f"- [{box}] {_plain(item.name)}: {_plain(item.found)}{_remark(item)}")
     rows += ["", "### Samples", ""]
-    rows += [f"> {_plain(text)}\n>" for text in _texts(examination.samples)]
-    return "\n".join([*rows, "", _summary(examination)])
+    rows += [f"> {_plain(text)}\n>" for text in _texts(checklist.samples)]
+    return "\n".join([*rows, "", _summary(checklist)])
 
 
-def _title(examination: Checklist) -> str:
-    manifest = examination.whole.manifest
+def _title(checklist: Checklist) -> str:
+    manifest = checklist.bundle.manifest
     return (
-        f"bundle {bundle_digest(examination.whole)[:12]}, {manifest['precision']},"
+        f"bundle {bundle_digest(checklist.bundle)[:12]}, {manifest['precision']},"
         f" {manifest['parameters']:,} parameters, for {manifest['target']}"
     )
 
 
-def _summary(examination: Checklist) -> str:
-    count = {mark: sum(line.mark == mark for line in examination.lines) for mark in MARKS}
+def _summary(checklist: Checklist) -> str:
+    count = {mark: sum(item.mark == mark for item in checklist.items) for mark in MARKS}
     parts = [f"{count['pass']} ticked", f"{count['fail']} crossed"]
     if count["unsure"]:
         parts.append(f"{count['unsure']} that could not be told")
     if count["skipped"]:
         parts.append(f"{count['skipped']} left out")
-    return f"verdict: {examination.verdict} ({', '.join(parts)})"
+    return f"verdict: {checklist.verdict} ({', '.join(parts)})"
 
 
-def _remark(line: ChecklistItem) -> str:
-    return {"unsure": " (not judged)", "skipped": " (left out)"}.get(line.mark, "")
+def _remark(item: ChecklistItem) -> str:
+    return {"unsure": " (not judged)", "skipped": " (left out)"}.get(item.mark, "")
 
 
 def _texts(samples: Iterable[GeneratedText]) -> list[str]:

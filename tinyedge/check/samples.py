@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyedge.bench.prompts import PROMPTS
-from tinyedge.check.item import VALIDATION, ChecklistItem, judged
+from tinyedge.check.item import VALIDATION, ChecklistItem, make_item
+from tinyedge.core.sampling import SamplingConfig
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
-from tinyedge.runtime.sampler import SamplingConfig
 from tinyedge.text.tokenizer import UNKNOWN_TEXT
 
 NAME = "sample generation produces coherent text"
@@ -26,9 +26,9 @@ WORD = re.compile(r"[^\W\d_]+")
 # Measured at the defaults of `generate` (docs/check.md): a model trained on novels has 0.92, 100 % and 97 %;
 # one that draws its tokens at random never ends, and 80 % of what it writes are words.
 LOOP_WORDS, LOOP_TURNS = 6, 2  # words that were there before, and how often over: "no, no, no" is no loop
-LEAST_DISTINCT = 0.5  # of pairs of words, the share that came once
-LEAST_ENDED = 0.5  # of samples
-LEAST_KNOWN = 0.9  # of words, those that are in the training text
+MIN_DISTINCT = 0.5  # of pairs of words, the share that came once
+MIN_ENDED = 0.5  # of samples
+MIN_KNOWN = 0.9  # of words, those that are in the training text
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class GeneratedText:
         return WORD.findall((self.prompt + self.text).lower())[before:]
 
 
-def write_samples(generator: Generator, content_filter: ContentFilter | None) -> list[GeneratedText]:
+def generate_samples(generator: Generator, content_filter: ContentFilter | None) -> list[GeneratedText]:
     """As `tinyedge generate` would, with fixed seeds: the same bundle writes the same."""
     samples = []
     for seed in range(ROUNDS):
@@ -64,27 +64,27 @@ def write_samples(generator: Generator, content_filter: ContentFilter | None) ->
     return samples
 
 
-def judge_samples(samples: Sequence[GeneratedText], corpus: Path | None) -> ChecklistItem:
+def check_samples(samples: Sequence[GeneratedText], corpus: Path | None) -> ChecklistItem:
     """Ticked where nothing is wrong. corpus: the training text, if it is there."""
     words = [sample.words for sample in samples]
     pairs = [pair for each in words for pair in itertools.pairwise(each)]
     distinct = len(set(pairs)) / len(pairs) if pairs else 0.0
     ended = sum(sample.finish_reason == "stop" for sample in samples) / len(samples)
     unreadable = sum(UNKNOWN_TEXT in sample.text for sample in samples)
-    loops = sum(map(loops_in, words))
+    loops = sum(map(has_loop, words))
     found = (
         f"{len(samples)} samples, {unreadable} unreadable, {loops} with loops,"
         f" {100 * distinct:.0f} % distinct word pairs, {100 * ended:.0f} % came to an end"
     )
-    ok = not unreadable and not loops and distinct >= LEAST_DISTINCT and ended >= LEAST_ENDED
+    ok = not unreadable and not loops and distinct >= MIN_DISTINCT and ended >= MIN_ENDED
     if corpus is not None:
-        known = known_share([word for each in words for word in each], corpus)
+        known = known_word_share([word for each in words for word in each], corpus)
         found += f", {100 * known:.1f} % of the words are in the training text"
-        ok = ok and known >= LEAST_KNOWN
-    return judged(VALIDATION, NAME, ok, found)
+        ok = ok and known >= MIN_KNOWN
+    return make_item(VALIDATION, NAME, ok, found)
 
 
-def loops_in(words: Sequence[str]) -> bool:
+def has_loop(words: Sequence[str]) -> bool:
     """Whether some words are followed by themselves, over and over."""
     for period in range(1, len(words) // 2 + 1):
         run = 0
@@ -95,7 +95,7 @@ def loops_in(words: Sequence[str]) -> bool:
     return False
 
 
-def known_share(words: Sequence[str], corpus: Path) -> float:
+def known_word_share(words: Sequence[str], corpus: Path) -> float:
     """The share of `words` that stand in a text file; 0 where there are none."""
     unknown = set(words)
     for line in _lines(corpus):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyedge.bench.prompts import PROMPTS
-from tinyedge.check.item import ARTIFACTS, ChecklistItem, judged
+from tinyedge.check.item import ARTIFACTS, ChecklistItem, make_item
 from tinyedge.check.quality import TextSample
 from tinyedge.text.tokenizer import UNK_ID, UNKNOWN_TEXT, WORD_BOUNDARY, Tokenizer
 
@@ -67,7 +67,7 @@ def check_tokenizer(
     found += [measure_round_trip(text.name, text.lines, tokenizer) for text in texts]
     faults = [trip.fault for trip in found if trip.fault]
     if faults:
-        return judged(ARTIFACTS, NAME, False, "; ".join(faults))
+        return make_item(ARTIFACTS, NAME, False, "; ".join(faults))
     described = manifest["tokenizer"]
     ids = ", ".join(
         f"{name.removesuffix('_id').upper()} {number}"
@@ -75,7 +75,7 @@ def check_tokenizer(
         if name.endswith("_id")
     )
     unknown = ", ".join(f"{100 * trip.unknown_share:.2f}% of {trip.name}" for trip in found)
-    return judged(
+    return make_item(
         ARTIFACTS,
         NAME,
         True,

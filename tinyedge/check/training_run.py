@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge.bundle.bundle import Bundle
-from tinyedge.check.item import ARTIFACTS, VALIDATION, ChecklistItem, judged
+from tinyedge.check.item import ARTIFACTS, VALIDATION, ChecklistItem, make_item
 from tinyedge.core import files, runs
 from tinyedge.core.errors import TinyEdgeError
 from tinyedge.text.tokenizer import model_name
@@ -47,9 +47,9 @@ ReadCheckpoint = Callable[
 ]  # the number of its weights; raises TinyEdgeError where it is not whole
 
 
-def origin(whole: Bundle, folder: Path) -> Path | None:
+def find_source_checkpoint(bundle: Bundle, folder: Path) -> Path | None:
     """The checkpoint in `folder` that the bundle was made from, by its sha256."""
-    wanted = whole.manifest["training"]["checkpoint_sha256"]
+    wanted = bundle.manifest["training"]["checkpoint_sha256"]
     found = sorted(folder.glob("*.pt"), key=lambda path: path.name != BEST_FILE)
     return next((path for path in found if path.is_file() and files.sha256_file(path) == wanted), None)
 
@@ -62,12 +62,12 @@ def check_checkpoint(path: Path | None, read: ReadCheckpoint | None) -> Checklis
     if read is None:
         return ChecklistItem(VALIDATION, name, "torch is not installed here, so it was not opened", "skipped")
     try:
-        return judged(VALIDATION, name, True, f"{read(path):,} weights are finite")
+        return make_item(VALIDATION, name, True, f"{read(path):,} weights are finite")
     except TinyEdgeError as failure:
-        return judged(VALIDATION, name, False, failure.message)
+        return make_item(VALIDATION, name, False, failure.message)
 
 
-def check_files(whole: Bundle, folder: Path | None) -> list[ChecklistItem]:
+def check_run_files(bundle: Bundle, folder: Path | None) -> list[ChecklistItem]:
     """The guide's artifacts."""
     if folder is None:
         names = (
@@ -77,60 +77,62 @@ def check_files(whole: Bundle, folder: Path | None) -> list[ChecklistItem]:
         )
         return [ChecklistItem(ARTIFACTS, name, NO_RUN, "skipped") for name in names]
     return [
-        _final(whole, folder / FINAL_FILE),
-        _best(whole, folder),
-        _metrics(folder),
-        _vocabulary(whole, folder / model_name(whole.config.vocab_size)),
+        _check_final(bundle, folder / FINAL_FILE),
+        _check_best(bundle, folder),
+        _check_metrics(folder),
+        _check_tokenizer_file(bundle, folder / model_name(bundle.config.vocab_size)),
     ]
 
 
-def _final(whole: Bundle, path: Path) -> ChecklistItem:
+def _check_final(bundle: Bundle, path: Path) -> ChecklistItem:
     name = f"{FINAL_FILE} exists and has its size"
     if not path.is_file():
-        return judged(ARTIFACTS, name, False, f"{path} does not exist")
-    weights = whole.config.parameters
+        return make_item(ARTIFACTS, name, False, f"{path} does not exist")
+    weights = bundle.config.parameters
     size, expected = path.stat().st_size, WEIGHT_BYTES * weights
     found = f"{size / MB:.2f} MB; {weights:,} weights of {WEIGHT_BYTES} bytes are {expected / MB:.2f} MB"
-    return judged(ARTIFACTS, name, expected <= size <= expected * (1 + SIZE_TOLERANCE), found)
+    return make_item(ARTIFACTS, name, expected <= size <= expected * (1 + SIZE_TOLERANCE), found)
 
 
-def _best(whole: Bundle, folder: Path) -> ChecklistItem:
+def _check_best(bundle: Bundle, folder: Path) -> ChecklistItem:
     name = f"{BEST_FILE} exists"
     path = folder / BEST_FILE
     if not path.is_file():
-        return judged(ARTIFACTS, name, False, f"{path} does not exist")
-    source = origin(whole, folder)
+        return make_item(ARTIFACTS, name, False, f"{path} does not exist")
+    source = find_source_checkpoint(bundle, folder)
     if source is None:
-        return judged(ARTIFACTS, name, False, f"the bundle was made from no checkpoint in {folder}")
-    return judged(
+        return make_item(ARTIFACTS, name, False, f"the bundle was made from no checkpoint in {folder}")
+    return make_item(
         ARTIFACTS, name, True, f"{path.stat().st_size / MB:.2f} MB; the bundle is made from {source.name}"
     )
 
 
-def _metrics(folder: Path) -> ChecklistItem:
+def _check_metrics(folder: Path) -> ChecklistItem:
     name = f"{runs.METRICS_FILE} is valid"
     path = folder / runs.METRICS_FILE
     try:
-        _require(files.read_json(path, runs.SCHEMA, TinyEdgeError), GUIDE_FIELDS, "")
+        _require_shape(files.read_json(path, runs.SCHEMA, TinyEdgeError), GUIDE_FIELDS, "")
         run = runs.read_run(folder)
     except TinyEdgeError as failure:
-        return judged(ARTIFACTS, name, False, failure.message)
+        return make_item(ARTIFACTS, name, False, failure.message)
     except ValueError as failure:
-        return judged(ARTIFACTS, name, False, f"{path}: {failure}")
+        return make_item(ARTIFACTS, name, False, f"{path}: {failure}")
     epochs = len(run.history)
     found = f"the guide's fields, {epochs} epoch{'' if epochs == 1 else 's'}, {run.status}"
-    return judged(ARTIFACTS, name, run.status not in ("running", "failed"), found)
+    return make_item(ARTIFACTS, name, run.status not in ("running", "failed"), found)
 
 
-def _vocabulary(whole: Bundle, path: Path) -> ChecklistItem:
+def _check_tokenizer_file(bundle: Bundle, path: Path) -> ChecklistItem:
     name = f"{path.name} is the bundle's tokenizer"
     if not path.is_file():
-        return judged(ARTIFACTS, name, False, f"{path} does not exist")
-    same = files.sha256_file(path) == whole.manifest["tokenizer"]["sha256"]
-    return judged(ARTIFACTS, name, same, "the same sha256" if same else "another sha256 than the manifest's")
+        return make_item(ARTIFACTS, name, False, f"{path} does not exist")
+    same = files.sha256_file(path) == bundle.manifest["tokenizer"]["sha256"]
+    return make_item(
+        ARTIFACTS, name, same, "the same sha256" if same else "another sha256 than the manifest's"
+    )
 
 
-def _require(value: Any, shape: Any, where: str) -> None:
+def _require_shape(value: Any, shape: Any, where: str) -> None:
     """Raises ValueError naming the first field that is not as `shape` says."""
     if isinstance(shape, Mapping):
         if not isinstance(value, dict):
@@ -138,11 +140,11 @@ def _require(value: Any, shape: Any, where: str) -> None:
         for field, inner in shape.items():
             if field not in value:
                 raise ValueError(f"it lacks {where}{field}")
-            _require(value[field], inner, f"{where}{field}.")
+            _require_shape(value[field], inner, f"{where}{field}.")
     elif isinstance(shape, list):
         if not isinstance(value, list) or not value:
             raise ValueError(f"{where.removesuffix('.')} is no list, or empty")
         for row in value:
-            _require(row, shape[0], where)
+            _require_shape(row, shape[0], where)
     elif not isinstance(value, shape) or isinstance(value, bool):
         raise ValueError(f"{where.removesuffix('.')} is {value!r:.40}")

@@ -9,7 +9,7 @@ EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 
 
 def check(
-    bundle: Annotated[Path, typer.Argument(help="Folder that `tinyedge export` made.", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(help="Folder created by `tinyedge export`.", show_default=False)],
     checkpoint: Annotated[
         Path | None, typer.Option(help="Checkpoint to look into; needs torch.", show_default=False)
     ] = None,
@@ -32,23 +32,23 @@ def check(
 ) -> None:
     """Measure each line of the deployment checklist, and tick or cross it.
 
-    Exits with 0 when every line that could be judged here is ticked, 3 when one is crossed, 4 when a
+    Exits with 0 when every line that could be checked here is ticked, 3 when one is crossed, 4 when a
     measurement cannot tell. Lines that need a training run or torch are left out where there is none.
     """
     import importlib.util
     import math
 
     from tinyedge.bench.report_files import ReportFiles
-    from tinyedge.check.checklist import SCHEMA, Subject
-    from tinyedge.cli._echo import note
-    from tinyedge.cli._named_files import named_files
+    from tinyedge.check.checklist import SCHEMA, CheckOptions
+    from tinyedge.cli._echo import print_note
+    from tinyedge.cli._named_files import parse_named_files
     from tinyedge.core import files
     from tinyedge.core.errors import CheckpointError, UsageError
 
-    texts = named_files(text or ())
+    texts = parse_named_files(text or ())
     outputs = ReportFiles(json)
     outputs.require_writable((bundle, *texts.values(), *filter(None, [checkpoint])))
-    run_folders = [Subject.likely_run, *filter(None, [run_dir, checkpoint and checkpoint.parent])]
+    run_folders = [CheckOptions.default_run, *filter(None, [run_dir, checkpoint and checkpoint.parent])]
     outputs.require_new_in(run_folders, SCHEMA)
     if max_loss is not None and not (math.isfinite(max_loss) and max_loss > 0):
         raise UsageError(f"--max-loss {max_loss:g} is not a limit", "pass a number above 0")
@@ -58,16 +58,15 @@ def check(
         files.require_file(checkpoint, CheckpointError)
 
     from tinyedge.check.checklist import run_checklist
-    from tinyedge.check.render import markdown as as_markdown
-    from tinyedge.check.render import render
+    from tinyedge.check.render import render_markdown, render_text
 
     read = _read_checkpoint if importlib.util.find_spec("torch") else None
-    subject = Subject(bundle, checkpoint, run_dir, texts=texts, max_loss=max_loss, read_checkpoint=read)
-    examination = run_checklist(subject, note)
-    typer.echo((as_markdown if markdown else render)(examination))
+    options = CheckOptions(bundle, checkpoint, run_dir, texts=texts, max_loss=max_loss, read_checkpoint=read)
+    checklist = run_checklist(options, print_note)
+    typer.echo((render_markdown if markdown else render_text)(checklist))
     if json is not None:
-        files.write_json(json, examination.to_dict())
-    raise typer.Exit(EXIT_CODES[examination.verdict])
+        files.write_json(json, checklist.to_dict())
+    raise typer.Exit(EXIT_CODES[checklist.verdict])
 
 
 def _read_checkpoint(path: Path) -> int:

@@ -21,22 +21,22 @@ import numpy.typing as npt
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from tinyedge.export.onnx_model import IR_VERSION, OPSET, cache_names
-from tinyedge.export.quantize import Int8
+from tinyedge.export.quantize import Int8Matrix
 from tinyedge.export.weights import EMBEDDING, OUTPUT, Weights
 
 CONTRIB = "com.microsoft"
 EPSILON = 1e-5  # torch.nn.LayerNorm's default
 
 
-def fused_onnx(weights: Weights, quantized: Mapping[str, Int8]) -> bytes:
+def build_fused_graph(weights: Weights, quantized: Mapping[str, Int8Matrix]) -> bytes:
     """The graph as bytes; the same weights give the same bytes. `quantized`: what replaces which matrix."""
-    return _FusedGraph(weights, quantized).build()
+    return _FusedGraphBuilder(weights, quantized).build()
 
 
-class _FusedGraph:
+class _FusedGraphBuilder:
     """A graph on its way: its nodes and constants so far."""
 
-    def __init__(self, weights: Weights, quantized: Mapping[str, Int8]) -> None:
+    def __init__(self, weights: Weights, quantized: Mapping[str, Int8Matrix]) -> None:
         self._weights = weights
         self._quantized = quantized
         self._nodes: list[NodeProto] = []

@@ -20,19 +20,19 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.export.weights import Floats, Weights
 
 
-def turned(weights: Weights) -> Weights:
+def rotate_heads(weights: Weights) -> Weights:
     """Turns all heads of all blocks, and makes the largest value's weight as large as the largest other."""
     matrices = dict(weights.matrices)
     for layer in range(weights.config.num_layers):
         qkv, out = f"blocks.{layer}.qkv", f"blocks.{layer}.out"
-        matrices[qkv], matrices[out] = _turned(matrices[qkv], matrices[out], weights.config)
+        matrices[qkv], matrices[out] = _rotate_layer(matrices[qkv], matrices[out], weights.config)
     return dataclasses.replace(weights, matrices=matrices)
 
 
-def _turned(qkv: Floats, out: Floats, config: ModelConfig) -> tuple[Floats, Floats]:
+def _rotate_layer(qkv: Floats, out: Floats, config: ModelConfig) -> tuple[Floats, Floats]:
     """(D, 3 A) and (A, D), by one rotation of each head."""
     turn = np.eye(config.head_width)  # what the cache widens stays zero
-    turn[: config.head_dim, : config.head_dim] = cosine_transform(config.head_dim)
+    turn[: config.head_dim, : config.head_dim] = dct_matrix(config.head_dim)
     heads = (qkv.reshape(len(qkv), 3, config.nhead, config.head_width) @ turn).swapaxes(0, 1)
     readers = turn.T @ out.reshape(config.nhead, config.head_width, -1)
     scores, values = np.abs(heads[:2]).max(), np.abs(heads[2]).max()
@@ -44,7 +44,7 @@ def _turned(qkv: Floats, out: Floats, config: ModelConfig) -> tuple[Floats, Floa
     )
 
 
-def cosine_transform(size: int) -> npt.NDArray[np.float64]:
+def dct_matrix(size: int) -> npt.NDArray[np.float64]:
     """The orthonormal DCT-II, (size, size): no element is larger than sqrt(2 / size)."""
     row, column = np.arange(size)[:, None], np.arange(size)
     matrix: npt.NDArray[np.float64] = np.sqrt(2 / size) * np.cos(np.pi * (column + 0.5) * row / size)

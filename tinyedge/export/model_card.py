@@ -19,7 +19,7 @@ TRAINING_ROWS = {
 }
 
 
-def model_card(manifest: Mapping[str, Any]) -> str:
+def render_model_card(manifest: Mapping[str, Any]) -> str:
     """The card of the bundle that `manifest` describes; what `write_bundle` adds to it isn't needed."""
     parts = (
         _about(manifest),

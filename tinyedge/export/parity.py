@@ -63,7 +63,7 @@ class Parity:
         }
 
 
-class Decodes(Protocol):
+class IncrementalDecoder(Protocol):
     """A graph that is fed a text."""
 
     def prefill(self, tokens: Sequence[int]) -> Logits:
@@ -74,36 +74,40 @@ class Decodes(Protocol):
 
 
 def check_parity(
-    model: TinyTransformer, decoder: Decodes, name: str, tokenizer: Tokenizer | None = None
+    model: TinyTransformer, decoder: IncrementalDecoder, name: str, tokenizer: Tokenizer | None = None
 ) -> Parity:
     """Compares prefill, decoding token by token, and decoding past the context, where the window slides.
 
     Raises ExportError, which calls the graph `name`, where a logit differs by more than TOLERANCE, or a
     greedy token other than by a tie.
     """
-    with _one_thread():
+    with _use_one_torch_thread():
         comparison = _Comparison(model.eval(), decoder, name)
-        prompts = _prompts(model.config, tokenizer)
+        prompts = _make_prompts(model.config, tokenizer)
         for prompt in prompts:
-            comparison.incremental(prompt[: model.config.max_seq_length])
-            comparison.greedy(prompt)
+            comparison.compare_incremental(prompt[: model.config.max_seq_length])
+            comparison.compare_greedy(prompt)
     return Parity(
-        len(prompts), comparison.positions, comparison.worst, len(prompts) * GREEDY_TOKENS, comparison.ties
+        len(prompts),
+        comparison.positions,
+        comparison.max_difference,
+        len(prompts) * GREEDY_TOKENS,
+        comparison.ties,
     )
 
 
 class _Comparison:
     """Both models side by side, and the worst difference so far."""
 
-    def __init__(self, model: TinyTransformer, decoder: Decodes, name: str) -> None:
+    def __init__(self, model: TinyTransformer, decoder: IncrementalDecoder, name: str) -> None:
         self.model = model
         self.decoder = decoder
         self.name = name
-        self.worst = 0.0
+        self.max_difference = 0.0
         self.positions = 0
         self.ties = 0
 
-    def incremental(self, tokens: list[int]) -> None:
+    def compare_incremental(self, tokens: list[int]) -> None:
         """Logits after every token, fed one by one to ONNX, all at once to torch."""
         with torch.no_grad():
             expected = self.model(torch.tensor([tokens]))[0].numpy()  # (T, V)
@@ -111,7 +115,7 @@ class _Comparison:
         for position, token in enumerate(tokens[1:], 1):
             self._compare(self.decoder.step(token), expected[position], len(tokens), position)
 
-    def greedy(self, prompt: list[int]) -> None:
+    def compare_greedy(self, prompt: list[int]) -> None:
         """The likeliest continuation: torch recomputes the window for each token, ONNX keeps its cache."""
         context = self.model.config.max_seq_length
         tokens = list(prompt)
@@ -123,7 +127,7 @@ class _Comparison:
             token = int(expected.argmax())
             other = int(found.argmax())
             if other != token:
-                if expected[token] - expected[other] > _allowed(expected):
+                if expected[token] - expected[other] > _tolerance(expected):
                     raise ExportError(
                         f"{self.name} goes on with token {other} where the model says {token}, after"
                         f" {len(tokens)} tokens",
@@ -143,22 +147,22 @@ class _Comparison:
 
     def _compare(self, found: Logits, expected: Logits, length: int, position: int) -> None:
         difference = float(np.abs(found - expected).max())
-        if not difference <= _allowed(expected):
+        if not difference <= _tolerance(expected):
             raise ExportError(
                 f"{self.name} is not the model: at position {position} of a prompt of {length} tokens"
-                f" a logit differs by {difference:.3g}, {_allowed(expected):.3g} is allowed",
+                f" a logit differs by {difference:.3g}, {_tolerance(expected):.3g} is allowed",
                 "please report it",
             )
-        self.worst = max(self.worst, difference)
+        self.max_difference = max(self.max_difference, difference)
         self.positions += 1
 
 
-def _allowed(expected: Logits) -> float:
+def _tolerance(expected: Logits) -> float:
     return TOLERANCE * max(1.0, float(np.abs(expected).max()))
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def _use_one_torch_thread() -> Iterator[None]:
     """Has torch work alone: for a model this small several threads only wait, long where a core is busy."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -168,7 +172,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _prompts(config: ModelConfig, tokenizer: Tokenizer | None) -> list[list[int]]:
+def _make_prompts(config: ModelConfig, tokenizer: Tokenizer | None) -> list[list[int]]:
     """Random tokens of lengths from 1 to past the context, and real text where there is a tokenizer."""
     random = np.random.default_rng(SEED)
     lengths = np.linspace(1, config.max_seq_length, PROMPT_LENGTHS).round().astype(int)

@@ -8,24 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tinyedge.boards import DEFAULT_BOARD
+from tinyedge.boards.board import load_board
 from tinyedge.bundle.bundle import require_replaceable, write_bundle
 from tinyedge.bundle.manifest import SPECIAL_IDS
 from tinyedge.core.errors import ExportError, UsageError
-from tinyedge.export.calibration import GOAL_PERCENT, calibrate
-from tinyedge.export.fused_graph import fused_onnx
-from tinyedge.export.model_card import model_card
+from tinyedge.export.fused_graph import build_fused_graph
+from tinyedge.export.mixed_precision import GOAL_PERCENT, quantize_to_goal
+from tinyedge.export.model_card import render_model_card
 from tinyedge.export.onnx_model import count_nodes
 from tinyedge.export.parity import check_parity
-from tinyedge.export.quality import QualityComparison, compare, require_quality, token_limit
+from tinyedge.export.quality import QualityComparison, choose_token_limit, compare_quality, require_quality
 from tinyedge.export.quantize import Quantization
-from tinyedge.export.target import TARGETS
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import BundleModel, Session
 from tinyedge.text.evaluate import Passage, read_passages
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
-from tinyedge.train.storage.checkpoint import load_model, tokenizer_beside
+from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
 
 PRECISIONS = ("int8", "none")  # what --quantize can be
 STEPS = 7
@@ -35,15 +36,15 @@ STEPS = 7
 class ExportOptions:
     """What to export and how.
 
-    quantize: "int8" or "none". target: a device of TARGETS. max_quality_loss: percent of bits per byte that
-    int8 may cost a language. tokenizer: the file, by default the one beside the checkpoint. text: held-out
+    quantize: "int8" or "none". target: name or JSON file of a board. max_quality_loss: percent of bits per
+    byte that int8 may cost a language. tokenizer: the file, by default the one beside the checkpoint. text: held-out
     files by language, by default the validation passages of the training run.
     """
 
     checkpoint: Path = Path("data/best_model.pt")
     output_dir: Path = Path("bundle")
     quantize: str = "int8"
-    target: str = "pi-zero-2w"
+    target: str = DEFAULT_BOARD
     max_quality_loss: float = 1.0
     tokenizer: Path | None = None
     text: Mapping[str, Path] = field(default_factory=dict)
@@ -51,8 +52,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.quantize not in PRECISIONS:
             raise UsageError(f"--quantize {self.quantize} is not one of {', '.join(PRECISIONS)}")
-        if self.target not in TARGETS:
-            raise UsageError(f"--target {self.target} is not one of {', '.join(TARGETS)}")
+        load_board(self.target)
         if not 0 <= self.max_quality_loss <= 100:
             raise UsageError(f"--max-quality-loss {self.max_quality_loss} is outside 0-100 percent")
 
@@ -64,15 +64,16 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
     the model or int8 costs too much, and BundleError where the bundle can't be written.
     """
     require_replaceable(options.output_dir)  # before a minute's work, not after it
-    step = _numbered(report)
+    board = load_board(options.target)
+    step = _number_steps(report)
     trained = load_model(options.checkpoint)
     config = trained.config
-    tokenizer = tokenizer_beside(options.checkpoint, trained, options.tokenizer)
-    texts = _held_out(options, tokenizer)
+    tokenizer = load_tokenizer(options.checkpoint, trained, options.tokenizer)
+    texts = _read_held_out(options, tokenizer)
     step(f"checkpoint: {options.checkpoint}, {config.parameters:,} parameters")
 
-    weights = Weights.of(trained.model)
-    graph = fused_onnx(weights, {})
+    weights = Weights.from_model(trained.model)
+    graph = build_fused_graph(weights, {})
     session = Session(graph, config, name="the fp32 graph")
     step(f"fused for the device: {len(graph):,} bytes, {count_nodes(graph)} nodes")
 
@@ -83,24 +84,27 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
     )
 
     reference = BundleModel(session)
-    limit = token_limit(config.parameters)
+    limit = choose_token_limit(config.parameters)
     quantization: Quantization | None = None
     if options.quantize == "int8":
-        found = calibrate(weights, reference, texts, limit, min(GOAL_PERCENT, options.max_quality_loss))
+        found = quantize_to_goal(
+            weights, reference, texts, limit, min(GOAL_PERCENT, options.max_quality_loss)
+        )
         graph, quantization, quality = found.graph, found.quantization, found.quality
-        worst = quantization.worst
-        stay = f"; in fp32 stay {', '.join(quantization.kept)}" if quantization.kept else ""
-        error = 100 * quantization.errors[worst]
+        worst = quantization.worst_matrix
+        stay = f"; in fp32 stay {', '.join(quantization.kept_fp32)}" if quantization.kept_fp32 else ""
+        error = 100 * quantization.relative_errors[worst]
         step(f"int8: {len(graph):,} bytes, largest weight error {error:.2f} % in {worst}{stay}")
     else:
         quality = {
-            name: compare(name, reference, reference, passages, limit) for name, passages in texts.items()
+            name: compare_quality(name, reference, reference, passages, limit)
+            for name, passages in texts.items()
         }
         step("int8: no, the weights stay fp32")
     require_quality(quality, options.max_quality_loss)
     step(
         f"quality on up to {limit:,} tokens a language: "
-        + "; ".join(f"{name} {_sentence(result)}" for name, result in quality.items())
+        + "; ".join(f"{name} {_format_quality(result)}" for name, result in quality.items())
     )
 
     manifest: dict[str, Any] = {
@@ -109,13 +113,13 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
         "tokenizer": {"sha256": tokenizer.sha256, "vocab_size": tokenizer.vocab_size, **SPECIAL_IDS},
         "precision": "int8" if quantization else "fp32",
         "quantization": quantization.to_dict() if quantization else None,
-        "target": options.target,
-        "budgets": TARGETS[options.target].budgets(),
+        "target": board.name,
+        "budgets": board.budgets.to_dict(),
         "parity": parity.to_dict(),
         "quality": {name: result.to_dict() for name, result in quality.items()},
         "training": {**trained.training, "checkpoint_sha256": trained.sha256},
     }
-    card = model_card(manifest)
+    card = render_model_card(manifest)
     step(f"model card: {len(card.splitlines())} lines")
 
     vocabulary = options.tokenizer or options.checkpoint.parent / model_name(config.vocab_size)
@@ -124,7 +128,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
     return path
 
 
-def _numbered(report: Callable[[str], None]) -> Callable[[str], None]:
+def _number_steps(report: Callable[[str], None]) -> Callable[[str], None]:
     number = 0
 
     def step(text: str) -> None:
@@ -135,7 +139,7 @@ def _numbered(report: Callable[[str], None]) -> Callable[[str], None]:
     return step
 
 
-def _held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, list[Passage]]:
+def _read_held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, list[Passage]]:
     """Passages by language: the files that were named, or what the training run held out."""
     if options.text:
         return {name: list(read_passages(path, tokenizer)) for name, path in options.text.items()}
@@ -155,7 +159,7 @@ def _held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, list[Pa
     return {name: list(shards.validation_passages(name)) for name in shards.languages}
 
 
-def _sentence(result: QualityComparison) -> str:
+def _format_quality(result: QualityComparison) -> str:
     return (
         f"{result.reference_bits_per_byte:.4f} to {result.bits_per_byte:.4f} bits per byte"
         f" ({result.change_percent:+.2f} %)"

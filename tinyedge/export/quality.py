@@ -19,7 +19,7 @@ from tinyedge.text.evaluate import LanguageModel, Passage, Window, default_strid
 # Predictions a language. At a divergence of 3e-4 nats the difference of a token's nats scatters by 0.025, so
 # its mean over 10,000 is known to 0.0003 nats: about 0.006 % of the bits per byte, against a gate of 1 %.
 TOKEN_LIMIT = 10_000
-FEWEST_TOKENS = 2_000
+MIN_TOKENS = 2_000
 FULL_LIMIT_PARAMETERS = 2_500_000  # above it a token costs more time, so fewer are read
 SAMPLE_SEED = 0  # fixed: an export must judge the same text each time
 
@@ -58,7 +58,7 @@ class QualityComparison:
         }
 
 
-def compare(
+def compare_quality(
     name: str,
     reference: LanguageModel,
     candidate: LanguageModel,
@@ -72,7 +72,7 @@ def compare(
     """
     reference_nats, candidate_nats, kl = 0.0, 0.0, 0.0
     agreed, tokens, size = 0, 0, 0.0
-    for window, share in _sample(passages, reference.context, limit):
+    for window, share in _sample_windows(passages, reference.context, limit):
         rows = zip(
             reference.logits(window.inputs, window.first),  # (T, V)
             candidate.logits(window.inputs, window.first),
@@ -83,7 +83,7 @@ def compare(
             p, q = log_softmax(reference_logits), log_softmax(candidate_logits)
             reference_nats -= float(p[target])
             candidate_nats -= float(q[target])
-            kl += divergence(p, q)
+            kl += kl_divergence(p, q)
             agreed += int(p.argmax() == q.argmax())
         tokens += len(window.targets)
         size += share
@@ -97,9 +97,9 @@ def compare(
     )
 
 
-def token_limit(parameters: int) -> int:
+def choose_token_limit(parameters: int) -> int:
     """How many predictions a language are read with a model of that size, so that the time stays bounded."""
-    return max(FEWEST_TOKENS, min(TOKEN_LIMIT, TOKEN_LIMIT * FULL_LIMIT_PARAMETERS // parameters))
+    return max(MIN_TOKENS, min(TOKEN_LIMIT, TOKEN_LIMIT * FULL_LIMIT_PARAMETERS // parameters))
 
 
 def require_quality(quality: Mapping[str, QualityComparison], max_loss_percent: float) -> None:
@@ -117,7 +117,7 @@ def require_quality(quality: Mapping[str, QualityComparison], max_loss_percent: 
             )
 
 
-def _sample(passages: Iterable[Passage], context: int, limit: int) -> Iterable[tuple[Window, float]]:
+def _sample_windows(passages: Iterable[Passage], context: int, limit: int) -> Iterable[tuple[Window, float]]:
     """Windows in a fixed random order, each with its bytes, until they hold `limit` predictions."""
     pool = [
         (window, passage.bytes * len(window.targets) / (len(passage.tokens) - 1))
@@ -133,6 +133,6 @@ def _sample(passages: Iterable[Passage], context: int, limit: int) -> Iterable[t
         yield window, share
 
 
-def divergence(p: Doubles, q: Doubles) -> float:
+def kl_divergence(p: Doubles, q: Doubles) -> float:
     """KL(p || q) in nats, from log probabilities (V,) and (V,)."""
     return float(np.exp(p) @ (p - q))

@@ -1,7 +1,7 @@
 """fp32 matrices to int8, one scale a matrix.
 
-In: `Weights`. Out: `Int8` matrices by name. Knows no ONNX and no text. Activations are quantized as they
-come, by the graph's nodes.
+In: `Weights`. Out: `Int8Matrix` by name. Knows no ONNX and no text. Activations are quantized by the
+graph while it runs.
 
 Weights are signed, with zero at zero: on a Cortex-A53 without dotprod ONNX Runtime's kernel for signed
 weights needs half the instructions of the one for unsigned (MLAS, QgemmS8S8KernelNeon.S and
@@ -24,36 +24,36 @@ import numpy.typing as npt
 from tinyedge.core.errors import ExportError
 from tinyedge.export.weights import EMBEDDING, Floats, Weights
 
-LARGEST = 127  # two products of -128 * -128 overflow the device's 16 bits
+MAX_MAGNITUDE = 127  # two products of -128 * -128 overflow the device's 16 bits
 
 
 @dataclass(frozen=True)
-class Int8:
+class Int8Matrix:
     """A quantized matrix: values (rows, columns) times scale ()."""
 
     values: npt.NDArray[np.int8]
     scale: Floats
 
     @classmethod
-    def looked_up(cls, rows: Floats) -> "Int8":
+    def for_lookup(cls, rows: Floats) -> "Int8Matrix":
         """A table that nothing is multiplied with: steps of a 127th of the largest weight."""
-        return cls._in_steps(rows, np.abs(rows).max())
+        return cls._quantize(rows, np.abs(rows).max())
 
     @classmethod
-    def factor(cls, weight: Floats) -> "Int8":
+    def for_matmul(cls, weight: Floats) -> "Int8Matrix":
         """A matrix of products: steps of a 127th of the largest sum of neighbours, or weight if that is more.
 
         Rounded, two neighbours sum to 128 at most.
         """
         even = np.pad(weight, ((0, len(weight) % 2), (0, 0)))
-        return cls._in_steps(weight, max(np.abs(weight).max(), np.abs(even[0::2] + even[1::2]).max()))
+        return cls._quantize(weight, max(np.abs(weight).max(), np.abs(even[0::2] + even[1::2]).max()))
 
     @classmethod
-    def _in_steps(cls, weight: Floats, largest: np.float32) -> "Int8":
-        scale = np.asarray(largest / LARGEST, dtype=np.float32)
+    def _quantize(cls, weight: Floats, largest: np.float32) -> "Int8Matrix":
+        scale = np.asarray(largest / MAX_MAGNITUDE, dtype=np.float32)
         return cls(np.rint(weight / scale).astype(np.int8), scale)
 
-    def error(self, weight: Floats) -> float:
+    def relative_error(self, weight: Floats) -> float:
         """|w - w'| / |w| in Frobenius norms, w' the dequantized matrix."""
         return float(np.linalg.norm(weight - self.values * self.scale) / np.linalg.norm(weight))
 
@@ -62,14 +62,14 @@ class Int8:
 class Quantization:
     """What was done: the matrices that are int8 now, how far each is off, and which were left in fp32."""
 
-    matrices: Mapping[str, Int8]
-    errors: Mapping[str, float]
-    kept: tuple[str, ...] = ()
+    matrices: Mapping[str, Int8Matrix]
+    relative_errors: Mapping[str, float]
+    kept_fp32: tuple[str, ...] = ()
 
     @property
-    def worst(self) -> str:
+    def worst_matrix(self) -> str:
         """The int8 matrix that lost most."""
-        return max(self.errors, key=self.errors.__getitem__)
+        return max(self.relative_errors, key=self.relative_errors.__getitem__)
 
     def to_dict(self) -> dict[str, Any]:
         """As the manifest's `quantization` field."""
@@ -77,14 +77,14 @@ class Quantization:
             "method": "int8 weights with one scale a matrix, activations quantized as they come",
             "weight_type": "int8",
             "per_channel": False,
-            "kept_fp32": list(self.kept),
-            "worst_matrix": self.worst,
-            "worst_relative_error": self.errors[self.worst],
-            "relative_errors": dict(self.errors),
+            "kept_fp32": list(self.kept_fp32),
+            "worst_matrix": self.worst_matrix,
+            "worst_relative_error": self.relative_errors[self.worst_matrix],
+            "relative_errors": dict(self.relative_errors),
         }
 
 
-def quantize(weights: Weights, kept: Collection[str] = ()) -> Quantization:
+def quantize(weights: Weights, kept_fp32: Collection[str] = ()) -> Quantization:
     """Makes the token embedding and every matrix int8 but those `kept`; norms and positions stay float.
 
     Raises ExportError when a matrix holds nothing but zeros.
@@ -93,7 +93,7 @@ def quantize(weights: Weights, kept: Collection[str] = ()) -> Quantization:
     for name, weight in {EMBEDDING: weights.embedding, **weights.matrices}.items():
         if not weight.any():
             raise ExportError(f"{name} is all zeros", "check the training")
-        if name not in kept:
-            found[name] = (Int8.looked_up if name == EMBEDDING else Int8.factor)(weight)
-            errors[name] = found[name].error(weight)
-    return Quantization(found, errors, tuple(kept))
+        if name not in kept_fp32:
+            found[name] = (Int8Matrix.for_lookup if name == EMBEDDING else Int8Matrix.for_matmul)(weight)
+            errors[name] = found[name].relative_error(weight)
+    return Quantization(found, errors, tuple(kept_fp32))

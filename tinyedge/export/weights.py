@@ -33,15 +33,15 @@ class Weights:
     norms: Mapping[str, tuple[Floats, Floats]]
 
     @classmethod
-    def of(cls, model: TinyTransformer) -> "Weights":
+    def from_model(cls, model: TinyTransformer) -> "Weights":
         """The model's own parameters, as copies; heads that the cache widens get zeros."""
         state = {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
         config = model.config
         matrices, norms = {}, {}
         for layer in range(config.num_layers):
             block = f"blocks.{layer}"
-            matrices[f"{block}.qkv"] = _widened(state[f"{block}.attention.qkv.weight"], config).T
-            matrices[f"{block}.out"] = _widened(state[f"{block}.attention.out.weight"].T, config)
+            matrices[f"{block}.qkv"] = _pad_heads(state[f"{block}.attention.qkv.weight"], config).T
+            matrices[f"{block}.out"] = _pad_heads(state[f"{block}.attention.out.weight"].T, config)
             for name in ("linear1", "linear2"):
                 matrices[f"{block}.{name}"] = state[f"{block}.{name}.weight"].T
             for name in ("norm1", "norm2"):
@@ -52,7 +52,7 @@ class Weights:
         )
 
 
-def _widened(rows: Floats, config: ModelConfig) -> Floats:
+def _pad_heads(rows: Floats, config: ModelConfig) -> Floats:
     """Rows of heads one after the other, (n x head_dim, D), with zeros between them: (n x head_width, D)."""
     heads = rows.reshape(-1, config.head_dim, rows.shape[1])
     missing = config.head_width - config.head_dim

@@ -15,22 +15,27 @@ from tinyedge.core.errors import ExportError
 from tinyedge.export.onnx_model import check_onnx
 from tinyedge.export.parity import Parity, check_parity
 from tinyedge.export.portable.decoder import PortableDecoder
-from tinyedge.export.portable.graph import portable_onnx
-from tinyedge.export.portable.model_card import portable_card
-from tinyedge.export.portable.opt_layout import genai_config, generation_config, opt_config, opt_tensors
-from tinyedge.export.portable.safetensors import safetensors_bytes
+from tinyedge.export.portable.graph import build_portable_graph
+from tinyedge.export.portable.model_card import render_portable_card
+from tinyedge.export.portable.opt_layout import (
+    build_genai_config,
+    build_generation_config,
+    build_opt_config,
+    convert_to_opt,
+)
+from tinyedge.export.portable.safetensors import serialize_safetensors
 from tinyedge.export.portable.tokenizer import (
-    genai_tokenizer,
-    read_model,
-    special_tokens,
-    tokenizer_config,
-    tokenizer_json,
+    build_genai_tokenizer_config,
+    build_special_tokens_map,
+    build_tokenizer_config,
+    build_tokenizer_json,
+    parse_vocabulary,
 )
 from tinyedge.text.tokenizer import model_name
-from tinyedge.train.storage.checkpoint import load_model, tokenizer_beside
+from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
 
 MODEL_FILE = "onnx/model.onnx"  # where Optimum and transformers.js look
-MARK = "genai_config.json"  # a folder that has it, and nothing unknown, is one of ours
+MARKER_FILE = "genai_config.json"  # a folder that has it, and nothing unknown, is one of ours
 TOP_FILES = frozenset(
     {
         "README.md",
@@ -57,12 +62,14 @@ def export_portable(
     require_replaceable(folder)  # before the work, not after it
     trained = load_model(checkpoint)
     config = trained.config
-    ours = tokenizer_beside(checkpoint, trained, tokenizer)
-    vocabulary = read_model((tokenizer or checkpoint.parent / model_name(config.vocab_size)).read_bytes())
+    ours = load_tokenizer(checkpoint, trained, tokenizer)
+    vocabulary = parse_vocabulary(
+        (tokenizer or checkpoint.parent / model_name(config.vocab_size)).read_bytes()
+    )
     report(f"1/4 checkpoint: {checkpoint}, {config.parameters:,} parameters")
 
-    tensors = opt_tensors(trained.model)
-    graph = portable_onnx(tensors, config)
+    tensors = convert_to_opt(trained.model)
+    graph = build_portable_graph(tensors, config)
     report(f"2/4 to ONNX: {len(graph):,} bytes, {check_onnx(graph)} standard nodes, valid")
 
     parity = check_parity(trained.model, PortableDecoder(graph, config), "the portable graph", ours)
@@ -73,15 +80,15 @@ def export_portable(
 
     content = {
         MODEL_FILE: graph,
-        "model.safetensors": safetensors_bytes(tensors),
-        "README.md": portable_card(config, parity).encode(),
-        "config.json": _json(opt_config(config)),
-        "generation_config.json": _json(generation_config(config)),
-        "genai_config.json": _json(genai_config(config, MODEL_FILE)),
-        "tokenizer.json": _json(tokenizer_json(vocabulary)),
-        "tokenizer_config.json": _json(tokenizer_config(vocabulary, config)),
-        "special_tokens_map.json": _json(special_tokens(vocabulary)),
-        "tokenizer_module.json": _json(genai_tokenizer()),
+        "model.safetensors": serialize_safetensors(tensors),
+        "README.md": render_portable_card(config, parity).encode(),
+        "config.json": _to_json(build_opt_config(config)),
+        "generation_config.json": _to_json(build_generation_config(config)),
+        "genai_config.json": _to_json(build_genai_config(config, MODEL_FILE)),
+        "tokenizer.json": _to_json(build_tokenizer_json(vocabulary)),
+        "tokenizer_config.json": _to_json(build_tokenizer_config(vocabulary, config)),
+        "special_tokens_map.json": _to_json(build_special_tokens_map(vocabulary)),
+        "tokenizer_module.json": _to_json(build_genai_tokenizer_config()),
     }
     write_folder(folder, content)
     report(f"4/4 portable model: {folder}")
@@ -97,7 +104,7 @@ def require_replaceable(folder: Path) -> None:
     inner = folder / Path(MODEL_FILE).parent
     names |= {f"{inner.name}/{part.name}" for part in inner.iterdir()} if inner.is_dir() else set()
     foreign = sorted(names - TOP_FILES - {inner.name, MODEL_FILE})
-    if foreign or (names and MARK not in names):
+    if foreign or (names and MARKER_FILE not in names):
         raise ExportError(
             f"{folder} exists and is not a portable model: it has {(foreign or sorted(names))[0]!r}", hint
         )
@@ -123,5 +130,5 @@ def write_folder(folder: Path, content: Mapping[str, bytes]) -> None:
             shutil.rmtree(staged, ignore_errors=True)
 
 
-def _json(value: Any) -> bytes:
+def _to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

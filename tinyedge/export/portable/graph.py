@@ -17,7 +17,14 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from tinyedge.core.config import ModelConfig
 from tinyedge.export.onnx_model import IR_VERSION, OPSET, cache_names
-from tinyedge.export.portable.opt_layout import OUTPUT, POSITION_OFFSET, POSITIONS, TOKENS, Floats, layer
+from tinyedge.export.portable.opt_layout import (
+    OUTPUT,
+    POSITION_OFFSET,
+    POSITIONS,
+    TOKENS,
+    Floats,
+    layer_prefix,
+)
 
 EPSILON = 1e-5  # torch.nn.LayerNorm's default
 MASKED = np.finfo(np.float32).min  # not -inf: a row that is all padding must not become NaN
@@ -25,12 +32,12 @@ BATCH, SEQUENCE, PAST = "batch_size", "sequence_length", "past_sequence_length"
 TOTAL = f"{PAST} + {SEQUENCE}"
 
 
-def portable_onnx(tensors: Mapping[str, Floats], config: ModelConfig) -> bytes:
+def build_portable_graph(tensors: Mapping[str, Floats], config: ModelConfig) -> bytes:
     """The graph as bytes; the same weights give the same bytes."""
-    return _PortableGraph(tensors, config).build()
+    return _PortableGraphBuilder(tensors, config).build()
 
 
-class _PortableGraph:
+class _PortableGraphBuilder:
     """A graph on its way: its nodes and constants so far."""
 
     def __init__(self, tensors: Mapping[str, Floats], config: ModelConfig) -> None:
@@ -97,7 +104,7 @@ class _PortableGraph:
 
     def _block(self, index: int, x: str, bias: str) -> str:
         config, prefix = self._config, f"layers.{index}"
-        matrices = [self._tensors[f"{layer(index)}.self_attn.{part}_proj.weight"] for part in "qkv"]
+        matrices = [self._tensors[f"{layer_prefix(index)}.self_attn.{part}_proj.weight"] for part in "qkv"]
         matrices[0] = matrices[0] * np.float32(config.head_dim**-0.5)  # attention's scale, paid for once
         weights = self._constant(f"{prefix}.qkv_proj", np.concatenate(matrices).T)  # (D, 3 D)
         qkv = self._node("MatMul", [x, weights], f"{prefix}.qkv")
@@ -110,8 +117,8 @@ class _PortableGraph:
             self._node("Concat", [f"past_key_values.{index}.{part}", new], f"present.{index}.{part}", axis=2)
             for part, new in (("key", parts[1]), ("value", parts[2]))
         )
-        turned = self._node("Transpose", [keys], f"{prefix}.keys", perm=[0, 1, 3, 2])
-        scores = self._node("MatMul", [parts[0], turned], f"{prefix}.scores")  # (B, H, S, T)
+        keys_transposed = self._node("Transpose", [keys], f"{prefix}.keys", perm=[0, 1, 3, 2])
+        scores = self._node("MatMul", [parts[0], keys_transposed], f"{prefix}.scores")  # (B, H, S, T)
         scores = self._node("Add", [scores, bias], f"{prefix}.masked_scores")
         shares = self._node("Softmax", [scores], f"{prefix}.shares", axis=-1)
         heads = self._node("MatMul", [shares, values], f"{prefix}.attended_heads")
@@ -126,13 +133,13 @@ class _PortableGraph:
 
     def _multiply(self, index: int, part: str, x: str) -> str:
         name = f"layers.{index}.{part}"
-        weight = self._constant(name, self._tensors[f"{layer(index)}.{part}.weight"].T)
+        weight = self._constant(name, self._tensors[f"{layer_prefix(index)}.{part}.weight"].T)
         return self._node("MatMul", [x, weight], f"{name}.product")
 
     def _norm(self, index: int, part: str, x: str, added: str) -> str:
         name = f"layers.{index}.{part}"
         scale, bias = (
-            self._constant(f"{name}.{kind}", self._tensors[f"{layer(index)}.{part}.{kind}"])
+            self._constant(f"{name}.{kind}", self._tensors[f"{layer_prefix(index)}.{part}.{kind}"])
             for kind in ("weight", "bias")
         )
         total = self._node("Add", [x, added], f"{name}.sum")

@@ -4,7 +4,7 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.export.parity import Parity
 
 
-def portable_card(config: ModelConfig, parity: Parity) -> str:
+def render_portable_card(config: ModelConfig, parity: Parity) -> str:
     """What the model is, how it is loaded, what was checked."""
     return f"""---
 pipeline_tag: text-generation

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyedge.core.config import ModelConfig
-from tinyedge.runtime.sampler import SamplingConfig
+from tinyedge.core.sampling import SamplingConfig
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from tinyedge.train.model import TinyTransformer
 
@@ -23,15 +23,15 @@ TOKENS, POSITIONS, OUTPUT = (
     "lm_head.weight",
 )
 SPECIAL_IDS = {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": PAD_ID}
-NEVER = (BOS_ID, PAD_ID, UNK_ID)  # what `tinyedge generate` never says either
+BANNED_IDS = (BOS_ID, PAD_ID, UNK_ID)  # what `tinyedge generate` never says either
 
 
-def layer(index: int) -> str:
+def layer_prefix(index: int) -> str:
     """What the names of a block's tensors begin with."""
     return f"model.decoder.layers.{index}"
 
 
-def opt_tensors(model: TinyTransformer) -> dict[str, Floats]:
+def convert_to_opt(model: TinyTransformer) -> dict[str, Floats]:
     """Every weight by OPT's name. A matrix is (outputs, inputs), as torch keeps it; a norm's vectors (D,)."""
     own = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     own["position_embedding.weight"] = np.pad(
@@ -40,7 +40,7 @@ def opt_tensors(model: TinyTransformer) -> dict[str, Floats]:
     names = {TOKENS: "token_embedding", POSITIONS: "position_embedding", OUTPUT: "output"}
     found = {theirs: own[f"{ours}.weight"] for theirs, ours in names.items()}
     for index in range(model.config.num_layers):
-        block, prefix = f"blocks.{index}", layer(index)
+        block, prefix = f"blocks.{index}", layer_prefix(index)
         queries, keys, values = np.split(own[f"{block}.attention.qkv.weight"], 3)
         found |= {
             f"{prefix}.self_attn.q_proj.weight": queries,
@@ -56,7 +56,7 @@ def opt_tensors(model: TinyTransformer) -> dict[str, Floats]:
     return {name: np.ascontiguousarray(value) for name, value in found.items()}
 
 
-def opt_config(config: ModelConfig) -> dict[str, Any]:
+def build_opt_config(config: ModelConfig) -> dict[str, Any]:
     """`config.json`: the shape, and where OPT's defaults are another architecture."""
     return {
         "model_type": "opt",
@@ -82,7 +82,7 @@ def opt_config(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def generation_config(config: ModelConfig) -> dict[str, Any]:
+def build_generation_config(config: ModelConfig) -> dict[str, Any]:
     """`generation_config.json`: sampling as `tinyedge generate` does it, up to the end of the context."""
     sampling = SamplingConfig()
     return {
@@ -91,11 +91,11 @@ def generation_config(config: ModelConfig) -> dict[str, Any]:
         "do_sample": True,
         "temperature": sampling.temperature,
         "top_k": sampling.top_k,
-        "bad_words_ids": [[token] for token in NEVER],
+        "bad_words_ids": [[token] for token in BANNED_IDS],
     }
 
 
-def genai_config(config: ModelConfig, model_file: str) -> dict[str, Any]:
+def build_genai_config(config: ModelConfig, model_file: str) -> dict[str, Any]:
     """`genai_config.json`: what onnxruntime-genai has to know; `model_file` is relative to it."""
     sampling = SamplingConfig()
     return {

@@ -12,7 +12,7 @@ import numpy.typing as npt
 ALIGNMENT = 8  # bytes; the header is padded with spaces, so that the numbers begin at a multiple
 
 
-def safetensors_bytes(tensors: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
+def serialize_safetensors(tensors: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
     """The file's bytes; the same tensors give the same bytes."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # transformers refuses a file without it
     parts: list[bytes] = []

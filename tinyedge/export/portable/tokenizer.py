@@ -20,7 +20,7 @@ ROLES = {"bos_token": BOS_ID, "eos_token": EOS_ID, "pad_token": PAD_ID, "unk_tok
 SPACES_AT_START, SPACES_AT_END = r"(?<![\s\S]) +", rf"[ {WORD_BOUNDARY}]+(?![\s\S])"
 
 
-def read_model(model: bytes) -> Any:
+def parse_vocabulary(model: bytes) -> Any:
     """A `.model` that SentencePiece can load, parsed. Raises ExportError where tinyedge trains none such."""
     parsed = SCHEMA.ModelProto.FromString(model)
     trained, normalizer = parsed.trainer_spec, parsed.normalizer_spec
@@ -40,7 +40,7 @@ def read_model(model: bytes) -> Any:
     return parsed
 
 
-def tokenizer_json(parsed: Any) -> dict[str, Any]:
+def build_tokenizer_json(parsed: Any) -> dict[str, Any]:
     """`tokenizer.json`, read by tokenizers, transformers, transformers.js and onnxruntime-genai."""
     kinds = SCHEMA.ModelProto.SentencePiece
     lowest = min(piece.score for piece in parsed.pieces if piece.type == kinds.NORMAL)
@@ -57,14 +57,14 @@ def tokenizer_json(parsed: Any) -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [_special(parsed, token) for token in sorted(ROLES.values())],
+        "added_tokens": [_describe_special_token(parsed, token) for token in sorted(ROLES.values())],
         "normalizer": {
             "type": "Sequence",
             "normalizers": [
                 {"type": "NFC"},
-                _replace(SPACES_AT_START, ""),
-                _replace(SPACES_AT_END, ""),
-                _replace(" {2,}", " "),
+                _make_replace_step(SPACES_AT_START, ""),
+                _make_replace_step(SPACES_AT_END, ""),
+                _make_replace_step(" {2,}", " "),
             ],
         },
         "pre_tokenizer": metaspace,
@@ -81,15 +81,15 @@ def tokenizer_json(parsed: Any) -> dict[str, Any]:
     }
 
 
-def tokenizer_config(parsed: Any, config: ModelConfig) -> dict[str, Any]:
+def build_tokenizer_config(parsed: Any, config: ModelConfig) -> dict[str, Any]:
     """`tokenizer_config.json`: how transformers wraps `tokenizer.json`."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        **special_tokens(parsed),
+        **build_special_tokens_map(parsed),
         "add_bos_token": True,
         "add_eos_token": False,
         "added_tokens_decoder": {
-            str(token): {k: v for k, v in _special(parsed, token).items() if k != "id"}
+            str(token): {k: v for k, v in _describe_special_token(parsed, token).items() if k != "id"}
             for token in sorted(ROLES.values())
         },
         "clean_up_tokenization_spaces": False,
@@ -99,12 +99,12 @@ def tokenizer_config(parsed: Any, config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def special_tokens(parsed: Any) -> Mapping[str, str]:
+def build_special_tokens_map(parsed: Any) -> Mapping[str, str]:
     """`special_tokens_map.json`."""
     return {role: parsed.pieces[token].piece for role, token in ROLES.items()}
 
 
-def genai_tokenizer() -> dict[str, Any]:
+def build_genai_tokenizer_config() -> dict[str, Any]:
     """`tokenizer_module.json`: onnxruntime-genai picks its algorithm by the name of a class.
 
     What stands here goes over `tokenizer_config.json` there, and nobody else reads it.
@@ -112,10 +112,10 @@ def genai_tokenizer() -> dict[str, Any]:
     return {"tokenizer_class": "XLMRobertaTokenizer", "add_bos_token": True, "add_eos_token": False}
 
 
-def _special(parsed: Any, token: int) -> dict[str, Any]:
+def _describe_special_token(parsed: Any, token: int) -> dict[str, Any]:
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": token, "content": parsed.pieces[token].piece, **flags, "special": True}
 
 
-def _replace(pattern: str, content: str) -> dict[str, Any]:
+def _make_replace_step(pattern: str, content: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}

@@ -6,26 +6,26 @@ import numpy as np
 import pytest
 
 from tinyedge.bundle.bundle import load_bundle
-from tinyedge.check.weights import _float_tensors, odd_tensors
+from tinyedge.check.finite_weights import _iterate_float_tensors, find_nonfinite
 
 
 def test_a_bundles_weights(micro_bundle: Path, micro_bundle_fp32: Path) -> None:
     int8, fp32 = load_bundle(micro_bundle), load_bundle(micro_bundle_fp32)
-    values, odd = odd_tensors(fp32.model)
+    values, odd = find_nonfinite(fp32.model)
     assert odd == []
     assert values >= fp32.config.parameters
-    assert odd_tensors(int8.model)[1] == []
-    assert odd_tensors(int8.model)[0] < values
+    assert find_nonfinite(int8.model)[1] == []
+    assert find_nonfinite(int8.model)[0] < values
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_one_bad_value_is_found(micro_bundle_fp32: Path, bad: float) -> None:
     model = load_bundle(micro_bundle_fp32).model
-    _, largest = max(_float_tensors(model), key=lambda named: named[1].size)
+    _, largest = max(_iterate_float_tensors(model), key=lambda named: named[1].size)
     at = model.index(largest[:16].tobytes())
     changed = model[:at] + np.float32(bad).tobytes() + model[at + 4 :]
-    count, odd = odd_tensors(changed)
-    assert count == odd_tensors(model)[0]
+    count, odd = find_nonfinite(changed)
+    assert count == find_nonfinite(model)[0]
     assert len(odd) == 1
 
 
@@ -45,6 +45,6 @@ def test_every_place_that_a_number_may_be_in() -> None:
         helper.make_node("Gemm", ["a", "a"], ["b"], alpha=float("nan")),
     ]
     graph = helper.make_graph(nodes, "graph", [], [], tensors)
-    count, odd = odd_tensors(helper.make_model(graph).SerializeToString())
+    count, odd = find_nonfinite(helper.make_model(graph).SerializeToString())
     assert sorted(odd) == ["Gemm", "constant", "half", "typed"]
     assert count == 2 + 2 + 2 + 1 + 1

@@ -15,21 +15,21 @@ from tinyedge.bundle.protobuf import Reader
 KINDS: Mapping[int | None, Any] = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("<f2")}
 
 
-def odd_tensors(model: bytes) -> tuple[int, list[str]]:
+def find_nonfinite(model: bytes) -> tuple[int, list[str]]:
     """The number of floating-point values, and the names of the tensors that have NaN or infinity.
 
     Integer weights are finite by nature; their scales are floating-point. Raises ValueError for a file that
     `tinyedge.bundle.onnx_scan` would refuse.
     """
     values, odd = 0, []
-    for name, tensor in _float_tensors(model):
+    for name, tensor in _iterate_float_tensors(model):
         values += tensor.size
         if not np.isfinite(tensor).all():
             odd.append(name)
     return values, odd
 
 
-def _float_tensors(model: bytes) -> Iterator[tuple[str, Any]]:
+def _iterate_float_tensors(model: bytes) -> Iterator[tuple[str, Any]]:
     read = Reader(MAX_FIELDS).read
     graph = read(read(memoryview(model), MODEL)["graph"], GRAPH)
     tensors = [read(each, TENSOR) for each in graph.get("initializer", ())]
