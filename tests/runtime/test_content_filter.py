@@ -1,4 +1,4 @@
-"""The content filter: what is found, what passes, and that no half of a listed word is ever shown."""
+"""The content filter: what it finds, what passes, and that no part of a listed word is ever shown."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ SHIPPED_FILTER = ContentFilter.load()
 def filter_text(
     content_filter: ContentFilter, text: str, sizes: Sequence[int] = (), prompt: str = ""
 ) -> tuple[str, bool]:
-    """What is shown of a text in pieces of `sizes`, the rest at once; and whether it was stopped."""
+    """Filter a text in pieces of `sizes` and one last piece; return the shown text and whether it stopped."""
     matcher = content_filter.watch(prompt)
     parts, at = [], 0
     for size in (*sizes, len(text)):
@@ -39,11 +39,11 @@ def filter_text(
         ("oh DARN!", "oh "),
         ("darn's", ""),
         ("a 'darn' b", "a '"),
-        ("ｄａｒｎ", ""),  # wide
+        ("ｄａｒｎ", ""),  # full-width
         ("𝐝𝐚𝐫𝐧", ""),  # bold
-        ("dàrñ dárn", "dàrñ "),  # ñ is another letter than n, á no other than a
+        ("dàrñ dárn", "dàrñ "),  # ñ is a different letter from n, á is not different from a
         ("da\u0301rn", ""),
-        ("d\u200ba\u00adr\u2060n", ""),  # nobody sees what is between
+        ("d\u200ba\u00adr\u2060n", ""),  # invisible characters in between
         ("d\x00arn", ""),
         ("d4rn h3ck", ""),
         ("h€ck d@rn", "h€ck "),
@@ -67,7 +67,7 @@ def filter_text(
         ("il", ""),
     ],
 )
-def test_is_found(text: str, rest: str) -> None:
+def test_listed_word_is_found(text: str, rest: str) -> None:
     assert filter_text(FILTER, text) == (rest, True)
 
 
@@ -75,14 +75,14 @@ def test_is_found(text: str, rest: str) -> None:
     "text",
     [
         *("darning", "hecks", "check", "Darnell", "undarned", "sandblast", "mildarn"),
-        *("ddarn", "daarn", "boze", "d a r n", "d.a.r.n", "dar n"),  # no more than twice is another word
+        *("ddarn", "daarn", "boze", "d a r n", "d.a.r.n", "dar n"),  # a letter twice is another word
         *("son of a", "son of a. gun", "son of, a gun", "a son of guns", "sons of a gun", "of a gun"),
         *("cona", "con a", "coñac", "año", "an\u0303o", "años", "bazo", "bazooka"),
         *("11", "1l", "A40", "4n0", ""),  # fewer than two letters
         "¿Qué?\x00 \ud800 ﷽ 👍🏽 \u202e x\u0301\u0301",
     ],
 )
-def test_passes(text: str) -> None:
+def test_text_without_listed_words_passes(text: str) -> None:
     assert filter_text(FILTER, text) == (text, False)
 
 
@@ -91,27 +91,27 @@ CUTS = st.lists(st.integers(0, 4), max_size=20)
 
 
 @given(st.text(ALPHABET, max_size=24), CUTS)
-def test_streamed_is_whole(text: str, sizes: list[int]) -> None:
+def test_pieces_give_the_same_result_as_the_complete_text(text: str, sizes: list[int]) -> None:
     assert filter_text(FILTER, text, sizes) == filter_text(FILTER, text)
 
 
 @given(st.text(ALPHABET, max_size=12), st.sampled_from(["darn", "heck", "blasts", "son of a gun"]), CUTS)
-def test_no_part_of_a_word_is_shown(before: str, word: str, sizes: list[int]) -> None:
+def test_no_part_of_a_listed_word_is_shown(before: str, word: str, sizes: list[int]) -> None:
     text, stopped = filter_text(FILTER, f"{before} {word} and more", sizes)
     assert stopped
-    # What is shown ends before the word, or before one that `before` has made already.
+    # The shown text ends before the word, or before an earlier one that `before` contains.
     assert f"{before} ".startswith(text)
 
 
 @given(st.text(max_size=60), CUTS)
-def test_text_without_a_word_is_the_same_to_the_character(text: str, sizes: list[int]) -> None:
+def test_text_without_listed_words_is_unchanged(text: str, sizes: list[int]) -> None:
     rest, stopped = filter_text(ContentFilter(["qqzzqq"]), text, sizes)
     assert (rest, stopped) == (text, False)
 
 
 @given(st.text(ALPHABET + "0$AR½", max_size=24), CUTS)
-def test_the_shortcut_changes_nothing(text: str, sizes: list[int]) -> None:
-    """Most words are told from the list's by their first three letters; here each is walked to its end."""
+def test_the_prefix_check_does_not_change_the_result(text: str, sizes: list[int]) -> None:
+    """The first three letters exclude most words; here every word is compared to its end."""
     expected = filter_text(FILTER, text, sizes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(content_filter, "PREFIX_LENGTH", 0)
@@ -119,8 +119,8 @@ def test_the_shortcut_changes_nothing(text: str, sizes: list[int]) -> None:
 
 
 @given(st.text("ab ", max_size=14), CUTS, st.lists(st.text("ab ", min_size=2, max_size=4), min_size=1))
-def test_is_what_a_search_finds(text: str, sizes: list[int], listed: list[str]) -> None:
-    """Against the definition, where no letter stands three times in a row."""
+def test_result_equals_a_plain_search(text: str, sizes: list[int], listed: list[str]) -> None:
+    """Compare with the definition, for texts in which no letter is repeated three times."""
     listed = [word for word in (" ".join(word.split()) for word in listed) if len(word.replace(" ", "")) > 1]
     spaced = " ".join(text.split())
     if not listed or any(letter * 3 in word for letter in "ab" for word in [spaced, *listed]):
@@ -135,7 +135,7 @@ def test_is_what_a_search_finds(text: str, sizes: list[int], listed: list[str]) 
     assert filter_text(ContentFilter(listed), spaced, sizes) == (expected, bool(ends))
 
 
-def test_a_word_is_held_back_until_it_is_another() -> None:
+def test_text_is_held_back_until_it_is_a_different_word() -> None:
     matcher = FILTER.watch()
     assert [matcher.push(part) for part in ("the ", "da", "r", "n", "ing")] == ["the ", "", "", "", "darning"]
     assert [matcher.push(part) for part in (" da", "rn", " ", "more")] == [" ", "", "", ""]
@@ -143,22 +143,22 @@ def test_a_word_is_held_back_until_it_is_another() -> None:
     assert matcher.flush() == ""
 
 
-def test_the_end_is_the_end_of_a_word() -> None:
+def test_the_end_of_the_text_ends_a_word() -> None:
     matcher = FILTER.watch()
     assert matcher.push("oh darn") == "oh "
     assert not matcher.stopped
     assert (matcher.flush(), matcher.stopped) == ("", True)
-    assert filter_text(FILTER, "oh dar") == ("oh dar", False)  # it is no listed word, and none comes
+    assert filter_text(FILTER, "oh dar") == ("oh dar", False)  # not a listed word, and nothing follows
 
 
 @pytest.mark.parametrize(
     ("prompt", "text", "rest"),
     [
-        ("Oh da", "rn it", ""),  # begun there, completed here: nothing of it is shown
+        ("Oh da", "rn it", ""),  # starts in the prompt, ends in the text: no part is shown
         ("a son of", " a gun", ""),
         ("da", "ta and darn", "ta and "),
         ("un", "darn", None),  # the word is "undarn"
-        ("darn", " you", None),  # the writer's own
+        ("darn", " you", None),  # the user's own text
         ("a blast", "ing cap", None),
         ("oh darn", "", None),
         ("darn ", "darn", ""),
@@ -168,14 +168,14 @@ def test_the_end_is_the_end_of_a_word() -> None:
         ("daa", "rn", None),
     ],
 )
-def test_a_word_may_begin_in_the_prompt(prompt: str, text: str, rest: str | None) -> None:
+def test_a_word_may_start_in_the_prompt(prompt: str, text: str, rest: str | None) -> None:
     expected = (text, False) if rest is None else (rest, True)
     assert filter_text(FILTER, text, prompt=prompt) == expected
     assert filter_text(FILTER, text, [1] * len(text), prompt=prompt) == expected
 
 
-def test_every_character_has_symbols() -> None:
-    """None makes it fall, and a character is what it looks like in either normal form."""
+def test_every_character_has_valid_symbols() -> None:
+    """No character raises an error, and both normal forms of a character have the same symbols."""
     for number in range(0x110000):
         char = chr(number)
         found = content_filter._to_symbols.__wrapped__(char)
@@ -185,8 +185,8 @@ def test_every_character_has_symbols() -> None:
     assert content_filter._to_symbols.cache_info().currsize <= content_filter.SYMBOL_CACHE_SIZE
 
 
-def test_what_a_text_costs_is_bounded() -> None:
-    """However long the text, no more words may have begun than a pattern is long."""
+def test_the_cost_of_a_text_is_bounded() -> None:
+    """For any length of the text, there are never more partial matches than the patterns are long."""
     content_filter = ContentFilter(["a a a a a a a a b", "aiaiaiaiaiaiai", "llx"])
     for text in ("a " * 5000, "1" * 5000, "a1" * 5000, "\u0301" * 5000):
         matcher = content_filter.watch()
@@ -196,11 +196,11 @@ def test_what_a_text_costs_is_bounded() -> None:
         matcher.flush()
 
 
-# --- the list that ships ---
+# --- the default list ---
 
 
 @pytest.mark.parametrize("pattern", SHIPPED_FILTER.patterns)
-def test_every_pattern_of_the_list_is_found(pattern: str) -> None:
+def test_every_pattern_of_the_default_list_is_found(pattern: str) -> None:
     word = pattern.replace("*", "")
     for spelling in (word, word.upper(), f"{word.title()}!", word.replace("o", "0").replace("i", "1")):
         assert filter_text(SHIPPED_FILTER, f"So: {spelling}", [1] * 60) == ("So: ", True)
@@ -236,8 +236,8 @@ def test_innocent_words_pass() -> None:
     assert filter_text(SHIPPED_FILTER, text) == (text, False)
 
 
-def test_the_projects_own_texts_pass() -> None:
-    """The phrasebook is what the default model writes."""
+def test_the_phrasebook_passes() -> None:
+    """The default model is trained on the phrasebook."""
     phrasebook = LIST_FILE.parents[2] / "corpus" / "data" / "phrasebook"
     files = [*phrasebook.rglob("*.txt")]
     assert len(files) > 5
@@ -246,56 +246,57 @@ def test_the_projects_own_texts_pass() -> None:
         assert filter_text(SHIPPED_FILTER, text) == (text, False), file
 
 
-def test_the_list_says_what_it_is() -> None:
+def test_the_default_list_documents_itself() -> None:
     head = LIST_FILE.read_text("utf-8").partition("\n[en]")[0]
     assert "--no-filter" in head
     assert all(line.startswith("#") for line in head.split("\n") if line)
 
 
-# --- lists of one's own ---
+# --- custom lists ---
 
 
-def test_a_list_of_ones_own(tmp_path: Path) -> None:
-    file = tmp_path / "mine.txt"
-    file.write_text("\ufeff# mine\n\n[en]\r\ndarn  # mild\nblast*\r\nson   of a-gun\n[es]\ncoña\n", "utf-8")
+def test_a_custom_list(tmp_path: Path) -> None:
+    file = tmp_path / "custom.txt"
+    file.write_text("\ufeff# custom\n\n[en]\r\ndarn  # mild\nblast*\r\nson   of a-gun\n[es]\ncoña\n", "utf-8")
     content_filter = ContentFilter.load(file)
     assert content_filter.patterns == ("darn", "blast*", "son   of a-gun", "coña")
     assert filter_text(content_filter, "a son of a gun") == ("a ", True)
 
 
 @pytest.mark.parametrize(
-    ("written", "line", "said"),
+    ("content", "line", "message"),
     [
-        (b"darn\nd4rn\n", 2, "'4' is no letter"),
-        (b"darn\n\nda.*rn\n", 3, "'.' is no letter"),
-        (b"*darn\n", 1, "'*' is no letter"),
-        (b"(a+)+$\n", 1, "'(' is no letter"),
-        (b"don't\n", 1, "is no letter"),
+        (b"darn\nd4rn\n", 2, "'4' is not a letter"),
+        (b"darn\n\nda.*rn\n", 3, "'.' is not a letter"),
+        (b"*darn\n", 1, "'*' is not a letter"),
+        (b"(a+)+$\n", 1, "'(' is not a letter"),
+        (b"don't\n", 1, "is not a letter"),
         (b"darn\nd\xffrn\n", 2, "is not UTF-8"),
-        (b"x\n", 1, "has 1 letters, 2 are needed"),
-        (b"*\n", 1, "has 0 letters, 3 are needed"),
-        (b"da*\n", 1, "has 2 letters, 3 are needed"),
+        (b"x\n", 1, "has 1 letters, at least 2 are required"),
+        (b"*\n", 1, "has 0 letters, at least 3 are required"),
+        (b"da*\n", 1, "has 2 letters, at least 3 are required"),
         ("\u200b\n".encode(), 1, "has 0 letters"),
         (b"a" * 101, 1, "101 characters"),
-        (b"xxx\n", 1, "three times in a row"),
+        (b"xxx\n", 1, "repeated three times"),
     ],
 )
-def test_a_bad_list_is_named_with_its_line(written: bytes, line: int, said: str, tmp_path: Path) -> None:
+def test_an_invalid_list_names_its_line(content: bytes, line: int, message: str, tmp_path: Path) -> None:
     file = tmp_path / "bad.txt"
-    file.write_bytes(written)
+    file.write_bytes(content)
     with pytest.raises(FilterError) as caught:
         ContentFilter.load(file)
     assert caught.value.message.startswith(f"{file}, line {line}")
-    assert said in caught.value.message
+    assert message in caught.value.message
 
 
 @pytest.mark.parametrize(
-    ("written", "said"), [(b"", "is empty"), (b"# none\n[en]\n", "has no words"), (b"a\n" * 600_000, "bytes")]
+    ("content", "message"),
+    [(b"", "is empty"), (b"# none\n[en]\n", "has no words"), (b"a\n" * 600_000, "bytes")],
 )
-def test_a_list_without_words(written: bytes, said: str, tmp_path: Path) -> None:
+def test_a_list_without_words(content: bytes, message: str, tmp_path: Path) -> None:
     file = tmp_path / "bad.txt"
-    file.write_bytes(written)
-    with pytest.raises(FilterError, match=said):
+    file.write_bytes(content)
+    with pytest.raises(FilterError, match=message):
         ContentFilter.load(file)
     with pytest.raises(FilterError, match="does not exist"):
         ContentFilter.load(tmp_path / "none.txt")
@@ -303,7 +304,7 @@ def test_a_list_without_words(written: bytes, said: str, tmp_path: Path) -> None
         ContentFilter.load(tmp_path)
 
 
-# --- in a generation ---
+# --- during generation ---
 
 PROMPT = "The captain lost"
 GREEDY = SamplingConfig(temperature=0)
@@ -316,11 +317,11 @@ def generator(micro_bundle: Path) -> Generator:
 
 @pytest.fixture(scope="module")
 def text(generator: Generator) -> str:
-    """What is written without a filter."""
+    """Text generated without a filter."""
     return generator.generate(PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True).text
 
 
-def test_a_generation_ends_before_the_word(generator: Generator, text: str) -> None:
+def test_generation_ends_before_the_listed_word(generator: Generator, text: str) -> None:
     word = max(text.split(), key=len)
     content_filter = ContentFilter([word])
     pieces = list(
@@ -331,49 +332,49 @@ def test_a_generation_ends_before_the_word(generator: Generator, text: str) -> N
     before = text[: text.index(word)]
     assert "".join(piece.text for piece in pieces) == before
     assert [piece.finish_reason for piece in pieces] == [None] * (len(pieces) - 1) + ["content_filter"]
-    assert len(pieces) < 30  # nothing was computed after the word was complete
+    assert len(pieces) < 30  # no token was computed after the word was complete
     assert pieces[-1].timings is not None
-    whole = generator.generate(
+    completion = generator.generate(
         PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=content_filter
     )
-    assert (whole.text, whole.finish_reason) == (before, "content_filter")
+    assert (completion.text, completion.finish_reason) == (before, "content_filter")
 
 
-def test_a_generation_without_such_a_word_is_the_same(generator: Generator, text: str) -> None:
-    found = generator.generate(
+def test_generation_without_a_listed_word_is_unchanged(generator: Generator, text: str) -> None:
+    completion = generator.generate(
         PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=SHIPPED_FILTER
     )
-    assert (found.text, found.finish_reason) == (text, "length")
+    assert (completion.text, completion.finish_reason) == (text, "length")
 
 
-def test_the_last_word_counts_too(generator: Generator, text: str) -> None:
-    """It is held back until the text ends, and the end decides."""
+def test_the_last_word_is_filtered_too(generator: Generator, text: str) -> None:
+    """It is held back until the end of the text, where it is complete."""
     last = text.split()[-1]
     assert len(last) > 1
     content_filter = ContentFilter([last])
-    found = generator.generate(
+    completion = generator.generate(
         PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, content_filter=content_filter
     )
-    assert found.finish_reason == "content_filter"
-    assert text.startswith(found.text)
+    assert completion.finish_reason == "content_filter"
+    assert text.startswith(completion.text)
 
 
-def test_a_stop_string_before_the_word_is_a_stop(generator: Generator, text: str) -> None:
+def test_a_stop_string_before_the_listed_word_is_a_stop(generator: Generator, text: str) -> None:
     first, second, third = text.split()[:3]
     content_filter = ContentFilter([third])
-    found = generator.generate(
+    completion = generator.generate(
         PROMPT, max_tokens=30, sampling=GREEDY, ignore_eos=True, stop=[second], content_filter=content_filter
     )
-    assert (found.text.strip(), found.finish_reason) == (first, "stop")
+    assert (completion.text.strip(), completion.finish_reason) == (first, "stop")
 
 
-def run_tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "tinyedge", *map(str, words)]
+def run_tinyedge(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "tinyedge", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("padding", ["\u200b", "\u0301", "a", "\u3164"])
-def test_padding_does_not_hide_what_the_prompt_begins(padding: str) -> None:
+def test_padding_does_not_hide_a_word_that_starts_in_the_prompt(padding: str) -> None:
     matcher = ContentFilter(["blanket"]).watch("bl" + padding * 300)
     shown = matcher.push("nket more" if padding == "a" else "anket more") + matcher.flush()
     assert (matcher.stopped, shown) == (True, "")
@@ -382,36 +383,36 @@ def test_padding_does_not_hide_what_the_prompt_begins(padding: str) -> None:
 @pytest.mark.parametrize(
     "spelled", ["ⓑⓛⓐⓝⓚⓔⓣ", "blan\u3164ket", "blan\uffa0ket", "blan\u2065ket", "blan\u2800ket"]
 )
-def test_other_forms_of_a_letter_and_what_nobody_sees(spelled: str) -> None:
+def test_other_forms_of_a_letter_and_invisible_characters(spelled: str) -> None:
     matcher = ContentFilter(["blanket"]).watch()
     assert matcher.push(f"a {spelled} b") + matcher.flush() == "a "
     assert matcher.stopped
 
 
-def test_names_are_not_on_the_list() -> None:
+def test_first_names_are_not_on_the_list() -> None:
     for text in ("Mi amigo Kike vive en Madrid. ", "La tía Paki llegó tarde. "):
         matcher = SHIPPED_FILTER.watch()
         assert matcher.push(text) + matcher.flush() == text
 
 
-def test_the_command_has_it_on(micro_bundle: Path, text: str, tmp_path: Path) -> None:
+def test_generate_filters_by_default(micro_bundle: Path, text: str, tmp_path: Path) -> None:
     word = max(text.split(), key=len)
-    (tmp_path / "mine.txt").write_text(word)
-    words = ("generate", micro_bundle, "--prompt", PROMPT, "--temperature", 0)
-    own = run_tinyedge(*words, "--filter", tmp_path / "mine.txt")
-    assert own.stdout == PROMPT + text[: text.index(word)] + "\n"
-    assert own.stderr.startswith("note: the text ends before a word that is on the filter's list")
+    list_file = tmp_path / "custom.txt"
+    list_file.write_text(word)
+    command = ("generate", micro_bundle, "--prompt", PROMPT, "--temperature", 0)
+    custom = run_tinyedge(*command, "--filter", list_file)
+    assert custom.stdout == PROMPT + text[: text.index(word)] + "\n"
+    assert custom.stderr.startswith("note: the text ends before a word that is on the filter's list")
     assert (
-        '"finish_reason": "content_filter"'
-        in run_tinyedge(*words, "--filter", tmp_path / "mine.txt", "--json").stdout
+        '"finish_reason": "content_filter"' in run_tinyedge(*command, "--filter", list_file, "--json").stdout
     )
-    assert word in run_tinyedge(*words, "--no-filter").stdout
-    both = run_tinyedge(*words, "--no-filter", "--filter", tmp_path / "mine.txt")
+    assert word in run_tinyedge(*command, "--no-filter").stdout
+    both = run_tinyedge(*command, "--no-filter", "--filter", list_file)
     assert (both.returncode, both.stderr.splitlines()[0]) == (
         2,
         "error: --no-filter and --filter are mutually exclusive",
     )
-    (tmp_path / "mine.txt").write_text("1\n")
-    bad = run_tinyedge(*words, "--filter", tmp_path / "mine.txt")
-    assert (bad.returncode, bad.stdout) == (1, "")
-    assert bad.stderr.startswith(f"error: {tmp_path / 'mine.txt'}, line 1: ")
+    list_file.write_text("1\n")
+    invalid = run_tinyedge(*command, "--filter", list_file)
+    assert (invalid.returncode, invalid.stdout) == (1, "")
+    assert invalid.stderr.startswith(f"error: {list_file}, line 1: ")

@@ -1,4 +1,4 @@
-"""Generation from a bundle: windows, stop strings, ends, spaces, seeds."""
+"""Text generation from a bundle: context windows, stop strings, end of text, spaces, seeds, threads."""
 
 import dataclasses
 import hashlib
@@ -35,52 +35,52 @@ def generator_fp32(micro_bundle_fp32: Path) -> Generator:
 
 
 class ScriptedSession:
-    """A session that wants the given tokens, one after the other, and notes what it is fed."""
+    """A session whose most likely tokens are the given ones, in order; it records the tokens it receives."""
 
-    def __init__(self, wanted: Sequence[int]) -> None:
-        self.wanted = iter(wanted)
-        self.fed: list[list[int]] = []
+    def __init__(self, script: Sequence[int]) -> None:
+        self.script = iter(script)
+        self.received: list[list[int]] = []
 
     def decoder(self, candidates: int) -> "ScriptedSession":
         self.candidates = candidates
         return self
 
     def prefill(self, tokens: Sequence[int]) -> np.ndarray:
-        self.fed.append(list(tokens))
-        return self._logits()
+        self.received.append(list(tokens))
+        return self._next_logits()
 
     def step(self, token: int) -> np.ndarray:
-        self.fed[-1].append(token)
-        return self._logits()
+        self.received[-1].append(token)
+        return self._next_logits()
 
-    def _logits(self) -> np.ndarray:
+    def _next_logits(self) -> np.ndarray:
         logits = np.zeros(1000, dtype=np.float32)
-        logits[[UNK_ID, PAD_ID]] = 90.0  # what must not be chosen, however likely
-        logits[next(self.wanted)] = 50.0
+        logits[[UNK_ID, PAD_ID]] = 90.0  # must never be selected, however likely
+        logits[next(self.script)] = 50.0
         self.top_ids = np.argsort(-logits, kind="stable")[: self.candidates]
         self.top_logits = logits[self.top_ids]
         return logits
 
 
 @pytest.fixture
-def scripted_generator(generator: Generator) -> "type[ScriptedGenerator]":
+def make_scripted(generator: Generator) -> "type[ScriptedGenerator]":
     ScriptedGenerator.generator = generator
     return ScriptedGenerator
 
 
 class ScriptedGenerator(Generator):
-    """The micro bundle with its model replaced by a script."""
+    """The micro bundle with a scripted session in place of its model."""
 
     generator: Generator
 
-    def __init__(self, wanted: Sequence[int]) -> None:
-        self.scripted = ScriptedSession(wanted)
+    def __init__(self, script: Sequence[int]) -> None:
+        self.scripted_session = ScriptedSession(script)
         base = self.generator
-        super().__init__(base.bundle, base.tokenizer, self.scripted)  # type: ignore[arg-type]
+        super().__init__(base.bundle, base.tokenizer, self.scripted_session)  # type: ignore[arg-type]
 
 
 def generate_naively(generator: Generator, prompt: str, count: int) -> tuple[list[int], list[np.ndarray]]:
-    """Greedy text by the definition: at every length, the window is fed whole."""
+    """Generate greedy text by the definition: compute the complete window for each token."""
     tokens = generator.encode_prompt(prompt)
     logits = []
     decoder = generator.session.decoder()
@@ -96,7 +96,7 @@ def generate_naively(generator: Generator, prompt: str, count: int) -> tuple[lis
 
 
 @pytest.mark.parametrize("prompt", ["", PROMPT, " ".join([PROMPT] * 9)], ids=["empty", "short", "long"])
-def test_greedy_text_past_the_context_is_the_naive_one(
+def test_greedy_text_beyond_the_context_equals_the_naive_text(
     generator_fp32: Generator, prompt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 3 * generator_fp32.config.max_seq_length
@@ -104,11 +104,11 @@ def test_greedy_text_past_the_context_is_the_naive_one(
     logits: list[np.ndarray] = []
     feed = Decoder._feed
 
-    def recorded(decoder: Decoder, tokens: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def record(decoder: Decoder, tokens: np.ndarray, places: np.ndarray) -> np.ndarray:
         logits.append(feed(decoder, tokens, places).copy())
         return logits[-1]
 
-    monkeypatch.setattr(Decoder, "_feed", recorded)
+    monkeypatch.setattr(Decoder, "_feed", record)
     completion = generator_fp32.generate(prompt, max_tokens=count, sampling=GREEDY, ignore_eos=True)
     assert list(completion.tokens) == expected
     assert len(set(expected)) > 10
@@ -116,19 +116,19 @@ def test_greedy_text_past_the_context_is_the_naive_one(
     assert completion.slid
 
 
-def test_what_is_fed_is_the_window(scripted_generator: type[ScriptedGenerator]) -> None:
-    wanted = list(range(100, 170))
-    scripted = scripted_generator(wanted)
+def test_the_model_receives_the_window_of_the_text(make_scripted: type[ScriptedGenerator]) -> None:
+    script = list(range(100, 170))
+    scripted = make_scripted(script)
     steps = list(scripted.stream("", max_tokens=70, sampling=GREEDY))
-    assert [step.token for step in steps] == wanted
-    everything = [BOS_ID, *wanted]
-    assert scripted.scripted.fed == [
+    assert [step.token for step in steps] == script
+    everything = [BOS_ID, *script]
+    assert scripted.scripted_session.received == [
         everything[0:32],
         everything[16:48],
         everything[32:64],
         everything[48:70],
     ]
-    # Token 31 is predicted from 32 tokens, BOS first; token 32 from a window that began anew.
+    # Token 31 is predicted from 32 tokens, BOS first; token 32 from a window that was restarted.
     assert [step.slid for step in steps] == [False] * 32 + [True] * 38
     assert [step.index for step in steps] == list(range(70))
 
@@ -142,7 +142,7 @@ def test_a_prompt_of_ten_thousand_tokens(generator: Generator) -> None:
     assert short.slid is False
 
 
-def test_the_stream_is_the_completion(generator: Generator) -> None:
+def test_the_stream_equals_the_completion(generator: Generator) -> None:
     sampling = SamplingConfig(seed=11)
     steps = list(generator.stream(PROMPT, max_tokens=40, sampling=sampling))
     completion = generator.generate(PROMPT, max_tokens=40, sampling=sampling)
@@ -153,7 +153,7 @@ def test_the_stream_is_the_completion(generator: Generator) -> None:
     assert completion.prompt_tokens == len(generator.encode_prompt(PROMPT))
 
 
-def test_same_seed_same_text_whatever_was_generated_before(generator: Generator) -> None:
+def test_the_same_seed_gives_the_same_text_in_any_order(generator: Generator) -> None:
     def text(seed: int) -> str:
         sampling = SamplingConfig(seed=seed)
         return generator.generate(PROMPT, max_tokens=60, sampling=sampling, ignore_eos=True).text
@@ -164,13 +164,13 @@ def test_same_seed_same_text_whatever_was_generated_before(generator: Generator)
 
 
 def test_the_space_between_prompt_and_text(
-    generator: Generator, scripted_generator: type[ScriptedGenerator]
+    generator: Generator, make_scripted: type[ScriptedGenerator]
 ) -> None:
     word = generator.tokenizer.encode("para")
     assert len(word) == 1
 
     def continued(prompt: str) -> str:
-        return scripted_generator([*word, EOS_ID]).generate(prompt).text
+        return make_scripted([*word, EOS_ID]).generate(prompt).text
 
     assert continued("") == "para"
     assert continued("found") == " para"
@@ -178,42 +178,42 @@ def test_the_space_between_prompt_and_text(
     assert continued("found the ") == "para"
 
 
-def test_eos_ends_and_is_no_text(scripted_generator: type[ScriptedGenerator]) -> None:
-    completion = scripted_generator([200, EOS_ID, 300]).generate(PROMPT, sampling=GREEDY)
+def test_eos_ends_the_text_and_is_not_part_of_it(make_scripted: type[ScriptedGenerator]) -> None:
+    completion = make_scripted([200, EOS_ID, 300]).generate(PROMPT, sampling=GREEDY)
     assert completion.tokens == (200, EOS_ID)
     assert completion.finish_reason == "stop"
     assert "\n" not in completion.text
 
 
-def test_eos_as_the_first_token_gives_no_text(scripted_generator: type[ScriptedGenerator]) -> None:
-    completion = scripted_generator([EOS_ID]).generate("", sampling=GREEDY)
+def test_eos_as_the_first_token_gives_an_empty_text(make_scripted: type[ScriptedGenerator]) -> None:
+    completion = make_scripted([EOS_ID]).generate("", sampling=GREEDY)
     assert (completion.text, completion.tokens, completion.finish_reason) == ("", (EOS_ID,), "stop")
 
 
 def test_ignored_eos_is_a_line_break_and_bos_may_follow(
-    generator: Generator, scripted_generator: type[ScriptedGenerator]
+    generator: Generator, make_scripted: type[ScriptedGenerator]
 ) -> None:
     word = generator.tokenizer.encode("para")[0]
-    wanted = [word, EOS_ID, BOS_ID, word, word]
-    completion = scripted_generator(wanted).generate("", max_tokens=5, sampling=GREEDY, ignore_eos=True)
-    assert list(completion.tokens) == wanted
+    script = [word, EOS_ID, BOS_ID, word, word]
+    completion = make_scripted(script).generate("", max_tokens=5, sampling=GREEDY, ignore_eos=True)
+    assert list(completion.tokens) == script
     assert completion.text == "para\npara para"
     assert completion.finish_reason == "length"
 
 
-def test_bos_pad_and_unk_are_never_chosen(scripted_generator: type[ScriptedGenerator]) -> None:
-    # BOS is wanted most after PAD and UNK, then all are equal: EOS is the lowest id that may be chosen.
-    assert scripted_generator([BOS_ID]).generate("", sampling=GREEDY).tokens == (EOS_ID,)
+def test_bos_pad_and_unk_are_never_selected(make_scripted: type[ScriptedGenerator]) -> None:
+    # BOS is most likely after PAD and UNK; all others are equal, and EOS is the lowest id allowed.
+    assert make_scripted([BOS_ID]).generate("", sampling=GREEDY).tokens == (EOS_ID,)
 
 
-def test_a_real_generation_has_no_special_tokens(generator: Generator) -> None:
+def test_a_generation_of_the_model_has_no_special_tokens(generator: Generator) -> None:
     hot = SamplingConfig(temperature=100, top_k=0, seed=1)
     completion = generator.generate("", max_tokens=500, sampling=hot, ignore_eos=True)
     assert not {UNK_ID, PAD_ID} & set(completion.tokens)
     assert len(completion.tokens) == 500
 
 
-def test_lines_of_a_prompt_are_lines_of_the_corpus(generator: Generator) -> None:
+def test_lines_of_a_prompt_are_encoded_as_lines_of_the_corpus(generator: Generator) -> None:
     encode = generator.tokenizer.encode
     expected = [BOS_ID, *encode("Hola."), EOS_ID, BOS_ID, *encode("Me llamo")]
     assert (
@@ -223,17 +223,17 @@ def test_lines_of_a_prompt_are_lines_of_the_corpus(generator: Generator) -> None
     assert generator.encode_prompt("") == [BOS_ID]
 
 
-def test_stop_string_across_tokens(generator: Generator, scripted_generator: type[ScriptedGenerator]) -> None:
-    wanted = generator.tokenizer.encode("the captain lost a silver key")
+def test_stop_string_across_tokens(generator: Generator, make_scripted: type[ScriptedGenerator]) -> None:
+    script = generator.tokenizer.encode("the captain lost a silver key")
     stop = "ain lost"
-    scripted = scripted_generator([*wanted, EOS_ID])
+    scripted = make_scripted([*script, EOS_ID])
     steps = list(scripted.stream("", sampling=GREEDY, stop=["never", stop]))
     assert "".join(step.text for step in steps) == "the capt"
     assert steps[-1].finish_reason == "stop"
-    assert len(steps) < len(wanted)  # nothing was computed after the stop string was complete
+    assert len(steps) < len(script)  # no token was computed after the stop string was complete
 
 
-def test_half_a_character_at_the_end_is_shown_as_unknown(
+def test_an_incomplete_character_at_the_end_becomes_a_replacement_character(
     generator: Generator, byte_fallback_model: bytes
 ) -> None:
     spelling = Tokenizer(byte_fallback_model)
@@ -245,13 +245,13 @@ def test_half_a_character_at_the_end_is_shown_as_unknown(
         assert "".join(step.text for step in steps) == ("₿\ufffd" if ending else "\ufffd")
 
 
-def test_what_is_held_back_comes_when_nothing_follows(
-    generator: Generator, scripted_generator: type[ScriptedGenerator]
+def test_held_back_text_is_shown_at_the_end(
+    generator: Generator, make_scripted: type[ScriptedGenerator]
 ) -> None:
-    wanted = generator.tokenizer.encode("the captain")
+    script = generator.tokenizer.encode("the captain")
     stop = ["captain lost"]
-    for max_tokens in (len(wanted), len(wanted) + 1):  # ended by length, by EOS
-        completion = scripted_generator([*wanted, EOS_ID]).generate(
+    for max_tokens in (len(script), len(script) + 1):  # ended by length, by EOS
+        completion = make_scripted([*script, EOS_ID]).generate(
             "", sampling=GREEDY, max_tokens=max_tokens, stop=stop
         )
         assert completion.text == "the captain"
@@ -262,7 +262,9 @@ def test_what_is_held_back_comes_when_nothing_follows(
     st.lists(st.text("abc", min_size=1, max_size=4), max_size=3),
     st.lists(st.integers(1, 5), min_size=30, max_size=30),
 )
-def test_stop_watch_does_not_depend_on_the_pieces(text: str, stops: list[str], sizes: list[int]) -> None:
+def test_the_stop_string_matcher_does_not_depend_on_the_pieces(
+    text: str, stops: list[str], sizes: list[int]
+) -> None:
     ends = [
         (end, end - len(stop)) for end in range(len(text) + 1) for stop in stops if text[:end].endswith(stop)
     ]
@@ -272,73 +274,73 @@ def test_stop_watch_does_not_depend_on_the_pieces(text: str, stops: list[str], s
     for size in sizes:
         shown += matcher.push(text[at : at + size])
         at += size
-        assert expected.startswith(shown)  # never a character that has to be taken back
+        assert expected.startswith(shown)  # never a character that must be taken back
     assert shown + matcher.flush() == expected
     assert matcher.stopped == bool(ends)
 
 
-def test_a_single_stop_string_may_come_alone() -> None:
+def test_a_single_stop_string_needs_no_list() -> None:
     assert StopStringMatcher("ab").push("xab") == "x"
 
 
 @pytest.mark.parametrize("max_tokens", [0, -1])
 def test_max_tokens_below_one(generator: Generator, max_tokens: int) -> None:
-    with pytest.raises(UsageError, match=f"--max-tokens {max_tokens} is less than 1"):
+    with pytest.raises(UsageError, match=f"max_tokens {max_tokens} is less than 1"):
         generator.stream("", max_tokens=max_tokens)
 
 
 def test_an_empty_stop_string(generator: Generator) -> None:
-    with pytest.raises(UsageError, match="--stop is empty"):
+    with pytest.raises(UsageError, match="stop is empty"):
         generator.stream("", stop=["a", ""])
 
 
-def test_the_files_bytes_are_dropped_once_loaded(generator: Generator) -> None:
+def test_the_bytes_of_the_files_are_dropped_after_loading(generator: Generator) -> None:
     assert (generator.bundle.model, generator.bundle.tokenizer) == (b"", b"")
     assert generator.bundle.manifest["precision"] == "int8"
 
 
-def test_the_tokenizers_hash_is_the_one_that_was_checked(generator: Generator, micro_bundle: Path) -> None:
+def test_the_hash_of_the_tokenizer_is_the_verified_one(generator: Generator, micro_bundle: Path) -> None:
     found = hashlib.sha256((micro_bundle / "tokenizer.model").read_bytes()).hexdigest()
     assert generator.tokenizer.sha256 == found
 
 
-def test_the_models_bytes_are_gone_before_the_tokenizer_is_loaded(
+def test_the_bytes_of_the_model_are_dropped_before_the_tokenizer_is_loaded(
     micro_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = []
 
-    class Watched(bytes):
+    class TrackedBytes(bytes):
         def __del__(self) -> None:
-            events.append("the model's bytes go")
+            events.append("model bytes dropped")
 
     def load(*arguments: str) -> Tokenizer:
-        events.append("the tokenizer comes")
+        events.append("tokenizer loaded")
         return Tokenizer(*arguments)
 
-    def watched(path: Path) -> Bundle:
-        whole = load_bundle(path)
-        return dataclasses.replace(whole, model=Watched(whole.model))
+    def load_tracked(path: Path) -> Bundle:
+        bundle = load_bundle(path)
+        return dataclasses.replace(bundle, model=TrackedBytes(bundle.model))
 
-    monkeypatch.setattr(module, "load_bundle", watched)
+    monkeypatch.setattr(module, "load_bundle", load_tracked)
     monkeypatch.setattr(module, "Tokenizer", load)
     Generator.load(micro_bundle)
-    assert events == ["the model's bytes go", "the tokenizer comes"]
+    assert events == ["model bytes dropped", "tokenizer loaded"]
 
 
-def test_a_tokenizer_of_another_size_is_refused(
+def test_a_tokenizer_of_another_size_is_rejected(
     micro_bundle: Path, byte_fallback_model: bytes, tmp_path: Path
 ) -> None:
-    whole = load_bundle(micro_bundle)
+    bundle = load_bundle(micro_bundle)
     manifest = {
-        k: v for k, v in whole.manifest.items() if k not in ("schema", "created", "tinyedge", "files")
+        k: v for k, v in bundle.manifest.items() if k not in ("schema", "created", "tinyedge", "files")
     }
     manifest["tokenizer"] |= {"sha256": hashlib.sha256(byte_fallback_model).hexdigest()}
-    path = write_bundle(tmp_path / "bundle", manifest, whole.model, byte_fallback_model, "card")
+    path = write_bundle(tmp_path / "bundle", manifest, bundle.model, byte_fallback_model, "card")
     with pytest.raises(BundleError, match="has 1100 pieces, the model expects 1000"):
         Generator.load(path)
 
 
-def test_a_piece_carries_log_probabilities(generator: Generator) -> None:
+def test_a_piece_contains_log_probabilities(generator: Generator) -> None:
     sampling = SamplingConfig(seed=3)
     pieces = list(generator.stream(PROMPT, max_tokens=12, sampling=sampling, ignore_eos=True, logprobs=4))
     plain = generator.stream(PROMPT, max_tokens=12, sampling=sampling, ignore_eos=True)
@@ -356,7 +358,7 @@ def test_a_piece_carries_log_probabilities(generator: Generator) -> None:
     assert (bare[0].logprob, bare[0].top_logprobs) == (None, ())
 
 
-def test_the_last_piece_has_the_timings(generator: Generator) -> None:
+def test_only_the_last_piece_has_timings(generator: Generator) -> None:
     *others, last = generator.stream(PROMPT, max_tokens=5, ignore_eos=True)
     assert [piece.timings for piece in others] == [None] * 4
     assert last.timings is not None
@@ -364,7 +366,7 @@ def test_the_last_piece_has_the_timings(generator: Generator) -> None:
     assert last.timings.decode > 0
 
 
-def test_bias_and_penalties_reach_the_text(generator: Generator) -> None:
+def test_bias_and_penalties_change_the_text(generator: Generator) -> None:
     def tokens(**changes: object) -> tuple[int, ...]:
         sampling = SamplingConfig(temperature=0, **changes)  # type: ignore[arg-type]
         return generator.generate(PROMPT, max_tokens=20, sampling=sampling, ignore_eos=True).tokens
@@ -386,20 +388,20 @@ def test_bias_and_penalties_reach_the_text(generator: Generator) -> None:
         *[("content_filter", value) for value in (True, "list.txt")],
     ],
 )
-def test_arguments_that_cannot_work_are_refused_before_the_first_token(
+def test_invalid_arguments_are_rejected_before_the_first_token(
     generator: Generator, name: str, value: object
 ) -> None:
-    with pytest.raises(UsageError, match=name.replace("_", "[- ]")):
+    with pytest.raises(UsageError, match=name.replace("_", "[_ ]")):
         generator.stream("", **{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("prompt", [None, 5, b"hi"])
-def test_a_prompt_that_is_no_text(generator: Generator, prompt: object) -> None:
+def test_a_prompt_that_is_not_text(generator: Generator, prompt: object) -> None:
     with pytest.raises(UsageError, match="the prompt is"):
         generator.stream(prompt)  # type: ignore[arg-type]
 
 
-def test_a_biased_token_that_is_none(generator: Generator) -> None:
+def test_a_bias_for_an_unknown_token(generator: Generator) -> None:
     with pytest.raises(UsageError, match="logit_bias: 1000 is not a token id, 0-999"):
         generator.stream("", sampling=SamplingConfig(logit_bias={1000: 1.0}))
 
@@ -424,7 +426,7 @@ def test_interleaved_streams_do_not_mix(generator: Generator) -> None:
     assert [[piece.token for piece in column] for column in zip(*pairs, strict=True)] == alone
 
 
-def test_a_closed_generator_says_so(micro_bundle: Path) -> None:
+def test_a_closed_generator_is_a_usage_error(micro_bundle: Path) -> None:
     with Generator.load(str(micro_bundle)) as generator:
         started = generator.stream(PROMPT, max_tokens=3)
         next(started)

@@ -1,4 +1,4 @@
-"""The sampler by exact values: each knob alone, together, and at its edges."""
+"""The sampler by exact values: each setting alone, in combination, and at its limits."""
 
 import math
 import random
@@ -17,13 +17,13 @@ OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 0}
 HALVES = np.log(np.array([0.25, 0.5, 0.125, 0.0625, 0.0625], dtype=np.float32))
 
 
-def compute_probabilities(logits: np.ndarray, **knobs: float) -> dict[int, float]:
-    """Token to probability."""
-    ids, probabilities = compute_distribution(logits, SamplingConfig(**{**OFF, **knobs}))  # type: ignore[arg-type]
+def compute_probabilities(logits: np.ndarray, **settings: float) -> dict[int, float]:
+    """Compute the probability of each token that can be drawn."""
+    ids, probabilities = compute_distribution(logits, SamplingConfig(**{**OFF, **settings}))  # type: ignore[arg-type]
     return dict(zip(ids.tolist(), probabilities.tolist(), strict=True))
 
 
-def test_without_filters_it_is_the_softmax() -> None:
+def test_without_filters_the_distribution_is_the_softmax() -> None:
     assert compute_probabilities(HALVES) == pytest.approx({0: 0.25, 1: 0.5, 2: 0.125, 3: 0.0625, 4: 0.0625})
 
 
@@ -52,7 +52,7 @@ def test_top_k(k: int, expected: dict[int, float]) -> None:
 @pytest.mark.parametrize(
     ("p", "expected"),
     [
-        (0.0, {1: 1.0}),  # always one
+        (0.0, {1: 1.0}),  # always at least one
         (0.49, {1: 1.0}),
         (0.51, {1: 2 / 3, 0: 1 / 3}),
         (0.74, {1: 2 / 3, 0: 1 / 3}),
@@ -70,23 +70,23 @@ def test_top_p_stops_where_it_is_reached_exactly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("p", "kept"), [(0.0, {0, 1, 2, 3, 4}), (0.2, {0, 1, 2}), (0.3, {0, 1}), (0.9, {1}), (1.0, {1})]
+    ("p", "remaining"), [(0.0, {0, 1, 2, 3, 4}), (0.2, {0, 1, 2}), (0.3, {0, 1}), (0.9, {1}), (1.0, {1})]
 )
-def test_min_p_is_relative_to_the_likeliest(p: float, kept: set[int]) -> None:
-    assert compute_probabilities(HALVES, min_p=p).keys() == kept
+def test_min_p_is_relative_to_the_likeliest(p: float, remaining: set[int]) -> None:
+    assert compute_probabilities(HALVES, min_p=p).keys() == remaining
 
 
 def test_filters_apply_one_after_the_other() -> None:
-    # Temperature 2 takes roots: 0.5 : 0.354 : 0.25 : 0.25 for 0.25 ... and 0.707 for 0.5. Of the three that
-    # top_k leaves (0.707, 0.5, 0.354; together 1.561) top_p 0.7 needs two, as 0.707 is 0.45 of them.
+    # Temperature 2 takes square roots of the probabilities: 0.707, 0.5 and 0.354 for the largest three, which
+    # top_k keeps. Their sum is 1.561, of which 0.707 is 45%, so top_p 0.7 needs two.
     assert compute_probabilities(HALVES, temperature=2.0, top_k=3, top_p=0.7) == pytest.approx(
         {1: math.sqrt(0.5) / (math.sqrt(0.5) + 0.5), 0: 0.5 / (math.sqrt(0.5) + 0.5)}
     )
-    # Without the temperature, 0.5 is 0.57 of 0.875; min_p sees 0.25 / 0.5.
+    # Without the temperature, 0.5 is 57% of 0.875, so top_p needs two; min_p compares 0.25 with 0.5.
     assert compute_probabilities(HALVES, top_k=3, top_p=0.7, min_p=0.6) == {1: 1.0}
 
 
-def test_min_p_sees_the_temperature() -> None:
+def test_min_p_applies_after_the_temperature() -> None:
     assert compute_probabilities(HALVES, min_p=0.6).keys() == {1}
     assert compute_probabilities(HALVES, min_p=0.6, temperature=2.0).keys() == {0, 1}
 
@@ -100,8 +100,8 @@ def test_equal_logits_give_the_lowest_ids() -> None:
 def test_minus_infinity_is_never_drawn() -> None:
     logits = np.full(1000, -np.inf, dtype=np.float32)
     logits[[7, 500]] = 1.0
-    for knobs in ({}, {"top_k": 40}, {"top_p": 0.9999}, {"min_p": 1.0}):
-        assert compute_probabilities(logits, **knobs) == {7: 0.5, 500: 0.5}
+    for settings in ({}, {"top_k": 40}, {"top_p": 0.9999}, {"min_p": 1.0}):
+        assert compute_probabilities(logits, **settings) == {7: 0.5, 500: 0.5}
 
 
 def test_extreme_temperatures_and_logits_stay_finite() -> None:
@@ -117,28 +117,28 @@ def test_penalty_divides_positive_and_multiplies_negative() -> None:
     assert logits.tolist() == [0.5, -8.0, 0.0, 2.0]
 
 
-def test_penalty_covers_the_prompt_and_what_was_generated() -> None:
+def test_penalty_applies_to_prompt_and_generated_tokens() -> None:
     logits = np.array([3.0, 2.9, 2.8, -5.0], dtype=np.float32)
     sampler = Sampler(SamplingConfig(temperature=0, repetition_penalty=1.5), 4)
     sampler.count_tokens([0])
     assert [sampler.sample(logits) for _ in range(3)] == [1, 2, 0]
-    assert logits.tolist() == pytest.approx([3.0, 2.9, 2.8, -5.0])  # the caller's array is untouched
+    assert logits.tolist() == pytest.approx([3.0, 2.9, 2.8, -5.0])  # the caller's array is not modified
 
 
-def test_a_penalty_below_one_rewards() -> None:
+def test_a_penalty_below_one_makes_tokens_more_likely() -> None:
     sampler = Sampler(SamplingConfig(temperature=0, repetition_penalty=0.5), 2)
     sampler.count_tokens([1])
     assert sampler.sample(np.array([1.5, 1.0], dtype=np.float32)) == 1
 
 
-def test_forbidden_tokens_are_never_drawn() -> None:
+def test_banned_tokens_are_never_drawn() -> None:
     logits = np.array([9.0, 8.0, 1.0, 0.0], dtype=np.float32)
     assert Sampler(SamplingConfig(temperature=0), 4).sample(logits, banned_ids=(0, 1)) == 2
     hot = Sampler(SamplingConfig(temperature=100, top_k=0, seed=3), 4)
     assert {hot.sample(logits, banned_ids=(0, 1)) for _ in range(100)} == {2, 3}
 
 
-def test_same_seed_same_tokens_and_other_seed_others() -> None:
+def test_a_seed_determines_the_tokens() -> None:
     logits = np.linspace(0, 5, 8000, dtype=np.float32)
 
     def draws(seed: int) -> list[int]:
@@ -149,11 +149,11 @@ def test_same_seed_same_tokens_and_other_seed_others() -> None:
     assert draws(7) != draws(8)
 
 
-def test_a_draw_is_one_number_of_pythons_random_over_the_ordered_candidates() -> None:
-    """What a seed means is a promise: text made with a seed can be made again with the next version."""
-    logits = (np.arange(8000) % 97).astype(np.float32)  # 82 equal highest: 96, 96 + 97, ...
+def test_a_draw_uses_one_random_number_over_the_ordered_candidates() -> None:
+    """The meaning of a seed is stable: the next version generates the same text from it."""
+    logits = (np.arange(8000) % 97).astype(np.float32)  # 82 equal maxima: tokens 96, 96 + 97, ...
     sampler = Sampler(SamplingConfig(seed=1, top_k=40), 8000)
-    generator = random.Random(1)  # whose numbers Python promises to keep
+    generator = random.Random(1)  # Python guarantees that its numbers stay the same
     numbers = [generator.random() for _ in range(50)]
     assert [sampler.sample(logits) for _ in range(50)] == [96 + 97 * int(40 * u) for u in numbers]
 
@@ -163,7 +163,8 @@ def test_draws_follow_the_probabilities() -> None:
     draws = 20_000
     counts = np.bincount([sampler.sample(HALVES) for _ in range(draws)], minlength=5)
     expected = np.exp(HALVES.astype(np.float64)) * draws
-    assert float(((counts - expected) ** 2 / expected).sum()) < 18.5  # chi squared, 4 degrees, p = 0.001
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    assert statistic < 18.5  # chi-squared, 4 degrees of freedom, p = 0.001
 
 
 TIED_LOGITS = st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 0.5, 1.0, 3.0])  # ties are the point
@@ -184,17 +185,17 @@ def test_largest_equals_a_full_sort(logits: np.ndarray, data: st.DataObject) -> 
 def test_top_p_is_the_smallest_set_that_reaches_p(
     logits: np.ndarray, p: float, k: int, temperature: float
 ) -> None:
-    kept = compute_probabilities(logits, top_p=p, top_k=k, temperature=temperature)
+    remaining = compute_probabilities(logits, top_p=p, top_k=k, temperature=temperature)
     candidates = compute_probabilities(logits, top_k=k, temperature=temperature)
     ranked = sorted(candidates, key=lambda token: (-logits[token], token))
-    assert set(kept) == set(ranked[: len(kept)])
-    assert sum(candidates[token] for token in kept) >= p - 1e-9
-    if len(kept) > 1:
-        assert sum(candidates[token] for token in ranked[: len(kept) - 1]) < p + 1e-9
+    assert set(remaining) == set(ranked[: len(remaining)])
+    assert sum(candidates[token] for token in remaining) >= p - 1e-9
+    if len(remaining) > 1:
+        assert sum(candidates[token] for token in ranked[: len(remaining) - 1]) < p + 1e-9
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
         ({"temperature": -1.0}, "temperature -1.0 is outside 0-100"),
         ({"temperature": math.nan}, "temperature nan is outside 0-100"),
@@ -214,12 +215,12 @@ def test_top_p_is_the_smallest_set_that_reaches_p(
         ({"seed": False}, "seed False is not a whole number"),
     ],
 )
-def test_invalid_values_name_their_parameter(knobs: dict[str, object], message: str) -> None:
+def test_invalid_values_name_their_parameter(settings: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message.replace("(", r"\(")):
-        SamplingConfig(**knobs)  # type: ignore[arg-type]
+        SamplingConfig(**settings)  # type: ignore[arg-type]
 
 
-KNOBS = st.fixed_dictionaries(
+SETTINGS = st.fixed_dictionaries(
     {
         "temperature": st.sampled_from([0.0, 0.3, 0.8, 1.0, 2.0]),
         "top_k": st.integers(1, 12),
@@ -231,12 +232,14 @@ KNOBS = st.fixed_dictionaries(
 
 
 @given(
-    arrays.arrays(np.float32, (5, 40), elements=st.floats(-8, 8, width=16)), KNOBS, st.sets(st.integers(0, 5))
+    arrays.arrays(np.float32, (5, 40), elements=st.floats(-8, 8, width=16)),
+    SETTINGS,
+    st.sets(st.integers(0, 5)),
 )
-def test_a_choice_of_candidates_is_the_choice_of_all(
-    rows: np.ndarray, knobs: dict[str, float], banned_ids: set[int]
+def test_sampling_from_the_largest_logits_equals_sampling_from_all(
+    rows: np.ndarray, settings: dict[str, float], banned_ids: set[int]
 ) -> None:
-    config = SamplingConfig(**knobs)  # type: ignore[arg-type]
+    config = SamplingConfig(**settings)  # type: ignore[arg-type]
     full, limited = Sampler(config, 40), Sampler(config, 40)
     for logits in rows:
         ids = np.argsort(-logits, kind="stable")[: config.candidates + len(banned_ids)]
@@ -246,7 +249,7 @@ def test_a_choice_of_candidates_is_the_choice_of_all(
 
 
 @pytest.mark.parametrize(
-    ("knobs", "candidates"),
+    ("settings", "candidates"),
     [
         ({}, 40),
         ({"temperature": 0.0}, 1),
@@ -257,23 +260,23 @@ def test_a_choice_of_candidates_is_the_choice_of_all(
         ({"logit_bias": {3: 1.0}, "temperature": 0.0}, 0),
     ],
 )
-def test_when_the_largest_logits_are_enough(knobs: dict[str, float], candidates: int) -> None:
-    assert SamplingConfig(**knobs).candidates == candidates  # type: ignore[arg-type]
+def test_when_the_largest_logits_suffice(settings: dict[str, float], candidates: int) -> None:
+    assert SamplingConfig(**settings).candidates == candidates  # type: ignore[arg-type]
 
 
-def test_penalties_count_what_is_in_the_text() -> None:
+def test_penalties_count_the_tokens_of_the_text() -> None:
     config = SamplingConfig(temperature=0, presence_penalty=1.0, frequency_penalty=0.25, logit_bias={4: 2.0})
     sampler = Sampler(config, 5)
     sampler.count_tokens([0, 0, 0, 1])
     # 0 loses 1 + 3 * 0.25, 1 loses 1.25, 4 gains 2
     assert sampler.sample(np.array([5.0, 4.4, 3.2, 0.0, 0.0], dtype=np.float32)) == 0
-    # once more of 0: it loses 2
+    # 0 occurs once more: it loses 2
     assert sampler.sample(np.array([5.0, 4.4, 3.2, 0.0, 0.0], dtype=np.float32)) == 2
     assert sampler.sample(np.array([0.0, 0.0, 0.0, 1.9, 0.0], dtype=np.float32)) == 4
 
 
 def test_draws_follow_the_distribution() -> None:
-    """Chi-square on 100,000 draws against the probabilities that a plain loop computes."""
+    """Chi-squared test of 100,000 draws against probabilities that a plain loop computes."""
     logits = np.linspace(3, -2, 30, dtype=np.float32)[np.random.default_rng(0).permutation(30)]
     config = SamplingConfig(temperature=0.7, top_k=12, top_p=0.95, min_p=0.02, seed=5)
     ordered = sorted(range(30), key=lambda token: (-logits[token], token))[:12]
@@ -292,4 +295,4 @@ def test_draws_follow_the_distribution() -> None:
     shares = {token: weight / sum(expected.values()) for token, weight in expected.items()}
     statistic = sum((counts[token] - draws * share) ** 2 / (draws * share) for token, share in shares.items())
     degrees = len(expected) - 1
-    assert statistic < degrees + 4 * math.sqrt(2 * degrees)  # four deviations of the chi-square distribution
+    assert statistic < degrees + 4 * math.sqrt(2 * degrees)  # four standard deviations

@@ -1,4 +1,4 @@
-"""The session against its own whole-sequence answer, against torch, and against graphs that don't fit."""
+"""The session: step by step against one prefill, and graphs that do not match or do not run."""
 
 import dataclasses
 from pathlib import Path
@@ -15,13 +15,13 @@ TOKENS = [0, 57, 213, 9, 401, 77, 8, 999, 4, 12, 640, 31]
 
 
 @pytest.fixture(scope="module")
-def whole(micro_bundle_fp32: Path) -> Bundle:
+def bundle(micro_bundle_fp32: Path) -> Bundle:
     return load_bundle(micro_bundle_fp32)
 
 
 @pytest.fixture
-def session(whole: Bundle) -> Session:
-    return Session(whole.model, whole.config)
+def session(bundle: Bundle) -> Session:
+    return Session(bundle.model, bundle.config)
 
 
 @pytest.fixture
@@ -30,28 +30,29 @@ def decoder(session: Session) -> Decoder:
 
 
 def test_steps_equal_one_prefill_of_everything(decoder: Decoder) -> None:
-    together = [decoder.prefill(TOKENS[:n]).copy() for n in range(1, len(TOKENS) + 1)]
-    apart = [decoder.prefill(TOKENS[:1]).copy()] + [decoder.step(token).copy() for token in TOKENS[1:]]
+    prefilled = [decoder.prefill(TOKENS[:n]).copy() for n in range(1, len(TOKENS) + 1)]
+    stepped = [decoder.prefill(TOKENS[:1]).copy()] + [decoder.step(token).copy() for token in TOKENS[1:]]
     assert decoder.position == len(TOKENS)
-    assert apart[0].shape == (1000,)
-    np.testing.assert_allclose(apart, together, rtol=0, atol=1e-5)
-    assert np.ptp(together, axis=0).max() > 1  # the logits depend on the tokens, so the above says something
+    assert stepped[0].shape == (1000,)
+    np.testing.assert_allclose(stepped, prefilled, rtol=0, atol=1e-5)
+    # The logits depend on the tokens, so the comparison is meaningful.
+    assert np.ptp(prefilled, axis=0).max() > 1
 
 
-def test_prefill_starts_over(decoder: Decoder) -> None:
+def test_prefill_restarts_the_text(decoder: Decoder) -> None:
     first = decoder.prefill(TOKENS[:3]).copy()
     decoder.step(5)
     np.testing.assert_array_equal(decoder.prefill(TOKENS[:3]), first)
     assert decoder.position == 3
 
 
-def test_decoders_of_a_session_do_not_see_each_other(session: Session) -> None:
+def test_decoders_of_a_session_are_independent(session: Session) -> None:
     alone = [session.decoder().prefill(text).copy() for text in (TOKENS[:4], TOKENS[4:9])]
-    one, other = session.decoder(), session.decoder()
-    one.prefill(TOKENS[:3])
-    other.prefill(TOKENS[4:8])
-    np.testing.assert_allclose(one.step(TOKENS[3]), alone[0], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(other.step(TOKENS[8]), alone[1], rtol=0, atol=1e-5)
+    first, second = session.decoder(), session.decoder()
+    first.prefill(TOKENS[:3])
+    second.prefill(TOKENS[4:8])
+    np.testing.assert_allclose(first.step(TOKENS[3]), alone[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(second.step(TOKENS[8]), alone[1], rtol=0, atol=1e-5)
 
 
 def test_candidates_are_the_largest_logits(session: Session) -> None:
@@ -64,7 +65,7 @@ def test_candidates_are_the_largest_logits(session: Session) -> None:
     assert session.decoder(5000).top_ids.shape == (1000,)
 
 
-def test_context_is_a_hard_limit(decoder: Decoder) -> None:
+def test_the_context_is_a_hard_limit(decoder: Decoder) -> None:
     decoder.prefill([4] * 31)
     decoder.step(4)
     with pytest.raises(ValueError, match="33 tokens are outside the context, 1-32"):
@@ -76,13 +77,13 @@ def test_context_is_a_hard_limit(decoder: Decoder) -> None:
 
 
 @pytest.mark.parametrize("threads", [0, -1, 65])
-def test_threads_that_cannot_work(whole: Bundle, threads: int) -> None:
-    with pytest.raises(UsageError, match=f"--threads {threads} is outside 1-64"):
-        Session(whole.model, whole.config, threads)
+def test_threads_outside_their_range(bundle: Bundle, threads: int) -> None:
+    with pytest.raises(UsageError, match=f"^threads {threads} is outside 1-64"):
+        Session(bundle.model, bundle.config, threads)
 
 
-def test_threads_change_nothing(whole: Bundle, session: Session) -> None:
-    two = Session(whole.model, whole.config, threads=2).decoder()
+def test_threads_do_not_change_the_logits(bundle: Bundle, session: Session) -> None:
+    two = Session(bundle.model, bundle.config, threads=2).decoder()
     np.testing.assert_allclose(two.prefill(TOKENS), session.decoder().prefill(TOKENS), rtol=0, atol=1e-5)
 
 
@@ -94,51 +95,51 @@ def test_threads_change_nothing(whole: Bundle, session: Session) -> None:
         ({"num_layers": 2}, "input 'past_key_values.1.key' missing, expected tensor"),
     ],
 )
-def test_a_graph_of_another_shape_is_refused(whole: Bundle, change: dict[str, int], message: str) -> None:
+def test_a_graph_of_another_shape_is_rejected(bundle: Bundle, change: dict[str, int], message: str) -> None:
     with pytest.raises(BundleError, match=message):
-        Session(whole.model, dataclasses.replace(whole.config, **change))
+        Session(bundle.model, dataclasses.replace(bundle.config, **change))
 
 
-def test_bytes_that_are_no_graph_are_refused(whole: Bundle) -> None:
+def test_bytes_that_are_not_a_graph_are_rejected(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="ONNX Runtime cannot load the model: ") as failure:
-        Session(b"not a graph", whole.config)
+        Session(b"not a graph", bundle.config)
     assert "\n" not in failure.value.message
     assert failure.value.hint
 
 
-def test_a_graph_with_data_elsewhere_never_reaches_onnx_runtime(
-    whole: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_graph_with_external_data_never_reaches_onnx_runtime(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    onnx = pytest.importorskip("onnx", reason="making such a graph needs tinyedge[train]")
-    graph = onnx.load_model_from_string(whole.model)
+    onnx = pytest.importorskip("onnx", reason="creating the graph needs tinyedge[train]")
+    graph = onnx.load_model_from_string(bundle.model)
     onnx.external_data_helper.convert_model_to_external_data(graph, location="weights")
     onnx.save(graph, tmp_path / "model.onnx")
     assert (tmp_path / "weights").exists()
     monkeypatch.setattr("onnxruntime.InferenceSession", None)
-    with pytest.raises(BundleError, match="keeps data in other files"):
-        Session((tmp_path / "model.onnx").read_bytes(), whole.config)
+    with pytest.raises(BundleError, match="stores data in other files"):
+        Session((tmp_path / "model.onnx").read_bytes(), bundle.config)
 
 
-def test_logits_that_are_not_finite_are_an_error(whole: Bundle) -> None:
-    onnx = pytest.importorskip("onnx", reason="making such a graph needs tinyedge[train]")
-    graph = onnx.load_model_from_string(whole.model)
+def test_logits_that_are_not_finite_are_an_error(bundle: Bundle) -> None:
+    onnx = pytest.importorskip("onnx", reason="creating the graph needs tinyedge[train]")
+    graph = onnx.load_model_from_string(bundle.model)
     table = next(tensor for tensor in graph.graph.initializer if tensor.name == "token_embedding")
     rows = onnx.numpy_helper.to_array(table).copy()
     rows[5] = np.nan
     table.CopyFrom(onnx.numpy_helper.from_array(rows, table.name))
-    decoder = Session(graph.SerializeToString(), whole.config).decoder()
+    decoder = Session(graph.SerializeToString(), bundle.config).decoder()
     decoder.step(4)
     with pytest.raises(BundleError, match="not finite"):
         decoder.step(5)
     assert decoder.position == 1
 
 
-def test_a_graph_that_fails_when_it_runs_is_an_error(decoder: Decoder) -> None:
+def test_a_graph_that_fails_at_run_time_is_an_error(decoder: Decoder) -> None:
     with pytest.raises(BundleError, match="ONNX Runtime cannot run the model: "):
-        decoder.step(1000)  # no such row in the embedding
+        decoder.step(1000)  # the embedding has no such row
 
 
-def test_bundle_model_takes_the_steps_of_the_device(session: Session) -> None:
+def test_bundle_model_computes_as_the_device_does(session: Session) -> None:
     model: LanguageModel = BundleModel(session)
     assert model.context == 32
     inputs = np.array(TOKENS, dtype=np.uint16)

@@ -1,10 +1,12 @@
-"""From a bundle to text, with numpy, onnxruntime and sentencepiece alone. Never imports train or export.
+"""Text generation from a bundle. Needs numpy, onnxruntime and sentencepiece; never imports train or export.
 
-from tinyedge.runtime import Generator
+Example::
 
-with Generator.load("bundle") as generator:
-    for piece in generator.stream("My sister", max_tokens=20):
-        print(piece.text, end="", flush=True)
+    from tinyedge.runtime import Generator
+
+    with Generator.load("bundle") as generator:
+        for piece in generator.stream("My sister", max_tokens=20):
+            print(piece.text, end="", flush=True)
 """
 
 from tinyedge.core.sampling import SamplingConfig

@@ -1,9 +1,11 @@
 """The content filter: a list of words, and text that ends before the first of them.
 
-In: a list, and text as it comes. Out: what of the text may be shown. Compared is what a reader sees rather
-than which characters spell it (`_to_symbols`), a character at a time, with all places at once where a listed
-word may have begun: what a character costs is bounded by the longest word, and no pattern can make it hang.
-Knows no model and no meaning: docs/filter.md says what that is worth.
+In: a list of patterns, and text in pieces. Out: the part of the text that may be shown. Does not know the
+model and does not understand the text; docs/filter.md describes what such a filter can and cannot do.
+
+Text is compared by its appearance, not by its code points: `_to_symbols` maps each character to symbols. The
+matcher reads one character at a time and follows all positions where a listed word may have started. The cost
+of a character is bounded by the length of the longest pattern, so no pattern can make it hang.
 """
 
 import functools
@@ -20,46 +22,55 @@ from tinyedge.core.errors import FilterError
 LIST_FILE = Path(__file__).parent / "data" / "blocked_words.txt"
 MAX_LIST_BYTES = 1 << 20
 MAX_PATTERN_LENGTH = 100  # characters
-MIN_LETTERS = 2  # of a word, and of what is found: "A55" is a road
-MIN_STEM_LETTERS = 3
-PROMPT_TAIL_SYMBOLS = 128  # symbols of the prompt that are looked at; longer than any phrase one would list
-MAX_TAIL_LENGTH = 10_000  # characters of it, whatever they are
-
-TILDE = "\u0303"  # combining; the only mark that tells words apart here: ano, año
-WORD_GAP, PHRASE_END = " ", "."  # between words: what may stand inside a phrase, and what ends one
-SEPARATORS = WORD_GAP + PHRASE_END
-# Ends a word, or is a letter of one: both are tried.
-LOOKALIKES = {"0": "o", "1": "il", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"}
-INVISIBLE = frozenset(
-    "\u115f\u1160\u17b4\u17b5\u2065\u2800\u3164\uffa0"
-)  # letters and signs by category, seen by nobody
-STRETCH_LENGTH = (
-    3  # so many times in a row no word of the two languages has a letter: it counts as once or twice
+MIN_LETTERS = 2  # of a pattern, and of a match in the text: "A55" is a road, not a word
+MIN_STEM_LETTERS = 3  # before a star
+PROMPT_TAIL_SYMBOLS = (
+    128  # symbols at the end of the prompt that are compared; longer than a realistic phrase
 )
-SYMBOL_CACHE_SIZE = 1024  # whose symbols are remembered: a text has some hundred, a stranger's prompts any
-PREFIX_LENGTH = 3  # letters that tell most words from those of a list
+MAX_TAIL_LENGTH = 10_000  # characters of that end, however few symbols they have
+
+TILDE = "\u0303"  # combining; the only mark that distinguishes words here: ano, año
+WORD_GAP, PHRASE_END = " ", "."  # symbols between words: one may stand inside a phrase, the other ends it
+SEPARATORS = WORD_GAP + PHRASE_END
+# Characters that end a word or stand for a letter of it: both readings are tried.
+LOOKALIKES = {"0": "o", "1": "il", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"}
+# Letters and signs by Unicode category that are invisible on a screen.
+INVISIBLE = frozenset("\u115f\u1160\u17b4\u17b5\u2065\u2800\u3164\uffa0")
+STRETCH_LENGTH = 3  # repeats that no English or Spanish word has: such a letter also counts as once or twice
+SYMBOL_CACHE_SIZE = (
+    1024  # characters; a text has some hundred different ones, a stranger's prompts may have any
+)
+PREFIX_LENGTH = 3  # letters that distinguish most words from the listed ones
 NON_LETTER = re.compile(r"[\W\d_]")
 TRIPLE = re.compile(r"(.)\1\1")
 
-STAR = "*"  # at the end of a pattern: any end of the word
-PartialMatch: TypeAlias = tuple[int, str]  # where a word began, and its symbols so far
+STAR = "*"  # at the end of a pattern: any ending of the word
+PartialMatch: TypeAlias = tuple[int, str]  # start of a word in the text, and its symbols so far
 
 HINT = (
-    "a pattern is letters, spaces between words, and a star at its end; digits that look like letters are"
-    " found by themselves"
+    "a pattern consists of letters, spaces between words, and an optional star at its end; digits that look"
+    " like letters are matched automatically"
 )
 
 
 class ContentFilter:
-    """Words that are not to be shown. Never changes: any number of texts may be watched at once.
+    """Words that must not be shown. It is immutable: any number of texts can be filtered at the same time."""
 
-    lines: of a list: a word each, several (a phrase), or the beginning of a word and a star; blank lines,
-    comments (#) and headings ([en]) are passed over. patterns: what is left of them. Raises FilterError,
-    naming `source` and the line that cannot work.
-    """
+    patterns: tuple[str, ...]
+    """Patterns of the list, in its order, without comments and headings."""
 
     def __init__(self, lines: Iterable[str], source: str = "the filter") -> None:
-        # In symbols: listed words, those that stand for any end, and every beginning of both.
+        """Parse the lines of a list.
+
+        Args:
+            lines: One pattern a line: a word, a phrase, or the beginning of a word and a star. Blank lines,
+                comments (#) and headings ([en]) are skipped.
+            source: Name of the list in error messages.
+
+        Raises:
+            FilterError: A line is not a valid pattern, or there is no pattern; names `source` and the line.
+        """
+        # All in symbols: complete words, stems with any ending, and every prefix of both.
         self.words: set[str] = set()
         self.stems: set[str] = set()
         self.prefixes: set[str] = set()
@@ -73,96 +84,104 @@ class ContentFilter:
                     raise FilterError(f"{source}, line {number}: {failure}", HINT) from None
                 found.append(pattern)
         if not found:
-            raise FilterError(f"{source} has no words", "list some, a word a line, or pass --no-filter")
+            raise FilterError(f"{source} has no words", "list one word per line, or pass --no-filter")
         self.patterns = tuple(found)
 
     @classmethod
     def load(cls, path: Path | None = None) -> "ContentFilter":
-        """Reads a list, by default the one that comes with tinyedge, English and Spanish.
+        """Read a list from a UTF-8 file.
 
-        Raises FilterError, naming the file and the line that cannot work.
+        Args:
+            path: The file; None reads the English and Spanish list that comes with tinyedge.
+
+        Raises:
+            FilterError: The file cannot be read or a line of it is invalid; names both.
         """
         path = path or LIST_FILE
         return cls(_read_lines(path), str(path))
 
     def watch(self, prompt: str = "") -> "ContentMatcher":
-        """For one text, which goes on where `prompt` ends."""
+        """Create a matcher for one text, which continues `prompt`."""
         return ContentMatcher(self, prompt)
 
     def _add_pattern(self, pattern: str) -> None:
-        """Takes a pattern in. Raises ValueError."""
+        """Add a pattern to the sets; ValueError explains why it is invalid."""
         word = pattern.removesuffix(STAR)
         if len(word) > MAX_PATTERN_LENGTH:
             raise ValueError(
-                f"a pattern has {len(word)} characters, at most {MAX_PATTERN_LENGTH} are allowed"
+                f"the pattern has {len(word)} characters, at most {MAX_PATTERN_LENGTH} are allowed"
             )
-        plain = word.isascii() and word.isalpha()
-        symbols = word.lower() if plain else _normalize_pattern(word)
+        is_plain = word.isascii() and word.isalpha()
+        symbols = word.lower() if is_plain else _normalize_pattern(word)
         if repeated := TRIPLE.search(symbols):
-            raise ValueError(f"{repeated[1]!r} three times in a row; once or twice finds that too")
-        letters = len(symbols) if plain else sum(map(str.isalpha, symbols))
+            raise ValueError(
+                f"{repeated[1]!r} is repeated three times; write it once or twice, which matches that too"
+            )
+        letters = len(symbols) if is_plain else sum(map(str.isalpha, symbols))
         minimum = MIN_LETTERS if word == pattern else MIN_STEM_LETTERS
         if letters < minimum:
-            raise ValueError(f"{pattern!r} has {letters} letters, {minimum} are needed")
+            raise ValueError(f"{pattern!r} has {letters} letters, at least {minimum} are required")
         (self.words if word == pattern else self.stems).add(symbols)
         self.prefixes.update(itertools.accumulate(symbols))
 
 
 class ContentMatcher:
-    """Lets text through up to the first listed word, and holds back what may be the beginning of one.
+    """Passes text through up to the first listed word, and holds back what may be the beginning of one.
 
-    How the text is cut in pieces makes no difference. The prompt is its writer's own: a listed word in it
-    is let be, one that it begins and the text completes is found, and then nothing of it is shown.
+    The result does not depend on how the text is split into pieces. The prompt is the user's own text: a
+    listed word inside it is ignored. A word that starts in the prompt and ends in the text is a match, and no
+    part of it is shown.
     """
+
+    stopped: bool
+    """Whether a listed word was found; no more text is passed through then."""
 
     def __init__(self, content_filter: ContentFilter, prompt: str = "") -> None:
         self.stopped = False
         self._content_filter = content_filter
-        self._partial_matches: list[PartialMatch] = []  # words that may have begun
-        self._unrepeated_matches: list[
-            PartialMatch
-        ] = []  # the second time in a row: the states after the first
-        self._last_symbol = ""  # symbol
-        self._repeat_count = 0  # in a row
-        self._last_letter_at = -1  # the last one of a word that may have begun
+        self._partial_matches: list[PartialMatch] = []  # listed words that may have started
+        self._unrepeated_matches: list[PartialMatch] = []  # after a double letter: those after its first one
+        self._last_symbol = ""
+        self._repeat_count = 0  # of the last symbol, in a row
+        self._last_letter_at = -1  # position of the last letter of a partial match
         tail = _find_tail(prompt)
-        self._at_word_start = len(prompt) == len(tail)  # a letter would begin a word
-        self._pending = tail  # what was taken and not let through
-        self._pending_start = 0  # where that begins
-        self._text_start = len(tail)  # where the text begins: nothing before it is let through
+        self._at_word_start = len(prompt) == len(tail)  # whether a letter would start a word
+        self._pending = tail  # text that was read and not passed through
+        self._pending_start = 0  # position of its first character
+        self._text_start = len(tail)  # position of the text: nothing before it is passed through
         self._scan(tail, 0)
         self._release_safe_text()
 
     def push(self, text: str) -> str:
-        """What of the text so far may be shown now."""
+        """Read the next piece of text and return what may be shown now."""
         if self.stopped:
             return ""
-        at, held = self._pending_start, self._pending
-        if not held:  # then no listed word may have begun
+        start, pending = self._pending_start, self._pending
+        if not pending:  # so there is no partial match
             word = text.removeprefix(WORD_GAP)
-            if word.isalpha() and not (
-                (self._at_word_start or word != text) and self._may_begin(word[:PREFIX_LENGTH])
-            ):
-                self._pending_start, self._at_word_start, self._last_symbol = at + len(text), False, ""
-                return text  # as most tokens go: a part of a word that is on no list
+            starts_word = self._at_word_start or word != text
+            if word.isalpha() and not (starts_word and self._may_begin(word[:PREFIX_LENGTH])):
+                self._pending_start, self._at_word_start, self._last_symbol = start + len(text), False, ""
+                return text  # the usual case: a part of a word that is not listed
         self._pending += text
-        start = self._scan(text, at + len(held))
-        return self._release_safe_text() if start is None else self._stop_at(start)
+        match = self._scan(text, start + len(pending))
+        return self._release_safe_text() if match is None else self._stop_at(match)
 
     def flush(self) -> str:
-        """What was held back, once no more text comes: unless the text ends with a listed word."""
+        """Return the text held back, at the end of the text; nothing of it if it ends with a listed word."""
         if self.stopped:
             return ""
-        start = self._select_first(self._find_complete_words(), self._pending_start + len(self._pending))
+        end = self._pending_start + len(self._pending)
+        match = self._select_first(self._find_complete_words(), end)
         self._partial_matches, self._unrepeated_matches = [], []
-        return self._release_safe_text() if start is None else self._stop_at(start)
+        return self._release_safe_text() if match is None else self._stop_at(match)
 
-    def _scan(self, text: str, begin: int) -> int | None:
-        """Takes text that stands at `begin`; where the first listed word that it completes began."""
+    def _scan(self, text: str, offset: int) -> int | None:
+        """Read text at position `offset`; return the start of the first listed word that it completes."""
         at, end = 0, len(text)
         while at < end:
             if not self._partial_matches and not self._unrepeated_matches:
-                # Most text is inside words that are on no list: there, only their end matters.
+                # Most text is inside words that are not listed: only the end of such a word matters.
                 if not self._at_word_start:
                     separator = NON_LETTER.search(text, at)
                     if separator is None:
@@ -179,73 +198,77 @@ class ContentMatcher:
             for symbol in _to_symbols(text[at]):
                 if symbol in SEPARATORS and not self._partial_matches:
                     self._last_symbol, self._unrepeated_matches, self._at_word_start = symbol, [], True
-                elif ended := self._advance(symbol, begin + at):
-                    start = self._select_first(ended, begin + at + 1)
-                    if start is not None:
-                        return start
+                elif starts := self._advance(symbol, offset + at):
+                    first = self._select_first(starts, offset + at + 1)
+                    if first is not None:
+                        return first
             at += 1
         return None
 
     def _may_begin(self, head: str) -> bool:
-        """Whether a listed word may begin with these letters; they are all that there is, or PREFIX_LENGTH of them."""
-        # Of equal letters at their end there may be more to come, and those would count as fewer.
+        """Check whether a listed word may begin with `head`: PREFIX_LENGTH letters, or all there are."""
+        # More of two equal letters at the end may follow, and three would count as one or two.
         if not (head.isascii() and head.isalpha()) or head[-1:] == head[-2:-1]:
             return True
         return head.lower() in self._content_filter.prefixes
 
     def _advance(self, symbol: str, at: int) -> list[int]:
-        """Takes a symbol of the character at `at`; where the listed words that it completes began."""
+        """Extend all partial matches by a symbol of the character at position `at`.
+
+        Returns:
+            Start positions of the listed words that the symbol completes.
+        """
         if symbol == TILDE and self._last_symbol != "n":
             return []
         self._repeat_count = self._repeat_count + 1 if symbol == self._last_symbol else 1
         self._last_symbol = symbol
-        states = self._partial_matches
-        separates = symbol[0] in SEPARATORS
-        letters = symbol[1:] if separates else symbol
+        matches = self._partial_matches
+        is_separator = symbol[0] in SEPARATORS
+        letters = symbol[1:] if is_separator else symbol
         if letters and self._repeat_count >= STRETCH_LENGTH:
-            self._partial_matches, self._unrepeated_matches = states + self._unrepeated_matches, []
+            self._partial_matches, self._unrepeated_matches = matches + self._unrepeated_matches, []
             return []
-        ended = self._find_complete_words() if separates else []
-        self._unrepeated_matches = states if letters and self._repeat_count == STRETCH_LENGTH - 1 else []
-        begun = [*states, (at, "")] if self._at_word_start and letters else states
+        completed = self._find_complete_words() if is_separator else []
+        self._unrepeated_matches = matches if letters and self._repeat_count == STRETCH_LENGTH - 1 else []
+        started = [*matches, (at, "")] if self._at_word_start and letters else matches
         prefixes = self._content_filter.prefixes
-        self._partial_matches = states = [
+        self._partial_matches = matches = [
             (start, longer)
-            for start, word in begun
+            for start, word in started
             for letter in letters or symbol
             if (longer := word if letter == WORD_GAP and word[-1:] == WORD_GAP else word + letter) in prefixes
         ]
-        self._at_word_start = separates
+        self._at_word_start = is_separator
         if letters:
             self._last_letter_at = at
             if at >= self._text_start:
-                ended += [start for start, word in states if word in self._content_filter.stems]
-        return ended
+                completed += [start for start, word in matches if word in self._content_filter.stems]
+        return completed
 
     def _find_complete_words(self) -> list[int]:
-        """Where the listed words began that end here, if nothing follows; not those of the prompt alone."""
+        """Find the starts of the listed words that end here if no letter follows; ignore the prompt's own."""
         if self._last_letter_at < self._text_start:
             return []
         return [start for start, word in self._partial_matches if word in self._content_filter.words]
 
     def _select_first(self, starts: list[int], end: int) -> int | None:
-        """The first of the words that began at `starts` and end before `end`, if spelled in letters."""
+        """Return the first of `starts` whose word, which ends before `end`, is spelled with letters."""
+        base, pending = self._pending_start, self._pending
         spelled = [
             start
             for start in starts
-            if sum(map(_is_letter, self._pending[start - self._pending_start : end - self._pending_start]))
-            >= MIN_LETTERS
+            if sum(map(_is_letter, pending[start - base : end - base])) >= MIN_LETTERS
         ]
         return min(spelled, default=None)
 
     def _release_safe_text(self) -> str:
-        """All that belongs to no word that may have begun."""
+        """Pass through everything before the first partial match."""
         if self._partial_matches or self._unrepeated_matches:
             return self._release(min(start for start, _ in self._partial_matches + self._unrepeated_matches))
         return self._release(self._pending_start + len(self._pending))
 
     def _stop_at(self, start: int) -> str:
-        """What stands before the listed word that began at `start`; no more text comes."""
+        """Pass through the text before the listed word at `start`, and nothing after it."""
         self.stopped = True
         shown = self._release(start)
         self._pending, self._partial_matches, self._unrepeated_matches = "", [], []
@@ -260,7 +283,7 @@ class ContentMatcher:
 
 
 def _find_tail(prompt: str) -> str:
-    """Its end, as far as a word may reach back: what nobody sees, and what is said again, does not count."""
+    """Return the end of a prompt in which a word may start; invisible and repeated symbols do not count."""
     if len(prompt) <= PROMPT_TAIL_SYMBOLS:
         return prompt
     seen, last, at = 0, None, len(prompt)
@@ -273,16 +296,19 @@ def _find_tail(prompt: str) -> str:
 
 
 def _is_letter(char: str) -> bool:
-    """Whether it is a letter by itself, and not by what it resembles."""
+    """Check whether a character is a letter itself, not only similar to one."""
     return any(symbol[0] not in SEPARATORS and symbol != TILDE for symbol in _to_symbols(char))
 
 
 @functools.lru_cache(SYMBOL_CACHE_SIZE)
 def _to_symbols(char: str) -> tuple[str, ...]:
-    """What a character looks like: letters, WORD_GAP, PHRASE_END, or PHRASE_END and the letters that it resembles.
+    """Map a character to what it looks like.
 
-    Compatibility forms (wide, bold, ligatures) and cases are one; marks go, but for the tilde; so does what
-    nobody sees (zero width, soft hyphen, controls).
+    Compatibility forms (wide, bold, ligatures) and upper and lower case are the same. Marks other than the
+    tilde are dropped, as are invisible characters (zero width, soft hyphen, controls).
+
+    Returns:
+        Symbols: each a letter, WORD_GAP, PHRASE_END, or PHRASE_END followed by the letters it resembles.
     """
     if char in INVISIBLE:
         return ()
@@ -300,20 +326,20 @@ def _to_symbols(char: str) -> tuple[str, ...]:
 
 
 def _normalize_pattern(word: str) -> str:
-    """The symbols of a pattern, one WORD_GAP between two words. Raises ValueError."""
+    """Convert a pattern to symbols, one WORD_GAP between words; ValueError if it has a non-letter."""
     symbols = ""
     for char in word:
         for symbol in _to_symbols(char):
             if symbol[0] == PHRASE_END:
-                raise ValueError(f"{char!r} is no letter")
-            doubled = symbol == WORD_GAP and symbols[-1:] in ("", WORD_GAP)
-            if not doubled and (symbol != TILDE or symbols[-1:] == "n"):
+                raise ValueError(f"{char!r} is not a letter")
+            is_doubled = symbol == WORD_GAP and symbols[-1:] in ("", WORD_GAP)
+            if not is_doubled and (symbol != TILDE or symbols[-1:] == "n"):
                 symbols += symbol
     return symbols.removesuffix(WORD_GAP)
 
 
 def _read_lines(path: Path) -> list[str]:
-    """A list's lines. Raises FilterError."""
+    """Read the lines of a list; FilterError if the file is too large or not UTF-8."""
     files.require_file(path, FilterError)
     size = path.stat().st_size
     if size > MAX_LIST_BYTES:

@@ -1,6 +1,7 @@
-"""A bundle that writes: prompt in, tokens and text out as they come.
+"""Text generation from a bundle: a prompt in, tokens and text out as they are computed.
 
-Knows the session, the sampler and the tokenizer, and puts them together; knows no terminal and no network.
+Connects the session, the sampler, the tokenizer and the content filter. Does not know the terminal or the
+network.
 """
 
 import re
@@ -27,63 +28,63 @@ LINE_BREAK = re.compile("\r\n|\r|\n")
 FinishReason = Literal["stop", "length", "content_filter"]
 
 DEFAULT_SAMPLING = SamplingConfig()
-BANNED_IDS = (UNK_ID, PAD_ID, BOS_ID)  # say nothing that a reader wants
+BANNED_IDS = (UNK_ID, PAD_ID, BOS_ID)  # they have no text
 BANNED_IDS_AFTER_EOS = (UNK_ID, PAD_ID)  # the next line starts with BOS, as in training
 
 
-# This and Completion are tuples by name: every start of the device pays for making a frozen dataclass.
+# Timings and Completion are named tuples: creating a frozen dataclass would cost every start of the device.
 class Timings(NamedTuple):
-    """Seconds of a generation: until its first token, tokenizing the prompt included, and from there on.
-
-    The time that a caller keeps a piece before it asks for the next is in `decode`.
-    """
+    """Duration of a generation, in seconds. Time that the caller spends between two pieces is in `decode`."""
 
     first_token: float
+    """From the call to the first token, including tokenization of the prompt."""
     decode: float
+    """From the first token to the last."""
 
 
-@dataclass(slots=True)  # not frozen, which takes four times as long to make
+@dataclass(slots=True)  # not frozen: a frozen one takes four times as long to create
 class Piece:
-    """One step of a generation.
-
-    token: its id. text: what can be shown since the step before; may be empty, or more than this token's.
-    index: 0 for the first generated token. finish_reason: on the last token why it is the last: "stop" (EOS
-    or a stop string), "length" (max_tokens) or "content_filter" (a word that is not to be shown). slid: the
-    model no longer saw the beginning of the prompt.
-    logprob: the token's log probability, in nats, by the model alone: before bias, penalties, temperature and
-    filters; top_logprobs: ids and log probabilities of the likeliest, likeliest first. Both where they were
-    asked for. timings: on the last token.
-    """
+    """One step of a generation."""
 
     token: int
+    """Token id."""
     text: str
+    """Text that can be shown now: empty if it is held back, longer than this token if earlier text was."""
     index: int
+    """Number of the generated token, from 0."""
     finish_reason: FinishReason | None
+    """On the last piece: "stop" (EOS or a stop string), "length" (max_tokens) or "content_filter" (a listed
+    word)."""
     slid: bool
+    """Whether the model no longer sees the beginning of the prompt."""
     logprob: float | None = None
+    """Log probability of the token, in nats, if requested: of the model alone, before bias, penalties,
+    temperature and filters."""
     top_logprobs: tuple[tuple[int, float], ...] = ()
+    """Token ids and log probabilities of the most likely tokens, most likely first, if requested."""
     timings: Timings | None = None
+    """On the last piece."""
 
 
 class Completion(NamedTuple):
-    """A whole generation. text: without the prompt, the stop string and what the content filter pending back.
-
-    tokens: ids, a final EOS included, and those of what was not shown.
-
-    prompt_tokens: with BOS. slid: the beginning of the prompt fell out of the context on the way.
-    """
+    """Result of a generation."""
 
     text: str
+    """Generated text, without the prompt, the stop string and the text that the content filter removed."""
     tokens: tuple[int, ...]
+    """Token ids, including a final EOS and the tokens of removed text."""
     finish_reason: FinishReason
+    """Why the text ended, as in `Piece`."""
     prompt_tokens: int
+    """Number of tokens of the prompt, BOS included."""
     slid: bool
+    """Whether the beginning of the prompt left the context during generation."""
 
 
 class Generator:
-    """A loaded bundle. Any number of threads may generate with it at once: each text has a cache of its own.
+    """A loaded bundle. Any number of threads can generate at the same time: each text has its own cache.
 
-    `with Generator.load(path) as generator:` gives the memory back at the end.
+    `with Generator.load(path) as generator:` frees the memory at the end.
     """
 
     def __init__(self, bundle: Bundle, tokenizer: Tokenizer, session: Session) -> None:
@@ -94,17 +95,24 @@ class Generator:
 
     @classmethod
     def load(cls, bundle_path: Path | str, threads: int = 1) -> "Generator":
-        """Checks the bundle and loads it: afterwards its bytes live in the session and tokenizer alone.
+        """Verify a bundle and load it; afterwards its bytes are only in the session and the tokenizer.
 
-        Raises BundleError or TokenizerError where it doesn't fit, UsageError for `threads`.
+        Args:
+            bundle_path: Folder of the bundle.
+            threads: CPU cores used to compute a token, 1-64.
+
+        Raises:
+            BundleError: A file of the bundle is missing, damaged or does not match the manifest.
+            TokenizerError: The tokenizer cannot be loaded.
+            UsageError: `threads` is outside its range.
         """
         return cls.of(load_bundle(Path(bundle_path)), threads)
 
     @classmethod
     def of(cls, whole: Bundle, threads: int = 1) -> "Generator":
-        """Loads a bundle that was checked. Raises as `load` does."""
+        """Load a bundle that `load_bundle` verified; arguments and errors are those of `load`."""
         session = Session(whole.model, whole.config, threads, str(whole.path / MODEL_FILE))
-        # The graph comes first, and its bytes go at once: the tokenizer fits into the memory that they leave.
+        # The graph is loaded first and its bytes are dropped: the tokenizer fits into the memory this frees.
         pieces, whole = whole.tokenizer, whole.without_bytes()
         file = whole.path / TOKENIZER_FILE
         tokenizer = Tokenizer(pieces, str(file), whole.manifest["files"][TOKENIZER_FILE]["sha256"])
@@ -124,18 +132,22 @@ class Generator:
         self.close()
 
     def close(self) -> None:
-        """Drops the model; streams that are under way still end, new ones raise UsageError."""
+        """Release the model. Streams in progress can still finish; new ones raise UsageError."""
         self._session = None
 
     @property
     def session(self) -> Session:
-        """The loaded model. Raises UsageError once it is closed."""
+        """The loaded model.
+
+        Raises:
+            UsageError: The generator is closed.
+        """
         if self._session is None:
             raise UsageError("the generator is closed", "load the bundle again")
         return self._session
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """The tokens that a prompt is fed as: BOS and its pieces; a line break is EOS, BOS."""
+        """Convert a prompt to token ids: BOS and its pieces, with EOS and BOS in place of a line break."""
         first, *others = LINE_BREAK.split(prompt)
         tokens = [BOS_ID, *self.tokenizer.encode(first)]
         for line in others:
@@ -153,30 +165,43 @@ class Generator:
         logprobs: int | None = None,
         content_filter: ContentFilter | None = None,
     ) -> Iterator[Piece]:
-        """Continues `prompt`, a token at a time, until EOS, a stop string, a filtered word or `max_tokens`.
+        """Continue a prompt, one token at a time.
 
-        The texts put together are the continuation: it ends before the stop string or the word that
-        `content_filter` lists, and no half character and no beginning of either is shown too early. With
-        `ignore_eos`, EOS is a line break. Prompt and continuation may be longer than the context: the model
-        then sees the window of `window_start`.
-        logprobs: have each piece carry its log probability and those of that many likeliest tokens.
+        The texts of the pieces joined are the continuation. It ends before a stop string or a listed word,
+        and neither a part of a character nor the beginning of such a string is shown too early. Prompt and
+        continuation may be longer than the context: the model then sees the window of `window_start`.
 
-        Raises UsageError, before the first token is asked for, where an argument can't work.
+        Args:
+            prompt: Text to continue; may be empty.
+            max_tokens: Maximum number of tokens to generate, at least 1.
+            sampling: How the next token is chosen.
+            stop: Strings that end the text; none of them may be empty.
+            ignore_eos: Whether EOS is a line break, after which the text continues, instead of its end.
+            logprobs: Number of most likely tokens, 0 to the vocabulary size, whose log probabilities each
+                piece contains in addition to its own; None for none at all.
+            content_filter: Listed words that end the text; None for no filter.
+
+        Returns:
+            The pieces; they are computed as they are requested.
+
+        Raises:
+            UsageError: An argument is invalid; raised by this call, not with the first piece.
         """
         if not isinstance(prompt, str):
             raise UsageError(f"the prompt is {type(prompt).__name__}, not text")
         if type(max_tokens) is not int:
-            raise UsageError(f"--max-tokens {max_tokens!r} is not a whole number")
+            raise UsageError(f"max_tokens {max_tokens!r} is not a whole number", parameters=("max_tokens",))
         if max_tokens < 1:
-            raise UsageError(f"--max-tokens {max_tokens} is less than 1")
+            raise UsageError(f"max_tokens {max_tokens} is less than 1", parameters=("max_tokens",))
         if not isinstance(sampling, SamplingConfig):
             raise UsageError(f"sampling is {type(sampling).__name__}, not a SamplingConfig")
         if content_filter is not None and not isinstance(content_filter, ContentFilter):
             raise UsageError(f"the content filter is {type(content_filter).__name__}, not a ContentFilter")
         size = self.config.vocab_size
         if logprobs is not None and (type(logprobs) is not int or not 0 <= logprobs <= size):
-            raise UsageError(f"--logprobs {logprobs!r} is outside 0-{size}")
+            raise UsageError(f"logprobs {logprobs!r} is outside 0-{size}", parameters=("logprobs",))
         sampler = Sampler(sampling, size)
+        # The largest logits suffice for most settings; the banned ones among them need replacements.
         top_k_count = sampling.candidates + len(BANNED_IDS) if sampling.candidates else 0
         if top_k_count >= size:
             top_k_count = 0
@@ -203,7 +228,7 @@ class Generator:
         ignore_eos: bool = False,
         content_filter: ContentFilter | None = None,
     ) -> Completion:
-        """What `stream` yields, as one piece."""
+        """Continue a prompt and return the complete result; arguments and errors are those of `stream`."""
         pieces = list(
             self.stream(
                 prompt,
@@ -240,7 +265,7 @@ class Generator:
         context = self.config.max_seq_length
         tokens = self.encode_prompt(prompt)
         sampler.count_tokens(tokens)
-        # A space that ends the prompt has no token of its own: the first word must not bring a second one.
+        # A space at the end of the prompt has no token of its own: the first word must not add a second one.
         text = TextStream(self.tokenizer, () if prompt[-1:].isspace() else tokens)
         start = window_start(len(tokens), context)
         logits = decoder.prefill(tokens[start:])
@@ -250,14 +275,13 @@ class Generator:
                 token = sampler.sample_top_k(decoder.top_logits, decoder.top_ids, banned_ids)
             else:
                 token = sampler.sample(logits, banned_ids)
-            logprob, top = _compute_logprobs(logits, token, logprobs)
+            logprob, top_logprobs = _compute_logprobs(logits, token, logprobs)
             tokens.append(token)
             is_end = token == EOS_ID and not ignore_eos
             is_last = is_end or index == max_tokens - 1
             shown = ("" if is_end else text.push(token)) + (text.flush() if is_last else "")
-            if (
-                content_matcher
-            ):  # before the stop strings: one that ends inside a listed word would show half of it
+            # Before the stop strings: one that ends inside a listed word would show a part of that word.
+            if content_matcher:
                 shown = content_matcher.push(shown) + (content_matcher.flush() if is_last else "")
             is_blocked = content_matcher is not None and content_matcher.stopped
             shown = stop_matcher.push(shown) + (stop_matcher.flush() if is_last or is_blocked else "")
@@ -270,15 +294,15 @@ class Generator:
                 reason = "length"
             if index == 0:
                 first_token_at = time.perf_counter()
-            timings = (
-                Timings(first_token_at - started, time.perf_counter() - first_token_at) if reason else None
-            )
-            yield Piece(token, shown, index, reason, start > 0, logprob, top, timings)
+            timings = None
+            if reason:
+                timings = Timings(first_token_at - started, time.perf_counter() - first_token_at)
+            yield Piece(token, shown, index, reason, start > 0, logprob, top_logprobs, timings)
             if reason:
                 return
-            slid = window_start(len(tokens), context)
-            if slid > start:
-                start = slid
+            new_start = window_start(len(tokens), context)
+            if new_start > start:
+                start = new_start
                 logits = decoder.prefill(tokens[start:])
             else:
                 logits = decoder.step(token)
@@ -287,31 +311,41 @@ class Generator:
 def _compute_logprobs(
     logits: Logits, token: int, count: int | None
 ) -> tuple[float | None, tuple[tuple[int, float], ...]]:
-    """Of `token` and of the `count` likeliest, by logits (V,); nothing where `count` is None."""
+    """Compute the log probabilities of a token and of the `count` most likely ones.
+
+    Args:
+        logits: (V,).
+        token: Id of the token.
+        count: Number of most likely tokens; None to compute nothing.
+    """
     if count is None:
         return None, ()
-    found = log_softmax(logits)
+    logprobs = log_softmax(logits)
     likeliest = find_largest(logits, count) if count else ()
-    return float(found[token]), tuple((int(one), float(found[one])) for one in likeliest)
+    return float(logprobs[token]), tuple((int(one), float(logprobs[one])) for one in likeliest)
 
 
 class StopStringMatcher:
-    """Lets text through up to the first stop string, and holds back what may be the beginning of one.
+    """Passes text through up to the first stop string, and holds back what may be the beginning of one.
 
-    First is the one that is complete first; how the text is cut in pieces makes no difference.
+    The first stop string is the one that is complete first. The result does not depend on how the text is
+    split into pieces.
     """
+
+    stopped: bool
+    """Whether a stop string was found; no more text is passed through then."""
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop_strings = (stop,) if isinstance(stop, str) else tuple(stop)
         if not all(isinstance(text, str) for text in self._stop_strings):
-            raise UsageError("--stop is not text")
+            raise UsageError("stop is not text", parameters=("stop",))
         if not all(self._stop_strings):
-            raise UsageError("--stop is empty", "leave it out, or pass the text to stop before")
+            raise UsageError("stop is empty", "omit it, or pass the text to stop before", ("stop",))
         self._pending = ""
         self.stopped = False
 
     def push(self, text: str) -> str:
-        """What of the text so far may be shown now."""
+        """Read the next piece of text and return what may be shown now."""
         if not self._stop_strings:
             return text
         if self.stopped:
@@ -327,11 +361,11 @@ class StopStringMatcher:
         return text[:shown]
 
     def flush(self) -> str:
-        """What was pending back, once no more text comes."""
+        """Return the text held back, at the end of the text."""
         pending, self._pending = self._pending, ""
         return pending
 
 
 def _find_overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` that is a beginning of `stop`, but not all of it."""
+    """Return the length of the longest end of `text` that is an incomplete beginning of `stop`."""
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)

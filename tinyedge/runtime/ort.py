@@ -1,7 +1,7 @@
-"""ONNX Runtime, imported quietly: by default it starts threads and sends usage data over the network.
+"""ONNX Runtime without telemetry: by default its import starts threads that send usage data over the network.
 
-Everything that needs it imports it from here. `ORT_DISABLE_TELEMETRY` is the switch its Privacy.md names; who
-sets it otherwise keeps what they set.
+All other modules import `onnxruntime` from here. Its Privacy.md documents `ORT_DISABLE_TELEMETRY`; a value
+that is already set is kept.
 """
 
 import os

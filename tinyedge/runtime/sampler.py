@@ -1,6 +1,7 @@
-"""From logits to the next token: bias, penalties, temperature, top-k, top-p, min-p, then one draw.
+"""Selection of the next token: bias, penalties, temperature, top-k, top-p, min-p, then one random draw.
 
-Knows numpy alone: no model, no tokenizer. Shapes: V vocabulary, K candidates left.
+In: logits and a SamplingConfig. Out: a token id. Knows only numpy: no model, no tokenizer.
+Shapes: V vocabulary, K candidates left.
 """
 
 import bisect
@@ -16,36 +17,47 @@ from tinyedge.core.arrays import IndexArray, Logits
 from tinyedge.core.errors import UsageError
 from tinyedge.core.sampling import SamplingConfig
 
-BLOCKS_PER_CANDIDATE = 4  # 40 candidates are looked for above 160 block maxima: some 45 logits are left
+# For 40 candidates, the maxima of 160 blocks are compared: about 45 logits remain to be sorted.
+BLOCKS_PER_CANDIDATE = 4
 
 
 class Sampler:
-    """Draws tokens one after another; remembers its place in the random stream and the tokens so far."""
+    """Selects the tokens of one text; keeps the state of the random stream and the counts of its tokens."""
 
     def __init__(self, config: SamplingConfig, vocab_size: int) -> None:
+        """Create a sampler for one text.
+
+        Raises:
+            UsageError: `config.logit_bias` names a token that is not in the vocabulary.
+        """
         for token in config.logit_bias:
             if type(token) is not int or not 0 <= token < vocab_size:
                 raise UsageError(
                     f"logit_bias: {token!r} is not a token id, 0-{vocab_size - 1}", parameters=("logit_bias",)
                 )
         self.config = config
-        self._random = random.Random(config.seed)  # importing numpy.random would cost every start
+        self._random = random.Random(config.seed)  # importing numpy.random would slow down every start
         self._counts = np.zeros(vocab_size, dtype=np.int32)  # of each token in the text so far
         self._keeps_counts = config.candidates == 0
 
     def count_tokens(self, tokens: Iterable[int]) -> None:
-        """Adds to the text so far, which the penalties look at."""
+        """Add tokens to the text so far, to which the penalties apply."""
         if self._keeps_counts:
             np.add.at(self._counts, list(tokens), 1)
 
     def sample(self, logits: Logits, banned_ids: Collection[int] = ()) -> int:
-        """The next token by `logits` (V,), none of `banned_ids`; it counts as text from then on."""
-        allowed = logits.copy()  # the caller's array stays as it is
+        """Select the next token and add it to the text so far.
+
+        Args:
+            logits: (V,); not modified.
+            banned_ids: Tokens that must not be selected.
+        """
+        allowed = logits.copy()
         self._apply_bias_and_penalties(allowed)
         for token in banned_ids:
             allowed[token] = -np.inf
         if self.config.greedy:
-            token = int(allowed.argmax())  # the first of equals, so the lowest id
+            token = int(allowed.argmax())  # of equal logits the first, so the lowest id
         elif 0 < self.config.top_k < len(allowed):
             ids = find_largest(allowed, self.config.top_k)
             token = self._draw(ids.tolist(), compute_top_k_weights(allowed[ids].tolist(), self.config))
@@ -58,8 +70,12 @@ class Sampler:
         return token
 
     def sample_top_k(self, logits: Logits, ids: IndexArray, banned_ids: Collection[int] = ()) -> int:
-        """As `sample`, from the largest logits alone: (K,) and their ids, K at least `config.candidates` and
-        as many more as `banned_ids` has. The result is the same: what is no candidate could not be drawn.
+        """Select the next token from the largest logits; the result is that of `sample` on all of them.
+
+        Args:
+            logits: (K,), largest first; K is at least `config.candidates` plus the number of `banned_ids`.
+            ids: (K,), the tokens of these logits.
+            banned_ids: Tokens that must not be selected.
         """
         candidate_ids: list[int] = ids.tolist()
         values: list[float] = logits.tolist()
@@ -73,11 +89,11 @@ class Sampler:
     def _draw(self, ids: Sequence[int], weights: Sequence[float]) -> int:
         cumulative = list(itertools.accumulate(weights))
         point = self._random.random() * cumulative[-1]
-        # rounding may put the point on the very end, one past the last candidate
+        # Rounding may put the point at the very end, one past the last candidate.
         return ids[min(bisect.bisect_right(cumulative, point), len(cumulative) - 1)]
 
     def _apply_bias_and_penalties(self, logits: Logits) -> None:
-        """Applies bias and penalties, in place."""
+        """Apply bias and penalties in place."""
         config = self.config
         for token, bias in config.logit_bias.items():
             logits[token] += bias
@@ -91,16 +107,21 @@ class Sampler:
 
 
 def apply_repetition_penalty(logits: Logits, seen: IndexArray, penalty: float) -> None:
-    """Makes the tokens `seen` less likely, in place."""
+    """Divide positive logits of the tokens `seen` by the penalty, and multiply negative ones, in place."""
     values = logits[seen]
     logits[seen] = np.where(values > 0, values / penalty, values * penalty)
 
 
 def compute_distribution(logits: Logits, config: SamplingConfig) -> tuple[IndexArray, Weights]:
-    """The tokens that may be drawn and their probabilities: (V,) to twice (K,), K at least 1.
+    """Compute the tokens that can be drawn and their probabilities.
 
-    Likeliest first where top_k or top_p is on, by id otherwise; of equals, lower ids are likelier. Expects
-    no NaN, one finite logit at least and a temperature above zero; the penalties are the caller's.
+    Args:
+        logits: (V,), without NaN, at least one of them finite; penalties are already applied.
+        config: Temperature, above 0, and filters.
+
+    Returns:
+        Token ids and probabilities, each (K,) with K at least 1. Most likely first if top_k or top_p is on,
+        otherwise by id; of equal logits, the lower id comes first.
     """
     if 0 < config.top_k < len(logits):
         ids = find_largest(logits, config.top_k)
@@ -113,8 +134,14 @@ def compute_distribution(logits: Logits, config: SamplingConfig) -> tuple[IndexA
 
 
 def compute_top_k_weights(logits: Sequence[float], config: SamplingConfig) -> list[float]:
-    """Temperature, top_p and min_p of some logits, largest first: the weights of those that stay, relative to
-    the first. For a few dozen numbers plain Python is faster than numpy.
+    """Apply temperature, top_p and min_p to a few logits; for some dozen, Python is faster than numpy.
+
+    Args:
+        logits: Largest first.
+        config: Temperature and filters.
+
+    Returns:
+        Weights of the logits that remain, relative to the first.
     """
     highest, temperature = logits[0], config.temperature
     weights = [math.exp((logit - highest) / temperature) for logit in logits]
@@ -128,12 +155,16 @@ def compute_top_k_weights(logits: Sequence[float], config: SamplingConfig) -> li
 
 
 def _compute_all_weights(logits: Logits, config: SamplingConfig) -> tuple[IndexArray, Weights]:
-    """Temperature, top_p and min_p of all logits (V,): ids, and weights relative to the likeliest, (K,)."""
+    """Apply temperature, top_p and min_p to all logits (V,).
+
+    Returns:
+        Token ids, and weights relative to the most likely token, each (K,).
+    """
     weights = _compute_softmax_weights(logits, config)
     ids: IndexArray = np.arange(len(logits))
     if config.top_p < 1.0:
-        # All tokens below (1 - p) / V of the total make less than 1 - p together, so none of them is needed
-        # to reach p: what is left to sort is short. The 2 is for rounding.
+        # All tokens below (1 - p) / V of the total sum to less than 1 - p, so none of them is needed to reach
+        # p, and few tokens are left to sort. The 2 allows for rounding.
         total = weights.sum()
         ids = np.flatnonzero(weights >= total * (1 - config.top_p) / (2 * len(weights)))
         ids = ids[np.argsort(-logits[ids], kind="stable")]
@@ -147,7 +178,7 @@ def _compute_all_weights(logits: Logits, config: SamplingConfig) -> tuple[IndexA
 
 
 def _compute_softmax_weights(logits: Logits, config: SamplingConfig) -> Weights:
-    """Relative to the likeliest, which weighs 1."""
+    """Apply the temperature and return weights relative to the most likely token, which weighs 1."""
     wide = logits.astype(np.float64)
     wide -= wide.max()
     wide /= config.temperature
@@ -156,15 +187,15 @@ def _compute_softmax_weights(logits: Logits, config: SamplingConfig) -> Weights:
 
 
 def find_largest(logits: Logits, k: int) -> IndexArray:
-    """The ids of the `k` largest of at least `k` logits, largest first; of equals, the lowest ids."""
+    """Return the ids of the `k` largest of at least `k` logits, largest first; of equals, the lowest ids."""
     candidates = np.flatnonzero(logits >= _find_lower_bound(logits, k))
     return candidates[np.argsort(-logits[candidates], kind="stable")[:k]]
 
 
 def _find_lower_bound(logits: Logits, k: int) -> np.float32:
-    """A value that at least `k` logits reach, and few more: the k-th find_largest of the maxima of blocks.
+    """Find a value that at least `k` logits reach, and few more: the k-th largest of the maxima of blocks.
 
-    The CPU vectorizes the maxima and the caller's comparison, which a partition of the whole it can't.
+    The CPU vectorizes the maxima and the caller's comparison, but not a partition of all logits.
     """
     blocks = k * BLOCKS_PER_CANDIDATE
     width = len(logits) // blocks

@@ -1,7 +1,7 @@
-"""Does a bundle answer? Greedy text for one prompt, every number of it finite.
+"""Self-test of a bundle: greedy text for one prompt, with finite logits only.
 
-In: a bundle's folder. Out: nothing, or BundleError. `run` does it in a process of its own: a library that
-dies, hangs or eats the memory is then a sentence, and whoever asked lives on to fall back.
+In: the folder of a bundle. Out: nothing, or BundleError. `run` tests in a child process: a library that
+crashes, hangs or exhausts the memory becomes an error message, and the caller can use another bundle.
 
     python -m tinyedge.runtime.self_test FOLDER
 """
@@ -18,13 +18,21 @@ from tinyedge.host import subprocess_env
 
 PROMPT = "The house"
 MAX_TOKENS = 16
-TIMEOUT_S = 180.0  # a start on a board from a cold card takes some 10 s, under emulation some 60 s
+TIMEOUT_S = 180.0  # a start on a board from a cold card takes about 10 s, under emulation about 60 s
 HINT = "export the bundle again with: tinyedge export"
 
 
 def run(folder: Path, timeout_s: float = TIMEOUT_S) -> None:
-    """Tests the bundle in `folder` in a child process. Raises BundleError with the reason."""
-    # -P keeps the current folder, and any numpy.py in it, out of its imports.
+    """Test a bundle in a child process.
+
+    Args:
+        folder: Folder of the bundle.
+        timeout_s: Seconds after which the child is killed and the test has failed.
+
+    Raises:
+        BundleError: The test failed; the message contains the reason.
+    """
+    # -P removes the current folder from sys.path: a file numpy.py in it is not imported.
     command = [sys.executable, "-P", "-m", "tinyedge.runtime.self_test", str(folder)]
     try:
         completed = subprocess.run(
@@ -39,19 +47,24 @@ def run(folder: Path, timeout_s: float = TIMEOUT_S) -> None:
         )
     except subprocess.TimeoutExpired:
         raise BundleError(
-            f"{folder} failed its self-test: no text after {timeout_s:g} s", "look at the machine's load"
+            f"{folder} failed its self-test: no text after {timeout_s:g} s", "check the load of the machine"
         ) from None
     if completed.returncode == 0:
         return
     if completed.returncode < 0:
         reason = f"the process died with {signal.Signals(-completed.returncode).name}"
-        raise BundleError(f"{folder} failed its self-test: {reason}", "tinyedge doctor looks for the cause")
-    reason = (completed.stderr.strip().splitlines() or ["it does not say why"])[-1]
+        raise BundleError(f"{folder} failed its self-test: {reason}", "look for the cause: tinyedge doctor")
+    reason = (completed.stderr.strip().splitlines() or ["no reason given"])[-1]
     raise BundleError(f"{folder} failed its self-test: {reason}", HINT)
 
 
 def check(folder: Path) -> str:
-    """The text, if all is well. Raises BundleError, also for a logit that is no number, or TokenizerError."""
+    """Generate text with a bundle in this process and return it.
+
+    Raises:
+        BundleError: The bundle is invalid, or a logit is not finite.
+        TokenizerError: The tokenizer cannot be loaded.
+    """
     from tinyedge.core.sampling import SamplingConfig
     from tinyedge.runtime.generator import Generator
 
@@ -61,7 +74,7 @@ def check(folder: Path) -> str:
 
 
 def main() -> NoReturn:
-    """The child."""
+    """Run the test in the child process."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         check(Path(sys.argv[1]))

@@ -1,9 +1,9 @@
-"""A model in ONNX Runtime, and what it is fed: token ids in, logits out.
+"""A model in ONNX Runtime: token ids in, logits out.
 
-Knows no tokenizer, no sampling and no file: the bytes come from a bundle whose hashes were checked. A
-`Session` is a loaded graph and never changes; a `Decoder` is one text on its way through it, with its own
-cache. So any number of threads may share a session, each with a decoder of its own.
-Shapes: S new tokens, H heads, W its `head_width`, C context, V vocabulary, K candidates.
+Does not know the tokenizer, sampling or files: the bytes come from a bundle whose hashes were verified. A
+`Session` is a loaded graph and is immutable; a `Decoder` is one text in progress, with its own cache. So any
+number of threads can share a session, each with its own decoder.
+Shapes: H heads, W `head_width`, C context, V vocabulary, K candidates.
 """
 
 import math
@@ -14,16 +14,17 @@ import numpy as np
 
 from tinyedge.core.arrays import Integers, Logits, TokenIds
 from tinyedge.core.config import ModelConfig
-from tinyedge.core.errors import BundleError, UsageError
+from tinyedge.core.errors import BundleError
+from tinyedge.core.settings import require_range
 from tinyedge.runtime.ort import onnxruntime
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 MAX_THREADS = 64
-FATAL_ONLY = 4  # onnxruntime's log severity: an error reaches the user as ours
-# A tensor kept in another file says where under the key "location", in plain bytes however else the file is
-# written; eight bytes that weights hold by chance once in 10^12 models of 10 MB.
+FATAL_ONLY = 4  # onnxruntime's log severity: its errors are raised, and must not be logged as well
+# A tensor stored in another file has that file's name under the key "location", in plain bytes in any
+# serialization of the graph; weights contain these eight bytes by chance once in 10^12 models of 10 MB.
 EXTERNAL_DATA_KEY = b"location"
 DYNAMIC = None  # an axis whose length is known only when the graph runs
 EXPORT_AGAIN_HINT = "export the bundle again with: tinyedge export"
@@ -32,19 +33,27 @@ Array: TypeAlias = "npt.NDArray[Any]"
 
 
 class Session:
-    """A loaded graph.
-
-    model: the ONNX file. config: what the graph must look like. threads: cores for one token; a model this
-    small is fastest on one or two. name: what errors call the model.
-    """
+    """A loaded graph."""
 
     def __init__(self, model: bytes, config: ModelConfig, threads: int = 1, name: str = "the model") -> None:
+        """Load a graph and check it.
+
+        Args:
+            model: Content of the ONNX file.
+            config: Shape of the model, which the graph must match.
+            threads: CPU cores used to compute a token, 1-64; a model this small is fastest on one or two.
+            name: Name of the model in error messages.
+
+        Raises:
+            BundleError: ONNX Runtime cannot load the graph, or its inputs and outputs do not match `config`.
+            UsageError: `threads` is outside its range.
+        """
         self.config = config
         self.name = name
         options = _create_options(threads)
         if EXTERNAL_DATA_KEY in model:
             raise BundleError(
-                f"{name} keeps data in other files, a bundle's model is one file", EXPORT_AGAIN_HINT
+                f"{name} stores data in other files; the model of a bundle is one file", EXPORT_AGAIN_HINT
             )
         try:
             self._session = onnxruntime.InferenceSession(
@@ -52,19 +61,24 @@ class Session:
             )
         except Exception as failure:  # onnxruntime's exceptions have no common base of their own
             raise self._make_error("load", failure) from None
-        self._session._model_bytes = None  # onnxruntime keeps them for a reload: 2 MB of 60 (int8), 9 of 75
+        # onnxruntime keeps the bytes for a reload: 2 of 60 MB of the process (int8), 9 of 75 MB (fp32).
+        self._session._model_bytes = None
         self._check_graph()
 
     def decoder(self, candidates: int = 1) -> "Decoder":
-        """A new text; see `Decoder.top` for `candidates`."""
+        """Create a decoder for a new text, which reports the `candidates` largest logits of each step."""
         return Decoder(self, candidates)
 
     def create_binding(self) -> Any:
-        """Where a decoder says which memory is which input and output."""
+        """Create a binding, which assigns memory to the inputs and outputs of a decoder."""
         return self._session.io_binding()
 
     def run(self, binding: Any) -> None:
-        """Computes one step in place. Raises BundleError where ONNX Runtime can't."""
+        """Compute one step in the bound memory.
+
+        Raises:
+            BundleError: ONNX Runtime reports an error.
+        """
         try:
             self._session.run_with_iobinding(binding)
         except Exception as failure:
@@ -75,7 +89,7 @@ class Session:
         return BundleError(f"ONNX Runtime cannot {verb} {self.name}: {reason}", EXPORT_AGAIN_HINT)
 
     def _check_graph(self) -> None:
-        """Compares names, types and shapes of the graph's inputs and outputs with the config."""
+        """Compare names, types and shapes of the graph's inputs and outputs with the config."""
         integers, small, floats = "tensor(int64)", "tensor(int32)", "tensor(float)"
         cache: tuple[str, list[int | None]] = (floats, list(cache_shape(self.config)))
         inputs: dict[str, tuple[str, list[int | None]]] = {
@@ -109,13 +123,25 @@ class Session:
 
 
 class Decoder:
-    """One text on its way through a session. For one thread at a time.
+    """One text in progress. Used by one thread at a time.
 
-    logits: (V,) after the last token fed. top_logits, top_ids: the `candidates` largest of them, largest
-    first; of equals, the lowest ids. All three are overwritten by the next step: copy what you keep.
+    The next step overwrites `logits`, `top_logits` and `top_ids`: copy the values that must be kept.
     """
 
+    logits: Logits
+    """(V,) logits after the last token."""
+    top_logits: Logits
+    """(K,) the largest logits, largest first."""
+    top_ids: Integers
+    """(K,) token ids of `top_logits`; of equal logits, the lowest id comes first."""
+
     def __init__(self, session: Session, candidates: int = 1) -> None:
+        """Allocate the cache and bind the inputs and outputs.
+
+        Args:
+            session: The loaded graph.
+            candidates: K, the number of largest logits to report; limited to 1-V.
+        """
         config = session.config
         self.config = config
         self._session = session
@@ -126,16 +152,16 @@ class Decoder:
             np.empty((1, 1, count), dtype=np.float32),
             np.empty((1, 1, count), dtype=np.int64),
         )
-        self.logits: Logits = self._logits[0, 0]
-        self.top_logits: Logits = top_logits[0, 0]
-        self.top_ids: Integers = top_ids[0, 0]
+        self.logits = self._logits[0, 0]
+        self.top_logits = top_logits[0, 0]
+        self.top_ids = top_ids[0, 0]
         self._input_ids, self._position_ids = (
             np.zeros((1, 1), dtype=np.int64),
             np.zeros((1, 1), dtype=np.int64),
         )
         self._seqlens_k, self._total_length = np.zeros(1, dtype=np.int32), np.zeros((), dtype=np.int32)
         top_k = np.array([count], dtype=np.int64)
-        # The binding holds addresses alone: whatever it points to has to live as long as this object.
+        # The binding stores addresses only: the arrays must live as long as this object.
         self._buffers: list[Array] = [top_k, top_logits, top_ids]
         self._binding = session.create_binding()
         _bind_array(self._binding.bind_input, "seqlens_k", self._seqlens_k)
@@ -149,23 +175,30 @@ class Decoder:
             self._buffers.append(cache)
             _bind_array(self._binding.bind_input, f"past_key_values.{part}", cache)
             _bind_array(self._binding.bind_output, f"present.{part}", cache)
-        self._bound_input_ids: Array | None = None  # the input_ids that the binding points to
+        self._bound_input_ids: Array | None = None  # the array that is bound as input_ids
 
     @property
     def position(self) -> int:
-        """How many tokens the cache holds."""
+        """Number of tokens in the cache."""
         return self._position
 
     def prefill(self, tokens: "Sequence[int] | TokenIds") -> Logits:
-        """Starts over with `tokens`, one pass for all; the logits (V,) after the last of them.
+        """Restart the text with `tokens`, in one pass, and return the logits (V,) after the last of them.
 
-        Raises ValueError where there is none, or more than the context.
+        Raises:
+            ValueError: There are no tokens, or more than the context.
+            BundleError: The model cannot be run or computes logits that are not finite.
         """
         self._position = 0
         return self._feed(np.array([tokens], dtype=np.int64), np.arange(len(tokens), dtype=np.int64)[None])
 
     def step(self, token: int) -> Logits:
-        """Appends one token; the logits (V,) after it. Raises ValueError where the context is full."""
+        """Append one token and return the logits (V,) after it.
+
+        Raises:
+            ValueError: The context is full.
+            BundleError: The model cannot be run or computes logits that are not finite.
+        """
         self._input_ids[0, 0] = token
         self._position_ids[0, 0] = self._position
         return self._feed(self._input_ids, self._position_ids)
@@ -181,29 +214,37 @@ class Decoder:
         self._seqlens_k[0] = end - 1
         self._total_length[...] = end
         self._session.run(self._binding)
-        # A hidden state that is not finite makes all logits so, the largest included.
+        # If the hidden state is not finite, no logit is, and neither is the largest.
         if not math.isfinite(self.top_logits[0]):
             raise BundleError(
                 f"{self._session.name} computed logits that are not finite numbers",
-                f"check its training, then {EXPORT_AGAIN_HINT}",
+                f"check the training of the model, then {EXPORT_AGAIN_HINT}",
             )
         self._position = end
         return self.logits
 
 
 class BundleModel:
-    """A session as `text.evaluate` judges it: the device's own path, prefill and then step by step."""
+    """A session as `text.evaluate` evaluates it: as on the device, by a prefill and then step by step."""
 
     def __init__(self, session: Session) -> None:
         self._decoder = session.decoder()
 
     @property
     def context(self) -> int:
-        """Positions the model sees at most."""
+        """Maximum number of tokens that the model sees."""
         return self._decoder.config.max_seq_length
 
     def logits(self, inputs: TokenIds, first: int) -> Logits:
-        """Logits after each of the tokens inputs[first:], given all before: (len(inputs) - first, V)."""
+        """Compute the logits after each of the tokens `inputs[first:]`, given all tokens before it.
+
+        Args:
+            inputs: Token ids, at most `context`.
+            first: Index of the first token whose logits are returned.
+
+        Returns:
+            (len(inputs) - first, V).
+        """
         rows = np.empty((len(inputs) - first, self._decoder.config.vocab_size), dtype=np.float32)
         rows[0] = self._decoder.prefill(inputs[: first + 1])
         for row, token in enumerate(inputs[first + 1 :], 1):
@@ -212,12 +253,12 @@ class BundleModel:
 
 
 def cache_parts(config: ModelConfig) -> list[str]:
-    """The parts of the cache, in the graph's order: "0.key", "0.value", "1.key", ..."""
+    """Return the names of the cache's parts in the graph's order: "0.key", "0.value", "1.key", ..."""
     return [f"{layer}.{part}" for layer in range(config.num_layers) for part in ("key", "value")]
 
 
 def cache_shape(config: ModelConfig) -> tuple[int, int, int, int]:
-    """(1, H, C, W): a whole context of keys, or of values."""
+    """Return (1, H, C, W), the shape of the keys, or of the values, of a full context."""
     return 1, config.nhead, config.max_seq_length, config.head_width
 
 
@@ -226,19 +267,20 @@ def _bind_array(bind: Any, name: str, value: Array) -> None:
 
 
 def _create_options(threads: int) -> Any:
-    """Little memory, no busy waiting. Raises UsageError for a number of threads that can't work."""
-    if not 1 <= threads <= MAX_THREADS:
-        raise UsageError(f"--threads {threads} is outside 1-{MAX_THREADS}")
+    """Create session options for little memory and no busy waiting."""
+    require_range("threads", threads, 1, MAX_THREADS, whole=True)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads  # never guessed: the guess ignores cgroup quotas
+    options.intra_op_num_threads = threads  # explicit: onnxruntime's default ignores cgroup quotas
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # the arena keeps what the longest prefill once needed
-    options.enable_mem_pattern = False  # patterns are cached per shape, for memory that is hardly used twice
+    options.enable_cpu_mem_arena = False  # the arena keeps the memory of the longest prefill
+    options.enable_mem_pattern = False  # patterns are cached per shape, and shapes rarely repeat
     options.log_severity_level = FATAL_ONLY
-    # The exported graph is final: there is nothing to find, and looking for it costs start-up.
+    # The exported graph is already optimized: looking for optimizations would only slow down the start.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to others
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # its own format is not checked
+    # Idle threads leave the cores to other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Otherwise onnxruntime would also load its own format, which the bundle's checks do not understand.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     return options
 
 
