@@ -1,4 +1,4 @@
-"""Runs of the bench that never ran: events as the worker sends them, measurements made of them."""
+"""Simulated runs of the benchmark: events of a worker, and the measurements and reports made of them."""
 
 import json
 import sys
@@ -16,17 +16,17 @@ from tinyedge.bench.worker import Job
 from tinyedge.host.machine import Device, SwapArea
 
 MB = 1 << 20
-NS = 1_000_000  # in a millisecond
+NS = 1_000_000  # per millisecond
 
 
-def memory(rss: float = 50, peak: float = 55, swap: float = 0) -> dict[str, int]:
-    """What the worker reads from the kernel; arguments in MB."""
+def make_memory(rss: float = 50, peak: float = 55, swap: float = 0) -> dict[str, int]:
+    """Return the memory that the worker reports, in bytes; the arguments are in MB."""
     return {"rss": int(rss * MB), "peak": int(peak * MB), "swap": int(swap * MB)}
 
 
-def whole_memory(rss: float) -> dict[str, int | None]:
-    """At a phase's end; a quarter of it is shared with nobody."""
-    return {**memory(rss), "pss": int(rss * MB / 4)}
+def make_phase_memory(rss: float) -> dict[str, int | None]:
+    """Return the memory at the end of a phase; PSS is a quarter of RSS."""
+    return {**make_memory(rss), "pss": int(rss * MB / 4)}
 
 
 def make_events(
@@ -39,27 +39,34 @@ def make_events(
     settled: bool = True,
     waited: float | None = 0.0,
 ) -> list[dict[str, Any]]:
-    """A whole run: each response's tokens come evenly, the last of them when it is over.
+    """Return the events of a complete run; tokens come at equal intervals up to the end of a response.
 
-    waited: share of the time that other programs had the processor.
+    Args:
+        e2e_ms: Duration of each response.
+        tokens: Tokens of each response.
+        rss: Resident memory after each response, in MB.
+        peak: Peak memory, in MB.
+        swap: Swapped memory, in MB.
+        settled: Whether the warm-up settled.
+        waited: Share of the time in which other programs used the processor.
     """
     names = list(PROMPTS)
     lasted = int(sum(e2e_ms) * NS)
     events: list[dict[str, Any]] = [
-        {"event": "phase", "name": "bare", "memory": whole_memory(9)},
-        {"event": "phase", "name": "imports", "memory": whole_memory(40), "at_ns": 400 * NS},
+        {"event": "phase", "name": "bare", "memory": make_phase_memory(9)},
+        {"event": "phase", "name": "imports", "memory": make_phase_memory(40), "at_ns": 400 * NS},
         {
             "event": "phase",
             "name": "session",
-            "memory": whole_memory(48),
+            "memory": make_phase_memory(48),
             "init_ns": 100 * NS,
             "sha256": "ab" * 32,
             "precision": "int8",
             "model_bytes": 2 * MB,
             "prompt_tokens": {name: [10, 10] for name in names},
         },
-        {"event": "phase", "name": "prefill", "memory": whole_memory(49), "first_token_ns": 600 * NS},
-        {"event": "phase", "name": "decode", "memory": whole_memory(49.5)},
+        {"event": "phase", "name": "prefill", "memory": make_phase_memory(49), "first_token_ns": 600 * NS},
+        {"event": "phase", "name": "decode", "memory": make_phase_memory(49.5)},
         {"event": "warm_up", "rounds_ns": [30 * NS, 20 * NS, 20 * NS], "settled": settled},
     ]
     for index, total in enumerate(e2e_ms):
@@ -69,11 +76,11 @@ def make_events(
                 "prompt": names[index % len(names)],
                 "tokens_ns": [int(total * NS * (i + 1) / tokens) for i in range(tokens)],
                 "end_ns": int(total * NS),
-                "memory": memory(rss(index), peak, swap),
+                "memory": make_memory(rss(index), peak, swap),
             }
         )
     waited_ns = None if waited is None else int(waited * lasted)
-    end = {"memory": memory(50, peak, swap), "lasted_ns": lasted, "waited_ns": waited_ns}
+    end = {"memory": make_memory(50, peak, swap), "lasted_ns": lasted, "waited_ns": waited_ns}
     events.append({"event": "end", **end})
     return events
 
@@ -85,8 +92,8 @@ def make_measurement(e2e_ms: Sequence[float] = (20.0,) * 100, *, tokens: int = 4
     )
 
 
-def command_that_says(events: Sequence[dict[str, Any]], then: str = "") -> list[str]:
-    """The command of a worker that says `events` and then runs the Python statement `then`."""
+def make_worker_command(events: Sequence[dict[str, Any]], then: str = "") -> list[str]:
+    """Return the command of a worker that sends `events` and then runs the Python statement `then`."""
     lines = "".join(json.dumps(event) + "\n" for event in events)
     return [
         sys.executable,
@@ -124,14 +131,22 @@ def make_report(
     measured: dict[str, Any] | None = None,
     **more: Any,
 ) -> Report:
-    """measured: of the measurement, more: of the report itself."""
+    """Make a report.
+
+    Args:
+        e2e_ms: Duration of each response.
+        limits: The limits.
+        conditions: Conditions during the run.
+        measured: Arguments of the measurement.
+        more: Arguments of the report.
+    """
     found = make_measurement(e2e_ms, **(measured or {}))
     return Report.from_measurement(found, limits or Limits(), DEVICE, conditions, **more)
 
 
 @pytest.fixture
 def job() -> Job:
-    """The job that `events()` answers."""
+    """Return the job of the default events."""
     return Job("bundle", samples=100, max_tokens=4)
 
 
@@ -140,7 +155,7 @@ def device() -> Device:
     return DEVICE
 
 
-# The builders come as fixtures, because a conftest is no module to import from.
+# The builders are fixtures, because a conftest should not be imported.
 @pytest.fixture
 def events() -> Callable[..., list[dict[str, Any]]]:
     return make_events
@@ -157,5 +172,5 @@ def report() -> Callable[..., Report]:
 
 
 @pytest.fixture
-def says() -> Callable[..., list[str]]:
-    return command_that_says
+def make_command() -> Callable[..., list[str]]:
+    return make_worker_command

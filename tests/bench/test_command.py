@@ -1,4 +1,4 @@
-"""`tinyedge bench` as a user meets it: flags, exit codes, what is written and when."""
+"""`tinyedge bench` on the command line: flags, exit codes, and what is written when."""
 
 import json
 from collections.abc import Callable
@@ -12,11 +12,12 @@ from typer.testing import CliRunner, Result
 from tinyedge.bench import run
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.cli.bench import bench
+from tinyedge.cli.main import name_flags
 from tinyedge.core.errors import BenchError, BundleError, TinyEdgeError, UsageError
 
 MICRO_BUNDLE = Path(__file__).parents[1] / "data" / "micro_bundle_int8"
 GATES = Path(__file__).parents[2] / "bench" / "gates" / "pi-zero-2w.toml"
-Says = Callable[..., list[str]]
+MakeCommand = Callable[..., list[str]]
 Events = Callable[..., list[dict[str, Any]]]
 
 
@@ -27,13 +28,13 @@ def invoke(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch, says: Says, events: Events) -> Callable[..., None]:
-    """Replaces the worker by one that reports the given latencies."""
+def worker(monkeypatch: pytest.MonkeyPatch, make_command: MakeCommand, events: Events) -> Callable[..., None]:
+    """Replace the worker by one that reports the given latencies."""
 
     def replace(*arguments: Any, **options: Any) -> None:
         found = events(*arguments, **options)
         found[2]["sha256"] = bundle_digest(load_bundle(MICRO_BUNDLE))
-        command = says(found)
+        command = make_command(found)
         monkeypatch.setattr(run, "worker_command", lambda: command)
 
     return replace
@@ -94,27 +95,28 @@ def test_exit_codes(
         ("--html", str(MICRO_BUNDLE / "report.html")),
     ],
 )
-def test_a_flag_that_cannot_work_is_named_before_anything_is_measured(
+def test_an_invalid_flag_is_named_before_anything_is_measured(
     monkeypatch: pytest.MonkeyPatch, flags: tuple[str, str]
 ) -> None:
     monkeypatch.setattr(run, "worker_command", lambda: pytest.fail("a worker was started"))
     result = invoke(*flags)
     assert isinstance(result.exception, UsageError)
-    said = result.exception.message + result.exception.hint
-    assert flags[0] in said or "--text" in said
+    error = name_flags(result.exception, ["bench"])
+    text = error.message + error.hint
+    assert flags[0] in text or "--text" in text
 
 
-def test_nothing_is_written_when_nothing_was_measured(
-    monkeypatch: pytest.MonkeyPatch, says: Says, events: Events, tmp_path: Path
+def test_a_failed_measurement_writes_nothing(
+    monkeypatch: pytest.MonkeyPatch, make_command: MakeCommand, events: Events, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(run, "worker_command", lambda: says(events()[:30], "os.abort()"))
+    monkeypatch.setattr(run, "worker_command", lambda: make_command(events()[:30], "os.abort()"))
     result = invoke("--json", str(tmp_path / "report.json"))
     assert isinstance(result.exception, TinyEdgeError)
     assert result.stdout == ""
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_bundle_the_way_out_is_named() -> None:
+def test_a_missing_bundle_is_a_usage_error() -> None:
     app = typer.Typer()
     app.command()(bench)
     result = CliRunner().invoke(app, [])
@@ -133,7 +135,7 @@ def test_a_damaged_bundle_is_refused_before_anything_is_measured(
     assert isinstance(CliRunner().invoke(app, [str(folder)]).exception, BundleError)
 
 
-def test_two_runs_are_compared_and_the_difference_is_kept(
+def test_two_runs_are_compared_and_the_difference_is_saved(
     worker: Callable[..., None], tmp_path: Path
 ) -> None:
     old, new = tmp_path / "old.json", tmp_path / "new.json"
@@ -142,14 +144,14 @@ def test_two_runs_are_compared_and_the_difference_is_kept(
     worker([30.0, 31.0] * 50)
     result = invoke("--json", str(new), "--compare", str(old), "--html", str(tmp_path / "new.html"))
     assert result.exit_code == 0
-    assert "p50 of a response: 20.5 -> 30.5 ms, +48.8 %" in result.stdout
+    assert "p50 of a response: 20.5 -> 30.5 ms, +48.8%" in result.stdout
     assert ": slower in this pair" in result.stdout
     changes = json.loads(new.read_text())["compared"]["changes"]
     assert changes[0]["difference"]["percent"] == pytest.approx(48.78, abs=0.01)
     assert "Compared with" in (tmp_path / "new.html").read_text()
 
 
-def test_other_work_is_not_compared_and_not_even_measured(
+def test_different_work_is_refused_before_anything_is_measured(
     worker: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     old = tmp_path / "old.json"
@@ -158,10 +160,10 @@ def test_other_work_is_not_compared_and_not_even_measured(
     monkeypatch.setattr(run, "worker_command", lambda: pytest.fail("a worker was started"))
     result = invoke("--compare", str(old), "--max-tokens", "5")
     assert isinstance(result.exception, BenchError)
-    assert "length of a response 4 there, 5 here" in result.exception.message
+    assert "length of a response is 4 there and 5 here" in result.exception.message
 
 
-def test_a_report_that_is_there_is_drawn_and_nothing_is_measured(
+def test_a_page_of_an_existing_report_needs_no_measurement(
     worker: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "report.json"
@@ -176,13 +178,13 @@ def test_a_report_that_is_there_is_drawn_and_nothing_is_measured(
     assert path.with_suffix(".html").read_text() == (tmp_path / "first.html").read_text()
     assert len((tmp_path / "samples.csv").read_text().splitlines()) == 101
     again = CliRunner().invoke(app, words)
-    assert isinstance(again.exception, UsageError)  # the page is there, and was not named
+    assert isinstance(again.exception, UsageError)  # the page exists, and --html was not given
     assert isinstance(invoke(*words).exception, UsageError)  # a bundle would not be measured
     path.write_text("{}")
     assert isinstance(CliRunner().invoke(app, words).exception, BenchError)
 
 
-def test_what_was_measured_is_kept_where_nobody_reads_the_table(
+def test_the_report_is_saved_even_if_the_table_cannot_be_printed(
     worker: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def full(text: object = "", **more: Any) -> None:
@@ -194,17 +196,17 @@ def test_what_was_measured_is_kept_where_nobody_reads_the_table(
     assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "pass"
 
 
-def test_starts_of_another_bundle_than_the_measured_one_are_none(
-    monkeypatch: pytest.MonkeyPatch, says: Says, events: Events
+def test_cold_starts_of_a_replaced_bundle_are_refused(
+    monkeypatch: pytest.MonkeyPatch, make_command: MakeCommand, events: Events
 ) -> None:
-    monkeypatch.setattr(run, "worker_command", lambda: says(events()))
+    monkeypatch.setattr(run, "worker_command", lambda: make_command(events()))
     result = invoke("--cold", "1")
     assert isinstance(result.exception, BenchError)
     assert "was replaced while it was measured" in result.exception.message
 
 
-def test_prompts_that_would_not_be_asked_are_an_error(tmp_path: Path) -> None:
+def test_fewer_samples_than_prompts_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("a\n" * 21)
     result = invoke("--prompts", str(tmp_path / "mine.txt"), "--samples", "20")
     assert isinstance(result.exception, UsageError)
-    assert "--samples 20 leaves out some of the 21 prompts" in result.exception.message
+    assert "--samples 20 is less than the 21 prompts" in result.exception.message

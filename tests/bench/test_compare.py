@@ -1,4 +1,4 @@
-"""Reports beside each other."""
+"""Comparison of two reports."""
 
 import copy
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def write(path: Path, report: dict[str, Any]) -> Path:
     return path
 
 
-def test_noise_is_no_difference_and_a_tenth_is(report: Make, tmp_path: Path) -> None:
+def test_noise_shows_no_difference_and_ten_percent_does(report: Make, tmp_path: Path) -> None:
     noisy = [20.0 + index * 37 % 11 / 5 for index in range(200)]
     old, same = report(noisy).to_dict(), report(noisy[100:] + noisy[:100]).to_dict()
     slower = report([value * 1.1 for value in noisy]).to_dict()
@@ -37,38 +37,40 @@ def test_noise_is_no_difference_and_a_tenth_is(report: Make, tmp_path: Path) -> 
     assert [change.name for change in found[4:]] == ["steady memory", "peak memory"]
 
 
-def test_what_else_differs_is_said(report: Make, tmp_path: Path) -> None:
+def test_other_differences_are_reported(report: Make, tmp_path: Path) -> None:
     old = report(measured={"waited": 0.5}).to_dict()
     old["bundle"]["sha256"] = "cd" * 32
     old["device"]["onnxruntime"] = "1.20.0"
-    said = "\n".join(compare(report().to_dict(), old, tmp_path / "old.json").lines)
-    assert "bundle cdcdcdcdcdcdcdcd; onnxruntime 1.20.0; then, other programs had" in said
+    printed = "\n".join(compare(report().to_dict(), old, tmp_path / "old.json").lines)
+    assert "bundle cdcdcdcdcdcdcdcd; onnxruntime 1.20.0; unreliable, because other programs used" in printed
 
 
-def test_unlike_machines_and_other_work_are_refused(
+def test_different_machines_and_work_are_refused(
     report: Make, device: Device, job: Job, tmp_path: Path
 ) -> None:
     path = tmp_path / "old.json"
-    whole = report().to_dict()
-    assert read_comparable(write(path, whole), device, job)["samples"] == 100
+    complete = report().to_dict()
+    assert read_comparable(write(path, complete), device, job)["samples"] == 100
     for name, where in MUST_MATCH.items():
-        other = copy.deepcopy(whole)
+        other = copy.deepcopy(complete)
         part = other
         for step in where[:-1]:
             part = part[step]
         part[where[-1]] = "another"
-        with pytest.raises(BenchError, match=f"{name} 'another' there"):
+        with pytest.raises(BenchError, match=f"{name} is 'another' there"):
             read_comparable(write(path, other), device, job)
 
 
-def test_what_is_no_report_is_refused(report: Make, device: Device, job: Job, tmp_path: Path) -> None:
+def test_files_that_are_not_reports_are_refused(
+    report: Make, device: Device, job: Job, tmp_path: Path
+) -> None:
     path = tmp_path / "old.json"
-    whole = report().to_dict()
+    complete = report().to_dict()
     with pytest.raises(BenchError, match=r"schema 'tinyedge\.twin/1'"):
-        read_comparable(write(path, {**whole, "schema": "tinyedge.twin/1"}), device, job)
-    with pytest.raises(BenchError, match="no whole report"):
-        read_comparable(write(path, {**whole, "device": None}), device, job)
-    with pytest.raises(BenchError, match="no whole report"):
-        compare(whole, {**whole, "raw_samples": []}, path)
-    with pytest.raises(BenchError, match="no whole report"):
-        compare(whole, {name: value for name, value in whole.items() if name != "memory"}, path)
+        read_comparable(write(path, {**complete, "schema": "tinyedge.twin/1"}), device, job)
+    with pytest.raises(BenchError, match="not a valid report"):
+        read_comparable(write(path, {**complete, "device": None}), device, job)
+    with pytest.raises(BenchError, match="not a valid report"):
+        compare(complete, {**complete, "raw_samples": []}, path)
+    with pytest.raises(BenchError, match="not a valid report"):
+        compare(complete, {name: value for name, value in complete.items() if name != "memory"}, path)

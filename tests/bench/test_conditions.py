@@ -1,4 +1,4 @@
-"""What spoils the times of a run: each of these ends in a fail or inconclusive, never in a pass."""
+"""Conditions that make the times of a run unreliable: the verdict is fail or inconclusive, never pass."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,25 +25,25 @@ def test_a_quiet_run_has_no_doubts(report: Make) -> None:
     ("conditions", "measured", "doubt"),
     [
         (Conditions(CALM, Reading(1000.0, 84.0, 0x4)), {}, "began to throttle"),
-        (Conditions(CALM, Reading(1000.0, 84.0, 0x40000)), {}, "began to throttle"),  # over by now
+        (Conditions(CALM, Reading(1000.0, 84.0, 0x40000)), {}, "began to throttle"),  # no longer active
         (Conditions(CALM, CALM, (1000.0, 600.0, 1000.0)), {}, "changed between 600 and 1000 MHz"),
         (Conditions(CALM, CALM), {"swap": 1.5}, "1.5 MB of the worker were swapped out"),
-        (Conditions(CALM, CALM), {"waited": 0.31}, "other programs had the processor for 31 %"),
+        (Conditions(CALM, CALM), {"waited": 0.31}, "other programs used the processor for 31%"),
         (Conditions(CALM, CALM), {"settled": False}, "still becoming faster"),
     ],
 )
-def test_what_spoils_a_run_makes_it_inconclusive(
+def test_unreliable_conditions_make_a_run_inconclusive(
     report: Make, conditions: Conditions, measured: dict[str, Any], doubt: str
 ) -> None:
     found = report(conditions=conditions, measured=measured)
     assert found.verdict == "inconclusive"
-    (said,) = found.doubts
-    assert doubt in said
-    assert said in next(gate.sentence for gate in found.gates if gate.name == "p95")
-    assert found.to_dict()["doubts"] == [said]
+    (sentence,) = found.doubts
+    assert doubt in sentence
+    assert sentence in next(gate.sentence for gate in found.gates if gate.name == "p95")
+    assert found.to_dict()["doubts"] == [sentence]
 
 
-def test_what_is_usual_is_no_doubt(report: Make) -> None:
+def test_normal_conditions_are_no_doubt(report: Make) -> None:
     turbo = Conditions(CALM, CALM, (4100.0, 3700.0, 4000.0))
     assert report(conditions=turbo, measured={"waited": 0.05}).doubts == ()
 
@@ -53,17 +53,17 @@ def test_what_is_usual_is_no_doubt(report: Make) -> None:
     [
         (None, None, 0),
         (0, 0, 0),
-        (0x50000, 0x50000, 0),  # since boot, long ago
-        (0x50000, 0x50004, 0x4),  # now again
-        (0, 0x20000, 0x20000),  # during the run, over already
-        (0x50005, 0x50000, 0),  # it ended
+        (0x50000, 0x50000, 0),  # since boot, before the run
+        (0x50000, 0x50004, 0x4),  # again during the run
+        (0, 0x20000, 0x20000),  # during the run, no longer active
+        (0x50005, 0x50000, 0),  # ended before the run did
     ],
 )
 def test_throttling_bits_that_are_new(before: int | None, after: int | None, new: int) -> None:
     assert Conditions(Reading(None, None, before), Reading(None, None, after)).new_throttling_bits == new
 
 
-def test_a_watch_reads_the_machine_before_while_and_after(tmp_path: Path) -> None:
+def test_the_monitor_reads_the_machine_before_during_and_after(tmp_path: Path) -> None:
     for core, khz in (("cpu0", 600_000), ("cpu1", 1_000_000)):
         clock = tmp_path / "sys/devices/system/cpu" / core / "cpufreq/scaling_cur_freq"
         clock.parent.mkdir(parents=True)
@@ -88,18 +88,18 @@ def test_a_watch_reads_the_machine_before_while_and_after(tmp_path: Path) -> Non
     assert found.new_throttling_bits == 0x5
 
 
-def test_a_machine_that_has_no_clock_to_read(tmp_path: Path) -> None:
+def test_a_machine_without_a_readable_clock(tmp_path: Path) -> None:
     monitor = MachineMonitor(tmp_path, "no-such-program")
     monitor.sample_clock()
     assert monitor.finish(monitor.read()).mhz == ()
 
 
-def test_whole_starts_have_doubts_of_their_own(report: Make) -> None:
+def test_cold_starts_have_their_own_doubts(report: Make) -> None:
     limits = Limits(max_cold_start_s=1)
     slow = {"limits": limits, "cold_starts_s": [3.0]}
     assert report(**slow).verdict == "fail"
     crowded = report(**slow, cold_waited_share=0.6)
     assert crowded.verdict == "inconclusive"
-    assert "the starts had no processor for 60 % of the time" in crowded.gates[3].sentence
+    assert "the starts had no processor for 60% of the time" in crowded.gates[3].sentence
     busy_before = report(limits=limits, cold_starts_s=[0.5], measured={"waited": 0.5})
     assert [gate.ok for gate in busy_before.gates] == [True, True, None, True]

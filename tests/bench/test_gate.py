@@ -1,4 +1,4 @@
-"""Budgets, their sentences and the verdict."""
+"""Gates, their sentences and the verdict."""
 
 import math
 from typing import Any
@@ -18,37 +18,37 @@ from tinyedge.bench.gate import (
 from tinyedge.bench.limits import Limits
 
 
-def test_sentences_say_what_was_measured_and_how_far_it_is_from_the_limit() -> None:
-    assert Gate("p95", 250, 12.3).sentence == "p95 of a response: 12.3 ms, limit 250 ms, 95 % to spare"
-    assert Gate("p95", 250, 312.5).sentence == "p95 of a response: 312.5 ms, limit 250 ms, 25 % over"
-    assert Gate("p95", 250, 12.3, doubt="only 5").sentence.endswith("limit 250 ms, not judged: only 5")
+def test_sentences_contain_the_figure_and_its_distance_from_the_limit() -> None:
+    assert Gate("p95", 250, 12.3).sentence == "p95 of a response: 12.3 ms, limit 250 ms, 95% to spare"
+    assert Gate("p95", 250, 312.5).sentence == "p95 of a response: 312.5 ms, limit 250 ms, 25% over"
+    assert Gate("p95", 250, 12.3, doubt="only 5").sentence.endswith("limit 250 ms, inconclusive: only 5")
     bound = Gate("p95", 250, 25.0, estimate=20.0).sentence
     assert (
-        bound == "p95 of a response: 20.0 ms, with 99 % confidence under 25.0 ms, limit 250 ms, 90 % to spare"
+        bound == "p95 of a response: 20.0 ms, with 99% confidence under 25.0 ms, limit 250 ms, 90% to spare"
     )
     text = Gate("quality", 2.0, 2.5, subject="en")
     assert (text.name, text.sentence) == (
         "quality:en",
-        "quality on en: 2.500 bits per byte, limit 2 bits per byte, 25 % over",
+        "quality on en: 2.500 bits per byte, limit 2 bits per byte, 25% over",
     )
 
 
-def test_where_more_is_better_the_limit_is_to_be_reached() -> None:
+def test_a_minimum_must_be_reached() -> None:
     assert Gate("decode", 100, 100.0).ok is True
     fast, slow = Gate("decode", 100, 400.0), Gate("decode", 100, 75.0)
     assert (fast.ok, fast.share) == (True, 0.25)
-    assert fast.sentence == "decoding: 400.0 tokens/s, at least 100 tokens/s, 4 times that"
-    assert (slow.ok, slow.sentence.endswith("at least 100 tokens/s, 0.75 times that")) == (False, True)
+    assert fast.sentence == "decoding: 400.0 tokens/s, at least 100 tokens/s, 4 times the limit"
+    assert (slow.ok, slow.sentence.endswith("at least 100 tokens/s, 0.75 times the limit")) == (False, True)
     assert Gate("decode", 100, 0.0).share == math.inf
 
 
-def test_a_near_miss_does_not_read_as_none() -> None:
+def test_a_small_distance_is_not_rounded_to_zero() -> None:
     gate = Gate("p95", 250, 250.01)
     assert gate.ok is False
-    assert gate.sentence.endswith("0.004 % over")
+    assert gate.sentence.endswith("0.004% over")
 
 
-def test_a_limit_may_be_reached_but_not_passed() -> None:
+def test_a_figure_may_equal_its_limit() -> None:
     assert Gate("rss", 400, 400).ok is True
     assert Gate("rss", 400, math.nextafter(400, 401)).ok is False
 
@@ -70,7 +70,7 @@ def figures(**more: Any) -> MeasuredFigures:
 ALL = Limits(max_ttft_ms=10, min_decode_tps=100, max_cold_start_s=2, max_model_mb=3, max_bits_per_byte=2.5)
 
 
-def test_only_what_has_a_limit_has_a_gate() -> None:
+def test_only_figures_with_a_limit_have_a_gate() -> None:
     assert [gate.name for gate in evaluate_gates(Limits(), figures(), "bound")] == ["rss", "peak", "p95"]
     named = [gate.name for gate in evaluate_gates(ALL, figures(), "bound")]
     assert named == [
@@ -92,14 +92,14 @@ def test_only_what_has_a_limit_has_a_gate() -> None:
         ({"bits_per_byte": {"en": 1.9, "es": 2.51}}, "quality:es"),
     ],
 )
-def test_each_budget_alone_can_fail(over: dict[str, Any], failed: str) -> None:
+def test_each_limit_can_fail_alone(over: dict[str, Any], failed: str) -> None:
     gates = evaluate_gates(ALL, figures(**over), "bound")
     assert [gate.name for gate in gates if not gate.ok] == [failed]
     assert combine_verdict(gates) == "fail"
     assert combine_verdict(evaluate_gates(ALL, figures(), "bound")) == "pass"
 
 
-def test_a_doubt_takes_the_verdict_from_every_limit_of_time_and_from_no_other() -> None:
+def test_a_doubt_makes_all_limits_of_time_and_no_others_inconclusive() -> None:
     slow = figures(e2e_ms=[999.0] * 100, decode_tps=1.0)
     gates = evaluate_gates(ALL, slow, "bound", ["it was hot"], ["it was hot"])
     assert {gate.name for gate in gates if gate.ok is None} == {"p95", "ttft", "decode", "cold_start"}
@@ -111,7 +111,7 @@ def test_a_doubt_takes_the_verdict_from_every_limit_of_time_and_from_no_other() 
     )
 
 
-def test_responses_of_one_token_cannot_be_judged_by_their_decoding() -> None:
+def test_the_decoding_speed_of_one_token_is_inconclusive() -> None:
     gates = evaluate_gates(ALL, figures(decode_tps=None), "bound")
     assert [gate.name for gate in gates if gate.ok is None] == ["decode"]
 
@@ -121,9 +121,9 @@ def test_responses_of_one_token_cannot_be_judged_by_their_decoding() -> None:
     [
         ([20.0] * 100, "bound", True, 20.0),
         ([20.0] * 99 + [249.0], "bound", True, 249.0),
-        ([20.0] * 99 + [251.0], "bound", None, 251.0),  # 100 samples allow no miss
+        ([20.0] * 99 + [251.0], "bound", None, 251.0),  # the bound of 100 samples is their maximum
         ([20.0] * 99 + [251.0], "estimate", True, 20.0),
-        ([20.0] * 129 + [251.0], "bound", True, 20.0),  # 130 allow one
+        ([20.0] * 129 + [251.0], "bound", True, 20.0),  # of 130 it is the second largest
         ([20.0] * 94 + [251.0] * 6, "bound", False, 251.0),
         ([20.0] * 94 + [251.0] * 6, "estimate", False, 251.0),
         ([20.0] * 89, "bound", None, 20.0),
@@ -140,5 +140,5 @@ def test_a_percentile_passes_by_its_bound_and_fails_by_its_estimate(
     assert (gate.ok, gate.measured) == (ok, measured)
 
 
-def test_the_bound_is_the_default_where_there_is_one() -> None:
+def test_the_bound_is_the_default_if_there_is_one() -> None:
     assert (choose_basis(89), choose_basis(90)) == ("estimate", "bound")

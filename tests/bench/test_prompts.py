@@ -1,4 +1,4 @@
-"""Prompts of a file."""
+"""Prompts from a file."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tinyedge.bench.prompts import BILINGUAL, MAX_FILE_BYTES, MAX_PROMPT_CHARACT
 from tinyedge.core.errors import UsageError
 
 
-def test_a_prompt_a_line_named_by_its_line(tmp_path: Path) -> None:
+def test_each_line_is_a_prompt_named_by_its_number(tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("Hola\n\n  \nUna señora \n", encoding="utf-8")
     found = read_prompts(file)
@@ -30,7 +30,7 @@ def test_a_prompt_a_line_named_by_its_line(tmp_path: Path) -> None:
         (b"x" * (MAX_FILE_BYTES + 1), "is larger than"),
     ],
 )
-def test_a_file_that_cannot_work_is_named(tmp_path: Path, data: bytes, complaint: str) -> None:
+def test_an_invalid_file_is_named(tmp_path: Path, data: bytes, complaint: str) -> None:
     file = tmp_path / "mine.txt"
     file.write_bytes(data)
     with pytest.raises(UsageError, match=complaint) as failure:

@@ -1,4 +1,4 @@
-"""From samples to figures to verdict: a bench that can't be fooled."""
+"""Samples, figures and verdict: wrong or incomplete data never passes."""
 
 import json
 from collections.abc import Callable
@@ -32,10 +32,10 @@ def test_one_stalled_response_of_a_hundred_is_inconclusive(report: Make, at: int
     found = report(e2e)
     assert found.verdict == "inconclusive"
     assert "--until-sure" in found.gates[2].sentence
-    assert report([20.0] * 129 + [900.0]).verdict == "pass"  # of 130 it may be chance
+    assert report([20.0] * 129 + [900.0]).verdict == "pass"  # of 130, one may be chance
 
 
-def test_six_percent_slow_samples_fail_wherever_they_are(report: Make) -> None:
+def test_six_percent_slow_samples_fail_at_any_position(report: Make) -> None:
     for start in (0, 47, 94):
         e2e = [20.0] * 100
         e2e[start : start + 6] = [400.0] * 6
@@ -44,7 +44,7 @@ def test_six_percent_slow_samples_fail_wherever_they_are(report: Make) -> None:
         assert [gate.ok for gate in found.gates] == [True, True, False]
 
 
-def test_five_percent_slow_samples_keep_the_p95_but_not_its_bound(report: Make) -> None:
+def test_five_percent_slow_samples_exceed_the_bound_but_not_the_p95(report: Make) -> None:
     found = report([20.0] * 95 + [400.0] * 5)
     assert found.latency["e2e"].p95 == 20.0
     assert found.p95_upper_99 == 400.0
@@ -80,13 +80,13 @@ def test_figures_are_derived_as_documented(report: Make) -> None:
     assert found.measurement.lasted_s == pytest.approx(1.2)
 
 
-def test_rss_that_grows_has_a_slope(report: Make) -> None:
+def test_growing_rss_has_a_slope(report: Make) -> None:
     found = report(measured={"rss": lambda index: 50 + index / 10})
     assert found.rss_slope == pytest.approx(0.1 * MB / 4 * 1000, rel=1e-4)  # 4 tokens a sample
     assert found.steady_rss == pytest.approx(54.95 * MB, abs=2)
 
 
-def test_whole_starts_and_quality_are_judged_where_they_have_a_limit(report: Make) -> None:
+def test_cold_starts_and_quality_have_gates_if_they_have_a_limit(report: Make) -> None:
     limits = Limits(max_cold_start_s=2, max_bits_per_byte=2)
     quality = [Quality("en", 1.9, 400.0, 1000, 4000, 0.0), Quality("es", 2.2, 400.0, 1000, 4000, 0.0)]
     found = report(limits=limits, cold_starts_s=[1.0, 5.0, 1.5], quality=quality)
@@ -98,10 +98,10 @@ def test_whole_starts_and_quality_are_judged_where_they_have_a_limit(report: Mak
     assert found.verdict == "fail"
     text = table.render(found)
     assert "es 2.2000" in text
-    assert "3 whole commands: median 1.50, longest 5.00" in text
+    assert "3 complete commands: median 1.50, longest 5.00" in text
 
 
-def test_json_has_the_fields_that_the_design_names(report: Make) -> None:
+def test_the_json_has_the_documented_fields(report: Make) -> None:
     found = json.loads(json.dumps(report().to_dict(), allow_nan=False))
     assert found["schema"] == "tinyedge.bench/1"
     assert found["verdict"] == "pass"
@@ -144,14 +144,14 @@ def test_the_table_fits_a_screen_of_80_columns(report: Make, e2e: list[float]) -
     assert "verdict: fail" in text
 
 
-def test_the_table_says_what_spoiled_a_run(report: Make) -> None:
+def test_the_table_prints_why_a_run_is_unreliable(report: Make) -> None:
     text = table.render(report(measured={"waited": 0.5}))
-    assert "doubt: other programs had the processor for 50 % of the time" in text
+    assert "doubt: other programs used the processor for 50% of the time" in text
     assert "? p95 of a response" in text
     assert text.endswith("verdict: inconclusive")
 
 
-def broken(events: list[dict[str, Any]], change: Callable[[list[dict[str, Any]]], object]) -> list[Any]:
+def apply_change(events: list[dict[str, Any]], change: Callable[[list[dict[str, Any]]], object]) -> list[Any]:
     change(events)
     return events
 
@@ -161,9 +161,9 @@ def broken(events: list[dict[str, Any]], change: Callable[[list[dict[str, Any]]]
     [
         lambda events: events.clear(),
         lambda events: events.pop(),  # no end
-        lambda events: events.pop(50),  # a sample lost
+        lambda events: events.pop(50),  # a missing sample
         lambda events: events.insert(50, events[50]),
-        lambda events: events.pop(1),  # a phase lost
+        lambda events: events.pop(1),  # a missing phase
         lambda events: events[60].update(tokens_ns=[1, 2, 3]),
         lambda events: events[60].update(tokens_ns=[4, 3, 2, 1]),
         lambda events: events[60].update(tokens_ns=["1", 2, 3, 4]),
@@ -176,21 +176,21 @@ def broken(events: list[dict[str, Any]], change: Callable[[list[dict[str, Any]]]
         lambda events: events[3].update(first_token_ns=None),
         lambda events: events.pop(5),  # no warm-up
         lambda events: events[5].update(rounds_ns=None),
-        lambda events: events[60].update(prompt="en-word"),  # not its turn
+        lambda events: events[60].update(prompt="en-word"),  # wrong order
         lambda events: events[-1].update(lasted_ns=0),
         lambda events: events[4]["memory"].pop("pss"),
     ],
 )
-def test_a_part_of_a_run_is_no_measurement(
+def test_an_incomplete_or_invalid_run_is_refused(
     events: Callable[..., list[Any]], job: Any, change: Callable[[list[Any]], object]
 ) -> None:
     assert Measurement.from_events(job, events(), 0, job.samples).samples
-    with pytest.raises(BenchError, match="not a measurement"):
-        Measurement.from_events(job, broken(events(), change), 0, job.samples)
+    with pytest.raises(BenchError, match="not a complete measurement"):
+        Measurement.from_events(job, apply_change(events(), change), 0, job.samples)
 
 
-def test_a_worker_may_stop_when_it_was_told_enough(events: Callable[..., list[Any]], job: Any) -> None:
+def test_a_worker_may_stop_after_the_minimum_of_samples(events: Callable[..., list[Any]], job: Any) -> None:
     part = [*events()[:46], events()[-1]]
     assert len(Measurement.from_events(job, part, 0, min_samples=40).samples) == 40
-    with pytest.raises(BenchError, match="41 samples were asked for"):
+    with pytest.raises(BenchError, match="41 samples were expected"):
         Measurement.from_events(job, part, 0, min_samples=41)

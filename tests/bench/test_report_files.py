@@ -1,4 +1,4 @@
-"""Where a report goes: whole, or not at all, and never over what is read."""
+"""Output files of a report: complete or not written, and never over an input."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ Make = Callable[..., Report]
 FIELDS = ("latency_ms", "raw_samples", "device", "gates", "conditions", "memory")
 
 
-def test_where_a_report_cannot_be_written_is_found_out_first(tmp_path: Path) -> None:
+def test_paths_that_cannot_be_written_are_refused_first(tmp_path: Path) -> None:
     ReportFiles(json=tmp_path / "report.json").require_writable()
     assert list(tmp_path.iterdir()) == []
     old = tmp_path / "old.json"
@@ -41,24 +41,24 @@ def test_where_a_report_cannot_be_written_is_found_out_first(tmp_path: Path) -> 
                 ReportFiles(**{name: path}).require_writable()
 
 
-def test_an_input_is_not_written_over_nor_a_bundle_added_to(tmp_path: Path) -> None:
+def test_inputs_are_not_overwritten_and_bundles_not_changed(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     for path in (bundle / "report.html", bundle):
-        with pytest.raises(UsageError, match=f"--html {path} would damage {bundle}"):
+        with pytest.raises(UsageError, match=f"--html {path} would change {bundle}"):
             ReportFiles(html=path).require_writable([bundle])
-    with pytest.raises(UsageError, match=r"--csv .* is also --json"):
+    with pytest.raises(UsageError, match=r"--csv .* is the same file as --json"):
         ReportFiles(json=tmp_path / "a", csv=tmp_path / "x" / ".." / "a").require_writable()
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing(report: Make, tmp_path: Path) -> None:
+def test_a_write_error_leaves_no_file(report: Make, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     with pytest.raises(BenchError, match=r"report\.json cannot be written"):
         ReportFiles(json=gone / "report.json").write(report().to_dict())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_table_of_samples(report: Make) -> None:
+def test_the_csv_has_one_row_per_sample(report: Make) -> None:
     rows = list(csv.DictReader(io.StringIO(samples_to_csv(report([20.0, 40.0] * 10).to_dict()))))
     assert len(rows) == 20
     first = rows[0]
@@ -68,19 +68,21 @@ def test_the_table_of_samples(report: Make) -> None:
     assert samples_to_csv(report(measured={"tokens": 1}).to_dict()).splitlines()[1].split(",")[5] == ""
 
 
-class Reader(HTMLParser):
-    """Checks that tags close as they opened, and notes what a page would ask the network for."""
+class PageReader(HTMLParser):
+    """Checks that tags are balanced, and collects what a page would request."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.tags: list[str] = []
         self.text = ""
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.asked += [f"{name}={value}" for name, value in attributes if name in ("src", "href", "action")]
+        self.requested += [
+            f"{name}={value}" for name, value in attributes if name in ("src", "href", "action")
+        ]
         if tag not in ("meta", "line", "rect", "circle", "polyline"):
             self.open.append(tag)
 
@@ -96,55 +98,55 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def read(page: str) -> Reader:
-    reader = Reader()
+def read(page: str) -> PageReader:
+    reader = PageReader()
     reader.feed(page)
     assert reader.open == []
     return reader
 
 
-def test_the_page_shows_verdict_gates_samples_and_machine_and_asks_for_nothing(report: Make) -> None:
+def test_the_page_shows_verdict_gates_samples_and_machine_and_is_self_contained(report: Make) -> None:
     found = report([20.0] * 60 + [30.0] * 60, measured={"rss": lambda index: 50 + index / 50})
     reader = read(render(page_content(found.to_dict())))
-    assert reader.asked == []
+    assert reader.requested == []
     assert "script" not in reader.tags
     assert reader.tags.count("circle") == 120
     assert reader.tags.count("polyline") == 1
     for gate in found.gates:
         assert gate.sentence in reader.text
-    for said in (
+    for shown in (
         "✓ pass",
         "Raspberry Pi Zero 2 W Rev 1.0",
         "/dev/zram0",
         "MemoryMax= has no effect",
         "1000 to 1000 MHz",
     ):
-        assert said in reader.text
+        assert shown in reader.text
     assert "are modelled" not in reader.text
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "shown"),
     [
         ({"limits": Limits(max_p95_ms=1)}, "✗ fail"),
-        ({"measured": {"waited": 0.5}}, "other programs had the processor for 50 %"),
+        ({"measured": {"waited": 0.5}}, "other programs used the processor for 50%"),
         ({"e2e_ms": [20.0] * 5}, "? inconclusive"),
         ({"measured": {"tokens": 1}}, "✓ pass"),
         ({"e2e_ms": [1e-3] * 100}, "✓ pass"),
         ({"e2e_ms": [5e6] * 100, "limits": Limits(max_p95_ms=1e9)}, "✓ pass"),
     ],
 )
-def test_every_verdict_has_a_page(report: Make, change: dict[str, Any], said: str) -> None:
-    assert said in read(render(page_content(report(**change).to_dict()))).text
+def test_every_verdict_has_a_page(report: Make, change: dict[str, Any], shown: str) -> None:
+    assert shown in read(render(page_content(report(**change).to_dict()))).text
 
 
-def test_a_page_of_very_many_samples_stays_small_and_keeps_the_slowest(report: Make) -> None:
+def test_a_page_of_very_many_samples_is_small_and_shows_the_slowest(report: Make) -> None:
     reader = read(render(page_content(report([20.0] * 9_999 + [900.0]).to_dict())))
     assert reader.tags.count("circle") < 1.3 * MAX_DOTS
     assert "900.00 ms" in reader.text
 
 
-def test_foreign_text_is_only_text(report: Make) -> None:
+def test_html_in_a_report_is_escaped(report: Make) -> None:
     found = report().to_dict()
     found["device"]["model"] = "<script>alert(1)</script>"
     found["raw_samples"][0]["prompt"] = "<img src=x onerror=alert(1)>"
@@ -153,7 +155,7 @@ def test_foreign_text_is_only_text(report: Make) -> None:
     assert "img" not in reader.tags
 
 
-def test_a_report_that_is_none_or_not_whole_leaves_no_file(report: Make, tmp_path: Path) -> None:
+def test_an_invalid_report_leaves_no_file(report: Make, tmp_path: Path) -> None:
     outputs = ReportFiles(tmp_path / "a.json", tmp_path / "a.csv", tmp_path / "a.html")
     with pytest.raises(BenchError, match="schema None"):
         ReportFiles(html=tmp_path / "a.html").write({})
@@ -168,32 +170,32 @@ def test_a_report_that_is_none_or_not_whole_leaves_no_file(report: Make, tmp_pat
         {**whole, "gates": [{**gate, "sentence": 0} for gate in whole["gates"]]},
     ]
     for one in broken:
-        with pytest.raises(BenchError, match="not whole"):
+        with pytest.raises(BenchError, match="incomplete or invalid"):
             outputs.write(one)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_verdict_that_its_gates_contradict_is_not_drawn(report: Make, tmp_path: Path) -> None:
+def test_a_verdict_that_contradicts_its_gates_is_refused(report: Make, tmp_path: Path) -> None:
     failed = report(limits=Limits(max_p95_ms=1)).to_dict()
-    with pytest.raises(BenchError, match="its verdict is 'pass', its gates say fail"):
+    with pytest.raises(BenchError, match="its verdict is 'pass', but its gates result in 'fail'"):
         ReportFiles(html=tmp_path / "a.html").write({**failed, "verdict": "pass"})
 
 
-def test_one_output_that_fails_does_not_cost_the_others(report: Make, tmp_path: Path) -> None:
+def test_other_files_are_written_if_one_fails(report: Make, tmp_path: Path) -> None:
     outputs = ReportFiles(tmp_path / "gone" / "a.json", html=tmp_path / "a.html")
     with pytest.raises(BenchError, match=r"a\.json cannot be written"):
         outputs.write(report().to_dict())
     assert (tmp_path / "a.html").exists()
 
 
-def test_ticks_are_round_numbers_inside() -> None:
+def test_ticks_are_round_numbers_within_the_range() -> None:
     assert chart.choose_ticks(0, 10) == [0, 2, 4, 6, 8, 10]
     assert chart.choose_ticks(1.8, 5.1) == [2, 3, 4, 5]
     assert chart.choose_ticks(3, 3) == [3]
     assert chart.choose_ticks(0, 0.003) == [0, 0.001, 0.002, 0.003]
 
 
-def test_the_twins_recorded_report_has_a_page_too() -> None:
+def test_the_recorded_report_of_the_twin_has_a_page() -> None:
     recorded = Path(__file__).parents[2] / "bench" / "reports" / "twin-pi-zero-2w.json"
     report = json.loads(recorded.read_text())
     reader = read(render(page_content(report)))

@@ -1,4 +1,4 @@
-"""What is timed, what is counted and what is said, with a generator whose clock the test winds."""
+"""What the worker measures and sends, with a generator that has a simulated clock."""
 
 import io
 import json
@@ -20,7 +20,7 @@ MEMORY = {"rss": 1, "peak": 2, "swap": 0}
 
 
 class FakeGenerator:
-    """Answers in steps of the clock: 5 to begin, 2 a token, 3 to end; `stall` more before one token."""
+    """Advances the clock by 5 at the start, 2 per token, 3 at the end, and by `stall` before one token."""
 
     def __init__(self, stall: tuple[int, int, int] = (-1, -1, 0), tokens: int | None = None) -> None:
         self.now = 1000
@@ -57,20 +57,20 @@ def measure(job: Job, generator: FakeGenerator, **options: Any) -> list[dict[str
     )
 
 
-def test_the_whole_response_is_timed_from_the_call_to_the_end_of_the_stream() -> None:
+def test_a_response_is_timed_from_the_call_to_the_end_of_the_stream() -> None:
     events = measure(Job("b", samples=1, max_tokens=3), FakeGenerator())
     (sample,) = [event for event in events if event["event"] == "sample"]
     assert sample["tokens_ns"] == [7, 9, 11]
     assert sample["end_ns"] == 14
 
 
-def test_a_stall_shows_up_where_it_happened() -> None:
+def test_a_stall_appears_at_its_token() -> None:
     generator = FakeGenerator(stall=(1, 2, 1000))
     samples = [e for e in measure(Job("b", samples=3, max_tokens=4), generator) if e["event"] == "sample"]
     assert [sample["tokens_ns"] for sample in samples] == [[7, 9, 11, 13], [7, 9, 1011, 1013], [7, 9, 11, 13]]
 
 
-def test_the_first_response_is_looked_at_after_its_first_token_and_at_its_end() -> None:
+def test_the_first_response_reports_memory_after_its_first_token_and_at_its_end() -> None:
     generator = FakeGenerator(stall=(0, 0, 500))
     events = record_events(
         lambda channel: worker.answer_first_prompt(
@@ -86,7 +86,7 @@ def test_the_first_response_is_looked_at_after_its_first_token_and_at_its_end() 
 
 
 def warm_up(costs: list[int]) -> dict[str, Any]:
-    """A generator whose responses take what the list says, round by round; its last stays."""
+    """Run a warm-up whose rounds have the given costs; the last one repeats."""
     generator = FakeGenerator()
     plain = generator.stream
 
@@ -106,27 +106,27 @@ def warm_up(costs: list[int]) -> dict[str, Any]:
     ("costs", "rounds", "settled"),
     [
         ([100], worker.MIN_ROUNDS, True),
-        ([1000, 100], 4, True),  # the second is far faster, the third and the fourth are not
+        ([1000, 100], 4, True),  # the second round is much faster, the third and fourth are not
         ([1000, 500, 250, 120], 6, True),
-        ([100, 1000], worker.MIN_ROUNDS, True),  # slower is not colder
+        ([100, 1000], worker.MIN_ROUNDS, True),  # a slower round does not continue the warm-up
         ([3000 - 250 * index for index in range(12)], worker.MAX_ROUNDS, False),
     ],
 )
-def test_the_warm_up_goes_on_until_it_no_longer_becomes_faster(
+def test_the_warm_up_continues_until_rounds_no_longer_become_faster(
     costs: list[int], rounds: int, settled: bool
 ) -> None:
     event = warm_up(costs)
     assert (len(event["rounds_ns"]), event["settled"]) == (rounds, settled)
 
 
-def test_a_worker_that_is_told_enough_stops_and_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "FLUSH_NS", -1)  # every sample is handed over at once
+def test_a_stopped_worker_keeps_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "FLUSH_NS", -1)  # every sample is sent immediately
     answers = iter([False, False, True])
     events = measure(Job("b", samples=1000), FakeGenerator(), should_stop=lambda: next(answers))
     assert [event["event"] for event in events] == ["sample"] * 3 + ["end"]
 
 
-def test_waiting_is_the_second_figure_of_schedstat(tmp_path: Path) -> None:
+def test_waiting_is_the_second_number_of_schedstat(tmp_path: Path) -> None:
     schedstat = tmp_path / "schedstat"
     schedstat.write_text("150266 44953 2\n")
     assert worker.read_waited_ns(schedstat) == 44953
@@ -135,7 +135,7 @@ def test_waiting_is_the_second_figure_of_schedstat(tmp_path: Path) -> None:
     assert worker.read_waited_ns(schedstat) is None
 
 
-def test_a_job_comes_back_from_its_line_and_what_is_none_is_refused() -> None:
+def test_a_job_is_restored_from_json_and_invalid_json_is_refused() -> None:
     job = Job("b", samples=7, prompts=PromptSet("mine", {"line-1": "Hola"}))
     line = job.to_json()
     assert "\n" not in line
@@ -160,12 +160,12 @@ def test_samples_cycle_through_all_prompts_and_each_has_its_own_seed() -> None:
 
 
 @pytest.mark.parametrize("tokens", [0, 3])
-def test_a_response_that_is_too_short_is_an_error(tokens: int) -> None:
+def test_a_short_response_is_an_error(tokens: int) -> None:
     with pytest.raises(BenchError, match=f"{tokens} tokens instead of 4"):
         measure(Job("b", samples=1, max_tokens=4), FakeGenerator(tokens=tokens))
 
 
-def test_prompts_are_of_both_languages_and_the_long_ones_reach_the_p95() -> None:
+def test_prompts_have_both_languages_and_enough_long_ones_for_the_p95() -> None:
     languages = {name.partition("-")[0] for name in PROMPTS}
     assert languages == {"en", "es"}
     long = sum(name.endswith("-paragraph") for name in PROMPTS)
@@ -189,7 +189,7 @@ def test_an_invalid_value_names_its_parameter(field: str, value: int) -> None:
         Job("b", **{field: value})
 
 
-def test_what_a_library_prints_does_not_get_between_the_events() -> None:
+def test_output_of_a_library_does_not_mix_with_the_events() -> None:
     script = """
 import os, sys
 from tinyedge.bench import worker
@@ -199,12 +199,12 @@ sys.exit(worker.main())
     root = Path(worker.__file__).parents[2]
     command = [sys.executable, "-c", script]
     job = Job("b").to_json() + "\n"
-    said = subprocess.run(command, cwd=root, input=job, capture_output=True, text=True, check=True)
-    assert [json.loads(line)["name"] for line in said.stdout.splitlines()] == ["bare"]
-    assert said.stderr == "a library's warning\n"
+    done = subprocess.run(command, cwd=root, input=job, capture_output=True, text=True, check=True)
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["bare"]
+    assert done.stderr == "a library's warning\n"
 
 
-def test_nothing_heavy_is_imported_before_it_is_measured_nor_ever_by_the_parent() -> None:
+def test_worker_and_parent_import_no_heavy_library() -> None:
     script = """
 import sys
 import tinyedge.bench.worker

@@ -1,1 +1,1 @@
-"""Measuring, summing up and judging a bundle: worker, stats, report, gate. One step a module."""
+"""Benchmark of a bundle: measurement, report and evaluation. Each module is one step."""

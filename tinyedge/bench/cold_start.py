@@ -1,6 +1,7 @@
-"""Whole cold starts: `tinyedge generate` of one token, from its start to its end, as a user waits for it.
+"""Duration of cold starts: `tinyedge generate` with one token, from its start to its exit.
 
-In: a bundle. Out: seconds. Cold is the process: its files may be in the kernel's memory from the run before.
+In: a command. Out: seconds. The process is new each time, but its files may be in the page cache of the
+kernel.
 """
 
 import resource
@@ -16,17 +17,17 @@ from tinyedge.host import subprocess_env
 
 START_PROMPT = "Once upon a time"
 MAX_STARTS = 1000
-TIMEOUT_S = 120.0  # for one; a Pi takes a few, an emulated one some 60
+TIMEOUT_S = 120.0  # of one start; a Pi takes a few seconds, an emulated one about 60
 
 
 def check_start_count(starts: int) -> None:
-    """Raises UsageError for a number that makes no sense."""
+    """Raise UsageError unless the number of starts is in its range."""
     if not 0 <= starts <= MAX_STARTS:
         raise UsageError(f"--cold {starts} is outside 0-{MAX_STARTS}")
 
 
 def build_cold_start_command(bundle: Path, threads: int) -> list[str]:
-    """What is started."""
+    """Return the command that is measured."""
     return [
         *(sys.executable, "-P", "-m", "tinyedge", "generate", str(bundle), "--prompt", START_PROMPT),
         *("--max-tokens", "1", "--seed", "1", "--threads", str(threads)),
@@ -34,20 +35,35 @@ def build_cold_start_command(bundle: Path, threads: int) -> list[str]:
 
 
 def compute_waited_share(starts: Sequence[tuple[float, float]]) -> float:
-    """Of starts (seconds, of them on a processor), the median share that went by without one."""
+    """Return the median share of the time in which a start did not run on a processor.
+
+    Args:
+        starts: For each start, its duration and its CPU time, both in seconds.
+    """
     return statistics.median(max(0.0, 1 - busy / seconds) for seconds, busy in starts)
 
 
 def measure_starts(command: list[str], starts: int) -> tuple[tuple[float, float], ...]:
-    """Seconds of each start, and of them on a processor. Raises BenchError where one fails."""
+    """Measure the starts of a command.
+
+    Args:
+        command: The command to run.
+        starts: Number of starts.
+
+    Returns:
+        For each start, its duration and its CPU time, both in seconds.
+
+    Raises:
+        BenchError: A start fails or exceeds the timeout.
+    """
     return tuple(_measure_start(command) for _ in range(starts))
 
 
 def _measure_start(command: list[str]) -> tuple[float, float]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began = time.perf_counter()
+    started = time.perf_counter()
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -57,10 +73,10 @@ def _measure_start(command: list[str]) -> tuple[float, float]:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as failure:
-        raise BenchError(f"a cold start failed: {failure}", "see whether `tinyedge generate` works") from None
-    seconds = time.perf_counter() - began
-    if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
-        raise BenchError(f"a cold start failed: {said[0]}", "see whether `tinyedge generate` works")
+        raise BenchError(f"a cold start failed: {failure}", "check that `tinyedge generate` works") from None
+    seconds = time.perf_counter() - started
+    if result.returncode != 0:
+        errors = result.stderr.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
+        raise BenchError(f"a cold start failed: {errors[0]}", "check that `tinyedge generate` works")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return seconds, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime

@@ -1,6 +1,7 @@
-"""Two reports of one machine beside each other: what changed, and how sure that is.
+"""Comparison of two reports of the same machine: what changed, with confidence intervals.
 
-In: the JSON of a new and of an old report. Out: a Comparison. Refuses reports of unlike machines or work.
+In: the JSON of a new and an old report. Out: a ReportComparison. Refuses reports of different machines or
+work.
 """
 
 import statistics
@@ -18,7 +19,7 @@ from tinyedge.host.machine import Device
 
 MB = 1 << 20
 
-# Two reports that differ in one of these are about different things.
+# Reports that differ in one of these are not comparable.
 MUST_MATCH = {
     "board": ("device", "model"),
     "machine": ("device", "machine"),
@@ -29,7 +30,7 @@ MUST_MATCH = {
     "length of a response": ("max_tokens",),
     "set of prompts": ("prompt_set",),
 }
-# What may have changed the figures, and is said.
+# May explain a change of the figures; reported if different.
 MAY_DIFFER = {
     "bundle": ("bundle", "sha256"),
     "precision": ("bundle", "precision"),
@@ -44,34 +45,40 @@ def _p95(values: list[float]) -> float:
     return stats.percentile(sorted(values), 95)
 
 
-# What is compared: a figure of each sample, and what is made of all of them; memory, of which a run has one.
+# Compared latencies: the field of a sample, and the statistic of all samples.
 LATENCY_FIGURES: Mapping[str, tuple[str, Callable[[list[float]], float]]] = {
     "p50 of a response": ("e2e_ms", statistics.median),
     "p95 of a response": ("e2e_ms", _p95),
     "p50 of the first token": ("ttft_ms", statistics.median),
-    "mean of a token after it": ("itl_ms", statistics.fmean),
+    "mean between tokens": ("itl_ms", statistics.fmean),
 }
+# Compared memory: one value per run.
 MEMORY_FIGURES = {"steady memory": "steady_rss", "peak memory": "peak_rss"}
 
 
 @dataclass(frozen=True)
 class FigureChange:
-    """One figure, before and now. difference: None where a run has but one of it, and no spread is known."""
+    """Change of one figure between two reports."""
 
     name: str
+    """What was measured."""
     unit: str
+    """Unit of both values."""
     old: float
+    """Value in the old report."""
     new: float
+    """Value in the new report."""
     difference: Difference | None
+    """Change with its confidence interval; None for a figure with only one value per run."""
 
     @property
     def sentence(self) -> str:
-        """Both, and what is between them."""
+        """Both values and the difference, in one line."""
         figures = f"{self.name}: {self.old:.4g} -> {self.new:.4g} {self.unit}"
         if self.difference is None:
             return figures
         found = self.difference
-        interval = f"{found.percent:+.1f} %, between {found.low:+.1f} and {found.high:+.1f} %"
+        interval = f"{found.percent:+.1f}%, between {found.low:+.1f}% and {found.high:+.1f}%"
         changed = "slower in this pair" if found.percent > 0 else "faster in this pair"
         word = changed if found.shown else "no difference shown"
         return f"{figures}, {interval}: {word}"
@@ -79,16 +86,19 @@ class FigureChange:
 
 @dataclass(frozen=True)
 class ReportComparison:
-    """against: the old report's file and time. differs: what else is not the same, in words."""
+    """Comparison of a new report with an old one."""
 
     against: str
+    """File and time of the old report."""
     differs: tuple[str, ...]
+    """What else was different in the old report, such as versions."""
     changes: tuple[FigureChange, ...]
+    """Changes of the figures."""
 
     @property
     def lines(self) -> list[str]:
-        """For a terminal."""
-        other = [f"other than then: {'; '.join(self.differs)}"] if self.differs else []
+        """The lines to print on a terminal."""
+        other = [f"different in that report: {'; '.join(self.differs)}"] if self.differs else []
         return [
             f"compared with {self.against}",
             *other,
@@ -97,22 +107,33 @@ class ReportComparison:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the JSON object of the comparison."""
         return {**asdict(self), "caveat": CAVEAT}
 
 
-CAVEAT = "(95 % intervals of what varies within the two runs; another pair of runs may lie outside)"
+CAVEAT = "(95% intervals, from the variation within the two runs; other runs may vary more)"
 
 
 def read_comparable(path: Path, device: Device, job: Job) -> dict[str, Any]:
-    """The old report, before anything is measured to be compared with it.
+    """Read an old report and check that a measurement will be comparable with it.
 
-    Raises BenchError field_path it is none, or of another machine or other work than `job` on `device`.
+    Args:
+        path: The report's JSON file.
+        device: The machine of the new measurement.
+        job: The work of the new measurement.
+
+    Returns:
+        The old report.
+
+    Raises:
+        BenchError: The file is not a report, or its machine or work is different.
     """
     try:
         old = files.read_json(path, SCHEMA, BenchError)
     except BenchError as failure:
-        raise BenchError(f"--compare {failure.message}", "pass what `tinyedge bench --json` wrote") from None
+        raise BenchError(
+            f"--compare {failure.message}", "pass a file that `tinyedge bench --json` wrote"
+        ) from None
     here = {
         "device": asdict(device),
         "threads": job.threads,
@@ -120,35 +141,41 @@ def read_comparable(path: Path, device: Device, job: Job) -> dict[str, Any]:
         "prompt_set": job.prompts.name,
     }
     try:
-        unlike = [
-            f"{name} {_get_field(old, field_path)!r} there, {_get_field(here, field_path)!r} here"
+        different = [
+            f"{name} is {_get_field(old, field_path)!r} there and {_get_field(here, field_path)!r} here"
             for name, field_path in MUST_MATCH.items()
             if _get_field(old, field_path) != _get_field(here, field_path)
         ]
         for figure, statistic in LATENCY_FIGURES.values():
             statistic(_pool(_group_by_prompt(old, figure)))
         [old["memory"][figure] / MB for figure in MEMORY_FIGURES.values()]
-        told = [
+        printed = [
             *old["doubts"],
             old["created"],
             *(_get_field(old, field_path) for field_path in MAY_DIFFER.values()),
         ]
-        if not all(str(one).isprintable() for one in told):
-            raise ValueError("text that does not print")
+        if not all(str(one).isprintable() for one in printed):
+            raise ValueError("a text is not printable")
     except files.NOT_WHOLE as failure:
         raise _invalid_report_error(path, failure) from None
-    if unlike:
+    if different:
         raise BenchError(
-            f"--compare {path} cannot be compared: {'; '.join(unlike)}",
-            "compare two runs of one machine with the same settings",
+            f"--compare {path} cannot be compared: {'; '.join(different)}",
+            "compare two runs on the same machine with the same settings",
         )
     return old
 
 
 def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> ReportComparison:
-    """The report `new` against `old`, which was read from `path`.
+    """Compare a new report with an old one.
 
-    Raises BenchError field_path that is not whole.
+    Args:
+        new: The new report.
+        old: The old report.
+        path: File of the old report, for messages.
+
+    Raises:
+        BenchError: The old report is incomplete or invalid.
     """
     try:
         differs = [
@@ -156,7 +183,7 @@ def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> Repor
             for name, field_path in MAY_DIFFER.items()
             if _get_field(old, field_path) != _get_field(new, field_path)
         ]
-        differs += [f"then, {doubt}" for doubt in old["doubts"]]
+        differs += [f"unreliable, because {doubt}" for doubt in old["doubts"]]
         return ReportComparison(f"{path}, {old['created']}", tuple(differs), tuple(_list_changes(new, old)))
     except files.NOT_WHOLE as failure:
         raise _invalid_report_error(path, failure) from None
@@ -164,8 +191,8 @@ def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> Repor
 
 def _invalid_report_error(path: Path, failure: Exception) -> BenchError:
     return BenchError(
-        f"--compare {path} is no whole report ({type(failure).__name__}: {failure})",
-        "pass what `tinyedge bench --json` of this version wrote",
+        f"--compare {path} is not a valid report ({type(failure).__name__}: {failure})",
+        "pass a file that `tinyedge bench --json` of this version wrote",
     )
 
 
@@ -193,7 +220,7 @@ def _pool(groups: Mapping[str, Sequence[float]]) -> list[float]:
 
 
 def _group_by_prompt(report: Mapping[str, Any], field: str) -> dict[str, list[float]]:
-    """A figure of each response, by its prompt; of the gaps between its tokens, their mean."""
+    """Return a field of each response, grouped by prompt; for a list of gaps between tokens, its mean."""
     groups: dict[str, list[float]] = {}
     for sample in report["raw_samples"]:
         value = sample[field]

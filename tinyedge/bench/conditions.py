@@ -1,6 +1,7 @@
-"""What a run was made under, and what of it spoils the figures: heat, clocks, swap, other programs.
+"""Conditions during a benchmark run, and which of them make its times unreliable.
 
-In: the machine's own readings before, during and after. Out: Conditions, and doubts in words. Judges nothing.
+In: readings of the machine before, during and after the run. Out: Conditions, and doubts: one sentence for
+each reason why the times are unreliable (throttling, clocks, swap, other programs). Does not evaluate limits.
 """
 
 from collections.abc import Sequence
@@ -11,60 +12,68 @@ from tinyedge.bench.measurement import Measurement
 from tinyedge.host.sensors import read_mhz, read_temperature
 from tinyedge.host.throttling import read_throttling_bits
 
-# Below these, a difference says nothing: clocks with a turbo jitter, and every system has some chores.
+# Smaller values are normal: clocks with a turbo mode vary, and every system has background tasks.
 CLOCK_CHANGE = 0.20  # of the fastest reading
 WAITED_SHARE = 0.10  # of the time that the samples took
-COLD_WAITED_SHARE = 0.25  # of whole starts, which also wait for files
+COLD_WAITED_SHARE = 0.25  # of cold starts, which also wait for files
 MB = 1 << 20
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at the machine: MHz of its fastest core, degrees Celsius, the firmware's throttling bits."""
+    """State of the machine at one moment. A value is None if the machine does not report it."""
 
     mhz: float | None
+    """Clock of the fastest core, in MHz."""
     temperature: float | None
+    """Temperature of the CPU, in degrees Celsius."""
     throttled: int | None
+    """Throttling bits of the Raspberry Pi firmware."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """before, after: the worker's life. mhz: the clock while samples were taken, as often as they came in."""
+    """Conditions during a run."""
 
     before: Reading
+    """Reading before the worker was started."""
     after: Reading
+    """Reading after the worker ended."""
     mhz: tuple[float, ...] = ()
+    """Clock of the fastest core during the samples, read each time samples arrived, in MHz."""
 
     @property
     def new_throttling_bits(self) -> int:
-        """Throttling bits, of the moment or since boot, that are set after and were not before."""
+        """Throttling bits, current or since boot, that are set after the run but were not set before."""
         return (self.after.throttled or 0) & ~(self.before.throttled or 0)
 
 
 @dataclass
 class MachineMonitor:
-    """Looks at the machine while it is measured. root: what /proc and /sys are under."""
+    """Reads the state of the machine before, during and after a run."""
 
     root: Path = Path("/")
+    """Folder that contains /proc and /sys."""
     vcgencmd: str = "vcgencmd"
+    """Raspberry Pi program that reports the throttling bits."""
     _mhz: list[float] = field(default_factory=list)
 
     def read(self) -> Reading:
-        """Everything; starts a program on a Raspberry Pi, so not while samples are taken."""
+        """Read everything. Not for use during the samples: it starts a program on a Raspberry Pi."""
         return Reading(read_mhz(self.root), read_temperature(self.root), read_throttling_bits(self.vcgencmd))
 
     def sample_clock(self) -> None:
-        """The clock alone, from a small file."""
+        """Record the clock only, which is read from a small file."""
         if (mhz := read_mhz(self.root)) is not None:
             self._mhz.append(mhz)
 
     def finish(self, before: Reading) -> Conditions:
-        """The run has ended."""
+        """Read the machine after the run, and return the conditions of the run."""
         return Conditions(before, self.read(), tuple(self._mhz))
 
 
 def find_doubts(conditions: Conditions, measurement: Measurement) -> tuple[str, ...]:
-    """Why times of this run are not those of the machine as it should be, a sentence each; mostly none."""
+    """Return why the times of a run are unreliable, one sentence for each reason; normally none."""
     return (
         *_check_throttling(conditions),
         *_check_clock(conditions.mhz),
@@ -75,8 +84,13 @@ def find_doubts(conditions: Conditions, measurement: Measurement) -> tuple[str, 
 
 
 def find_cold_doubts(conditions: Conditions, waited_share: float) -> tuple[str, ...]:
-    """Why whole starts are not those of the machine as it should be. waited_share: without a processor."""
-    waiting = [f"the starts had no processor for {100 * waited_share:.0f} % of the time: stop other programs"]
+    """Return why the times of cold starts are unreliable, one sentence for each reason.
+
+    Args:
+        conditions: Conditions during the run.
+        waited_share: Share of the time in which a start did not run on a processor.
+    """
+    waiting = [f"the starts had no processor for {100 * waited_share:.0f}% of the time: stop other programs"]
     return (*_check_throttling(conditions), *(waiting if waited_share > COLD_WAITED_SHARE else ()))
 
 
@@ -91,7 +105,7 @@ def _check_clock(mhz: Sequence[float]) -> Sequence[str]:
         return ()
     return [
         f"the clock changed between {min(mhz):.0f} and {max(mhz):.0f} MHz during the run: set the governor to"
-        " performance, or let the machine cool"
+        " performance, or let the machine cool down"
     ]
 
 
@@ -104,10 +118,10 @@ def _check_swap(swap: int) -> Sequence[str]:
 def _check_waiting(share: float | None) -> Sequence[str]:
     if share is None or share <= WAITED_SHARE:
         return ()
-    return [f"other programs had the processor for {100 * share:.0f} % of the time: stop them"]
+    return [f"other programs used the processor for {100 * share:.0f}% of the time: stop them"]
 
 
 def _check_warm_up(settled: bool) -> Sequence[str]:
     if settled:
         return ()
-    return ["responses were still becoming faster when the warm-up ended: let the machine come to rest"]
+    return ["responses were still becoming faster when the warm-up ended: wait until the machine is idle"]

@@ -1,7 +1,7 @@
-"""Judging: what was measured against each budget, and the verdict.
+"""Gates: comparison of the measured figures with their limits, and the verdict.
 
-In: figures and limits. Out: gates that explain themselves in a sentence. Knows nothing of how a figure was
-measured. MB is 2^20 bytes.
+In: figures and limits. Out: gates, each with a sentence that explains its result. Does not know how a figure
+was measured. MB is 2^20 bytes.
 """
 
 import math
@@ -13,7 +13,7 @@ from tinyedge.bench.limits import Limits
 from tinyedge.core import stats
 
 MB = 1 << 20
-MIN_SAMPLES = 20  # below, 5 % of the samples is less than one sample: the "p95" is only the maximum
+MIN_SAMPLES = 20  # with fewer, 5% is less than one sample, and the p95 is just the maximum
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 Basis = Literal["estimate", "bound"]
@@ -21,12 +21,16 @@ Basis = Literal["estimate", "bound"]
 
 @dataclass(frozen=True)
 class GateKind:
-    """A figure that has a budget. digits: that a reader cares for. at_least: more is better."""
+    """A figure that can have a limit."""
 
     label: str
+    """Name in a sentence."""
     unit: str
+    """Unit of the figure and its limit."""
     digits: int = 1
+    """Decimal places to print."""
     at_least: bool = False
+    """Whether the limit is a minimum."""
 
 
 KINDS = {
@@ -43,83 +47,89 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Gate:
-    """One budget and what is held against it, both in its unit.
-
-    kind: a key of KINDS. subject: which text, where there are several. estimate: of a percentile, whose
-    bound is held against the limit. doubt: why the figure proves nothing either way; empty where it does.
-    """
+    """A limit and the figure that is compared with it, both in the same unit."""
 
     kind: str
+    """A key of KINDS."""
     limit: float
+    """Limit of the figure."""
     measured: float
+    """The figure: a measured value, or the upper confidence bound of a percentile."""
     subject: str = ""
+    """Name of the text, for a figure of several texts."""
     estimate: float | None = None
+    """Estimate of a percentile; None for other figures."""
     doubt: str = ""
+    """Why the figure is inconclusive; empty if it is conclusive."""
 
     @property
     def name(self) -> str:
-        """One of its own."""
+        """Unique name of the gate."""
         return f"{self.kind}:{self.subject}" if self.subject else self.kind
 
     @property
     def unit(self) -> str:
-        """Of both figures."""
+        """Unit of the figure and its limit."""
         return KINDS[self.kind].unit
 
     @property
     def ok(self) -> bool | None:
-        """Within the limit; None where the figure proves nothing."""
+        """Whether the figure is within its limit; None if that is inconclusive."""
         if self.doubt:
             return None
         return self.measured >= self.limit if KINDS[self.kind].at_least else self.measured <= self.limit
 
     @property
     def share(self) -> float:
-        """Of the limit, how much is used; where more is better, how much of what was reached is asked for."""
+        """Used share of the limit: measured / limit, or limit / measured if the limit is a minimum."""
         if KINDS[self.kind].at_least:
             return self.limit / self.measured if self.measured else math.inf
         return self.measured / self.limit
 
     @property
     def sentence(self) -> str:
-        """What was measured, the limit, and the distance between them."""
+        """The figure, its limit, and the distance between them."""
         kind = KINDS[self.kind]
         label = f"{kind.label} on {self.subject}" if self.subject else kind.label
         measured = f"{self.measured:.{kind.digits}f} {kind.unit}"
         if self.estimate is not None and self.estimate != self.measured:
-            measured = f"{self.estimate:.{kind.digits}f} {kind.unit}, with 99 % confidence under {measured}"
+            measured = f"{self.estimate:.{kind.digits}f} {kind.unit}, with 99% confidence under {measured}"
         limit = f"{'at least' if kind.at_least else 'limit'} {self.limit:g} {kind.unit}"
         figures = f"{label}: {measured}, {limit}"
         if self.doubt:
-            return f"{figures}, not judged: {self.doubt}"
+            return f"{figures}, inconclusive: {self.doubt}"
         if kind.at_least:
-            return f"{figures}, {self.measured / self.limit:.3g} times that"
+            return f"{figures}, {self.measured / self.limit:.3g} times the limit"
         distance = 100 * abs(1 - self.share)
-        # Two digits where the distance is below one percent, so that a near miss does not read as none.
+        # Two digits below 1%, so that a small distance is not printed as 0%.
         percent = f"{distance:.0f}" if distance >= 1 else f"{distance:.2g}"
-        return f"{figures}, {percent} % {'to spare' if self.ok else 'over'}"
+        return f"{figures}, {percent}% {'to spare' if self.ok else 'over'}"
 
 
 @dataclass(frozen=True)
 class MeasuredFigures:
-    """What was measured. steady_bytes, peak_bytes: swap included, which hides memory from RSS and VmHWM.
-
-    e2e_ms, ttft_ms: of each response. decode_tps: None where responses have one token. cold_start_s: the
-    median of whole starts, None where none was asked for. bits_per_byte: by the name of the text.
-    """
+    """The figures that can have limits."""
 
     steady_bytes: float
+    """Median memory after a response, in bytes, including swap, which RSS does not count."""
     peak_bytes: float
+    """Peak memory, in bytes, including swap, which VmHWM does not count."""
     e2e_ms: Sequence[float]
+    """Duration of each response, in ms."""
     ttft_ms: Sequence[float]
+    """Time to the first token of each response, in ms."""
     decode_tps: float | None
+    """Tokens per second after the first; None if responses have one token."""
     model_bytes: float
+    """Size of model.onnx, in bytes."""
     cold_start_s: float | None
+    """Median of the cold starts, in seconds; None if none was measured."""
     bits_per_byte: Mapping[str, float]
+    """Quality by name of the text."""
 
 
 def choose_basis(samples: int) -> Basis:
-    """The bound where so many samples have one."""
+    """Return "bound" if this number of samples has a 99% upper bound of the p95, otherwise "estimate"."""
     rank = stats.upper_bound_rank(samples, stats.P95, stats.SURE)
     return "estimate" if rank is None else "bound"
 
@@ -131,10 +141,17 @@ def evaluate_gates(
     doubts: Sequence[str] = (),
     cold_doubts: Sequence[str] = (),
 ) -> tuple[Gate, ...]:
-    """Holds the figures against the budgets.
+    """Compare the figures with the limits.
 
-    basis: what of a percentile is held against its limit. doubts: why this run's times are not the machine's
-    own, so that no limit of time is judged by them; cold_doubts: the same of the whole starts.
+    Args:
+        limits: The limits.
+        figures: The figures.
+        basis: Figure of a percentile that must be within its limit: the estimate or the 99% upper bound.
+        doubts: Why the times of the run are unreliable. All limits of time are then inconclusive.
+        cold_doubts: The same for the cold starts.
+
+    Returns:
+        A gate for each limit that is set.
     """
     doubt = "; ".join(doubts)
     gates = [
@@ -145,8 +162,10 @@ def evaluate_gates(
     if limits.max_ttft_ms is not None:
         gates.append(evaluate_percentile("ttft", limits.max_ttft_ms, figures.ttft_ms, basis, doubt))
     if limits.min_decode_tps is not None:
-        nothing = "" if figures.decode_tps is not None else "responses of one token decode nothing"
-        gates.append(Gate("decode", limits.min_decode_tps, figures.decode_tps or 0.0, doubt=nothing or doubt))
+        no_decode = "" if figures.decode_tps is not None else "responses of one token have no decoding time"
+        gates.append(
+            Gate("decode", limits.min_decode_tps, figures.decode_tps or 0.0, doubt=no_decode or doubt)
+        )
     if limits.max_cold_start_s is not None and figures.cold_start_s is not None:
         gates.append(
             Gate("cold_start", limits.max_cold_start_s, figures.cold_start_s, doubt="; ".join(cold_doubts))
@@ -162,22 +181,33 @@ def evaluate_gates(
 
 
 def evaluate_percentile(kind: str, limit: float, values: Sequence[float], basis: Basis, doubt: str) -> Gate:
-    """A limit of a p95: it fails by the estimate, and passes by the bound or estimate, as `basis` says."""
+    """Compare a p95 with its limit.
+
+    The gate fails if the estimate exceeds the limit, and passes if the estimate or the 99% upper bound, as
+    `basis` specifies, is within it. Between the two it is inconclusive.
+
+    Args:
+        kind: A key of KINDS.
+        limit: Limit of the p95.
+        values: The samples.
+        basis: Figure that must be within the limit.
+        doubt: Why the samples are unreliable; empty if they are reliable.
+    """
     estimate, bound = stats.percentile(sorted(values), 95), stats.p95_upper_99(values)
     if len(values) < MIN_SAMPLES:
         return Gate(kind, limit, estimate, doubt=f"only {len(values)} samples, {MIN_SAMPLES} are needed")
     if basis == "estimate" or estimate > limit:
         return Gate(kind, limit, estimate, estimate=estimate, doubt=doubt)
     if bound is None:
-        few = f"only {len(values)} samples, 90 are needed for a bound"
-        return Gate(kind, limit, estimate, estimate=estimate, doubt=few)
+        too_few = f"only {len(values)} samples, 90 are needed for a bound"
+        return Gate(kind, limit, estimate, estimate=estimate, doubt=too_few)
     if bound > limit and not doubt:
-        doubt = "more samples may tell, --until-sure takes them"
+        doubt = "more samples may decide it, --until-sure measures them"
     return Gate(kind, limit, bound, estimate=estimate, doubt=doubt)
 
 
 def combine_verdict(gates: Iterable[Gate]) -> Verdict:
-    """A gate that failed decides; then one that could not be judged; else it is a pass."""
+    """Return "fail" if any gate fails, else "inconclusive" if any gate is, else "pass"."""
     results = {gate.ok for gate in gates}
     if False in results:
         return "fail"

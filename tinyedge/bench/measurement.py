@@ -1,6 +1,7 @@
-"""What one run of the worker found: its events, checked and given types. Judges nothing.
+"""The result of one run of the worker, validated and typed.
 
-In: the worker's events. Out: a Measurement, or BenchError where they are not a whole run.
+In: the worker's events. Out: a Measurement, or a BenchError if the events are not a complete run. Does not
+evaluate the result.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,116 +21,140 @@ NS_PER_S = 1e9
 
 @dataclass(frozen=True)
 class ResponseSample:
-    """One response.
-
-    prompt: its name. prompt_tokens: of the prompt, BOS included. fed_tokens: those the context let in.
-    tokens_ns: when each token came, end_ns: when it was over, since it was asked for. rss, swap: bytes after.
-    """
+    """Measurement of one response."""
 
     prompt: str
+    """Name of the prompt."""
     prompt_tokens: int
+    """Tokens of the prompt, including BOS."""
     fed_tokens: int
+    """Tokens of the prompt that fit in the context."""
     tokens_ns: tuple[int, ...]
+    """Time from the request to each token, in ns."""
     end_ns: int
+    """Time from the request to the end of the response, in ns."""
     rss: int
+    """Resident memory after the response, in bytes."""
     swap: int
+    """Swapped memory after the response, in bytes."""
 
     def __post_init__(self) -> None:
         moments = (0, *self.tokens_ns, self.end_ns)
         if self.end_ns <= 0 or any(later < earlier for earlier, later in pairwise(moments)):
-            raise ValueError("time ran backwards")
+            raise ValueError("times are not in order")
         if self.rss <= 0 or self.swap < 0 or not 0 < self.fed_tokens <= self.prompt_tokens:
             raise ValueError("a size is out of range")
 
     @property
     def e2e_ms(self) -> float:
-        """From asking to the end of the response."""
+        """Time from the request to the end of the response, in ms."""
         return self.end_ns / NS_PER_MS
 
     @property
     def ttft_ms(self) -> float:
-        """From asking to the first token."""
+        """Time from the request to the first token, in ms."""
         return self.tokens_ns[0] / NS_PER_MS
 
     @property
     def itl_ms(self) -> list[float]:
-        """From each token to the next one."""
+        """Time from each token to the next one, in ms."""
         return [(later - earlier) / NS_PER_MS for earlier, later in pairwise(self.tokens_ns)]
 
     @property
     def decode_ms(self) -> float:
-        """From the first token to the end of the response."""
+        """Time from the first token to the end of the response, in ms."""
         return self.e2e_ms - self.ttft_ms
 
     @property
     def tpot_ms(self) -> float | None:
-        """Mean time of a token after the first; None where there is none."""
+        """Mean time per token after the first, in ms; None if there is only one token."""
         later = len(self.tokens_ns) - 1
         return self.decode_ms / later if later else None
 
 
 @dataclass(frozen=True)
 class PhaseMemory:
-    """Bytes when a phase was over. peak: VmHWM so far. pss: None where the kernel does not tell.
+    """Memory at the end of a phase, in bytes.
 
-    bare: Python and the worker itself. imports: numpy, onnxruntime, sentencepiece and the runtime.
-    session: the model loaded. prefill: the first token is there. decode: the first response is.
+    The phases are bare (Python and the worker itself), imports (numpy, onnxruntime, sentencepiece and the
+    runtime), session (the model is loaded), prefill (the first token) and decode (the first response).
     """
 
     rss: int
+    """Resident memory."""
     peak: int
+    """Peak of the resident memory so far (VmHWM)."""
     swap: int
+    """Swapped memory."""
     pss: int | None
+    """Proportional set size; None if the kernel does not report it."""
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Before the samples. rounds_ms: of all prompts each. settled: they no longer became faster."""
+    """The responses before the samples."""
 
     rounds_ms: tuple[float, ...]
+    """Duration of each round of all prompts, in ms."""
     settled: bool
+    """Whether the last rounds were no longer becoming faster."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A whole run.
-
-    phases: by name, as PHASES. peak: VmHWM over the process's life, bytes. swap: the most seen at once,
-    bytes. lasted_s: all samples together. waited_share: of that, ready to run while the core ran something
-    else; None where the kernel does not tell. cold_start_s: from the start of the process to its first token.
-    imports_s: to the end of the imports. init_s: checking and loading the bundle. model_bytes: model.onnx.
-    """
+    """The result of a complete run."""
 
     job: Job
+    """The work."""
     samples: tuple[ResponseSample, ...]
+    """The measured responses."""
     phases: Mapping[str, PhaseMemory]
+    """Memory by name of the phase, in the order of PHASES."""
     peak: int
+    """Peak of the resident memory of the process (VmHWM), in bytes."""
     swap: int
+    """Maximum of the swapped memory, in bytes."""
     warm_up: WarmUp
+    """The warm-up before the samples."""
     lasted_s: float
+    """Duration of all samples together, in seconds."""
     waited_share: float | None
+    """Share of that time in which the worker was ready to run but another program used its core; None if the
+    kernel does not report it."""
     cold_start_s: float
+    """Time from the start of the process to its first token, in seconds."""
     imports_s: float
+    """Time from the start of the process to the end of its imports, in seconds."""
     init_s: float
+    """Time to validate and load the bundle, in seconds."""
     bundle_sha256: str
+    """Digest of the bundle."""
     precision: str
+    """Precision of the model: "int8" or "fp32"."""
     model_bytes: int
+    """Size of model.onnx, in bytes."""
 
     @classmethod
     def from_events(
         cls, job: Job, events: Sequence[Event], started_ns: int, min_samples: int
     ) -> "Measurement":
-        """From all events of a worker that was started at `started_ns` of time.perf_counter_ns.
+        """Validate the events of a run.
 
-        min_samples: samples below which it was not told that it is enough.
-        Raises BenchError unless they are a whole run of `job`: a part of one is no measurement.
+        Args:
+            job: The work.
+            events: All events of the worker.
+            started_ns: Start of the worker, by time.perf_counter_ns.
+            min_samples: Minimum number of samples: the worker was not stopped before it.
+
+        Raises:
+            BenchError: The events are not a complete run of `job`.
         """
         try:
             return cls._from_events(job, events, started_ns, min_samples)
         except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as failure:
             raise BenchError(
-                f"the worker's answers are not a measurement ({type(failure).__name__}: {failure})",
-                "measure again; if it stays so, report it",
+                f"the worker's events are not a complete measurement ({type(failure).__name__}: {failure})",
+                "measure again; if it happens again, report a bug",
             ) from None
 
     @classmethod
@@ -142,14 +167,14 @@ class Measurement:
         if warm["event"] != "warm_up" or {event["event"] for event in body} != {"sample"}:
             raise ValueError("warm-up and samples are not in order")
         if not min_samples <= len(body) <= job.samples:
-            raise ValueError(f"{min_samples} samples were asked for")
+            raise ValueError(f"{min_samples} samples were expected")
         _, imports, session, prefill, _ = head
         prompts = list(job.prompts.prompts)
         if any(event["prompt"] != prompts[i % len(prompts)] for i, event in enumerate(body)):
             raise ValueError("a prompt was left out")
         samples = tuple(_parse_sample(event, session["prompt_tokens"]) for event in body)
         if any(len(sample.tokens_ns) != job.max_tokens for sample in samples):
-            raise ValueError(f"responses of {job.max_tokens} tokens were asked for")
+            raise ValueError(f"responses of {job.max_tokens} tokens were expected")
         return cls(
             job=job,
             samples=samples,
@@ -169,10 +194,10 @@ class Measurement:
 
 
 def _parse_sample(event: Event, prompt_tokens: Mapping[str, tuple[int, int]]) -> ResponseSample:
-    whole, fed = prompt_tokens[event["prompt"]]
+    total, fed = prompt_tokens[event["prompt"]]
     return ResponseSample(
         prompt=event["prompt"],
-        prompt_tokens=whole,
+        prompt_tokens=total,
         fed_tokens=fed,
         tokens_ns=tuple(event["tokens_ns"]),
         end_ns=event["end_ns"],

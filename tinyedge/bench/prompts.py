@@ -1,7 +1,8 @@
-"""What the bench asks: a fixed, named set of prompts, so that two reports are about the same work.
+"""The prompts of the benchmark: a fixed, named set, so that two reports measure the same work.
 
-Changing a prompt changes every figure: give the set a new name then. Two of eight prompts are long, so
-more than 5 % of the samples are, and the p95 is that of a long prompt rather than of a short one.
+In: nothing, or a file of prompts. Out: a PromptSet. A change of a prompt changes every figure, so the set
+must then get a new name. Two of eight prompts are long, so more than 5% of the samples are, and the p95 is
+that of a long prompt.
 """
 
 from collections.abc import Mapping
@@ -38,27 +39,33 @@ PROMPTS = {
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Prompts by name, and a name for all of them: figures of two sets cannot be compared."""
+    """A named set of prompts. Figures of different sets are not comparable."""
 
     name: str
+    """Name of the set."""
     prompts: Mapping[str, str]
+    """Prompts by name."""
 
 
 BILINGUAL = PromptSet(PROMPT_SET, PROMPTS)
 
 
 def read_prompts(path: Path) -> PromptSet:
-    """The prompts of a file, one a line; blank lines are left out. Its name holds a part of its sha256.
+    """Read prompts from a file, one per line. Blank lines are skipped.
 
-    Raises UsageError naming the file and the line where it can't be used.
+    Returns:
+        The prompts. The name of the set contains part of the file's sha256.
+
+    Raises:
+        UsageError: The file cannot be used; the message names the file and the line.
     """
     import hashlib  # not in the worker, whose memory is measured
 
     try:
         if not path.is_file():
-            raise UsageError(f"--prompts {path} is not a file", "name a text file with a prompt on each line")
+            raise UsageError(f"--prompts {path} is not a file", "pass a text file with one prompt per line")
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise UsageError(f"--prompts {path} is larger than {MAX_FILE_BYTES} bytes", "leave some out")
+            raise UsageError(f"--prompts {path} is larger than {MAX_FILE_BYTES} bytes", "remove some prompts")
         data = path.read_bytes()
         lines = data.decode("utf-8").splitlines()
     except OSError as failure:
@@ -70,12 +77,12 @@ def read_prompts(path: Path) -> PromptSet:
     prompts = {f"line-{number}": line for number, line in enumerate(lines, 1) if line.strip()}
     if not 0 < len(prompts) <= MAX_PROMPTS:
         raise UsageError(
-            f"--prompts {path} has {len(prompts)} prompts, 1 to {MAX_PROMPTS} are needed", "one a line"
+            f"--prompts {path} has {len(prompts)} prompts, 1 to {MAX_PROMPTS} are needed", "one per line"
         )
     for name, prompt in prompts.items():
         if len(prompt) > MAX_PROMPT_CHARACTERS:
             raise UsageError(
-                f"--prompts {path}, {name}: {len(prompt)} characters, at most {MAX_PROMPT_CHARACTERS} work",
-                "shorten it: the model sees its context only",
+                f"--prompts {path}, {name}: {len(prompt)} characters, the maximum is {MAX_PROMPT_CHARACTERS}",
+                "shorten it: the model uses only as many tokens as its context",
             )
     return PromptSet(f"{path.name} sha256:{hashlib.sha256(data).hexdigest()[:12]}", prompts)

@@ -1,7 +1,7 @@
-"""How good a bundle is on texts, so that a fast but broken model cannot pass.
+"""Quality of a bundle on texts, so that a fast but broken model cannot pass.
 
-In: a bundle, text files by name. Out: bits per byte. Imported only where a text is given: it loads the model
-into this process, which is not the one that is measured.
+In: a bundle, and text files by name. Out: bits per byte. Imported only if a text is given: it loads the model
+in this process, which is not the measured one.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,12 @@ from tinyedge.text.evaluate import Quality, evaluate, read_passages
 
 
 def measure_quality(bundle: Bundle, texts: Mapping[str, Path]) -> tuple[Quality, ...]:
-    """Of each text, by the protocol of `tinyedge.text.evaluate`, the stride half of the context.
+    """Measure the quality on each text by the protocol of `tinyedge.text.evaluate`, stride half the context.
 
-    Raises BundleError or TokenizerError for the bundle, CorpusError for a text.
+    Raises:
+        BundleError: The model cannot be loaded.
+        TokenizerError: The tokenizer cannot be loaded.
+        CorpusError: A text cannot be read.
     """
     with Generator.of(bundle) as generator:
         model = BundleModel(generator.session)

@@ -1,7 +1,7 @@
-"""The report: what was measured, where, against which budgets, and what came of it.
+"""The report of a benchmark: figures, machine, conditions, limits and verdict.
 
-In: a Measurement, Limits, a Device, Conditions. Out: the JSON of schema `tinyedge.bench/1`. Derives figures
-from samples, leaves the statistics to `stats` and the judging to `gate`.
+In: a Measurement, Limits, a Device, Conditions. Out: a Report and its JSON, schema `tinyedge.bench/1`.
+Derives figures from samples; does not contain statistics (`core.stats`) or compare limits (`gate`).
 """
 
 import dataclasses
@@ -30,34 +30,42 @@ SCHEMA = "tinyedge.bench/1"
 
 @dataclass(frozen=True)
 class Report:
-    """A judged measurement.
-
-    origins: where each limit is from. doubts: why its times are not the machine's own, mostly none. basis:
-    what of a percentile was held against its limit. latency: milliseconds; itl and tpot are None where
-    responses have one token. p95_upper_99: ms, what the true p95 of e2e stays under with 99 % confidence,
-    None below 90 samples. prefill_tps: prompt tokens fed a second until the first token, so tokenizing and
-    one draw included. decode_tps: tokens a second after it, None where there are none. steady_rss: bytes, the
-    median after a sample. rss_slope: bytes for each 1000 tokens generated. cold_starts_s: of whole commands,
-    none unless asked for. quality: of each text that was given.
-    """
+    """A measurement with its derived figures and gates."""
 
     measurement: Measurement
+    """The result of the worker."""
     device: Device
+    """The machine."""
     conditions: Conditions
+    """Conditions during the run."""
     doubts: tuple[str, ...]
+    """Why the times are unreliable; normally empty."""
     created: str
+    """Time of the report, UTC, ISO 8601."""
     latency: Mapping[str, Summary | None]
+    """Latencies in ms: e2e, ttft, itl and tpot; the last two are None if responses have one token."""
     p95_upper_99: float | None
+    """99% upper confidence bound of the true p95 of e2e, in ms; None with fewer than 90 samples."""
     prefill_tps: float
+    """Prompt tokens per second until the first token, including tokenization and one sampling step."""
     decode_tps: float | None
+    """Tokens per second after the first token; None if there are none."""
     steady_rss: int
+    """Median resident memory after a sample, in bytes."""
     rss_slope: float
+    """Growth of the resident memory, in bytes per 1000 generated tokens."""
     cold_starts_s: tuple[float, ...]
+    """Durations of cold starts of the complete command, in seconds; empty if not requested."""
     quality: "tuple[Quality, ...]"
+    """Quality on each given text."""
     limits: Limits
+    """The limits."""
     origins: Mapping[str, str]
+    """Where each limit comes from: "flag", "file", "bundle" or "guide"."""
     basis: Basis
+    """Figure of a percentile that had to be within its limit."""
     gates: tuple[Gate, ...]
+    """The figures compared with their limits."""
 
     @classmethod
     def from_measurement(
@@ -73,10 +81,19 @@ class Report:
         cold_waited_share: float = 0.0,
         quality: "Sequence[Quality]" = (),
     ) -> "Report":
-        """Sums up and judges.
+        """Summarize a measurement and compare it with the limits.
 
-        basis: None is the bound, where so many samples have one. cold_waited_share: the share of whole starts that
-        went by without a processor.
+        Args:
+            measurement: The result of the worker.
+            limits: The limits.
+            device: The machine.
+            conditions: Conditions during the run.
+            origins: Where each limit comes from.
+            basis: Figure of a percentile that must be within its limit; None is the 99% upper bound if the
+                number of samples has one, else the estimate.
+            cold_starts_s: Durations of cold starts, in seconds.
+            cold_waited_share: Median share of a cold start without a processor.
+            quality: Quality on each text.
         """
         samples = measurement.samples
         e2e, ttft = [s.e2e_ms for s in samples], [s.ttft_ms for s in samples]
@@ -85,7 +102,7 @@ class Report:
         generated = [(index + 1) * measurement.job.max_tokens for index in range(len(samples))]
         decode_tps = _tokens_per_second(decoded, sum(s.decode_ms for s in samples)) if decoded else None
         basis = basis or gate.choose_basis(len(samples))
-        found = find_doubts(conditions, measurement)
+        doubts = find_doubts(conditions, measurement)
         figures = MeasuredFigures(
             steady_bytes=steady_rss + measurement.swap,
             peak_bytes=measurement.peak + measurement.swap,
@@ -100,7 +117,7 @@ class Report:
             measurement=measurement,
             device=device,
             conditions=conditions,
-            doubts=found,
+            doubts=doubts,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             latency={
                 "e2e": stats.summarize(e2e),
@@ -119,17 +136,17 @@ class Report:
             origins=dict(origins or {}),
             basis=basis,
             gates=gate.evaluate_gates(
-                limits, figures, basis, found, find_cold_doubts(conditions, cold_waited_share)
+                limits, figures, basis, doubts, find_cold_doubts(conditions, cold_waited_share)
             ),
         )
 
     @property
     def verdict(self) -> Verdict:
-        """What the gates together say."""
+        """Combined result of the gates."""
         return gate.combine_verdict(self.gates)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report's JSON. Memory is in bytes, latency in milliseconds, throughput in tokens a second."""
+        """Return the report's JSON object: memory in bytes, latency in ms, throughput in tokens/s."""
         run, job = self.measurement, self.measurement.job
         return {
             "schema": SCHEMA,
@@ -207,7 +224,7 @@ def _reading_to_dict(reading: Reading) -> dict[str, Any]:
 
 
 def _tokens_per_second(tokens: int, milliseconds: float) -> float:
-    return tokens / max(milliseconds, 1e-6) * 1000  # a clock too coarse to see anything reads as 1 ns
+    return tokens / max(milliseconds, 1e-6) * 1000  # the minimum avoids a division by 0 with a coarse clock
 
 
 def _sample_to_dict(sample: ResponseSample) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Where a report goes: JSON, a table of its samples, a page. Checked before a measurement, written after it.
+"""Output files of a report: JSON, CSV and HTML. Checked before a measurement, written after it.
 
-In: the JSON of a report. Out: files, each whole or not there.
+In: the JSON of a report. Out: files, each written completely or not at all.
 """
 
 import csv
@@ -15,51 +15,67 @@ from typing import Any
 from tinyedge.core import files
 from tinyedge.core.errors import BenchError, UsageError
 
-MAX_NAME_BYTES = 255 - len(f".{files.TEMPORARY_SUFFIX}")  # a file is written under its temporary name first
+MAX_NAME_BYTES = 255 - len(f".{files.TEMPORARY_SUFFIX}")  # a file is first written under a temporary name
 
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Files to write; None is not asked for. csv: a row a sample. html: one page that needs nothing else."""
+    """Files to write. None is not written."""
 
     json: Path | None = None
+    """The complete report."""
     csv: Path | None = None
+    """One row per sample."""
     html: Path | None = None
+    """A self-contained page."""
 
     @property
     def paths_by_flag(self) -> dict[str, Path]:
-        """Each by its flag."""
+        """The files to write, by flag."""
         named = {"--json": self.json, "--csv": self.csv, "--html": self.html}
         return {flag: path for flag, path in named.items() if path is not None}
 
     def require_writable(self, inputs: Iterable[Path] = ()) -> None:
-        """Raises UsageError unless each can be written, and none would damage another or an input."""
+        """Raise UsageError unless all files can be written without overwriting an input or each other.
+
+        Args:
+            inputs: Files that are read, and bundles, to which no file may be added.
+        """
         taken: dict[Path, str] = {}
         for flag, path in self.paths_by_flag.items():
             for one in inputs:
                 if one.resolve() in (path.resolve(), path.resolve().parent):
                     raise UsageError(
-                        f"{flag} {path} would damage {one}, which is read", "choose another place"
+                        f"{flag} {path} would change {one}, which is an input", "choose another path"
                     )
             if path.resolve() in taken:
-                raise UsageError(f"{flag} {path} is also {taken[path.resolve()]}", "name two files")
+                raise UsageError(
+                    f"{flag} {path} is the same file as {taken[path.resolve()]}", "pass two different files"
+                )
             taken[path.resolve()] = flag
             _require_writable(flag, path)
 
     def require_new_in(self, folders: Iterable[Path], schema: str) -> None:
-        """Raises UsageError where the JSON would replace a run's file, unless that is an earlier report."""
+        """Raise UsageError if the JSON file would replace a file of a run that is not an earlier report.
+
+        Args:
+            folders: Folders of the run.
+            schema: Schema of a report, which may be replaced.
+        """
         if self.json is None or not self.json.is_file():
             return
         inside = any(self.json.resolve().is_relative_to(folder.resolve()) for folder in folders)
         if inside and not _is_report(self.json, schema):
             raise UsageError(
-                f"--json {self.json} would replace a file of the run, which is read", "choose another name"
+                f"--json {self.json} would replace a file of the run, which is an input",
+                "choose another name",
             )
 
     def write(self, report: Mapping[str, Any]) -> None:
-        """Writes what was asked for: all is rendered before anything is written, and each is tried.
+        """Write the files. All are rendered first; if one cannot be written, the others are written anyway.
 
-        Raises BenchError where the report is not whole, or one could not be written.
+        Raises:
+            BenchError: The report is incomplete or invalid, or a file cannot be written.
         """
         failures = []
         for path, text in self._render_files(report):
@@ -69,7 +85,7 @@ class ReportFiles:
                 failures.append(f"{failure.filename} cannot be written: {failure.strerror}")
         if failures:
             raise BenchError(
-                "; ".join(failures), "free some space, or choose another place; then measure again"
+                "; ".join(failures), "free some space or choose another path, then measure again"
             )
 
     def _render_files(self, report: Mapping[str, Any]) -> list[tuple[Path, str]]:
@@ -86,7 +102,7 @@ class ReportFiles:
                 rendered.append((self.html, render(page_content(report))))
         except files.NOT_WHOLE as failure:
             raise BenchError(
-                f"the report is not whole ({type(failure).__name__}: {failure})",
+                f"the report is incomplete or invalid ({type(failure).__name__}: {failure})",
                 "measure again, with this version of tinyedge",
             ) from None
         return rendered
@@ -101,7 +117,7 @@ def _is_report(path: Path, schema: str) -> bool:
 
 
 def samples_to_csv(report: Mapping[str, Any]) -> str:
-    """The raw samples as CSV, a head and a row each."""
+    """Format the samples as CSV: a header and one row per sample."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -120,12 +136,14 @@ def samples_to_csv(report: Mapping[str, Any]) -> str:
 def _require_writable(flag: str, path: Path) -> None:
     try:
         if path.exists() and not path.is_file():
-            raise UsageError(f"{flag} {path} is not a regular file", "name a new file, or one to replace")
+            raise UsageError(f"{flag} {path} is not a regular file", "pass a new file, or a file to replace")
         if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
-            raise UsageError(f"{flag} {path} has too long a name", f"at most {MAX_NAME_BYTES} bytes work")
+            raise UsageError(
+                f"the name of {flag} {path} is too long", f"at most {MAX_NAME_BYTES} bytes are allowed"
+            )
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as failure:
         raise UsageError(
-            f"{flag} {path} cannot be written: {failure.strerror}", "name a file in a folder you may write to"
+            f"{flag} {path} cannot be written: {failure.strerror}", "pass a file in a writable folder"
         ) from None

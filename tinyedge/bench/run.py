@@ -1,6 +1,6 @@
-"""A whole bench: the worker measured, the machine watched, what else was asked for, then judged.
+"""A complete benchmark: worker, state of the machine and, if requested, cold starts and quality.
 
-In: a Plan. Out: a Report.
+In: a BenchPlan. Out: a Report.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,33 +28,39 @@ from tinyedge.host import machine
 if TYPE_CHECKING:
     from tinyedge.text.evaluate import Quality
 
-DEFAULT_COLD_STARTS = 5  # where a limit asks for them and nobody says how many
+DEFAULT_COLD_STARTS = 5  # if there is a limit of cold starts, and their number is not given
 
 Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class BenchPlan:
-    """What to measure and how to judge it.
+    """What to measure, and the limits to compare it with.
 
-    job: of the worker; its samples are the most it takes. stopping: when they are enough. limits, and where
-    each is from. basis: what of a percentile is held against its limit; None is the bound where there is one.
-    cold: current starts. texts: files by name, to judge the quality on.
+    Raises:
+        UsageError: A value is invalid, or a limit of quality has no text.
     """
 
     job: Job
+    """Work of the worker; its number of samples is the maximum."""
     stopping: StoppingRule
+    """When there are enough samples."""
     limits: Limits = field(default_factory=Limits)
+    """The limits."""
     origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each limit comes from."""
     basis: Basis | None = None
+    """Figure of a percentile that must be within its limit; None is the 99% upper bound if there is one."""
     cold: int = 0
+    """Number of cold starts to measure."""
     texts: Mapping[str, Path] = field(default_factory=dict)
+    """Texts on which to measure the quality, by name."""
 
     def __post_init__(self) -> None:
         check_start_count(self.cold)
         if self.limits.max_bits_per_byte is not None and not self.texts:
             raise UsageError(
-                "a limit of bits per byte needs --text, to judge the model on it", "add --text NAME=FILE"
+                "a limit of bits per byte needs --text, on which to measure it", "add --text NAME=FILE"
             )
 
 
@@ -66,13 +72,21 @@ def run(
     monitor: MachineMonitor | None = None,
     progress: Progress = lambda samples: None,
 ) -> Report:
-    """Measures in a fresh process and judges.
+    """Measure in a new process and compare with the limits.
 
-    command: the worker's, instead of the real one. max_silence_s: how long it may say nothing. watch: of another
-    machine. progress: told the number of samples so far, in a burst about once a second.
+    Args:
+        plan: What to measure.
+        command: Command of the worker, for tests.
+        max_silence_s: Maximum time without an event of the worker, in seconds.
+        monitor: Reads the state of the machine, or of a simulated one.
+        progress: Called with the number of samples so far, several times in a row about once per second.
 
-    Raises BenchError when there is no current measurement, and what the worker itself raised: BundleError,
-    TokenizerError, UsageError; CorpusError for a text.
+    Raises:
+        BenchError: There is no complete measurement.
+        BundleError: The bundle is invalid.
+        TokenizerError: The tokenizer is invalid.
+        UsageError: The worker cannot use a setting.
+        CorpusError: A text cannot be read.
     """
     monitor = monitor or MachineMonitor()
     before = monitor.read()

@@ -1,6 +1,6 @@
-"""The report for a terminal: one screen of 80 columns, most telling first to last.
+"""The report as text for a terminal of 80 columns, ending with the verdict.
 
-In: a Report. Out: text. Derives no figures.
+In: a Report. Out: text. Does not compute figures.
 """
 
 import statistics
@@ -13,15 +13,15 @@ from tinyedge.core.stats import Summary
 WIDTH = 80
 COLUMNS = ("p50", "p95", "p99", "max")
 ROWS = {
-    "e2e": "a whole response",
-    "ttft": "to the first token",
-    "itl": "token to token",
-    "tpot": "mean a token",
+    "e2e": "complete response",
+    "ttft": "time to first token",
+    "itl": "between tokens",
+    "tpot": "mean per token",
 }
 
 
 def render(report: Report) -> str:
-    """The whole table, without a line break at its end."""
+    """Return the table, without a line break at its end."""
     sections = (
         _format_header(report),
         _format_latency(report),
@@ -56,9 +56,9 @@ def _format_latency(report: Report) -> list[str]:
         if (summary := report.latency[name]) is not None
     ]
     if report.p95_upper_99 is None:
-        bound = "p95 of e2e is under what, with 99 % confidence? 90 samples are needed to say"
+        bound = "p95 of e2e has no 99% upper bound: it needs 90 samples or more"
     else:
-        bound = f"p95 of e2e is under {report.p95_upper_99:.2f} ms with 99 % confidence"
+        bound = f"p95 of e2e is under {report.p95_upper_99:.2f} ms with 99% confidence"
     return [head, *rows, bound]
 
 
@@ -71,16 +71,16 @@ def _format_speed(report: Report) -> list[str]:
     run = report.measurement
     decode = "none" if report.decode_tps is None else f"{report.decode_tps:.0f}"
     starts = report.cold_starts_s
-    whole = (
-        f"{_format_count(len(starts), 'whole command')}: median {statistics.median(starts):.2f}, longest"
+    commands = (
+        f"{_format_count(len(starts), 'complete command')}: median {statistics.median(starts):.2f}, longest"
         if starts
         else ""
     )
     return [
         f"tokens/s        pp (prefill) {report.prefill_tps:.0f}   tg (decode) {decode}",
-        f"start, s        to first token {run.cold_start_s:.2f}, of it imports {run.imports_s:.2f},"
-        f" bundle {run.init_s:.2f}",
-        *([f"{'':16}{whole} {max(starts):.2f}"] if starts else []),
+        f"start, s        to first token {run.cold_start_s:.2f} (imports {run.imports_s:.2f},"
+        f" bundle {run.init_s:.2f})",
+        *([f"{'':16}{commands} {max(starts):.2f}"] if starts else []),
     ]
 
 
@@ -91,7 +91,7 @@ def _format_memory(report: Report) -> list[str]:
     return [
         f"{'memory, MB':<10}" + "".join(f"{name:>8}" for name in moments),
         " " * 10 + "".join(f"{size / MB:>8.1f}" for size in moments.values()),
-        f"RSS grows by {report.rss_slope / 1024:.1f} kB for each 1000 tokens",
+        f"RSS grows by {report.rss_slope / 1024:.1f} kB per 1000 tokens",
     ]
 
 
@@ -108,8 +108,7 @@ def _format_doubts(report: Report) -> list[str]:
 
 def _format_gate(gate: Gate) -> str:
     mark = {True: "✓", False: "✗", None: "?"}[gate.ok]
-    together = gate.sentence.replace(" %", "\0%")  # a figure and its sign stay on one line
-    return textwrap.fill(f"{mark} {together}", WIDTH, subsequent_indent="  ").replace("\0", " ")
+    return textwrap.fill(f"{mark} {gate.sentence}", WIDTH, subsequent_indent="  ")
 
 
 def _format_count(number: int, noun: str) -> str:

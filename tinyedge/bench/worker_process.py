@@ -1,6 +1,7 @@
-"""The worker's process: started, heard out, told when it is enough, and ended, whatever happens.
+"""Controls the worker's process: starts it, reads its events, stops it, and always ends it.
 
-In: a Job, what is enough. Out: a Measurement. A worker that dies, hangs or talks nonsense is a BenchError.
+In: a Job and a StoppingRule. Out: a Measurement. A worker that crashes, hangs or sends invalid events is a
+BenchError.
 """
 
 import contextlib
@@ -21,10 +22,12 @@ from tinyedge.bench.worker import Job
 from tinyedge.core.errors import BenchError, BundleError, TinyEdgeError, TokenizerError, UsageError
 from tinyedge.host import subprocess_env
 
-START_SECONDS = 120.0  # imports on a Pi from a cold SD card take some 10 s, under emulation some 60 s
-TOKEN_SECONDS = 1.0  # the slowest allowed model takes some 0.05 s on a Pi, and slides cost a prefill
-MAX_EVENT_BYTES = 1 << 20  # the longest event, 1000 tokens, has some 12 kB
-STDERR_TAIL_BYTES = 4096  # of standard error, to quote from
+START_SECONDS = 120.0  # imports on a Pi from a cold SD card take about 10 s, under emulation about 60 s
+TOKEN_SECONDS = (
+    1.0  # the slowest allowed model takes about 0.05 s on a Pi; moving the context window costs a prefill
+)
+MAX_EVENT_BYTES = 1 << 20  # the longest event, with 1000 tokens, has about 12 kB
+STDERR_TAIL_BYTES = 4096  # end of standard error, for the error message
 WORKER_ERRORS: tuple[type[TinyEdgeError], ...] = (BundleError, TokenizerError, UsageError)
 
 AFTER_PHASE = {
@@ -43,7 +46,7 @@ SIGNAL_HINTS = {
 
 
 def worker_command() -> list[str]:
-    """The real worker. -P keeps the current folder, and any numpy.py in it, out of its imports."""
+    """Return the command of the worker. -P prevents imports from the current folder, such as its numpy.py."""
     return [sys.executable, "-P", "-m", "tinyedge.bench.worker"]
 
 
@@ -54,9 +57,18 @@ def measure(
     max_silence_s: float | None = None,
     on_samples: Callable[[int], None] = lambda samples: None,
 ) -> Measurement:
-    """Starts `command`, gives it the job, hears it out and checks what it said.
+    """Run the worker and validate its events.
 
-    max_silence_s: how long it may say nothing. on_samples: told the number of samples so far, about once a second.
+    Args:
+        job: The work.
+        stopping: When there are enough samples.
+        command: Command of the worker.
+        max_silence_s: Maximum time without an event, in seconds; None depends on the length of a response.
+        on_samples: Called with the number of samples so far, about once per second.
+
+    Raises:
+        BenchError: The worker crashes, hangs or sends invalid events.
+        TinyEdgeError: The worker reported an error: BundleError, TokenizerError or UsageError.
     """
     max_silence_s = max_silence_s or START_SECONDS + TOKEN_SECONDS * job.max_tokens
     events: list[Event] = []
@@ -68,7 +80,7 @@ def measure(
         assert worker.stdin is not None  # both are pipes
         assert worker.stdout is not None
         try:
-            with contextlib.suppress(BrokenPipeError):  # it died: its status will say of what
+            with contextlib.suppress(BrokenPipeError):  # it crashed; its exit status shows why
                 _write_all(worker.stdin, job.to_json().encode() + b"\n")
             for batch in _read_batches(worker.stdout, max_silence_s):
                 for event in batch:
@@ -87,8 +99,8 @@ def measure(
             status = worker.wait(max_silence_s)
         except (TimeoutError, subprocess.TimeoutExpired):
             raise BenchError(
-                f"the worker hangs: no sign of life for {max_silence_s:g} s {_describe_stage(events)}",
-                "look at the machine's load and free memory, then measure again",
+                f"the worker does not respond: no event for {max_silence_s:g} s {_describe_stage(events)}",
+                "check the load and the free memory of the machine, then measure again",
             ) from None
         finally:
             worker.kill()
@@ -101,14 +113,14 @@ def measure(
 
 
 def _write_all(pipe: IO[bytes], data: bytes) -> None:
-    """All of it, without a buffer, which would try again when it is thrown away."""
+    """Write all data without a buffer: a buffer would try to write again when it is closed."""
     left = memoryview(data)
     while left:
         left = left[os.write(pipe.fileno(), left) :]
 
 
 def _read_latency_ms(event: Event) -> float:
-    """Of a sample; what is no number is found when the run is checked as a whole."""
+    """Return the duration of a sample, in ms. An invalid one is found when the run is validated."""
     end_ns = event.get("end_ns")
     return end_ns / NS_PER_MS if isinstance(end_ns, int) else 0.0
 
@@ -122,17 +134,22 @@ def _start_worker(command: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen
             stderr=stderr,
             bufsize=0,
             env=subprocess_env.make_environment(),
-            process_group=0,  # Ctrl-C reaches this process alone, which then ends the worker
+            process_group=0,  # Ctrl-C reaches only this process, which then ends the worker
             preexec_fn=subprocess_env.die_with_parent,
         )
     except OSError as failure:
-        raise BenchError(f"the worker {command[0]} does not start: {failure.strerror}") from None
+        raise BenchError(f"the worker {command[0]} cannot be started: {failure.strerror}") from None
 
 
 def _read_batches(stdout: IO[bytes], max_silence_s: float) -> Iterator[list[Event]]:
-    """Events as they come, until the pipe closes; a last line without its end is dropped.
+    """Read events until the pipe closes. An incomplete last line is ignored.
 
-    Raises TimeoutError after a silence, BenchError where a line is no event.
+    Yields:
+        The events that arrived together.
+
+    Raises:
+        TimeoutError: No event arrived for `max_silence_s` seconds.
+        BenchError: A line is not an event.
     """
     waiting = b""
     while select.select([stdout], [], [], max_silence_s)[0]:
@@ -158,19 +175,19 @@ def _parse_event(line: bytes) -> Event:
 
 def _invalid_event_error(line: bytes) -> BenchError:
     return BenchError(
-        f"the worker said what is no event: {line[:60]!r}", "measure again; if it stays so, report it"
+        f"the worker sent an invalid event: {line[:60]!r}", "measure again; if it happens again, report a bug"
     )
 
 
 def _worker_error(event: Event) -> TinyEdgeError:
-    """What the worker raised, as it raised it; as a BenchError where only that makes sense here."""
+    """Return the error that the worker reported; a BenchError if its type is unexpected here."""
     known = {error.__name__: error for error in WORKER_ERRORS}
     error = known.get(str(event.get("kind")), BenchError)
     return error(str(event.get("message")), str(event.get("hint", "")))
 
 
 def _exit_error(status: int, events: Sequence[Event], stderr: IO[bytes]) -> BenchError:
-    """Why a worker ended with `status`, as far as can be told: a negative one is a signal."""
+    """Return why a worker ended with `status`; a negative one is a signal."""
     if status < 0:
         try:
             name = signal.Signals(-status).name
@@ -186,8 +203,8 @@ def _exit_error(status: int, events: Sequence[Event], stderr: IO[bytes]) -> Benc
 
 
 def _describe_stage(events: Sequence[Event]) -> str:
-    """What the worker was doing after its last event."""
+    """Describe what the worker was doing after its last event."""
     if not events:
-        return "before it began"
+        return "before its first event"
     last = events[-1]
-    return AFTER_PHASE.get(str(last.get("name")), "among the samples")
+    return AFTER_PHASE.get(str(last.get("name")), "while measuring samples")

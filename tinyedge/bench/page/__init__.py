@@ -1,1 +1,1 @@
-"""A report as a page: what it shows (view), how it is drawn (chart), and the whole of it (html)."""
+"""A report as an HTML page: its content, its charts, and the page itself."""

@@ -1,6 +1,6 @@
-"""Small charts as SVG text, for one page: bars against limits, a histogram, dots and lines over time.
+"""Small charts as SVG: a histogram, dots and lines over time, columns.
 
-In: numbers. Out: SVG whose colours are classes of the page's style sheet, so that it follows its theme.
+In: numbers. Out: SVG text. Its colours are classes of the page's style sheet, so that they follow the theme.
 """
 
 import math
@@ -8,30 +8,36 @@ from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT = 480, 230
-LEFT, RIGHT, TOP, BOTTOM = 48, 12, 18, 40  # room for axes
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 18, 40  # margins for the axes, in pixels
 TICKS = 5
-HEADROOM = 1.4  # above the highest bar of a histogram, for the names of its marks
+HEADROOM = 1.4  # of the highest bar of a histogram, for the names of the marks above it
 
 
 class Axes:
-    """The plot's area, and where a value lies in it. x, y: (lowest, highest)."""
+    """Axes of a chart: map values to pixels."""
 
     def __init__(self, x: tuple[float, float], y: tuple[float, float], x_label: str, y_label: str) -> None:
         self._x, self._y = x, y
         self._labels = x_label, y_label
 
     def x(self, value: float) -> float:
-        """Pixels from the left."""
+        """Return the position of an x value, in pixels from the left."""
         low, high = self._x
         return round(LEFT + (value - low) / (high - low or 1) * (WIDTH - LEFT - RIGHT), 2)
 
     def y(self, value: float) -> float:
-        """Pixels from the top."""
+        """Return the position of a y value, in pixels from the top."""
         low, high = self._y
         return round(HEIGHT - BOTTOM - (value - low) / (high - low or 1) * (HEIGHT - TOP - BOTTOM), 2)
 
     def render(self, marks: str, title: str, names: Sequence[tuple[float, str]] | None = None) -> str:
-        """The chart: a grid, labels, the marks on it. title: for who cannot see it. names: of ticks."""
+        """Return the chart as SVG.
+
+        Args:
+            marks: SVG of the data.
+            title: Description of the chart, for screen readers.
+            names: Ticks of the x axis with their labels; None labels round numbers.
+        """
         if names is None:
             names = [(at, format_number(at)) for at in choose_ticks(*self._x)]
         parts = [
@@ -51,19 +57,19 @@ class Axes:
 
 
 def draw_text(kind: str, x: float, y: float, words: str) -> str:
-    """Words at a place. kind: their classes."""
+    """Return a text element at a position; `kind` are its CSS classes."""
     return f'<text class="{kind}" x="{x}" y="{y}">{escape(words)}</text>'
 
 
 def draw_bar(x: float, width: float, y: float, baseline: float, label: str = "") -> str:
-    """An upright bar from `baseline` up to `y`, which says what it is."""
+    """Return a vertical bar from `baseline` up to `y`, with a label as its tooltip."""
     title = f"<title>{escape(label)}</title>" if label else ""
     size = f'width="{max(0.5, width):.2f}" height="{baseline - y:.2f}"'
     return f'<rect class="bar" x="{x:.2f}" y="{y}" {size}>{title}</rect>'
 
 
 def choose_ticks(low: float, high: float) -> list[float]:
-    """Round numbers from `low` to `high`, some five: 1, 2 or 5 times a power of ten apart."""
+    """Return about five round numbers from `low` to `high`; their step is 1, 2 or 5 times a power of ten."""
     span = high - low
     if not span > 0:
         return [low]
@@ -75,12 +81,18 @@ def choose_ticks(low: float, high: float) -> list[float]:
 
 
 def format_number(value: float) -> str:
-    """As short as it can be said."""
+    """Format a number in a short form."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
 
 
 def draw_histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], unit: str) -> str:
-    """How often each value came. marks: values with a name, drawn as lines."""
+    """Return a histogram of response times.
+
+    Args:
+        values: The values.
+        marks: Values with a name, drawn as vertical lines.
+        unit: Label of the x axis.
+    """
     low, high = min(values), max([*values, *(at for _, at in marks)])
     padding = (high - low) * 0.05 or max(high * 0.05, 1e-9)
     low, high = max(0.0, low - padding), high + padding
@@ -102,7 +114,7 @@ def draw_histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], 
 
 
 def _draw_marks(axes: Axes, marks: Sequence[tuple[str, float]]) -> str:
-    """Upright lines with names, each name a line lower, so that near ones can be read."""
+    """Return vertical lines with names. Each name is below the one before, so that they do not overlap."""
     drawn = []
     for index, (name, at) in enumerate(marks):
         x, is_right = axes.x(at), axes.x(at) > WIDTH * 0.75
@@ -117,7 +129,7 @@ def _draw_marks(axes: Axes, marks: Sequence[tuple[str, float]]) -> str:
 
 
 def draw_dots(points: Sequence[tuple[float, float, int, str]], x_label: str, y_label: str, title: str) -> str:
-    """Points (x, y, group, what it is); a group is a colour of the page's."""
+    """Return a scatter plot of points (x, y, group, label); a group is a colour of the page."""
     highest = max(y for _, y, _, _ in points)
     axes = Axes(
         (0, max(1.0, *(x for x, _, _, _ in points)) * 1.02), (0, highest * 1.05 or 1), x_label, y_label
@@ -131,7 +143,7 @@ def draw_dots(points: Sequence[tuple[float, float, int, str]], x_label: str, y_l
 
 
 def draw_line(points: Sequence[tuple[float, float]], x_label: str, y_label: str, title: str) -> str:
-    """One line over time; its scale begins at 0, so that a flat line is one."""
+    """Return a line over time. The y axis starts at 0, so that small changes do not look large."""
     highest = max(y for _, y in points)
     axes = Axes((points[0][0], points[-1][0]), (0, highest * 1.15 or 1), x_label, y_label)
     path = " ".join(f"{axes.x(x)},{axes.y(y)}" for x, y in points)
@@ -139,7 +151,7 @@ def draw_line(points: Sequence[tuple[float, float]], x_label: str, y_label: str,
 
 
 def draw_columns(values: Sequence[tuple[str, float]], y_label: str, title: str) -> str:
-    """One column a name, in their order, each with its value on top."""
+    """Return one column per name, with its value on top."""
     axes = Axes((0, len(values)), (0, max(value for _, value in values) * 1.15 or 1), "", y_label)
     width = (axes.x(1) - axes.x(0)) * 0.6
     marks = "".join(

@@ -1,6 +1,6 @@
-"""What a page shows of a report, whether it was measured here or modelled by the twin.
+"""Content of a page: the tables, charts and facts of a measured or a modelled report.
 
-In: the JSON of a report. Out: a View. Derives nothing that the report does not hold; draws nothing.
+In: the JSON of a report. Out: a PageContent. Does not compute new results and does not know HTML.
 """
 
 import statistics
@@ -19,56 +19,78 @@ SCHEMAS = (SCHEMA, TWIN_SCHEMA)
 
 @dataclass(frozen=True)
 class GateRow:
-    """A gate. share: of its limit that is used; None where that says nothing."""
+    """A gate."""
 
     ok: bool | None
+    """Whether the limit is met; None if inconclusive."""
     sentence: str
+    """Explanation of the result."""
     share: float | None
+    """Used share of the limit; None if not applicable."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """One response: its prompt, that prompt's tokens, ms until the first token and in all."""
+    """One response."""
 
     prompt: str
+    """Name of the prompt."""
     prompt_tokens: int
+    """Tokens of the prompt."""
     ttft_ms: float
+    """Time to the first token, in ms."""
     e2e_ms: float
+    """Time to the end, in ms."""
 
 
 @dataclass(frozen=True)
 class PageTable:
-    """Words and figures in rows, under a head."""
+    """A table."""
 
     title: str
+    """Heading of the table."""
     head: tuple[str, ...]
+    """Names of the columns."""
     rows: tuple[tuple[str, ...], ...]
+    """Cells by row."""
 
 
 @dataclass(frozen=True)
 class PageContent:
-    """A page's content. modelled: its times are. marks: latencies with a name, ms. memory: MB after each
-    response, none where that was not seen. phases: MB when each was over. facts: of machine and run.
-    """
+    """Everything that a page shows."""
 
     title: str
+    """Title of the page."""
     verdict: str
+    """One of "pass", "fail" and "inconclusive"."""
     modelled: bool
+    """Whether the times are modelled, not measured."""
     gates: tuple[GateRow, ...]
+    """The limits."""
     doubts: tuple[str, ...]
+    """Why the times are unreliable."""
     responses: tuple[Response, ...]
+    """The responses, in order."""
     marks: tuple[tuple[str, float], ...]
+    """Latencies to mark in the histogram: name and value in ms."""
     memory: tuple[float, ...]
+    """Memory after each response, in MB; empty if not measured."""
     phases: tuple[tuple[str, float], ...]
+    """Memory at the end of each phase: name and value in MB."""
     tables: tuple[PageTable, ...]
+    """The tables."""
     facts: tuple[tuple[str, str], ...]
+    """Properties of the machine and the run: name and value."""
     notes: tuple[str, ...]
+    """Remarks at the end of the page."""
 
 
 def page_content(report: Mapping[str, Any]) -> PageContent:
-    """Of a bench's or a twin's report. Raises BenchError where it is neither.
+    """Return the content of the page of a report of the benchmark or the twin.
 
-    One that is not whole fails in any way in which a mapping can; `outputs` says so.
+    Raises:
+        BenchError: The schema is neither of the two.
+        Exception: The report is incomplete or invalid (any of `files.NOT_WHOLE`); `report_files` handles it.
     """
     makers: dict[object, Callable[[Mapping[str, Any]], PageContent]] = {
         SCHEMA: _describe_measured,
@@ -77,14 +99,14 @@ def page_content(report: Mapping[str, Any]) -> PageContent:
     maker = makers.get(report.get("schema"))
     if maker is None:
         raise BenchError(
-            f"the report has schema {report.get('schema')!r}, this version shows {' and '.join(SCHEMAS)}",
-            "pass what `tinyedge bench --json` or `make twin` wrote",
+            f"the report has schema {report.get('schema')!r}, this version supports {' and '.join(SCHEMAS)}",
+            "pass a file that `tinyedge bench --json` or `make twin` wrote",
         )
     content = maker(report)
     results = {row.ok for row in content.gates}
-    found = "fail" if False in results else "inconclusive" if None in results else "pass"
-    if content.verdict != found:
-        raise ValueError(f"its verdict is {content.verdict!r}, its gates say {found}")
+    expected = "fail" if False in results else "inconclusive" if None in results else "pass"
+    if content.verdict != expected:
+        raise ValueError(f"its verdict is {content.verdict!r}, but its gates result in {expected!r}")
     return content
 
 
@@ -94,7 +116,7 @@ def _describe_measured(report: Mapping[str, Any]) -> PageContent:
     bound = report["p95_upper_99"]
     marks = [("p50", latency["e2e"]["p50"]), ("p95", latency["e2e"]["p95"])]
     if bound is not None:
-        marks.append(("p95, 99 % sure below", bound))
+        marks.append(("p95, 99% upper bound", bound))
     before, after = report["conditions"]["before"], report["conditions"]["after"]
     tables = [
         _latency_table(latency),
@@ -126,11 +148,11 @@ def _describe_measured(report: Mapping[str, Any]) -> PageContent:
                 f" {report['prompt_set']}, threads {report['threads']}, seed {report['seed']}",
                 "prefill (pp)": f"{report['prefill_tps']:,.0f} tokens/s",
                 "decode (tg)": report["decode_tps"] and f"{report['decode_tps']:,.0f} tokens/s",
-                "start": f"{report['cold_start_s']:.2f} s to the first token, of it imports"
-                f" {report['imports_s']:.2f}, bundle {report['init_s']:.2f}",
-                "whole cold starts": _format_starts(report["whole_cold_starts_s"]),
+                "start": f"{report['cold_start_s']:.2f} s to the first token (imports"
+                f" {report['imports_s']:.2f}, bundle {report['init_s']:.2f})",
+                "cold starts": _format_starts(report["whole_cold_starts_s"]),
                 "memory grows by": f"{memory['rss_slope_bytes_per_1000_tokens'] / 1024:.1f} kB"
-                " for each 1000 tokens",
+                " per 1000 tokens",
                 "board": device["model"],
                 "CPU": f"{device['cpu']} x {device['cores']}, {device['machine']}",
                 "features": ", ".join(device["features"]),
@@ -153,9 +175,9 @@ def _describe_measured(report: Mapping[str, Any]) -> PageContent:
             }
         ),
         notes=(
-            "A response is all that a user waits for: tokenizing, prefill, decoding, sampling, text.",
+            "A response includes tokenization, prefill, decoding, sampling and detokenization.",
             f"Percentiles: {report['percentile_method']}.",
-            "Memory: as the kernel counts it for a process of its own; MB are 2^20 bytes.",
+            "Memory is what the kernel reports for the worker process; 1 MB is 2^20 bytes.",
         ),
     )
 
@@ -182,8 +204,8 @@ def _describe_modelled(report: Mapping[str, Any]) -> PageContent:
                 "model": ", ".join(f"{name} {value}" for name, value in report["bundle"]["model"].items()),
                 "work": f"{len(responses)} responses of {report['work']['max_tokens']} tokens,"
                 f" {report['work']['prompts']}, {cost['threads']} thread",
-                "cost model": f"{cost['ns_per_instruction']} ns an instruction,"
-                f" {cost['ns_per_dram_fill']} ns a line from DRAM, error +-{error} %",
+                "cost model": f"{cost['ns_per_instruction']} ns per instruction,"
+                f" {cost['ns_per_dram_fill']} ns per DRAM line fill, error +-{error}%",
                 "RAM": f"{memory['total'] / MB:,.0f} MB",
                 "compared with": report["compared"],
                 "software": ", ".join(f"{name} {value}" for name, value in report["versions"].items()),
@@ -191,9 +213,9 @@ def _describe_modelled(report: Mapping[str, Any]) -> PageContent:
             }
         ),
         notes=(
-            f"Times are modelled from counted instructions and cache misses, +-{error} %.",
-            "Memory is measured: the same files, on the same kernel interfaces, with the board's memory.",
-            "MB are 2^20 bytes.",
+            f"Times are modelled from counted instructions and cache misses, +-{error}%.",
+            "Memory is measured: the same files and kernel interfaces, and as much memory as the board has.",
+            "1 MB is 2^20 bytes.",
         ),
     )  # fmt: skip
 
@@ -219,10 +241,10 @@ def _parse_responses(raw: Sequence[Mapping[str, Any]]) -> tuple[Response, ...]:
 def _latency_table(latency: Mapping[str, Any]) -> PageTable:
     columns = ("p50", "p90", "p95", "p99", "mean", "stddev", "min", "max")
     names = {
-        "e2e": "a whole response",
-        "ttft": "to the first token",
-        "itl": "token to token",
-        "tpot": "mean a token",
+        "e2e": "complete response",
+        "ttft": "time to first token",
+        "itl": "between tokens",
+        "tpot": "mean per token",
     }
     rows = (
         (f"{names[name]} ({name})", *(f"{row[column]:.2f}" for column in columns), str(row["n"]))
@@ -274,26 +296,26 @@ def _change_table(compared: Mapping[str, Any]) -> PageTable:
             change["name"],
             f"{change['old']:.2f}",
             f"{change['new']:.2f} {change['unit']}",
-            f"{found['percent']:+.1f} % ({found['low']:+.1f} to {found['high']:+.1f})"
+            f"{found['percent']:+.1f}% ({found['low']:+.1f} to {found['high']:+.1f})"
             if (found := change["difference"])
             else "",
         )
         for change in compared["changes"]
     )
-    return PageTable(f"Compared with {compared['against']}", ("", "then", "now", "change"), tuple(rows))
+    return PageTable(f"Compared with {compared['against']}", ("", "old", "new", "change"), tuple(rows))
 
 
 def _count_table(latency: Mapping[str, Any]) -> PageTable:
-    named = [("a decoded token", latency["token"]), ("cold start", latency["cold_start"])]
+    named = [("decoded token", latency["token"]), ("cold start", latency["cold_start"])]
     rows = (
         (name, f"{one['instructions']:,}", f"{one['dram_fills']:,}", f"{one['modelled_ms']:.2f}")
         for name, one in named
     )
-    return PageTable("Counted", ("", "instructions", "lines from DRAM", "modelled ms"), tuple(rows))
+    return PageTable("Counted", ("", "instructions", "DRAM line fills", "modelled ms"), tuple(rows))
 
 
 def _list_known_facts(facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """Those that are known."""
+    """Return the facts that are known."""
     return tuple((name, str(value)) for name, value in facts.items() if value)
 
 
@@ -315,4 +337,4 @@ def _format_change(before: object, after: object, unit: str) -> str:
 
 
 def _format_waited_share(waited: float | None) -> str:
-    return "" if waited is None else f"had the processor for {100 * waited:.1f} % of the time"
+    return "" if waited is None else f"used the processor for {100 * waited:.1f}% of the time"

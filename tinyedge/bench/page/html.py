@@ -1,6 +1,6 @@
-"""A report as one page of HTML that needs nothing else: no script, no font, no request.
+"""The HTML page of a report. It is self-contained: no scripts, no fonts, no requests.
 
-In: a View. Out: HTML. Knows no report.
+In: a PageContent. Out: HTML. Does not know the report.
 """
 
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from pathlib import Path
 from tinyedge.bench.page import chart
 from tinyedge.bench.page.content import GateRow, PageContent, PageTable, Response
 
-MAX_DOTS = 2000  # a page of more is slow to draw, and shows no more
-SHORT, MEDIUM = 8, 32  # tokens of a prompt; longer ones are long
+MAX_DOTS = 2000  # more are slow to draw and do not show more
+SHORT, MEDIUM = 8, 32  # maximum tokens of a short and of a medium prompt
 LENGTH_NAMES = (f"up to {SHORT} tokens", f"up to {MEDIUM}", "longer")
 GATE_MARKS = {True: ("ok", "✓"), False: ("bad", "✗"), None: ("unsure", "?")}
 VERDICT_WORDS = {
-    "pass": ("ok", "✓ pass", "Every budget is kept."),
-    "fail": ("bad", "✗ fail", "A budget is not kept."),
-    "inconclusive": ("unsure", "? inconclusive", "These samples do not tell."),
+    "pass": ("ok", "✓ pass", "All limits are met."),
+    "fail": ("bad", "✗ fail", "At least one limit is not met."),
+    "inconclusive": ("unsure", "? inconclusive", "The samples are not conclusive."),
 }
 STYLE = Path(__file__).with_name("style.css")
 
 
 def render(content: PageContent) -> str:
-    """The whole page."""
+    """Return the page."""
     body = "".join(
         (
             _render_header(content),
@@ -49,7 +49,7 @@ def _render_header(content: PageContent) -> str:
         f"<header><h1>{escape(content.title)}</h1>"
         f'<span class="verdict {kind}">{escape(word)}</span> {meaning}'
         f"{modelled if content.modelled else ''}"
-        f"{f'<p>What spoils the times of this run:</p><ul>{doubts}</ul>' if doubts else ''}</header>"
+        f"{f'<p>Why the times of this run are unreliable:</p><ul>{doubts}</ul>' if doubts else ''}</header>"
     )
 
 
@@ -61,22 +61,22 @@ def _render_gates(gates: Sequence[GateRow]) -> str:
         for gate in gates
     )
     return (
-        f"<section><h2>Budgets</h2>{rows}"
-        '<p class="soft">A bar is how much of its limit is used.</p></section>'
+        f"<section><h2>Limits</h2>{rows}"
+        '<p class="soft">Each bar shows how much of its limit is used.</p></section>'
     )
 
 
 def _format_percent(share: float | None) -> str:
-    """Of a bar's length."""
+    """Format a share as the length of a bar, in percent from 0 to 100."""
     return f"{100 * min(1.0, max(0.0, share or 0.0)):.1f}"
 
 
 def _render_charts(content: PageContent) -> str:
-    unit = "ms a response, modelled" if content.modelled else "ms a response"
+    unit = "ms per response, modelled" if content.modelled else "ms per response"
     drawn = []
     if content.responses:
         latencies = [response.e2e_ms for response in content.responses]
-        drawn.append(("How long responses took", chart.draw_histogram(latencies, content.marks, unit)))
+        drawn.append(("Distribution of response times", chart.draw_histogram(latencies, content.marks, unit)))
         points = [
             (
                 float(index),
@@ -90,10 +90,10 @@ def _render_charts(content: PageContent) -> str:
             f'<span class="group{group}">● <b>{name}</b></span>' for group, name in enumerate(LENGTH_NAMES)
         )
         over_time = chart.draw_dots(points, "response", unit, "Latency of each response, in order")
-        drawn.append(("One after the other", f'{over_time}<p class="legend soft">prompt of {legend}</p>'))
+        drawn.append(("Response times in order", f'{over_time}<p class="legend soft">prompt of {legend}</p>'))
     if content.phases:
         drawn.append(
-            ("Memory when each phase was over", chart.draw_columns(content.phases, "MB", "Memory by phase"))
+            ("Memory at the end of each phase", chart.draw_columns(content.phases, "MB", "Memory by phase"))
         )
     if len(content.memory) > 1:
         step = -(-len(content.memory) // MAX_DOTS)
@@ -105,7 +105,7 @@ def _render_charts(content: PageContent) -> str:
 
 
 def _thin_out(content: PageContent) -> list[tuple[int, Response]]:
-    """Responses by their number: of very many every so many, and all of the slowest, which matter most."""
+    """Return the responses with their numbers; of very many, every n-th one and all of the slowest."""
     numbered = list(enumerate(content.responses, 1))
     if len(numbered) <= MAX_DOTS:
         return numbered
