@@ -1,4 +1,4 @@
-"""The corpus file and its report, when a corpus is kept or replaced, and the command that prints it."""
+"""The corpus file and its report, when a corpus is reused or replaced, and the command that prints it."""
 
 import errno
 import hashlib
@@ -33,7 +33,7 @@ REQUEST = CorpusRequest(("phrasebook",))
 
 @pytest.fixture
 def sources(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Replaces both sources by one document each; holds what they were called with."""
+    """Replace both sources by one document each; return the arguments that they were called with."""
     calls: list[object] = []
 
     def generate(seed: int = 0) -> Iterator[Document]:
@@ -50,7 +50,7 @@ def sources(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return calls
 
 
-def test_the_file_and_its_report(tmp_path: Path) -> None:
+def test_the_file_and_its_report_have_the_documented_content(tmp_path: Path) -> None:
     output = tmp_path / "corpus_bilingual.txt"
     copy = Document(ONE.sentences, "en", "elsewhere")
     report = build_corpus([ONE, TWO, copy, Document((), "en", "phrasebook")], output, request=REQUEST)
@@ -97,13 +97,13 @@ def test_the_file_and_its_report(tmp_path: Path) -> None:
     assert load_report(tmp_path / "corpus.json") == report
 
 
-def test_back_and_forth(tmp_path: Path) -> None:
+def test_a_corpus_file_is_read_back_as_documents(tmp_path: Path) -> None:
     output = tmp_path / "corpus_bilingual.txt"
     build_corpus([ONE, TWO], output, request=REQUEST)
     assert list(read_corpus_documents(output)) == [list(ONE.sentences), list(TWO.sentences)]
 
 
-def test_a_corpus_of_the_users_own_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corpus_of_the_user_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "mine.txt"
     path.write_bytes(b"\r\n \r\nOne.\r\n  Two.\r\n\r\n\r\nThree.")
     assert list(read_corpus_documents(path)) == [["One.", "Two."], ["Three."]]
@@ -123,7 +123,7 @@ def test_the_same_request_gives_the_same_bytes(tmp_path: Path) -> None:
     assert reports[0] == reports[1]
 
 
-def test_nothing_is_written_for_nothing(tmp_path: Path) -> None:
+def test_an_empty_corpus_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="would be empty"):
         build_corpus([Document((), "en", "phrasebook")], tmp_path / "corpus_bilingual.txt", request=REQUEST)
     assert not list(tmp_path.iterdir())
@@ -134,23 +134,23 @@ def test_a_full_disk_leaves_the_old_corpus(tmp_path: Path) -> None:
     build_corpus([ONE], output, request=REQUEST)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def until_full() -> Iterator[Document]:
+    def fill_disk() -> Iterator[Document]:
         yield TWO
-        raise OSError(errno.ENOSPC, "No space left on device")  # as the write of it would
+        raise OSError(errno.ENOSPC, "No space left on device")  # as a write would
 
     with pytest.raises(CorpusError, match="No space left on device") as caught:
-        build_corpus(until_full(), output, request=REQUEST)
+        build_corpus(fill_disk(), output, request=REQUEST)
     assert "--output-dir" in caught.value.hint
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_corpus_and_report_come_together_or_not_at_all(
+def test_corpus_and_report_are_written_together_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object, **__: object) -> str:
+    def fail(*_: object, **__: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(build.json, "dumps", full)
+    monkeypatch.setattr(build.json, "dumps", fail)
     with pytest.raises(CorpusError, match="No space left on device"):
         build_corpus([ONE], tmp_path / "corpus_bilingual.txt", request=REQUEST)
     assert not list(tmp_path.iterdir())
@@ -164,7 +164,7 @@ def test_a_failing_source_leaves_nothing(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_sources_come_in_order_with_their_settings(tmp_path: Path, sources: list[object]) -> None:
+def test_sources_are_read_in_order_with_their_settings(tmp_path: Path, sources: list[object]) -> None:
     text = tmp_path / "mine.txt"
     text.write_text("My own words.\n", "utf-8")
     lines: list[str] = []
@@ -177,15 +177,15 @@ def test_sources_come_in_order_with_their_settings(tmp_path: Path, sources: list
     assert lines == ["downloading"]
 
 
-def test_a_matching_corpus_is_kept(tmp_path: Path, sources: list[object]) -> None:
+def test_a_matching_corpus_is_reused(tmp_path: Path, sources: list[object]) -> None:
     first = prepare_corpus(REQUEST, tmp_path)
     lines: list[str] = []
     assert prepare_corpus(REQUEST, tmp_path, lines.append) == first
     assert sources == [0]
-    assert "kept" in lines[0]
+    assert "reused" in lines[0]
 
 
-def test_another_request_or_a_changed_input_makes_it_again(tmp_path: Path, sources: list[object]) -> None:
+def test_another_request_or_a_changed_input_builds_it_again(tmp_path: Path, sources: list[object]) -> None:
     prepare_corpus(REQUEST, tmp_path)
     prepare_corpus(CorpusRequest(("phrasebook",), seed=5), tmp_path)
     assert sources == [0, 5]
@@ -198,7 +198,7 @@ def test_another_request_or_a_changed_input_makes_it_again(tmp_path: Path, sourc
 
 
 @pytest.mark.parametrize("change", ["no report", "foreign report", "edited"])
-def test_what_tinyedge_did_not_write_is_not_replaced(
+def test_a_corpus_that_tinyedge_did_not_write_is_not_replaced(
     tmp_path: Path, sources: list[object], change: str
 ) -> None:
     output, report = tmp_path / "corpus_bilingual.txt", tmp_path / "corpus.json"
@@ -217,14 +217,14 @@ def test_what_tinyedge_did_not_write_is_not_replaced(
     assert output.read_bytes() == before
 
 
-def test_a_corpus_is_not_made_of_itself(tmp_path: Path, sources: list[object]) -> None:
+def test_a_corpus_is_not_built_from_itself(tmp_path: Path, sources: list[object]) -> None:
     prepare_corpus(REQUEST, tmp_path)
     with pytest.raises(CorpusError, match="both input and output"):
         prepare_corpus(CorpusRequest((), (tmp_path,)), tmp_path)
 
 
 @pytest.mark.parametrize("names", [(), ("wikipedia",)])
-def test_requests_that_cannot_work(names: tuple[str, ...]) -> None:
+def test_invalid_requests_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
         CorpusRequest(names)
 
@@ -254,7 +254,7 @@ def test_the_table_has_one_row_for_all_files_of_a_language(tmp_path: Path) -> No
     assert lines[1].split() == ["input", "en", "2", "2", "64"]
 
 
-def test_the_command_takes_inputs_alone_and_prints_json(tmp_path: Path, sources: list[object]) -> None:
+def test_the_command_accepts_only_inputs_and_prints_json(tmp_path: Path, sources: list[object]) -> None:
     text = tmp_path / "mine.txt"
     text.write_text("My own words.\n", "utf-8")
     out = tmp_path / "data"
@@ -277,6 +277,6 @@ def test_the_command_is_light_to_import() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_no_temporary_file_stays(tmp_path: Path) -> None:
+def test_no_temporary_file_remains(tmp_path: Path) -> None:
     build_corpus([ONE], tmp_path / "corpus_bilingual.txt", request=REQUEST)
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(TEMPORARY_SUFFIX)]

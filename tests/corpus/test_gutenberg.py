@@ -1,4 +1,4 @@
-"""The download against a server on this machine that misbehaves, and what is made of a book."""
+"""Downloads from a local server that misbehaves, and the text that a book becomes."""
 
 import contextlib
 import datetime
@@ -28,7 +28,7 @@ SENTENCES = (
 )
 
 
-def text_of(title: str = "Don Quijote", head: str = "", paragraphs: int = 200) -> str:
+def make_book(title: str = "Don Quijote", head: str = "", paragraphs: int = 200) -> str:
     return (
         f"\ufeffThe Project Gutenberg eBook of {title}\r\n\r\nTitle: {title}\r\n{head}\r\n"
         f"*** START OF THE PROJECT GUTENBERG EBOOK {title.upper()} ***\r\n\r\n"
@@ -41,7 +41,7 @@ def text_of(title: str = "Don Quijote", head: str = "", paragraphs: int = 200) -
 
 
 class Answer:
-    """What the server does with one request."""
+    """How the server answers one request."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Answer:
 
 
 class Mirror:
-    """A server that gives the answers it was told, in order, the last one again and again."""
+    """A server that gives prepared answers in order, and repeats the last one."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
@@ -81,7 +81,7 @@ class Mirror:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                with contextlib.suppress(ConnectionError):  # who was made to wait has gone
+                with contextlib.suppress(ConnectionError):  # the client has stopped waiting
                     for start in range(5 if answer.drip else 0):
                         self.wfile.write(body[start : start + 1])
                         time.sleep(answer.drip)
@@ -112,7 +112,7 @@ def mirror() -> Iterator[Mirror]:
 
 
 class Run:
-    """One run of documents(): what came, what was reported, how long it would have slept."""
+    """One run of fetch_documents(): the documents, the reported lines, and the times it would have slept."""
 
     def __init__(self, mirror: Mirror, cache: Path, *books: Book, timeout: float = 5.0) -> None:
         self.lines: list[str] = []
@@ -123,15 +123,15 @@ class Run:
         )
 
 
-GOOD = text_of().encode()
+GOOD = make_book().encode()
 
 
-def fails(mirror: Mirror, cache: Path, *answers: Answer, timeout: float = 5.0) -> str:
-    """The reason reported for the one book of a run that must fail."""
+def run_and_fail(mirror: Mirror, cache: Path, *answers: Answer, timeout: float = 5.0) -> str:
+    """Run with one book, which must fail, and return the reported reason."""
     mirror.answers = list(answers)
     lines: list[str] = []
     policy = DownloadPolicy(timeout=timeout, sleep=lambda _: None)
-    with pytest.raises(CorpusError, match="could be had in: es"):
+    with pytest.raises(CorpusError, match="is available in: es"):
         list(fetch_documents(cache, [QUIXOTE], mirror.url, lines.append, policy))
     assert not (cache / "pg7.txt").exists()
     return lines[-1]
@@ -152,7 +152,7 @@ def test_a_book_becomes_documents(mirror: Mirror, tmp_path: Path) -> None:
     assert run.slept == [2.0]
 
 
-def test_the_cache_is_used_and_mended(mirror: Mirror, tmp_path: Path) -> None:
+def test_the_cache_is_used_and_repaired(mirror: Mirror, tmp_path: Path) -> None:
     mirror.answers = [Answer(body=GOOD)]
     first = Run(mirror, tmp_path)
     again = Run(mirror, tmp_path)
@@ -165,19 +165,19 @@ def test_the_cache_is_used_and_mended(mirror: Mirror, tmp_path: Path) -> None:
 
 
 def test_404_fails_at_once(mirror: Mirror, tmp_path: Path) -> None:
-    assert "404" in fails(mirror, tmp_path, Answer(404))
+    assert "404" in run_and_fail(mirror, tmp_path, Answer(404))
     assert len(mirror.requests) == 1
 
 
-def test_500_is_tried_again_with_back_off(mirror: Mirror, tmp_path: Path) -> None:
+def test_500_is_retried_with_backoff(mirror: Mirror, tmp_path: Path) -> None:
     mirror.answers = [Answer(500), Answer(503), Answer(body=GOOD)]
     run = Run(mirror, tmp_path)
     assert run.documents
     assert run.slept == [1.0, 2.0, 2.0]  # the last is the pause after the book
 
 
-def test_tries_are_bounded(mirror: Mirror, tmp_path: Path) -> None:
-    assert "502" in fails(mirror, tmp_path, Answer(502))
+def test_attempts_are_limited(mirror: Mirror, tmp_path: Path) -> None:
+    assert "502" in run_and_fail(mirror, tmp_path, Answer(502))
     assert len(mirror.requests) == 4
 
 
@@ -203,7 +203,7 @@ def test_a_slow_server_times_out(mirror: Mirror, tmp_path: Path) -> None:
     assert run.slept[0] == 1.0
 
 
-def test_a_server_that_drips_is_left(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_slow_download_is_ended_at_the_deadline(mirror: Mirror, tmp_path: Path) -> None:
     mirror.answers = [Answer(body=GOOD, drip=0.02), Answer(body=GOOD, ranges=True)]
     lines: list[str] = []
     policy = DownloadPolicy(deadline=0.05, max_attempts=2, sleep=lambda _: None)
@@ -212,7 +212,7 @@ def test_a_server_that_drips_is_left(mirror: Mirror, tmp_path: Path) -> None:
     assert (tmp_path / "pg7.txt").read_bytes() == GOOD
 
 
-def test_nobody_there(mirror: Mirror, tmp_path: Path) -> None:
+def test_no_server_is_an_error_after_a_few_books(mirror: Mirror, tmp_path: Path) -> None:
     lines: list[str] = []
     books = [Book(number, "Don Quijote", "", "es", "") for number in range(1, 9)]
     with pytest.raises(CorpusError) as caught:
@@ -237,21 +237,23 @@ def test_a_truncated_book_is_resumed(mirror: Mirror, tmp_path: Path) -> None:
     assert (tmp_path / "pg7.txt").read_bytes() == GOOD
 
 
-def test_without_range_support_it_starts_over(mirror: Mirror, tmp_path: Path) -> None:
+def test_without_range_support_a_download_restarts(mirror: Mirror, tmp_path: Path) -> None:
     mirror.answers = [Answer(body=GOOD, cut=9_000), Answer(body=GOOD)]
     assert Run(mirror, tmp_path).documents
     assert (tmp_path / "pg7.txt").read_bytes() == GOOD
 
 
-def test_a_part_too_long_is_thrown_away(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_partial_file_that_is_too_long_is_deleted(mirror: Mirror, tmp_path: Path) -> None:
     (tmp_path / "pg7.part").write_bytes(b"x" * 100_000)
     mirror.answers = [Answer(416), Answer(body=GOOD)]
     assert Run(mirror, tmp_path).documents
     assert "Range" not in mirror.requests[1]
 
 
-def test_a_book_that_stays_truncated_fails(mirror: Mirror, tmp_path: Path) -> None:
-    assert f"broke off at 100 of {len(GOOD)} bytes" in fails(mirror, tmp_path, Answer(body=GOOD, cut=100))
+def test_a_book_that_stays_truncated_run_and_fail(mirror: Mirror, tmp_path: Path) -> None:
+    assert f"ended after 100 of {len(GOOD)} bytes" in run_and_fail(
+        mirror, tmp_path, Answer(body=GOOD, cut=100)
+    )
 
 
 @pytest.mark.parametrize(
@@ -260,12 +262,14 @@ def test_a_book_that_stays_truncated_fails(mirror: Mirror, tmp_path: Path) -> No
         (b"<!DOCTYPE html><html><body>Sorry</body></html>", "a web page"),
         (PARAGRAPH.encode() * 200, "START and END"),
         (GOOD[: len(GOOD) - 300], "START and END"),
-        (text_of("La de Bringas, don").encode(), "the title does not fit"),
-        (text_of(paragraphs=2).encode(), "characters of text"),
+        (make_book("La de Bringas, don").encode(), "the title does not match"),
+        (make_book(paragraphs=2).encode(), "characters of text"),
     ],
 )
-def test_what_is_not_the_book_is_refused(mirror: Mirror, tmp_path: Path, body: bytes, reason: str) -> None:
-    assert reason in fails(mirror, tmp_path, Answer(body=body))
+def test_a_download_that_is_not_the_book_is_refused(
+    mirror: Mirror, tmp_path: Path, body: bytes, reason: str
+) -> None:
+    assert reason in run_and_fail(mirror, tmp_path, Answer(body=body))
     assert len(mirror.requests) == 1
     assert not list(tmp_path.iterdir())
 
@@ -273,22 +277,22 @@ def test_what_is_not_the_book_is_refused(mirror: Mirror, tmp_path: Path, body: b
 @pytest.mark.parametrize(
     "head", ["", "Character set encoding: ISO-8859-1\r\n", "Character set encoding: klingon\r\n"]
 )
-def test_latin_1_is_read_and_told(mirror: Mirror, tmp_path: Path, head: str) -> None:
-    mirror.answers = [Answer(body=text_of(head=head).lstrip("\ufeff").encode("latin-1"))]
+def test_latin_1_is_read_and_reported(mirror: Mirror, tmp_path: Path, head: str) -> None:
+    mirror.answers = [Answer(body=make_book(head=head).lstrip("\ufeff").encode("latin-1"))]
     run = Run(mirror, tmp_path)
     assert run.documents[0].sentences[:2] == SENTENCES
     assert "not UTF-8, read as" in run.lines[-1]
 
 
-def test_a_download_without_end_is_left(
+def test_an_endless_download_is_ended(
     mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gutenberg, "MAX_BOOK_BYTES", 5_000)
-    assert "more than 5000 bytes" in fails(mirror, tmp_path, Answer(body=GOOD))
+    assert "more than 5000 bytes" in run_and_fail(mirror, tmp_path, Answer(body=GOOD))
     assert not list(tmp_path.iterdir())
 
 
-def test_one_failure_does_not_stop_the_rest(mirror: Mirror, tmp_path: Path) -> None:
+def test_one_failure_does_not_stop_the_other_books(mirror: Mirror, tmp_path: Path) -> None:
     other = Book(9, "Don Quijote", "Cervantes", "es", "a test")
     mirror.answers = [Answer(404), Answer(body=GOOD)]
     run = Run(mirror, tmp_path, other, QUIXOTE)
@@ -298,11 +302,11 @@ def test_one_failure_does_not_stop_the_rest(mirror: Mirror, tmp_path: Path) -> N
 
 def test_a_language_without_a_book_is_an_error(mirror: Mirror, tmp_path: Path) -> None:
     mirror.answers = [Answer(404), Answer(body=GOOD)]
-    with pytest.raises(CorpusError, match="could be had in: en"):
+    with pytest.raises(CorpusError, match="is available in: en"):
         Run(mirror, tmp_path, PAN, QUIXOTE)
 
 
-def test_the_list() -> None:
+def test_the_list_of_books_is_consistent() -> None:
     books = load_books()
     numbers = [book.number for book in books]
     assert len(set(numbers)) == len(numbers)

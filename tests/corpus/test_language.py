@@ -1,4 +1,4 @@
-"""The guess on small samples, and on the held-out novels where they are."""
+"""Language detection on small samples, and on the held-out novels where they are available."""
 
 from pathlib import Path
 
@@ -37,26 +37,26 @@ SAMPLES = {
 @pytest.mark.parametrize(
     ("language", "text"), [(name, text) for name, texts in SAMPLES.items() for text in texts]
 )
-def test_samples(language: str, text: str) -> None:
+def test_samples_are_detected(language: str, text: str) -> None:
     assert detect_language(text) == language
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
-def test_held_out_novels(language: str) -> None:
+def test_held_out_novels_are_detected(language: str) -> None:
     path = HELD_OUT / f"heldout_{language}.txt"
     if not path.exists():
-        pytest.skip(f"{path} is not on this machine")
+        pytest.skip(f"{path} is not available")
     documents = [text.splitlines() for text in path.read_text("utf-8").split("\n\n") if text.strip()]
     assert [detect_language("\n".join(lines)) for lines in documents] == [language] * len(documents)
     chunks = ["\n".join(lines[i : i + 5]) for lines in documents for i in range(0, len(lines), 5)]
-    right = sum(detect_language(chunk) == language for chunk in chunks)
-    assert right >= 0.98 * len(chunks)
+    correct = sum(detect_language(chunk) == language for chunk in chunks)
+    assert correct >= 0.98 * len(chunks)
 
 
-def test_bilingual_novels() -> None:
+def test_bilingual_novels_are_detected() -> None:
     path = HELD_OUT / "bilingual.txt"
     if not path.exists():
-        pytest.skip(f"{path} is not on this machine")
+        pytest.skip(f"{path} is not available")
     documents = [text for text in path.read_text("utf-8").split("\n\n") if text.strip()]
-    guesses = [detect_language(text[:20_000]) for text in documents]
-    assert set(guesses) == {"en", "es"}
+    languages = [detect_language(text[:20_000]) for text in documents]
+    assert set(languages) == {"en", "es"}

@@ -1,4 +1,4 @@
-"""The phrasebook: grammar tables by hand, and properties of the whole generated text."""
+"""The phrasebook: grammar against tables, and properties of the complete generated text."""
 
 import hashlib
 import re
@@ -13,11 +13,11 @@ from tinyedge.corpus.phrasebook import generate_documents
 from tinyedge.corpus.phrasebook.conjugator import conjugate
 from tinyedge.corpus.phrasebook.english_forms import (
     fix_articles,
-    gerund,
-    participle,
-    past,
+    inflect_gerund,
+    inflect_participle,
+    inflect_past,
+    inflect_present,
     pluralize,
-    present,
 )
 from tinyedge.corpus.phrasebook.lexicon import read_scenes
 from tinyedge.corpus.phrasebook.spanish_forms import (
@@ -141,17 +141,17 @@ def corpus() -> list[Document]:
     return list(generate_documents())
 
 
-def digest(seed: int, count: int) -> str:
+def hash_documents(seed: int, count: int) -> str:
     lines = ["\n".join(document.sentences) for document in islice(generate_documents(seed), count)]
     return hashlib.sha256("\n\n".join(lines).encode()).hexdigest()
 
 
-def of(corpus: list[Document], language: str) -> list[str]:
+def select_sentences(corpus: list[Document], language: str) -> list[str]:
     return [line for document in corpus if document.language == language for line in document.sentences]
 
 
 @pytest.mark.parametrize("row", SPANISH_TABLE.strip().splitlines())
-def test_spanish_tense(row: str) -> None:
+def test_spanish_tenses(row: str) -> None:
     verb, tense, *forms = row.split()
     assert [conjugate(verb, tense, person) for person in range(6)] == forms
 
@@ -163,35 +163,40 @@ def test_spanish_single_forms(row: str) -> None:
 
 
 @pytest.mark.parametrize("row", ENGLISH_VERBS.strip().splitlines())
-def test_english_verb(row: str) -> None:
+def test_english_verbs(row: str) -> None:
     verb, *forms = row.split()
-    assert [present(verb, True), gerund(verb), past(verb), participle(verb)] == forms
+    assert [
+        inflect_present(verb, True),
+        inflect_gerund(verb),
+        inflect_past(verb),
+        inflect_participle(verb),
+    ] == forms
 
 
 @pytest.mark.parametrize("row", ENGLISH_PLURALS.split("|"))
-def test_english_plural(row: str) -> None:
+def test_english_plurals(row: str) -> None:
     words = row.split()
     half = len(words) // 2
     assert pluralize(" ".join(words[:half])) == " ".join(words[half:])
 
 
 @pytest.mark.parametrize("row", ENGLISH_ARTICLES.split("|"))
-def test_english_article(row: str) -> None:
+def test_english_articles(row: str) -> None:
     wrong, right = row.split(">")
     assert fix_articles(wrong) == right
 
 
 @pytest.mark.parametrize("row", SPANISH_NOUNS.split("|"))
-def test_spanish_noun(row: str) -> None:
+def test_spanish_nouns(row: str) -> None:
     singular, many = row.split(">")
     article, _, entry = singular.partition(" ")
     assert inflect_determiner("un", parse_noun(entry)) == article
-    assert parse_noun(entry, many=True).text == many
+    assert parse_noun(entry, plural=True).text == many
 
 
 def test_spanish_agreement() -> None:
     assert inflect_determiner("el", parse_noun("agua")) == "el"
-    assert inflect_determiner("el", parse_noun("águila", many=True)) == "las"
+    assert inflect_determiner("el", parse_noun("águila", plural=True)) == "las"
     assert inflect_determiner("este", parse_noun("gafas/fp")) == "estas"
     assert inflect_adjective("trabajador", True, True) == "trabajadoras"
     assert inflect_adjective("inglés", True, False) == "inglesa"
@@ -203,7 +208,7 @@ def test_spanish_agreement() -> None:
 
 
 @pytest.mark.parametrize("template", ["a [b", "a] b", "{a", "a} b"])
-def test_template_with_stray_bracket_is_refused(template: str) -> None:
+def test_a_template_with_an_unpaired_bracket_is_refused(template: str) -> None:
     with pytest.raises(ValueError, match="template"):
         parse(template)
 
@@ -216,11 +221,11 @@ def test_scenes_are_many_and_varied(language: str) -> None:
     assert all(sum(len(step.alternatives) for step in scene.steps) >= 12 for scene in scenes)
 
 
-def test_same_seed_same_text() -> None:
-    assert digest(3, 300) == digest(3, 300) != digest(4, 300)
+def test_the_same_seed_gives_the_same_text() -> None:
+    assert hash_documents(3, 300) == hash_documents(3, 300) != hash_documents(4, 300)
 
 
-def test_volume(corpus: list[Document]) -> None:
+def test_the_text_has_the_documented_size(corpus: list[Document]) -> None:
     sentences = [line for document in corpus for line in document.sentences]
     size = sum(len("\n".join(document.sentences).encode()) + 2 for document in corpus)
     assert 3_145_728 <= size <= 3_700_000
@@ -230,9 +235,9 @@ def test_volume(corpus: list[Document]) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
-def test_language_share_and_words(corpus: list[Document], language: str) -> None:
+def test_each_language_has_half_of_the_text_and_many_words(corpus: list[Document], language: str) -> None:
     total = sum(len(line.encode()) for document in corpus for line in document.sentences)
-    own = of(corpus, language)
+    own = select_sentences(corpus, language)
     assert 0.45 < sum(len(line.encode()) for line in own) / total < 0.55
     assert len({word for line in own for word in re.findall(r"[^\W\d_]+", line.lower())}) >= 3_500
 
@@ -250,7 +255,7 @@ def test_documents_are_well_formed(corpus: list[Document]) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
-def test_no_forbidden_patterns(corpus: list[Document], language: str) -> None:
-    for line in of(corpus, language):
+def test_no_sentence_has_a_forbidden_pattern(corpus: list[Document], language: str) -> None:
+    for line in select_sentences(corpus, language):
         assert not FORBIDDEN["both"].search(line), line
         assert not FORBIDDEN[language].search(line), line

@@ -1,4 +1,4 @@
-"""What the reader makes of good, odd and bad files."""
+"""The reader with valid, unusual and invalid files."""
 
 import gzip
 import json
@@ -33,18 +33,18 @@ def write(tmp_path: Path) -> Callable[[str, bytes | str], Path]:
 Write = Callable[[str, bytes | str], Path]
 
 
-def sentences(*paths: Path) -> list[str]:
+def read_sentences(*paths: Path) -> list[str]:
     return [sentence for document in read_documents(paths) for sentence in document.sentences]
 
 
-def refusal(*paths: Path) -> CorpusError:
+def read_and_fail(*paths: Path) -> CorpusError:
     with pytest.raises(CorpusError) as caught:
         list(read_documents(paths))
     assert caught.value.hint
     return caught.value
 
 
-def test_a_document_says_its_language_and_source(write: Write) -> None:
+def test_a_document_has_its_language_and_source(write: Write) -> None:
     english, spanish = write("a.txt", PROSE), write("b.txt.gz", PROSA)
     documents = list(read_documents([english, spanish]))
     assert [(document.language, document.source) for document in documents] == [
@@ -55,23 +55,23 @@ def test_a_document_says_its_language_and_source(write: Write) -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_line_ends(write: Write, end: str) -> None:
-    assert sentences(write("a.txt", f"One.{end}Two.{end}{end}Three.{end}")) == ["One.", "Two.", "Three."]
+def test_all_line_breaks_are_accepted(write: Write, end: str) -> None:
+    assert read_sentences(write("a.txt", f"One.{end}Two.{end}{end}Three.{end}")) == ["One.", "Two.", "Three."]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.jsonl", "a.txt.gz"])
-def test_byte_order_marks(write: Write, encoding: str, name: str) -> None:
+def test_byte_order_marks_are_removed(write: Write, encoding: str, name: str) -> None:
     text = json.dumps({"text": "Año nuevo."}) if "json" in name else "Año nuevo."
-    assert sentences(write(name, text.encode(encoding))) == ["Año nuevo."]
+    assert read_sentences(write(name, text.encode(encoding))) == ["Año nuevo."]
 
 
-def test_big_endian_utf_16(write: Write) -> None:
-    assert sentences(write("a.txt", b"\xfe\xff" + "Año.\nSí.".encode("utf-16-be"))) == ["Año.", "Sí."]
+def test_big_endian_utf_16_is_read(write: Write) -> None:
+    assert read_sentences(write("a.txt", b"\xfe\xff" + "Año.\nSí.".encode("utf-16-be"))) == ["Año.", "Sí."]
 
 
-def test_invisible_characters_go(write: Write) -> None:
-    assert sentences(write("a.txt", "So\u00adft\u200b and\ufeff plain.\n\u200b\n***\n- 12 -\n")) == [
+def test_invisible_characters_are_removed(write: Write) -> None:
+    assert read_sentences(write("a.txt", "So\u00adft\u200b and\ufeff plain.\n\u200b\n***\n- 12 -\n")) == [
         "Soft and plain.",
         "- 12 -",
     ]
@@ -84,35 +84,35 @@ def test_invisible_characters_go(write: Write) -> None:
     ("bad", "name"),
     [(b"\xe9poca", "UTF-8"), (b"\x00", "NUL"), (b"\x07", "U+0007"), (b"\x7f", "U+007F")],
 )
-def test_the_first_bad_byte_is_named(write: Write, before: int, bad: bytes, name: str) -> None:
-    good = ("a" * (before % 2) + "ñ" * (before // 2)).encode()  # an odd length parts an ñ between chunks
+def test_the_first_invalid_byte_is_reported(write: Write, before: int, bad: bytes, name: str) -> None:
+    good = ("a" * (before % 2) + "ñ" * (before // 2)).encode()  # an odd length splits an ñ between chunks
     path = write("a.txt", good + bad + b" and more\n")
-    error = refusal(path)
+    error = read_and_fail(path)
     assert str(path) in error.message
     assert name in error.message
     assert error.message.endswith(f"byte {before}")
 
 
-def test_offsets_in_gzip_are_of_the_text(write: Write) -> None:
-    assert refusal(write("a.txt.gz", b"abc\xff")).message.endswith("byte 3 of the decompressed text")
+def test_offsets_in_gzip_refer_to_the_text(write: Write) -> None:
+    assert read_and_fail(write("a.txt.gz", b"abc\xff")).message.endswith("byte 3 of the decompressed text")
 
 
-def test_a_character_cut_off_at_the_end(write: Write) -> None:
-    assert refusal(write("a.txt", "señ".encode()[:-1])).message.endswith("byte 2")
-    assert "UTF-16" in refusal(write("b.txt", "ab".encode("utf-16")[:-1])).message
+def test_an_incomplete_character_at_the_end_is_refused(write: Write) -> None:
+    assert read_and_fail(write("a.txt", "señ".encode()[:-1])).message.endswith("byte 2")
+    assert "UTF-16" in read_and_fail(write("b.txt", "ab".encode("utf-16")[:-1])).message
 
 
-def test_latin_1_gets_the_way_out(write: Write) -> None:
-    assert "iconv -f LATIN1 -t UTF-8" in refusal(write("a.txt", "año".encode("latin-1"))).hint
+def test_latin_1_gets_a_hint(write: Write) -> None:
+    assert "iconv -f LATIN1 -t UTF-8" in read_and_fail(write("a.txt", "año".encode("latin-1"))).hint
 
 
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-9], lambda data: data[:12] + b"\xff" * 40, lambda data: b"no"]
 )
-def test_damaged_gzip(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_gzip_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "a.txt.gz"
     path.write_bytes(damage(gzip.compress(PROSE.encode() * 20)))
-    error = refusal(path)
+    error = read_and_fail(path)
     assert "damaged gzip" in error.message
     assert str(path) in error.message
 
@@ -134,23 +134,27 @@ def test_jsonl_records_are_documents(write: Write) -> None:
         (r'{"text": "\ud800"}', "surrogate"),
     ],
 )
-def test_bad_jsonl(write: Write, line: str, reason: str) -> None:
+def test_invalid_jsonl_is_refused(write: Write, line: str, reason: str) -> None:
     path = write("a.jsonl", '{"text": "Año."}\n' + line + "\n")
-    error = refusal(path)
+    error = read_and_fail(path)
     assert f"{path}, line 2 (byte 18)" in error.message
     assert reason in error.message
 
 
-def test_offsets_count_the_byte_order_mark(write: Write) -> None:
-    assert "line 2 (byte 6)" in refusal(write("a.jsonl", b"\xef\xbb\xbf  \n?")).message
-    assert "line 2 (byte 6)" in refusal(write("b.jsonl", b"\xff\xfe" + " \n?".encode("utf-16-le"))).message
-    assert refusal(write("c.txt", b"\xef\xbb\xbfab\x00")).message.endswith("byte 5")
-    assert refusal(write("d.txt", b"\xff\xfe" + "ab\x00".encode("utf-16-le"))).message.endswith("byte 6")
+def test_offsets_include_the_byte_order_mark(write: Write) -> None:
+    assert "line 2 (byte 6)" in read_and_fail(write("a.jsonl", b"\xef\xbb\xbf  \n?")).message
+    assert (
+        "line 2 (byte 6)" in read_and_fail(write("b.jsonl", b"\xff\xfe" + " \n?".encode("utf-16-le"))).message
+    )
+    assert read_and_fail(write("c.txt", b"\xef\xbb\xbfab\x00")).message.endswith("byte 5")
+    assert read_and_fail(write("d.txt", b"\xff\xfe" + "ab\x00".encode("utf-16-le"))).message.endswith(
+        "byte 6"
+    )
 
 
-def test_a_record_has_a_limit(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_record_is_limited(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "MAX_RECORD_CHARS", 1_000)
-    assert "over 1000 characters" in refusal(write("a.jsonl", '{"text": "' + "x" * 2_000)).message
+    assert "over 1000 characters" in read_and_fail(write("a.jsonl", '{"text": "' + "x" * 2_000)).message
 
 
 def test_folders_are_read_sorted_without_hidden_and_other_files(write: Write, tmp_path: Path) -> None:
@@ -162,32 +166,32 @@ def test_folders_are_read_sorted_without_hidden_and_other_files(write: Write, tm
     assert found == ["b.txt", "c.jsonl.gz", "data.TXT", "a/z.md"]
 
 
-def test_paths_that_cannot_be_used(write: Write, tmp_path: Path) -> None:
+def test_unusable_paths_are_refused(write: Write, tmp_path: Path) -> None:
     write("only/picture.png", "x")
-    assert "holds no file" in refusal(tmp_path / "only").message
-    assert ".txt, .md, .jsonl" in refusal(write("a.docx", "x")).hint
-    assert "does not exist" in refusal(tmp_path / "none.txt").message
-    assert "is empty" in refusal(write("empty.txt", "")).message
-    assert "holds no text" in refusal(write("blank.txt", " \n\n")).message
+    assert "contains no file" in read_and_fail(tmp_path / "only").message
+    assert ".txt, .md, .jsonl" in read_and_fail(write("a.docx", "x")).hint
+    assert "does not exist" in read_and_fail(tmp_path / "none.txt").message
+    assert "is empty" in read_and_fail(write("empty.txt", "")).message
+    assert "contains no text" in read_and_fail(write("blank.txt", " \n\n")).message
 
 
-def test_an_empty_file_in_a_folder_is_skipped_and_told(write: Write, tmp_path: Path) -> None:
+def test_an_empty_file_in_a_folder_is_skipped_and_reported(write: Write, tmp_path: Path) -> None:
     write("a.txt", "")
     write("b.txt.gz", "\n")
     write("c.txt", PROSE)
-    told: list[str] = []
-    assert len(list(read_documents([tmp_path], told.append))) == 1
-    assert told == [f"2 files without text were skipped, the first is {tmp_path / 'a.txt'}"]
+    reported: list[str] = []
+    assert len(list(read_documents([tmp_path], reported.append))) == 1
+    assert reported == [f"skipped 2 files without text; the first is {tmp_path / 'a.txt'}"]
 
 
-def test_a_file_that_may_not_be_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("a.txt", PROSE)
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(reader, "_open", refuse)  # the tests may run as root, who may read everything
-    assert refusal(path).message == f"{path} cannot be read: Permission denied"
+    monkeypatch.setattr(reader, "_open", refuse)  # the tests may run as root, who can read every file
+    assert read_and_fail(path).message == f"{path} cannot be read: Permission denied"
 
 
 def test_hard_wrapped_prose_is_joined(write: Write) -> None:
@@ -195,15 +199,15 @@ def test_hard_wrapped_prose_is_joined(write: Write) -> None:
     text = "\n\n".join(
         wrapped + "But he did not rest, for the boats had to be brought in before\nnight." for _ in range(5)
     )
-    assert sentences(write("a.txt", text))[:2] == [
+    assert read_sentences(write("a.txt", text))[:2] == [
         "It was a long way down to the sea, and the old man was tired when he came there.",
         "But he did not rest, for the boats had to be brought in before night.",
     ]
 
 
-def test_a_sentence_a_line_keeps_its_lines(write: Write) -> None:
+def test_one_sentence_per_line_is_not_joined(write: Write) -> None:
     lines = ["no full stop here", "Nor here", "It ends here."] * 3
-    assert sentences(write("a.txt", "\n".join(lines))) == lines
+    assert read_sentences(write("a.txt", "\n".join(lines))) == lines
 
 
 MARKDOWN = """---
@@ -232,8 +236,8 @@ print("not a word")
 """
 
 
-def test_markdown_keeps_the_words(write: Write) -> None:
-    assert sentences(write("a.md", MARKDOWN)) == [
+def test_markdown_is_read_without_markup(write: Write) -> None:
+    assert read_sentences(write("a.md", MARKDOWN)) == [
         "A heading here",
         "Some bold and thin words, a link, a picture and code.",
         "The rest.",
@@ -247,14 +251,17 @@ def test_markdown_keeps_the_words(write: Write) -> None:
 
 
 def test_front_matter_that_never_ends_is_text(write: Write) -> None:
-    assert sentences(write("a.md", "---\nWords.\n")) == ["Words."]
+    assert read_sentences(write("a.md", "---\nWords.\n")) == ["Words."]
 
 
-def test_few_files_are_cut_at_blank_lines_and_many_are_not(write: Write, tmp_path: Path) -> None:
+def test_few_files_are_split_at_blank_lines_and_many_are_not(write: Write, tmp_path: Path) -> None:
     paragraph = f"{PROSE}\n" * 30 + "\n"  # about 2,500 characters
     write("0.txt", paragraph * 5)
-    cut = list(read_documents([tmp_path]))
-    assert [len(document.sentences) for document in cut] == [120, 180]  # the fifth joined the second document
+    documents = list(read_documents([tmp_path]))
+    assert [len(document.sentences) for document in documents] == [
+        120,
+        180,
+    ]  # the fifth paragraph joined the second
     for number in range(1, reader.MANY_FILES):
         write(f"{number}.txt", PROSE)
     assert len(list(read_documents([tmp_path]))) == reader.MANY_FILES
@@ -268,7 +275,7 @@ def test_long_lines_are_cut_at_white_space(write: Write) -> None:
     assert all(line.startswith("palabra") and line.endswith("palabra ") for line in lines[:4])
 
 
-BOUNDED = """
+MEASURE_MEMORY = """
 import resource, sys
 from pathlib import Path
 from tinyedge.corpus.reader import read_documents
@@ -282,9 +289,9 @@ print(sentences, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) /
 def test_one_huge_line_needs_little_memory(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with path.open("w", encoding="utf-8") as file:
-        for _ in range(6):  # 6 MB, and the growth allowed would not hold it with its sentences
+        for _ in range(6):  # 6 MB; with its sentences it would exceed the limit on growth
             file.write("El año que viene será mejor. " * 35_000)
-    command = [sys.executable, "-c", BOUNDED, str(path)]
+    command = [sys.executable, "-c", MEASURE_MEMORY, str(path)]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, timeout=60)
     count, growth = map(int, done.stdout.split())

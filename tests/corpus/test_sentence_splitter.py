@@ -1,4 +1,4 @@
-"""The rules of the splitter by example, and its two promises by random text."""
+"""The rules of the splitter by example, and its two guarantees on random text."""
 
 import unicodedata
 
@@ -21,7 +21,7 @@ SPLITS = [
     ("They came at 5 p.m. She was late.", ["They came at 5 p.m.", "She was late."]),
     ("He was born in 1815. He died.", ["He was born in 1815.", "He died."]),
 ]
-WHOLE = [
+UNSPLIT = [
     "Mr. and Mrs. Smith met Messrs. Brown, Dr. Jones and St. John.",
     "El Sr. Pérez, la Sra. Ruiz, D. Juan y Dña. Ana llegaron.",
     "See No. 5, vol. 3, cap. IV and pág. 12 of the book.",
@@ -39,12 +39,12 @@ WHOLE = [
 
 
 @pytest.mark.parametrize(("text", "sentences"), SPLITS)
-def test_splits(text: str, sentences: list[str]) -> None:
+def test_text_is_split_into_sentences(text: str, sentences: list[str]) -> None:
     assert split_sentences(text) == sentences
 
 
-@pytest.mark.parametrize("text", WHOLE)
-def test_keeps_whole(text: str) -> None:
+@pytest.mark.parametrize("text", UNSPLIT)
+def test_a_single_sentence_is_not_split(text: str) -> None:
     assert split_sentences(text) == [text]
 
 
@@ -53,7 +53,7 @@ def test_white_space_is_collapsed_and_text_composed() -> None:
     assert split_sentences(" \n\t ") == []
 
 
-def test_a_monstrous_sentence_is_cut_at_white_space() -> None:
+def test_a_very_long_sentence_is_cut_at_white_space() -> None:
     words = "palabra " * 1_000
     pieces = split_sentences(words)
     assert len(pieces) > 3
@@ -61,7 +61,7 @@ def test_a_monstrous_sentence_is_cut_at_white_space() -> None:
     assert [len(piece) for piece in split_sentences("x" * 4_500)] == [2_000, 2_000, 500]
 
 
-def test_a_cut_leaves_nothing_to_split() -> None:
+def test_text_after_a_cut_is_split_again() -> None:
     assert split_sentences("(" * 1_999 + "Mr. Then") == ["(" * 1_999 + "M", "r.", "Then"]
 
 
@@ -76,17 +76,17 @@ PROSE = st.builds(str.join, st.sampled_from(["", " ", "\n", "\u00a0"]), st.lists
 
 @settings(max_examples=300, deadline=None)
 @given(PROSE)
-def test_drops_nothing_and_is_stable(text: str) -> None:
+def test_splitting_drops_nothing_and_is_stable(text: str) -> None:
     sentences = split_sentences(text)
-    kept = "".join(sentences).replace(" ", "")
-    assert kept == "".join(unicodedata.normalize("NFC", text).split())
+    joined = "".join(sentences).replace(" ", "")
+    assert joined == "".join(unicodedata.normalize("NFC", text).split())
     for sentence in sentences:
         assert 0 < len(sentence) <= MAX_SENTENCE_CHARS
         assert sentence == " ".join(sentence.split()) == unicodedata.normalize("NFC", sentence)
         assert split_sentences(sentence) == [sentence]
 
 
-def test_rows_of_stops_take_no_longer_than_text() -> None:
-    """A quadratic search over a million dots would outlast any patience."""
+def test_a_million_stops_take_linear_time() -> None:
+    """A quadratic search over a million dots would not end in a reasonable time."""
     assert sum(map(len, split_sentences("." * 1_000_000))) == 1_000_000
     assert split_sentences("." * 20_000 + "a. Hello there.")[-1] == "Hello there."

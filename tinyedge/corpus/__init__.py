@@ -1,1 +1,1 @@
-"""Text from anywhere to one format: a sentence a line, UTF-8, NFC, a blank line between documents."""
+"""Texts from several sources as one corpus: UTF-8, one sentence per line, blank lines between documents."""

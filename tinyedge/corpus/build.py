@@ -1,7 +1,8 @@
-"""Documents in; the corpus file and `corpus.json` beside it out. And back: a corpus file as documents.
+"""Write documents to a corpus file and its report, and read a corpus file back as documents.
 
-`corpus_bilingual.txt` has a sentence a line and a blank line between documents. `corpus.json` says what was
-asked for, what came, and the sha256 of both, so that a later run knows whether it may use or replace it.
+In: documents of the requested sources. Out: `corpus_bilingual.txt` with one sentence per line and a blank
+line between documents, and `corpus.json` with the request, the content and the sha256 of inputs and corpus. A
+later run decides from it whether it may reuse or replace the corpus. Does not know tokenizers or models.
 """
 
 import datetime
@@ -32,21 +33,30 @@ USER_LICENCE = "unknown (user's own text)"
 
 @dataclass(frozen=True, slots=True)
 class CorpusRequest:
-    """What to make a corpus of: names of SOURCES, then files and folders; `seed` is the phrasebook's."""
+    """The texts that a corpus is built from.
+
+    Raises:
+        UsageError: A source is unknown, or there is neither a source nor an input.
+    """
 
     sources: tuple[str, ...]
+    """Names from SOURCES."""
+
     inputs: tuple[Path, ...] = ()
+    """The user's files and folders; they follow the sources."""
+
     seed: int = 0
+    """Seed of the phrasebook."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.sources if name not in SOURCES]
         if unknown:
-            raise UsageError(f"--source {unknown[0]} is not known", f"known are: {', '.join(SOURCES)}")
+            raise UsageError(f"--source {unknown[0]} is unknown", f"known sources: {', '.join(SOURCES)}")
         if not self.sources and not self.inputs:
-            raise UsageError("there is nothing to make a corpus of", "give --source or --input")
+            raise UsageError("there is nothing to build a corpus from", "give --source or --input")
 
     def to_json(self) -> dict[str, Any]:
-        """The request as `corpus.json` keeps it, with the sha256 of every input file as it is now."""
+        """Return the request as in `corpus.json`, with the current sha256 of every input file."""
         files = {str(file.path): _hash_input(file.path) for file in find_files(self.inputs)}
         return {
             "sources": list(self.sources),
@@ -58,17 +68,28 @@ class CorpusRequest:
 
 @dataclass(frozen=True, slots=True)
 class CorpusReport:
-    """A corpus as `corpus.json` describes it; counts are in sentences, documents and bytes of UTF-8."""
+    """Content of `corpus.json`; counts are in sentences, documents and UTF-8 bytes."""
 
     corpus: dict[str, Any]
+    """File name, sha256 and counts of the corpus, and the number of duplicates that were dropped."""
+
     request: dict[str, Any]
+    """The request, as `CorpusRequest.to_json` returns it."""
+
     sources: list[dict[str, Any]]
+    """Name, licence, language and counts of each source."""
+
     languages: dict[str, dict[str, int]]
+    """Counts of each language."""
+
     created: str
+    """Time of the build, ISO 8601 in UTC."""
+
     version: str
+    """Version of tinyedge that built the corpus."""
 
     def to_json(self) -> dict[str, Any]:
-        """The content of `corpus.json`."""
+        """Return the content of `corpus.json`."""
         return {
             "schema": SCHEMA,
             "created": self.created,
@@ -80,12 +101,16 @@ class CorpusReport:
         }
 
     def matches(self, request: CorpusRequest) -> bool:
-        """Whether the same was asked for, of input files that have not changed since."""
+        """Whether the request is the same and its input files have not changed."""
         return self.request == request.to_json()
 
 
 def load_report(path: Path) -> CorpusReport:
-    """Reads a `corpus.json`; raises CorpusError if it is not one."""
+    """Read a `corpus.json`.
+
+    Raises:
+        CorpusError: The file is missing or is not a valid report.
+    """
     value = read_json(path, SCHEMA, CorpusError)
     try:
         return CorpusReport(
@@ -97,29 +122,35 @@ def load_report(path: Path) -> CorpusReport:
             version=value["tinyedge"],
         )
     except (KeyError, TypeError, ValueError) as failure:
-        raise CorpusError(f"{path} lacks a field ({failure})", "make the corpus again") from None
+        raise CorpusError(f"{path} lacks a field ({failure})", "build the corpus again") from None
 
 
 def prepare_corpus(
     request: CorpusRequest, output_dir: Path, report: Callable[[str], None] = lambda line: None
 ) -> CorpusReport:
-    """Makes the corpus of `output_dir`, or takes the one there if it is what `request` asks for.
+    """Build the corpus in a folder, or reuse the existing one if it matches the request.
 
-    `report` gets lines about progress. Raises CorpusError rather than replace a corpus that tinyedge did not
-    write or that was changed since.
+    Args:
+        request: The texts to build from.
+        output_dir: Folder of the corpus file, its report and the download cache.
+        report: Receives lines about progress.
+
+    Raises:
+        CorpusError: An input cannot be read, the corpus cannot be written, or the folder contains a corpus
+            that tinyedge did not write or that was changed later; such a corpus is never replaced.
     """
     output = output_dir / CORPUS_NAME
     if output.exists():
         existing = _load_own_report(output)
         if existing.matches(request):
-            report(f"{output} is there and is what was asked for: kept")
+            report(f"{output} matches the request: reused")
             return existing
-        report(f"{output} was made of something else: made again")
+        report(f"{output} does not match the request: building it again")
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
         raise CorpusError(
-            f"{output_dir} cannot be made: {failure.strerror}", "give another --output-dir"
+            f"{output_dir} cannot be created: {failure.strerror}", "give another --output-dir"
         ) from None
     if any(file.path.resolve() == output.resolve() for file in find_files(request.inputs)):
         raise CorpusError(f"{output} is both input and output", "give another --output-dir")
@@ -127,10 +158,17 @@ def prepare_corpus(
 
 
 def build_corpus(documents: Iterable[Document], output: Path, *, request: CorpusRequest) -> CorpusReport:
-    """Streams `documents` to `output` and describes it in `corpus.json` beside it; all of it or nothing.
+    """Stream documents to a corpus file and write `corpus.json` next to it; both files or none.
 
-    A document that came before, sentence for sentence, is dropped and counted. Raises CorpusError if nothing
-    is left or if the file cannot be written.
+    A document with exactly the sentences of an earlier one is dropped and counted as a duplicate.
+
+    Args:
+        documents: The documents, in order.
+        output: Path of the corpus file.
+        request: The request that the report records.
+
+    Raises:
+        CorpusError: There is no sentence, or a file cannot be written.
     """
     requested = request.to_json()
     counter = _DocumentCounter()
@@ -156,7 +194,7 @@ def build_corpus(documents: Iterable[Document], output: Path, *, request: Corpus
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             report = CorpusReport(corpus, requested, sources, counter.languages(), created, __version__)
             description.write(json.dumps(report.to_json(), indent=2, ensure_ascii=False).encode() + b"\n")
-            description.flush()  # a full disk shows here, before either file takes its name
+            description.flush()  # a full disk fails here, before either file gets its name
     except OSError as failure:
         hint = "free some space, or give another --output-dir"
         raise CorpusError(f"{output} cannot be written: {failure.strerror}", hint) from None
@@ -164,9 +202,10 @@ def build_corpus(documents: Iterable[Document], output: Path, *, request: Corpus
 
 
 def read_corpus_documents(path: Path) -> Iterator[list[str]]:
-    """Streams a corpus file as documents, each a list of sentences; none empty, none much over 1 MB.
+    """Stream a corpus file as documents, each a list of sentences; none is empty or much larger than 1 MB.
 
-    Raises CorpusError, with the byte offset, for what is not UTF-8 text.
+    Raises:
+        CorpusError: The file is missing, or is not UTF-8 text; the message contains the byte offset.
     """
     require_file(path, CorpusError)
     sentences: list[str] = []
@@ -184,7 +223,7 @@ def read_corpus_documents(path: Path) -> Iterator[list[str]]:
 
 
 class _DocumentCounter:
-    """Counts documents on their way to the file, by source and language, and drops the repeated ones."""
+    """Encodes documents for the corpus file, drops duplicates, and counts by source and language."""
 
     def __init__(self) -> None:
         self.counts: dict[tuple[str, str], Counter[str]] = {}
@@ -192,7 +231,7 @@ class _DocumentCounter:
         self.digest = hashlib.sha256()
 
     def encode_unique(self, documents: Iterable[Document]) -> Iterator[bytes]:
-        """What the corpus file gets for each document."""
+        """Yield the bytes that the corpus file gets for each distinct document."""
         seen: set[bytes] = set()
         for document in documents:
             text = "".join(f"{sentence}\n" for sentence in document.sentences).encode()
@@ -207,11 +246,12 @@ class _DocumentCounter:
                 self.digest.update(text)
                 yield text
 
-    def total(self, what: str) -> int:
-        return sum(counts[what] for counts in self.counts.values())
+    def total(self, unit: str) -> int:
+        """Return the sum of one count over all sources and languages."""
+        return sum(counts[unit] for counts in self.counts.values())
 
     def languages(self) -> dict[str, dict[str, int]]:
-        """The counts of each language."""
+        """Return the counts of each language."""
         sums: dict[str, Counter[str]] = {}
         for (_, language), counts in self.counts.items():
             sums.setdefault(language, Counter()).update(counts)
@@ -219,17 +259,19 @@ class _DocumentCounter:
 
 
 def _describe_source(name: str, language: str, files: dict[str, str]) -> dict[str, Any]:
-    """What `corpus.json` says of a source besides its counts; a file of the user's has its sha256 too."""
+    """Return the entry of a source in `corpus.json`, without counts; a user's file has its sha256 too."""
     if name in files:
         return {"name": name, "licence": USER_LICENCE, "language": language, "sha256": files[name]}
-    licence = LICENCES.get(name.partition(":")[0], USER_LICENCE)  # "gutenberg:1342" is of gutenberg
+    licence = LICENCES.get(
+        name.partition(":")[0], USER_LICENCE
+    )  # the source of "gutenberg:1342" is gutenberg
     return {"name": name, "licence": licence, "language": language}
 
 
 def _iter_documents(
     request: CorpusRequest, output_dir: Path, report: Callable[[str], None]
 ) -> Iterator[Document]:
-    """The documents of all that was asked for. Only the sources asked for are imported."""
+    """Yield the documents of all requested sources and inputs; import only the requested sources."""
     if PHRASEBOOK in request.sources:
         from tinyedge.corpus import phrasebook
 
@@ -243,8 +285,12 @@ def _iter_documents(
 
 
 def _load_own_report(output: Path) -> CorpusReport:
-    """The report of the corpus at `output`; raises CorpusError unless it is as tinyedge wrote it."""
-    hint = "--skip-corpus trains on it as it is; or give another --output-dir"
+    """Load the report of the corpus at `output`.
+
+    Raises:
+        CorpusError: tinyedge did not write the corpus, or it was changed later.
+    """
+    hint = "give --skip-corpus to train on it unchanged, or give another --output-dir"
     try:
         existing = load_report(output.with_name(REPORT_NAME))
     except CorpusError as failure:

@@ -1,4 +1,7 @@
-"""Running text in, documents out: the shared rule of where one document ends and the next begins."""
+"""Split running text into documents. All sources share this rule.
+
+In: lines or paragraphs. Out: documents of sentences. Does not know files.
+"""
 
 import itertools
 import re
@@ -9,13 +12,12 @@ from tinyedge.corpus.language import detect_language
 from tinyedge.corpus.sentence_splitter import split_sentences
 
 MIN_DOCUMENT_CHARS = 4_000
-MAX_DOCUMENT_CHARS = 1_000_000  # bounds memory
-LONG_DOCUMENT_CHARS = (
-    40_000  # a file is cut there even without blank lines, so that it gives several documents
-)
-SAMPLE_CHARS = 20_000  # read for the language of a document
+MAX_DOCUMENT_CHARS = 1_000_000  # limits memory
+# A text without blank lines is cut at this length too, so that it becomes several documents.
+LONG_DOCUMENT_CHARS = 40_000
+SAMPLE_CHARS = 20_000  # used to detect the language of a document
 
-# Soft hyphen, zero-width space, word joiner, byte-order mark, C1 controls: invisible, and noise to a model.
+# Soft hyphen, zero-width space, word joiner, byte-order mark, C1 controls: invisible, and noise for a model.
 _INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff\x80-\x84\x86-\x9f]")
 
 Block = tuple[list[str], bool]
@@ -24,17 +26,23 @@ Block = tuple[list[str], bool]
 def split_documents(
     units: Iterable[str], source: str, *, as_one_document: bool = False, language: str | None = None
 ) -> Iterator[Document]:
-    """Cuts documents from units: lines or paragraphs, still to be split; an empty one is a border.
+    """Split a text into sentences and group them into documents.
 
-    A document ends at the first border after MIN_DOCUMENT_CHARS, and where the language turns to another; a
-    short remainder joins the document before, if they share the language. With `whole` all is one document.
-    In every case a document that grows too long is cut at a sentence end.
+    A document ends at the first boundary after MIN_DOCUMENT_CHARS, and at a boundary where the language
+    changes. A short remainder joins the previous document if both have the same language. A document that
+    becomes too long is cut at the end of a sentence.
+
+    Args:
+        units: Lines or paragraphs; an empty one is a boundary.
+        source: Source of the documents.
+        as_one_document: Keep the text in one document unless it exceeds MAX_DOCUMENT_CHARS.
+        language: Language of the text; detected if None.
     """
     limit = MAX_DOCUMENT_CHARS if as_one_document else LONG_DOCUMENT_CHARS
     pending: list[str] = []  # complete, but a short remainder may still join it
     current: list[str] = []
     size = 0
-    current_language = UNKNOWN_LANGUAGE  # in `growing`
+    current_language = UNKNOWN_LANGUAGE  # of `current`
     for block, follows_boundary in _split_blocks(units):
         block_language = language or ("" if as_one_document else detect_language("\n".join(block)))
         language_changed = (
@@ -67,7 +75,10 @@ def split_documents(
 
 
 def _split_blocks(units: Iterable[str]) -> Iterator[Block]:
-    """Sentences up to a border or to about MIN_DOCUMENT_CHARS, and whether a border stands before them."""
+    """Yield blocks of sentences, and whether a boundary precedes each.
+
+    A block ends at a boundary or at about MIN_DOCUMENT_CHARS.
+    """
     block: list[str] = []
     size = 0
     follows_boundary = True

@@ -1,7 +1,8 @@
-"""A list of public-domain books in, their text as documents out, by way of a cache on disk.
+"""Download public-domain books of Project Gutenberg, with a cache on disk.
 
-The list is data/gutenberg.toml. Books come from a mirror: Project Gutenberg asks programs to keep off its
-main site. What arrives is checked (markers, title, size, charset) before it enters the cache.
+In: the list of books in data/gutenberg.toml. Out: their text as documents. Books come from a mirror, because
+Project Gutenberg asks programs not to use its main site. Each download is checked (markers, title, size,
+character set) before it enters the cache. Does not know the corpus file.
 """
 
 import codecs
@@ -29,8 +30,8 @@ from tinyedge.corpus.reader import join_wrapped
 BASE_URL = "https://gutenberg.pglaf.org/cache/epub/{number}/pg{number}.txt"
 USER_AGENT = f"tinyedge/{__version__} (python-urllib; a few books, cached)"
 MIN_BOOK_CHARS = 10_000  # a novella has ten times as many
-MAX_BOOK_BYTES = 1 << 24  # several times the longest of novels
-MAX_CONSECUTIVE_UNREACHABLE = 3  # books in a row for which no server answered: the machine is offline
+MAX_BOOK_BYTES = 1 << 24  # several times the size of the longest novel
+MAX_CONSECUTIVE_UNREACHABLE = 3  # books without an answer from a server: the machine is offline
 
 _START = re.compile(r"\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
 _END = re.compile(r"\*{3} ?END OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
@@ -46,30 +47,52 @@ _RETRYABLE_STATUSES = (408, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """A book of Project Gutenberg: its number there, and `verified`, the public source that says so."""
+    """A book of Project Gutenberg."""
 
     number: int
+    """Its number at Project Gutenberg."""
+
     title: str
+    """Title; compared with the title in the download."""
+
     author: str
+    """Author with years of birth and death."""
+
     language: str
+    """ISO 639-1 code of the language."""
+
     verified: str
+    """Public source in which number, title, author and language were looked up."""
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadPolicy:
-    """How the server is treated; times in seconds."""
+    """Limits of a download, and pauses that protect the server; times are in seconds."""
 
     max_attempts: int = 4
-    timeout: float = 30.0  # without a byte
-    deadline: float = 300.0  # for one try
-    backoff: float = 1.0  # before the second try; doubles
-    pause: float = 2.0  # between downloads
-    max_wait: float = 60.0  # even if Retry-After asks for more
+    """Number of attempts for a book."""
+
+    timeout: float = 30.0
+    """Longest time without a byte from the server."""
+
+    deadline: float = 300.0
+    """Longest time of one attempt."""
+
+    backoff: float = 1.0
+    """Time before the second attempt; doubles with each attempt."""
+
+    pause: float = 2.0
+    """Time between two downloads."""
+
+    max_wait: float = 60.0
+    """Longest time between two attempts, even if Retry-After asks for more."""
+
     sleep: Callable[[float], None] = time.sleep
+    """Function that waits; tests replace it."""
 
 
 class _BookError(Exception):
-    """Why a book cannot be had."""
+    """A book cannot be downloaded; the message is the reason."""
 
 
 class _UnreachableError(_BookError):
@@ -77,7 +100,13 @@ class _UnreachableError(_BookError):
 
 
 class _TransientError(Exception):
-    """A failure that another try may mend; `wait` is the server's wish in seconds."""
+    """A failure after which another attempt can succeed.
+
+    Args:
+        reason: The message.
+        wait: Seconds that the server asks to wait.
+        answered: Whether a server answered.
+    """
 
     def __init__(self, reason: str, wait: float = 0.0, answered: bool = True) -> None:
         super().__init__(reason)
@@ -86,7 +115,7 @@ class _TransientError(Exception):
 
 
 def load_books() -> tuple[Book, ...]:
-    """The books of data/gutenberg.toml."""
+    """Load the list in data/gutenberg.toml."""
     data = importlib.resources.files("tinyedge.corpus").joinpath("data/gutenberg.toml")
     return tuple(Book(**entry) for entry in tomllib.loads(data.read_text("utf-8"))["book"])
 
@@ -98,28 +127,34 @@ def fetch_documents(
     report: Callable[[str], None] = lambda line: None,
     policy: DownloadPolicy = DownloadPolicy(),
 ) -> Iterator[Document]:
-    """Streams the documents of `books`, downloading what `cache_dir` lacks; `report` gets a line a failure.
+    """Stream the documents of some books, and download those that are not in the cache.
 
-    Raises CorpusError, after the rest, when no book of a language came.
+    Args:
+        cache_dir: Folder of the cache.
+        books: The books; the list in data/gutenberg.toml if None.
+        base_url: URL of a book, with `{number}` in place of its number.
+        report: Receives a line about each download and each failure.
+        policy: Limits and pauses of the downloads.
+
+    Raises:
+        CorpusError: No book of a language is available; raised after the documents of all other books.
     """
     books = load_books() if books is None else books
     cache_dir.mkdir(parents=True, exist_ok=True)
     languages_found: set[str] = set()
-    consecutive_unreachable = skipped = 0
+    unreachable = skipped = 0
     for book in books:
         try:
             text = _load_cached_text(book, cache_dir, report)
-            if text is None and consecutive_unreachable >= MAX_CONSECUTIVE_UNREACHABLE:
+            if text is None and unreachable >= MAX_CONSECUTIVE_UNREACHABLE:
                 skipped += 1
             elif text is None:
                 report(f"downloading {book.title} (Gutenberg {book.number})")
                 text = _download(book, cache_dir, base_url.format(number=book.number), report, policy)
-                consecutive_unreachable = 0
+                unreachable = 0
         except _BookError as failure:
             report(f"Gutenberg {book.number}, {book.title}: {failure}")
-            consecutive_unreachable = (
-                consecutive_unreachable + 1 if isinstance(failure, _UnreachableError) else 0
-            )
+            unreachable = unreachable + 1 if isinstance(failure, _UnreachableError) else 0
             continue
         if text is not None:
             languages_found.add(book.language)
@@ -130,12 +165,14 @@ def fetch_documents(
         report(f"no server answered: {skipped} more books were not tried")
     missing = sorted({book.language for book in books} - languages_found)
     if missing:
-        hint = "check the network and run again, what came is kept; or use --source phrasebook or --input"
-        raise CorpusError(f"no book of Project Gutenberg could be had in: {', '.join(missing)}", hint)
+        hint = (
+            "check the network and run again, finished books are kept; or use --source phrasebook or --input"
+        )
+        raise CorpusError(f"no book of Project Gutenberg is available in: {', '.join(missing)}", hint)
 
 
 def _load_cached_text(book: Book, cache_dir: Path, report: Callable[[str], None]) -> str | None:
-    """The text of a book that is in the cache; a damaged copy counts as none."""
+    """Return the text of a cached book; None if there is no copy or it is damaged."""
     path = _cache_path(book, cache_dir)
     if not path.exists():
         return None
@@ -152,7 +189,7 @@ def _cache_path(book: Book, cache_dir: Path) -> Path:
 def _download(
     book: Book, cache_dir: Path, url: str, report: Callable[[str], None], policy: DownloadPolicy
 ) -> str:
-    """Downloads, checks and caches a book. A download that broke off goes on where it stopped."""
+    """Download, check and cache a book; continue an interrupted download where it stopped."""
     path = _cache_path(book, cache_dir)
     part = path.with_suffix(".part")
     for attempt in range(policy.max_attempts):
@@ -162,7 +199,7 @@ def _download(
         except _TransientError as failure:
             if attempt + 1 == policy.max_attempts:
                 kind = _BookError if failure.answered else _UnreachableError
-                raise kind(f"{failure}, {policy.max_attempts} times") from None
+                raise kind(f"{failure} ({policy.max_attempts} attempts)") from None
             policy.sleep(min(max(failure.wait, policy.backoff * 2**attempt), policy.max_wait))
     data = part.read_bytes()
     part.unlink()
@@ -173,7 +210,7 @@ def _download(
 
 
 def _fetch(url: str, part: Path, policy: DownloadPolicy) -> None:
-    """Downloads `url` into `part`, from where that file ends if the server can."""
+    """Download `url` into the file `part`; continue at its end if the server supports ranges."""
     resume_from = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
     if resume_from:
@@ -185,7 +222,7 @@ def _fetch(url: str, part: Path, policy: DownloadPolicy) -> None:
             resumed = response.status == 206 and span is not None and int(span[1]) == resume_from
             if response.status == 206 and not resumed:
                 part.unlink()
-                raise _TransientError("the server sent a part that was not asked for")
+                raise _TransientError("the server sent a range that was not requested")
             size = resume_from if resumed else 0
             expected = int(response.headers.get("Content-Length", -1))
             expected += size if expected >= 0 else 0
@@ -195,16 +232,16 @@ def _fetch(url: str, part: Path, policy: DownloadPolicy) -> None:
                     size += len(block)
                     if size > MAX_BOOK_BYTES:
                         part.unlink()
-                        raise _BookError(f"more than {MAX_BOOK_BYTES} bytes came")
+                        raise _BookError(f"received more than {MAX_BOOK_BYTES} bytes")
                     if time.monotonic() > deadline:
                         raise _TransientError(f"the download took more than {policy.deadline:g} s")
             if 0 <= size < expected:
-                raise _TransientError(f"the download broke off at {size} of {expected} bytes")
+                raise _TransientError(f"the download ended after {size} of {expected} bytes")
     except urllib.error.HTTPError as failure:
         with failure:
-            if failure.code == 416:  # the part is as long as the book, or of another edition
+            if failure.code == 416:  # the part is complete, or of another edition
                 part.unlink()
-                raise _TransientError("the server cannot go on with a partial download") from None
+                raise _TransientError("the server cannot continue a partial download") from None
             if failure.code not in _RETRYABLE_STATUSES:
                 raise _BookError(f"the server answered {failure.code} {failure.reason}") from None
             wait = _parse_retry_after(failure.headers.get("Retry-After", ""))
@@ -218,7 +255,7 @@ def _fetch(url: str, part: Path, policy: DownloadPolicy) -> None:
 
 
 def _parse_retry_after(value: str) -> float:
-    """The seconds that a Retry-After header asks for: a number, or the time until a date."""
+    """Return the seconds that a Retry-After header asks for: a number, or the time until a date."""
     if value.isdigit():
         return float(value)
     try:
@@ -228,20 +265,24 @@ def _parse_retry_after(value: str) -> float:
 
 
 def _extract_text(book: Book, data: bytes, report: Callable[[str], None]) -> str:
-    """The book in `data` without Project Gutenberg's words around it, or _BookError."""
-    whole = _decode(book, data, report).replace("\r\n", "\n")
-    if re.match(r"\s*<(?:!doctype|html)", whole, re.IGNORECASE):
-        raise _BookError("a web page came instead of the book")
-    start = _START.search(whole)
-    end = _END.search(whole, start.end()) if start else None
+    """Return the text of a book without Project Gutenberg's header and footer.
+
+    Raises:
+        _BookError: The data is not this book.
+    """
+    document = _decode(book, data, report).replace("\r\n", "\n")
+    if re.match(r"\s*<(?:!doctype|html)", document, re.IGNORECASE):
+        raise _BookError("received a web page instead of the book")
+    start = _START.search(document)
+    end = _END.search(document, start.end()) if start else None
     if start is None or end is None:
-        raise _BookError("Project Gutenberg's START and END marks are not there")
-    wanted, found = _extract_title_words(book.title), _extract_title_words(whole[: start.end()])
+        raise _BookError("Project Gutenberg's START and END marks are missing")
+    wanted, found = _extract_title_words(book.title), _extract_title_words(document[: start.end()])
     if len(wanted & found) * 2 < len(wanted):
-        raise _BookError("another book came: the title does not fit")
-    text = whole[start.end() : end.start()]
+        raise _BookError("received another book: the title does not match")
+    text = document[start.end() : end.start()]
     if len(text) < MIN_BOOK_CHARS:
-        raise _BookError(f"only {len(text)} characters of text came")
+        raise _BookError(f"received only {len(text)} characters of text")
     return text
 
 
@@ -263,21 +304,21 @@ def _decode(book: Book, data: bytes, report: Callable[[str], None]) -> str:
 
 def _extract_title_words(text: str) -> set[str]:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return set(re.findall(r"[a-z0-9]{4,}", plain))  # shorter ones, "la" and "the", are in any book
+    return set(re.findall(r"[a-z0-9]{4,}", plain))  # shorter words ("la", "the") are in every book
 
 
 def _split_paragraphs(text: str) -> Iterator[str]:
-    """The paragraphs of a book, each followed by a border; credits, headings and ornaments are left out."""
+    """Yield the paragraphs of a book, each followed by a boundary, without credits and headings."""
     for paragraph in join_wrapped(text.splitlines()):
         paragraph = paragraph.strip()
         if _CREDITS.match(paragraph) or _is_heading(paragraph):
             continue
-        yield paragraph.replace("_", "")  # marks of italics
+        yield paragraph.replace("_", "")  # marks italics
         yield ""
 
 
 def _is_heading(paragraph: str) -> bool:
-    """Whether a paragraph is "CHAPTER IV. The Cave", "XII" or a short line all in capitals."""
+    """Whether a paragraph is like "CHAPTER IV. The Cave", "XII", or a short line in capitals."""
     return len(paragraph) <= 80 and (
         _HEADING.fullmatch(paragraph) is not None or (paragraph.isupper() and paragraph[-1] not in '!?”"»')
     )

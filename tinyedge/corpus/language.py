@@ -1,8 +1,8 @@
-"""Text in; "en", "es" or "und" out.
+"""Detect English and Spanish by counting function words.
 
-Counts function words: they are a third of any prose and hardly travel between languages. The neighbours
-(French, German, Portuguese, Italian, Catalan) have lists too, only so that their text is undetermined. Knows
-no other language: Galician, say, may pass for Spanish where the text is short.
+In: a text. Out: "en", "es" or "und". Function words are a third of all prose, and languages rarely share
+them. Related languages (French, German, Portuguese, Italian, Catalan) have word lists too, so that their text
+becomes "und". Does not know other languages: a short Galician text, for example, may be detected as Spanish.
 """
 
 import functools
@@ -14,14 +14,14 @@ from collections import Counter
 from tinyedge.corpus.document import UNKNOWN_LANGUAGE
 
 LANGUAGES = ("en", "es")
-MIN_SCORE = 1.0  # below one word that only this language has, nothing is said
-MIN_SHARE = 0.08  # score by word; English and Spanish prose has 0.2 to 0.4
-MARGIN = 1.25  # how many times the score of the second language the first must have
+MIN_SCORE = 1.0  # one word that only this language has; a lower score is too weak
+MIN_SHARE = 0.08  # score per word; English and Spanish prose has 0.2 to 0.4
+MARGIN = 1.25  # smallest ratio between the best and the second-best score
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 def detect_language(text: str) -> str:
-    """The language of `text` by its share of function words, "und" where no language leads by a margin."""
+    """Return "en" or "es" by the share of function words, or "und" if no language leads by a margin."""
     words = _WORD.findall(text.lower())
     scores = {
         language: sum(weights.get(word, 0.0) for word in words)
@@ -36,7 +36,7 @@ def detect_language(text: str) -> str:
 
 @functools.cache
 def _load_word_weights() -> dict[str, dict[str, float]]:
-    """By language: its function words, each worth one divided by the number of languages that list it."""
+    """Load the function words of each language; a word's weight is 1 / (number of languages that list it)."""
     data = importlib.resources.files("tinyedge.corpus").joinpath("data/function_words.toml")
     lists = {
         language: set(words.split()) for language, words in tomllib.loads(data.read_text("utf-8")).items()

@@ -1,7 +1,7 @@
-"""The user's files and folders in, documents out: `.txt`, `.md`, `.jsonl` (field `text`), plain or gzipped.
+"""Read the user's files: `.txt`, `.md` and `.jsonl` (field `text`), plain or gzipped.
 
-Files are streamed, and refused with name and byte offset where they are not text; no file, and no line, is
-ever whole in memory.  Downloads nothing.
+In: paths of files and folders. Out: documents. Files are streamed; no complete file or long line is in
+memory. A file that is not text is refused with its name and the byte offset. Does not download anything.
 """
 
 import codecs
@@ -25,31 +25,40 @@ FORMATS = (".txt", ".md", ".jsonl")
 COMPRESSED = ".gz"
 CHUNK_BYTES = 1 << 16
 MAX_LINE_CHARS = 1 << 18  # at most 1 MiB of UTF-8; a longer line is cut at white space
-MAX_RECORD_CHARS = 1 << 23  # one `.jsonl` line, which cannot be cut
-MANY_FILES = 20  # from here on a file is a document; below, files are cut so that there is enough to hold out
-SAMPLE_CHARS = 20_000  # read for the shape of a file
-SAMPLE_LINES = 200  # read for whether a file's lines are hard-wrapped
+MAX_RECORD_CHARS = 1 << 23  # of one `.jsonl` line, which cannot be cut
+MANY_FILES = 20  # this many files are a document each; fewer are cut, so that enough can be held out
+SAMPLE_CHARS = 20_000  # read to detect front matter and hard-wrapped lines
+SAMPLE_LINES = 200  # the same, as a number of lines
 
-_BINARY = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # controls that no text has; \t \n \f \r are fine
+_BINARY = re.compile(
+    r"[\x00-\x08\x0b\x0e-\x1f\x7f]"
+)  # control characters that text does not contain; \t \n \f \r are allowed
 _UTF_16_MARKS = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file to read; `named` where the user gave the file itself and not a folder that holds it."""
+    """A file to read."""
 
     path: Path
+    """Path of the file."""
+
     is_explicit: bool
+    """Whether the user gave the file itself, not a folder that contains it."""
 
 
 def read_documents(
     paths: Sequence[Path], report: Callable[[str], None] = lambda line: None
 ) -> Iterator[Document]:
-    """Streams the documents of files and folders, in the order given, folders in sorted order.
+    """Stream the documents of files and folders.
 
-    `report` gets a line about files that were skipped. Raises CorpusError for what cannot be read as text,
-    and for a file without text that was given by name.
+    Args:
+        paths: Files and folders, read in this order; the files of a folder are read in sorted order.
+        report: Receives a line about files that were skipped because they contain no text.
+
+    Raises:
+        CorpusError: A file cannot be read as text, or a file that was given explicitly contains no text.
     """
     files = find_files(paths)
     empty: list[Path] = []
@@ -60,17 +69,21 @@ def read_documents(
             yield first
             yield from documents
         elif file.is_explicit:
-            raise CorpusError(f"{file.path} holds no text", "give a file with sentences in it")
+            raise CorpusError(f"{file.path} contains no text", "give a file with sentences in it")
         else:
             empty.append(file.path)
     if empty:
-        report(f"{len(empty)} files without text were skipped, the first is {empty[0]}")
+        report(f"skipped {len(empty)} files without text; the first is {empty[0]}")
 
 
 def find_files(paths: Sequence[Path]) -> list[InputFile]:
-    """The files that `paths` name: themselves, or what folders hold (recursively, sorted, none hidden).
+    """List the files at some paths: the files themselves, and the files in folders.
 
-    Symbolic links to folders are not followed inside a folder, so a loop cannot hang the search.
+    Folders are searched recursively and sorted, without hidden files. Symbolic links to folders inside a
+    folder are not followed, so that a loop cannot block the search.
+
+    Raises:
+        CorpusError: A path does not exist, cannot be read, or contains no file in a supported format.
     """
     files: list[InputFile] = []
     for path in paths:
@@ -82,9 +95,10 @@ def find_files(paths: Sequence[Path]) -> list[InputFile]:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Streams the lines of a text file without their ends; none longer than MAX_LINE_CHARS.
+    """Stream the lines of a text file without line breaks; none is longer than MAX_LINE_CHARS.
 
-    Raises CorpusError, with the byte offset, for what is not text.
+    Raises:
+        CorpusError: The file is not text; the message contains the byte offset.
     """
     newlines = io.IncrementalNewlineDecoder(decoder=None, translate=True)
     rest = ""
@@ -99,7 +113,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def join_wrapped(lines: Iterable[str]) -> Iterator[str]:
-    """Joins the hard-wrapped lines of each paragraph; gives an empty string for each blank line."""
+    """Join the hard-wrapped lines of each paragraph; yield an empty string for each blank line."""
     paragraph: list[str] = []
     size = 0
     for line in lines:
@@ -130,7 +144,7 @@ def _read_file(path: Path, as_one_document: bool) -> Iterator[Document]:
 
 
 def _read_records(path: Path) -> Iterator[str]:
-    """The `text` of each line of a `.jsonl` file."""
+    """Yield the `text` field of each line of a `.jsonl` file."""
     offset = 0
     for number, (line, size) in enumerate(_read_record_lines(path), start=1):
         where = f"{path}, line {number} ({_describe_offset(path, offset)})"
@@ -141,21 +155,21 @@ def _read_records(path: Path) -> Iterator[str]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as failure:
-            raise CorpusError(f"{where}, is not JSON: {failure}", "write one JSON object a line") from None
+            raise CorpusError(f"{where} is not JSON: {failure}", "write one JSON object per line") from None
         text = record.get("text") if isinstance(record, dict) else None
         if not isinstance(text, str):
-            raise CorpusError(f"{where}, has no string field `text`", 'write lines such as {"text": "..."}')
+            raise CorpusError(f"{where} has no string field `text`", 'write lines such as {"text": "..."}')
         try:
             text.encode()
         except UnicodeEncodeError:
             raise CorpusError(
-                f"{where}, has half a surrogate pair in `text`", "write the record again"
+                f"{where} has half a surrogate pair in `text`", "write the record again"
             ) from None
         yield _BINARY.sub(" ", text)
 
 
 def _read_record_lines(path: Path) -> Iterator[tuple[str, int]]:
-    """The lines of a `.jsonl` file, each with its size in bytes, the line end counted."""
+    """Yield the lines of a `.jsonl` file with their size in bytes, line break included."""
     rest = ""
     encoding = "utf-8"
     for chunk, encoding in _read_text_chunks(path):
@@ -168,9 +182,10 @@ def _read_record_lines(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def _read_text_chunks(path: Path) -> Iterator[tuple[str, str]]:
-    """Streams a file's text, byte-order mark included, and the name of its encoding.
+    """Stream the text of a file, byte-order mark included, with the name of its encoding.
 
-    Raises CorpusError where it is not text.
+    Raises:
+        CorpusError: The file is not text.
     """
     try:
         with _open(path) as file:
@@ -190,38 +205,38 @@ def _read_text_chunks(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _decode(path: Path, decoder: codecs.IncrementalDecoder, encoding: str, chunk: bytes, offset: int) -> str:
-    """Decodes the bytes of `path` at `offset`; an empty chunk ends the file."""
+    """Decode the bytes of a file at an offset; an empty chunk ends the file."""
     pending = len(decoder.getstate()[0])
     nul = chunk.find(0) if encoding == "utf-8" else -1
     if nul >= 0:
         where = _describe_offset(path, offset + nul)
-        hint = "leave binary files out; if it is UTF-16 text: iconv -f UTF-16LE -t UTF-8"
+        hint = "exclude binary files; if it is UTF-16 text, convert it: iconv -f UTF-16LE -t UTF-8"
         raise CorpusError(f"{path} is not a text file: a NUL byte at {where}", hint)
     try:
         text = decoder.decode(chunk, final=not chunk)
     except UnicodeDecodeError as failure:
         where = _describe_offset(path, offset - pending + failure.start)
         hint = "convert it first, for example: iconv -f LATIN1 -t UTF-8"
-        raise CorpusError(f"{path} is not {encoding.upper()}: a bad byte at {where}", hint) from None
+        raise CorpusError(f"{path} is not {encoding.upper()}: invalid byte at {where}", hint) from None
     control = _BINARY.search(text)
     if control:
         where = _describe_offset(path, offset - pending + len(text[: control.start()].encode(encoding)))
         name = f"U+{ord(control[0]):04X}"
-        raise CorpusError(f"{path} is not a text file: control character {name} at {where}", "leave it out")
+        raise CorpusError(f"{path} is not a text file: control character {name} at {where}", "exclude it")
     return text
 
 
 def _join_if_wrapped(lines: Iterator[str]) -> Iterator[str]:
-    """Lines as they are, or joined to paragraphs where the first of them show that they are hard-wrapped."""
+    """Yield the lines unchanged, or joined to paragraphs if the first lines look hard-wrapped."""
     sample = _take_sample(lines)
-    full = [line.strip() for line in sample if line.strip()]
-    wrapped = sum(50 <= len(line) <= 90 and line[-1] not in '.!?…:"”’»)' for line in full)
-    everything = itertools.chain(sample, lines)
-    return join_wrapped(everything) if wrapped * 2 > len(full) else everything
+    filled = [line.strip() for line in sample if line.strip()]
+    wrapped = sum(50 <= len(line) <= 90 and line[-1] not in '.!?…:"”’»)' for line in filled)
+    all_lines = itertools.chain(sample, lines)
+    return join_wrapped(all_lines) if wrapped * 2 > len(filled) else all_lines
 
 
 def _take_sample(lines: Iterator[str]) -> list[str]:
-    """Takes the first lines: at most SAMPLE_LINES, and no more once they have SAMPLE_CHARS."""
+    """Take the first lines, until there are SAMPLE_LINES or at least SAMPLE_CHARS characters."""
     sample: list[str] = []
     size = 0
     while len(sample) < SAMPLE_LINES and size < SAMPLE_CHARS:
@@ -234,7 +249,7 @@ def _take_sample(lines: Iterator[str]) -> list[str]:
 
 
 _FENCE = re.compile(r"\s*(```|~~~)")
-# Rules, underlines of headings, rules of tables, targets of links.
+# Horizontal rules, underlines of headings, separators of tables, targets of links.
 _RULE = re.compile(r"\s*(?:[-*_=]\s*){3,}|[\s|:-]*-{3}[\s|:-]*|\s*\[[^\]]{1,100}\]:\s.*")
 _BLOCK = re.compile(r"\s*(?:>\s*)*(?:#{1,6}\s+|[-*+]\s+|\d{1,3}[.)]\s+)")
 _LINK = re.compile(r"!?\[([^\[\]]{0,500})\](?:\([^()]{0,2000}\)|\[[^\[\]]{0,100}\])")
@@ -243,7 +258,7 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]{0,500}>|<https?://[^<>\s]{1,500}>")
 
 
 def _strip_markdown(lines: Iterator[str]) -> Iterator[str]:
-    """The words of Markdown without its marks, code blocks, comments and front matter."""
+    """Yield the text of Markdown without markup, code blocks, comments and front matter."""
     fence = ""
     in_comment = False
     for line in _skip_front_matter(lines):
@@ -252,17 +267,17 @@ def _strip_markdown(lines: Iterator[str]) -> Iterator[str]:
             if mark and mark[1] == (fence or mark[1]):
                 fence = "" if fence else mark[1]
             continue
-        words, in_comment = _strip_comments(line, in_comment)
-        if len(words) < 1_000 and _RULE.fullmatch(words):  # the expression is quadratic
+        text, in_comment = _strip_comments(line, in_comment)
+        if len(text) < 1_000 and _RULE.fullmatch(text):  # the expression takes quadratic time
             continue
-        block = _BLOCK.match(words)
-        words = _LINK.sub(r"\1", words[block.end() :] if block else words.lstrip(" \t>"))
-        words = _TAG.sub("", words)
-        for _ in range(2):  # `**_so_**`
-            words = _EMPHASIS.sub(r"\2", words)
-        words = words.replace("`", "").replace("|", " ")
-        # A heading or an item of a list is no part of the paragraph around it.
-        yield from ("", words.rstrip(" #") if "#" in block[0] else words, "") if block else (words,)
+        block = _BLOCK.match(text)
+        text = _LINK.sub(r"\1", text[block.end() :] if block else text.lstrip(" \t>"))
+        text = _TAG.sub("", text)
+        for _ in range(2):  # nested: `**_word_**`
+            text = _EMPHASIS.sub(r"\2", text)
+        text = text.replace("`", "").replace("|", " ")
+        # A heading or a list item is not a part of the paragraph around it.
+        yield from ("", text.rstrip(" #") if "#" in block[0] else text, "") if block else (text,)
 
 
 def _skip_front_matter(lines: Iterator[str]) -> Iterator[str]:
@@ -274,17 +289,17 @@ def _skip_front_matter(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _strip_comments(line: str, inside: bool) -> tuple[str, bool]:
-    """`line` without HTML comments, and whether one is open at its end."""
-    kept = ""
+    """Remove HTML comments from a line; also return whether a comment is open at its end."""
+    text = ""
     while line:
         before, mark, line = line.partition("-->" if inside else "<!--")
-        kept += "" if inside else before
+        text += "" if inside else before
         inside = inside != bool(mark)
-    return kept, inside
+    return text, inside
 
 
 def _cut_line(line: str) -> Iterator[str]:
-    """`line`, cut at white space into pieces of at most MAX_LINE_CHARS."""
+    """Cut a line at white space into parts of at most MAX_LINE_CHARS."""
     while len(line) > MAX_LINE_CHARS:
         space = max(line.rfind(" ", 0, MAX_LINE_CHARS), line.rfind("\t", 0, MAX_LINE_CHARS))
         cut = space + 1 or MAX_LINE_CHARS
@@ -297,11 +312,11 @@ def _expand_path(path: Path) -> list[InputFile]:
     if path.is_dir():
         found = [InputFile(file, is_explicit=False) for file in _walk_folder(path)]
         if not found:
-            raise CorpusError(f"{path} holds no file that can be read", _list_formats())
+            raise CorpusError(f"{path} contains no file in a supported format", _list_formats())
         return found
     require_file(path, CorpusError)
     if _detect_format(path) is None:
-        raise CorpusError(f"{path} has a suffix that tinyedge does not read", _list_formats())
+        raise CorpusError(f"{path} has an unsupported file name extension", _list_formats())
     return [InputFile(path, is_explicit=True)]
 
 
@@ -318,7 +333,7 @@ def _walk_folder(folder: Path) -> Iterator[Path]:
 
 
 def _detect_format(path: Path) -> str | None:
-    """Which of FORMATS a file's name says it has."""
+    """Return the format in FORMATS by the file's name, or None."""
     name = path.name.lower().removesuffix(COMPRESSED)
     return next((suffix for suffix in FORMATS if name.endswith(suffix)), None)
 
@@ -332,4 +347,4 @@ def _describe_offset(path: Path, offset: int) -> str:
 
 
 def _list_formats() -> str:
-    return f"tinyedge reads {', '.join(FORMATS)}, each also with {COMPRESSED}"
+    return f"supported are {', '.join(FORMATS)}, each also with {COMPRESSED}"

@@ -1,23 +1,24 @@
-"""A paragraph of English or Spanish prose in, its sentences out.
+"""Split English or Spanish prose into sentences by rules.
 
-Rules, not statistics: a full stop, exclamation or question mark ends a sentence unless what stands before it
-is an abbreviation or what follows goes on in lower case. Every rule looks only at the word before and the
-word after, so a sentence splits alike alone and in its paragraph. Knows nothing of files or documents.
+In: a paragraph. Out: its sentences. A full stop, exclamation mark or question mark ends a sentence, unless
+the word before it is an abbreviation or the text after it continues in lower case. Every rule depends only on
+the word before and the word after, so a sentence is split the same way alone and in its paragraph. Does not
+know files or documents.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator
 
-MAX_SENTENCE_CHARS = 2_000  # the longest sentence of the 42 MB of novels this was tried on has about 1,900
+MAX_SENTENCE_CHARS = 2_000  # the longest sentence in 42 MB of novels has about 1,900
 
-# Never the end of a sentence: a name or the explanation follows.
+# Never the end of a sentence: a name or an explanation follows.
 _BEFORE_A_NAME = re.compile(
     "mr|mrs|ms|messrs|mme|mlle|dr|drs|prof|rev|hon|st|ste|gen|col|capt|cpt|lieut|lt|sgt|gov|sen|esq|"
     "sr|sra|srs|sres|srta|d|da|dn|dña|dra|fr|fray|mons|excmo|excma|ilmo|ilma|pbro|gral|cnel|"
     r"e\.g|i\.e|viz|cf|vs|p\.ej|ej"
 )
-# An abbreviation only before a number: "vol. 3", "cap. IV", but "He said no. Then he left."
+# Abbreviations only before a number: "vol. 3", "cap. IV", but "He said no. Then he left."
 _BEFORE_A_NUMBER = re.compile(
     "no|nos|nº|núms?|vols?|caps?|págs?|pags?|pp?|arts?|figs?|ch|chap|sec|lib|tom|jan|feb|aug|sept|oct|nov|dec"
 )
@@ -26,19 +27,22 @@ _PLURAL_INITIALS = frozenset({"EE", "FF", "RR", "SS", "AA", "MM"})  # EE. UU., S
 _OPENERS = "\"'“‘«‹([{¿¡—–―-*_"
 _CLOSERS = "\"'”’»›)]}*_"
 _STOPS = ".!?…"
-# Possessive, and only at the first stop of a row: a line of a million dots takes no longer than any other.
+# Possessive, and only at the first of several stops: this keeps a line of a million dots linear in time.
 _END = re.compile(rf"(?<![{_STOPS}])[{_STOPS}]++[{re.escape(_CLOSERS)}]*+(?=\s|[—–―])")
 _NEXT = re.compile(rf"[^\s{re.escape(_OPENERS)}]")
 _BREAK = re.compile(r"[\s—–―]")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 _NUMBER = re.compile(r"\d|[IVXLCDM]+\b")
-_LONGEST_ABBREVIATION = 12  # characters looked at before a full stop
+_LONGEST_ABBREVIATION = 12  # characters examined before a full stop
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of `text`: NFC, white space collapsed, none empty, none over MAX_SENTENCE_CHARS.
+    """Split a text into sentences.
 
-    Only white space is dropped. Splitting a sentence again gives the sentence.
+    Only white space is dropped. Splitting a sentence again returns the same sentence.
+
+    Returns:
+        Sentences in NFC with white space collapsed; none is empty or longer than MAX_SENTENCE_CHARS.
     """
     text = " ".join(unicodedata.normalize("NFC", text).split())
     return list(_split(text))
@@ -55,7 +59,7 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _ends_sentence(text: str, start: int, end: re.Match[str]) -> bool:
-    """Whether the stop at `end` closes the sentence that began at `start`."""
+    """Whether the stop at `end` ends the sentence that begins at `start`."""
     following = _NEXT.search(text, end.end())
     if following is None or following[0].islower() or following[0] in _STOPS + _CLOSERS + ",;:":
         return False
@@ -73,12 +77,12 @@ def _is_abbreviation(text: str, start: int, stop: int, following: int) -> bool:
         return True
     if _BEFORE_A_NUMBER.fullmatch(word.lower()):
         wanted = text[following].isdigit() if word.lower() == "no" else _NUMBER.match(text, following)
-        return bool(wanted)  # for "No. I think so", a Roman I is not enough
+        return bool(wanted)  # a digit only: the I of "No. I think so" is not a Roman number
     return word != "I" and word.isupper() and _INITIALS.fullmatch(word) is not None
 
 
 def _limit_length(sentence: str) -> Iterator[str]:
-    """`sentence`, cut at white space where it is too long."""
+    """Cut a sentence at white space where it is too long."""
     if len(sentence) <= MAX_SENTENCE_CHARS:
         yield sentence
         return
@@ -87,6 +91,6 @@ def _limit_length(sentence: str) -> Iterator[str]:
         if cut > MAX_SENTENCE_CHARS:
             space = sentence.rfind(" ", 0, MAX_SENTENCE_CHARS + 1)
             cut = space if space > 0 else MAX_SENTENCE_CHARS
-        # A cut can part an abbreviation from what followed it: split again, so that the result is stable.
+        # A cut can separate an abbreviation from the text after it: splitting again makes the result stable.
         yield from _split(sentence[:cut])
         sentence = sentence[cut:].lstrip(" ")

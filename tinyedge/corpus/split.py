@@ -1,4 +1,7 @@
-"""Which lines of a corpus are held out: decided by document, before a vocabulary or a window sees any."""
+"""Choose the held-out lines of a corpus, by document, before a vocabulary or a model sees any text.
+
+In: a corpus file. Out: its documents with training and held-out lines. Does not know tokenizers or models.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,57 +14,67 @@ from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.build import read_corpus_documents
 from tinyedge.corpus.language import detect_language
 
-VALIDATION_SHARE = 0.1  # the guide's 90/10
-MIN_DOCUMENTS = 10  # below it, holding out whole documents would take far more or less than a tenth
+VALIDATION_SHARE = 0.1  # 90/10, as the project's guide specifies
+MIN_DOCUMENTS = 10  # with fewer, complete documents would make far more or less than a tenth
 MIN_LANGUAGE_SHARE = 0.01  # of the bytes: below it a language's held-out tenth would be too little to measure
-LANGUAGE_SAMPLE_CHARS = 4000  # enough text to tell a language
-SPLIT_SEED = 0  # fixed: what is held out must not change with the seed of a training run
+LANGUAGE_SAMPLE_CHARS = 4000  # enough text to detect a language
+SPLIT_SEED = 0  # fixed: the held-out text must not change with the seed of a training run
 
 
 @dataclass(frozen=True)
 class SplitDocument:
-    """A document's lines, shared out; one side is empty unless the language has too few documents."""
+    """Lines of a document; either part is empty, unless the language has too few documents."""
 
     language: str
+    """Detected language."""
+
     training: list[str]
+    """Lines to train on."""
+
     held_out: list[str]
+    """Lines for validation only."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Of each document in order, its language and the number of its first held-out line.
-
-    by: "documents", or "passages" where a language had too few documents to hold whole ones out.
-    """
+    """A corpus with the choice of its held-out lines."""
 
     corpus: Path
+    """The corpus file."""
+
     unit: str
+    """What is held out: "documents", or "passages" if a language has too few documents."""
+
     _first_held_out: tuple[tuple[str, int], ...]
+    """Language and index of the first held-out line of each document, in order."""
 
     def documents(self) -> Iterator[SplitDocument]:
-        """The corpus again, each document shared out; one is in memory at a time."""
+        """Read the corpus as split documents; one is in memory at a time."""
         for (language, first), lines in zip(
             self._first_held_out, read_corpus_documents(self.corpus), strict=True
         ):
             yield SplitDocument(language, lines[:first], lines[first:])
 
     def training_lines(self) -> Iterator[str]:
-        """Every line that may be learned from."""
+        """Read all lines to train on."""
         for document in self.documents():
             yield from document.training
 
     def held_out_lines(self) -> Iterator[str]:
-        """Every line that may not."""
+        """Read all held-out lines."""
         for document in self.documents():
             yield from document.held_out
 
 
 def draw_split(corpus: Path) -> Split:
-    """Holds out a tenth of each language's bytes, in whole documents drawn by a fixed seed.
+    """Hold out a tenth of each language's bytes, in complete documents drawn with a fixed seed.
 
-    A language with fewer than ten documents gives the last tenth of each instead; one that is a stray
-    (under a hundredth of the corpus, such as a few documents whose language cannot be told) gives none.
-    Raises CorpusError when there is too little text to hold anything out.
+    In a language with fewer than MIN_DOCUMENTS documents, the last tenth of each document is held out
+    instead. A language with less than MIN_LANGUAGE_SHARE of the corpus, such as a few documents of unknown
+    language, is only trained on.
+
+    Raises:
+        CorpusError: There is too little text to hold anything out.
     """
     sizes: list[tuple[str, int, int]] = []  # language, bytes, lines
     for lines in read_corpus_documents(corpus):
@@ -88,7 +101,7 @@ def draw_split(corpus: Path) -> Split:
 
 
 def _draw_documents(language: str, numbers: list[int], sizes: list[int]) -> Iterator[int]:
-    """Documents in a seeded order until their bytes come closest to the share."""
+    """Yield document numbers in a seeded order until their bytes are closest to VALIDATION_SHARE."""
     salt = int.from_bytes(hashlib.sha256(language.encode()).digest()[:4], "little")
     goal, taken = VALIDATION_SHARE * sum(sizes), 0
     for place in np.random.default_rng([SPLIT_SEED, salt]).permutation(len(numbers)):

@@ -1,7 +1,7 @@
-"""What a document knows while it is being told: who plays which role, and who was named already.
+"""State of a document while it is generated: who plays which role, and who was introduced already.
 
-In:  a scene's roles, a lexicon, a random source.
-Out: the Person or the word behind a name that a template uses: "hero", "thing", "fruit".
+In: the roles of a scene, a lexicon, a random generator. Out: the Person or the word for a name in a template:
+"hero", "thing", "fruit". Does not know a language's grammar.
 """
 
 import random
@@ -11,19 +11,31 @@ from tinyedge.corpus.phrasebook.lexicon import Item, Lexicon, Scene
 from tinyedge.corpus.phrasebook.people import Person, draw_person, is_person_kind
 from tinyedge.corpus.phrasebook.template import expand, parse
 
-_REDRAWS = 8
+_MAX_REDRAWS = 8
 
 
 class Grammar(Protocol):
-    """A language: how it fills a slot and what it mends in a finished sentence."""
+    """Grammar of a language."""
 
-    def fill_slot(self, slot: str, discourse: "Discourse") -> str: ...
+    def fill_slot(self, slot: str, discourse: "Discourse") -> str:
+        """Return the text of a slot."""
 
-    def polish_sentence(self, text: str) -> str: ...
+    def polish_sentence(self, text: str) -> str:
+        """Correct articles, contractions, spaces, punctuation and the first letter of a sentence."""
 
 
 class Discourse:
-    """The bindings of one document. introduced: the roles that have been named in full."""
+    """The people and words of one document.
+
+    Args:
+        scene: The scene, with its roles.
+        lexicon: Words of the language.
+        grammar: Grammar of the language.
+        rng: Random generator of all choices.
+
+    Attributes:
+        introduced: Roles that have been named in full.
+    """
 
     def __init__(self, scene: Scene, lexicon: Lexicon, grammar: Grammar, rng: random.Random) -> None:
         self.rng = rng
@@ -40,29 +52,32 @@ class Discourse:
             elif drawn.startswith("["):
                 self._words[role] = (self.render(drawn),)
             else:
-                self._words[role] = tuple(map(self.render, self._fresh_item(drawn)))
+                self._words[role] = tuple(map(self.render, self._draw_unused_item(drawn)))
 
     def person(self, role: str) -> Person:
+        """Return the person who plays a role."""
         return self._people[role]
 
     def is_person(self, name: str) -> bool:
+        """Whether a name in a template is the role of a person."""
         return name in self._people
 
     def is_word(self, name: str) -> bool:
+        """Whether a name in a template is the role of a word, or a class of the lexicon."""
         base = name.partition(".")[0]
         return base in self._words or base in self._lexicon
 
     def word(self, name: str) -> str:
-        """The word bound to a role, or a fresh one of a class; "job.2" is its second field."""
+        """Return the word of a role, or a new word of a class; "job.2" is its second field."""
         base, _, field = name.partition(".")
-        item = self._words.get(base) or self._fresh_item(base)
+        item = self._words.get(base) or self._draw_unused_item(base)
         return self.render(item[int(field) - 1 if field else 0])
 
-    def _fresh_item(self, word_class: str) -> Item:
-        """A word of the class; where the class is large enough, none that the document has used."""
+    def _draw_unused_item(self, word_class: str) -> Item:
+        """Draw a word of a class, if possible one that the document has not used."""
         items = self._lexicon[word_class]
         item = self.rng.choice(items)
-        for _ in range(_REDRAWS):
+        for _ in range(_MAX_REDRAWS):
             if item not in self._used:
                 break
             item = self.rng.choice(items)
@@ -70,10 +85,11 @@ class Discourse:
         return item
 
     def render(self, template: str) -> str:
+        """Expand a template."""
         return expand(parse(template), self.rng, lambda slot: self._grammar.fill_slot(slot, self))
 
-    def first_mention(self, role: str) -> bool:
-        """True once: the text should say who this is."""
+    def introduce(self, role: str) -> bool:
+        """Mark a role as introduced; return whether this is its first mention."""
         first = role not in self.introduced
         self.introduced |= {role}
         return first

@@ -1,7 +1,7 @@
-"""The word lists and scenes of a language, as they lie in tinyedge/corpus/data/phrasebook/<language>/.
+"""Read the word lists and scenes of a language in tinyedge/corpus/data/phrasebook/<language>/.
 
-In:  lexicon files ("class: item, item > second field, ...") and scene files (see read_scenes).
-Out: a Lexicon of classes, and Scenes: a cast of roles and steps, each step a tuple of alternative templates.
+In: lexicon files ("class: item, item > second field, ...") and scene files (see `read_scenes`). Out: a
+Lexicon of word classes, and Scenes of roles and steps. Does not know grammar.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,52 +9,67 @@ from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-# A word of a class: its fields, the first the word itself, the others what goes with it (a job > its place).
+# A word and its other fields, such as a job and its place ("job > place").
 Item = tuple[str, ...]
 Lexicon = Mapping[str, tuple[Item, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class SceneStep:
-    """One move of a scene. Each alternative is one or more sentence templates that stay together."""
+    """One step of a scene."""
 
     alternatives: tuple[tuple[str, ...], ...]
+    """Choices; each consists of one or more sentence templates that stay together."""
+
     optional: bool
+    """Whether the step may be left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A situation: who and what takes part (role name -> what is drawn for it), and its steps in order."""
+    """A situation that documents describe."""
 
     name: str
+    """Name of the scene."""
+
     roles: Mapping[str, str]
+    """For each role the kind of person, the word class or the template that it is drawn from."""
+
     steps: tuple[SceneStep, ...]
+    """The steps in order."""
 
 
-def data_folder(language: str) -> Traversable:
+def find_data_folder(language: str) -> Traversable:
+    """Return the folder of a language's data files."""
     return files("tinyedge.corpus").joinpath("data", "phrasebook", language)
 
 
-def _lines(language: str, prefix: str) -> Iterator[str]:
-    """Lines of every data file whose name starts with prefix, files in name order on every machine."""
-    found = [entry for entry in data_folder(language).iterdir() if entry.name.startswith(prefix)]
+def _read_lines(language: str, prefix: str) -> Iterator[str]:
+    """Read the lines of all data files whose name starts with `prefix`, sorted by name."""
+    found = [entry for entry in find_data_folder(language).iterdir() if entry.name.startswith(prefix)]
     for entry in sorted(found, key=lambda entry: entry.name):
         yield from entry.read_text(encoding="utf-8").splitlines()
         yield ""
 
 
 def read_lexicon(language: str) -> Lexicon:
-    """Classes of words. A line that starts with a space goes on with the class above; '#' opens a comment."""
+    """Read the word classes of a language.
+
+    A line that starts with a space continues the class above; "#" begins a comment.
+
+    Raises:
+        ValueError: A class is defined twice.
+    """
     classes: dict[str, list[Item]] = {}
     name = ""
-    for line in _lines(language, "lexicon"):
+    for line in _read_lines(language, "lexicon"):
         if not line.strip() or line.startswith("#"):
             continue
         rest = line
         if not line.startswith(" "):
             name, _, rest = line.partition(":")
             if name in classes:
-                raise ValueError(f"{language}: class {name!r} is given twice")
+                raise ValueError(f"{language}: class {name!r} is defined twice")
             classes[name] = []
         for item in rest.split(","):
             if item.strip():
@@ -63,10 +78,10 @@ def read_lexicon(language: str) -> Lexicon:
 
 
 def read_scenes(language: str) -> tuple[Scene, ...]:
-    """Scenes of all scene files.
+    """Read the scenes of a language.
 
-    "== name" opens a scene; lines "role = class" follow; then steps, parted by blank lines, one alternative
-    a line; "//" parts sentences of one alternative; a step that a line "?" opens may be left out.
+    "== name" begins a scene. Lines "role = class" follow, then steps, separated by blank lines, with one
+    alternative per line. "//" separates the sentences of an alternative. A line "?" marks a step as optional.
     """
     scenes: list[Scene] = []
     name, roles, steps, block = "", dict[str, str](), list[SceneStep](), list[str]()
@@ -86,7 +101,7 @@ def read_scenes(language: str) -> tuple[Scene, ...]:
         roles.clear()
         steps.clear()
 
-    for line in _lines(language, "scenes"):
+    for line in _read_lines(language, "scenes"):
         text = line.strip()
         if text.startswith("=="):
             close_scene()

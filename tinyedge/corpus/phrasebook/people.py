@@ -1,7 +1,8 @@
-"""The people of a document: who they are for the grammar, and how the text names them.
+"""Draw the people of a document, with their names and grammatical properties.
 
-In:  a kind of role from a scene ("any", "woman", "person kin", ...), the lexicon's names, a random source.
-Out: a Person, with the grammatical person, number and gender that verbs and pronouns agree with.
+In: a kind of role from a scene ("any", "woman", "person kin", ...), the names in the lexicon, a random
+generator. Out: a Person, with the grammatical person, number and gender for verbs and pronouns. Does not know
+grammar.
 """
 
 import random
@@ -9,8 +10,8 @@ from dataclasses import dataclass
 
 from tinyedge.corpus.phrasebook.lexicon import Lexicon
 
-# Who may play a role, by kind: I, we, a woman, a man, several people. Doubled where it should be likelier.
-_KINDS = {
+# Who can play a role, by kind: I, w we, f a woman, m a man, t several people. Repetition makes it likelier.
+_CASTS = {
     "one": "IIffmm",
     "any": "Iwfmt",
     "third": "fm",
@@ -31,35 +32,56 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """name: short name ("" for I and we). introduction: the first mention, e.g. "my cousin Ana"."""
+    """A person, or several, in a document."""
 
     name: str
+    """Short name; empty for I and we."""
+
     introduction: str
-    person: int  # 1 or 3
+    """Text of the first mention, such as "my cousin Ana"."""
+
+    person: int
+    """Grammatical person, 1 or 3."""
+
     plural: bool
+    """Whether it is several people."""
+
     feminine: bool
-    relation: str = ""  # what they are to the hero: "sister"
-    titled: bool = False  # named "Mrs Brown"
+    """Whether the grammatical gender is feminine."""
+
+    relation: str = ""
+    """Relation to the hero, such as "sister"."""
+
+    titled: bool = False
+    """Whether the name has a title, such as "Mrs Brown"."""
 
 
 def is_person_kind(kind: str) -> bool:
-    return kind.split()[0] in _KINDS
+    """Whether a kind of role is a person, not a word."""
+    return kind.split()[0] in _CASTS
 
 
 def draw_person(kind: str, lexicon: Lexicon, rng: random.Random, used_names: set[str]) -> Person:
-    """A person of that kind whose name nobody in the document has yet; taken gains the name."""
+    """Draw a person of a kind.
+
+    Args:
+        kind: Kind of the role, with a class of relations after a space: "person kin".
+        lexicon: Words of the language.
+        rng: Random generator.
+        used_names: Names in the document; the new name is different and is added.
+    """
     base, _, relation_class = kind.partition(" ")
-    who = rng.choice(_KINDS[base])
+    who = rng.choice(_CASTS[base])
     if who in "Iw":
         return Person("", "", 1, who == "w", rng.random() < 0.5)
     if who == "t":
         return _draw_group(lexicon, rng, used_names)
     sex = who
-    name = _fresh_name("woman" if sex == "f" else "man", lexicon, rng, used_names)
+    name = _draw_unused_name("woman" if sex == "f" else "man", lexicon, rng, used_names)
     titled = base in ("formal", "doctor")
     if titled:
         title = _draw_word(f"{base}_{sex}", lexicon, rng)
-        name = f"{title} {_fresh_name('surname', lexicon, rng, used_names)}"
+        name = f"{title} {_draw_unused_name('surname', lexicon, rng, used_names)}"
     introduction = name
     if base in ("one", "any", "third", "woman", "man"):
         pattern = _draw_word(f"intro_{sex}", lexicon, rng)
@@ -71,14 +93,14 @@ def draw_person(kind: str, lexicon: Lexicon, rng: random.Random, used_names: set
 
 def _draw_group(lexicon: Lexicon, rng: random.Random, used_names: set[str]) -> Person:
     pattern = _draw_word("group", lexicon, rng)
-    first = _fresh_name("woman", lexicon, rng, used_names)
-    second = _fresh_name("man", lexicon, rng, used_names)
+    first = _draw_unused_name("woman", lexicon, rng, used_names)
+    second = _draw_unused_name("man", lexicon, rng, used_names)
     name = pattern.replace("WOMAN", first).replace("MAN", second)
     name = name.replace("SURNAME", _draw_word("surname", lexicon, rng))
     return Person(name, name, 3, True, False)
 
 
-def _fresh_name(word_class: str, lexicon: Lexicon, rng: random.Random, used_names: set[str]) -> str:
+def _draw_unused_name(word_class: str, lexicon: Lexicon, rng: random.Random, used_names: set[str]) -> str:
     while True:
         name = _draw_word(word_class, lexicon, rng)
         if name not in used_names:

@@ -1,8 +1,10 @@
-"""Spanish: what the slots of a template become.
+"""Grammar of Spanish: the text of the slots in a template.
 
-Slots (X is a role or a class of the lexicon; people agree with "hero" unless "@role" says otherwise):
+In: a slot and a Discourse. Out: its text, with agreement; finished sentences. Does not know scenes.
+
+Slots (X is a role or a class of the lexicon; people agree with "hero" unless "@role" names another role):
   {hero} {X}                    "su hermana Ana", later "Ana" (nothing for yo, nosotros); {X:name} just "Ana"
-  {a hero}                      "a Ana", and nothing for yo, whose "me" says it all
+  {a hero}                      "a Ana", and nothing for yo, because "me" is enough
   {él} {se} {le} {lo} {su} {sus}  pronouns; {su X} agrees with the noun: "nuestra casa"
   {X} {X+} {X.2}                a word, its plural, its second field
   {el X} {un X+} {otro X}       a determiner that agrees; {bonito~X} an adjective that does
@@ -35,7 +37,7 @@ _PRONOUNS = {
     "su": ("mi", "nuestro", "su", "su", "su"),
     "sus": ("mis", "nuestros", "sus", "sus", "sus"),
 }
-# "{llover:t@3}", "{decir:p@6}": whoever or whatever it is; "{ir:t@ambos}": the hero with others.
+# "{llover:t@3}", "{decir:p@6}": an impersonal subject; "{ir:t@ambos}": the hero with others.
 _IMPERSONAL = {"3": Person("", "", 3, False, False), "6": Person("", "", 3, True, False)}
 _WE = Person("", "", 1, True, False)
 _NOBODY = (*_IMPERSONAL, "ambos")
@@ -52,52 +54,61 @@ def _pronoun_column(person: Person) -> int:
     return 2 if person.feminine else 3
 
 
-def _subject(role: str, discourse: Discourse) -> Person:
+def _find_subject(role: str, discourse: Discourse) -> Person:
     if role == "ambos":
         return _WE if discourse.person("hero").person == 1 else _IMPERSONAL["6"]
     return _IMPERSONAL.get(role) or discourse.person(role or "hero")
 
 
 class Spanish:
+    """Grammar of Spanish."""
+
     def fill_slot(self, slot: str, discourse: Discourse) -> str:
-        span = _RANGE.fullmatch(slot)
-        if span:
-            return self._number(int(span[2]), int(span[3]), bool(span[1]), discourse)
+        """Return the text of a slot.
+
+        Raises:
+            KeyError: The slot names an unknown role, class or form.
+        """
+        number_range = _RANGE.fullmatch(slot)
+        if number_range:
+            return self._draw_number(
+                int(number_range[2]), int(number_range[3]), bool(number_range[1]), discourse
+            )
         if "~" in slot:
             base, _, role = slot.partition("~")
-            return self._agreeing(base, role or "hero", discourse)
+            return self._inflect_agreeing(base, role or "hero", discourse)
         slot, _, role = slot.partition("@")
         if slot in _PRONOUNS:
-            return _PRONOUNS[slot][_pronoun_column(_subject(role, discourse))]
+            return _PRONOUNS[slot][_pronoun_column(_find_subject(role, discourse))]
         left, _, right = slot.rpartition(" ")
         if left == "a" and discourse.is_person(right):
-            name = self._person(right, discourse)
+            name = self._name_person(right, discourse)
             return f"a {name}" if name else ""
         base, _, form = slot.partition(":")
         if discourse.is_person(base):
-            return discourse.person(base).name if form == "name" else self._person(base, discourse)
+            return discourse.person(base).name if form == "name" else self._name_person(base, discourse)
         if form:
-            return self._verb(base, form, _subject(role, discourse), discourse)
-        return self._noun(left, right, discourse)
+            return self._inflect_phrase(base, form, _find_subject(role, discourse), discourse)
+        return self._render_noun_phrase(left, right, discourse)
 
-    def _number(self, low: int, high: int, digits: bool, discourse: Discourse) -> str:
-        """Never one that ends in uno, whose gender would have to agree."""
+    def _draw_number(self, low: int, high: int, digits: bool, discourse: Discourse) -> str:
+        """Draw a number; in words never one that ends in uno, which would need agreement in gender."""
         value = discourse.rng.randrange(low, high + 1)
         while not digits and value % 10 == 1:
             value = discourse.rng.randrange(low, high + 1)
         return str(value) if digits else spell_number(value)
 
-    def _agreeing(self, base: str, role: str, discourse: Discourse) -> str:
+    def _inflect_agreeing(self, base: str, role: str, discourse: Discourse) -> str:
         if discourse.is_person(role) or role in _NOBODY:
-            person = _subject(role, discourse)
+            person = _find_subject(role, discourse)
             base = discourse.word(base) if discourse.is_word(base) else base
             return inflect_adjective(base, person.feminine, person.plural)
-        thing = parse_noun(discourse.word(role.removesuffix("+")), role.endswith("+"))
-        return inflect_adjective(base, thing.feminine, thing.plural)
+        noun = parse_noun(discourse.word(role.removesuffix("+")), role.endswith("+"))
+        return inflect_adjective(base, noun.feminine, noun.plural)
 
-    def _person(self, role: str, discourse: Discourse) -> str:
+    def _name_person(self, role: str, discourse: Discourse) -> str:
         person = discourse.person(role)
-        if not person.name or not discourse.first_mention(role):
+        if not person.name or not discourse.introduce(role):
             return person.name
         if not person.relation:
             return person.introduction
@@ -108,23 +119,23 @@ class Spanish:
             return f"{owner} {person.relation}, {person.name},"
         return f"{owner} {person.relation} {person.name}"
 
-    def _noun(self, left: str, right: str, discourse: Discourse) -> str:
+    def _render_noun_phrase(self, left: str, right: str, discourse: Discourse) -> str:
         name = right.removesuffix("+")
         if not discourse.is_word(name):
             raise KeyError(f"no role or class {name!r}")
-        thing = parse_noun(discourse.word(name), right.endswith("+"))
+        noun = parse_noun(discourse.word(name), right.endswith("+"))
         if not left:
-            return thing.text
-        words = [self._determiner(word, thing, discourse) for word in left.split()]
-        return " ".join([*words, thing.text])
+            return noun.text
+        words = [self._render_determiner(word, noun, discourse) for word in left.split()]
+        return " ".join([*words, noun.text])
 
-    def _determiner(self, word: str, thing: Noun, discourse: Discourse) -> str:
+    def _render_determiner(self, word: str, noun: Noun, discourse: Discourse) -> str:
         if word == "su":
             owner = _PRONOUNS["su"][_pronoun_column(discourse.person("hero"))]
-            return inflect_adjective(owner, thing.feminine, thing.plural)
-        return inflect_determiner(word, thing)
+            return inflect_adjective(owner, noun.feminine, noun.plural)
+        return inflect_determiner(word, noun)
 
-    def _verb(self, base: str, form: str, subject: Person, discourse: Discourse) -> str:
+    def _inflect_phrase(self, base: str, form: str, subject: Person, discourse: Discourse) -> str:
         phrase = discourse.word(base) if discourse.is_word(base) else base
         verb, space, rest = phrase.partition(" ")
         reflexive = _REFLEXIVE.fullmatch(verb)
@@ -142,6 +153,7 @@ class Spanish:
         return f"{pronoun} {inflected}{space}{rest}"
 
     def polish_sentence(self, text: str) -> str:
+        """Correct contractions, spaces, punctuation and the first letter of a sentence."""
         text = fix_contractions(" ".join(text.split()))
         text = re.sub(r",(?=[,.;:?!])|,(?= ?—)", "", text)
         text = re.sub(r" (—?[.,;:?!])", r"\1", text)

@@ -1,7 +1,7 @@
-"""Spanish nouns, adjectives, determiners and numbers by rule.
+"""Spanish nouns, adjectives, determiners and numbers by rules.
 
-In:  a dictionary form ("lápiz", "flor/f", "pequeño", "el").
-Out: gender, plural, agreement, numbers in words, contractions (al, del) and the e, u of "padre e hijo".
+In: a dictionary form ("lápiz", "flor/f", "pequeño", "el"). Out: gender, plural, agreement, numbers in words,
+contractions (al, del), and e and u for y and o ("padre e hijo"). Does not know templates.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _FEMININE = ("a", "ción", "sión", "dad", "tad", "tud", "umbre", "gión")
 _PLAIN = str.maketrans("áéíóú", "aeiou")
-# Feminine nouns that open with a stressed a take el and un in the singular.
+# Feminine nouns that begin with a stressed a have el and un in the singular.
 _STRESSED_A = frozenset(
     [
         "agua",
@@ -71,7 +71,7 @@ _ONES = [
     "veintinueve",
 ]
 _TENS = ["-", "-", "-", "treinta", "cuarenta", "cincuenta", "sesenta", "setenta", "ochenta", "noventa"]
-# Stress that moves or stays, and borrowed words.
+# Words whose accent mark does not follow the rules, and loanwords.
 _IRREGULAR_PLURALS = {
     "joven": "jóvenes",
     "examen": "exámenes",
@@ -89,26 +89,32 @@ class Noun:
     """A noun phrase: "tortilla de patatas", "coche rojo"."""
 
     text: str
+    """The phrase without a determiner."""
+
     feminine: bool
+    """Whether the noun is feminine."""
+
     plural: bool
+    """Whether the phrase is in the plural."""
 
     @property
     def column(self) -> int:
+        """Column of its determiners in `_DETERMINERS`."""
         return 2 * self.plural + self.feminine
 
 
-def parse_noun(entry: str, many: bool = False) -> Noun:
-    """The noun of an entry: "flor/f", "gafas/fp" (always plural), or unmarked where the ending tells."""
+def parse_noun(entry: str, plural: bool = False) -> Noun:
+    """Parse a lexicon entry: "flor/f", "gafas/fp" (always plural); without a mark, the ending decides."""
     text, _, marks = entry.partition("/")
     head = text.split()[0]
     feminine = "f" in marks or ("m" not in marks and head.endswith(_FEMININE))
     if "p" in marks:
         return Noun(text, feminine, True)
-    return Noun(_plural_phrase(text) if many else text, feminine, many)
+    return Noun(_pluralize_phrase(text) if plural else text, feminine, plural)
 
 
 def pluralize(word: str) -> str:
-    """plural("lápiz") -> "lápices"; plural("jardín") -> "jardines"."""
+    """Return the plural of a word: "lápiz" becomes "lápices", "jardín" becomes "jardines"."""
     if word in _IRREGULAR_PLURALS:
         return _IRREGULAR_PLURALS[word]
     if word.endswith("z"):
@@ -126,15 +132,21 @@ def pluralize(word: str) -> str:
     return word + "es"
 
 
-def _plural_phrase(text: str) -> str:
-    """The noun and its adjectives, up to the first preposition, go into the plural."""
+def _pluralize_phrase(text: str) -> str:
+    """Pluralize the noun and its adjectives, up to the first preposition."""
     tail = _TAIL.search(text)
     end = tail.start() if tail else len(text)
     return " ".join(pluralize(word) for word in text[:end].split()) + text[end:]
 
 
-def inflect_adjective(base: str, feminine: bool, many: bool) -> str:
-    """adjective("español", True, True) -> "españolas"; the base is the masculine singular."""
+def inflect_adjective(base: str, feminine: bool, plural: bool) -> str:
+    """Return the form of an adjective: the feminine plural of "español" is "españolas".
+
+    Args:
+        base: The masculine singular.
+        feminine: Whether the form is feminine.
+        plural: Whether the form is plural.
+    """
     word = base
     if feminine:
         if base.endswith("o"):
@@ -143,22 +155,22 @@ def inflect_adjective(base: str, feminine: bool, many: bool) -> str:
             word = base + "a"
         elif base[-1] in "ns" and base[-2] in "áéó":
             word = base[:-2] + base[-2].translate(_PLAIN) + base[-1] + "a"
-    return pluralize(word) if many else word
+    return pluralize(word) if plural else word
 
 
-def inflect_determiner(base: str, of: Noun) -> str:
-    """determiner("el", agua) -> "el"; other words agree as adjectives do."""
-    head = of.text.split()[0]
-    column = of.column
+def inflect_determiner(base: str, noun: Noun) -> str:
+    """Return the form of a determiner for a noun: "el agua", "la casa". Other words agree like adjectives."""
+    head = noun.text.split()[0]
+    column = noun.column
     if head in _STRESSED_A and base in ("el", "un", "algún", "ningún"):
         column = 0
     if base in _DETERMINERS:
         return _DETERMINERS[base][column]
-    return inflect_adjective(base, of.feminine, of.plural)
+    return inflect_adjective(base, noun.feminine, noun.plural)
 
 
 def spell_number(value: int) -> str:
-    """number(42) -> "cuarenta y dos", up to 99."""
+    """Spell a number from 0 to 99: 42 becomes "cuarenta y dos"."""
     if value < 30:
         return _ONES[value]
     tens, ones = divmod(value, 10)
@@ -166,7 +178,7 @@ def spell_number(value: int) -> str:
 
 
 def fix_contractions(text: str) -> str:
-    """Contractions, and y, o before their own sound: "a el" -> "al", "y Inés" -> "e Inés"."""
+    """Correct contractions, and y and o before their own sound: "a el" to "al", "y Inés" to "e Inés"."""
     text = re.sub(r"\b([Aa]) el\b(?! [A-ZÁÉÍÓÚ])", r"\1l", text)
     text = re.sub(r"\b([Dd]e) el\b(?! [A-ZÁÉÍÓÚ])", r"\1l", text)
     text = re.sub(r"\by (?=[\"«]?(?:[IiÍí](?![aeoáéó])|[Hh][ií](?![aeoáéó])))", "e ", text)

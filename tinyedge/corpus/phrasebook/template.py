@@ -1,9 +1,8 @@
 """Templates: text with choices and slots.
 
-In:  a line such as "{hero} bought [a|the last] {fruit} [at the market|]."
-Out: the line with one alternative of every [a|b] taken, and every {slot} replaced by what the caller says.
-
-Choices nest. Slots do not: what stands between braces is handed to the caller as it is.
+In: a line such as "{hero} bought [a|the last] {fruit} [at the market|]." Out: the line with one alternative
+of every [a|b], and with every {slot} replaced by the caller's text. Choices can be nested, slots cannot: the
+text between braces is passed to the caller unchanged. Does not know words or grammar.
 """
 
 import random
@@ -17,12 +16,18 @@ _TOKEN = re.compile(r"\{[^{}]*\}|[\[\]|]|[^\[\]|{}]+")
 
 @dataclass(frozen=True, slots=True)
 class Slot:
+    """A place that the caller fills."""
+
     name: str
+    """Text between the braces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
+    """A place with several alternatives."""
+
     alternatives: tuple["Sequence", ...]
+    """The alternatives, one of which is drawn."""
 
 
 Sequence = tuple[str | Slot | Choice, ...]
@@ -30,9 +35,13 @@ Sequence = tuple[str | Slot | Choice, ...]
 
 @cache
 def parse(text: str) -> Sequence:
-    """The template's tree. ValueError where brackets or braces do not pair."""
+    """Parse a template.
+
+    Raises:
+        ValueError: Brackets or braces are not paired.
+    """
     if "".join(_TOKEN.findall(text)) != text:
-        raise ValueError(f"stray brace in template: {text!r}")
+        raise ValueError(f"unpaired brace in template: {text!r}")
     stack: list[list[list[str | Slot | Choice]]] = [[[]]]
     for token in _TOKEN.findall(text):
         if token == "[":
@@ -43,7 +52,7 @@ def parse(text: str) -> Sequence:
             choice = Choice(tuple(tuple(alternative) for alternative in stack.pop()))
             stack[-1][-1].append(choice)
         elif token in "[]|":
-            raise ValueError(f"stray {token!r} in template: {text!r}")
+            raise ValueError(f"unpaired {token!r} in template: {text!r}")
         else:
             stack[-1][-1].append(Slot(token[1:-1]) if token.startswith("{") else token)
     if len(stack) != 1:
@@ -52,7 +61,13 @@ def parse(text: str) -> Sequence:
 
 
 def expand(sequence: Sequence, rng: random.Random, fill_slot: Callable[[str], str]) -> str:
-    """One text of the template, chosen by rng; fill gives each slot's text."""
+    """Expand a parsed template.
+
+    Args:
+        sequence: The template.
+        rng: Random generator of the choices.
+        fill_slot: Returns the text of a slot by its name.
+    """
     pieces: list[str] = []
     for part in sequence:
         if isinstance(part, str):
