@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from tests.support import sshd
+from tinyedge.boards.board import wheel_platform
 from tinyedge.bundle.bundle import load_bundle
-from tinyedge.deploy.board import Board
 from tinyedge.deploy.kit import Supplies, kit_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tinyedge-proof-") as name:
         place = Path(name)
         source = Path(shutil.copytree(bundle, place / "bundle"))
-        board = Board(os.uname().machine, (f"{sys.version_info[0]}.{sys.version_info[1]}",))
+        board = wheel_platform(os.uname().machine, (f"{sys.version_info[0]}.{sys.version_info[1]}",))
         began = time.monotonic()
         with Supplies(board) as supplies:
             supplies.fetch(lambda line: None)

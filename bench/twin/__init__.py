@@ -1,0 +1,1 @@
+"""Emulation of the board: `python -m bench.twin --help`."""

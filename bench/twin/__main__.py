@@ -1,39 +1,51 @@
-"""A Raspberry Pi Zero 2 W for people who have none: its processor emulated, its latency modelled.
+"""A Raspberry Pi Zero 2 W for people without one: its processor is emulated, its latency modelled.
 
     python -m bench.twin --help
 
-Everything lives in build/twin (or $TWIN, or --folder) and may be deleted at any time. No step needs root.
+Everything is in build/twin (or $TWIN, or --folder), which may be deleted at any time. No step needs root.
 """
 
 import argparse
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.twin.build import build, make_plugin
-from bench.twin.counts import ERROR_PERCENT, MARGIN, Counts, Figures, by_file
-from bench.twin.layout import REPOSITORY, SUITES, Twin, TwinError, UnavailableError, twin_at
-from bench.twin.measure import measure
-from bench.twin.report import compare, compose, table
+from bench.twin.counts import Counts, Figures, sum_by_file
+from bench.twin.layout import (
+    BOARD,
+    LATENCY,
+    REPORTS,
+    REPOSITORY,
+    Twin,
+    TwinError,
+    UnavailableError,
+    locate_twin,
+)
+from bench.twin.measure import measure_bundle
+from bench.twin.report import add_comparison, compose_report, read_versions, render
 from bench.twin.self_check import check_instructions, check_logits, check_onnxruntime, check_parity
 from bench.twin.system_emulation import check_system
 from bench.twin.user_emulation import Guest
+from tinyedge.boards.board import board_file
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core import files
 from tinyedge.core.errors import TinyEdgeError
+from tinyedge.fit.cost_model import CostModel
 
 BUNDLES = REPOSITORY / "tests" / "data"
 GREEDY_BUNDLE, INT8_BUNDLE = BUNDLES / "micro_bundle_fp32", BUNDLES / "micro_bundle_int8"
-REPORTS = REPOSITORY / "bench" / "reports"
-RECORDED = REPORTS / "twin-pi-zero-2w.json"
+RECORDED = REPORTS / f"twin-{BOARD.name}.json"
+SCALE = REPORTS / f"scale-{BOARD.name}.json"
 GATE_FAILED = 3  # as `tinyedge bench` exits
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a subcommand; a known failure becomes one line and its exit code."""
-    options = parser().parse_args(arguments)
-    twin = twin_at(options.folder, options.suite)
+    """Run a subcommand; a known failure becomes an error line, a hint and an exit code."""
+    options = make_parser().parse_args(arguments)
+    twin = locate_twin(options.folder, options.suite)
     try:
         return int(options.run(twin, options))
     except TinyEdgeError as failure:
@@ -48,40 +60,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def parser() -> argparse.ArgumentParser:
-    """The subcommands."""
+def make_parser() -> argparse.ArgumentParser:
+    """Define the subcommands."""
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     top.add_argument("--folder", type=Path, help="where the twin is built (default: $TWIN, else build/twin)")
-    top.add_argument("--suite", choices=SUITES, default="bookworm", help="Debian of the board")
+    top.add_argument("--suite", choices=BOARD.debian, default="bookworm", help="Debian of the board")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, action: object, text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text)
-        made.set_defaults(run=action)
-        return made
+        subparser = commands.add_parser(name, help=text, description=text)
+        subparser.set_defaults(run=action)
+        return subparser
 
-    command("build", run_build, "make what is missing, bring tinyedge up to date")
+    command("build", run_build, "build what is missing, update tinyedge")
     check = command(
         "check",
         run_check,
-        "prove the emulated processor, and that greedy text and int8 logits are the same on it",
+        "check the emulated processor, and that greedy text and int8 logits are the same on it",
     )
     check.add_argument(
-        "--or-skip", action="store_true", help="where a twin cannot be built: say so, and succeed"
+        "--or-skip", action="store_true", help="if a twin cannot be built, print the reason and succeed"
     )
     measure = command("measure", run_measure, "count a bundle's answers and its cold start")
     report = command(
-        "report", run_report, "all there is: check, measure twice, boot, judge, write the report"
+        "report", run_report, "everything: check, measure twice, boot, evaluate the gates, write the report"
     )
-    for wants_bundle in (measure, report):
-        wants_bundle.add_argument("bundle", type=Path, help="folder that `tinyedge export` made")
-    for wants_greedy in (check, report):
-        wants_greedy.add_argument(
+    for bundle_command in (measure, report):
+        bundle_command.add_argument("bundle", type=Path, help="folder that `tinyedge export` wrote")
+    for greedy_command in (check, report):
+        greedy_command.add_argument(
             "--greedy-bundle", type=Path, default=GREEDY_BUNDLE,
-            help="an fp32 bundle, whose greedy text has to be this machine's (default: that of the tests)",
+            help="an fp32 bundle, to compare greedy text with this machine (default: that of the tests)",
         )  # fmt: skip
     report.add_argument(
-        "--json", type=Path, help="where the report goes (default: report.json in the twin's folder)"
+        "--json", type=Path, help="file of the report (default: report.json in the twin's folder)"
     )
     report.add_argument(
         "--against",
@@ -90,15 +102,15 @@ def parser() -> argparse.ArgumentParser:
         help="recorded report to compare with (default: %(default)s)",
     )
     report.add_argument(
-        "--record", action="store_true", help="let a report that passes take the recorded one's place"
+        "--record", action="store_true", help="replace the recorded report if this one passes"
     )
     scale = command(
         "scale",
         run_scale,
         "count and boot bundles of many shapes, and fit the formula of `tinyedge fit` to them",
     )
-    scale.add_argument("--resume", action="store_true", help="go on with what an earlier sweep has counted")
-    command("quote", run_quote, "bring the tables of README.md and docs up to date with the recorded reports")
+    scale.add_argument("--resume", action="store_true", help="continue an interrupted sweep")
+    command("quote", run_quote, "update the tables of README.md and docs from the recorded reports")
     python = command("python", run_python, "run the board's Python: python -- script.py ARGUMENTS")
     python.add_argument("arguments", nargs="+")
     count = command(
@@ -107,37 +119,50 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     count.add_argument(
         "--runs", nargs=2, type=int, metavar=("LOW", "HIGH"),
-        help="run twice, {n} in the arguments replaced by each number, and print the difference of one n",
+        help="run twice, with {n} in the arguments replaced by each number, and print the cost of one n",
     )  # fmt: skip
     count.add_argument(
-        "--blocks", type=int, default=0, metavar="N", help="print the N dearest files and pieces of code"
+        "--blocks",
+        type=int,
+        default=0,
+        metavar="N",
+        help="print the N most expensive files and blocks of code",
     )
     count.add_argument("arguments", nargs="+")
     return top
 
 
 def run_build(twin: Twin, options: argparse.Namespace) -> int:
-    """`build`."""
+    """Run the subcommand `build`."""
     build(twin)
     return 0
 
 
 def run_check(twin: Twin, options: argparse.Namespace) -> int:
-    """`check`."""
+    """Run the subcommand `check`."""
     load_bundle(options.greedy_bundle)
     try:
         build(twin)
-        for sentence in proofs(Guest(twin), options.greedy_bundle, INT8_BUNDLE):
+        for sentence in run_checks(Guest(twin), options.greedy_bundle, INT8_BUNDLE):
             print(sentence, flush=True)
     except UnavailableError as lack:
         if not options.or_skip:
             raise
-        print(f"twin: skipped, because {lack.message}")
+        print(f"twin: skipped: {lack.message}")
     return 0
 
 
-def proofs(guest: Guest, greedy_bundle: Path, bundle: Path) -> Iterator[str]:
-    """What the twin shows of itself, a sentence each; of `bundle` the logits."""
+def run_checks(guest: Guest, greedy_bundle: Path, bundle: Path) -> Iterator[str]:
+    """Check that the twin is the board.
+
+    Args:
+        guest: The twin.
+        greedy_bundle: An fp32 bundle, to compare greedy text.
+        bundle: A bundle to compare logits.
+
+    Yields:
+        A sentence for each check that passed.
+    """
     yield check_instructions(guest)
     yield check_onnxruntime(guest)
     yield check_parity(guest, greedy_bundle)
@@ -145,39 +170,40 @@ def proofs(guest: Guest, greedy_bundle: Path, bundle: Path) -> Iterator[str]:
 
 
 def run_measure(twin: Twin, options: argparse.Namespace) -> int:
-    """`measure`."""
-    load_bundle(options.bundle)  # whole, or the reason why not, before anything is built
+    """Run the subcommand `measure`."""
+    load_bundle(options.bundle)  # a damaged bundle is reported before anything is built
     build(twin)
     make_plugin(twin)
-    modelled = measure(Guest(twin), options.bundle)
+    modelled = measure_bundle(Guest(twin), options.bundle)
     for response in modelled.responses:
-        print(row(f"first of {response.prompt_tokens}", response.first))
-    print(row("token", modelled.token))
-    print(row("cold start", modelled.cold))
-    print(f"p95 of a response: modelled {modelled.p95_ms:.1f} ms, bound {MARGIN * modelled.p95_ms:.1f} ms")
+        print(format_row(f"first of {response.prompt_tokens}", response.first))
+    print(format_row("token", modelled.token))
+    print(format_row("cold start", modelled.cold))
+    bound = LATENCY.margin * modelled.p95_ms
+    print(f"p95 of a response: modelled {modelled.p95_ms:.1f} ms, bound {bound:.1f} ms")
     return 0
 
 
 def run_report(twin: Twin, options: argparse.Namespace) -> int:
-    """`report`."""
+    """Run the subcommand `report`."""
     load_bundle(options.bundle)
     load_bundle(options.greedy_bundle)
     build(twin)
     make_plugin(twin)
     guest = Guest(twin)
-    said = []
-    for sentence in proofs(guest, options.greedy_bundle, options.bundle):
+    sentences = []
+    for sentence in run_checks(guest, options.greedy_bundle, options.bundle):
         print(sentence, flush=True)
-        said.append(sentence)
+        sentences.append(sentence)
     print("counting, twice", flush=True)
-    counted = measure(guest, options.bundle), measure(guest, options.bundle)
+    counted = measure_bundle(guest, options.bundle), measure_bundle(guest, options.bundle)
     print("booting", flush=True)
     system = check_system(guest, options.bundle, options.greedy_bundle)
-    report = compose(twin, options.bundle, said, counted, system)
-    compare(report, options.against)
+    report = compose_report(twin, options.bundle, sentences, counted, system)
+    add_comparison(report, options.against)
     path = options.json or twin.folder / "report.json"
     files.write_json(path, report)
-    print(f"\n{table(report)}\nwrote {path}")
+    print(f"\n{render(report)}\nwrote {path}")
     if report["verdict"] == "fail":
         return GATE_FAILED
     if options.record:
@@ -188,45 +214,47 @@ def run_report(twin: Twin, options: argparse.Namespace) -> int:
 
 
 def run_scale(twin: Twin, options: argparse.Namespace) -> int:
-    """`scale`: the report, its picture, and the formula's data file."""
-    from bench.twin import scale_report
-    from bench.twin.fit_cost_model import TARGET, fit
-    from bench.twin.plot import picture
+    """Run the subcommand `scale`: write the report, its plot, and the cost model of the board's file."""
+    from bench.twin.fit_cost_model import fit_costs, write_cost_model
+    from bench.twin.plot import draw_sweep
+    from bench.twin.scale_report import compose_report, render_table
     from bench.twin.shape_sweep import Sweep
-    from bench.twin.shapes import shapes
-    from tinyedge.fit import cost_model
+    from bench.twin.shapes import list_shapes
 
     build(twin)
     make_plugin(twin)
-    rows = Sweep(Guest(twin), options.resume).run(shapes())
-    formula = fit(rows, scale_report.origin(twin))
-    report = scale_report.compose(rows, formula)
-    print(scale_report.table(report))
-    files.write_json(cost_model.FOLDER / f"{TARGET}.json", formula)
-    files.write_json(REPORTS / "scale-pi-zero-2w.json", report)
-    files.write_bytes(REPORTS / "scale-pi-zero-2w.png", picture(report, cost_model.parse(formula)))
-    print(f"wrote {REPORTS / 'scale-pi-zero-2w'}.json and .png, and {cost_model.FOLDER / TARGET}.json")
+    rows = Sweep(Guest(twin), options.resume).run(list_shapes())
+    # Only memory depends on the kernel.
+    versions = {name: version for name, version in read_versions(twin, "").items() if version}
+    costs = fit_costs(rows, datetime.now(UTC).isoformat(timespec="seconds"), versions)
+    report = compose_report(rows, costs)
+    print(render_table(report))
+    write_cost_model(board_file(BOARD.name), costs)
+    files.write_json(SCALE, report)
+    model = CostModel.from_data(BOARD.name, costs)
+    files.write_bytes(SCALE.with_suffix(".png"), draw_sweep(report, model))
+    print(f"wrote {SCALE}, {SCALE.with_suffix('.png')} and the cost model in {board_file(BOARD.name)}")
     return 0
 
 
 def run_quote(twin: Twin, options: argparse.Namespace) -> int:
-    """`quote`."""
-    from bench.twin.quoted_tables import bring_up_to_date
+    """Run the subcommand `quote`."""
+    from bench.twin.quoted_tables import update_documents
 
-    for path in bring_up_to_date():
+    for path in update_documents():
         print(f"changed {path}")
     return 0
 
 
 def run_python(twin: Twin, options: argparse.Namespace) -> int:
-    """`python`: with this terminal."""
+    """Run the subcommand `python`, on this terminal."""
     build(twin)
     guest = Guest(twin)
     return subprocess.run(guest.command(options.arguments), env=guest.environment(), check=False).returncode
 
 
 def run_count(twin: Twin, options: argparse.Namespace) -> int:
-    """`count`."""
+    """Run the subcommand `count`."""
     build(twin)
     make_plugin(twin)
     guest = Guest(twin)
@@ -235,29 +263,30 @@ def run_count(twin: Twin, options: argparse.Namespace) -> int:
         if low >= high:
             raise TwinError(f"--runs {low} {high}: the second number must be larger")
         less, more = (
-            counted(guest, [word.replace("{n}", str(n)) for word in options.arguments]) for n in (low, high)
+            count_script(guest, [word.replace("{n}", str(n)) for word in options.arguments])
+            for n in (low, high)
         )
-        print(row(f"each of {high - low}", (more.total - less.total) / (high - low)))
+        print(format_row(f"each of {high - low}", (more.total - less.total) / (high - low)))
         return 0
-    counts = counted(guest, options.arguments, bool(options.blocks))
-    print(row("total", counts.total))
+    counts = count_script(guest, options.arguments, bool(options.blocks))
+    print(format_row("total", counts.total))
     if len(counts.marks) > 1:
         for index, step in enumerate(counts.steps):
-            print(row(f"step {index}", step))
-    for file, cost in list(by_file(counts.blocks).items())[: options.blocks]:
-        print(f"{cost / 1e6:10.3f} M  {relative(file, twin)}")
+            print(format_row(f"step {index}", step))
+    for file, cost in list(sum_by_file(counts.blocks).items())[: options.blocks]:
+        print(f"{cost / 1e6:10.3f} M  {guest_path(file, twin)}")
     for block in counts.blocks[: options.blocks]:
-        print(f"{block.instructions / 1e6:10.3f} M  {relative(block.file, twin)} at {block.offset:x}")
+        print(f"{block.instructions / 1e6:10.3f} M  {guest_path(block.file, twin)} at {block.offset:x}")
     return 0
 
 
-def relative(file: str, twin: Twin) -> str:
-    """A file of the guest, as the guest names it."""
+def guest_path(file: str, twin: Twin) -> str:
+    """The path of a file as the guest sees it."""
     return file.removeprefix(str(twin.root))
 
 
-def counted(guest: Guest, arguments: Sequence[str], blocks: bool = False) -> Counts:
-    """Counts a script that has to succeed; what it printed goes to standard error."""
+def count_script(guest: Guest, arguments: Sequence[str], blocks: bool = False) -> Counts:
+    """Count a script and copy its output to standard error. Raises TwinError if the script fails."""
     outcome, counts = guest.count(arguments, blocks)
     sys.stderr.write(outcome.output.decode(errors="replace") + outcome.errors)
     if outcome.returncode:
@@ -265,12 +294,12 @@ def counted(guest: Guest, arguments: Sequence[str], blocks: bool = False) -> Cou
     return counts
 
 
-def row(name: str, figures: Figures) -> str:
+def format_row(name: str, figures: Figures) -> str:
     """One line of figures."""
     ms = figures.modelled_ms
     return (
         f"{name:12s} {figures.instructions / 1e6:12.4f} M instructions {figures.fills / 1e3:10.3f} k fills"
-        f"   modelled {ms:10.3f} ms +-{ERROR_PERCENT} % (bound {MARGIN * ms:.3f} ms)"
+        f"   modelled {ms:10.3f} ms +-{LATENCY.error_percent:g}% (bound {LATENCY.margin * ms:.3f} ms)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Builds the twin from nothing: each step makes one folder, and is left out when the folder is there."""
+"""Build of the twin: each step makes one folder, and is skipped if the folder exists."""
 
 import hashlib
 import importlib.util
@@ -13,50 +13,61 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.twin import cpu_model
-from bench.twin.debian import Archive, program
-from bench.twin.layout import REPOSITORY, SOURCES, Twin, TwinError, UnavailableError, run, whole
+from bench.twin.debian import Archive, find_program
+from bench.twin.layout import (
+    BOARD,
+    LATENCY,
+    REPOSITORY,
+    SOURCES,
+    Twin,
+    TwinError,
+    UnavailableError,
+    atomic_folder,
+    run,
+)
 from bench.twin.user_emulation import Guest
 from tinyedge.deploy.own_wheel import WHEEL_PATTERN
 
-TOOLS_SUITE = "bookworm"  # whose QEMU `pi` knows
+TOOLS_SUITE = "bookworm"  # its QEMU is the one that `cpu_model` can change
 ROOT = (
     "base-files", "bash", "dash", "coreutils", "grep", "sed", "mawk", "mount", "util-linux", "procps",
     "libc-bin", "libgcc-s1", "libstdc++6", "libgomp1", "python3",
 )  # fmt: skip
-# pip takes a tag at its word, so that each older one has to be named too.
-PLATFORMS = ("manylinux_2_36", "manylinux_2_34", "manylinux_2_31", "manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", "linux")  # fmt: skip # noqa: E501
-MADE_FROM = "made-from"  # the file in a folder of packages that says what they were made from
-BAD_ONNXRUNTIME = "1.21.0"  # the release that dies on ARMv8.0
+MADE_FROM = "made-from"  # file in a folder of packages that records its inputs
+# The onnxruntime that fails on the board, for `self_check`.
+(BAD_ONNXRUNTIME,) = (bad.version for bad in BOARD.bad_packages if bad.package == "onnxruntime")
 
 
 def build(twin: Twin) -> None:
-    """Makes what is missing to run programs, and brings tinyedge in the root up to date.
+    """Build what is missing to run programs, and update tinyedge in the root.
 
-    Raises UnavailableError where this machine cannot have a twin, TwinError where making it fails.
+    Raises:
+        UnavailableError: If this machine cannot have a twin.
+        TwinError: If the build fails.
     """
     if platform.machine() != "x86_64":
-        raise UnavailableError(f"this machine is {platform.machine()}; the twin is built on x86_64")
+        raise UnavailableError(f"this machine is {platform.machine()}; the twin needs x86_64")
     for name in ("apt-get", "dpkg-deb", "setarch"):
-        program(name)
+        find_program(name)
     twin.folder.mkdir(parents=True, exist_ok=True)
-    step("QEMU", twin.tools, lambda: make_tools(twin))
-    step("root", twin.root, lambda: make_root(twin))
-    step("bytecode", twin.root / "opt" / "compiled", lambda: compile_library(twin))
+    run_step("QEMU", twin.tools, lambda: make_tools(twin))
+    run_step("root", twin.root, lambda: make_root(twin))
+    run_step("bytecode", twin.root / "opt" / "compiled", lambda: compile_library(twin))
     install_packages(twin)
     install_product(twin)
 
 
-def step(name: str, made: Path, make: Callable[[], None]) -> None:
-    """Runs `make` unless what it makes is there."""
-    if not made.exists():
-        begin = time.monotonic()
+def run_step(name: str, result: Path, make: Callable[[], None]) -> None:
+    """Run `make` unless its result exists, and print the time."""
+    if not result.exists():
+        started = time.monotonic()
         make()
-        print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
+        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
 
 
 def make_tools(twin: Twin) -> None:
-    """Debian's user-mode QEMU and pip for this machine, and the Pi's copy of QEMU."""
-    with whole(twin.tools) as folder:
+    """Unpack Debian's user-mode QEMU and pip for this machine, and make the Pi's copy of QEMU."""
+    with atomic_folder(twin.tools) as folder:
         archive = Archive(twin.folder / "apt-tools", TOOLS_SUITE, "amd64")
         archive.fetch("qemu-user", "python3-pip-whl")
         archive.unpack(folder)
@@ -64,8 +75,8 @@ def make_tools(twin: Twin) -> None:
 
 
 def make_system_tools(twin: Twin) -> None:
-    """Debian's full-system QEMU for this machine, and the Pi's copy of it."""
-    with whole(twin.system_tools) as folder:
+    """Unpack Debian's full-system QEMU for this machine, and make the Pi's copy of it."""
+    with atomic_folder(twin.system_tools) as folder:
         archive = Archive(twin.folder / "apt-system-tools", TOOLS_SUITE, "amd64")
         archive.fetch("qemu-system-arm")
         archive.unpack(folder)
@@ -73,15 +84,23 @@ def make_system_tools(twin: Twin) -> None:
 
 
 def make_plugin(twin: Twin) -> None:
-    """Compiles the counting plugin, if its source has changed since."""
+    """Compile the counting plugin, unless it was made from the same source and constants."""
     source = SOURCES / "counter.c"
-    if not twin.plugin.exists() or twin.plugin.stat().st_mtime < source.stat().st_mtime:
-        run([program("cc"), "-O2", "-shared", "-fPIC", "-o", twin.plugin, source])
+    constants = [
+        f"-DPS_PER_INSTRUCTION={round(1000 * LATENCY.ns_per_instruction)}",
+        f"-DPS_PER_FILL={round(1000 * LATENCY.ns_per_dram_fill)}",
+    ]
+    made_from = hashlib.sha256(source.read_bytes() + " ".join(constants).encode()).hexdigest()
+    stamp = twin.plugin.with_suffix(f".{MADE_FROM}")
+    if twin.plugin.exists() and stamp.exists() and stamp.read_text() == made_from:
+        return
+    run([find_program("cc"), "-O2", "-shared", "-fPIC", *constants, "-o", twin.plugin, source])
+    stamp.write_text(made_from)
 
 
 def make_root(twin: Twin) -> None:
-    """The board's Debian with Python."""
-    with whole(twin.root) as folder:
+    """Unpack the board's Debian with Python."""
+    with atomic_folder(twin.root) as folder:
         archive = Archive(twin.folder / f"apt-{twin.suite}", twin.suite, "arm64")
         archive.fetch(*ROOT)
         archive.unpack(folder)
@@ -91,51 +110,55 @@ def make_root(twin: Twin) -> None:
 
 
 def compile_library(twin: Twin) -> None:
-    """Python's own modules."""
+    """Compile Python's own modules to bytecode."""
     compile_bytecode(twin, twin.root / "usr" / "lib" / f"python{twin.python_version}", twin.root, "/")
     (twin.root / "opt").mkdir(exist_ok=True)
     (twin.root / "opt" / "compiled").touch()
 
 
 def pip(twin: Twin, *arguments: str | Path) -> None:
-    """Runs Debian's pip, which works out of its wheel, for the board's Python and processor."""
+    """Run Debian's pip, straight from its wheel, for the board's Python and processor."""
     wheel = next((twin.tools / "usr" / "share" / "python-wheels").glob("pip-*.whl"))
-    platforms = [word for name in PLATFORMS for word in ("--platform", f"{name}_aarch64")]
-    abis = [
-        word
-        for name in (f"cp{twin.python_version.replace('.', '')}", "abi3", "none")
-        for word in ("--abi", name)
-    ]
+    board = BOARD.wheel_platform
+    platforms = [word for name in board.platforms for word in ("--platform", name)]
+    abis = [word for name in board.abis(twin.python_version) for word in ("--abi", name)]
     command, *rest = arguments
     run([
         sys.executable, f"{wheel}/pip", command, "--quiet", "--only-binary=:all:", "--implementation", "cp",
-        "--python-version", twin.python_version, *abis, *platforms, "--platform", "any", *rest,
+        "--python-version", twin.python_version, *abis, *platforms, *rest,
     ], error=UnavailableError if "--no-index" not in rest else TwinError)  # fmt: skip
 
 
 def install_packages(twin: Twin) -> None:
-    """tinyedge's dependencies, resolved for the board, unless those that are required are there."""
-    required = required_packages()
+    """Install tinyedge's dependencies, resolved for the board, unless they are up to date."""
+    required = read_requirements()
     stamp = twin.packages / MADE_FROM
     if stamp.exists() and stamp.read_text() == required:
         return
     wheel = make_wheel(twin)
-    with whole(twin.wheels) as folder:
+    with atomic_folder(twin.wheels) as folder:
         pip(twin, "download", "--dest", folder, wheel)
         (folder / wheel.name).unlink()
     install(twin, twin.packages, sorted(twin.wheels.glob("*.whl")), required)
 
 
-def required_packages() -> str:
-    """The dependencies of tinyedge, as written down."""
+def read_requirements() -> str:
+    """The dependencies of tinyedge, one on each line, as in pyproject.toml."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     return "\n".join(project["dependencies"])
 
 
 def install(twin: Twin, target: Path, wheels: Sequence[Path], made_from: str) -> None:
-    """Installs wheels in a folder of the root, with bytecode, and notes what they were made from."""
-    with whole(target) as folder:
-        # What Python a wheel requires was asked for the board when it was downloaded; here pip asks its own.
+    """Install wheels in a folder of the root, with bytecode.
+
+    Args:
+        twin: Where to install.
+        target: The folder, which is replaced.
+        wheels: Files to install, without their dependencies.
+        made_from: Description of the inputs, recorded in the folder.
+    """
+    with atomic_folder(target) as folder:
+        # The download checked Requires-Python for the board; here pip would check it for this Python.
         alone = ("--no-index", "--no-deps", "--ignore-requires-python")
         pip(twin, "install", "--no-compile", *alone, "--target", folder, *wheels)
         compile_bytecode(twin, folder, folder, f"/opt/{target.name}")
@@ -144,28 +167,28 @@ def install(twin: Twin, target: Path, wheels: Sequence[Path], made_from: str) ->
 
 
 def make_wheel(twin: Twin) -> Path:
-    """Builds tinyedge's wheel as a release does, if its sources have changed since."""
-    folder = twin.folder / f"product-{sources_digest()[:16]}"
+    """Build tinyedge's wheel as a release does, unless it was built from the same sources."""
+    folder = twin.folder / f"product-{hash_sources()[:16]}"
     if not folder.exists():
         for old in twin.folder.glob("product-*"):
             shutil.rmtree(old)
-        # The backend is fetched anew for each build unless it is there.
+        # An isolated build downloads the backend each time.
         isolation = ["--no-isolation"] if importlib.util.find_spec("hatchling") else []
-        with whole(folder) as unfinished:
+        with atomic_folder(folder) as unfinished:
             run([sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", unfinished, REPOSITORY])
     return next(folder.glob(WHEEL_PATTERN))
 
 
 def install_product(twin: Twin) -> None:
-    """Installs tinyedge's wheel in the root, if it is another one."""
+    """Install tinyedge's wheel in the root, unless it is there."""
     wheel = make_wheel(twin)
     stamp = twin.product / MADE_FROM
     if not stamp.exists() or stamp.read_text() != wheel.parent.name:
         install(twin, twin.product, [wheel], wheel.parent.name)
 
 
-def sources_digest() -> str:
-    """Of all that goes into the wheel."""
+def hash_sources() -> str:
+    """The sha256 of all files that go into the wheel, in hexadecimal."""
     digest = hashlib.sha256()
     files = [
         file
@@ -179,12 +202,17 @@ def sources_digest() -> str:
 
 
 def compile_bytecode(twin: Twin, folder: Path, strip: Path, prepend: str) -> None:
-    """Writes .pyc files, as an installation on the board does: an import without them costs twice as much.
+    """Write .pyc files, as an installation on the board does: an import without them costs twice as much.
 
-    strip, prepend: a file's name in the guest has the second in place of the first. A minor version of Python
-    has one bytecode on every processor: this machine's Python does it if it is the same.
+    Bytecode depends on Python's minor version only: this machine's Python compiles if it has the same.
+
+    Args:
+        twin: Whose Python the bytecode is for.
+        folder: Modules to compile.
+        strip: Beginning of the files' paths that is replaced.
+        prepend: Beginning of their paths in the guest.
     """
-    # Not by time: copying the root into a disk must not make them stale.
+    # Not checked by time: copying the root to a disk image must not make them stale.
     arguments = [
         "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash",
         "-s", str(strip), "-p", prepend, str(folder),
@@ -194,23 +222,16 @@ def compile_bytecode(twin: Twin, folder: Path, strip: Path, prepend: str) -> Non
         command, environment = [sys.executable, *arguments], dict(os.environ)
     else:
         command, environment = guest.command(arguments), guest.environment()
-    # Its exit code says nothing: some packages hold files that are meant not to compile.
+    # The exit code is ignored: some packages contain files that are not meant to compile.
     subprocess.run(
         command, env=environment, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
 def install_bad_packages(twin: Twin) -> Path:
-    """The onnxruntime that a Pi cannot run, apart from the others."""
+    """Install the onnxruntime that a Pi cannot run, in a folder of its own, and return the folder."""
     if not twin.bad_packages.exists():
-        with whole(twin.bad_packages) as folder:
-            pip(
-                twin,
-                "install",
-                "--no-compile",
-                "--no-deps",
-                "--target",
-                folder,
-                f"onnxruntime=={BAD_ONNXRUNTIME}",
-            )
+        with atomic_folder(twin.bad_packages) as folder:
+            options = ("--no-compile", "--no-deps", "--target")
+            pip(twin, "install", *options, folder, f"onnxruntime=={BAD_ONNXRUNTIME}")
     return twin.bad_packages

@@ -1,32 +1,27 @@
-"""What the counting plugin says, and what it would take on the board.
+"""Output of the counting plugin, and the time that the board would need.
 
-The times are modelled: nothing here has a clock. 1.39 ns for an instruction and 42.5 ns for a line from DRAM
-are fitted to published single-thread times of eleven networks on a Raspberry Pi Zero 2 W. Of those the model
-is 10 % off on average, at worst 28 % below and 25 % above, so that it is quoted as +-30 %; MARGIN times the
-model covers all eleven and is what a gate takes. Not in the model: what the kernel does, the instruction
-cache, write-backs, the TLB, throttling, the SD card, and cores that share the memory's bandwidth.
+Times are modelled from counts, by the latency model of the board's file: nothing here reads a clock.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.twin.layout import TwinError
-
-NS_PER_INSTRUCTION = 1.39
-NS_PER_FILL = 42.5
-MARGIN = 1.4
-ERROR_PERCENT = 30
+from bench.twin.layout import LATENCY, TwinError
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Since the program began, or between two moments. fills: lines of 64 bytes that came from DRAM."""
+    """Counts since the program began, or between two moments."""
 
     instructions: float
+    """Executed instructions."""
     accesses: float
+    """Memory accesses."""
     l1_misses: float
+    """Accesses that missed the first cache."""
     fills: float
+    """Lines of 64 bytes that were loaded from DRAM."""
 
     def __add__(self, other: "Figures") -> "Figures":
         return Figures(
@@ -47,39 +42,47 @@ class Figures:
 
     @property
     def modelled_ms(self) -> float:
-        """On the board, one thread, +-30 %."""
-        return (NS_PER_INSTRUCTION * self.instructions + NS_PER_FILL * self.fills) / 1e6
+        """Time on the board in ms, one thread, as exact as the latency model."""
+        return LATENCY.milliseconds(self.instructions, self.fills)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of code without jumps. file, offset: what it was mapped from, and where in it."""
+    """A piece of code without jumps."""
 
     file: str
+    """File that it was mapped from; "?" if unknown."""
     offset: int
+    """Where it starts in that file, in bytes."""
     instructions: int
+    """Executed instructions."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """A counted run.
-
-    sockets, threads: how many it opened and started. marks: at each getsid(). shown: at each write to
-    standard output. blocks: the dearest first, if asked for.
-    """
+    """A counted run."""
 
     total: Figures
+    """The complete run."""
     sockets: int
+    """Number of network sockets that were opened."""
     threads: int
+    """Number of threads that were started."""
     marks: tuple[Figures, ...]
+    """Counts at each os.getsid(0)."""
     shown: tuple[Figures, ...]
+    """Counts at each write to standard output."""
     blocks: tuple[Block, ...]
+    """The most expensive first; empty unless requested."""
 
     @property
     def steps(self) -> tuple[Figures, ...]:
-        """From each mark to the next, without what the marks themselves cost.
+        """Costs from each mark to the next, without the cost of the marks themselves.
 
-        The first two marks of a script stand together, and what is between them is a mark's cost.
+        The first two marks of a script have nothing in between: their difference is the cost of a mark.
+
+        Raises:
+            TwinError: If there are no two marks.
         """
         if len(self.marks) < 2:
             raise TwinError("the script called os.getsid(0) less than twice, so it marked nothing")
@@ -90,9 +93,14 @@ class Counts:
 
 
 def parse_counts(text: str) -> Counts:
-    """Reads the plugin's output. Raises TwinError where it has no end: the program was killed by a signal."""
+    """Parse the plugin's output.
+
+    Raises:
+        TwinError: If the total is missing, because a signal killed the program.
+    """
     figures: dict[str, list[Figures]] = {"mark": [], "shown": [], "socket": [], "thread": [], "total": []}
-    mappings, blocks = [], []
+    mappings: list[tuple[int, int, int, str]] = []
+    blocks: list[Block] = []
     for line in text.splitlines():
         kind, *values = line.split()
         if kind in figures:
@@ -102,16 +110,16 @@ def parse_counts(text: str) -> Counts:
             mappings.append((low, high, int(values[2], 16), values[5] if len(values) > 5 else "?"))
         elif kind == "block":
             address, cost = int(values[0], 16), int(values[1])
-            found = (
-                Block(file, address - low + at, cost)
-                for low, high, at, file in mappings
+            located = (
+                Block(file, address - low + offset, cost)
+                for low, high, offset, file in mappings
                 if low <= address < high
             )
-            blocks.append(next(found, Block("?", address, cost)))
+            blocks.append(next(located, Block("?", address, cost)))
     if not figures["total"]:
         raise TwinError(
-            "the counted program did not come to its end",
-            "`python -m bench.twin python` runs it and shows why",
+            "the counted program did not run to its end",
+            "run it with `python -m bench.twin python` to see why",
         )
     blocks.sort(key=lambda block: -block.instructions)
     return Counts(
@@ -120,8 +128,8 @@ def parse_counts(text: str) -> Counts:
     )  # fmt: skip
 
 
-def by_file(blocks: Sequence[Block]) -> dict[str, int]:
-    """Instructions of each file, the dearest first."""
+def sum_by_file(blocks: Sequence[Block]) -> dict[str, int]:
+    """Instructions of each file, the most expensive first."""
     sums: dict[str, int] = {}
     for block in blocks:
         sums[block.file] = sums.get(block.file, 0) + block.instructions
@@ -129,6 +137,6 @@ def by_file(blocks: Sequence[Block]) -> dict[str, int]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest rank: the smallest value that `percent` % of the values do not exceed."""
+    """Nearest rank: the smallest value that at least `percent`% of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

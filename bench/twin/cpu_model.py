@@ -1,27 +1,25 @@
-"""What makes QEMU's Cortex-A53 the one of a Raspberry Pi Zero 2 W.
+"""Changes that make QEMU's Cortex-A53 the one of a Raspberry Pi Zero 2 W.
 
 QEMU's model has the AES and SHA instructions, which no Pi before the 5 has, and no switch for them. The value
-of its register ID_AA64ISAR0_EL1 stands in the program as a constant of one instruction; a private copy of the
-program gets the Pi's value, after which QEMU itself refuses those instructions. `selftest` proves it.
+of its register ID_AA64ISAR0_EL1 is a constant in one instruction of the program; a private copy of the
+program gets the Pi's value, after which QEMU itself refuses those instructions. `self_check` proves it.
 """
 
 import re
 import shutil
 from pathlib import Path
 
-from bench.twin.layout import TwinError
+from bench.twin.layout import BOARD, CORES, TwinError
 
-CORES = 4
-CPU_MODEL = "cortex-a53"
 QEMU_FEATURES, PI_FEATURES = 0x11120, 0x10000  # CRC32, SHA2, SHA1, AES and PMULL; CRC32 alone
-MODELS_WITH_THEM = 3  # Cortex-A53, A57 and A72 are set up alike
+MODELS_WITH_CRYPTOGRAPHY = 3  # Cortex-A53, A57 and A72 have the same value
 # mov qword ptr [register + offset], QEMU_FEATURES; then the next such store
 STORE = re.compile(rb"(\x48\xc7[\x80-\x87].{4})" + re.escape(QEMU_FEATURES.to_bytes(4, "little")) + rb"(?=\x48\xc7[\x80-\x87])", re.S)  # fmt: skip # noqa: E501
 
 CPUINFO_CORE = """\
 processor	: {core}
 BogoMIPS	: 38.40
-Features	: fp asimd evtstrm crc32 cpuid
+Features	: {features}
 CPU implementer	: 0x41
 CPU architecture: 8
 CPU variant	: 0x0
@@ -29,39 +27,49 @@ CPU part	: 0xd03
 CPU revision	: 4
 
 """
-# level, type, size, sets, ways, who shares it ("" is the core alone)
+# level, type, size, sets, ways, cores that share it ("" for the core alone)
 CACHES = (("1", "Data", "32K", 128, 4, ""), ("1", "Instruction", "32K", 256, 2, ""), ("2", "Unified", "512K", 512, 16, "0-3"))  # fmt: skip # noqa: E501
 
 
-def without_cryptography(program: bytes, name: str) -> bytes:
-    """QEMU's program with the Pi's CPU features. Raises TwinError where it does not look as expected."""
+def remove_cryptography(program: bytes, name: str) -> bytes:
+    """QEMU's program with the Pi's CPU features.
+
+    Args:
+        program: The executable.
+        name: Its name, for the error.
+
+    Raises:
+        TwinError: If the program does not have the expected instructions.
+    """
     changed, places = STORE.subn(lambda store: store[1] + PI_FEATURES.to_bytes(4, "little"), program)
-    if places != MODELS_WITH_THEM:
+    if places != MODELS_WITH_CRYPTOGRAPHY:
         raise TwinError(
-            f"{name} sets up {places} CPU models as this QEMU should set up {MODELS_WITH_THEM}",
-            "the twin knows QEMU 7.2 of Debian bookworm; a newer one needs another look",
+            f"{name} sets up {places} CPU models as this QEMU should set up {MODELS_WITH_CRYPTOGRAPHY}",
+            "the twin supports QEMU 7.2 of Debian bookworm; adapt the twin to a newer one",
         )
     return changed
 
 
 def make_program(folder: Path, name: str) -> None:
-    """Writes `pi/NAME`, the Pi's copy of the QEMU that was unpacked in `folder`."""
+    """Write `pi/NAME`, the Pi's copy of the QEMU that was unpacked in `folder`."""
     source, copy = folder / "usr" / "bin" / name, folder / "pi" / name
     copy.parent.mkdir(exist_ok=True)
-    copy.write_bytes(without_cryptography(source.read_bytes(), name))
+    copy.write_bytes(remove_cryptography(source.read_bytes(), name))
     shutil.copymode(source, copy)
 
 
 def write_cpu_files(root: Path) -> None:
-    """The board's /proc/cpuinfo and /sys/devices/system/cpu, inside the root.
+    """Write the board's /proc/cpuinfo and /sys/devices/system/cpu inside the root.
 
-    QEMU's user mode shows the guest the host's, of another architecture, and onnxruntime dies of it; files
-    under the root win. A booted kernel mounts its own over them.
+    QEMU's user mode shows the host's, of another architecture, to the guest, and onnxruntime crashes; files
+    under the root take precedence. A booted kernel mounts its own over them.
     """
-    everyone = f"0-{CORES - 1}"
-    files = {"proc/cpuinfo": "".join(CPUINFO_CORE.format(core=core) for core in range(CORES))}
+    features = " ".join(BOARD.processor.features)
+    all_cores = f"0-{CORES - 1}"
+    cores = (CPUINFO_CORE.format(core=core, features=features) for core in range(CORES))
+    files = {"proc/cpuinfo": "".join(cores)}
     cpu = "sys/devices/system/cpu"
-    files |= {f"{cpu}/{name}": everyone for name in ("possible", "present", "online")}
+    files |= {f"{cpu}/{name}": all_cores for name in ("possible", "present", "online")}
     for core in range(CORES):
         topology, frequency = f"{cpu}/cpu{core}/topology", f"{cpu}/cpu{core}/cpufreq"
         files |= {f"{frequency}/cpuinfo_max_freq": "1000000", f"{frequency}/cpuinfo_min_freq": "600000"}
@@ -69,7 +77,7 @@ def write_cpu_files(root: Path) -> None:
         files |= {
             f"{topology}/{name}": str(core) for name in ("core_id", "thread_siblings_list", "core_cpus_list")
         }
-        files |= {f"{topology}/{name}": everyone for name in ("core_siblings_list", "cluster_cpus_list", "package_cpus_list")}  # fmt: skip # noqa: E501
+        files |= {f"{topology}/{name}": all_cores for name in ("core_siblings_list", "cluster_cpus_list", "package_cpus_list")}  # fmt: skip # noqa: E501
         for index, (level, kind, size, sets, ways, shared) in enumerate(CACHES):
             values = {
                 "level": level, "type": kind, "size": size, "number_of_sets": sets,

@@ -1,32 +1,43 @@
-"""Fits the cost formula to a sweep, and tells how far off it is on shapes it was fitted on and on others.
+"""Fit of the cost formula to a sweep, and its errors on the fitted and on other shapes.
 
-In: the sweep's rows. Out: a target's data file as a mapping, which `tinyedge.fit.cost_model` reads.
+In: the sweep's rows. Out: a board's cost model as data, and the board's file with it.
 """
 
 import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.twin.counts import ERROR_PERCENT, MARGIN, NS_PER_FILL, NS_PER_INSTRUCTION
+from bench.twin.layout import BOARD, LATENCY, TwinError
 from bench.twin.measure import MAX_TOKENS
 from bench.twin.shape_sweep import PROMPT_TOKENS
+from tinyedge.boards.board import SCHEMA, CostData, CostSource, ErrorSummary, FigureErrors, FormulaErrors
+from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
-from tinyedge.fit.cost_model import SCHEMA, CostModel, holdings, parse
-from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS, Work, answer
+from tinyedge.fit.cost_model import CostModel, memory_amounts
+from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS, Work, answer_work
 
 Row = Mapping[str, Any]
-TARGET = "pi-zero-2w"
-MB = 1 << 20
+COMMAND = "python -m bench.twin scale"
 
 
 def nonnegative_least_squares(work: Sequence[Work], observed: Sequence[float]) -> dict[str, float]:
-    """Coefficients >= 0 with the least sum of squared relative errors, by trying every set of terms.
+    """Find coefficients >= 0 with the least sum of squared relative errors, by trying every set of terms.
 
-    The best solution with none below zero is the least squares of some set of terms, and there are few terms.
+    The best solution without negative coefficients is the least-squares solution of some set of terms, and
+    there are few terms.
+
+    Args:
+        work: Amounts by term, for each observation.
+        observed: What that work cost.
+
+    Returns:
+        A coefficient for each term, with five significant digits.
     """
     names = list(work[0])
     matrix = np.array([[row[name] for name in names] for row in work]) / np.array(observed)[:, None]
@@ -35,107 +46,107 @@ def nonnegative_least_squares(work: Sequence[Work], observed: Sequence[float]) -
     for count in range(1, len(names) + 1):
         for chosen in map(list, itertools.combinations(range(len(names)), count)):
             part: npt.NDArray[np.float64] = matrix[:, chosen] / scale[chosen]
-            found = np.linalg.lstsq(part, np.ones(len(observed)), rcond=None)[0]
-            error = float(((part @ found - 1) ** 2).sum())
-            if (found >= 0).all() and error < best[0]:
-                best = error, dict(zip((names[at] for at in chosen), found / scale[chosen], strict=True))
-    return {
-        name: float(f"{best[1].get(name, 0.0):.5g}") for name in names
-    }  # 5 digits are read, and are enough
+            solution = np.linalg.lstsq(part, np.ones(len(observed)), rcond=None)[0]
+            error = float(((part @ solution - 1) ** 2).sum())
+            if (solution >= 0).all() and error < best[0]:
+                terms = (names[index] for index in chosen)
+                best = error, dict(zip(terms, solution / scale[chosen], strict=True))
+    return {name: float(f"{best[1].get(name, 0.0):.5g}") for name in names}
 
 
-def parts(row: Row) -> list[tuple[Work, Row]]:
-    """Of each answer of a shape: the work and the counts of its first pass, and of all others together."""
-    found = []
+def split_passes(row: Row) -> list[tuple[Work, Row]]:
+    """Work and counts of each answer of a shape: of its first pass, and of its other passes together."""
+    pairs: list[tuple[Work, Row]] = []
     for response in row["responses"]:
-        first, *others = answer(ModelConfig(**row["model"]), response["prompt_tokens"], MAX_TOKENS)
+        first, *others = answer_work(ModelConfig(**row["model"]), response["prompt_tokens"], MAX_TOKENS)
         rest = {name: response["response"][name] - response["first"][name] for name in response["first"]}
-        found += [
+        pairs += [
             (first, response["first"]),
             ({name: sum(other[name] for other in others) for name in first}, rest),
         ]
-    return found
+    return pairs
 
 
-def fit(rows: Sequence[Row], origin: Mapping[str, Any]) -> dict[str, Any]:
-    """The data file. origin: date and versions, for its `source`."""
+def fit_costs(rows: Sequence[Row], created: str, versions: Mapping[str, str]) -> CostData:
+    """Fit the formula.
+
+    Args:
+        rows: The sweep's rows; those that are held out are used for the errors only.
+        created: Time in UTC, for the source.
+        versions: Versions of everything that ran, for the source.
+    """
     fitted = [row for row in rows if not row["held_out"]]
-    counted = [part for row in fitted for part in parts(row)]
+    held_out = [row for row in rows if row["held_out"]]
+    counted = [pair for row in fitted for pair in split_passes(row)]
     booted = [row for row in fitted if row["memory"]]
 
-    def coefficients(terms: Mapping[str, str], figure: str) -> dict[str, float]:
+    def fit_terms(terms: Mapping[str, str], figure: str) -> dict[str, float]:
         work = [{term: amounts[term] for term in terms} for amounts, _ in counted]
         return nonnegative_least_squares(work, [counts[figure] for _, counts in counted])
 
-    value: dict[str, Any] = {
-        "schema": SCHEMA,
-        "target": TARGET,
-        "latency_model": {
-            "ns_per_instruction": NS_PER_INSTRUCTION,
-            "ns_per_dram_fill": NS_PER_FILL,
-            "error_percent": ERROR_PERCENT,
-            "margin": MARGIN,
-        },
-        "prompt_tokens": list(PROMPT_TOKENS),
-        "instructions": coefficients(INSTRUCTION_TERMS, "instructions"),
-        "dram_fills": coefficients(FILL_TERMS, "dram_fills"),
-        "peak_bytes": nonnegative_least_squares(
-            [holdings(ModelConfig(**row["model"])) for row in booted],
+    model = CostModel(
+        board=BOARD.name,
+        instructions=fit_terms(INSTRUCTION_TERMS, "instructions"),
+        dram_fills=fit_terms(FILL_TERMS, "dram_fills"),
+        peak_bytes=nonnegative_least_squares(
+            [memory_amounts(ModelConfig(**row["model"])) for row in booted],
             [row["memory"]["peak_rss"] for row in booted],
         ),
-    }
-    value["source"] = {
-        **origin,
-        "made_by": "python -m bench.twin scale",
-        "fitted_on": [row["name"] for row in fitted],
-        "held_out": [row["name"] for row in rows if row["held_out"]],
-        "errors_percent": {},
-    }
-    model = parse(value)
-    value["source"]["errors_percent"] = {
-        kind: errors(model, [row for row in rows if row["held_out"] == held_out])
-        for kind, held_out in (("fitted", False), ("held_out", True))
-    }
-    return value
+        latency=LATENCY,
+        prompt_tokens=PROMPT_TOKENS,
+    )
+    source = CostSource(
+        created=created,
+        versions=versions,
+        made_by=COMMAND,
+        fitted_on=tuple(row["name"] for row in fitted),
+        held_out=tuple(row["name"] for row in held_out),
+        errors_percent=FormulaErrors(compute_errors(model, fitted), compute_errors(model, held_out)),
+    )
+    return CostData(
+        latency_model=model.latency,
+        prompt_tokens=model.prompt_tokens,
+        instructions=model.instructions,
+        dram_fills=model.dram_fills,
+        peak_bytes=model.peak_bytes,
+        source=source,
+    )
 
 
-def errors(model: CostModel, rows: Sequence[Row]) -> dict[str, Any]:
-    """How far the formula is off the counts, and off the booted memory, in percent: mean and worst.
+def write_cost_model(path: Path, costs: CostData) -> None:
+    """Replace the cost model in a board's file; the rest of the file stays."""
+    board = files.read_json(path, SCHEMA, TwinError)
+    files.write_json(path, {**board, "cost_model": asdict(costs)})
 
-    response: whole answers to each prompt. p95: of the bench's prompts, a figure a shape. peak_rss: of those
-    that were booted.
-    """
-    answers = [
-        (f"{row['name']}, {response['prompt_tokens']} tokens", row, response)
-        for row in rows
-        for response in row["responses"]
-    ]
-    return {
-        "response": spread(
-            (name, config_ms(model, row, response["prompt_tokens"]), response["response"]["modelled_ms"])
-            for name, row, response in answers
+
+def compute_errors(model: CostModel, rows: Sequence[Row]) -> FigureErrors:
+    """Compare the formula with the counts, and with the memory of the shapes that were booted."""
+    return FigureErrors(
+        response=summarize_errors(
+            (
+                f"{row['name']}, {response['prompt_tokens']} tokens",
+                model.response_ms(ModelConfig(**row["model"]), response["prompt_tokens"], MAX_TOKENS),
+                response["response"]["modelled_ms"],
+            )
+            for row in rows
+            for response in row["responses"]
         ),
-        "p95": spread((row["name"], predicted_p95(model, row), counted_p95(row)) for row in rows),
-        "peak_rss": spread(
+        p95=summarize_errors((row["name"], predict_p95(model, row), get_counted_p95(row)) for row in rows),
+        peak_rss=summarize_errors(
             (row["name"], model.peak_rss(ModelConfig(**row["model"])), row["memory"]["peak_rss"])
             for row in rows
             if row["memory"]
         ),
-    }
+    )
 
 
-def config_ms(model: CostModel, row: Row, prompt_tokens: int) -> float:
-    """Of an answer of the sweep, by the formula."""
-    return model.response_ms(ModelConfig(**row["model"]), prompt_tokens, MAX_TOKENS)
-
-
-def predicted_p95(model: CostModel, row: Row) -> float:
-    """Of the bench's prompts, by the formula."""
+def predict_p95(model: CostModel, row: Row) -> float:
+    """The p95 of the benchmark's prompts by the formula, in ms."""
     return model.p95_ms(ModelConfig(**row["model"]), MAX_TOKENS)
 
 
-def counted_p95(row: Row) -> float:
-    """Of the bench's prompts, by the counts."""
+def get_counted_p95(row: Row) -> float:
+    """The p95 of the benchmark's prompts by the counts, in ms."""
     return max(
         float(response["response"]["modelled_ms"])
         for response in row["responses"]
@@ -143,13 +154,17 @@ def counted_p95(row: Row) -> float:
     )
 
 
-def spread(found: Iterable[tuple[str, float, float]]) -> dict[str, Any]:
-    """Mean of the absolute errors, and the worst with its name; found: (name, by the formula, counted)."""
-    off = {name: 100 * (ours / theirs - 1) for name, ours, theirs in found}
-    worst = max(off, key=lambda name: abs(off[name]))
-    return {
-        "mean": round(statistics.fmean(map(abs, off.values())), 2),
-        "worst": round(off[worst], 2),
-        "worst_of": worst,
-        "n": len(off),
-    }
+def summarize_errors(figures: Iterable[tuple[str, float, float]]) -> ErrorSummary:
+    """Summarize relative errors.
+
+    Args:
+        figures: Name, figure of the formula, figure that was counted or measured.
+    """
+    errors = {name: 100 * (formula / counted - 1) for name, formula, counted in figures}
+    worst = max(errors, key=lambda name: abs(errors[name]))
+    return ErrorSummary(
+        mean=round(statistics.fmean(map(abs, errors.values())), 2),
+        worst=round(errors[worst], 2),
+        worst_of=worst,
+        n=len(errors),
+    )

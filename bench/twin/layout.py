@@ -1,4 +1,7 @@
-"""Where the twin lives and how a program is started: one folder that may be deleted at any time."""
+"""The board that is emulated, the folder that holds the emulation, and how programs are started.
+
+Everything lives in one folder, which may be deleted at any time.
+"""
 
 import os
 import shlex
@@ -8,44 +11,66 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from tinyedge.boards.board import load_board
 from tinyedge.core.errors import TinyEdgeError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = Path(__file__).resolve().parent
+REPORTS = REPOSITORY / "bench" / "reports"
 DEFAULT_FOLDER = REPOSITORY / "build" / "twin"
-SUITES = {"bookworm": "3.11", "trixie": "3.13"}  # Raspberry Pi OS follows Debian; each suite has its Python
-TAIL = 1500  # characters of a failed program's output that are worth showing
+OUTPUT_TAIL = 1500  # characters of a failed program's output that a message shows
+MB = 1 << 20
+
+T = TypeVar("T")
 
 
 class TwinError(TinyEdgeError):
-    """The twin cannot be built or does not do what the board does."""
+    """The twin cannot be built, or behaves differently from the board."""
 
 
 class UnavailableError(TwinError):
-    """This machine has not what a twin is built from: programs, Debian's packages or a network."""
+    """This machine lacks what a twin is built from: programs, Debian's packages or a network."""
+
+
+def _require(value: T | None, field: str) -> T:
+    """A value that a board's file may leave out, but not this board's."""
+    if value is None:
+        raise TwinError(f"the file of the board has no {field}")
+    return value
+
+
+# `cpu_model` and `counter.c` are written for this processor: its missing cryptography, its caches.
+BOARD = load_board("pi-zero-2w")
+EMULATION = _require(BOARD.emulation, "emulation")
+MEMORY = _require(BOARD.memory, "memory")
+CORES = _require(BOARD.processor.cores, "processor.cores")
+LATENCY = _require(BOARD.cost_model, "cost_model").latency_model
 
 
 @dataclass(frozen=True)
 class Twin:
-    """The folder of one twin. suite: the Debian of its root."""
+    """The folder of one twin."""
 
     folder: Path
+    """Where everything is built."""
     suite: str = "bookworm"
+    """Debian suite of its root; one of those of the board."""
 
     @property
     def python_version(self) -> str:
-        """Of the board's Python, as in 3.11."""
-        return SUITES[self.suite]
+        """Version of the board's Python, such as "3.11"."""
+        return BOARD.debian[self.suite]
 
     @property
     def tools(self) -> Path:
-        """Debian's QEMU for single programs, and pip, with all they need, unpacked."""
+        """Debian's QEMU for single programs, and pip, with their dependencies, unpacked."""
         return self.folder / "tools"
 
     @property
     def system_tools(self) -> Path:
-        """Debian's QEMU for a whole machine, with all it needs, unpacked."""
+        """Debian's QEMU for a complete machine, with its dependencies, unpacked."""
         return self.folder / "system-tools"
 
     @property
@@ -55,17 +80,17 @@ class Twin:
 
     @property
     def packages(self) -> Path:
-        """Python packages inside the root, those that tinyedge needs."""
+        """Python packages that tinyedge needs, inside the root."""
         return self.root / "opt" / "packages"
 
     @property
     def product(self) -> Path:
-        """tinyedge inside the root, as its wheel installs it; apart, so that a change replaces it alone."""
+        """Tinyedge inside the root, as its wheel installs it; a change replaces only this folder."""
         return self.root / "opt" / "tinyedge"
 
     @property
     def wheels(self) -> Path:
-        """What was downloaded for `packages`."""
+        """Wheels that were downloaded for `packages`."""
         return self.folder / f"wheels-{self.suite}"
 
     @property
@@ -80,7 +105,7 @@ class Twin:
 
     @property
     def image(self) -> Path:
-        """The root as a disk."""
+        """The root as a disk image."""
         return self.folder / "disk.ext4"
 
     @property
@@ -89,14 +114,14 @@ class Twin:
         return self.folder / "counter.so"
 
 
-def twin_at(folder: Path | None, suite: str) -> Twin:
+def locate_twin(folder: Path | None, suite: str) -> Twin:
     """The twin in `folder`, else in $TWIN, else in build/twin."""
     chosen = folder or Path(os.environ.get("TWIN") or DEFAULT_FOLDER)
     return Twin(chosen.resolve(), suite)
 
 
 def checkout_environment() -> dict[str, str]:
-    """This machine's environment, in which Python finds this checkout's tinyedge first."""
+    """This machine's environment, changed so that Python finds this checkout's tinyedge first."""
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
@@ -107,19 +132,32 @@ def run(
     cwd: Path | None = None,
     error: type[TwinError] = TwinError,
 ) -> str:
-    """Runs a program to its end and returns its output. Raises `error` with the end of what it said."""
+    """Run a program and return its output.
+
+    Args:
+        command: Program and arguments.
+        env: Environment; None for this process's.
+        cwd: Folder to run in; None for the current one.
+        error: Class of the exception.
+
+    Raises:
+        TwinError: Or the class that was passed, if the program fails, with the end of its output.
+    """
     done = subprocess.run(
         list(map(str, command)), env=env, cwd=cwd, text=True, errors="replace",
         stdin=subprocess.DEVNULL, capture_output=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        said = f"{done.stdout}{done.stderr}".strip()[-TAIL:]
-        raise error(f"{shlex.join(map(str, command[:4]))} ... exited with {done.returncode}: {said}")
+        output = f"{done.stdout}{done.stderr}".strip()[-OUTPUT_TAIL:]
+        raise error(f"{shlex.join(map(str, command[:4]))} ... exited with {done.returncode}: {output}")
     return done.stdout
 
 
-def tool(folder: Path, name: str, preload: Path | None = None) -> list[str]:
-    """A program unpacked in `folder`, with its own loader and libraries: the host's may be of any age."""
+def loader_command(folder: Path, name: str, preload: Path | None = None) -> list[str]:
+    """Command of a program that was unpacked in `folder`, with its own loader and libraries.
+
+    The host's libraries may be older or newer.
+    """
     first = ["--preload", str(preload)] if preload else []
     libraries = [folder / part / "x86_64-linux-gnu" for part in ("lib", "usr/lib")]
     loader = folder / "lib64" / "ld-linux-x86-64.so.2"
@@ -127,8 +165,12 @@ def tool(folder: Path, name: str, preload: Path | None = None) -> list[str]:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the name `path` only when the block ends without an exception."""
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which is renamed to `path` only if the block ends without an exception.
+
+    Yields:
+        The folder, empty and under a temporary name.
+    """
     unfinished = path.with_name(f".{path.name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

@@ -1,8 +1,11 @@
-"""What a bundle would take on the board, modelled: answers to the bench's prompts, and a cold start."""
+"""Modelled costs of a bundle on the board: answers to the benchmark's prompts, and a cold start.
+
+In: a guest, a bundle. Out: `ModelledCosts`. Does not know gates or recorded reports.
+"""
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +14,22 @@ from bench.twin.counts import Counts, Figures, percentile
 from bench.twin.layout import SOURCES, TwinError
 from bench.twin.user_emulation import Guest
 
-ROUNDS = 3  # responses of each prompt
+ROUNDS = 3  # responses to each prompt
 MAX_TOKENS = 20
 COLD_PROMPT = "Once upon a time"
+COLD_COMMAND = ("--prompt", COLD_PROMPT, "--max-tokens", "1", "--seed", "1")
 
 
 @dataclass(frozen=True)
 class Response:
-    """One answer. prompt_tokens: with BOS. steps: each token, the first with the prefill; then the end."""
+    """One answer."""
 
     prompt: str
+    """Name of the prompt."""
     prompt_tokens: int
+    """Length of the prompt, BOS included."""
     steps: tuple[Figures, ...]
+    """Costs of each token, the first with the prefill; then those of the end."""
 
     @property
     def first(self) -> Figures:
@@ -31,132 +38,135 @@ class Response:
 
     @property
     def decoded(self) -> tuple[Figures, ...]:
-        """Of each token after the first."""
+        """Each token after the first."""
         return self.steps[1:-1]
 
     @property
     def e2e_ms(self) -> float:
-        """The whole response, modelled."""
+        """Modelled time of the complete response, in ms."""
         return sum(step.modelled_ms for step in self.steps)
 
 
 @dataclass(frozen=True)
-class Modelled:
-    """All that is modelled of a bundle.
-
-    cold: from exec of `python -m tinyedge generate` to its first token. sockets, threads: how many it
-    opened and started.
-    """
+class ModelledCosts:
+    """Everything that is modelled of a bundle."""
 
     responses: tuple[Response, ...]
+    """Answers to the benchmark's prompts."""
     cold: Figures
+    """From exec of `python -m tinyedge generate` to its first token."""
     sockets: int
+    """Number of network sockets that the start opened."""
     threads: int
+    """Number of threads that the start started."""
 
     @property
     def token(self) -> Figures:
-        """The mean of all tokens after the first."""
-        return mean([step for response in self.responses for step in response.decoded])
+        """Mean of all tokens after the first."""
+        return mean_figures([step for response in self.responses for step in response.decoded])
 
     @property
     def p95_ms(self) -> float:
-        """Of a whole response."""
+        """95th percentile of a complete response, in ms."""
         return percentile([response.e2e_ms for response in self.responses], 95)
 
     def to_json(self) -> dict[str, Any]:
-        """Figures for the report."""
+        """The field `latency_modelled` of the report."""
         decoded = [step.modelled_ms for response in self.responses for step in response.decoded]
-        whole = [response.e2e_ms for response in self.responses]
         firsts: dict[tuple[str, int], list[Figures]] = {}
         for response in self.responses:
             firsts.setdefault((response.prompt, response.prompt_tokens), []).append(response.first)
         return {
-            "token": plain(self.token),
-            "itl_ms": spread(decoded),
-            "e2e_ms": spread(whole),
+            "token": figures_to_json(self.token),
+            "itl_ms": summarize(decoded),
+            "e2e_ms": summarize([response.e2e_ms for response in self.responses]),
             "prefill": [
-                {"prompt": name, "prompt_tokens": tokens, **plain(mean(figures))}
+                {"prompt": name, "prompt_tokens": tokens, **figures_to_json(mean_figures(figures))}
                 for (name, tokens), figures in firsts.items()
             ],
-            "cold_start": {**plain(self.cold), "sockets": self.sockets, "threads": self.threads},
+            "cold_start": {**figures_to_json(self.cold), "sockets": self.sockets, "threads": self.threads},
             "raw_samples": [
                 {
-                    "prompt": one.prompt, "prompt_tokens": one.prompt_tokens,
-                    "ttft_ms": round(one.first.modelled_ms, 4), "e2e_ms": round(one.e2e_ms, 4),
-                    "itl_ms": [round(step.modelled_ms, 4) for step in one.decoded],
+                    "prompt": response.prompt, "prompt_tokens": response.prompt_tokens,
+                    "ttft_ms": round(response.first.modelled_ms, 4), "e2e_ms": round(response.e2e_ms, 4),
+                    "itl_ms": [round(step.modelled_ms, 4) for step in response.decoded],
                 }
-                for one in self.responses
+                for response in self.responses
             ],
         }  # fmt: skip
 
 
-def total(figures: Sequence[Figures]) -> Figures:
-    """Of each figure."""
+def sum_figures(figures: Sequence[Figures]) -> Figures:
+    """Sum of each figure."""
     return sum(figures, Figures(0, 0, 0, 0))
 
 
-def mean(figures: Sequence[Figures]) -> Figures:
-    """Of each figure."""
-    return total(figures) / len(figures)
+def mean_figures(figures: Sequence[Figures]) -> Figures:
+    """Mean of each figure."""
+    return sum_figures(figures) / len(figures)
 
 
-def plain(figures: Figures) -> dict[str, float]:
-    """For JSON."""
+def figures_to_json(figures: Figures) -> dict[str, float]:
+    """The figures that a report contains."""
     return {
         "instructions": round(figures.instructions), "dram_fills": round(figures.fills),
         "modelled_ms": round(figures.modelled_ms, 4),
     }  # fmt: skip
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Percentiles, nearest rank, and moments."""
+def summarize(values: Sequence[float]) -> dict[str, float]:
+    """Percentiles (nearest rank), mean, maximum and count."""
     return {
         **{f"p{rank}": round(percentile(values, rank), 4) for rank in (50, 90, 95, 99)},
         "mean": round(statistics.fmean(values), 4), "max": round(max(values), 4), "n": len(values),
     }  # fmt: skip
 
 
-def responses(counts: Counts, told: Any) -> tuple[Response, ...]:
-    """The steps of a counted `responses.py`, by response. told: what it printed."""
-    steps, names = counts.steps, told["prompts"]
+def split_responses(counts: Counts, printed: Mapping[str, Any]) -> tuple[Response, ...]:
+    """Split the steps of a counted guest/responses.py by response.
+
+    Args:
+        counts: The counted run.
+        printed: The JSON that the script printed.
+
+    Raises:
+        TwinError: If the number of marks does not match.
+    """
+    steps, names = counts.steps, printed["prompts"]
     length, rest = divmod(len(steps), len(names))
     if rest or length < 3:
-        raise TwinError(f"{len(steps)} marks are not those of {len(names)} responses")
+        raise TwinError(f"{len(steps)} marks do not match {len(names)} responses")
     return tuple(
-        Response(name, told["tokens"][name], steps[at * length : (at + 1) * length])
-        for at, name in enumerate(names)
+        Response(name, printed["tokens"][name], steps[index * length : (index + 1) * length])
+        for index, name in enumerate(names)
     )
 
 
-def answer(guest: Guest, bundle: Path, rounds: int, prompts: Path | None = None) -> tuple[Response, ...]:
-    """Counts `rounds` responses to each prompt. prompts: as guest/responses.py takes them.
+def count_responses(
+    guest: Guest, bundle: Path, rounds: int, prompts: Path | None = None
+) -> tuple[Response, ...]:
+    """Count responses of a bundle.
 
-    Raises TwinError where the program fails.
+    Args:
+        guest: The twin.
+        bundle: Folder of the bundle.
+        rounds: Number of responses to each prompt.
+        prompts: JSON file of texts by name; None for the benchmark's prompts.
+
+    Raises:
+        TwinError: If the program fails.
     """
     script = [str(SOURCES / "guest" / "responses.py"), str(bundle.resolve()), str(rounds), str(MAX_TOKENS)]
     outcome, counts = guest.count(script + ([str(prompts)] if prompts else []))
     if outcome.returncode:
-        raise TwinError(f"answering in the guest ends with {outcome.returncode}: {outcome.errors}")
-    return responses(counts, json.loads(outcome.output))
+        raise TwinError(f"responses.py in the guest exited with {outcome.returncode}: {outcome.errors}")
+    return split_responses(counts, json.loads(outcome.output))
 
 
-def measure(guest: Guest, bundle: Path) -> Modelled:
-    """Counts the answers and the start. Raises TwinError where the program fails."""
-    answers = answer(guest, bundle, ROUNDS)
-    start, start_counts = guest.count(
-        [
-            "-m",
-            "tinyedge",
-            "generate",
-            str(bundle.resolve()),
-            "--prompt",
-            COLD_PROMPT,
-            "--max-tokens",
-            "1",
-            "--seed",
-            "1",
-        ]
-    )
-    if start.returncode or not start_counts.shown:
-        raise TwinError(f"`tinyedge generate` in the guest ends with {start.returncode}: {start.errors}")
-    return Modelled(answers, start_counts.shown[-1], start_counts.sockets, start_counts.threads)
+def measure_bundle(guest: Guest, bundle: Path) -> ModelledCosts:
+    """Count a bundle's responses and its cold start. Raises TwinError if a program fails."""
+    responses = count_responses(guest, bundle, ROUNDS)
+    start, counts = guest.count(["-m", "tinyedge", "generate", str(bundle.resolve()), *COLD_COMMAND])
+    if start.returncode or not counts.shown:
+        raise TwinError(f"`tinyedge generate` in the guest exited with {start.returncode}: {start.errors}")
+    return ModelledCosts(responses, counts.shown[-1], counts.sockets, counts.threads)

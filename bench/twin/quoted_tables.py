@@ -1,6 +1,6 @@
-"""The tables that the README and the docs quote from the reports, so that no figure there is typed by hand.
+"""Tables in the README and the docs that quote the reports, so that no figure there is typed by hand.
 
-A table stands between `<!-- twin -->`, `<!-- scale -->` or `<!-- formula -->` and `<!-- end -->`.
+A table is between `<!-- twin -->`, `<!-- scale -->` or `<!-- formula -->` and `<!-- end -->`.
 """
 
 import re
@@ -8,26 +8,22 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.twin.counts import ERROR_PERCENT
-from bench.twin.fit_cost_model import TARGET
-from bench.twin.layout import REPOSITORY, TwinError
+from bench.twin.layout import BOARD, LATENCY, MB, REPORTS, REPOSITORY, TwinError
 from bench.twin.report import MAX_P95_MS
 from bench.twin.report import SCHEMA as TWIN_SCHEMA
 from bench.twin.scale_report import SCHEMA as SCALE_SCHEMA
-from bench.twin.scale_report import table as scale_table
+from bench.twin.scale_report import render_table as scale_table
+from tinyedge.boards.board import CostData, FormulaErrors
 from tinyedge.core import files
-from tinyedge.fit import cost_model
-from tinyedge.fit.cost_model import HOLDINGS
+from tinyedge.fit.cost_model import MEMORY_TERMS, require_cost_data
 from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS
 
-REPORTS = REPOSITORY / "bench" / "reports"
-QUOTING = ("README.md", "docs/device.md", "docs/scale.md")
+DOCUMENTS = ("README.md", "docs/device.md", "docs/scale.md")
 BLOCK = re.compile(r"(<!-- (twin|scale|formula) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-MB = 1 << 20
 
 
 def device_table(report: Mapping[str, Any]) -> str:
-    """What the default model takes on the emulated board, as Markdown."""
+    """Costs of the default model on the emulated board, as Markdown."""
     latency, memory = report["latency_modelled"], report["memory"]
     token, cold = latency["token"], latency["cold_start"]
     english = [row for row in latency["prefill"] if row["prompt"].startswith("en-")]
@@ -35,7 +31,7 @@ def device_table(report: Mapping[str, Any]) -> str:
     rows = [
         ("an answer of 20 tokens, p95", f"{report['p95_modelled_ms']:.1f} ms, modelled"),
         (
-            f"the same x {report['cost_model']['margin']}, which the gate takes",
+            f"the same x {report['cost_model']['margin']}, for the gate",
             f"{report['p95_bound_ms']:.1f} ms, limit {MAX_P95_MS:.0f} ms",
         ),
         (
@@ -57,63 +53,67 @@ def device_table(report: Mapping[str, Any]) -> str:
         ),
     ]
     head = [
-        f"| Raspberry Pi Zero 2 W, emulated; int8, one thread | modelled: +-{ERROR_PERCENT} % |",
+        f"| {BOARD.title}, emulated; int8, one thread | modelled: +-{LATENCY.error_percent:g}% |",
         "|---|---|",
     ]
     return "\n".join([*head, *(f"| {name} | {value} |" for name, value in rows)])
 
 
-def formula_table(formula: Mapping[str, Any]) -> str:
-    """The coefficients with what they are of, and how far off the formula is, as Markdown."""
+def formula_table(costs: CostData) -> str:
+    """The coefficients with the meaning of their terms, and the errors of the formula, as Markdown."""
     rows = [
         (name, terms[name], f"{value:,.3g}" if value < 1000 else f"{value:,.0f}", unit)
-        for figure, terms, unit in (
-            ("instructions", INSTRUCTION_TERMS, "instructions"),
-            ("dram_fills", FILL_TERMS, "lines from DRAM"),
-            ("peak_bytes", HOLDINGS, "bytes at the peak"),
+        for coefficients, terms, unit in (
+            (costs.instructions, INSTRUCTION_TERMS, "instructions"),
+            (costs.dram_fills, FILL_TERMS, "lines from DRAM"),
+            (costs.peak_bytes, MEMORY_TERMS, "bytes at the peak"),
         )
-        for name, value in formula[figure].items()
+        for name, value in coefficients.items()
     ]
     head = ["| each of | is | costs | |", "|---|---|---|---|"]
     lines = [f"| {name} | {what} | {value} | {unit} |" for name, what, value, unit in rows]
-    return "\n".join([*head, *lines, "", *error_rows(formula["source"]["errors_percent"])])
+    return "\n".join([*head, *lines, "", *_error_rows(costs.source.errors_percent)])
 
 
-def error_rows(errors: Mapping[str, Any]) -> Iterator[str]:
-    """How far the formula is off what was counted and booted."""
-    yield "| off the twin, %: mean, worst | p95 | any answer | peak memory |"
+def _error_rows(errors: FormulaErrors) -> Iterator[str]:
+    """Errors of the formula, compared with the counts and with measured memory."""
+    yield "| error in %: mean, worst | p95 | any answer | peak memory |"
     yield "|---|---|---|---|"
-    for kind, label in (("fitted", "shapes it was fitted on"), ("held_out", "shapes that were held out")):
+    for label, of_shapes in (
+        ("shapes it was fitted to", errors.fitted),
+        ("shapes that were held out", errors.held_out),
+    ):
         cells = [
-            f"{found['mean']:.1f}, {found['worst']:+.1f} (of {found['n']})"
-            for found in (errors[kind][figure] for figure in ("p95", "response", "peak_rss"))
+            f"{error.mean:.1f}, {error.worst:+.1f} (of {error.n})"
+            for error in (of_shapes.p95, of_shapes.response, of_shapes.peak_rss)
         ]
         yield f"| {label} | {' | '.join(cells)} |"
 
 
-def tables() -> dict[str, str]:
-    """What belongs between which marks."""
-    made: dict[str, tuple[Path, str, Callable[[Mapping[str, Any]], str]]] = {
-        "twin": (REPORTS / "twin-pi-zero-2w.json", TWIN_SCHEMA, device_table),
-        "scale": (REPORTS / "scale-pi-zero-2w.json", SCALE_SCHEMA, scale_table),
-        "formula": (cost_model.FOLDER / f"{TARGET}.json", cost_model.SCHEMA, formula_table),
+def make_tables() -> dict[str, str]:
+    """Each table by the word in its opening mark."""
+    reports: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], str]]] = {
+        "twin": (f"twin-{BOARD.name}.json", TWIN_SCHEMA, device_table),
+        "scale": (f"scale-{BOARD.name}.json", SCALE_SCHEMA, scale_table),
     }
-    return {
-        kind: make(files.read_json(path, schema, TwinError)) for kind, (path, schema, make) in made.items()
+    tables = {
+        kind: render(files.read_json(REPORTS / name, schema, TwinError))
+        for kind, (name, schema, render) in reports.items()
     }
+    return {**tables, "formula": formula_table(require_cost_data(BOARD))}
 
 
-def quoted(text: str, wanted: Mapping[str, str]) -> str:
-    """A document with its tables as the reports have them."""
-    return BLOCK.sub(lambda block: f"{block[1]}{wanted[block[2]]}\n{block[4]}", text)
+def fill_tables(text: str, tables: Mapping[str, str]) -> str:
+    """A document with its tables replaced."""
+    return BLOCK.sub(lambda block: f"{block[1]}{tables[block[2]]}\n{block[4]}", text)
 
 
-def bring_up_to_date() -> list[Path]:
-    """Writes them into the documents that quote; those that changed."""
-    wanted, changed = tables(), []
-    for path in (REPOSITORY / name for name in QUOTING):
+def update_documents() -> list[Path]:
+    """Write the tables to the documents that quote them, and return those that changed."""
+    tables, changed = make_tables(), []
+    for path in (REPOSITORY / name for name in DOCUMENTS):
         text = path.read_text(encoding="utf-8")
-        if (new := quoted(text, wanted)) != text:
+        if (new := fill_tables(text, tables)) != text:
             files.write_text(path, new)
             changed.append(path)
     return changed

@@ -1,4 +1,4 @@
-"""Which shapes the sweep counts: the presets, one dimension at a time from `tiny`, and mixtures, held out."""
+"""Shapes of the sweep: the presets, `tiny` with one dimension changed, and mixtures, which are held out."""
 
 import random
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from tinyedge.core.config import MODEL_RANGES, PRESETS, ModelConfig
 
 TINY = PRESETS["tiny"]
-# From `tiny`, one dimension moved: to the ends of its range, which are fitted, and between them, held out.
+# `tiny` with one dimension changed: to the ends of its range, for the fit, and in between, held out.
 AXES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "d_model": ((64, 256, 512), (384,)),
     "num_layers": ((1, 4, 6), (3,)),
@@ -15,7 +15,7 @@ AXES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "vocab_size": ((1000, 32000), (4000, 16000)),
     "max_seq_length": ((32, 64, 512), (256,)),
 }
-# No dimension of theirs is `tiny`'s alone, so that a formula that fits the axes may still miss them.
+# Several dimensions differ from `tiny`, so a formula that fits the axes may still miss them.
 MIXTURES = (
     ModelConfig(vocab_size=2000, d_model=96, nhead=8, num_layers=6, dim_feedforward=512, max_seq_length=512),
     ModelConfig(vocab_size=4000, d_model=192, nhead=6, num_layers=4, dim_feedforward=768, max_seq_length=256),
@@ -23,14 +23,14 @@ MIXTURES = (
     ModelConfig(vocab_size=32000, d_model=256, nhead=8, num_layers=1, dim_feedforward=1024),
     ModelConfig(vocab_size=16000, d_model=448, nhead=7, num_layers=3, dim_feedforward=896),
 )
-# What `tinyedge fit` suggested for the default budget: here it has to be right.
+# Suggested by `tinyedge fit` for the default budget: here the formula must be right.
 SUGGESTED = (
     ModelConfig(d_model=320, nhead=8, num_layers=2, dim_feedforward=640),
     ModelConfig(d_model=160, nhead=4, num_layers=6, dim_feedforward=384),
     ModelConfig(d_model=64, nhead=4, num_layers=2, dim_feedforward=256, max_seq_length=512),
 )
-DRAWN, SEED = 6, 1  # shapes drawn by lot, for which no term of the formula was chosen
-BOOTED = {  # for memory; the others' is the formula's
+DRAWN, SEED = 6, 1  # random shapes, which did not influence the choice of terms
+BOOTED = {  # to measure memory; for the others it is computed
     *("tiny", "small", "base", "d_model 512", "num_layers 6", "dim_feedforward 1024", "vocab_size 1000"),
     *("vocab_size 32000", "max_seq_length 512", "mixture 1", "mixture 2", "mixture 5"),
     *("drawn 1", "drawn 2", "drawn 3"),
@@ -39,16 +39,20 @@ BOOTED = {  # for memory; the others' is the formula's
 
 @dataclass(frozen=True)
 class Shape:
-    """One shape. held_out: the formula is checked on it and not fitted. booted: its memory is measured."""
+    """One shape of the sweep."""
 
     name: str
+    """Unique name."""
     config: ModelConfig
+    """The shape."""
     held_out: bool
+    """Whether the formula is checked on it and not fitted to it."""
     booted: bool
+    """Whether its memory is measured."""
 
 
-def shapes() -> tuple[Shape, ...]:
-    """All of them, the presets first."""
+def list_shapes() -> tuple[Shape, ...]:
+    """All shapes, the presets first."""
     return tuple(
         Shape(name, config, held_out, name in BOOTED)
         for name, config, held_out in (*_presets(), *_axes(), *_mixtures())
@@ -57,7 +61,7 @@ def shapes() -> tuple[Shape, ...]:
 
 def _presets() -> Iterator[tuple[str, ModelConfig, bool]]:
     for name, config in PRESETS.items():
-        yield name, config, name == "small"  # it is what the README promises, so what it costs is predicted
+        yield name, config, name == "small"  # the README promises its costs, so they are predicted
 
 
 def _axes() -> Iterator[tuple[str, ModelConfig, bool]]:
@@ -67,16 +71,16 @@ def _axes() -> Iterator[tuple[str, ModelConfig, bool]]:
 
 
 def _mixtures() -> Iterator[tuple[str, ModelConfig, bool]]:
-    for kind, configs in (("mixture", MIXTURES), ("suggested", SUGGESTED), ("drawn", drawn())):
+    for kind, configs in (("mixture", MIXTURES), ("suggested", SUGGESTED), ("drawn", draw_shapes())):
         for number, config in enumerate(configs, 1):
             yield f"{kind} {number}", config, True
 
 
-def drawn() -> list[ModelConfig]:
-    """Any shapes of the guide's ranges, odd ones too; the same each time."""
+def draw_shapes() -> list[ModelConfig]:
+    """Random shapes inside the ranges, unusual ones too; the same each time."""
     draw = random.Random(SEED)
-    found = []
+    drawn = []
     for _ in range(DRAWN):
         sizes = {name: draw.randint(*ends) for name, ends in MODEL_RANGES.items()}
-        found.append(ModelConfig(**{**sizes, "d_model": sizes["d_model"] // sizes["nhead"] * sizes["nhead"]}))
-    return found
+        drawn.append(ModelConfig(**{**sizes, "d_model": sizes["d_model"] // sizes["nhead"] * sizes["nhead"]}))
+    return drawn

@@ -1,6 +1,6 @@
-"""The whole board: Debian's arm64 kernel with the board's memory and cores, booted from the root as a disk.
+"""The complete board: Debian's arm64 kernel with the board's memory and cores, booted from a disk image.
 
-Memory is real here, and so is every verdict on it. Time is not: nothing that the guest's clock says is kept.
+Memory is measured here, and gates on it are valid. Time is not: nothing that the guest's clock shows is kept.
 """
 
 import base64
@@ -14,18 +14,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.twin import cpu_model
-from bench.twin.build import TOOLS_SUITE, make_system_tools, step
-from bench.twin.debian import Archive, program
-from bench.twin.layout import SOURCES, TAIL, Twin, TwinError, checkout_environment, run, tool, whole
-from bench.twin.self_check import wrong_instructions
+from bench.twin.build import TOOLS_SUITE, make_system_tools, run_step
+from bench.twin.debian import Archive, find_program
+from bench.twin.layout import (
+    CORES,
+    EMULATION,
+    MB,
+    MEMORY,
+    OUTPUT_TAIL,
+    SOURCES,
+    Twin,
+    TwinError,
+    atomic_folder,
+    checkout_environment,
+    loader_command,
+    run,
+)
+from bench.twin.self_check import find_wrong_instructions
 from bench.twin.user_emulation import Guest
 
-MEMORY = "450M"  # MemTotal is then 416 MiB, as a Zero 2 W reports with the default share for its GPU
+MEMORY_TOLERANCE_MB = 8  # kernels differ in what they reserve
 KERNEL = "linux-image-cloud-arm64"
-LIMIT_S = 480
+TIMEOUT_S = 480
 IMAGE_SIZE = "900M"
-SAMPLES = 20  # of `tinyedge bench`, whose memory is wanted and not its time
+SAMPLES = 20  # of `tinyedge bench`, which is run for its memory, not its time
 NO_LIMIT_MS = "1000000"
 GREEDY = ["--prompt", "Once upon a time there was", "--max-tokens", "20", "--temperature", "0", "--json"]
 
@@ -45,55 +57,63 @@ run bench python3 -m tinyedge bench bundle --samples {SAMPLES} --max-p95-ms {NO_
 
 
 @dataclass(frozen=True)
-class Booted:
-    """What the job left: each file by its name."""
+class BootResult:
+    """Files that the job in the booted twin wrote."""
 
     files: Mapping[str, bytes]
+    """Contents by name."""
 
-    def code(self, name: str) -> int:
-        """The exit code of a step of the job. Raises TwinError where it never ended."""
+    def exit_code(self, name: str) -> int:
+        """The exit code of a step of the job. Raises TwinError if the step never ended."""
         if f"{name}.code" not in self.files:
             raise TwinError(f"the booted twin never ended `{name}`")
         return int(self.files[f"{name}.code"])
 
     def errors(self, name: str) -> str:
-        """The end of what a step said on standard error."""
-        return self.files[f"{name}.errors"].decode(errors="replace").strip()[-TAIL:]
+        """The end of a step's standard error."""
+        return self.files[f"{name}.errors"].decode(errors="replace").strip()[-OUTPUT_TAIL:]
 
     @property
     def memory_bytes(self) -> int:
-        """MemTotal."""
+        """MemTotal, in bytes."""
         line = next(
             line for line in self.files["meminfo"].decode().splitlines() if line.startswith("MemTotal:")
         )
         return int(line.split()[1]) * 1024
 
 
-def parse_console(text: str) -> Booted:
-    """Reads what the guest's init prints. Raises TwinError where it did not come to its end."""
-    files, ended = {}, False
+def parse_console(text: str) -> BootResult:
+    """Parse the output of the guest's init. Raises TwinError if it did not run to its end."""
+    files: dict[str, bytes] = {}
+    ended = False
     for line in text.splitlines():
         kind, *values = line.strip().split(" ")
         if kind == "twin-file":
             files[values[0]] = base64.b64decode(values[1] if len(values) > 1 else "")
         ended |= kind == "twin-end"
     if not ended:
-        raise TwinError(f"the booted twin did not come to its end: {text.strip()[-TAIL:]}")
-    return Booted(files)
+        raise TwinError(f"the booted twin did not run to its end: {text.strip()[-OUTPUT_TAIL:]}")
+    return BootResult(files)
 
 
 def make_kernel(twin: Twin) -> None:
-    """Debian's arm64 kernel."""
-    with whole(twin.kernel) as folder:
+    """Unpack Debian's arm64 kernel."""
+    with atomic_folder(twin.kernel) as folder:
         archive = Archive(twin.folder / "apt-kernel", TOOLS_SUITE, "arm64")
-        archive.fetch_alone(archive.dependency(KERNEL, "linux-image-"))
+        archive.fetch_without_dependencies(archive.find_dependency(KERNEL, "linux-image-"))
         archive.unpack(folder)
 
 
 def make_image(twin: Twin, job: str, bundles: Mapping[str, Path]) -> None:
-    """The root with a job and its bundles, by their names there, as an ext4 disk; nothing is mounted."""
+    """Write the root as an ext4 disk image, with a job and its bundles; nothing is mounted.
+
+    Args:
+        twin: Whose root it is.
+        job: A shell script, which /opt/init runs in /opt/work.
+        bundles: Folders by the name that they get there.
+    """
     work = twin.root / "opt" / "work"
-    with whole(work) as folder:
+    with atomic_folder(work) as folder:
         (folder / "job").write_text(job)
         shutil.copy(SOURCES / "guest" / "instructions.py", folder)
         for name, bundle in bundles.items():
@@ -102,20 +122,24 @@ def make_image(twin: Twin, job: str, bundles: Mapping[str, Path]) -> None:
     (twin.root / "opt" / "init").chmod(0o755)
     twin.image.unlink(missing_ok=True)
     run([
-        program("mke2fs"), "-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0", "-m", "0",
+        find_program("mke2fs"), "-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0", "-m", "0",
         "-d", twin.root, twin.image, IMAGE_SIZE,
     ])  # fmt: skip
 
 
-def boot(twin: Twin, limit_s: float = LIMIT_S) -> Booted:
-    """Boots the disk, which stays as it is, and waits for the job's end, at most `limit_s` seconds."""
-    step("full-system QEMU", twin.system_tools, lambda: make_system_tools(twin))
-    step("kernel", twin.kernel, lambda: make_kernel(twin))
+def boot(twin: Twin, timeout_s: float = TIMEOUT_S) -> BootResult:
+    """Boot the disk image, which is not changed, and wait for the job's end.
+
+    Raises:
+        TwinError: If the job does not end within `timeout_s` seconds.
+    """
+    run_step("full-system QEMU", twin.system_tools, lambda: make_system_tools(twin))
+    run_step("kernel", twin.kernel, lambda: make_kernel(twin))
     kernel = next((twin.kernel / "boot").glob("vmlinuz-*"))
     command = [
-        *tool(twin.system_tools, "pi/qemu-system-aarch64"),
+        *loader_command(twin.system_tools, "pi/qemu-system-aarch64"),
         "-L", str(twin.system_tools / "usr" / "share" / "qemu"),
-        "-machine", "virt", "-cpu", cpu_model.CPU_MODEL, "-smp", str(cpu_model.CORES), "-m", MEMORY,
+        "-machine", "virt", "-cpu", EMULATION.cpu_model, "-smp", str(CORES), "-m", f"{EMULATION.memory_mb}M",
         "-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio", "-monitor", "none",
         "-kernel", str(kernel), "-device", "nvme,drive=disk,serial=twin",
         "-drive", f"file={twin.image},if=none,id=disk,format=raw,snapshot=on",
@@ -124,53 +148,71 @@ def boot(twin: Twin, limit_s: float = LIMIT_S) -> Booted:
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=limit_s, check=False,
+            timeout=timeout_s, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as slow:
-        said = (slow.stdout or b"").decode(errors="replace")[-TAIL:]
-        raise TwinError(f"the booted twin takes more than {limit_s:.0f} s; it said: {said}") from None
+        output = (slow.stdout or b"").decode(errors="replace")[-OUTPUT_TAIL:]
+        raise TwinError(f"the booted twin takes more than {timeout_s:.0f} s; its output: {output}") from None
     return parse_console(done.stdout.decode(errors="replace"))
 
 
-def answer(output: bytes) -> Any:
-    """The JSON that a command printed; None where it printed none, as a tinyedge without that command."""
+def parse_json(output: bytes) -> Any:
+    """The JSON that a command printed; None if it printed none, as a tinyedge without that command."""
     try:
         return json.loads(output)
     except ValueError:
         return None
 
 
-def check_system(guest: Guest, bundle: Path, greedy_bundle: Path) -> dict[str, Any]:
-    """Boots the board and runs the product there. Raises TwinError where a step does not do as on the board.
+def check_memory(total: int) -> None:
+    """Check that MemTotal, in bytes, is the board's. Raises TwinError otherwise."""
+    if abs(total / MB - MEMORY.usable_mb) > MEMORY_TOLERANCE_MB:
+        raise TwinError(
+            f"the booted twin has {total / MB:.0f} MB of memory, the board {MEMORY.usable_mb} MB",
+            "change emulation.memory_mb in the board's file",
+        )
 
-    Returns, for the report: memory_total, kernel, what `tinyedge doctor` answers (it judges a real board, so
-    that it gates nothing here), the memory of `tinyedge bench` and its gates.
+
+def check_system(guest: Guest, bundle: Path, greedy_bundle: Path) -> dict[str, Any]:
+    """Boot the board and run the product there.
+
+    Args:
+        guest: The twin.
+        bundle: Folder of the bundle to measure.
+        greedy_bundle: Folder of an fp32 bundle, whose greedy text is compared with this machine's.
+
+    Returns:
+        For the report: memory_total in bytes; kernel; the result of `tinyedge doctor`, which is no gate here
+        because it evaluates a real board; the memory of `tinyedge bench`, and its memory gates.
+
+    Raises:
+        TwinError: If a step behaves differently from the board.
     """
     make_image(guest.twin, JOB, {"bundle": bundle, "greedy": greedy_bundle})
     booted = boot(guest.twin)
+    check_memory(booted.memory_bytes)
     for name in ("instructions", "generate"):
-        if code := booted.code(name):
-            raise TwinError(f"`{name}` in the booted twin exits with {code}: {booted.errors(name)}")
-    if wrong := wrong_instructions(json.loads(booted.files["instructions"])):
-        raise TwinError(f"the booted processor is not the board's: {'; '.join(wrong)}")
-    here = run(
+        if code := booted.exit_code(name):
+            raise TwinError(f"`{name}` in the booted twin exited with {code}: {booted.errors(name)}")
+    if wrong := find_wrong_instructions(json.loads(booted.files["instructions"])):
+        raise TwinError(f"the booted processor differs from the board's: {'; '.join(wrong)}")
+    output = run(
         [sys.executable, "-m", "tinyedge", "generate", greedy_bundle.resolve(), *GREEDY],
         env=checkout_environment(),
     )
-    theirs, ours = json.loads(booted.files["generate"]), json.loads(here)
-    if theirs["tokens"] != ours["tokens"]:
+    there, here = json.loads(booted.files["generate"]), json.loads(output)
+    if there["tokens"] != here["tokens"]:
         raise TwinError(
-            f"`tinyedge generate` writes {theirs['text']!r} in the booted twin, {ours['text']!r} here"
+            f"`tinyedge generate` writes {there['text']!r} in the booted twin, {here['text']!r} here"
         )
     if "report" not in booted.files:
-        raise TwinError(
-            f"`tinyedge bench` in the booted twin exits with {booted.code('bench')}: {booted.errors('bench')}"
-        )
+        code = booted.exit_code("bench")
+        raise TwinError(f"`tinyedge bench` in the booted twin exited with {code}: {booted.errors('bench')}")
     report = json.loads(booted.files["report"])
     return {
         "memory_total": booted.memory_bytes,
         "kernel": booted.files["kernel"].decode().strip(),
-        "doctor": {"exit_code": booted.code("doctor"), "answer": answer(booted.files["doctor"])},
+        "doctor": {"exit_code": booted.exit_code("doctor"), "answer": parse_json(booted.files["doctor"])},
         "memory": report["memory"],
         "memory_gates": [gate for gate in report["gates"] if gate["unit"] == "MB"],
     }

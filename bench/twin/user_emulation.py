@@ -1,4 +1,4 @@
-"""The board's Python, run by QEMU's user mode: an emulated processor on this machine's kernel and files."""
+"""The board's Python in QEMU's user mode: an emulated processor on this machine's kernel and files."""
 
 import os
 import subprocess
@@ -8,31 +8,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.twin.counts import Counts, parse_counts
-from bench.twin.cpu_model import CPU_MODEL
-from bench.twin.layout import Twin, tool
+from bench.twin.layout import EMULATION, Twin, loader_command
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program in the guest ended. returncode: as subprocess has it, minus the signal's number."""
+    """The result of a program in the guest."""
 
     returncode: int
+    """Exit code; negative for a signal, as in subprocess."""
     output: bytes
+    """Standard output."""
     errors: str
+    """Standard error."""
 
 
 @dataclass(frozen=True)
 class Guest:
-    """A twin whose Python can be run."""
+    """A twin that can run Python."""
 
     twin: Twin
+    """Where it was built."""
 
-    def environment(self, first: Sequence[Path] = ()) -> dict[str, str]:
-        """All that the guest sees of an environment; nothing of the host's, so that counts repeat.
+    def environment(self, package_folders: Sequence[Path] = ()) -> dict[str, str]:
+        """The guest's complete environment, without any of the host's variables, so that counts repeat.
 
-        first: folders of packages that win over those in the root.
+        Args:
+            package_folders: Folders that take precedence over the packages in the root.
         """
-        paths = [*first, "/opt/tinyedge", "/opt/packages"]  # of the root; the twin's folder changes no count
+        # Paths inside the root: the location of the twin's folder must not change a count.
+        paths = [*package_folders, "/opt/tinyedge", "/opt/packages"]
         return {
             "PATH": "/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
             "PYTHONPATH": ":".join(map(str, paths)), "PYTHONNOUSERSITE": "1",
@@ -41,27 +46,40 @@ class Guest:
         }  # fmt: skip
 
     def command(self, arguments: Sequence[str], plugin: Sequence[str] = ()) -> list[str]:
-        """What runs the board's Python with `arguments`. plugin: QEMU's options for a plugin."""
+        """The command that runs the board's Python.
+
+        Args:
+            arguments: Arguments of Python.
+            plugin: QEMU's options for a plugin.
+        """
         python = f"python{self.twin.python_version}"
-        core = max(os.sched_getaffinity(0))  # one core: numpy's library starts a thread for each it sees
+        core = max(os.sched_getaffinity(0))  # one core: numpy's library starts a thread for each core it sees
         return [
             # The same addresses in every run, so that the caches' model gives the same figures.
             "setarch", "--addr-no-randomize", "taskset", "--cpu-list", str(core),
-            *tool(self.twin.tools, "pi/qemu-aarch64", self.twin.plugin if plugin else None),
-            "-cpu", CPU_MODEL, "-seed", "1", "-L", str(self.twin.root), *plugin,
+            *loader_command(self.twin.tools, "pi/qemu-aarch64", self.twin.plugin if plugin else None),
+            "-cpu", EMULATION.cpu_model, "-seed", "1", "-L", str(self.twin.root), *plugin,
             "-0", f"/usr/bin/{python}", f"{self.twin.root}/usr/bin/{python}", *arguments,
         ]  # fmt: skip
 
-    def run(self, arguments: Sequence[str], first: Sequence[Path] = ()) -> Outcome:
-        """Runs the board's Python to its end."""
+    def run(self, arguments: Sequence[str], package_folders: Sequence[Path] = ()) -> Outcome:
+        """Run the board's Python; arguments as in `command` and `environment`."""
         done = subprocess.run(
-            self.command(arguments), env=self.environment(first), capture_output=True, check=False,
+            self.command(arguments), env=self.environment(package_folders), capture_output=True, check=False,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return Outcome(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
     def count(self, arguments: Sequence[str], blocks: bool = False) -> tuple[Outcome, Counts]:
-        """Runs the board's Python to its end, and counts. blocks: of each piece of code, too."""
+        """Run the board's Python and count.
+
+        Args:
+            arguments: Arguments of Python.
+            blocks: Whether to count each piece of code too.
+
+        Raises:
+            TwinError: If a signal killed the program.
+        """
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder) / "counts"
             options = f"{self.twin.plugin}" + (",blocks=on" if blocks else "")

@@ -1,56 +1,51 @@
 """The sweep over shapes: what it counts, how its formula is fitted, and that the docs quote the reports."""
 
-import importlib
+import dataclasses
+import json
+import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bench.twin.fit_cost_model import fit_costs, nonnegative_least_squares, write_cost_model
+from bench.twin.quoted_tables import BLOCK, DOCUMENTS, fill_tables, make_tables
+from bench.twin.scale_report import compose_report, render_table
+from bench.twin.shape_sweep import prompt_lengths
+from bench.twin.shapes import AXES, BOOTED, TINY, list_shapes
+from tinyedge.boards.board import board_file, load_board
 from tinyedge.core.config import PRESETS, ModelConfig
-from tinyedge.fit.workload import answer
+from tinyedge.fit.workload import answer_work
 
 ROOT = Path(__file__).parents[2]
-TWIN = ROOT / "bench" / "twin"
 
 
-MODULES = ("shapes", "shape_sweep", "fit_cost_model", "scale_report", "quoted_tables", "counts", "layout")
-
-
-@pytest.fixture(scope="module")
-def twin() -> SimpleNamespace:
-    """The modules of bench/twin, by name."""
-    return SimpleNamespace(**{name: importlib.import_module(f"bench.twin.{name}") for name in MODULES})
-
-
-def test_shapes_differ_and_half_or_more_is_held_out(twin: SimpleNamespace) -> None:
-    shapes = twin.shapes.shapes()
+def test_shapes_differ_and_half_or_more_is_held_out() -> None:
+    shapes = list_shapes()
     assert len({shape.name for shape in shapes}) == len({shape.config for shape in shapes}) == len(shapes)
     held_out = [shape for shape in shapes if shape.held_out]
     assert len(shapes) / 2 <= len(held_out) <= 2 * len(shapes) / 3
-    assert {shape.name for shape in shapes} >= twin.shapes.BOOTED | set(PRESETS)
+    assert {shape.name for shape in shapes} >= BOOTED | set(PRESETS)
     assert any(shape.booted for shape in held_out)
 
 
-def test_the_ends_of_each_range_are_fitted_and_what_is_between_is_held_out(twin: SimpleNamespace) -> None:
-    for field, (fitted, held_out) in twin.shapes.AXES.items():
-        reached = {*fitted, getattr(twin.shapes.TINY, field)}
+def test_the_ends_of_each_range_are_fitted_and_values_in_between_are_held_out() -> None:
+    for field, (fitted, held_out) in AXES.items():
+        reached = {*fitted, getattr(TINY, field)}
         assert all(min(reached) < value < max(reached) for value in held_out)
 
 
-def test_prompts_are_the_bench_s_and_the_longest_that_leaves_room(twin: SimpleNamespace) -> None:
-    by_name = {shape.name: shape for shape in twin.shapes.shapes()}
-    assert twin.shape_sweep.lengths(by_name["tiny"]) == (7, 20, 85, 108)
-    assert twin.shape_sweep.lengths(by_name["max_seq_length 32"]) == (7, 12, 20, 85)
+def test_prompts_are_those_of_the_benchmark_and_the_longest_with_room() -> None:
+    by_name = {shape.name: shape for shape in list_shapes()}
+    assert prompt_lengths(by_name["tiny"]) == (7, 20, 85, 108)
+    assert prompt_lengths(by_name["max_seq_length 32"]) == (7, 12, 20, 85)
 
 
-def test_the_best_coefficients_that_are_not_below_zero(twin: SimpleNamespace) -> None:
+def test_the_best_coefficients_without_negative_ones_are_found() -> None:
     work = [{"a": a, "b": b, "c": a + b * b} for a in (1, 2, 5) for b in (1, 3, 4)]
-    exact = twin.fit_cost_model.nonnegative_least_squares(work, [2 * row["a"] + 3 * row["b"] for row in work])
+    exact = nonnegative_least_squares(work, [2 * row["a"] + 3 * row["b"] for row in work])
     assert exact == {"a": 2.0, "b": 3.0, "c": 0.0}
-    below = twin.fit_cost_model.nonnegative_least_squares(
-        work, [5 * row["a"] - 0.5 * row["b"] for row in work]
-    )
+    below = nonnegative_least_squares(work, [5 * row["a"] - 0.5 * row["b"] for row in work])
     assert below["b"] == 0.0
     assert below["a"] > 0
 
@@ -66,7 +61,7 @@ def row(name: str, config: ModelConfig, held_out: bool) -> dict[str, Any]:
 
     responses = []
     for tokens in (7, 20, 85):
-        works = answer(config, tokens, 20)
+        works = answer_work(config, tokens, 20)
         responses.append(
             {
                 "prompt_tokens": tokens,
@@ -91,55 +86,62 @@ def rows() -> list[dict[str, Any]]:
     ]
 
 
-def test_a_formula_that_is_right_is_found_and_its_errors_are_told(
-    twin: SimpleNamespace, rows: list[dict[str, Any]]
-) -> None:
-    formula = twin.fit_cost_model.fit(rows, {"created": "today", "versions": {}})
-    assert formula["instructions"]["passes"] == pytest.approx(1e6, rel=0.01)
-    assert formula["dram_fills"]["weight_lines"] == pytest.approx(1, rel=0.02)
-    source = formula["source"]
-    assert source["fitted_on"] == [f"fitted {number}" for number in range(4)]
-    assert source["held_out"] == ["other"]
-    assert abs(source["errors_percent"]["held_out"]["p95"]["worst"]) < 1
-    assert source["errors_percent"]["held_out"]["response"]["n"] == 3
+def test_a_correct_formula_is_found_and_its_errors_are_small(rows: list[dict[str, Any]]) -> None:
+    costs = fit_costs(rows, "today", {})
+    assert costs.instructions["passes"] == pytest.approx(1e6, rel=0.01)
+    assert costs.dram_fills["weight_lines"] == pytest.approx(1, rel=0.02)
+    source = costs.source
+    assert source.fitted_on == tuple(f"fitted {number}" for number in range(4))
+    assert source.held_out == ("other",)
+    assert abs(source.errors_percent.held_out.p95.worst) < 1
+    assert source.errors_percent.held_out.response.n == 3
 
 
-def test_a_shape_that_costs_more_than_the_formula_says_is_the_worst(
-    twin: SimpleNamespace, rows: list[dict[str, Any]]
-) -> None:
+def test_a_shape_that_costs_more_than_modelled_is_the_worst(rows: list[dict[str, Any]]) -> None:
     slow = row("slow", ModelConfig(d_model=448, nhead=8), True)
     for response in slow["responses"]:
         response["response"]["modelled_ms"] *= 2
-    errors = twin.fit_cost_model.fit([*rows, slow], {})["source"]["errors_percent"]["held_out"]["p95"]
-    assert errors["worst_of"] == "slow"
-    assert errors["worst"] == pytest.approx(-50, abs=1)
+    errors = fit_costs([*rows, slow], "today", {}).source.errors_percent.held_out.p95
+    assert errors.worst_of == "slow"
+    assert errors.worst == pytest.approx(-50, abs=1)
 
 
-def test_a_report_and_its_table(twin: SimpleNamespace, rows: list[dict[str, Any]]) -> None:
-    formula = twin.fit_cost_model.fit(rows, {"created": "today", "versions": {}})
-    report = twin.scale_report.compose(rows, formula)
+def test_a_report_and_its_table(rows: list[dict[str, Any]]) -> None:
+    costs = fit_costs(rows, "today", {})
+    report = compose_report(rows, costs)
     assert report["schema"] == "tinyedge.scale/1"
     shape = report["shapes"][-1]
     assert shape["p95_bound_ms"] == pytest.approx(1.4 * shape["p95_modelled_ms"], abs=1e-3)
-    lines = twin.scale_report.table(report).splitlines()
+    lines = render_table(report).splitlines()
     assert len(lines) == 2 + len(rows)
     assert len({line.count("|") for line in lines}) == 1
     assert "(held out)" in lines[-1]
 
 
-def test_tables_are_put_between_their_marks(twin: SimpleNamespace) -> None:
+def test_the_cost_model_is_written_to_the_file_of_its_board_and_the_rest_stays(
+    rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(board_file("pi-zero-2w"), tmp_path / "copy.json"))
+    before = json.loads(path.read_text())
+    write_cost_model(path, load_board("pi-zero-2w").cost_model)  # type: ignore[arg-type]
+    assert path.read_bytes() == board_file("pi-zero-2w").read_bytes()
+    costs = fit_costs(rows, "today", {})
+    write_cost_model(path, costs)
+    assert load_board(str(path)) == dataclasses.replace(load_board("pi-zero-2w"), cost_model=costs)
+    after = json.loads(path.read_text())
+    assert after.pop("cost_model") != before.pop("cost_model")
+    assert after == before
+
+
+def test_tables_are_written_between_their_marks() -> None:
     text = "a\n<!-- twin -->\nold\n<!-- end -->\nb\n<!-- scale -->\n<!-- end -->\n"
-    new = twin.quoted_tables.quoted(text, {"twin": "T", "scale": "S"})
+    new = fill_tables(text, {"twin": "T", "scale": "S"})
     assert new == "a\n<!-- twin -->\nT\n<!-- end -->\nb\n<!-- scale -->\nS\n<!-- end -->\n"
-    assert twin.quoted_tables.quoted(new, {"twin": "T", "scale": "S"}) == new
+    assert fill_tables(new, {"twin": "T", "scale": "S"}) == new
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/device.md", "docs/scale.md"])
-def test_the_documents_quote_the_reports(twin: SimpleNamespace, name: str) -> None:
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_documents_quote_the_reports(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    if name == "README.md" and "<!-- twin -->" not in text:
-        pytest.skip("the README has no table of the device yet")
-    assert twin.quoted_tables.BLOCK.search(text)
-    assert twin.quoted_tables.quoted(text, twin.quoted_tables.tables()) == text, (
-        "run: python -m bench.twin quote"
-    )
+    assert BLOCK.search(text)
+    assert fill_tables(text, make_tables()) == text, "run: python -m bench.twin quote"

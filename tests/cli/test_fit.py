@@ -12,14 +12,14 @@ def fit(*words: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_a_screen_that_says_what_is_modelled_and_how_well() -> None:
+def test_the_screen_tells_what_is_modelled_and_how_well() -> None:
     done = fit()
     assert (done.returncode, done.stderr) == (0, "")
     for words in (
         "20 tokens in 250 ms at p95, in 400 MB",
-        "Times are modelled, +-30 %. The bound, 1.4 times the p95, has to fit.",
-        "on shapes that it was not fitted on:",
-        "at worst",
+        "Times are modelled, +-30%. The bound, 1.4 times the p95, must fit.",
+        "on shapes that it was not fitted to:",
+        "at most",
         "tinyedge train --vocab-size 8000 --d-model",
     ):
         assert words in done.stdout
@@ -46,13 +46,16 @@ def test_json() -> None:
         (("--max-p95-ms", 20), 1, "error: --max-p95-ms 20 is too small by "),
         (("--max-rss-mb", 40, "--json"), 1, "error: --max-rss-mb 40 is too small by "),
         (("--target", "pi-5"), 2, "error: --target pi-5 is unknown"),
+        (("--target", "x86-64"), 2, "error: --target x86-64 has no cost model"),
+        (("--target", "../pi-zero-2w"), 2, "error: --target ../pi-zero-2w is unknown"),
+        (("--target", "none.json"), 2, "error: none.json does not exist"),
         (("--max-p95-ms", "-1"), 2, "error: --max-p95-ms -1 is not a positive number"),
         (("--max-p95-ms", "fast"), 2, "error: Invalid value for '--max-p95-ms'"),
         (("--vocab-size", 10), 2, "error: --vocab-size 10 is outside 1000-32000"),
         (("--max-tokens", 10_000), 2, "error: --max-tokens 10000 is outside 1-1000"),
     ],
 )
-def test_one_line_for_what_cannot_be(words: tuple[object, ...], code: int, line: str) -> None:
+def test_one_line_for_each_error(words: tuple[object, ...], code: int, line: str) -> None:
     done = fit(*words)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(line)
@@ -61,8 +64,12 @@ def test_one_line_for_what_cannot_be(words: tuple[object, ...], code: int, line:
 
 def test_nothing_but_the_standard_library_is_loaded() -> None:
     code = (
-        "import sys\nfrom tinyedge.fit import cost_model, search, table\n"
-        "table.render(search.search(cost_model.load('pi-zero-2w'), search.Budget()))\n"
+        "import sys\nfrom tinyedge.boards.board import default_board\n"
+        "from tinyedge.fit import cost_model, search, table\n"
+        "board = default_board()\ncosts = cost_model.require_cost_data(board)\n"
+        "model = cost_model.CostModel.from_data(board.name, costs)\n"
+        "result = search.search(model, search.FitBudget.from_board(board))\n"
+        "table.render(result, costs.source.errors_percent)\n"
         "assert not {'numpy', 'onnxruntime', 'torch', 'typer', 'sentencepiece'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

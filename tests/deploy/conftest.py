@@ -13,9 +13,9 @@ import tinyedge
 from tests.support import sshd
 from tests.support.sshd import BASE_PYTHON, replace_program
 from tests.support.wheels import make_wheel
+from tinyedge.boards.board import known_machines, wheel_platform
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.deploy import own_wheel, wheelhouse
-from tinyedge.deploy.board import MACHINES, Board
 from tinyedge.deploy.kit import WHEELHOUSE, Kit, Supplies
 
 ROOT = Path(tinyedge.__file__).resolve().parents[1]
@@ -35,13 +35,13 @@ def main():
 def make_kit(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Kit]:
     """Makes kits for this machine."""
     machine = platform.machine()
-    if machine not in MACHINES:
+    if machine not in known_machines():
         pytest.skip(f"there are no wheels for {machine}")
     ready = tmp_path_factory.mktemp("wheels")
     own_wheel.wheel_of(importlib.metadata.distribution("pip"), ready)
 
     def make(bundle: Path, target: Path, version: str = tinyedge.__version__) -> Kit:
-        with Supplies(Board(machine, (PYTHON,))) as supplies:
+        with Supplies(wheel_platform(machine, (PYTHON,))) as supplies:
             wheels = Path(shutil.copytree(ready, supplies.folder / WHEELHOUSE))
             shim = SHIM.format(root=str(ROOT), python=sys.executable)
             entry = "[console_scripts]\ntinyedge = board_shim:main\n"

@@ -15,7 +15,6 @@ from tests.support.faults import Disk
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy import kit as kits
-from tinyedge.deploy.board import Board
 from tinyedge.deploy.kit import Kit, deploy_files, kit_folder
 
 MakeKit = Callable[..., Kit]
@@ -105,5 +104,6 @@ def test_the_wheels_of_an_earlier_kit(make_kit: MakeKit, micro_bundle: Path, tmp
         assert supplies.packages == list(kit.packages)
     with kits.Supplies(kit.board) as supplies:
         assert not supplies.take(dataclasses.replace(kit, source="0" * 64))  # another tinyedge
-        assert not supplies.take(dataclasses.replace(kit, board=Board(kit.board.machine, ("3.99",))))
+        other_python = dataclasses.replace(kit.board, pythons=("3.99",))
+        assert not supplies.take(dataclasses.replace(kit, board=other_python))
         assert not list(supplies.folder.iterdir())

@@ -6,11 +6,11 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.support.wheels import make_wheel
+from tinyedge.boards.board import load_board, wheel_platform
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy import wheelhouse
-from tinyedge.deploy.board import BOARDS, Board
 
-BOARD = Board("aarch64", ("3.11", "3.13"))
+BOARD = wheel_platform("aarch64", ("3.11", "3.13"))
 NEEDS = ("plain>=1", "typer<0.29", 'starlette>=0.40; extra == "serve"', 'torch; extra == "train"')
 
 
@@ -100,16 +100,9 @@ def test_a_file_that_is_no_wheel(tmp_path: Path) -> None:
 
 
 def test_every_platform_is_named() -> None:
-    platforms = BOARDS["pi-zero-2w"].platforms
+    platforms = load_board("pi-zero-2w").wheel_platform.platforms
     assert platforms[0] == "manylinux_2_36_aarch64"
     assert {"manylinux_2_28_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64", "any"} <= set(
         platforms
     )
-    assert BOARDS["pi-zero-2w"].pythons == ("3.11", "3.13")
-
-
-def test_the_export_and_the_kits_know_the_same_targets() -> None:
-    pytest.importorskip("torch", reason="the export needs the extra `train`")
-    from tinyedge.export.target import TARGETS
-
-    assert set(TARGETS) == set(BOARDS)
+    assert load_board("pi-zero-2w").pythons == ("3.11", "3.13")

@@ -1,58 +1,65 @@
-"""The cost model that ships: it reads, it says where it is from, and it costs what was counted."""
+"""The cost model that ships: it loads, it tells where it is from, and it gives the counted costs."""
 
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tinyedge.boards.board import CostData, default_board, load_board
 from tinyedge.core.config import PRESETS, ModelConfig
-from tinyedge.core.errors import TinyEdgeError, UsageError
-from tinyedge.fit.cost_model import FOLDER, CostModel, dot, holdings, load
+from tinyedge.core.errors import UsageError
+from tinyedge.fit.cost_model import CostModel, dot_product, memory_amounts, require_cost_data
 from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS
 
 REPORT = Path(__file__).parents[2] / "bench" / "reports" / "scale-pi-zero-2w.json"
 
 
 @pytest.fixture(scope="module")
-def model() -> CostModel:
-    return load("pi-zero-2w")
+def data() -> CostData:
+    return require_cost_data(default_board())
+
+
+@pytest.fixture(scope="module")
+def model(data: CostData) -> CostModel:
+    return CostModel.from_data("pi-zero-2w", data)
 
 
 def test_costs_are_a_sum_of_products(model: CostModel) -> None:
-    assert dot({"a": 2.0, "b": 3.0}, {"a": 5, "b": 7, "unused": 1}) == 31
-    simple = replace(model, instructions={"passes": 1e6}, fills={"logit_lines": 1.0}, margin=2.0)
+    assert dot_product({"a": 2.0, "b": 3.0}, {"a": 5, "b": 7, "unused": 1}) == 31
+    simple = replace(model, instructions={"passes": 1e6}, dram_fills={"logit_lines": 1.0})
     lines = 20 * 8000 * 4 / 64
     assert simple.response_ms(ModelConfig(), 7, 20) == pytest.approx(20 * 1.39 + lines * 42.5e-6)
 
 
 def test_every_term_has_a_coefficient_that_is_not_below_zero(model: CostModel) -> None:
     assert set(model.instructions) == set(INSTRUCTION_TERMS)
-    assert set(model.fills) == set(FILL_TERMS)
-    assert set(model.peak_bytes) == set(holdings(ModelConfig()))
-    values = [*model.instructions.values(), *model.fills.values(), *model.peak_bytes.values()]
+    assert set(model.dram_fills) == set(FILL_TERMS)
+    assert set(model.peak_bytes) == set(memory_amounts(ModelConfig()))
+    values = [*model.instructions.values(), *model.dram_fills.values(), *model.peak_bytes.values()]
     assert min(values) >= 0
 
 
-def test_it_says_where_it_is_from(model: CostModel) -> None:
-    source = model.source
-    assert source["created"]
-    assert source["made_by"] == "python -m bench.twin scale"
-    assert source["versions"]["onnxruntime"]
-    assert not set(source["fitted_on"]) & set(source["held_out"])
-    assert source["errors_percent"]["held_out"]["p95"]["n"] == len(source["held_out"])
+def test_the_source_is_recorded(data: CostData) -> None:
+    source = data.source
+    assert source.created
+    assert source.made_by == "python -m bench.twin scale"
+    assert source.versions["onnxruntime"]
+    assert not set(source.fitted_on) & set(source.held_out)
+    assert source.errors_percent.held_out.p95.n == len(source.held_out)
 
 
 def test_a_weight_costs_the_instructions_of_the_kernel(model: CostModel) -> None:
-    """20 instructions for 64 products of a row, and each line of weights once: as docs/device.md has it."""
+    """20 instructions for 64 products of a row, and each line of weights once, as docs/device.md explains."""
     assert model.instructions["products"] == pytest.approx(20 / 64, rel=0.1)
-    assert model.fills["weight_lines"] == pytest.approx(1, rel=0.1)
+    assert model.dram_fills["weight_lines"] == pytest.approx(1, rel=0.1)
 
 
-def test_it_costs_what_the_report_of_the_sweep_says(model: CostModel) -> None:
+def test_the_costs_are_those_of_the_recorded_sweep(model: CostModel, data: CostData) -> None:
     report = json.loads(REPORT.read_text())
     assert report["schema"] == "tinyedge.scale/1"
-    assert report["formula_errors_percent"] == model.source["errors_percent"]
+    assert report["formula_errors_percent"] == dataclasses.asdict(data.source.errors_percent)
     for row in report["shapes"]:
         config = ModelConfig(**row["model"])
         assert model.p95_ms(config, 20) == pytest.approx(row["formula"]["p95_modelled_ms"], abs=1e-3)
@@ -68,16 +75,17 @@ def test_more_of_anything_costs_more(model: CostModel) -> None:
     assert model.p95_ms(tiny, 21) > model.p95_ms(tiny, 20)
 
 
-def test_an_unknown_target_names_those_that_are_known() -> None:
-    with pytest.raises(UsageError, match="--target pi-5 is unknown") as failure:
-        load("pi-5")
-    assert failure.value.hint == "choose one of: pi-zero-2w"
-    with pytest.raises(UsageError, match="is unknown"):
-        load("../pi-zero-2w")
+def test_a_board_without_a_cost_model_names_those_that_have_one() -> None:
+    with pytest.raises(UsageError, match="target x86-64 has no cost model") as failure:
+        require_cost_data(load_board("x86-64"))
+    assert failure.value.hint.startswith("choose one of: pi-zero-2w, ")
+    assert failure.value.parameters == ("target",)
 
 
-def test_a_data_file_of_another_version_is_refused(tmp_path: Path) -> None:
-    value = json.loads((FOLDER / "pi-zero-2w.json").read_text()) | {"schema": "tinyedge.cost/2"}
-    (tmp_path / "new.json").write_text(json.dumps(value))
-    with pytest.raises(TinyEdgeError, match=r"schema 'tinyedge.cost/2'"):
-        load("new", tmp_path)
+def test_terms_of_another_version_are_refused(data: CostData) -> None:
+    with pytest.raises(UsageError, match=r"cost_model\.instructions has unknown or missing terms: nodes"):
+        CostModel.from_data("mine", replace(data, instructions={**data.instructions, "nodes": 1.0}))
+    with pytest.raises(UsageError, match=r"cost_model\.peak_bytes has unknown or missing terms: process"):
+        CostModel.from_data(
+            "mine", replace(data, peak_bytes={k: v for k, v in data.peak_bytes.items() if k != "process"})
+        )

@@ -1,110 +1,122 @@
-"""What is suggested: shapes that fit, none smaller than it could be, and a reason where none fits."""
+"""Suggested shapes fit and are as large as possible; if none fits, the error tells why."""
+
+from typing import Any
 
 import pytest
 
+from tinyedge.boards.board import default_board
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import FitError, UsageError
-from tinyedge.fit.cost_model import CostModel, load
-from tinyedge.fit.search import Budget, FitResult, search, shapes
-from tinyedge.fit.workload import parameters_of_blocks
+from tinyedge.fit.cost_model import CostModel, require_cost_data
+from tinyedge.fit.search import FitBudget, FitResult, list_shapes, search
+from tinyedge.fit.workload import count_block_parameters
 
 
 @pytest.fixture(scope="module")
 def model() -> CostModel:
-    return load("pi-zero-2w")
+    return CostModel.from_data("pi-zero-2w", require_cost_data(default_board()))
+
+
+def budget(**given: Any) -> FitBudget:
+    """The default board's budget, except for what is given."""
+    return FitBudget.from_board(default_board(), **given)
 
 
 @pytest.fixture(scope="module")
-def answer(model: CostModel) -> FitResult:
-    return search(model, Budget())
+def result(model: CostModel) -> FitResult:
+    return search(model, budget())
 
 
-def test_every_suggestion_keeps_the_budget_with_the_margin(model: CostModel, answer: FitResult) -> None:
-    assert 1 <= len(answer.shapes) <= 4
-    for one in answer.shapes:
-        assert one.fits
-        assert one.bound_ms == pytest.approx(model.margin * model.p95_ms(one.config, 20))
-        assert one.bound_ms <= 250
-        assert one.peak_rss <= 400 << 20
+def test_every_suggestion_meets_the_budget_with_the_margin(model: CostModel, result: FitResult) -> None:
+    assert 1 <= len(result.shapes) <= 4
+    for shape in result.shapes:
+        assert shape.fits
+        assert shape.bound_ms == pytest.approx(model.latency.margin * model.p95_ms(shape.config, 20))
+        assert shape.bound_ms <= 250
+        assert shape.peak_rss <= 400 << 20
 
 
-def test_the_largest_has_the_most_weights_in_its_blocks(model: CostModel, answer: FitResult) -> None:
-    largest = answer.shapes[0]
+def test_the_largest_has_the_most_weights_in_its_blocks(model: CostModel, result: FitResult) -> None:
+    largest = result.shapes[0]
     assert largest.name.startswith("largest")
-    for config in shapes(Budget(max_seq_length=largest.config.max_seq_length)):
-        if config.num_layers > 1 and parameters_of_blocks(config) > largest.block_parameters:
-            assert model.margin * model.p95_ms(config, 20) > 250, config
+    for config in list_shapes(budget(max_seq_length=largest.config.max_seq_length)):
+        if config.num_layers > 1 and count_block_parameters(config) > largest.block_parameters:
+            assert model.latency.margin * model.p95_ms(config, 20) > 250, config
 
 
-def test_suggestions_differ_and_each_is_the_best_at_something(answer: FitResult) -> None:
-    assert len({one.config for one in answer.shapes}) == len(answer.shapes)
-    best = {kind: one for one in answer.shapes for kind in one.name.split(", ")}
+def test_suggestions_differ_and_each_is_the_best_at_something(result: FitResult) -> None:
+    assert len({shape.config for shape in result.shapes}) == len(result.shapes)
+    best = {kind: shape for shape in result.shapes for kind in shape.name.split(", ")}
     assert set(best) == {"largest", "deep", "wide", "long context"}
-    assert best["deep"].config.num_layers == max(one.config.num_layers for one in answer.shapes)
-    assert best["wide"].config.d_model == max(one.config.d_model for one in answer.shapes)
+    assert best["deep"].config.num_layers == max(shape.config.num_layers for shape in result.shapes)
+    assert best["wide"].config.d_model == max(shape.config.d_model for shape in result.shapes)
     long = best["long context"]
     assert long.full_ms is not None
     assert 1.4 * long.full_ms <= 250
 
 
-def test_presets_are_judged_too(answer: FitResult) -> None:
-    assert {one.name: one.fits for one in answer.presets} == {"tiny": True, "small": True, "base": False}
+def test_presets_are_sized_too(result: FitResult) -> None:
+    assert {shape.name: shape.fits for shape in result.presets} == {
+        "tiny": True,
+        "small": True,
+        "base": False,
+    }
 
 
-def test_flags_make_the_shape_again(answer: FitResult) -> None:
-    for one in answer.shapes:
-        words = one.flags.split()
+def test_flags_give_the_same_shape(result: FitResult) -> None:
+    for shape in result.shapes:
+        words = shape.flags.split()
         given = {
             flag[2:].replace("-", "_"): int(value)
             for flag, value in zip(words[::2], words[1::2], strict=True)
         }
-        assert ModelConfig(**given) == one.config
-    assert [one.flags for one in answer.presets] == ["--preset tiny", "--preset small", "--preset base"]
+        assert ModelConfig(**given) == shape.config
+    assert [shape.flags for shape in result.presets] == ["--preset tiny", "--preset small", "--preset base"]
 
 
-def test_what_the_user_chose_is_kept(model: CostModel) -> None:
-    found = search(model, Budget(vocab_size=2000, max_seq_length=300))
-    for one in (*found.shapes, *found.presets):
-        assert (one.config.vocab_size, one.config.max_seq_length) == (2000, 300)
-    assert "long context" not in ", ".join(one.name for one in found.shapes)
+def test_sizes_that_the_user_chose_are_used(model: CostModel) -> None:
+    found = search(model, budget(vocab_size=2000, max_seq_length=300))
+    for shape in (*found.shapes, *found.presets):
+        assert (shape.config.vocab_size, shape.config.max_seq_length) == (2000, 300)
+    assert "long context" not in ", ".join(shape.name for shape in found.shapes)
     assert found.presets[1].flags == "--preset small --vocab-size 2000 --max-seq-length 300"
 
 
 def test_a_single_layer_only_where_nothing_else_fits(model: CostModel) -> None:
     tight = 1.4 * model.p95_ms(ModelConfig(d_model=64, num_layers=2, dim_feedforward=128), 20) - 0.1
-    assert {one.config.num_layers for one in search(model, Budget(max_p95_ms=tight)).shapes} == {1}
+    assert {shape.config.num_layers for shape in search(model, budget(max_p95_ms=tight)).shapes} == {1}
 
 
-def test_time_that_no_shape_keeps(model: CostModel) -> None:
+def test_time_that_no_shape_meets(model: CostModel) -> None:
     with pytest.raises(FitError, match=r"--max-p95-ms 20 is too small by \d+\.\d: the closest") as failure:
-        search(model, Budget(max_p95_ms=20))
+        search(model, budget(max_p95_ms=20))
     enough = int(failure.value.hint.split()[2].rstrip(","))
-    assert search(model, Budget(max_p95_ms=enough)).shapes
+    assert search(model, budget(max_p95_ms=enough)).shapes
 
 
-def test_memory_that_no_shape_keeps(model: CostModel) -> None:
+def test_memory_that_no_shape_meets(model: CostModel) -> None:
     with pytest.raises(FitError, match=r"--max-rss-mb 40 is too small by \d+\.\d: the closest") as failure:
-        search(model, Budget(max_rss_mb=40))
+        search(model, budget(max_rss_mb=40))
     enough = int(failure.value.hint.split()[2])
-    assert search(model, Budget(max_rss_mb=enough)).shapes
+    assert search(model, budget(max_rss_mb=enough)).shapes
 
 
-def test_two_limits_that_no_shape_keeps(model: CostModel) -> None:
+def test_two_limits_that_no_shape_meets(model: CostModel) -> None:
     with pytest.raises(FitError, match="--max-p95-ms 20 is too small"):
-        search(model, Budget(max_p95_ms=20, max_rss_mb=40))
+        search(model, budget(max_p95_ms=20, max_rss_mb=40))
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"max_p95_ms": float("nan")}, "--max-p95-ms nan is not a positive number"),
-        ({"max_p95_ms": 0.0}, "--max-p95-ms 0 is not a positive number"),
-        ({"max_rss_mb": float("inf")}, "--max-rss-mb inf is not a positive number"),
-        ({"max_tokens": 0}, "--max-tokens 0 is outside 1-1000"),
-        ({"max_seq_length": 16}, "--max-seq-length 16 is outside 32-512"),
-        ({"vocab_size": 50}, "--vocab-size 50 is outside 1000-32000"),
+        ({"max_p95_ms": float("nan")}, "max_p95_ms nan is not a positive number"),
+        ({"max_p95_ms": 0.0}, "max_p95_ms 0 is not a positive number"),
+        ({"max_rss_mb": float("inf")}, "max_rss_mb inf is not a positive number"),
+        ({"max_tokens": 0}, "max_tokens 0 is outside 1-1000"),
+        ({"max_seq_length": 16}, "max_seq_length 16 is outside 32-512"),
+        ({"vocab_size": 50}, "vocab_size 50 is outside 1000-32000"),
     ],
 )
-def test_a_budget_that_cannot_be(given: dict[str, float], message: str) -> None:
+def test_invalid_budgets(given: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Budget(**given)  # type: ignore[arg-type]
+        budget(**given)

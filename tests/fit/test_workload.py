@@ -1,11 +1,11 @@
-"""How much there is to do: passes as the generator makes them, and amounts that can be counted by hand."""
+"""Amounts of work: the passes are those of the generator, the amounts are checked by hand."""
 
 from pathlib import Path
 
 import pytest
 
 from tinyedge.core.config import ModelConfig
-from tinyedge.fit.workload import answer, parameters_of_blocks, pass_work, passes
+from tinyedge.fit.workload import answer_work, count_block_parameters, pass_work, passes
 
 SHAPE = ModelConfig(
     vocab_size=1000, d_model=64, nhead=2, num_layers=3, dim_feedforward=128, max_seq_length=32
@@ -52,7 +52,7 @@ def test_one_row_multiplies_with_every_weight_but_the_embeddings() -> None:
     assert not any(amount for name, amount in work.items() if name.startswith("batched"))
 
 
-def test_of_many_rows_the_last_block_and_the_output_see_one() -> None:
+def test_the_last_block_and_the_output_are_computed_for_the_last_row_only() -> None:
     work = pass_work(SHAPE, rows=6, positions=6)
     after_attention = 64 * 64 + 2 * 64 * 128
     block = 3 * 64 * 64 + after_attention
@@ -62,16 +62,16 @@ def test_of_many_rows_the_last_block_and_the_output_see_one() -> None:
     assert work["attention"] == work["cache_lines"] == 0
 
 
-def test_heads_are_padded_to_whole_eights() -> None:
+def test_heads_are_padded_to_multiples_of_eight() -> None:
     narrow = ModelConfig(d_model=96, nhead=8)  # 12 wide, 16 in the cache
     assert pass_work(narrow, rows=1, positions=1)["attention"] == 2 * 8 * 16
 
 
-def test_an_answer_is_begun_once() -> None:
-    assert [work["answers"] for work in answer(SHAPE, 31, 4)] == [1, 0, 0, 0]
+def test_an_answer_starts_once() -> None:
+    assert [work["answers"] for work in answer_work(SHAPE, 31, 4)] == [1, 0, 0, 0]
 
 
-def test_the_parameters_of_blocks_are_those_the_vocabulary_does_not_decide() -> None:
-    assert parameters_of_blocks(SHAPE) == 3 * (4 * 64 * 64 + 2 * 64 * 128 + 4 * 64)
+def test_block_parameters_do_not_depend_on_the_vocabulary() -> None:
+    assert count_block_parameters(SHAPE) == 3 * (4 * 64 * 64 + 2 * 64 * 128 + 4 * 64)
     larger = ModelConfig(vocab_size=32000, max_seq_length=512)
-    assert parameters_of_blocks(larger) == parameters_of_blocks(ModelConfig())
+    assert count_block_parameters(larger) == count_block_parameters(ModelConfig())

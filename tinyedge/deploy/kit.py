@@ -6,7 +6,7 @@
       bundle/                           the bundle
       kit.json SHA256SUMS               what is inside
 
-In: a bundle, a Board. Out: the folder, whole or not at all.
+In: a bundle, a WheelPlatform. Out: the folder, whole or not at all.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge import __version__
+from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.bundle.bundle import Bundle, bundle_digest, create_staging_folder, load_bundle, swap_folders
 from tinyedge.bundle.manifest import MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError, DeployError
 from tinyedge.deploy import wheelhouse
-from tinyedge.deploy.board import Board
 from tinyedge.deploy.own_wheel import PACKAGE_ROOT, own_digest, own_wheel
 from tinyedge.deploy.wheelhouse import Package
 
@@ -45,7 +45,7 @@ class Kit:
     path: Path
     tinyedge: str
     source: str
-    board: Board
+    board: WheelPlatform
     packages: tuple[Package, ...]
     bundle: str
 
@@ -55,7 +55,7 @@ class Kit:
         about = files.read_json(path / KIT_FILE, SCHEMA, DeployError)
         try:
             packages = tuple(map(Package.from_dict, about["packages"]))
-            board = Board(about["machine"], tuple(about["pythons"]))
+            board = WheelPlatform(about["machine"], tuple(about["pythons"]), ())  # wheels are chosen
             kit = cls(path, about["tinyedge"], about["source"], board, packages, about["bundle"])
             listed = (path / SUMS_FILE).read_text()
         except (KeyError, TypeError, ValueError, OSError) as failure:
@@ -97,7 +97,7 @@ def require_replaceable(folder: Path) -> None:
 class Supplies:
     """What goes into a kit beside the bundle, in a temporary folder of its own: `with` takes it away."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: WheelPlatform) -> None:
         self.board = board
         self._temporary = tempfile.TemporaryDirectory(prefix="tinyedge-kit-")
         self.folder = Path(self._temporary.name)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyedge.boards.board import known_boards, known_machines, wheel_platform
+from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.bundle import signature
 from tinyedge.bundle.bundle import Bundle, load_bundle
 from tinyedge.bundle.manifest import has_control_chars
 from tinyedge.core.errors import DeployError, UsageError
-from tinyedge.deploy.board import BOARDS, MACHINES, OLDEST_PYTHON, Board
 from tinyedge.deploy.kit import (
     INSTALLER,
     LOCK_FILE,
@@ -29,6 +30,7 @@ MB = 1 << 20
 SHORT = 12
 UNPACKED_MB = 230  # of an environment's packages; how much exactly, the installer knows
 STEPS = 4
+OLDEST_PYTHON = (3, 11)
 LEAVE_OUT = "leave --kit out, and one is made"
 BAD_IN_FOLDER = frozenset("'\"\\`$")  # pip's scripts name their folder in quotes
 
@@ -175,9 +177,9 @@ def look(remote: Remote, directory: str) -> BoardState:
 
 
 def _require_fit(destination: str, found: BoardState) -> None:
-    if found.machine not in MACHINES:
+    if found.machine not in known_machines():
         raise DeployError(
-            f"{destination} is {found.machine}; there are packages for {' and '.join(MACHINES)}",
+            f"{destination} is {found.machine}; there are packages for {' and '.join(known_machines())}",
             "write the 64-bit Raspberry Pi OS to the card",
         )
     if found.bits != 64:
@@ -252,11 +254,12 @@ def _earlier(target: Path) -> Kit | None:
         return None
 
 
-def _board(bundle: Bundle, found: BoardState) -> Board:
+def _board(bundle: Bundle, found: BoardState) -> WheelPlatform:
     """What the kit is to be for: this board, and any other one like it that the bundle is meant for."""
-    usual = BOARDS.get(bundle.manifest["target"])
-    pythons = usual.pythons if usual and usual.machine == found.machine else ()
-    return Board(found.machine, tuple(sorted({*pythons, found.python})))
+    target = bundle.manifest["target"]
+    usual = [one.wheel_platform for one in known_boards() if one.name == target]
+    pythons = {python for one in usual if one.machine == found.machine for python in one.pythons}
+    return wheel_platform(found.machine, tuple(sorted({*pythons, found.python})))
 
 
 def unneeded(kit: Kit, found: BoardState) -> Collection[str]:

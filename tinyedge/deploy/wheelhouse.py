@@ -1,7 +1,7 @@
 """The wheels that a board needs, and the lock that says which, by hash.
 
-In: a Board, tinyedge's own wheel, an empty folder. Out: the folder filled, and Packages. What is needed is
-what the wheel's own metadata requires, the extra `serve` included.
+In: a WheelPlatform, tinyedge's own wheel, an empty folder. Out: the folder filled, and Packages. What is
+needed is what the wheel's own metadata requires, the extra `serve` included.
 """
 
 import email
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.core.errors import DeployError
-from tinyedge.deploy.board import Board
 from tinyedge.deploy.own_wheel import DISTRIBUTION, pip
 
 EXTRA = "serve"
@@ -68,7 +68,7 @@ class Wheel:
         return cls(path, canonicalize_name(metadata["Name"]), metadata["Version"], requires)
 
 
-def fill(folder: Path, board: Board, own: Path) -> list[Package]:
+def fill(folder: Path, board: WheelPlatform, own: Path) -> list[Package]:
     """Downloads into `folder` what `board` needs to run the wheel `own`, which is put there too.
 
     Raises DeployError where there is no network, or no wheel for the board.
@@ -97,7 +97,7 @@ def fill(folder: Path, board: Board, own: Path) -> list[Package]:
     return [package(path, pythons) for path, pythons in sorted(needed_by.items())]
 
 
-def lock(packages: Iterable[Package], board: Board, note: str) -> str:
+def lock(packages: Iterable[Package], board: WheelPlatform, note: str) -> str:
     """`requirements.lock`, as `pip install --require-hashes` reads it."""
     versions: dict[tuple[str, str], list[Package]] = {}
     for one in packages:
@@ -112,7 +112,7 @@ def lock(packages: Iterable[Package], board: Board, note: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _resolve(folder: Path, board: Board, python: str, own: Path) -> list[Wheel]:
+def _resolve(folder: Path, board: WheelPlatform, python: str, own: Path) -> list[Wheel]:
     """The wheels of one Python, own first; they are in `folder`, perhaps with others.
 
     pip chooses wheels for the board but asks the Python that runs it for `python_version < "3.13"` and the
@@ -172,7 +172,7 @@ def needs(
     return list(found.values()), missing
 
 
-def _download(folder: Path, board: Board, python: str, asked: Sequence[str]) -> None:
+def _download(folder: Path, board: WheelPlatform, python: str, asked: Sequence[str]) -> None:
     platforms = [word for name in board.platforms for word in ("--platform", name)]
     abis = [word for name in board.abis(python) for word in ("--abi", name)]
     pip(

@@ -1,7 +1,7 @@
-"""Whether the compiled libraries load, tried in a child process.
+"""Check that the compiled libraries can be imported, in a child process.
 
-A wheel that was built for a newer CPU kills whoever imports it with SIGILL; here that is a child, and its
-death a sentence. Out: a Finding. Imports none of them itself.
+A wheel that was built for a newer CPU kills the process that imports it with SIGILL: here that is the child.
+In: a Device. Out: a Finding. Does not import the libraries itself.
 """
 
 import importlib.metadata
@@ -11,11 +11,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from tinyedge.boards.board import BadPackage, known_boards
 from tinyedge.doctor.finding import Finding
 from tinyedge.host.machine import Device
 
 LIBRARIES = ("numpy", "onnxruntime", "sentencepiece")
-IMPORT_SECONDS = 180.0  # some 10 s on a Pi from a cold SD card, some 60 s under emulation
+IMPORT_SECONDS = 180.0  # about 10 s on a Pi from a cold SD card, about 60 s under emulation
 IMPORT_EACH = """
 import importlib, sys
 for name in sys.argv[1:]:
@@ -24,23 +25,22 @@ for name in sys.argv[1:]:
 """
 # -P keeps the current folder, and any numpy.py in it, out of the imports.
 CHILD = (sys.executable, "-P", "-c", IMPORT_EACH, *LIBRARIES)
-# onnxruntime 1.32 reports to its maker from its import on, unless this is set (see its Privacy.md).
+# onnxruntime 1.32 sends telemetry as soon as it is imported, unless this is set (see its Privacy.md).
 NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
-
-# Built for a newer ARM, unlike those before and after: github.com/microsoft/onnxruntime/issues/23957
-KNOWN_BAD_ONNXRUNTIME = ("1.21.0",)
-ARMV8_1 = "atomics"  # every CPU from ARMv8.1 on has them, the Pi Zero 2 W, 3 and 4 don't
-REPLACE_ONNXRUNTIME = "pip install 'onnxruntime!=1.21.0'"
 
 
 def check_libraries(
     device: Device, command: Sequence[str] = CHILD, seconds: float = IMPORT_SECONDS
 ) -> Finding:
-    """Imports numpy, onnxruntime and sentencepiece in a child process that is `command`."""
-    old_arm = device.machine == "aarch64" and ARMV8_1 not in device.features
-    if old_arm and device.onnxruntime in KNOWN_BAD_ONNXRUNTIME:
-        found = f"onnxruntime {device.onnxruntime} dies with SIGILL on this CPU, which is ARMv8.0"
-        return Finding("libraries", found, "bad", REPLACE_ONNXRUNTIME)
+    """Import numpy, onnxruntime and sentencepiece in a child process.
+
+    Args:
+        device: The machine; a version that is known to fail on its CPU is reported without a try.
+        command: Command of the child; it prints the name of each library before importing it.
+        seconds: Time limit.
+    """
+    if bad := find_bad_package(device):
+        return Finding("libraries", f"{bad.package} {bad.version} {bad.why}", "bad", bad.hint)
     try:
         child = subprocess.run(
             command,
@@ -54,33 +54,41 @@ def check_libraries(
         )
     except subprocess.TimeoutExpired:
         found = f"importing {', '.join(LIBRARIES)} took more than {seconds:g} s"
-        return Finding(
-            "libraries", found, "bad", "look at the machine's load and free memory, then try again"
-        )
+        return Finding("libraries", found, "bad", "check the machine's load and free memory, then try again")
     except OSError as failure:
         found = f"{command[0]} cannot be started: {failure.strerror}"
-        return Finding("libraries", found, "bad", "make the Python environment anew")
+        return Finding("libraries", found, "bad", "create the Python environment again")
     if child.returncode == 0:
-        return Finding("libraries", ", ".join(f"{name} {_version(name)}" for name in LIBRARIES))
+        return Finding("libraries", ", ".join(f"{name} {_get_version(name)}" for name in LIBRARIES))
     library = (child.stdout.split() or [LIBRARIES[0]])[-1]
     if child.returncode < 0:
-        return _killed(library, child.returncode)
-    reason = (child.stderr.strip().splitlines() or ["it does not say why"])[-1]
+        return _report_signal(library, child.returncode)
+    reason = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
     return Finding("libraries", f"{library} cannot be imported: {reason}", "bad", f"pip install {library}")
 
 
-def _killed(library: str, returncode: int) -> Finding:
+def find_bad_package(device: Device) -> BadPackage | None:
+    """The installed package version that a known board lists as bad, if this CPU lacks the same feature."""
+    for board in known_boards():
+        for bad in board.bad_packages if board.processor.machine == device.machine else ():
+            version = device.onnxruntime if bad.package == "onnxruntime" else _get_version(bad.package)
+            if bad.needs_feature not in device.features and version == bad.version:
+                return bad
+    return None
+
+
+def _report_signal(library: str, returncode: int) -> Finding:
     name = signal.Signals(-returncode).name
-    found = f"importing {library} {_version(library)} died with {name}"
-    ways_out = {
+    found = f"importing {library} {_get_version(library)} died with {name}"
+    hints = {
         "SIGILL": f"its wheel was built for a newer CPU: install another version of {library}",
         "SIGKILL": "usually the kernel ran out of memory: see `dmesg | tail`, and stop other programs",
         "SIGBUS": "the disk failed under a mapped file: check the SD card",
     }
-    return Finding("libraries", found, "bad", ways_out.get(name, f"install another version of {library}"))
+    return Finding("libraries", found, "bad", hints.get(name, f"install another version of {library}"))
 
 
-def _version(distribution: str) -> str:
+def _get_version(distribution: str) -> str:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Which shapes keep a budget on a target, by a formula that was fitted to counts of the emulated board.
+"""Model shapes that meet a budget on a board, by a formula fitted to counts of the emulated board.
 
-Standard library and `tinyedge.core.config` alone; knows no model, no bundle and no torch.
+Imports the standard library, `tinyedge.core` and `tinyedge.boards`. Does not know models, bundles or torch.
 """

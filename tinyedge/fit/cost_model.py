@@ -1,118 +1,118 @@
-"""What an answer takes on a target, modelled, and what memory: work times coefficients.
+"""Modelled time and memory of an answer on a board: amounts of work times coefficients.
 
-In: a target's data file, which `python -m bench.twin scale` writes. Out: a `CostModel`. The coefficients are
-fitted to counts of the emulated board; the file says to which, and how far off they are.
+In: a board's cost model as data, whose coefficients `python -m bench.twin scale` fitted to counts of the
+emulated board. Out: a `CostModel`. Does not know how the shapes were counted.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from tinyedge.core import files
+from tinyedge.boards.board import Board, CostData, LatencyModel, board_file, known_boards
 from tinyedge.core.config import ModelConfig
-from tinyedge.core.errors import TinyEdgeError, UsageError
-from tinyedge.fit.workload import FLOAT, Work, answer
+from tinyedge.core.errors import UsageError
+from tinyedge.fit.workload import FILL_TERMS, FLOAT_BYTES, INSTRUCTION_TERMS, Work, answer_work
 
-SCHEMA = "tinyedge.cost/1"
-FOLDER = Path(__file__).parent
-
-
-# What a process that answers holds in memory.
-HOLDINGS = {
-    "process": "Python, its modules, and all that no shape changes",
+# What a process that answers keeps in memory.
+MEMORY_TERMS = {
+    "process": "Python, its modules, and everything that does not depend on the shape",
     "int8_bytes": "a byte of weights: read, checked, packed",
     "cache_bytes": "a byte of the cache",
     "pieces": "a piece of the vocabulary",
 }
-
-
-@dataclass(frozen=True)
-class CostEstimate:
-    """Instructions, and lines of 64 bytes from DRAM."""
-
-    instructions: float
-    fills: float
+TERMS = {"instructions": INSTRUCTION_TERMS, "dram_fills": FILL_TERMS, "peak_bytes": MEMORY_TERMS}
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """A target's costs.
+    """Costs of an answer on one board."""
 
-    instructions, fills: what one of each term of `tinyedge.fit.workload` costs. peak_bytes: of HOLDINGS.
-    ns_per_instruction, ns_per_fill, error_percent: the twin's latency model. margin: what a gate multiplies
-    it with. prompt_tokens: lengths of the bench's prompts. source: where all that is from, how far off it is.
-    """
-
-    target: str
+    board: str
+    """Name of the board."""
     instructions: Mapping[str, float]
-    fills: Mapping[str, float]
+    """Instructions for one of each term of `INSTRUCTION_TERMS`."""
+    dram_fills: Mapping[str, float]
+    """Lines of 64 bytes from DRAM for one of each term of `FILL_TERMS`."""
     peak_bytes: Mapping[str, float]
-    ns_per_instruction: float
-    ns_per_fill: float
-    margin: float
-    error_percent: float
+    """Bytes for one of each term of `MEMORY_TERMS`."""
+    latency: LatencyModel
+    """From instructions and DRAM fills to time; its margin is what a gate applies."""
     prompt_tokens: tuple[int, ...]
-    source: Mapping[str, Any]
+    """Lengths of the benchmark's prompts, BOS included."""
 
-    def figures(self, work: Work) -> CostEstimate:
-        """Of some work."""
-        return CostEstimate(dot(self.instructions, work), dot(self.fills, work))
+    @classmethod
+    def from_data(cls, board: str, data: CostData) -> "CostModel":
+        """The cost model of the board named `board`.
 
-    def modelled_ms(self, figures: CostEstimate) -> float:
-        """On the target, one thread."""
-        return (self.ns_per_instruction * figures.instructions + self.ns_per_fill * figures.fills) / 1e6
+        Raises:
+            UsageError: If its terms are not those of this version.
+        """
+        for field, terms in TERMS.items():
+            if unmatched := sorted(set(getattr(data, field)) ^ set(terms)):
+                raise UsageError(
+                    f"board {board}: cost_model.{field} has unknown or missing terms: {', '.join(unmatched)}",
+                    "fit it again with this version: python -m bench.twin scale",
+                )
+        return cls(
+            board,
+            data.instructions,
+            data.dram_fills,
+            data.peak_bytes,
+            data.latency_model,
+            data.prompt_tokens,
+        )
+
+    def modelled_ms(self, work: Work) -> float:
+        """Modelled time of some work in ms, one thread."""
+        instructions = dot_product(self.instructions, work)
+        return self.latency.milliseconds(instructions, dot_product(self.dram_fills, work))
 
     def response_ms(self, config: ModelConfig, prompt_tokens: int, max_tokens: int) -> float:
-        """Of a whole answer, modelled; prompt_tokens: with BOS."""
-        return sum(self.modelled_ms(self.figures(work)) for work in answer(config, prompt_tokens, max_tokens))
+        """Modelled time of a complete answer in ms.
+
+        Args:
+            config: The shape of the model.
+            prompt_tokens: Length of the prompt, BOS included.
+            max_tokens: Tokens of the answer.
+        """
+        return sum(map(self.modelled_ms, answer_work(config, prompt_tokens, max_tokens)))
 
     def p95_ms(self, config: ModelConfig, max_tokens: int) -> float:
-        """Of the bench's prompts, modelled: the dearest answer, as two of its eight prompts are that long."""
+        """Modelled p95 of the benchmark in ms: its longest prompts, which are two of eight."""
         return max(self.response_ms(config, tokens, max_tokens) for tokens in self.prompt_tokens)
 
     def peak_rss(self, config: ModelConfig) -> float:
-        """Bytes at most, of the process that answers."""
-        return dot(self.peak_bytes, holdings(config))
+        """Peak memory of the process that answers, in bytes."""
+        return dot_product(self.peak_bytes, memory_amounts(config))
 
 
-def dot(coefficients: Mapping[str, float], amounts: Mapping[str, float]) -> float:
-    """The sum of products, a term each."""
+def require_cost_data(board: Board) -> CostData:
+    """The cost model of a board, as data.
+
+    Raises:
+        UsageError: If the board has none, as parameter `target`.
+    """
+    if board.cost_model is None:
+        known = [one.name for one in known_boards() if one.cost_model is not None]
+        raise UsageError(
+            f"target {board.name} has no cost model",
+            f"choose one of: {', '.join(known)}, or add a cost_model, as in {board_file(known[0])}",
+            ("target",),
+        )
+    return board.cost_model
+
+
+def dot_product(coefficients: Mapping[str, float], amounts: Mapping[str, float]) -> float:
+    """Sum over the coefficients' terms; other amounts do not count."""
     return sum(value * amounts[name] for name, value in coefficients.items())
 
 
-def holdings(config: ModelConfig) -> dict[str, float]:
-    """How much of each of HOLDINGS a shape has."""
+def memory_amounts(config: ModelConfig) -> dict[str, float]:
+    """Amount of each of MEMORY_TERMS for a shape."""
     width = config.nhead * config.head_width
     weights = config.num_layers * (4 * config.d_model * width + 2 * config.d_model * config.dim_feedforward)
     return {
         "process": 1,
         "int8_bytes": weights + 2 * config.vocab_size * config.d_model,
-        "cache_bytes": 2 * config.num_layers * width * config.max_seq_length * FLOAT,
+        "cache_bytes": 2 * config.num_layers * width * config.max_seq_length * FLOAT_BYTES,
         "pieces": config.vocab_size,
     }
-
-
-def load(target: str, folder: Path = FOLDER) -> CostModel:
-    """The cost model of a target. Raises UsageError for one that is unknown."""
-    known = sorted(path.stem for path in folder.glob("*.json"))
-    if target not in known:
-        raise UsageError(f"--target {target} is unknown", f"choose one of: {', '.join(known)}")
-    return parse(files.read_json(folder / f"{target}.json", SCHEMA, TinyEdgeError))
-
-
-def parse(value: Mapping[str, Any]) -> CostModel:
-    """From the data file's JSON."""
-    latency = value["latency_model"]
-    return CostModel(
-        value["target"],
-        value["instructions"],
-        value["dram_fills"],
-        value["peak_bytes"],
-        latency["ns_per_instruction"],
-        latency["ns_per_dram_fill"],
-        latency["margin"],
-        latency["error_percent"],
-        tuple(value["prompt_tokens"]),
-        value["source"],
-    )

@@ -1,81 +1,117 @@
-"""The largest shapes that keep a budget: a few different ones, never a list to search in.
+"""The largest shapes that meet a budget: a few different ones, not a list to search in.
 
-In: a cost model and a budget. Out: an `FitResult`. What a shape costs, `tinyedge.fit.cost_model` says.
+In: a cost model and a budget. Out: a `FitResult`. `tinyedge.fit.cost_model` computes what a shape costs.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tinyedge.core.config import MODEL_RANGES, PRESETS, ModelConfig, flag, resolve_shape
+from tinyedge.boards.board import Board
+from tinyedge.core.config import MODEL_RANGES, PRESETS, ModelConfig, resolve_shape
 from tinyedge.core.errors import FitError, UsageError
+from tinyedge.core.settings import check_settings, flag, setting
 from tinyedge.fit.cost_model import CostModel
-from tinyedge.fit.workload import parameters_of_blocks
+from tinyedge.fit.workload import count_block_parameters
 
 MB = 1 << 20
-MAX_TOKENS_RANGE = (1, 1000)  # as `tinyedge bench` has it
+MAX_TOKENS_RANGE = (1, 1000)  # that of `tinyedge bench`
 DEFAULTS = ModelConfig()
-CONTEXTS = (128, 256, 512)  # the guide's and longer ones; a shorter context is for those who ask for it
+CONTEXTS = (128, 256, 512)  # the guide's and longer ones; a shorter context has to be asked for
 D_MODELS = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 DIM_FEEDFORWARDS = (128, 256, 384, 512, 640, 768, 1024)
-MOST_FEEDFORWARD = 4  # times d_model; nobody trains wider ones
+MAX_FEEDFORWARD_RATIO = 4  # dim_feedforward / d_model; wider ones are not usual
 # A single layer of attention cannot look up what followed an earlier occurrence (Olsson et al. 2022).
-FEWEST_LAYERS = 2
-FEW_HEADS, MANY_HEADS, MANY_FROM = 4, 8, 320  # as the presets have them: 16 to 64 wide, in whole eights
+MIN_LAYERS = 2
+# As in the presets: heads 16 to 64 wide, in multiples of eight.
+FEW_HEADS, MANY_HEADS, MANY_HEADS_FROM = 4, 8, 320
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What must not be exceeded.
+class FitBudget:
+    """Limits that a shape has to meet, and the sizes that the user chose."""
 
-    max_p95_ms: of a response of `max_tokens` tokens, which the model times its margin has to keep.
-    max_rss_mb: of memory at its peak, in MB of 2^20 bytes. max_seq_length, vocab_size: where the user chose.
-    """
-
-    max_p95_ms: float = 250.0
-    max_rss_mb: float = 400.0
-    max_tokens: int = 20
-    max_seq_length: int | None = None
-    vocab_size: int | None = None
+    max_p95_ms: float = setting(help="Budget of the p95 of a response, in ms.")
+    """For a response of `max_tokens` tokens; the modelled time x the margin has to meet it."""
+    max_rss_mb: float = setting(help="Budget of peak memory, in MB of 2^20 bytes.")
+    """For the peak memory of the process, in MB of 2^20 bytes."""
+    max_tokens: int = setting(
+        20, help="Tokens of each response.", low=MAX_TOKENS_RANGE[0], high=MAX_TOKENS_RANGE[1]
+    )
+    """Tokens of each response."""
+    max_seq_length: int | None = setting(
+        None,
+        help="Context that the shape must have, in tokens.",
+        low=MODEL_RANGES["max_seq_length"][0],
+        high=MODEL_RANGES["max_seq_length"][1],
+    )
+    """Context in tokens; None where the search may choose."""
+    vocab_size: int | None = setting(
+        None,
+        help="Pieces of the tokenizer.",
+        low=MODEL_RANGES["vocab_size"][0],
+        high=MODEL_RANGES["vocab_size"][1],
+    )
+    """Pieces of the tokenizer; None for the default of `ModelConfig`."""
 
     def __post_init__(self) -> None:
         for name in ("max_p95_ms", "max_rss_mb"):
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
-                raise UsageError(f"{flag(name)} {value:g} is not a positive number")
-        low, high = MAX_TOKENS_RANGE
-        if not low <= self.max_tokens <= high:
-            raise UsageError(f"--max-tokens {self.max_tokens} is outside {low}-{high}")
-        for name in ("max_seq_length", "vocab_size"):
-            value, (low, high) = getattr(self, name), MODEL_RANGES[name]
-            if value is not None and not low <= value <= high:
-                raise UsageError(f"{flag(name)} {value} is outside {low}-{high}")
+                raise UsageError(f"{name} {value:g} is not a positive number", parameters=(name,))
+        check_settings(self)
+
+    @classmethod
+    def from_board(
+        cls,
+        board: Board,
+        max_p95_ms: float | None = None,
+        max_rss_mb: float | None = None,
+        max_tokens: int = 20,
+        max_seq_length: int | None = None,
+        vocab_size: int | None = None,
+    ) -> "FitBudget":
+        """The budget of a board, except for limits that are given.
+
+        Raises:
+            UsageError: For a value outside its range.
+        """
+        return cls(
+            float(board.budgets.max_p95_ms) if max_p95_ms is None else max_p95_ms,
+            float(board.budgets.max_rss_mb) if max_rss_mb is None else max_rss_mb,
+            max_tokens,
+            max_seq_length,
+            vocab_size,
+        )
 
 
 @dataclass(frozen=True)
 class SizedShape:
-    """A shape and what it costs.
-
-    p95_ms: modelled, of the bench's prompts; bound_ms: with the margin. full_ms: modelled, of the longest
-    prompt that leaves the context room for its answer; None where there is no such. peak_rss: bytes.
-    """
+    """A shape and what it costs."""
 
     name: str
+    """Why it is suggested, or the name of a preset."""
     config: ModelConfig
+    """The shape."""
     p95_ms: float
+    """Modelled p95 of the benchmark's prompts, in ms."""
     bound_ms: float
+    """The same x the margin."""
     full_ms: float | None
+    """Modelled time for the longest prompt that leaves room for its answer; None if there is none."""
     peak_rss: float
+    """Peak memory in bytes."""
     fits: bool
+    """Whether it meets the budget."""
 
     @property
     def block_parameters(self) -> int:
         """Weights that are neither embeddings nor output."""
-        return parameters_of_blocks(self.config)
+        return count_block_parameters(self.config)
 
     @property
     def flags(self) -> str:
-        """For `tinyedge train`."""
+        """Flags for `tinyedge train`."""
         if self.name in PRESETS:
             preset = PRESETS[self.name].to_dict()
             changed = [(key, value) for key, value in self.config.to_dict().items() if preset[key] != value]
@@ -85,94 +121,108 @@ class SizedShape:
 
 @dataclass(frozen=True)
 class FitResult:
-    """Shapes that keep the budget, and the presets, whether or not they do."""
+    """Shapes that meet the budget, and the presets, whether or not they do."""
 
     model: CostModel = field(repr=False)
-    budget: Budget
+    """What the shapes were sized with."""
+    budget: FitBudget
+    """What they were compared with."""
     shapes: tuple[SizedShape, ...]
+    """Suggested shapes; all fit."""
     presets: tuple[SizedShape, ...]
+    """The presets, with the context and vocabulary that the user chose."""
 
 
-def search(model: CostModel, budget: Budget) -> FitResult:
-    """Finds them; one of a single layer only where no deeper one fits. Raises FitError where none fits.
+def search(model: CostModel, budget: FitBudget) -> FitResult:
+    """Find the best shapes in four respects.
 
-    largest: the most weights in the blocks. deep, wide: the most layers, the largest d_model, then the same.
-    long context: the longest one that keeps the budget even where a prompt fills it.
+    "largest" has the most weights in its blocks; "deep" the most layers, then weights; "wide" the largest
+    d_model, then weights; "long context" the longest context that meets the budget even if a prompt fills it.
+    A shape of a single layer is suggested only if no deeper one fits.
+
+    Raises:
+        FitError: If no shape fits; it tells by how much the closest one exceeds the budget.
     """
 
     def size(name: str, config: ModelConfig) -> SizedShape:
-        return sized(model, budget, name, config)
+        return size_shape(model, budget, name, config)
 
-    candidates = [size("", config) for config in shapes(budget)]
-    fitting = [one for one in candidates if one.fits]
+    candidates = [size("", config) for config in list_shapes(budget)]
+    fitting = [shape for shape in candidates if shape.fits]
     if not fitting:
-        raise too_small(model, budget, candidates)
-    fitting = [one for one in fitting if one.config.num_layers >= FEWEST_LAYERS] or fitting
-    shortest = min(one.config.max_seq_length for one in fitting)
-    usual = [one for one in fitting if one.config.max_seq_length == shortest]
+        raise _budget_error(model, budget, candidates)
+    fitting = [shape for shape in fitting if shape.config.num_layers >= MIN_LAYERS] or fitting
+    shortest = min(shape.config.max_seq_length for shape in fitting)
+    usual = [shape for shape in fitting if shape.config.max_seq_length == shortest]
     chosen = {
-        "largest": max(usual, key=by_size),
-        "deep": max(usual, key=lambda one: (one.config.num_layers, *by_size(one))),
-        "wide": max(usual, key=lambda one: (one.config.d_model, *by_size(one))),
+        "largest": max(usual, key=_rank_by_size),
+        "deep": max(usual, key=lambda shape: (shape.config.num_layers, *_rank_by_size(shape))),
+        "wide": max(usual, key=lambda shape: (shape.config.d_model, *_rank_by_size(shape))),
     }
-    roomy = [one for one in fitting if one.full_ms and model.margin * one.full_ms <= budget.max_p95_ms]
-    if roomy and budget.max_seq_length is None:
-        chosen["long context"] = max(roomy, key=lambda one: (one.config.max_seq_length, *by_size(one)))
+    full_fits = [
+        shape
+        for shape in fitting
+        if shape.full_ms and model.latency.margin * shape.full_ms <= budget.max_p95_ms
+    ]
+    if full_fits and budget.max_seq_length is None:
+        chosen["long context"] = max(
+            full_fits, key=lambda shape: (shape.config.max_seq_length, *_rank_by_size(shape))
+        )
     flags = {"max_seq_length": budget.max_seq_length, "vocab_size": budget.vocab_size}
     names: dict[ModelConfig, list[str]] = {}
-    for name, one in chosen.items():
-        names.setdefault(one.config, []).append(name)
+    for name, shape in chosen.items():
+        names.setdefault(shape.config, []).append(name)
     return FitResult(
         model,
         budget,
-        tuple(size(", ".join(some), config) for config, some in names.items()),
+        tuple(size(", ".join(parts), config) for config, parts in names.items()),
         tuple(size(name, resolve_shape(name, flags)) for name in PRESETS),
     )
 
 
-def by_size(one: SizedShape) -> tuple[int, float]:
-    """More weights in the blocks first, then less time."""
-    return one.block_parameters, -one.p95_ms
+def _rank_by_size(shape: SizedShape) -> tuple[int, float]:
+    """Sort key: more weights in the blocks first, then less time."""
+    return shape.block_parameters, -shape.p95_ms
 
 
-def shapes(budget: Budget) -> Iterator[ModelConfig]:
-    """All that are considered."""
+def list_shapes(budget: FitBudget) -> Iterator[ModelConfig]:
+    """All shapes that are considered."""
     contexts = (budget.max_seq_length,) if budget.max_seq_length else CONTEXTS
-    vocabulary = budget.vocab_size or DEFAULTS.vocab_size
+    vocab_size = budget.vocab_size or DEFAULTS.vocab_size
     low, high = MODEL_RANGES["num_layers"]
     for d_model in D_MODELS:
-        heads = FEW_HEADS if d_model < MANY_FROM else MANY_HEADS
+        heads = FEW_HEADS if d_model < MANY_HEADS_FROM else MANY_HEADS
         for width in DIM_FEEDFORWARDS:
-            if not d_model <= width <= MOST_FEEDFORWARD * d_model:
+            if not d_model <= width <= MAX_FEEDFORWARD_RATIO * d_model:
                 continue
             for layers in range(low, high + 1):
                 for context in contexts:
-                    yield ModelConfig(vocabulary, d_model, heads, layers, width, context)
+                    yield ModelConfig(vocab_size, d_model, heads, layers, width, context)
 
 
-def sized(model: CostModel, budget: Budget, name: str, config: ModelConfig) -> SizedShape:
-    """What a shape costs, held against the budget."""
+def size_shape(model: CostModel, budget: FitBudget, name: str, config: ModelConfig) -> SizedShape:
+    """Compute what a shape costs, and compare it with the budget."""
     p95 = model.p95_ms(config, budget.max_tokens)
-    room = config.max_seq_length - budget.max_tokens
-    full = model.response_ms(config, room, budget.max_tokens) if room > 0 else None
+    longest_prompt = config.max_seq_length - budget.max_tokens
+    full = model.response_ms(config, longest_prompt, budget.max_tokens) if longest_prompt > 0 else None
     peak = model.peak_rss(config)
-    bound = model.margin * p95
+    bound = model.latency.margin * p95
     fits = bound <= budget.max_p95_ms and peak <= budget.max_rss_mb * MB
     return SizedShape(name, config, p95, bound, full, peak, fits)
 
 
-def too_small(model: CostModel, budget: Budget, candidates: Sequence[SizedShape]) -> FitError:
-    """Which limit the shape that comes closest does not keep, and by how much."""
+def _budget_error(model: CostModel, budget: FitBudget, candidates: Sequence[SizedShape]) -> FitError:
+    """The limit that the closest shape exceeds, and by how much."""
 
-    def excess(one: SizedShape) -> tuple[float, float]:
-        return one.bound_ms - budget.max_p95_ms, one.peak_rss / MB - budget.max_rss_mb
+    def excess(shape: SizedShape) -> tuple[float, float]:
+        return shape.bound_ms - budget.max_p95_ms, shape.peak_rss / MB - budget.max_rss_mb
 
-    closest = min(candidates, key=lambda one: (sum(over > 0 for over in excess(one)), max(excess(one))))
+    closest = min(candidates, key=lambda shape: (sum(over > 0 for over in excess(shape)), max(excess(shape))))
     slow, big = excess(closest)
     if slow > 0:
         return FitError(
             f"--max-p95-ms {budget.max_p95_ms:g} is too small by {slow:.1f}: the closest shape takes"
-            f" {closest.p95_ms:.1f} ms, modelled, and {model.margin:g} times that has to fit",
+            f" {closest.p95_ms:.1f} ms, modelled, and {model.latency.margin:g} times that must fit",
             f"pass --max-p95-ms {math.ceil(closest.bound_ms)}, a smaller --vocab-size or fewer --max-tokens",
         )
     return FitError(

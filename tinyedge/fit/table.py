@@ -1,9 +1,14 @@
-"""The answer for a terminal, and as JSON. In: an Answer. Out: text. Derives no figures."""
+"""The result of a search as text for a terminal, and as JSON.
+
+In: a `FitResult`. Out: text. Derives no figures.
+"""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
+from tinyedge.boards.board import ErrorSummary, FormulaErrors
 from tinyedge.fit.search import MB, FitResult, SizedShape
 
 SCHEMA = "tinyedge.fit/1"
@@ -15,12 +20,16 @@ SIZES = ("vocab_size", "num_layers", "d_model", "dim_feedforward", "max_seq_leng
 UNITS = ("", "", "", "", "", "M", "M", "ms", "ms", "ms", "MB")
 
 
-def render(answer: FitResult) -> str:
-    """The whole screen, without a line break at its end."""
-    model, budget = answer.model, answer.budget
-    held_out = model.source["errors_percent"]["held_out"]
-    named = [(one.name, one) for one in answer.shapes]
-    named += [(f"--preset {one.name}", one) for one in answer.presets]
+def render(result: FitResult, errors: FormulaErrors) -> str:
+    """The complete screen, without a line break at its end.
+
+    Args:
+        result: What the search found.
+        errors: Errors of the cost model that it used.
+    """
+    model, budget = result.model, result.budget
+    named = [(shape.name, shape) for shape in result.shapes]
+    named += [(f"--preset {shape.name}", shape) for shape in result.presets]
     name_width = 2 + max(len(name) for name, _ in named)
 
     def row(name: str, cells: Iterable[str], end: str = "") -> str:
@@ -28,49 +37,51 @@ def render(answer: FitResult) -> str:
         return f"{name:<{name_width}}{figures}  {end}".rstrip()
 
     lines = [
-        f"{model.target}, int8, one thread: {budget.max_tokens} tokens in {budget.max_p95_ms:g} ms at p95,"
+        f"{model.board}, int8, one thread: {budget.max_tokens} tokens in {budget.max_p95_ms:g} ms at p95,"
         f" in {budget.max_rss_mb:g} MB.",
-        f"Times are modelled, +-{model.error_percent:g} %. The bound, {model.margin:g} times the p95, has to"
-        " fit. The p95 is that of",
-        f"the bench's prompts, of up to {max(model.prompt_tokens)} tokens; full, that of one that fills the"
-        " context but for the answer.",
+        f"Times are modelled, +-{model.latency.error_percent:g}%."
+        f" The bound, {model.latency.margin:g} times the p95, must fit. The p95 is that of",
+        f"the benchmark's prompts, of up to {max(model.prompt_tokens)} tokens; full is the time for a prompt"
+        " that fills the context",
+        "except for the answer.",
         "",
         row("", [name for name, _ in COLUMNS]),
         row("", UNITS),
-        *(row(name, cells(one), "fits" if one.fits else "does not fit") for name, one in named),
+        *(row(name, _cells(shape), "fits" if shape.fits else "does not fit") for name, shape in named),
         "",
-        *(f"{one.name}:\n  tinyedge train {one.flags}" for one in answer.shapes),
+        *(f"{shape.name}:\n  tinyedge train {shape.flags}" for shape in result.shapes),
         "",
-        "The formula, held against the emulated board on shapes that it was not fitted on:",
-        f"p95 {off(held_out['p95'])}; peak {off(held_out['peak_rss'])}.",
-        "Nearer to a limit than that, `make twin` decides; its own figures of many shapes: docs/scale.md.",
+        "Error of the formula, compared with the emulated board on shapes that it was not fitted to:",
+        f"p95 {_describe_errors(errors.held_out.p95)}; peak {_describe_errors(errors.held_out.peak_rss)}.",
+        "Closer to a limit than that, run `make twin`. Its figures of many shapes: docs/scale.md.",
     ]
     return "\n".join(lines)
 
 
-def cells(one: SizedShape) -> tuple[str, ...]:
-    """A shape's figures, in the columns' order."""
-    config = one.config
+def _cells(shape: SizedShape) -> tuple[str, ...]:
+    """Figures of a shape, in the columns' order."""
+    config = shape.config
     sizes = config.to_dict()
+    full = "-" if shape.full_ms is None else f"{shape.full_ms:.0f}"
     return (
         *(str(sizes[name]) for name in SIZES),
-        *(f"{config.parameters / 1e6:.2f}", f"{one.block_parameters / 1e6:.2f}"),
-        *(f"{one.p95_ms:.0f}", f"{one.bound_ms:.0f}", "-" if one.full_ms is None else f"{one.full_ms:.0f}"),
-        f"{one.peak_rss / MB:.0f}",
+        *(f"{config.parameters / 1e6:.2f}", f"{shape.block_parameters / 1e6:.2f}"),
+        *(f"{shape.p95_ms:.0f}", f"{shape.bound_ms:.0f}", full),
+        f"{shape.peak_rss / MB:.0f}",
     )
 
 
-def off(errors: Mapping[str, Any]) -> str:
-    """By how much the formula is off."""
-    return f"{errors['mean']:.1f} % off on average of {errors['n']}, at worst {abs(errors['worst']):.1f} %"
+def _describe_errors(errors: ErrorSummary) -> str:
+    """Mean and largest error of the formula."""
+    return f"{errors.mean:.1f}% on average of {errors.n}, at most {abs(errors.worst):.1f}%"
 
 
-def to_json(answer: FitResult) -> str:
-    """One object, schema tinyedge.fit/1."""
-    model, budget = answer.model, answer.budget
+def to_json(result: FitResult, errors: FormulaErrors) -> str:
+    """One object, schema tinyedge.fit/1; arguments as in `render`."""
+    model, budget = result.model, result.budget
     value = {
         "schema": SCHEMA,
-        "target": model.target,
+        "target": model.board,
         "precision": "int8",
         "budget": {
             "max_p95_ms": budget.max_p95_ms,
@@ -79,24 +90,29 @@ def to_json(answer: FitResult) -> str:
             "max_seq_length": budget.max_seq_length,
             "vocab_size": budget.vocab_size,
         },
-        "latency_model": {"error_percent": model.error_percent, "margin": model.margin, "threads": 1},
-        "formula": {"errors_percent": model.source["errors_percent"]},
-        "shapes": [_described(one) for one in answer.shapes],
-        "presets": [_described(one) for one in answer.presets],
+        "latency_model": {
+            "error_percent": model.latency.error_percent,
+            "margin": model.latency.margin,
+            "threads": 1,
+        },
+        "formula": {"errors_percent": asdict(errors)},
+        "shapes": [_describe(shape) for shape in result.shapes],
+        "presets": [_describe(shape) for shape in result.presets],
     }
     return json.dumps(value, ensure_ascii=False)
 
 
-def _described(one: SizedShape) -> dict[str, Any]:
+def _describe(shape: SizedShape) -> dict[str, Any]:
+    """A shape as JSON."""
     return {
-        "name": one.name,
-        "model": one.config.to_dict(),
-        "parameters": one.config.parameters,
-        "block_parameters": one.block_parameters,
-        "p95_modelled_ms": round(one.p95_ms, 2),
-        "p95_bound_ms": round(one.bound_ms, 2),
-        "full_context_modelled_ms": None if one.full_ms is None else round(one.full_ms, 2),
-        "peak_rss_bytes": round(one.peak_rss),
-        "fits": one.fits,
-        "flags": one.flags,
+        "name": shape.name,
+        "model": shape.config.to_dict(),
+        "parameters": shape.config.parameters,
+        "block_parameters": shape.block_parameters,
+        "p95_modelled_ms": round(shape.p95_ms, 2),
+        "p95_bound_ms": round(shape.bound_ms, 2),
+        "full_context_modelled_ms": None if shape.full_ms is None else round(shape.full_ms, 2),
+        "peak_rss_bytes": round(shape.peak_rss),
+        "fits": shape.fits,
+        "flags": shape.flags,
     }

@@ -1,9 +1,9 @@
-"""How much there is to do for an answer, in terms that a cost can be fitted to.
+"""Amount of work of an answer, in terms that a cost can be fitted to.
 
-In: a shape, and how long the prompt and the answer are. Out: amounts by name. Knows no costs.
+In: a shape, the lengths of prompt and answer. Out: amounts by term. Does not know costs.
 
 The device's graph runs once for the prompt, once for each later token, and once more for the rest of the
-window where the context is full (`core.window`). A term is something that a pass does, and how often.
+window where the context is full (`core.window`). An amount tells how often a pass does what the term names.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.window import window_start
 
-LINE = 64  # bytes that the board's caches move at once
-FLOAT = 4  # bytes
-STRIP = 4  # rows that ONNX Runtime's int8 kernel takes together; fewer cost as much
+LINE_BYTES = 64  # that the board's caches move at once
+FLOAT_BYTES = 4
+STRIP_ROWS = 4  # rows that ONNX Runtime's int8 kernel computes together; fewer cost as much
 
-# What of a pass costs instructions. "Batched" is what a pass of several rows does, a prompt's.
+# Work of a pass that costs instructions. "Batched" is the work of a pass of several rows, a prompt's.
 INSTRUCTION_TERMS = {
     "answers": "tokenizing the prompt, making a cache",
     "passes": "Python around a pass, sampling, text",
@@ -30,7 +30,7 @@ INSTRUCTION_TERMS = {
     "batched_attention": "a number of a key, and the one of its value, met by one of several rows",
     "batched_scores": "a head of one of several rows looking at a position",
 }
-# What of a pass costs lines from DRAM.
+# Work of a pass that loads lines from DRAM.
 FILL_TERMS = {
     "answers": "as above",
     "passes": "as above",
@@ -45,8 +45,17 @@ FILL_TERMS = {
 Work = Mapping[str, float]
 
 
-def answer(config: ModelConfig, prompt_tokens: int, max_tokens: int) -> list[Work]:
-    """The work of each pass of an answer of `max_tokens` tokens; prompt_tokens: with BOS."""
+def answer_work(config: ModelConfig, prompt_tokens: int, max_tokens: int) -> list[Work]:
+    """Work of each pass of an answer.
+
+    Args:
+        config: The shape of the model.
+        prompt_tokens: Length of the prompt, BOS included.
+        max_tokens: Tokens of the answer.
+
+    Returns:
+        One mapping of amounts by term for each pass, the prompt's first.
+    """
     first, *others = passes(config.max_seq_length, prompt_tokens, max_tokens)
     return [
         {**pass_work(config, *first), "answers": 1},
@@ -55,48 +64,52 @@ def answer(config: ModelConfig, prompt_tokens: int, max_tokens: int) -> list[Wor
 
 
 def passes(context: int, prompt_tokens: int, max_tokens: int) -> Iterator[tuple[int, int]]:
-    """Rows of each pass, and the positions that its last row sees; the window slides as at run time."""
+    """The passes of an answer; the window slides as at run time.
+
+    Yields:
+        Rows of a pass, and the number of positions that its last row sees.
+    """
     start = window_start(prompt_tokens, context)
     yield prompt_tokens - start, prompt_tokens - start
     for tokens in range(prompt_tokens + 1, prompt_tokens + max_tokens):
-        moved = window_start(tokens, context)
-        yield (tokens - moved if moved > start else 1), tokens - moved
-        start = moved
+        new_start = window_start(tokens, context)
+        yield (tokens - new_start if new_start > start else 1), tokens - new_start
+        start = new_start
 
 
 def pass_work(config: ModelConfig, rows: int, positions: int) -> dict[str, float]:
-    """The work of one pass. Of the last block, attention alone is computed for more rows than the last."""
+    """Work of one pass. Of the last block, all but attention is computed for the last row only."""
     layers, width = config.num_layers, config.nhead * config.head_width
     after_attention = config.d_model * width + 2 * config.d_model * config.dim_feedforward
     block = 3 * config.d_model * width + after_attention
     output = config.d_model * config.vocab_size
     narrow = 2 * config.d_model + 2 * config.dim_feedforward  # numbers a row, of a block after its attention
     numbers = rows * (layers * (4 * width + narrow) - narrow) + narrow
-    batched = rows > 1
-    strips = -(-rows // STRIP) * STRIP
-    met = layers * width * rows * positions
+    is_batched = rows > 1
+    strip_rows = -(-rows // STRIP_ROWS) * STRIP_ROWS
+    attention = layers * width * rows * positions
     scores = layers * config.nhead * rows * positions
     return {
         "passes": 1,
         "layers": layers,
-        "batched_layers": layers * batched,
+        "batched_layers": layers * is_batched,
         "logits": config.vocab_size,
         "activations": numbers,
-        "products": (after_attention if batched else layers * block) + output,
-        "batched_products": strips * (layers * block - after_attention) * batched,
-        "attention": met * (not batched),
-        "scores": scores * (not batched),
-        "batched_attention": met * batched,
-        "batched_scores": scores * batched,
-        "weight_lines": (layers * block + output) / LINE,
-        "logit_lines": config.vocab_size * FLOAT / LINE,
-        "cache_lines": 2 * met * FLOAT / LINE * (not batched),
-        "batched_activation_lines": numbers * FLOAT / LINE * batched,
-        "batched_score_lines": scores * FLOAT / LINE * batched,
+        "products": (after_attention if is_batched else layers * block) + output,
+        "batched_products": strip_rows * (layers * block - after_attention) * is_batched,
+        "attention": attention * (not is_batched),
+        "scores": scores * (not is_batched),
+        "batched_attention": attention * is_batched,
+        "batched_scores": scores * is_batched,
+        "weight_lines": (layers * block + output) / LINE_BYTES,
+        "logit_lines": config.vocab_size * FLOAT_BYTES / LINE_BYTES,
+        "cache_lines": 2 * attention * FLOAT_BYTES / LINE_BYTES * (not is_batched),
+        "batched_activation_lines": numbers * FLOAT_BYTES / LINE_BYTES * is_batched,
+        "batched_score_lines": scores * FLOAT_BYTES / LINE_BYTES * is_batched,
     }
 
 
-def parameters_of_blocks(config: ModelConfig) -> int:
-    """Weights that think: all but embeddings and output, whose number the vocabulary decides."""
+def count_block_parameters(config: ModelConfig) -> int:
+    """Weights of the blocks: all but embeddings and output, whose number depends on the vocabulary."""
     tables = 2 * config.vocab_size * config.d_model + config.max_seq_length * config.d_model
     return config.parameters - tables

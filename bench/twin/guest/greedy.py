@@ -1,6 +1,6 @@
-"""`greedy.py BUNDLE N`: continues fixed prompts with the likeliest N tokens, and prints them as JSON.
+"""`greedy.py BUNDLE N`: continue fixed prompts with the N most likely tokens, and print them as JSON.
 
-Runs in the guest and on this machine, and has to say the same.
+Runs in the guest and on this machine; the outputs must be equal.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""In the guest: executes one instruction of each extension, each in a process of its own, and prints JSON.
+"""Runs in the guest: execute one instruction of each extension, each in its own process, and print JSON.
 
-{"instructions": {name: "runs" | "SIGILL" | "status N"}, "hwcap": bits}; what is right is for the host to say.
+{"instructions": {name: "runs" | "SIGILL" | "status N"}, "hwcap": bits}; the host evaluates it.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ ENCODINGS = {
 
 
 def execute(encoding: int) -> str:
-    """How a process ends that executes one instruction."""
+    """Execute one instruction in a child process and return how the process ended."""
     child = os.fork()
     if child == 0:
         code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)

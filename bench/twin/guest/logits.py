@@ -1,6 +1,6 @@
-"""`logits.py BUNDLE FILE`: the logits of the bench's prompts, as .npy (tokens, V).
+"""`logits.py BUNDLE FILE`: write the logits of the benchmark's prompts as .npy of shape (tokens, V).
 
-Runs in the guest and on this machine. Half of a prompt is one pass, and each token of the rest another.
+Runs in the guest and on this machine. The first half of a prompt is one pass, each later token another.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""`responses.py BUNDLE ROUNDS N [PROMPTS]`: answers as `tinyedge bench` does, to be counted.
+"""`responses.py BUNDLE ROUNDS N [PROMPTS]`: answer prompts as `tinyedge bench` does, to be counted.
 
-PROMPTS: a JSON object, texts by name; without it the bench's own.
+PROMPTS is a JSON object of texts by name; without it the benchmark's own prompts are used.
 
-A mark before each response, after each of its N tokens, and at its end. Prints, as JSON, the prompt of each
-response and how many tokens each prompt has. Every prompt is answered once before the first mark.
+Marks are set before each response, after each of its N tokens, and at its end. Prints, as JSON, the prompt of
+each response and the number of tokens of each prompt. Every prompt is answered once before the first mark.
 """
 
 import json
@@ -18,11 +18,11 @@ TEMPERATURE, TOP_K = 0.8, 40
 bundle, rounds, max_tokens = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 prompts = json.loads(Path(sys.argv[4]).read_bytes()) if len(sys.argv) > 4 else PROMPTS
 generator = Generator.load(bundle, threads=1)
-asked = [*prompts] * (1 + rounds)
-for seed, name in enumerate(asked):
+names = [*prompts] * (1 + rounds)
+for seed, name in enumerate(names):
     sampling = SamplingConfig(temperature=TEMPERATURE, top_k=TOP_K, seed=seed)
     if seed == len(prompts):
-        os.getsid(0)  # what a mark costs
+        os.getsid(0)  # the cost of a mark
         os.getsid(0)
     counted = seed >= len(prompts)
     for _ in generator.stream(prompts[name], max_tokens=max_tokens, sampling=sampling, ignore_eos=True):
@@ -31,4 +31,4 @@ for seed, name in enumerate(asked):
     if counted:
         os.getsid(0)  # the end of this one, and the beginning of the next
 lengths = {name: len(generator.encode_prompt(prompt)) for name, prompt in prompts.items()}
-print(json.dumps({"prompts": asked[len(prompts) :], "tokens": lengths}))
+print(json.dumps({"prompts": names[len(prompts) :], "tokens": lengths}))

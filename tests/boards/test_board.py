@@ -1,0 +1,230 @@
+"""Board files: those that ship are valid; an invalid one is refused with one line that names the field."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinyedge.boards import DEFAULT_BOARD
+from tinyedge.boards.board import (
+    board_file,
+    board_names,
+    default_board,
+    known_machines,
+    load_board,
+    wheel_platform,
+)
+from tinyedge.core.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+Change = Callable[[dict[str, Any]], object]
+
+
+def write(folder: Path, change: Change = lambda value: None, base: str = DEFAULT_BOARD) -> str:
+    """A copy of a board's file, changed; its path."""
+    value = json.loads(board_file(base).read_text())
+    change(value)
+    path = folder / "mine.json"
+    path.write_text(json.dumps(value))
+    return str(path)
+
+
+def test_each_file_is_valid_and_has_the_name_of_its_board() -> None:
+    assert board_names() == ["pi-zero-2w", "x86-64"]
+    for name in board_names():
+        assert load_board(name).name == name
+        assert load_board(str(board_file(name))) == load_board(name)
+    assert default_board() is load_board(DEFAULT_BOARD)
+    assert known_machines() == ("aarch64", "x86_64")
+
+
+def test_the_budgets_are_those_that_bundles_have_always_promised() -> None:
+    promised = {name: load_board(name).budgets.to_dict() for name in board_names()}
+    assert promised == {
+        "pi-zero-2w": {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250},
+        "x86-64": {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 100},
+    }
+    for budgets in promised.values():
+        assert all(type(value) is int for value in budgets.values())  # the manifest prints 400, not 400.0
+
+
+def test_features_are_all_that_the_processor_has() -> None:
+    processor = default_board().processor
+    assert processor.has_feature("crc32")
+    for name in ("aes", "pmull", "sha1", "sha2", "atomics", "asimddp"):
+        assert not processor.has_feature(name)
+
+
+def test_every_platform_tag_is_listed() -> None:
+    platforms = load_board("x86-64").wheel_platform.platforms
+    assert platforms[0] == "manylinux_2_36_x86_64"
+    assert platforms[19:] == (
+        "manylinux_2_17_x86_64",
+        "manylinux2014_x86_64",
+        "manylinux2010_x86_64",
+        "manylinux1_x86_64",
+        "linux_x86_64",
+        "any",
+    )
+
+
+def test_a_platform_of_another_python_has_the_tags_of_its_architecture() -> None:
+    found = wheel_platform("aarch64", ("3.12",))
+    assert (found.machine, found.pythons) == ("aarch64", ("3.12",))
+    assert found.platforms == default_board().wheel_platform.platforms
+    assert found.abis("3.12") == ["cp312", "abi3", "none"]
+    assert found.markers("3.12")["platform_machine"] == "aarch64"
+    with pytest.raises(UsageError, match="there are no packages for riscv64"):
+        wheel_platform("riscv64", ("3.12",))
+
+
+def test_an_unknown_board_lists_the_known_ones() -> None:
+    for name in ("pi-5", "../pi-zero-2w", ""):
+        with pytest.raises(UsageError, match="is unknown") as failure:
+            load_board(name)
+        assert failure.value.hint.startswith("choose one of: pi-zero-2w, x86-64, or pass a JSON file")
+        assert failure.value.parameters == ("target",)
+
+
+def test_a_file_of_ones_own_is_a_board(tmp_path: Path) -> None:
+    def change(value: dict[str, Any]) -> None:
+        value["name"] = "mine"
+        value["budgets"]["max_p95_ms"] = 80.5
+        for optional in ("memory", "emulation", "cost_model", "bad_packages", "notes"):
+            del value[optional]
+
+    board = load_board(write(tmp_path, change))
+    assert (board.name, board.budgets.max_p95_ms) == ("mine", 80.5)
+    assert (board.memory, board.emulation, board.cost_model, board.bad_packages) == (None, None, None, ())
+
+
+def put(*keys: str, value: Any) -> Change:
+    """A change of one field."""
+
+    def change(board: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            board = board[key]
+        board[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("schema", value="tinyedge.board/2"), "has schema 'tinyedge.board/2', this version reads"),
+        (lambda board: board.pop("budgets"), "budgets is missing"),
+        (lambda board: board["budgets"].pop("max_rss_mb"), r"budgets\.max_rss_mb is missing"),
+        (put("max_p95_ms", value=1), "'max_p95_ms' is unknown, expected one of name, title, "),
+        (put("budgets", "p95", value=1), r"budgets\.'p95' is unknown"),
+        (put("budgets", value=[]), r"budgets is \[\], expected an object"),
+        (put("budgets", "max_p95_ms", value="1"), r"budgets\.max_p95_ms is '1', expected a number"),
+        (put("budgets", "max_p95_ms", value=True), r"budgets\.max_p95_ms is True, expected a number"),
+        (put("budgets", "max_p95_ms", value=0), r"budgets\.max_p95_ms is invalid, expected a number above 0"),
+        (put("budgets", "max_p95_ms", value=-1), r"budgets\.max_p95_ms is invalid"),
+        (put("budgets", "max_rss_mb", value=513), r"budgets\.max_rss_mb is invalid, expected max_peak_mb or"),
+        (
+            put("budgets", "max_peak_mb", value=600),
+            r"budgets\.max_peak_mb is invalid, expected ram_mb or less",
+        ),
+        (put("name", value="My Board"), "name is invalid, expected lowercase letters"),
+        (put("name", value="x\x1b[2J"), "name is invalid"),
+        (put("title", value=""), "title is invalid"),
+        (put("processor", "features", value="asimd"), r"processor\.features is 'asimd', expected a list"),
+        (put("processor", "features", value=[1]), r"processor\.features\[0\] is 1, expected a text"),
+        (put("processor", "cores", value=2.5), r"processor\.cores is 2\.5, expected an integer"),
+        (put("processor", "cores", value=0), r"processor\.cores is invalid"),
+        (put("memory", "usable_mb", value=600), r"memory\.usable_mb is invalid, expected ram_mb or less"),
+        (put("debian", value={}), "debian is invalid"),
+        (
+            put("debian", "bookworm", value="2.7"),
+            "debian is invalid, expected suites with versions of Python",
+        ),
+        (put("wheels", "newest_glibc", value="3"), r"wheels\.newest_glibc is invalid"),
+        (put("bad_packages", value=[{}]), r"bad_packages\[0\]\.package is missing"),
+        (put("emulation", "memory_mb", value=0), r"emulation\.memory_mb is invalid"),
+        (put("cost_model", "latency_model", "margin", value=0.9), r"latency_model\.margin is invalid"),
+        (put("cost_model", "instructions", "passes", value=-1), r"cost_model\.instructions is invalid"),
+        (
+            put("cost_model", "instructions", "passes", value=None),
+            r"instructions\.passes is None, expected a",
+        ),
+        (put("cost_model", "prompt_tokens", value=[]), r"cost_model\.prompt_tokens is invalid"),
+        (
+            put("cost_model", "source", "errors_percent", value={}),
+            r"source\.errors_percent\.fitted is missing",
+        ),
+    ],
+)
+def test_an_invalid_file_is_refused_with_one_line(tmp_path: Path, change: Change, message: str) -> None:
+    path = write(tmp_path, change)
+    with pytest.raises(UsageError, match=message) as failure:
+        load_board(path)
+    assert failure.value.message.startswith(path)
+    assert "\n" not in failure.value.message
+
+
+def test_files_that_are_not_json_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    for content, message in (
+        (b"", "is empty"),
+        (b"{", "is not valid JSON"),
+        (b"\xff", "is not valid JSON"),
+        (b'{"a": NaN}', "NaN is not JSON"),
+        (b"[" * 100_000, "is not valid JSON"),
+        (b" " * (1 << 20) + b"{}", "is larger than"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match=message):
+            load_board(str(path))
+    with pytest.raises(UsageError, match="does not exist"):
+        load_board(str(tmp_path / "none.json"))
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(UsageError, match="is a folder"):
+        load_board(str(tmp_path / "folder.json"))
+
+
+def test_numbers_beyond_floats_are_refused(tmp_path: Path) -> None:
+    path = Path(write(tmp_path))
+    text = path.read_text()
+    path.write_text(text.replace('"max_p95_ms": 250', '"max_p95_ms": 1e999'))
+    with pytest.raises(UsageError, match=r"budgets\.max_p95_ms is inf, expected a number"):
+        load_board(str(path))
+
+
+def test_no_number_of_a_board_is_typed_again_with_another_value() -> None:
+    """Files that cannot read JSON repeat some numbers; here they are compared with the board's."""
+    budgets = default_board().budgets
+    alerts = (ROOT / "export" / "deploy" / "alerts.yml").read_text()
+    for expression in (
+        f"tinyedge_response_p95_seconds > {budgets.max_p95_ms / 1000:g}",
+        f"tinyedge_rss_bytes + tinyedge_swap_bytes > {budgets.max_rss_mb} * 1024 * 1024",
+        f"tinyedge_peak_rss_bytes > {budgets.max_peak_mb} * 1024 * 1024",
+    ):
+        assert expression in alerts
+    (bad,) = default_board().bad_packages
+    assert f"{bad.package}>=1.20,!={bad.version}" in (ROOT / "pyproject.toml").read_text()
+
+
+def test_only_the_standard_library_and_core_are_imported() -> None:
+    code = (
+        "import sys\nfrom tinyedge.boards.board import default_board\ndefault_board()\n"
+        "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('tinyedge.')}\n"
+        "assert rooms == {'boards', 'core'}, rooms\n"
+        "assert not {'numpy', 'onnxruntime', 'torch', 'typer', 'sentencepiece', 'tomllib'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_generate_and_the_worker_do_not_import_boards() -> None:
+    code = "import sys\nimport {}\nassert not [name for name in sys.modules if 'boards' in name]"
+    for module in ("tinyedge.cli.main, tinyedge.cli.generate, tinyedge.runtime", "tinyedge.bench.worker"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(module)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,393 @@
+"""A board as typed, validated data, and how it is found by name or by file.
+
+In: a board's name or the path of a JSON file. Out: a `Board`, or an error of one line that names the field.
+Does not know models, bundles or the network.
+"""
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from tinyedge.boards import DEFAULT_BOARD
+from tinyedge.boards.decode import DecodeError, decode
+from tinyedge.boards.wheel_platform import WheelPlatform
+from tinyedge.core import files
+from tinyedge.core.errors import UsageError
+
+SCHEMA: Final = "tinyedge.board/1"
+FOLDER: Final = Path(__file__).parent
+FILE_SUFFIX: Final = ".json"
+MAX_FILE_BYTES: Final = 1 << 20
+# The name is printed, and stands in every manifest, kit and report.
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+PYTHON_VERSION: Final = re.compile(r"3\.[0-9]{1,2}")
+GLIBC_VERSION: Final = re.compile(r"2\.([0-9]{1,3})")
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The processor of a board."""
+
+    machine: str
+    """Architecture as `uname -m` prints it: aarch64 or x86_64."""
+    cores: int | None = None
+    """Number of cores; None where it varies, as for a class of machines."""
+    features: tuple[str, ...] = ()
+    """Features that are present on every such board, as /proc/cpuinfo names them. Others are absent."""
+
+    def has_feature(self, name: str) -> bool:
+        """Whether every such board has the feature."""
+        return name in self.features
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of a board, in MB of 2^20 bytes."""
+
+    ram_mb: int
+    """Physical RAM."""
+    usable_mb: int
+    """MemTotal that the board reports: the GPU and the kernel take their share first."""
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Limits of the process that answers. A bundle for the board promises to meet them."""
+
+    max_rss_mb: float
+    """Steady memory, swap included, in MB of 2^20 bytes."""
+    max_peak_mb: float
+    """Peak memory, swap included, in MB of 2^20 bytes."""
+    max_p95_ms: float
+    """95th percentile of the time of a response of 20 tokens, in ms."""
+
+    def to_dict(self) -> dict[str, float]:
+        """As in the field `budgets` of a manifest."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class WheelTags:
+    """Wheels that the board's system can install, as a range of glibc versions."""
+
+    newest_glibc: str
+    """glibc of the oldest system that the board runs, such as "2.36"."""
+    oldest_glibc: str
+    """Oldest glibc that wheels for this architecture are built for, such as "2.17"."""
+    legacy: tuple[str, ...] = ()
+    """Older names of tags in that range, such as "manylinux2014"."""
+
+    def platforms(self, machine: str) -> tuple[str, ...]:
+        """Platform tags, most specific first.
+
+        pip takes `--platform` literally, so each older tag has to be named too.
+
+        Args:
+            machine: Architecture, as `uname -m` prints it.
+        """
+        newest, oldest = (_glibc_minor(version) for version in (self.newest_glibc, self.oldest_glibc))
+        numbered = [f"manylinux_2_{minor}" for minor in range(newest, oldest - 1, -1)]
+        return *(f"{name}_{machine}" for name in (*numbered, *self.legacy, "linux")), "any"
+
+
+@dataclass(frozen=True)
+class BadPackage:
+    """A version of a package that does not run on the board."""
+
+    package: str
+    """Name on the package index."""
+    version: str
+    """The version that fails."""
+    needs_feature: str
+    """Processor feature that it needs; it fails on every processor of this architecture without it."""
+    why: str
+    """What happens, as the rest of a sentence after package and version."""
+    hint: str
+    """Remedy, usually a command."""
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """How QEMU plays the board, for `python -m bench.twin`."""
+
+    cpu_model: str
+    """QEMU's name of the processor, for `-cpu`."""
+    memory_mb: int
+    """Memory to boot with, in MB of 2^20 bytes, so that MemTotal is that of the board."""
+
+
+@dataclass(frozen=True)
+class LatencyModel:
+    """Modelled time of one thread, from counts of the emulated board.
+
+    Fitted to published single-thread times of networks on the board. Not in the model: the kernel's own work,
+    the instruction cache, write-backs, the TLB, throttling, the SD card, and cores that share the memory's
+    bandwidth.
+    """
+
+    ns_per_instruction: float
+    """Nanoseconds for one instruction."""
+    ns_per_dram_fill: float
+    """Nanoseconds for one line of 64 bytes that is loaded from DRAM."""
+    error_percent: float
+    """The model is quoted as plus or minus this, in percent."""
+    margin: float
+    """Factor that covers the largest error seen; a gate compares margin x model with its limit."""
+
+    def milliseconds(self, instructions: float, dram_fills: float) -> float:
+        """Modelled time in ms."""
+        return (self.ns_per_instruction * instructions + self.ns_per_dram_fill * dram_fills) / 1e6
+
+
+@dataclass(frozen=True)
+class ErrorSummary:
+    """Errors of a figure of the cost formula, in percent of what was counted or measured."""
+
+    mean: float
+    """Mean of the absolute errors."""
+    worst: float
+    """Largest error, with its sign."""
+    worst_of: str
+    """Shape with the largest error."""
+    n: int
+    """Number of figures."""
+
+
+@dataclass(frozen=True)
+class FigureErrors:
+    """Errors of the cost formula on a set of shapes."""
+
+    response: ErrorSummary
+    """Time of single answers."""
+    p95: ErrorSummary
+    """p95 of the benchmark's prompts, one figure for each shape."""
+    peak_rss: ErrorSummary
+    """Peak memory."""
+
+
+@dataclass(frozen=True)
+class FormulaErrors:
+    """Errors of the cost formula, compared with the emulated board."""
+
+    fitted: FigureErrors
+    """On the shapes it was fitted to."""
+    held_out: FigureErrors
+    """On the other shapes."""
+
+
+@dataclass(frozen=True)
+class CostSource:
+    """Origin of a cost formula."""
+
+    created: str
+    """Time in UTC."""
+    versions: Mapping[str, str]
+    """Versions of everything that ran."""
+    made_by: str
+    """The command."""
+    fitted_on: tuple[str, ...]
+    """Names of the shapes it was fitted to."""
+    held_out: tuple[str, ...]
+    """Names of the other shapes that were counted."""
+    errors_percent: FormulaErrors
+    """How far off it is."""
+
+
+@dataclass(frozen=True)
+class CostData:
+    """Coefficients of the cost formula; `tinyedge.fit` knows the terms. Written by `bench.twin scale`."""
+
+    latency_model: LatencyModel
+    """From instructions and DRAM fills to time."""
+    prompt_tokens: tuple[int, ...]
+    """Lengths of the benchmark's prompts, BOS included."""
+    instructions: Mapping[str, float]
+    """Instructions for one of each term."""
+    dram_fills: Mapping[str, float]
+    """Lines of 64 bytes from DRAM for one of each term."""
+    peak_bytes: Mapping[str, float]
+    """Bytes of peak memory for one of each term."""
+    source: CostSource
+    """Origin of the coefficients."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board: all that tinyedge needs to know of it."""
+
+    name: str
+    """As in `--target` and in a manifest's field `target`."""
+    title: str
+    """Name for people."""
+    processor: Processor
+    """Its processor."""
+    budgets: Budgets
+    """What a bundle for it promises."""
+    debian: Mapping[str, str]
+    """Debian suites that the board runs, each with its version of Python."""
+    wheels: WheelTags
+    """Wheels that it can install."""
+    bad_packages: tuple[BadPackage, ...] = ()
+    """Package versions that are known not to run."""
+    memory: Memory | None = None
+    """None where it varies, as for a class of machines."""
+    emulation: Emulation | None = None
+    """None where no emulation is known."""
+    cost_model: CostData | None = field(default=None, repr=False)
+    """None where no cost formula was fitted."""
+    notes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Reasons and sources of the figures, by field; JSON has no comments."""
+
+    @property
+    def pythons(self) -> tuple[str, ...]:
+        """Versions of Python, such as "3.11"; one for each Debian suite."""
+        return tuple(self.debian.values())
+
+    @property
+    def wheel_platform(self) -> WheelPlatform:
+        """The board as a package installer sees it."""
+        machine = self.processor.machine
+        return WheelPlatform(machine, self.pythons, self.wheels.platforms(machine))
+
+
+def board_names() -> list[str]:
+    """Names of the boards that come with tinyedge, sorted."""
+    return sorted(path.stem for path in FOLDER.glob(f"*{FILE_SUFFIX}"))
+
+
+def board_file(name: str) -> Path:
+    """The data file of a board that comes with tinyedge."""
+    return FOLDER / f"{name}{FILE_SUFFIX}"
+
+
+def load_board(name_or_path: str) -> Board:
+    """Load a board.
+
+    Args:
+        name_or_path: One of `board_names()`, or the path of a JSON file, which ends with ".json".
+
+    Raises:
+        UsageError: For an unknown name, as parameter `target`; for a file that is missing or invalid.
+    """
+    if name_or_path.endswith(FILE_SUFFIX):
+        return _read(Path(name_or_path))
+    known = board_names()
+    if name_or_path not in known:
+        raise UsageError(
+            f"target {name_or_path} is unknown",
+            f"choose one of: {', '.join(known)}, or pass a JSON file that describes your board",
+            ("target",),
+        )
+    return _read_known(name_or_path)
+
+
+def default_board() -> Board:
+    """The board that tinyedge is made for."""
+    return _read_known(DEFAULT_BOARD)
+
+
+def known_boards() -> list[Board]:
+    """The boards that come with tinyedge, sorted by name."""
+    return [_read_known(name) for name in board_names()]
+
+
+def wheel_platform(machine: str, pythons: tuple[str, ...]) -> WheelPlatform:
+    """A platform that need not be exactly a known board's: its architecture is that of one, its Pythons any.
+
+    Raises:
+        UsageError: If no known board has that architecture.
+    """
+    for board in known_boards():
+        if board.processor.machine == machine:
+            return replace(board.wheel_platform, pythons=pythons)
+    raise UsageError(
+        f"there are no packages for {machine}", f"there are for {' and '.join(known_machines())}"
+    )
+
+
+def known_machines() -> tuple[str, ...]:
+    """Architectures of the known boards, each once, in the order of their names."""
+    return tuple(dict.fromkeys(board.processor.machine for board in known_boards()))
+
+
+@functools.cache
+def _read_known(name: str) -> Board:
+    return _read(board_file(name))
+
+
+def _read(path: Path) -> Board:
+    files.require_file(path, UsageError, "pass the JSON file of a board")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise UsageError(f"{path} is larger than {MAX_FILE_BYTES} bytes", "pass the JSON file of a board")
+    value = files.read_json(path, SCHEMA, UsageError)
+    del value["schema"]
+    try:
+        board = decode(Board, value)
+        _validate(board)
+    except DecodeError as failure:
+        raise UsageError(f"{path}: {failure}", f"compare it with {board_file(DEFAULT_BOARD)}") from None
+    return board
+
+
+def _validate(board: Board) -> None:
+    """Check ranges and what one field has to do with another. Raises DecodeError."""
+    _require(
+        bool(NAME.fullmatch(board.name)), "name", "lowercase letters, digits, '.', '_' and '-', up to 64"
+    )
+    _require(board.title.isprintable() and bool(board.title), "title", "a printable text")
+    _require_positive("budgets", asdict(board.budgets))
+    _require(board.processor.cores is None or board.processor.cores > 0, "processor.cores", "1 or more")
+    _require(
+        bool(board.debian) and all(map(PYTHON_VERSION.fullmatch, board.pythons)),
+        "debian",
+        'suites with versions of Python, such as "3.11"',
+    )
+    for name in ("newest_glibc", "oldest_glibc"):
+        version = getattr(board.wheels, name)
+        _require(bool(GLIBC_VERSION.fullmatch(version)), f"wheels.{name}", 'a version such as "2.36"')
+    _require(
+        board.budgets.max_rss_mb <= board.budgets.max_peak_mb, "budgets.max_rss_mb", "max_peak_mb or less"
+    )
+    if board.memory is not None:
+        _require_positive("memory", asdict(board.memory))
+        _require(board.memory.usable_mb <= board.memory.ram_mb, "memory.usable_mb", "ram_mb or less")
+        _require(board.budgets.max_peak_mb <= board.memory.ram_mb, "budgets.max_peak_mb", "ram_mb or less")
+    if board.emulation is not None:
+        _require(board.emulation.memory_mb > 0, "emulation.memory_mb", "1 or more")
+    if board.cost_model is not None:
+        _validate_costs(board.cost_model)
+
+
+def _validate_costs(costs: CostData) -> None:
+    latency = costs.latency_model
+    _require_positive("cost_model.latency_model", asdict(latency))
+    _require(latency.margin >= 1, "cost_model.latency_model.margin", "1 or more")
+    _require(
+        bool(costs.prompt_tokens) and min(costs.prompt_tokens) > 0,
+        "cost_model.prompt_tokens",
+        "lengths above 0",
+    )
+    for name in ("instructions", "dram_fills", "peak_bytes"):
+        coefficients: Mapping[str, float] = getattr(costs, name)
+        _require(
+            bool(coefficients) and min(coefficients.values()) >= 0,
+            f"cost_model.{name}",
+            "numbers of 0 or more",
+        )
+
+
+def _require(valid: bool, name: str, expected: str) -> None:
+    if not valid:
+        raise DecodeError(f"{name} is invalid, expected {expected}")
+
+
+def _require_positive(where: str, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        _require(value > 0, f"{where}.{name}", "a number above 0")
+
+
+def _glibc_minor(version: str) -> int:
+    return int(version.partition(".")[2])
