@@ -1,4 +1,4 @@
-"""Text to tokens and back: any text, any ids, streamed or whole; and the training of a vocabulary."""
+"""Text to tokens and back, for any text and any ids, streamed or at once; training of a vocabulary."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ from tinyedge.core.errors import TokenizerError, UsageError
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer, model_name
 from tinyedge.text.train_tokenizer import TokenizerConfig, train
 
-# What has broken tokenizers before, beside what Hypothesis finds by itself.
+# Text that has broken tokenizers before, in addition to what Hypothesis finds.
 HARD = [
     "\0",
     "\ud800",
@@ -47,31 +47,31 @@ def micro(micro_bundle: Path) -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
-def spelling(byte_fallback_model: bytes) -> Tokenizer:
+def byte_tokenizer(byte_fallback_model: bytes) -> Tokenizer:
     return Tokenizer(byte_fallback_model)
 
 
 @pytest.fixture(scope="session")
 def reference(byte_fallback_model: bytes) -> sentencepiece.SentencePieceProcessor:
-    """The vocabulary of `spelling`, read by SentencePiece's own rules."""
+    """Return SentencePiece's own decoder with the vocabulary of `byte_tokenizer`."""
     return sentencepiece.SentencePieceProcessor(model_proto=byte_fallback_model)
 
 
-@pytest.fixture(params=["micro", "spelling"])
+@pytest.fixture(params=["micro", "byte_tokenizer"])
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     found: Tokenizer = request.getfixturevalue(request.param)
     return found
 
 
-def streamed(tokenizer: Tokenizer, tokens: Sequence[int], context: Sequence[int] = ()) -> str:
+def decode_stream(tokenizer: Tokenizer, tokens: Sequence[int], context: Sequence[int] = ()) -> str:
     stream = TextStream(tokenizer, context)
     return "".join(stream.push(token) for token in tokens) + stream.flush()
 
 
-def normal(text: str) -> str:
-    """What of a text the tokenizer promises to keep: NFC, single inner spaces, no lone surrogates.
+def normalize(text: str) -> str:
+    """Return the text that a round trip must produce: NFC, single inner spaces, no lone surrogates.
 
-    U+2581 is SentencePiece's own sign for a space, so it comes back as one.
+    U+2581 is SentencePiece's own symbol for a space, so it becomes a space.
     """
     text = unicodedata.normalize("NFC", re.sub("[\ud800-\udfff]", "\ufffd", text))
     return re.sub(" +", " ", text).strip(" ").replace("\u2581", " ").rstrip(" ")
@@ -85,34 +85,34 @@ def normal(text: str) -> str:
 @example("\n a")
 @example("a\n\n b")
 @example("\u2581\u2581a \u2581")
-def test_a_vocabulary_with_bytes_keeps_any_text(spelling: Tokenizer, text: str) -> None:
-    tokens = spelling.encode(text)
+def test_a_vocabulary_with_byte_fallback_keeps_any_text(byte_tokenizer: Tokenizer, text: str) -> None:
+    tokens = byte_tokenizer.encode(text)
     assert UNK_ID not in tokens
-    assert spelling.decode(tokens) == normal(text)
+    assert byte_tokenizer.decode(tokens) == normalize(text)
 
 
 @given(TEXT)
-def test_a_vocabulary_without_bytes_keeps_what_it_knows(micro: Tokenizer, text: str) -> None:
-    """What it doesn't know reads as one U+FFFD a run; the rest is untouched and in place."""
+def test_a_vocabulary_without_byte_fallback_keeps_known_characters(micro: Tokenizer, text: str) -> None:
+    """A run of unknown characters becomes one U+FFFD; the other characters stay unchanged."""
     decoded = micro.decode(micro.encode(text))
     known = {char for token in range(4, micro.vocab_size) for char in micro.piece(token).decode()}
-    expected = re.sub("\ufffd+", "\ufffd", "".join(c if c in known else "\ufffd" for c in normal(text)))
+    expected = re.sub("\ufffd+", "\ufffd", "".join(c if c in known else "\ufffd" for c in normalize(text)))
     assert decoded == expected
 
 
 @given(st.lists(st.sampled_from(["el", "barco", "niña", "y", "music", "the", "sea"]), max_size=12))
-def test_text_of_the_corpus_needs_no_unknown(micro: Tokenizer, words: list[str]) -> None:
+def test_text_of_the_corpus_has_no_unknown_tokens(micro: Tokenizer, words: list[str]) -> None:
     tokens = micro.encode(" ".join(words))
     assert UNK_ID not in tokens
     assert micro.decode(tokens) == " ".join(words)
 
 
-def test_normalization_is_nfc_and_no_more(spelling: Tokenizer) -> None:
-    assert spelling.encode("n\u0303") == spelling.encode("ñ")
-    assert spelling.decode(spelling.encode("1.º ﬁ ①")) == "1.º ﬁ ①"
+def test_text_is_normalized_to_nfc_only(byte_tokenizer: Tokenizer) -> None:
+    assert byte_tokenizer.encode("n\u0303") == byte_tokenizer.encode("ñ")
+    assert byte_tokenizer.decode(byte_tokenizer.encode("1.º ﬁ ①")) == "1.º ﬁ ①"
 
 
-def test_encoding_a_line(micro: Tokenizer) -> None:
+def test_a_line_is_encoded_between_bos_and_eos(micro: Tokenizer) -> None:
     assert micro.encode("") == []
     assert micro.encode_line("para") == [BOS_ID, *micro.encode("para"), EOS_ID]
 
@@ -123,35 +123,37 @@ def test_encoding_a_line(micro: Tokenizer) -> None:
 @given(st.lists(st.integers(0, 1099), max_size=40), st.integers(0, 40))
 @example([4 + 0xE2, 4 + 0x82, 4 + 0xAC], 0)  # the euro sign, byte by byte
 @example([4 + 0xE2, 4 + 0x82], 1)
-def test_any_ids_streamed_are_the_whole(spelling: Tokenizer, tokens: list[int], cut: int) -> None:
-    whole = spelling.decode(tokens)
-    assert streamed(spelling, tokens) == whole
-    assert whole.encode("utf-8").decode("utf-8") == whole  # no lone surrogate
-    # A stream that goes on after a context says what the whole says from there, where no character is cut.
-    head = spelling.decode(tokens[:cut])
-    if whole.startswith(head) and not head.endswith("\ufffd"):
-        assert head + streamed(spelling, tokens[cut:], tokens[:cut]) == whole
+def test_any_ids_decode_the_same_streamed_and_at_once(
+    byte_tokenizer: Tokenizer, tokens: list[int], cut: int
+) -> None:
+    expected = byte_tokenizer.decode(tokens)
+    assert decode_stream(byte_tokenizer, tokens) == expected
+    assert expected.encode("utf-8").decode("utf-8") == expected  # no lone surrogate
+    # A stream after a context continues the text, unless the context ends inside a character.
+    head = byte_tokenizer.decode(tokens[:cut])
+    if expected.startswith(head) and not head.endswith("\ufffd"):
+        assert head + decode_stream(byte_tokenizer, tokens[cut:], tokens[:cut]) == expected
 
 
 @given(st.lists(st.integers(0, 999), max_size=40), st.integers(0, 40))
-def test_a_context_changes_nothing_but_the_first_space(micro: Tokenizer, tokens: list[int], cut: int) -> None:
+def test_a_context_changes_only_the_first_space(micro: Tokenizer, tokens: list[int], cut: int) -> None:
     together = micro.decode(tokens)
-    assert micro.decode(tokens[:cut]) + streamed(micro, tokens[cut:], tokens[:cut]) == together
+    assert micro.decode(tokens[:cut]) + decode_stream(micro, tokens[cut:], tokens[:cut]) == together
 
 
 @given(TEXT)
-def test_streams_read_like_sentencepiece_itself(
-    spelling: Tokenizer, reference: sentencepiece.SentencePieceProcessor, text: str
+def test_streams_match_sentencepiece(
+    byte_tokenizer: Tokenizer, reference: sentencepiece.SentencePieceProcessor, text: str
 ) -> None:
-    # Without U+2581: SentencePiece takes several of it at the beginning for one space of its own.
-    tokens = spelling.encode(text.replace("\u2581", ""))
-    assert streamed(spelling, tokens) == reference.decode(tokens)
+    # Without U+2581: SentencePiece removes several of them at the beginning as one space.
+    tokens = byte_tokenizer.encode(text.replace("\u2581", ""))
+    assert decode_stream(byte_tokenizer, tokens) == reference.decode(tokens)
 
 
-def test_half_a_character_is_held_back(spelling: Tokenizer) -> None:
-    stream = TextStream(spelling)
-    tokens = spelling.encode("₿")[-3:]
-    assert [spelling.piece(token) for token in tokens] == [b"\xe2", b"\x82", b"\xbf"]
+def test_an_incomplete_character_is_held_back(byte_tokenizer: Tokenizer) -> None:
+    stream = TextStream(byte_tokenizer)
+    tokens = byte_tokenizer.encode("₿")[-3:]
+    assert [byte_tokenizer.piece(token) for token in tokens] == [b"\xe2", b"\x82", b"\xbf"]
     assert [stream.push(token) for token in tokens] == ["", "", "₿"]
     assert stream.flush() == ""
     stream.push(tokens[0])
@@ -160,20 +162,20 @@ def test_half_a_character_is_held_back(spelling: Tokenizer) -> None:
 
 def test_a_prompt_and_its_continuation_keep_the_space(micro: Tokenizer) -> None:
     word = micro.encode("para")
-    assert streamed(micro, word) == "para"
-    assert streamed(micro, word, [BOS_ID]) == "para"
-    assert streamed(micro, word, [BOS_ID, *word]) == " para"
-    assert streamed(micro, word, [BOS_ID, *word, EOS_ID]) == "para"
-    assert streamed(micro, word, [BOS_ID, *word, EOS_ID, BOS_ID]) == "para"
-    assert streamed(micro, [*word, PAD_ID, *word, UNK_ID, EOS_ID, *word]) == "para para\ufffd\npara"
+    assert decode_stream(micro, word) == "para"
+    assert decode_stream(micro, word, [BOS_ID]) == "para"
+    assert decode_stream(micro, word, [BOS_ID, *word]) == " para"
+    assert decode_stream(micro, word, [BOS_ID, *word, EOS_ID]) == "para"
+    assert decode_stream(micro, word, [BOS_ID, *word, EOS_ID, BOS_ID]) == "para"
+    assert decode_stream(micro, [*word, PAD_ID, *word, UNK_ID, EOS_ID, *word]) == "para para\ufffd\npara"
 
 
-def test_pieces_as_bytes(tokenizer: Tokenizer) -> None:
+def test_pieces_are_bytes(tokenizer: Tokenizer) -> None:
     assert [tokenizer.piece(token) for token in range(4)] == [b"", b"\n", b"", "\ufffd".encode()]
     assert all(tokenizer.piece(token) for token in range(4, tokenizer.vocab_size))
 
 
-def test_the_vocabulary_table(tokenizer: Tokenizer) -> None:
+def test_the_vocabulary_table_has_a_row_for_each_piece(tokenizer: Tokenizer) -> None:
     rows = tokenizer.vocabulary_table().splitlines()
     assert len(rows) == tokenizer.vocab_size
     assert [row.split("\t")[0] for row in rows[:4]] == ["<s>", "</s>", "<pad>", "<unk>"]
@@ -183,7 +185,7 @@ def test_the_vocabulary_table(tokenizer: Tokenizer) -> None:
 # --- files ---
 
 
-def test_files_that_are_no_tokenizer(tmp_path: Path) -> None:
+def test_files_that_are_not_a_tokenizer_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.model"
     with pytest.raises(TokenizerError, match=r"other.model does not exist"):
         Tokenizer.load(other)
@@ -197,7 +199,7 @@ def test_files_that_are_no_tokenizer(tmp_path: Path) -> None:
         Tokenizer.load(other)
 
 
-def test_a_tokenizer_with_other_special_ids(tmp_path: Path) -> None:
+def test_a_tokenizer_with_other_special_ids_is_refused(tmp_path: Path) -> None:
     lines = iter(syllable_lines(500))
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=lines, model_prefix=str(tmp_path / "llama"), vocab_size=300, minloglevel=2
@@ -209,13 +211,13 @@ def test_a_tokenizer_with_other_special_ids(tmp_path: Path) -> None:
 # --- training ---
 
 
-def test_same_lines_same_vocabulary(byte_fallback_model: bytes) -> None:
+def test_the_same_lines_give_the_same_vocabulary(byte_fallback_model: bytes) -> None:
     config = TokenizerConfig(vocab_size=1100, byte_fallback=True)
     assert train(syllable_lines(), "the same lines", config) == byte_fallback_model
     assert Tokenizer(byte_fallback_model).vocab_size == 1100
 
 
-def test_too_little_text_for_any_vocabulary() -> None:
+def test_too_little_text_for_any_vocabulary_is_an_error() -> None:
     with pytest.raises(TokenizerError) as caught:
         train(["one two three", "four five six"], "corpus.txt", TokenizerConfig(vocab_size=1000))
     assert re.fullmatch(
@@ -236,7 +238,7 @@ def test_too_little_text_names_the_largest_vocabulary_that_works() -> None:
     assert Tokenizer(train(lines, "corpus.txt", TokenizerConfig(int(found[1])))).vocab_size == int(found[1])
 
 
-def test_more_characters_than_pieces() -> None:
+def test_more_characters_than_pieces_is_an_error() -> None:
     lines = [chr(0x4E00 + i) + chr(0x4E00 + (i * 7) % 1500) for i in range(1500)]
     with pytest.raises(
         TokenizerError, match=r"different characters and special tokens, more than --vocab-size 1000"
@@ -245,26 +247,26 @@ def test_more_characters_than_pieces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "flag"),
+    ("config", "parameter"),
     [
-        ({"vocab_size": 999}, "--vocab-size"),
-        ({"vocab_size": 32001}, "--vocab-size"),
-        ({"character_coverage": 0.5}, "--character-coverage"),
-        ({"character_coverage": float("nan")}, "--character-coverage"),
+        ({"vocab_size": 999}, "vocab_size"),
+        ({"vocab_size": 32001}, "vocab_size"),
+        ({"character_coverage": 0.5}, "character_coverage"),
+        ({"character_coverage": float("nan")}, "character_coverage"),
     ],
 )
-def test_settings_that_cannot_work(config: dict[str, float], flag: str) -> None:
-    with pytest.raises(UsageError, match=flag):
+def test_invalid_settings_are_refused(config: dict[str, float], parameter: str) -> None:
+    with pytest.raises(UsageError, match=parameter):
         TokenizerConfig(**config)  # type: ignore[arg-type]
 
 
-def test_names_of_files() -> None:
+def test_the_file_name_contains_the_vocabulary_size() -> None:
     assert model_name(8000) == "bilingual_8k.model"
     assert model_name(1500) == "bilingual_1500.model"
 
 
 def test_digits_and_spanish_capitals_always_have_a_piece() -> None:
-    """They are rare in any text: at the coverage of the guide they would be UNK."""
+    """They are rare in any text: the default character coverage alone would make them UNK."""
     tokenizer = Tokenizer(train(syllable_lines(), "lines", TokenizerConfig(1000)))
     for text in ("Ángela Ñ Ú 1234567890", "¿Qué? ¡Sí! «Óscar»", "“Yes,” she said — $5"):
         assert UNK_ID not in tokenizer.encode(text)

@@ -1,4 +1,4 @@
-"""A vocabulary's text: all of it while it is small, and a sample that never grows when it is not."""
+"""Which text a vocabulary is trained on: all of a small text, a sample of fixed size of a large one."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,45 +25,45 @@ def split(tmp_path: Path) -> Split:
 
 
 @pytest.fixture
-def used(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The lines that the vocabulary is trained on."""
-    lines_used: list[str] = []
+def training_lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record the lines that the vocabulary is trained on."""
+    recorded: list[str] = []
     train = train_tokenizer.train
 
-    def recording(lines: Iterable[str], name: str, config: TokenizerConfig) -> bytes:
-        lines_used[:] = lines
-        return train(lines_used, name, config)
+    def record(lines: Iterable[str], name: str, config: TokenizerConfig) -> bytes:
+        recorded[:] = lines
+        return train(recorded, name, config)
 
-    monkeypatch.setattr(train_tokenizer, "train", recording)
-    return lines_used
+    monkeypatch.setattr(train_tokenizer, "train", record)
+    return recorded
 
 
-def test_a_text_up_to_the_limit_is_used_whole(
-    split: Split, used: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_text_up_to_the_limit_is_used_completely(
+    split: Split, training_lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes: list[str] = []
     monkeypatch.setattr(train_tokenizer, "SAMPLE_BYTES", split.corpus.stat().st_size)
     prepare_tokenizer(split, tmp_path, CONFIG, notes.append)
-    assert used == list(split.training_lines())
+    assert training_lines == list(split.training_lines())
     assert not any("sample" in note for note in notes)
 
 
-def test_a_larger_text_gives_a_sample_of_that_size_the_same_each_time(
-    split: Split, used: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_larger_text_gives_the_same_sample_of_that_size_each_time(
+    split: Split, training_lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes: list[str] = []
-    whole = list(split.training_lines())
+    all_lines = list(split.training_lines())
     monkeypatch.setattr(train_tokenizer, "SAMPLE_BYTES", split.corpus.stat().st_size // 2)
     _, first = prepare_tokenizer(split, tmp_path, CONFIG, notes.append)
-    assert "tokenizer: trains on a sample of the text, 50 % of it" in notes
-    assert 0.4 * len(whole) < len(used) < 0.6 * len(whole)
-    kept = iter(whole)
-    assert all(line in kept for line in used)  # in their order
+    assert "tokenizer: training on a sample of 50% of the text" in notes
+    assert 0.4 * len(all_lines) < len(training_lines) < 0.6 * len(all_lines)
+    remaining = iter(all_lines)
+    assert all(line in remaining for line in training_lines)  # in the original order
     (tmp_path / train_tokenizer.REPORT_FILE).unlink()
     assert prepare_tokenizer(split, tmp_path, CONFIG, notes.append)[1] == first
 
 
-def test_a_trainer_that_dies_is_an_error_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trainer_that_dies_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     def die(lines: Iterable[str], options: dict[str, object]) -> bytes:
         raise TrainerDiedError("SIGKILL")
 
@@ -74,9 +74,9 @@ def test_a_trainer_that_dies_is_an_error_with_a_way_out(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
-def test_each_part_of_the_text_gives_its_share(share: float) -> None:
+def test_each_part_of_the_text_is_sampled_equally(share: float) -> None:
     lines = ["en"] * 20_000 + ["es"] * 10_000
     found = list(sample_lines(lines, share))
-    # Within five standard deviations of what a fair draw gives.
+    # Within five standard deviations of the expected count.
     assert abs(found.count("en") - share * 20_000) < 5 * (share * (1 - share) * 20_000) ** 0.5
     assert abs(found.count("es") - share * 10_000) < 5 * (share * (1 - share) * 10_000) ** 0.5
