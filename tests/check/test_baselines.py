@@ -1,4 +1,4 @@
-"""The methods that a model has to beat: exact values, and a text that each can and cannot read."""
+"""The baselines: exact values, and texts that each method predicts well or badly."""
 
 import math
 import random

@@ -70,7 +70,7 @@ def test_a_card_that_agrees_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "name", "said"),
+    ("old", "new", "name", "expected"),
     [
         ("0.8916", "0.9001", "results", "has another figure than 0.8916 in the row of en"),
         ("| es | 0.8100 | 0.8132 |", "", "results", "lacks es 0.8132"),
@@ -86,10 +86,10 @@ def test_a_card_that_agrees_passes() -> None:
         (CARD.partition("### Of the text")[2], "\n\nNone.\n", "limits", "characters under a heading"),
     ],
 )
-def test_a_card_that_disagrees_or_lacks_a_section(old: str, new: str, name: str, said: str) -> None:
+def test_a_card_that_disagrees_or_lacks_a_section(old: str, new: str, name: str, expected: str) -> None:
     found = check(CARD.replace(old, new))
     assert {key: item.mark for key, item in found.items() if item.mark == "fail"} == {name: "fail"}
-    assert said in found[name].found
+    assert expected in found[name].found
 
 
 def test_figures_of_two_texts_cannot_be_swapped() -> None:

@@ -1,4 +1,4 @@
-"""The checklist of a bundle that is as it should be, and of bundles with one thing wrong at a time."""
+"""The checklist of a valid bundle, and of bundles with one fault each."""
 
 import copy
 import hashlib
@@ -79,14 +79,14 @@ METRICS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _no_bench(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bench is measured once, below; elsewhere it only takes time."""
+    """The bench is measured once, below; elsewhere it only costs time."""
     line = ChecklistItem(COMPLIANCE, "steady memory", "60 MB")
     monkeypatch.setattr(checklist, "check_budget", lambda bundle: ([line], [{"name": "rss"}]))
 
 
 @pytest.fixture
-def remade(micro_bundle: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Makes the micro bundle again with another card, and with its quality and origin filled in."""
+def make_bundle(micro_bundle: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Rebuild the micro bundle with quality figures, a source checkpoint, another card or tokenizer."""
 
     def make(card: str = CARD, tokenizer: bytes | None = None, **changes: Any) -> Path:
         whole = load_bundle(micro_bundle)
@@ -104,7 +104,7 @@ def remade(micro_bundle: Path, tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def own_text(micro_bundle: Path, tmp_path: Path) -> Path:
-    """What the model itself writes: nobody predicts it better."""
+    """Text that the model itself wrote, which it predicts best."""
     generator = Generator.load(micro_bundle)
     lines = [
         generator.generate("", max_tokens=60, sampling=SamplingConfig(seed=seed)).text for seed in range(60)
@@ -116,7 +116,7 @@ def own_text(micro_bundle: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run_dir(micro_bundle: Path, own_text: Path, tmp_path: Path) -> Path:
-    """A run's folder as the checklist sees it."""
+    """A training run's folder with the files that the checklist reads."""
     whole = load_bundle(micro_bundle)
     folder = tmp_path / "run"
     folder.mkdir()
@@ -130,34 +130,38 @@ def run_dir(micro_bundle: Path, own_text: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def marks(found: Checklist) -> dict[str, str]:
+def marks_by_name(found: Checklist) -> dict[str, str]:
     return {line.name: line.mark for line in found.items}
 
 
-def the(beginning: str, found: Checklist) -> ChecklistItem:
+def find_item(beginning: str, found: Checklist) -> ChecklistItem:
     (line,) = (line for line in found.items if line.name.startswith(beginning))
     return line
 
 
-def test_a_bundle_with_everything(remade: Callable[..., Path], run_dir: Path, own_text: Path) -> None:
-    subject = CheckOptions(
-        remade(), run_dir=run_dir, texts={"own": own_text}, max_loss=9.0, read_checkpoint=lambda path: 163072
+def test_a_bundle_with_everything(make_bundle: Callable[..., Path], run_dir: Path, own_text: Path) -> None:
+    options = CheckOptions(
+        make_bundle(),
+        run_dir=run_dir,
+        texts={"own": own_text},
+        max_loss=9.0,
+        read_checkpoint=lambda path: 163072,
     )
-    found = run_checklist(subject)
+    found = run_checklist(options)
     crossed = [(line.name, line.found) for line in found.items if line.mark != "pass"]
-    # The model has 1,000 pieces, and writes halves of words: they are all of its corpus, which it wrote.
+    # The model has 1,000 pieces and writes parts of words; all of them are in its corpus, which it wrote.
     assert [name for name, _ in crossed] in ([], ["sample generation produces coherent text"]), crossed
     assert len(found.items) == 18 + 1 - 2  # the bench's three are one here, and the loss has a line
-    assert "order-2 bytes" in the("text is predicted", found).found
-    assert "bundle is made from best_model.pt" in the("best_model.pt", found).found
+    assert "order-2 bytes" in find_item("text is predicted", found).found
+    assert "bundle is made from best_model.pt" in find_item("best_model.pt", found).found
     assert [line.section for line in found.items] == sorted(
         (line.section for line in found.items),
         key=["Model validation", COMPLIANCE, "Artifact verification", "Code quality", "Documentation"].index,
     )
 
 
-def test_a_bundle_alone(remade: Callable[..., Path], tmp_path: Path) -> None:
-    found = run_checklist(CheckOptions(remade(), default_run=tmp_path / "none"))
+def test_a_bundle_alone(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    found = run_checklist(CheckOptions(make_bundle(), default_run=tmp_path / "none"))
     skipped = [line for line in found.items if line.mark == "skipped"]
     assert [line.name for line in skipped] == [
         "text is predicted better than by simple methods",
@@ -166,25 +170,29 @@ def test_a_bundle_alone(remade: Callable[..., Path], tmp_path: Path) -> None:
         "best_model.pt exists",
         "training_metrics.json is valid",
     ]
-    assert "not measured here; the manifest says, in bits per byte: en 1.235" in skipped[0].found
+    assert "not measured here; bits per byte in the manifest: en 1.235" in skipped[0].found
     assert found.verdict == "pass"
 
 
-def test_the_run_is_found_by_its_hash(remade: Callable[..., Path], run_dir: Path) -> None:
-    bundle = remade()
-    assert marks(run_checklist(CheckOptions(bundle, default_run=run_dir)))["best_model.pt exists"] == "pass"
+def test_the_run_is_found_by_its_hash(make_bundle: Callable[..., Path], run_dir: Path) -> None:
+    bundle = make_bundle()
+    assert (
+        marks_by_name(run_checklist(CheckOptions(bundle, default_run=run_dir)))["best_model.pt exists"]
+        == "pass"
+    )
     checkpoint = CheckOptions(bundle, checkpoint=run_dir / "best_model.pt")
-    assert marks(run_checklist(checkpoint))["best_model.pt exists"] == "pass"
+    assert marks_by_name(run_checklist(checkpoint))["best_model.pt exists"] == "pass"
     (run_dir / "best_model.pt").write_bytes(b"of another run")
     assert (
-        marks(run_checklist(CheckOptions(bundle, default_run=run_dir)))["best_model.pt exists"] == "skipped"
+        marks_by_name(run_checklist(CheckOptions(bundle, default_run=run_dir)))["best_model.pt exists"]
+        == "skipped"
     )
     named = run_checklist(CheckOptions(bundle, run_dir=run_dir))
-    assert "made from no checkpoint" in the("best_model.pt", named).found
+    assert "not made from a checkpoint" in find_item("best_model.pt", named).found
     assert named.verdict == "fail"
 
 
-def _drop(path: str) -> Callable[[dict[str, Any]], None]:
+def delete_field(path: str) -> Callable[[dict[str, Any]], None]:
     def change(metrics: dict[str, Any]) -> None:
         *above, last = path.split(".")
         for name in above:
@@ -195,35 +203,35 @@ def _drop(path: str) -> Callable[[dict[str, Any]], None]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         *[
-            (_drop(path), f"lacks {path}")
+            (delete_field(path), f"lacks {path}")
             for path in ("run_id", "configuration.batch_size", "final_metrics.best_val_loss")
         ],
-        (_drop("epoch_history.lr"), "lacks epoch_history.lr"),
-        (lambda metrics: metrics.update(epoch_history=[]), "epoch_history is no list, or empty"),
+        (delete_field("epoch_history.lr"), "lacks epoch_history.lr"),
+        (lambda metrics: metrics.update(epoch_history=[]), "epoch_history is not a list, or is empty"),
         (lambda metrics: metrics["final_metrics"].update(total_epochs=True), "total_epochs is True"),
         (lambda metrics: metrics["final_metrics"].update(best_val_loss="low"), "best_val_loss is 'low'"),
-        (lambda metrics: metrics.update(configuration=[]), "configuration. is no object"),
+        (lambda metrics: metrics.update(configuration=[]), "configuration. is not an object"),
         (lambda metrics: metrics.update(status="running"), "running"),
         (lambda metrics: metrics.update(schema="x/1"), "has schema 'x/1'"),
     ],
 )
 def test_metrics_that_are_not_the_guides(
-    remade: Callable[..., Path], run_dir: Path, change: Callable[[dict[str, Any]], None], said: str
+    make_bundle: Callable[..., Path], run_dir: Path, change: Callable[[dict[str, Any]], None], expected: str
 ) -> None:
     file = run_dir / "training_metrics.json"
     metrics = json.loads(file.read_text())
     change(metrics)
     file.write_text(json.dumps(metrics))
-    line = the("training_metrics.json", run_checklist(CheckOptions(remade(), run_dir=run_dir)))
+    line = find_item("training_metrics.json", run_checklist(CheckOptions(make_bundle(), run_dir=run_dir)))
     assert line.mark == "fail"
-    assert said in line.found
+    assert expected in line.found
 
 
 @pytest.mark.parametrize(
-    ("spoil", "name", "said"),
+    ("damage", "name", "expected"),
     [
         (lambda run: (run / "final_model.pt").unlink(), "final_model.pt", "does not exist"),
         (lambda run: (run / "final_model.pt").write_bytes(b"short"), "final_model.pt", "0.00 MB"),
@@ -233,17 +241,17 @@ def test_metrics_that_are_not_the_guides(
         (lambda run: (run / "training_metrics.json").write_text("{"), "training_metrics", "not valid JSON"),
     ],
 )
-def test_a_spoilt_run(
-    remade: Callable[..., Path], run_dir: Path, spoil: Callable[[Path], None], name: str, said: str
+def test_a_damaget_run(
+    make_bundle: Callable[..., Path], run_dir: Path, damage: Callable[[Path], None], name: str, expected: str
 ) -> None:
-    spoil(run_dir)
-    line = the(name, run_checklist(CheckOptions(remade(), run_dir=run_dir)))
+    damage(run_dir)
+    line = find_item(name, run_checklist(CheckOptions(make_bundle(), run_dir=run_dir)))
     assert line.mark == "fail"
-    assert said in line.found
+    assert expected in line.found
 
 
 @pytest.mark.parametrize(
-    ("cut", "name", "said"),
+    ("cut", "name", "expected"),
     [
         ("1.2345", "README.md has the training results", "lacks en 1.2345"),
         ("512 MB", "README.md has the system requirements", "lacks 512 MB"),
@@ -255,79 +263,81 @@ def test_a_spoilt_run(
         ("## Known limits", "README.md has the known limits", "no heading of limits"),
     ],
 )
-def test_a_card_that_lacks_something(remade: Callable[..., Path], cut: str, name: str, said: str) -> None:
-    line = the(name, run_checklist(CheckOptions(remade(CARD.replace(cut, "")))))
+def test_a_card_that_lacks_something(
+    make_bundle: Callable[..., Path], cut: str, name: str, expected: str
+) -> None:
+    line = find_item(name, run_checklist(CheckOptions(make_bundle(CARD.replace(cut, "")))))
     assert line.mark == "fail"
-    assert said in line.found
+    assert expected in line.found
 
 
 def test_a_vocabulary_that_does_not_fit_crosses_tokenizer_and_filter(
-    remade: Callable[..., Path], greek_vocabulary: bytes
+    make_bundle: Callable[..., Path], greek_vocabulary: bytes
 ) -> None:
-    found = run_checklist(CheckOptions(remade(tokenizer=greek_vocabulary)))
-    assert the("the tokenizer is compatible", found).mark == "fail"
-    assert the("safety filter", found).mark == "fail"
+    found = run_checklist(CheckOptions(make_bundle(tokenizer=greek_vocabulary)))
+    assert find_item("the tokenizer is compatible", found).mark == "fail"
+    assert find_item("safety filter", found).mark == "fail"
     assert found.verdict == "fail"
 
 
 def test_an_unusable_list_of_words_is_a_line_and_no_error(
-    remade: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tinyedge.runtime.content_filter.LIST_FILE", tmp_path / "none.txt")
-    found = run_checklist(CheckOptions(remade()))
-    assert the("safety filter", found).mark == "fail"
-    assert "none.txt does not exist" in the("safety filter", found).found
+    found = run_checklist(CheckOptions(make_bundle()))
+    assert find_item("safety filter", found).mark == "fail"
+    assert "none.txt does not exist" in find_item("safety filter", found).found
     assert len(found.samples) == 16
 
 
-def test_limits_of_one_word_are_none(remade: Callable[..., Path]) -> None:
+def test_limits_of_one_word_are_none(make_bundle: Callable[..., Path]) -> None:
     card = CARD.partition("## Known")[0] + "## Limits\n\nNone.\n\n## More\n\n" + "words " * 50
-    assert the("README.md has the known", run_checklist(CheckOptions(remade(card)))).mark == "fail"
+    assert find_item("README.md has the known", run_checklist(CheckOptions(make_bundle(card)))).mark == "fail"
 
 
-def test_text_that_the_model_cannot_read(remade: Callable[..., Path], tmp_path: Path) -> None:
+def test_text_that_the_model_cannot_read(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
     foreign = tmp_path / "foreign.txt"
     foreign.write_text("zzzzzzzzzzzzzzzzzzzzzzzz\n" * 400)
-    found = run_checklist(CheckOptions(remade(), texts={"foreign": foreign}, max_loss=0.5))
-    assert the("text is predicted", found).mark == "fail"
-    assert the("validation loss", found).mark == "fail"
+    found = run_checklist(CheckOptions(make_bundle(), texts={"foreign": foreign}, max_loss=0.5))
+    assert find_item("text is predicted", found).mark == "fail"
+    assert find_item("validation loss", found).mark == "fail"
     assert found.verdict == "fail"
     (tmp_path / "empty.txt").touch()
     with pytest.raises(CorpusError, match="is empty"):
-        run_checklist(CheckOptions(remade(), texts={"empty": tmp_path / "empty.txt"}))
+        run_checklist(CheckOptions(make_bundle(), texts={"empty": tmp_path / "empty.txt"}))
 
 
-def test_a_checkpoint_with_nan(remade: Callable[..., Path], run_dir: Path) -> None:
+def test_a_checkpoint_with_nan(make_bundle: Callable[..., Path], run_dir: Path) -> None:
     def read(path: Path) -> int:
         raise CheckpointError(f"{path} has NaN or infinity in output.weight")
 
-    found = run_checklist(CheckOptions(remade(), run_dir=run_dir, read_checkpoint=read))
-    assert the("no NaN or Inf in final_model.pt", found).mark == "fail"
-    assert "NaN or infinity in output.weight" in the("no NaN or Inf in final_model.pt", found).found
+    found = run_checklist(CheckOptions(make_bundle(), run_dir=run_dir, read_checkpoint=read))
+    assert find_item("no NaN or Inf in final_model.pt", found).mark == "fail"
+    assert "NaN or infinity in output.weight" in find_item("no NaN or Inf in final_model.pt", found).found
 
 
 def test_weights_with_nan_are_found_in_the_graph(
-    remade: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tinyedge.check import bundle_checks
 
     monkeypatch.setattr(bundle_checks, "find_nonfinite", lambda model: (10, ["output_scale"]))
-    line = the("no NaN or Inf in model.onnx", run_checklist(CheckOptions(remade())))
+    line = find_item("no NaN or Inf in model.onnx", run_checklist(CheckOptions(make_bundle())))
     assert (line.mark, line.found) == ("fail", "in output_scale")
 
 
 def test_verdicts() -> None:
-    def of(*found: str) -> str:
+    def combine(*found: str) -> str:
         return combine_marks([ChecklistItem("a", "b", "c", mark) for mark in found])  # type: ignore[arg-type]
 
-    assert of("pass", "skipped") == "pass"
-    assert of("pass", "unsure", "skipped") == "inconclusive"
-    assert of("unsure", "fail") == "fail"
+    assert combine("pass", "skipped") == "pass"
+    assert combine("pass", "unsure", "skipped") == "inconclusive"
+    assert combine("unsure", "fail") == "fail"
     assert make_item("a", "b", False, "c").mark == "fail"
 
 
-def test_the_terminal_and_the_release(remade: Callable[..., Path]) -> None:
-    found = run_checklist(CheckOptions(remade(CARD.replace("512 MB", ""))))
+def test_the_terminal_and_the_release(make_bundle: Callable[..., Path]) -> None:
+    found = run_checklist(CheckOptions(make_bundle(CARD.replace("512 MB", ""))))
     shown, pasted = render_text(found), render_markdown(found)
     assert all(len(line) <= 100 for line in shown.splitlines())
     assert "✗ README.md has the system requirements\n    lacks 512 MB" in shown
@@ -359,25 +369,25 @@ def test_the_budget_is_the_benchs(micro_bundle: Path) -> None:
 # --- as a process ---
 
 
-def tinyedge(*words: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+def run_tinyedge(*words: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "tinyedge", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
 
 
-def test_the_command(remade: Callable[..., Path], micro_bundle: Path, tmp_path: Path) -> None:
-    done = tinyedge("check", micro_bundle, "--json", tmp_path / "check.json", cwd=tmp_path)
+def test_the_command(make_bundle: Callable[..., Path], micro_bundle: Path, tmp_path: Path) -> None:
+    done = run_tinyedge("check", micro_bundle, "--json", tmp_path / "check.json", cwd=tmp_path)
     assert done.returncode == 3, done.stderr  # the fixture's card says nothing
     assert done.stdout.rstrip().endswith("left out)")
     assert json.loads((tmp_path / "check.json").read_text())["verdict"] == "fail"
-    good = tinyedge("check", remade(), "--markdown", cwd=tmp_path)
+    good = run_tinyedge("check", make_bundle(), "--markdown", cwd=tmp_path)
     if "p95 of a response" in "".join(line for line in good.stdout.splitlines() if "- [ ]" in line):
-        return  # a machine too busy to answer in time is no matter of tests
+        return  # this machine is too busy to answer in time
     assert good.returncode == 0, good.stdout
     assert good.stdout.startswith("## Deployment checklist: pass\n")
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "expected"),
     [
         (("--max-loss", "nan"), 2, "--max-loss nan"),
         (("--run-dir", "nowhere"), 2, "--run-dir nowhere is not a folder"),
@@ -388,12 +398,12 @@ def test_the_command(remade: Callable[..., Path], micro_bundle: Path, tmp_path: 
     ],
 )
 def test_bad_flags_are_named(
-    micro_bundle: Path, words: tuple[str, ...], code: int, said: str, tmp_path: Path
+    micro_bundle: Path, words: tuple[str, ...], code: int, expected: str, tmp_path: Path
 ) -> None:
-    done = tinyedge("check", micro_bundle, *words, cwd=tmp_path)
+    done = run_tinyedge("check", micro_bundle, *words, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (code, "")
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
-    assert said in line
+    assert expected in line
 
 
 def test_needs_no_torch(micro_bundle: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""NaN and infinity, wherever a graph may keep a number."""
+"""NaN and infinity are found wherever a graph can store a number."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from tinyedge.check.finite_weights import _iterate_float_tensors, find_nonfinite
 
 def test_a_bundles_weights(micro_bundle: Path, micro_bundle_fp32: Path) -> None:
     int8, fp32 = load_bundle(micro_bundle), load_bundle(micro_bundle_fp32)
-    values, odd = find_nonfinite(fp32.model)
-    assert odd == []
+    values, nonfinite = find_nonfinite(fp32.model)
+    assert nonfinite == []
     assert values >= fp32.config.parameters
     assert find_nonfinite(int8.model)[1] == []
     assert find_nonfinite(int8.model)[0] < values
@@ -24,9 +24,9 @@ def test_one_bad_value_is_found(micro_bundle_fp32: Path, bad: float) -> None:
     _, largest = max(_iterate_float_tensors(model), key=lambda named: named[1].size)
     at = model.index(largest[:16].tobytes())
     changed = model[:at] + np.float32(bad).tobytes() + model[at + 4 :]
-    count, odd = find_nonfinite(changed)
+    count, nonfinite = find_nonfinite(changed)
     assert count == find_nonfinite(model)[0]
-    assert len(odd) == 1
+    assert len(nonfinite) == 1
 
 
 def test_every_place_that_a_number_may_be_in() -> None:
@@ -45,6 +45,6 @@ def test_every_place_that_a_number_may_be_in() -> None:
         helper.make_node("Gemm", ["a", "a"], ["b"], alpha=float("nan")),
     ]
     graph = helper.make_graph(nodes, "graph", [], [], tensors)
-    count, odd = find_nonfinite(helper.make_model(graph).SerializeToString())
-    assert sorted(odd) == ["Gemm", "constant", "half", "typed"]
+    count, nonfinite = find_nonfinite(helper.make_model(graph).SerializeToString())
+    assert sorted(nonfinite) == ["Gemm", "constant", "half", "typed"]
     assert count == 2 + 2 + 2 + 1 + 1

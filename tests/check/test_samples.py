@@ -1,4 +1,4 @@
-"""Coherence as it is defined: what is a loop, what is a word, and what is crossed."""
+"""Coherence of samples: what counts as a loop and as a word, and what is crossed."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tinyedge.runtime.generator import Generator
         ("it is " * 4, True),
         ("and the house of the king " * 2, False),
         ("and the house of the king " * 3, True),
-        ("he said that he said that he knew", False),
+        ("he expected that he expected that he knew", False),
         ("", False),
     ],
 )
@@ -28,47 +28,47 @@ def test_loops(text: str, loop: bool) -> None:
     assert has_loop(["well", "then", *text.split()]) is loop
 
 
-def sample(text: str, reason: str = "stop", prompt: str = "Once") -> GeneratedText:
+def make_sample(text: str, reason: str = "stop", prompt: str = "Once") -> GeneratedText:
     return GeneratedText(prompt, text, reason, 0)
 
 
 def test_a_word_that_the_prompt_began_is_whole() -> None:
-    assert sample("l of the Day", prompt="What a gir").words == ["girl", "of", "the", "day"]
-    assert sample(" of", prompt="What a girl").words == ["of"]
-    assert sample("of", prompt="What a girl ").words == ["of"]
-    assert sample("l", prompt="a gir").words == ["girl"]
+    assert make_sample("l of the Day", prompt="What a gir").words == ["girl", "of", "the", "day"]
+    assert make_sample(" of", prompt="What a girl").words == ["of"]
+    assert make_sample("of", prompt="What a girl ").words == ["of"]
+    assert make_sample("l", prompt="a gir").words == ["girl"]
 
 
 GOOD = [
-    sample(" upon a time there was a king."),
-    sample(" more she opened the window and looked at the street."),
-    sample(" again it rained all day."),
+    make_sample(" upon a time there was a king."),
+    make_sample(" more she opened the window and looked at the street."),
+    make_sample(" again it rained all day."),
 ]
 
 
 def test_good_samples_are_ticked(tmp_path: Path) -> None:
     line = check_samples(GOOD, None)
     assert line.mark == "pass"
-    assert "3 samples, 0 unreadable, 0 with loops, 100 % distinct" in line.found
+    assert "3 samples, 0 unreadable, 0 with loops, 100% distinct" in line.found
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("".join(f"{each.text}\n" for each in GOOD))
-    assert "100.0 % of the words are in the training text" in check_samples(GOOD, corpus).found
+    assert "100.0% of the words are in the training text" in check_samples(GOOD, corpus).found
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "expected"),
     [
-        ([sample(" a \ufffd b.")], "1 unreadable"),
-        ([sample(" the king" * 5)], "1 with loops"),
-        ([sample(" the a the a the a")] * 3, "13 % distinct"),
-        ([sample(f" word{'abcd'[n]} and", "length") for n in range(4)], "43 % came to an end"),
-        ([sample("")] * 4, "100 % came"),
+        ([make_sample(" a \ufffd b.")], "1 unreadable"),
+        ([make_sample(" the king" * 5)], "1 with loops"),
+        ([make_sample(" the a the a the a")] * 3, "13% distinct"),
+        ([make_sample(f" word{'abcd'[n]} and", "length") for n in range(4)], "43% ended by themselves"),
+        ([make_sample("")] * 4, "100% ended"),
     ],
 )
-def test_bad_samples_are_crossed(bad: list[GeneratedText], said: str) -> None:
-    line = check_samples([*GOOD, *bad] if "distinct" not in said and "100" not in said else bad, None)
+def test_bad_samples_are_crossed(bad: list[GeneratedText], expected: str) -> None:
+    line = check_samples([*GOOD, *bad] if "distinct" not in expected and "100" not in expected else bad, None)
     assert line.mark == "fail"
-    assert said in line.found
+    assert expected in line.found
 
 
 def test_words_that_nobody_has_written_are_crossed(tmp_path: Path) -> None:

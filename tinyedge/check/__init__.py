@@ -1,1 +1,1 @@
-"""The guide's deployment checklist as measurements: each line is measured, and ticked or crossed."""
+"""The guide's deployment checklist: each item is measured and ticked or crossed."""

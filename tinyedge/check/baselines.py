@@ -1,7 +1,7 @@
-"""What a model has to beat: bits per byte of the same text by methods that take no training.
+"""Baselines for a model: bits per byte of the same text with methods that need no training.
 
-In: bytes. Out: bits per byte. All three see the very text that they are judged on: the byte frequencies as a
-whole, the other two as it goes by.
+In: bytes. Out: bits per byte. All three methods see the text that they are measured on: the byte frequencies
+at once, the other two while they read it.
 """
 
 import lzma
@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 ORDER = 2
 BYTES = 256
-# A small dictionary, which is plenty for a sample: xz -9 would take 600 MB of memory for its own.
+# A small dictionary is enough for a sample; that of xz -9 would need 600 MB of memory.
 XZ = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 20}
 
 
 def measure_baselines(data: bytes) -> dict[str, float]:
-    """Bits per byte of `data`, which is not empty, by name."""
+    """Bits per byte of `data`, which must not be empty, by the name of the method."""
     return {
         "byte frequencies": byte_entropy(data),
         "order-2 bytes": context_model_bits(data, ORDER),
@@ -25,15 +25,16 @@ def measure_baselines(data: bytes) -> dict[str, float]:
 
 
 def byte_entropy(data: bytes) -> float:
-    """Of the frequencies of its bytes: what the best code without context takes, its table not counted."""
+    """Entropy of the byte frequencies, in bits per byte: the best code without context, without its table."""
     return -sum(count / len(data) * math.log2(count / len(data)) for count in Counter(data).values())
 
 
 def context_model_bits(data: bytes, order: int) -> float:
-    """Of a model that learns as it reads: which byte followed the last `order` ones, the last but one, ...
+    """Bits per byte of an adaptive model that predicts a byte from up to `order` bytes before it.
 
-    Witten-Bell interpolation (Witten and Bell, 1991): a context of n bytes with t different ones after it
-    gives t / (n + t) of its probability to the next shorter context, and the empty one to all bytes alike.
+    Witten-Bell interpolation (Witten and Bell, 1991): a context that was seen n times, with t different bytes
+    after it, gives t / (n + t) of its probability to the next shorter context, and the empty context gives it
+    to all bytes equally.
     """
     seen: list[dict[bytes, Counter[int]]] = [{} for _ in range(order + 1)]
     bits = 0.0

@@ -13,14 +13,21 @@ MARKS: dict[bool | None, Mark] = {True: "pass", False: "fail", None: "unsure"}
 
 
 def check_budget(bundle: Path) -> tuple[list[ChecklistItem], list[dict[str, Any]]]:
-    """A line a gate, and the gates as the bench's own JSON has them. Raises what the bench raises."""
+    """Measure the budgets.
+
+    Returns:
+        An item for each gate, and the gates as in the bench's own JSON.
+
+    Raises:
+        BenchError: The bundle cannot be measured.
+    """
     report = run(BenchPlan(Job(str(bundle), SAMPLES), StoppingRule(SAMPLES)))
-    lines, gates = [], []
+    items, gates = [], []
     for gate in report.gates:
         name, _, found = gate.sentence.partition(": ")
-        lines.append(
+        items.append(
             ChecklistItem(COMPLIANCE, f"{name} at most {gate.limit:g} {gate.unit}", found, MARKS[gate.ok])
         )
         fields = ("name", "limit", "measured", "unit", "ok")
         gates.append({field: getattr(gate, field) for field in fields})
-    return lines, gates
+    return items, gates

@@ -1,6 +1,6 @@
-"""What the bundle itself has to show: its weights, its size, its answers to unusual prompts.
+"""Checks of the bundle's model: its weights, its size, and its answers to unusual prompts.
 
-In: a checked bundle and its generator. Out: a line each.
+In: a loaded bundle and its generator. Out: a checklist item for each.
 """
 
 from tinyedge.bundle.bundle import Bundle
@@ -13,7 +13,7 @@ from tinyedge.runtime.generator import Generator
 from tinyedge.text.tokenizer import BOS_ID
 
 MB = 1 << 20
-WEIGHT_BYTES = 4  # of a weight that was trained
+WEIGHT_BYTES = 4  # of a trained weight, fp32
 EDGE_CASES = {
     "empty": "",
     "10,000 characters": "palabra " * 1250,
@@ -29,11 +29,11 @@ EDGE_TOKENS = 8
 
 
 def check_weights(bundle: Bundle, generator: Generator) -> ChecklistItem:
-    """Every weight of the graph, and the logits over a whole context."""
-    values, odd = find_nonfinite(bundle.model)
+    """Check every weight of the graph, and the logits over a complete context."""
+    values, nonfinite = find_nonfinite(bundle.model)
     name = f"no NaN or Inf in {MODEL_FILE}"
-    if odd:
-        return make_item(VALIDATION, name, False, f"in {', '.join(odd[:5])}")
+    if nonfinite:
+        return make_item(VALIDATION, name, False, f"in {', '.join(nonfinite[:5])}")
     try:
         decoder = generator.session.decoder()
         decoder.prefill([BOS_ID] * (generator.config.max_seq_length - 1))
@@ -44,18 +44,18 @@ def check_weights(bundle: Bundle, generator: Generator) -> ChecklistItem:
 
 
 def check_quantization(bundle: Bundle) -> ChecklistItem:
-    """Whether it is smaller than its weights in fp32."""
+    """Check that the model file is smaller than its weights in fp32."""
     precision, size = bundle.manifest["precision"], len(bundle.model)
-    plain = WEIGHT_BYTES * bundle.config.parameters
-    found = f"{precision}, {size / MB:.2f} MB where fp32 weights take {plain / MB:.2f} MB"
+    fp32_size = WEIGHT_BYTES * bundle.config.parameters
+    found = f"{precision}, {size / MB:.2f} MB compared with {fp32_size / MB:.2f} MB for fp32 weights"
     name = "quantization applied"
     if precision == "fp32":  # "if needed for smaller footprint": the budget decides that
-        return ChecklistItem(CODE, name, f"{found}: not needed where the budget is kept", "skipped")
-    return make_item(CODE, name, size < plain, found)
+        return ChecklistItem(CODE, name, f"{found}: not needed if the budget is met", "skipped")
+    return make_item(CODE, name, size < fp32_size, found)
 
 
 def check_edge_cases(generator: Generator) -> ChecklistItem:
-    """Odd prompts are answered: with tokens, and without an error."""
+    """Check that unusual prompts get tokens and no error."""
     failed = []
     for name, prompt in EDGE_CASES.items():
         try:

@@ -1,8 +1,7 @@
-"""The whole checklist of one bundle.
+"""The complete checklist of one bundle.
 
-In: a bundle's folder and what else there is. Out: an Examination. Whatever is missing here (the run, its
-text, torch) leaves its lines out, and says so; a bundle that does not load is no matter of the list but an
-error.
+In: a bundle's folder, and optionally a training run and texts. Out: a Checklist. Items that need something
+that is missing (the run, its text, torch) are skipped. A bundle that does not load is an error, not an item.
 """
 
 import dataclasses
@@ -41,25 +40,27 @@ CORPUS_FILE = "corpus_bilingual.txt"
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What is looked at.
-
-    run_dir: the run's folder; by default the checkpoint's, if it has a run, or `default_run`, if the bundle
-    is from there. texts: files by name, instead of what the run held out. max_loss: nats a token.
-    read_checkpoint: None where torch is not installed.
-    """
+    """What to check."""
 
     bundle: Path
+    """Folder of the bundle."""
     checkpoint: Path | None = None
+    """Checkpoint to check for NaN and Inf; by default the run's final one."""
     run_dir: Path | None = None
+    """Folder of the training run; by default the checkpoint's, if it has a run, or else `default_run`."""
     default_run: Path = Path("data")
+    """Folder that is used as the run if the bundle was made from a checkpoint in it."""
     texts: Mapping[str, Path] = field(default_factory=dict)
+    """Text files by name, instead of the text that the run held out."""
     max_loss: float | None = None
+    """Limit of the loss in nats per token."""
     read_checkpoint: ReadCheckpoint | None = None
+    """Reads a checkpoint; None where torch is not installed."""
 
 
 @dataclass(frozen=True)
 class Checklist:
-    """Every line in the guide's order, and what they were judged by."""
+    """All items in the guide's order, and the measurements behind them."""
 
     bundle: Bundle
     items: tuple[ChecklistItem, ...]
@@ -69,11 +70,11 @@ class Checklist:
 
     @property
     def verdict(self) -> Verdict:
-        """What the lines together say."""
+        """Verdict of all items together."""
         return combine_marks(self.items)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `--json` writes it."""
+        """The object that `--json` writes."""
         return {
             "schema": SCHEMA,
             "tinyedge": __version__,
@@ -90,30 +91,36 @@ class Checklist:
         }
 
 
-def run_checklist(subject: CheckOptions, progress: Callable[[str], None] = lambda step: None) -> Checklist:
-    """Looks at everything; a minute or so. `progress` is told what comes next.
+def run_checklist(options: CheckOptions, progress: Callable[[str], None] = lambda step: None) -> Checklist:
+    """Check everything; this takes up to a minute or so.
 
-    Raises BundleError where the bundle doesn't load, BenchError where it can't be measured, CorpusError for
-    a text that was named.
+    Args:
+        options: What to check.
+        progress: Called with a description of each step before it starts.
+
+    Raises:
+        BundleError: The bundle does not load.
+        BenchError: The bundle cannot be measured.
+        CorpusError: A text of `options.texts` cannot be used.
     """
-    bundle = load_bundle(subject.bundle)
+    bundle = load_bundle(options.bundle)
     generator = Generator.of(bundle)
     content_filter, filter_fault = load_filter()
-    run_dir = subject.run_dir or _find_run(subject, bundle)
+    run_dir = options.run_dir or _find_run(options, bundle)
     progress("reading text")
-    read, unreadable = _read_texts(subject, run_dir, generator)
+    read, unreadable = _read_texts(options, run_dir, generator)
     texts = [quality.measure_text(text, generator) for text in read]
-    predicted = unreadable or quality.make_quality_items(texts, subject.max_loss)
+    predicted = unreadable or quality.make_quality_items(texts, options.max_loss)
     progress("writing samples")
     samples = generate_samples(generator, content_filter)
     progress("reading weights")
     weights = check_weights(bundle, generator)
-    checkpoint = check_checkpoint(_checkpoint(subject, run_dir), subject.read_checkpoint)
+    checkpoint = check_checkpoint(_find_checkpoint(options, run_dir), options.read_checkpoint)
     progress("measuring 100 responses")
-    budget, gates = check_budget(subject.bundle)
-    progress("looking at files and answers")
+    budget, gates = check_budget(options.bundle)
+    progress("checking files and answers")
     corpus = run_dir / CORPUS_FILE if run_dir else None
-    lines = (
+    items = (
         *predicted,
         check_samples(samples, corpus if corpus and corpus.is_file() else None),
         weights,
@@ -126,34 +133,34 @@ def run_checklist(subject: CheckOptions, progress: Callable[[str], None] = lambd
         check_edge_cases(generator),
         *check_card((bundle.path / CARD_FILE).read_text("utf-8", "replace"), bundle.manifest),
     )
-    return Checklist(bundle.without_bytes(), lines, tuple(texts), tuple(gates), tuple(samples))
+    return Checklist(bundle.without_bytes(), items, tuple(texts), tuple(gates), tuple(samples))
 
 
 def _read_texts(
-    subject: CheckOptions, run_dir: Path | None, generator: Generator
+    options: CheckOptions, run_dir: Path | None, generator: Generator
 ) -> tuple[list[TextSample], list[ChecklistItem]]:
-    """Texts that were named, or that the run held out; or else the items that replace a measurement."""
-    if subject.texts:
-        return quality.read_texts(subject.texts), []
+    """Read the texts of the options, or those that the run held out, or else make skipped items."""
+    if options.texts:
+        return quality.read_texts(options.texts), []
     if run_dir is not None and (run_dir / SHARDS_FOLDER).is_dir():
         try:
             return quality.read_held_out(run_dir / SHARDS_FOLDER, generator.tokenizer), []
         except CorpusError as failure:
             return [], [make_item(VALIDATION, quality.NAME, False, failure.message)]
-    return [], quality.quote_manifest(generator.bundle.manifest, subject.max_loss)
+    return [], quality.quote_manifest(generator.bundle.manifest, options.max_loss)
 
 
-def _find_run(subject: CheckOptions, bundle: Bundle) -> Path | None:
-    """The folder of the run that this is about, if one is here."""
-    if subject.checkpoint is not None:
-        beside = subject.checkpoint.parent
+def _find_run(options: CheckOptions, bundle: Bundle) -> Path | None:
+    """Find the folder of the bundle's training run, if it is here."""
+    if options.checkpoint is not None:
+        beside = options.checkpoint.parent
         return beside if (beside / METRICS_FILE).is_file() else None
-    return subject.default_run if find_source_checkpoint(bundle, subject.default_run) else None
+    return options.default_run if find_source_checkpoint(bundle, options.default_run) else None
 
 
-def _checkpoint(subject: CheckOptions, run_dir: Path | None) -> Path | None:
-    """The one that was named, else the run's final one."""
-    if subject.checkpoint is not None or run_dir is None:
-        return subject.checkpoint
+def _find_checkpoint(options: CheckOptions, run_dir: Path | None) -> Path | None:
+    """Find the checkpoint: that of the options, or else the run's final one."""
+    if options.checkpoint is not None or run_dir is None:
+        return options.checkpoint
     final = run_dir / FINAL_FILE
     return final if final.is_file() else None

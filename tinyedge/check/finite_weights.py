@@ -1,7 +1,7 @@
-"""Whether a bundle's weights are numbers: every floating-point tensor of its graph, looked at by value.
+"""Finds NaN and infinity in a bundle's weights: reads every floating-point value of its graph.
 
-In: the bytes of a checked `model.onnx`. Out: how many there are, and which are not finite. Knows no session:
-a weight that no prompt reaches counts too.
+In: the bytes of a checked `model.onnx`. Out: the number of values, and the tensors that are not finite. Does
+not know a session: weights that no prompt uses are checked too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,17 +16,20 @@ KINDS: Mapping[int | None, Any] = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("
 
 
 def find_nonfinite(model: bytes) -> tuple[int, list[str]]:
-    """The number of floating-point values, and the names of the tensors that have NaN or infinity.
+    """Find tensors with NaN or infinity. Integer weights are always finite; their scales are floating-point.
 
-    Integer weights are finite by nature; their scales are floating-point. Raises ValueError for a file that
-    `tinyedge.bundle.onnx_scan` would refuse.
+    Returns:
+        The number of floating-point values, and the names of the tensors that have NaN or infinity.
+
+    Raises:
+        ValueError: The file is one that `tinyedge.bundle.onnx_scan` refuses.
     """
-    values, odd = 0, []
+    values, nonfinite = 0, []
     for name, tensor in _iterate_float_tensors(model):
         values += tensor.size
         if not np.isfinite(tensor).all():
-            odd.append(name)
-    return values, odd
+            nonfinite.append(name)
+    return values, nonfinite
 
 
 def _iterate_float_tensors(model: bytes) -> Iterator[tuple[str, Any]]:
@@ -48,7 +51,7 @@ def _iterate_float_tensors(model: bytes) -> Iterator[tuple[str, Any]]:
             continue
         if "raw_data" in tensor:
             values = np.frombuffer(tensor["raw_data"], kind)
-        elif kind == KINDS[FLOAT16]:  # the bits of each, in an integer
+        elif kind == KINDS[FLOAT16]:  # each integer holds the bits of one value
             values = np.array(tensor.get("int32_data", ()), np.uint16).view(kind)
         else:
             values = np.frombuffer(b"".join(tensor.get("float_data", ())), kind)

@@ -1,4 +1,4 @@
-"""One line of the checklist, and what all of them together say."""
+"""An item of the checklist, and the verdict of all items together."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,25 +17,25 @@ DOCUMENTATION = "Documentation"
 
 @dataclass(frozen=True)
 class ChecklistItem:
-    """One thing that was looked at.
-
-    section: the guide's heading. name: what has to be so. found: what is, with its figures. mark: `unsure`
-    where it was measured and proves nothing either way, `skipped` where there was nothing here to judge.
-    """
+    """One requirement of the checklist and the result of its check."""
 
     section: str
+    """The guide's heading."""
     name: str
+    """The requirement."""
     found: str
+    """What was found, with its figures."""
     mark: Mark = "pass"
+    """`unsure`: the measurement is inconclusive. `skipped`: what it needs is missing."""
 
 
 def make_item(section: str, name: str, ok: bool, found: str) -> ChecklistItem:
-    """A line that is ticked or crossed."""
+    """Make an item that is ticked if `ok`, else crossed."""
     return ChecklistItem(section, name, found, "pass" if ok else "fail")
 
 
 def combine_marks(items: Iterable[ChecklistItem]) -> Verdict:
-    """A cross decides; then a line that could not be told. What was skipped decides nothing."""
+    """Combine the marks: `fail` first, then `unsure`. Skipped items do not count."""
     marks = {item.mark for item in items}
     if "fail" in marks:
         return "fail"

@@ -1,8 +1,8 @@
-"""How well a bundle predicts text, held against what needs no model.
+"""How well a bundle predicts text, compared with methods that need no model.
 
-In: a loaded bundle and texts. Out: figures and a line. The guide's limit, a loss below 3.0 nats a token,
-depends on the tokenizer and was met on text that the guide had trained on; bits per byte against baselines do
-not. Who wants a limit of the loss all the same passes one.
+In: a loaded bundle and texts. Out: figures and checklist items. The guide's limit, a loss below 3.0 nats per
+token, depends on the tokenizer and was met on text that the guide had trained on. Bits per byte compared with
+baselines do not depend on the tokenizer. A limit of the loss is checked if one is passed.
 """
 
 import math
@@ -20,30 +20,36 @@ from tinyedge.text.evaluate import evaluate, read_documents, tokenize_document
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer
 
-SAMPLE_BYTES = 40_000  # some 12,000 tokens: half a minute on the device, and known to about 1 %
+SAMPLE_BYTES = 40_000  # about 12,000 tokens: half a minute on the device, and accurate to about 1%
 NAME = "text is predicted better than by simple methods"
 LOSS_NAME = "validation loss under --max-loss"
 
 
 @dataclass(frozen=True)
 class TextQuality:
-    """One text. loss: nats a token. baselines: bits per byte, by name."""
+    """How well the model predicts one text."""
 
     name: str
+    """Of the text, usually its language."""
     bits_per_byte: float
+    """Of the model."""
     loss: float
+    """Nats per token."""
     tokens: int
+    """Predictions made."""
     bytes: int
+    """UTF-8 bytes of the text."""
     baselines: Mapping[str, float]
+    """Bits per byte by the name of the method."""
 
     @property
     def best_baseline(self) -> tuple[str, float]:
-        """The best of the baselines."""
+        """Name and bits per byte of the best baseline."""
         return min(self.baselines.items(), key=lambda item: item[1])
 
     @property
     def summary(self) -> str:
-        """The figure and what it is held against."""
+        """The figure and the best baseline."""
         name, bits = self.best_baseline
         return f"{self.name} {self.bits_per_byte:.3f} bits per byte, {name} {bits:.3f}"
 
@@ -100,27 +106,27 @@ def measure_text(sample: TextSample, generator: Generator) -> TextQuality:
 
 
 def make_quality_items(found: Iterable[TextQuality], max_loss: float | None) -> list[ChecklistItem]:
-    """Ticked where every text is predicted better than by every baseline; and the loss, if it has a limit."""
+    """Make an item for the baselines, ticked if the model beats all on every text; one for the loss limit."""
     texts = list(found)
     ok = all(text.bits_per_byte < text.best_baseline[1] for text in texts)
-    lines = [make_item(VALIDATION, NAME, ok, "; ".join(text.summary for text in texts))]
+    items = [make_item(VALIDATION, NAME, ok, "; ".join(text.summary for text in texts))]
     if max_loss is not None:
-        figures = "; ".join(f"{text.name} {text.loss:.3f} nats a token" for text in texts)
+        figures = "; ".join(f"{text.name} {text.loss:.3f} nats per token" for text in texts)
         under = all(text.loss < max_loss for text in texts)
-        lines.append(make_item(VALIDATION, LOSS_NAME, under, f"{figures}, limit {max_loss:g}"))
-    return lines
+        items.append(make_item(VALIDATION, LOSS_NAME, under, f"{figures}, limit {max_loss:g}"))
+    return items
 
 
 def quote_manifest(manifest: Mapping[str, Any], max_loss: float | None) -> list[ChecklistItem]:
-    """Where there is no text here: what the export measured, said to be just that."""
+    """Make skipped items with the manifest's figures, for a bundle without text to measure."""
     figures = "; ".join(f"{name} {row['bits_per_byte']:.3f}" for name, row in manifest["quality"].items())
-    quoted = f"not measured here; the manifest says, in bits per byte: {figures or 'nothing'}"
-    lines = [ChecklistItem(VALIDATION, NAME, f"{quoted} (--text NAME=FILE measures)", "skipped")]
+    quoted = f"not measured here; bits per byte in the manifest: {figures or 'none'}"
+    items = [ChecklistItem(VALIDATION, NAME, f"{quoted} (pass --text NAME=FILE)", "skipped")]
     if max_loss is not None:
-        lines.append(
-            ChecklistItem(VALIDATION, LOSS_NAME, "not measured here (--text NAME=FILE measures)", "skipped")
+        items.append(
+            ChecklistItem(VALIDATION, LOSS_NAME, "not measured here (pass --text NAME=FILE)", "skipped")
         )
-    return lines
+    return items
 
 
 def _beginning(documents: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:

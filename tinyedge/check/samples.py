@@ -1,8 +1,8 @@
-"""What a bundle writes, and whether that is coherent, as far as a machine can tell.
+"""Samples of what a bundle writes, and a check whether they are coherent.
 
-In: a loaded bundle, and the training text where it is there. Out: samples and a line. Coherent is here:
-nothing unreadable, no loop, varied pairs of words, texts that come to an end, words that exist. That is the
-least one may ask; whether it makes sense is for who reads the samples, so they are printed.
+In: a loaded bundle, and the training text if it is available. Out: samples and a checklist item. Coherent
+means here: nothing unreadable, no loop, varied word pairs, texts that end, words that exist. This is a
+minimum: only a reader can decide whether a text makes sense, so samples are printed.
 """
 
 import itertools
@@ -19,30 +19,34 @@ from tinyedge.runtime.generator import Generator
 from tinyedge.text.tokenizer import UNKNOWN_TEXT
 
 NAME = "sample generation produces coherent text"
-MAX_TOKENS = 128  # a sentence of a novel has some 30
-ROUNDS = 2  # samples a prompt: 16 in all
+MAX_TOKENS = 128  # a sentence of a novel has about 30
+SAMPLES_PER_PROMPT = 2  # 16 samples of eight prompts
 WORD = re.compile(r"[^\W\d_]+")
 
-# Measured at the defaults of `generate` (docs/check.md): a model trained on novels has 0.92, 100 % and 97 %;
-# one that draws its tokens at random never ends, and 80 % of what it writes are words.
-LOOP_WORDS, LOOP_TURNS = 6, 2  # words that were there before, and how often over: "no, no, no" is no loop
-MIN_DISTINCT = 0.5  # of pairs of words, the share that came once
-MIN_ENDED = 0.5  # of samples
-MIN_KNOWN = 0.9  # of words, those that are in the training text
+# Measured with the defaults of `generate` (docs/check.md): a model trained on novels has 0.92, 100% and 97%.
+# A model that draws tokens at random never ends a text, and 80% of what it writes are words.
+LOOP_WORDS, LOOP_REPEATS = 6, 2  # minimum of repeated words and of repetitions: "no, no, no" is no loop
+MIN_DISTINCT = 0.5  # distinct word pairs, as a share of all word pairs
+MIN_ENDED = 0.5  # samples that ended by themselves, as a share of all samples
+MIN_KNOWN = 0.9  # words that are in the training text, as a share of all words
 
 
 @dataclass(frozen=True)
 class GeneratedText:
-    """One text. Prompt and continuation stand together as they are."""
+    """One sample."""
 
     prompt: str
+    """The beginning of the text."""
     text: str
+    """The continuation, to be appended to the prompt as it is."""
     finish_reason: str
+    """"stop", "length" or "content_filter"."""
     seed: int
+    """Of the sampler."""
 
     @property
     def words(self) -> list[str]:
-        """Of the continuation, in lower case; a word that the prompt began is whole."""
+        """Words of the continuation in lower case; a word that begins in the prompt is complete."""
         before = len(WORD.findall(self.prompt))
         if self.prompt[-1:].isalpha() and self.text[:1].isalpha():
             before -= 1
@@ -50,9 +54,9 @@ class GeneratedText:
 
 
 def generate_samples(generator: Generator, content_filter: ContentFilter | None) -> list[GeneratedText]:
-    """As `tinyedge generate` would, with fixed seeds: the same bundle writes the same."""
+    """Generate as `tinyedge generate` does, with fixed seeds, so that a bundle always writes the same."""
     samples = []
-    for seed in range(ROUNDS):
+    for seed in range(SAMPLES_PER_PROMPT):
         for prompt in PROMPTS.values():
             found = generator.generate(
                 prompt,
@@ -65,7 +69,12 @@ def generate_samples(generator: Generator, content_filter: ContentFilter | None)
 
 
 def check_samples(samples: Sequence[GeneratedText], corpus: Path | None) -> ChecklistItem:
-    """Ticked where nothing is wrong. corpus: the training text, if it is there."""
+    """Check that the samples are coherent.
+
+    Args:
+        samples: What the model wrote.
+        corpus: The training text, or None where it is not available.
+    """
     words = [sample.words for sample in samples]
     pairs = [pair for each in words for pair in itertools.pairwise(each)]
     distinct = len(set(pairs)) / len(pairs) if pairs else 0.0
@@ -74,37 +83,37 @@ def check_samples(samples: Sequence[GeneratedText], corpus: Path | None) -> Chec
     loops = sum(map(has_loop, words))
     found = (
         f"{len(samples)} samples, {unreadable} unreadable, {loops} with loops,"
-        f" {100 * distinct:.0f} % distinct word pairs, {100 * ended:.0f} % came to an end"
+        f" {100 * distinct:.0f}% distinct word pairs, {100 * ended:.0f}% ended by themselves"
     )
     ok = not unreadable and not loops and distinct >= MIN_DISTINCT and ended >= MIN_ENDED
     if corpus is not None:
         known = known_word_share([word for each in words for word in each], corpus)
-        found += f", {100 * known:.1f} % of the words are in the training text"
+        found += f", {100 * known:.1f}% of the words are in the training text"
         ok = ok and known >= MIN_KNOWN
     return make_item(VALIDATION, NAME, ok, found)
 
 
 def has_loop(words: Sequence[str]) -> bool:
-    """Whether some words are followed by themselves, over and over."""
+    """Whether a sequence of words is repeated several times in a row."""
     for period in range(1, len(words) // 2 + 1):
         run = 0
         for before, word in zip(words, words[period:], strict=False):
             run = run + 1 if word == before else 0
-            if run >= max(LOOP_WORDS, LOOP_TURNS * period):
+            if run >= max(LOOP_WORDS, LOOP_REPEATS * period):
                 return True
     return False
 
 
 def known_word_share(words: Sequence[str], corpus: Path) -> float:
-    """The share of `words` that stand in a text file; 0 where there are none."""
+    """Share of `words` that occur in a text file; 0 if there are no words."""
     unknown = set(words)
-    for line in _lines(corpus):
+    for line in _read_lines(corpus):
         unknown.difference_update(WORD.findall(line.lower()))
         if not unknown:
             break
     return sum(word not in unknown for word in words) / len(words) if words else 0.0
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _read_lines(path: Path) -> Iterator[str]:
     with path.open(encoding="utf-8", errors="replace") as file:
         yield from file

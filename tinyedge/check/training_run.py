@@ -1,7 +1,7 @@
-"""What a training run has to show: its files.
+"""Checks of the training run's files.
 
-In: a run's folder, which may be none. Out: a line each. Knows no torch: who can read a checkpoint hands in a
-function that does.
+In: the run's folder, or None. Out: a checklist item for each file. Does not know torch: the caller passes a
+function that reads a checkpoint, if it can.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ from tinyedge.text.tokenizer import model_name
 
 MB = 1 << 20
 FINAL_FILE, BEST_FILE = "final_model.pt", "best_model.pt"
-SIZE_TOLERANCE = 0.1  # names, shapes and the archive's own records
+SIZE_TOLERANCE = 0.1  # for names, shapes and the archive's own records
 WEIGHT_BYTES = 4
-NO_RUN = "no run here (--run-dir names one)"
+NO_RUN = "no training run here (pass --run-dir)"
 
-# The guide's fields of training_metrics.json, and what each holds.
+# The guide's fields of training_metrics.json and their types.
 NUMBER = (int, float)
 GUIDE_FIELDS: Mapping[str, Any] = {
     "run_id": str,
@@ -42,25 +42,24 @@ GUIDE_FIELDS: Mapping[str, Any] = {
     "epoch_history": [{"epoch": int, "train_loss": NUMBER, "val_loss": NUMBER, "lr": NUMBER}],
 }
 
-ReadCheckpoint = Callable[
-    [Path], int
-]  # the number of its weights; raises TinyEdgeError where it is not whole
+# Returns the number of its weights; raises TinyEdgeError where the file is damaged or a weight is not finite.
+ReadCheckpoint = Callable[[Path], int]
 
 
 def find_source_checkpoint(bundle: Bundle, folder: Path) -> Path | None:
-    """The checkpoint in `folder` that the bundle was made from, by its sha256."""
+    """Find the checkpoint in `folder` that the bundle was made from, by its sha256."""
     wanted = bundle.manifest["training"]["checkpoint_sha256"]
     found = sorted(folder.glob("*.pt"), key=lambda path: path.name != BEST_FILE)
     return next((path for path in found if path.is_file() and files.sha256_file(path) == wanted), None)
 
 
 def check_checkpoint(path: Path | None, read: ReadCheckpoint | None) -> ChecklistItem:
-    """No NaN or Inf in a checkpoint; skipped where there is none, or nothing to read it with."""
+    """Check a checkpoint for NaN and Inf; skipped if there is none, or no function that reads it."""
     name = f"no NaN or Inf in {path.name if path else FINAL_FILE}"
     if path is None:
-        return ChecklistItem(VALIDATION, name, "no checkpoint here (--checkpoint names one)", "skipped")
+        return ChecklistItem(VALIDATION, name, "no checkpoint here (pass --checkpoint)", "skipped")
     if read is None:
-        return ChecklistItem(VALIDATION, name, "torch is not installed here, so it was not opened", "skipped")
+        return ChecklistItem(VALIDATION, name, "not opened, because torch is not installed", "skipped")
     try:
         return make_item(VALIDATION, name, True, f"{read(path):,} weights are finite")
     except TinyEdgeError as failure:
@@ -68,7 +67,7 @@ def check_checkpoint(path: Path | None, read: ReadCheckpoint | None) -> Checklis
 
 
 def check_run_files(bundle: Bundle, folder: Path | None) -> list[ChecklistItem]:
-    """The guide's artifacts."""
+    """Check the guide's artifacts; skipped if there is no run."""
     if folder is None:
         names = (
             f"{FINAL_FILE} exists and has its size",
@@ -101,7 +100,7 @@ def _check_best(bundle: Bundle, folder: Path) -> ChecklistItem:
         return make_item(ARTIFACTS, name, False, f"{path} does not exist")
     source = find_source_checkpoint(bundle, folder)
     if source is None:
-        return make_item(ARTIFACTS, name, False, f"the bundle was made from no checkpoint in {folder}")
+        return make_item(ARTIFACTS, name, False, f"the bundle was not made from a checkpoint in {folder}")
     return make_item(
         ARTIFACTS, name, True, f"{path.stat().st_size / MB:.2f} MB; the bundle is made from {source.name}"
     )
@@ -133,17 +132,17 @@ def _check_tokenizer_file(bundle: Bundle, path: Path) -> ChecklistItem:
 
 
 def _require_shape(value: Any, shape: Any, where: str) -> None:
-    """Raises ValueError naming the first field that is not as `shape` says."""
+    """Raise ValueError with the first field that differs from `shape`."""
     if isinstance(shape, Mapping):
         if not isinstance(value, dict):
-            raise ValueError(f"{where} is no object")
+            raise ValueError(f"{where} is not an object")
         for field, inner in shape.items():
             if field not in value:
                 raise ValueError(f"it lacks {where}{field}")
             _require_shape(value[field], inner, f"{where}{field}.")
     elif isinstance(shape, list):
         if not isinstance(value, list) or not value:
-            raise ValueError(f"{where.removesuffix('.')} is no list, or empty")
+            raise ValueError(f"{where.removesuffix('.')} is not a list, or is empty")
         for row in value:
             _require_shape(row, shape[0], where)
     elif not isinstance(value, shape) or isinstance(value, bool):
