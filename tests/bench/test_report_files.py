@@ -159,15 +159,15 @@ def test_an_invalid_report_leaves_no_file(report: Make, tmp_path: Path) -> None:
     outputs = ReportFiles(tmp_path / "a.json", tmp_path / "a.csv", tmp_path / "a.html")
     with pytest.raises(BenchError, match="schema None"):
         ReportFiles(html=tmp_path / "a.html").write({})
-    whole = report().to_dict()
-    broken = [{name: value for name, value in whole.items() if name != field} for field in FIELDS]
-    broken += [{**whole, field: 7} for field in FIELDS]
+    complete = report().to_dict()
+    broken = [{name: value for name, value in complete.items() if name != field} for field in FIELDS]
+    broken += [{**complete, field: 7} for field in FIELDS]
     broken += [
-        {**whole, "verdict": -1},
-        {**whole, "p95_upper_99": {}},
-        {**whole, "prefill_tps": 10**400},
-        {**whole, "gates": [{**gate, "ok": "x"} for gate in whole["gates"]]},
-        {**whole, "gates": [{**gate, "sentence": 0} for gate in whole["gates"]]},
+        {**complete, "verdict": -1},
+        {**complete, "p95_upper_99": {}},
+        {**complete, "prefill_tps": 10**400},
+        {**complete, "gates": [{**gate, "ok": "x"} for gate in complete["gates"]]},
+        {**complete, "gates": [{**gate, "sentence": 0} for gate in complete["gates"]]},
     ]
     for one in broken:
         with pytest.raises(BenchError, match="incomplete or invalid"):

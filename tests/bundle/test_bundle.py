@@ -25,9 +25,9 @@ GENERATED = ("schema", "created", "tinyedge", "files")
 @pytest.fixture
 def parts(micro_bundle: Path) -> dict[str, Any]:
     """Return the arguments of `write_bundle` that recreate the micro bundle."""
-    whole = load_bundle(micro_bundle)
-    manifest = {name: value for name, value in whole.manifest.items() if name not in GENERATED}
-    return {"manifest": manifest, "model": whole.model, "tokenizer": whole.tokenizer, "card": "# A card\n"}
+    loaded = load_bundle(micro_bundle)
+    manifest = {name: value for name, value in loaded.manifest.items() if name not in GENERATED}
+    return {"manifest": manifest, "model": loaded.model, "tokenizer": loaded.tokenizer, "card": "# A card\n"}
 
 
 def expect_refusal(path: Path) -> BundleError:
@@ -51,13 +51,13 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 
 
 def test_a_valid_bundle_loads(micro_bundle: Path) -> None:
-    whole = load_bundle(micro_bundle)
-    assert whole.config.vocab_size == 1000
-    assert hashlib.sha256(whole.model).hexdigest() == files.sha256_file(micro_bundle / "model.onnx")
-    assert whole.tokenizer == (micro_bundle / "tokenizer.model").read_bytes()
-    assert bundle_digest(whole) == files.sha256_file(micro_bundle / "manifest.json")
-    assert bundle_digest(whole.without_bytes()) == bundle_digest(whole)
-    assert whole.without_bytes().model == b""
+    loaded = load_bundle(micro_bundle)
+    assert loaded.config.vocab_size == 1000
+    assert hashlib.sha256(loaded.model).hexdigest() == files.sha256_file(micro_bundle / "model.onnx")
+    assert loaded.tokenizer == (micro_bundle / "tokenizer.model").read_bytes()
+    assert bundle_digest(loaded) == files.sha256_file(micro_bundle / "manifest.json")
+    assert bundle_digest(loaded.without_bytes()) == bundle_digest(loaded)
+    assert loaded.without_bytes().model == b""
 
 
 def test_a_link_to_a_bundle_loads(micro_bundle: Path, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def set_quality(manifest: dict[str, Any]) -> None:
 def test_every_field_is_required_and_validated(bundle_copy: Copy, path: tuple[str, ...]) -> None:
     folder = rewrite(bundle_copy(), set_quality)
     load_bundle(folder)
-    whole = (folder / "manifest.json").read_text()
+    original = (folder / "manifest.json").read_text()
 
     if path != ("quality", "en"):
         rewrite(folder, lambda m: parent_of(m, path).pop(path[-1]))
@@ -255,7 +255,7 @@ def test_every_field_is_required_and_validated(bundle_copy: Copy, path: tuple[st
     for value in BAD_VALUES:
         if value in ALLOWED.get(path, []):
             continue
-        (folder / "manifest.json").write_text(whole)
+        (folder / "manifest.json").write_text(original)
         rewrite(folder, lambda m, value=value: parent_of(m, path).update({path[-1]: value}))  # type: ignore[misc]
         assert str(folder / "manifest.json") in expect_refusal(folder).message
 
@@ -360,9 +360,9 @@ def test_an_unreadable_disk_is_an_error(bundle_copy: Copy, monkeypatch: pytest.M
 
 def test_a_written_bundle_can_be_loaded(parts: dict[str, Any], tmp_path: Path) -> None:
     path = write_bundle(tmp_path / "new" / "bundle", **parts)
-    whole = load_bundle(path)
-    assert whole.model == parts["model"]
-    assert whole.manifest["model"] == parts["manifest"]["model"]
+    loaded = load_bundle(path)
+    assert loaded.model == parts["model"]
+    assert loaded.manifest["model"] == parts["manifest"]["model"]
     assert (path / "README.md").read_text() == "# A card\n"
     assert [part.name for part in path.parent.iterdir()] == ["bundle"]
     assert (path.stat().st_mode & 0o055) == (path.parent.stat().st_mode & 0o055)

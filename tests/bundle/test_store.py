@@ -380,7 +380,7 @@ def test_the_activate_command(micro_bundle: Path, micro_bundle_fp32: Path, tmp_p
     for words in ((), (micro_bundle, "--status"), ("--recover", "--rollback")):
         done = tinyedge(*words)
         assert done.returncode == 2
-        assert done.stderr.startswith("error: tinyedge activate takes one of")
+        assert done.stderr.startswith("error: tinyedge activate needs exactly one of")
 
 
 def test_activate_with_a_key_refuses_an_unsigned_bundle(micro_bundle: Path, tmp_path: Path) -> None:

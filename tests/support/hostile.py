@@ -47,7 +47,7 @@ def _folder_attacks() -> Iterator[tuple[str, Corruption]]:
         )
         yield f"{name} cut", lambda folder, name=name: os.truncate(folder / name, 40)
         yield f"{name} endless", lambda folder, name=name: os.truncate(folder / name, 1 << 32)
-        yield f"{name.upper()} beside it", lambda folder, name=name: (folder / name.upper()).touch()
+        yield f"{name.upper()} added", lambda folder, name=name: (folder / name.upper()).touch()
     for name in ("extra", "model.onnx.data", "lib.so", ".hidden", "a\nb", "\x1b[2J", "\udcff", "..."):
         yield f"extra file {name!a}", lambda folder, name=name: (folder / name).touch()
     yield "signature a link", lambda folder: (folder / "manifest.json.sig").symlink_to(SECRET)

@@ -187,10 +187,10 @@ def warm_up(job: Job, generator: "Generator", channel: Channel, clock: Callable[
     rounds: list[int] = []
     settled = False
     while not settled and len(rounds) < MAX_ROUNDS:
-        began = clock()
+        started = clock()
         for index, prompt in enumerate(prompts):
             time_response(generator, prompt, job.max_tokens, make_sampling(job, index), clock)
-        rounds.append(clock() - began)
+        rounds.append(clock() - started)
         fastest = min(rounds[:-2], default=0)
         settled = len(rounds) >= MIN_ROUNDS and min(rounds[-2:]) >= HARDLY_FASTER * fastest
     channel.send("warm_up", rounds_ns=rounds, settled=settled)
@@ -220,14 +220,14 @@ def measure(
         should_stop: Whether the parent has enough samples; called about once per second.
     """
     prompts = list(job.prompts.prompts.items())
-    began, waited = clock(), read_waited_ns()
+    started, waited = clock(), read_waited_ns()
     for index in range(job.samples):
         name, prompt = prompts[index % len(prompts)]
         arrivals, end = time_response(generator, prompt, job.max_tokens, make_sampling(job, index), clock)
         sent = channel.queue("sample", prompt=name, tokens_ns=arrivals.tolist(), end_ns=end, memory=memory())
         if sent and should_stop():
             break
-    lasted, waited_since = clock() - began, read_waited_ns()
+    lasted, waited_since = clock() - started, read_waited_ns()
     waited = None if waited is None or waited_since is None else waited_since - waited
     channel.send("end", memory=memory(), lasted_ns=lasted, waited_ns=waited)
 

@@ -23,9 +23,8 @@ from tinyedge.core.errors import BenchError, BundleError, TinyEdgeError, Tokeniz
 from tinyedge.host import subprocess_env
 
 START_SECONDS = 120.0  # imports on a Pi from a cold SD card take about 10 s, under emulation about 60 s
-TOKEN_SECONDS = (
-    1.0  # the slowest allowed model takes about 0.05 s on a Pi; moving the context window costs a prefill
-)
+# The slowest allowed model takes about 0.05 s per token on a Pi; moving the context window costs a prefill.
+TOKEN_SECONDS = 1.0
 MAX_EVENT_BYTES = 1 << 20  # the longest event, with 1000 tokens, has about 12 kB
 STDERR_TAIL_BYTES = 4096  # end of standard error, for the error message
 WORKER_ERRORS: tuple[type[TinyEdgeError], ...] = (BundleError, TokenizerError, UsageError)
@@ -73,7 +72,7 @@ def measure(
     max_silence_s = max_silence_s or START_SECONDS + TOKEN_SECONDS * job.max_tokens
     events: list[Event] = []
     e2e_ms: list[float] = []
-    began_ns = 0
+    first_sample_ns = 0
     with tempfile.TemporaryFile() as stderr:
         started_ns = time.perf_counter_ns()  # CLOCK_MONOTONIC: the worker reads the same clock
         worker = _start_worker(command, stderr)
@@ -88,12 +87,12 @@ def measure(
                         raise _worker_error(event)
                     events.append(event)
                     if event["event"] == "warm_up":
-                        began_ns = time.perf_counter_ns()
+                        first_sample_ns = time.perf_counter_ns()
                     elif event["event"] == "sample":
                         e2e_ms.append(_read_latency_ms(event))
                 if e2e_ms:
                     on_samples(len(e2e_ms))
-                    elapsed_s = (time.perf_counter_ns() - began_ns) / NS_PER_S
+                    elapsed_s = (time.perf_counter_ns() - first_sample_ns) / NS_PER_S
                     if not worker.stdin.closed and stopping.is_satisfied(e2e_ms, elapsed_s):
                         worker.stdin.close()
             status = worker.wait(max_silence_s)
