@@ -36,12 +36,12 @@ from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train.data import Batches
 from tinyedge.train.hardware import choose_hardware
-from tinyedge.train.methods.augmentation import drawn_for
-from tinyedge.train.methods.features import features_for
-from tinyedge.train.methods.sampled_softmax import sampler_for
+from tinyedge.train.methods.augmentation import make_augmentation
+from tinyedge.train.methods.features import build_features
+from tinyedge.train.methods.sampled_softmax import make_candidate_sampler
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import FAST, GUIDE
-from tinyedge.train.step import Learner
+from tinyedge.train.step import TrainStep
 from tinyedge.train.validation import CheckpointModel, validate
 
 # nanoGPT's train.py, with a rate for a model of this size: ten times the guide's, as `fast` has for AdamW.
@@ -117,7 +117,7 @@ def main() -> None:
     ratios = throughput(shards, tokenizer)
     report = {
         "schema": "tinyedge.training-compare/1",
-        "hardware": choose_hardware("auto", "auto").sentence,
+        "hardware": choose_hardware("auto", "auto").description,
         "runs": runs,
         "throughput_ratios": ratios,
         "time_to_guide_quality": time_to(runs, "guide", "fast-short"),
@@ -184,17 +184,17 @@ def throughput(shards: Shards, tokenizer: Tokenizer) -> list[float]:
     torch.manual_seed(0)
     model = TinyTransformer(MODEL)
     model.initialize(FAST.init_std)
-    sampler = sampler_for(shards, FAST, tokenizer.vocab_size)
-    features = features_for(shards, FAST, tokenizer)
-    learner = Learner(model, FAST, choose_hardware("cpu", "auto"), sampler=sampler, features=features)
-    drawn = drawn_for(shards, FAST, tokenizer)
+    sampler = make_candidate_sampler(shards, FAST, tokenizer.vocab_size)
+    features = build_features(shards, FAST, tokenizer)
+    learner = TrainStep(model, FAST, choose_hardware("cpu", "auto"), sampler=sampler, features=features)
+    drawn = make_augmentation(shards, FAST, tokenizer)
     batches = Batches(shards.training(), FAST.batch_size, MODEL.max_seq_length, 0, 0, drawn)
     done = 0
 
     def fast_step() -> int:
         nonlocal done
-        batch = batches.batch(*divmod(done, batches.steps_per_epoch), drawn=True)
-        learner.learn(batch, done, 1.0)
+        batch = batches.batch(*divmod(done, batches.steps_per_epoch), augmented=True)
+        learner.run(batch, done, 1.0)
         done += 1
         return batch.targets.numel()
 

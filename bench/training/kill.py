@@ -39,10 +39,10 @@ from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
 from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train.hardware import choose_hardware
+from tinyedge.train.limits import RunLimits
 from tinyedge.train.pipeline import RunRequest, run
 from tinyedge.train.recipe import resolve
 from tinyedge.train.storage import checkpoint
-from tinyedge.train.trainer import RunLimits
 
 DOCUMENTS = 150  # of the phrasebook: enough for its vocabulary
 MODEL = ModelConfig(  # more pieces than the fast recipe's softmax runs over, so that it samples
@@ -85,7 +85,7 @@ def main() -> None:
 def survives(folder: Path, kills: int, chance: random.Random) -> bool:
     """Kills so often, prints what became of it, and says whether all was well."""
     text = folder / "text.txt"
-    documents = itertools.islice(phrasebook.documents(), DOCUMENTS)
+    documents = itertools.islice(phrasebook.generate_documents(), DOCUMENTS)
     text.write_text("\n\n".join("\n".join(document.sentences) for document in documents), encoding="utf-8")
     first, whole = folder / "first", folder / "whole"
     wait(begin_life(text, first))  # makes corpus, tokenizer and shards
@@ -146,7 +146,7 @@ def begin_life(text: Path, folder: Path) -> int:
             training=TRAINING,
             hardware=choose_hardware("cpu", "fp32"),
             limits=LIMITS,
-            resume=bool(checkpoint.resumable(folder)),
+            resume=bool(checkpoint.list_resumable(folder)),
         )
         run(request, Silent())
     except BaseException:

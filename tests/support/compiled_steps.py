@@ -1,8 +1,7 @@
-"""Compiled steps after a short batch, by who saw it and by who did not: prints "equal", or what is not.
+"""Compiled steps after a short batch, in a process that saw the batch and in one that did not.
 
-The short batch is not compiled for, so that each has compiled once.
-
-A program: `test_step` runs it.
+Prints "equal", or the names of the weights that differ. The short batch is not compiled for, so each process
+compiles once. `test_step` runs this as a program.
 """
 
 import copy
@@ -16,43 +15,46 @@ from tinyedge.train.data import Batch
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import FAST
-from tinyedge.train.step import Learner
+from tinyedge.train.step import TrainStep
 
-SHAPE = ModelConfig(vocab_size=1000)  # the default's blocks: in smaller ones the last bits agree by luck
+SHAPE = ModelConfig(vocab_size=1000)  # the default's blocks: in smaller ones the last bits agree by chance
 CONFIG = dataclasses.replace(FAST, batch_size=16, warmup_steps=0)
 
 
-def begin() -> Learner:
+def make_train_step() -> TrainStep:
+    """Return a compiled training step of a new model."""
     torch.manual_seed(0)
     model = TinyTransformer(SHAPE)
     model.initialize(0.02)
-    learner = Learner(model, CONFIG, Hardware(torch.device("cpu"), torch.bfloat16, compiles=True))
-    assert learner.compiled
-    return learner
+    train_step = TrainStep(model, CONFIG, Hardware(torch.device("cpu"), torch.bfloat16, use_compile=True))
+    assert train_step.is_compiled
+    return train_step
 
 
-def go_on(learner: Learner, batch: Batch) -> dict[str, torch.Tensor]:
+def continue_training(train_step: TrainStep, batch: Batch) -> dict[str, torch.Tensor]:
+    """Run three more steps, and return the weights."""
     for step in range(2, 5):
-        learner.learn(batch, step, 1.0)
-    learner.fold()
-    return dict(learner.model.state_dict())
+        train_step.run(batch, step, 1.0)
+    train_step.materialize()
+    return dict(train_step.model.state_dict())
 
 
 def main() -> None:
+    """Compare both processes."""
     tokens = torch.randint(0, 1000, (16, 129), generator=torch.Generator().manual_seed(1))
-    whole = Batch(tokens[:, :-1], tokens[:, 1:])
-    one = begin()
-    one.learn(whole, 0, 1.0)
-    one.learn(Batch(whole.inputs[:7], whole.targets[:7]), 1, 1.0)
-    one.fold()
+    full = Batch(tokens[:, :-1], tokens[:, 1:])
+    one = make_train_step()
+    one.run(full, 0, 1.0)
+    one.run(Batch(full.inputs[:7], full.targets[:7]), 1, 1.0)
+    one.materialize()
     weights = copy.deepcopy(one.model.state_dict())
     states = copy.deepcopy((one.optimizer_state_dict(), one.tables_state_dict()))
-    expected = go_on(one, whole)
+    expected = continue_training(one, full)
     torch.compiler.reset()  # as in a new process
-    other = begin()
+    other = make_train_step()
     other.model.load_state_dict(weights)
     other.load_state_dicts(*states)
-    found = go_on(other, whole)
+    found = continue_training(other, full)
     compiled = counters["stats"]["unique_graphs"]
     if compiled != 2:
         print(f"compiled {compiled} times")

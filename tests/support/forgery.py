@@ -1,4 +1,4 @@
-"""Checkpoints as somebody writes them who means harm and knows how to compute a digest."""
+"""Checkpoints as a malicious person writes them who knows how to compute a digest."""
 
 import hashlib
 import io
@@ -15,8 +15,8 @@ LABEL = b"tinyedge-sha256:"
 END = struct.Struct("<4s4H2LH")  # zip's end record
 
 
-def content(**changes: Any) -> dict[str, Any]:
-    """What a checkpoint of a small model holds, before anyone tampers with it."""
+def make_content(**changes: Any) -> dict[str, Any]:
+    """Return the content of a small model's checkpoint, with changes."""
     from tinyedge.train.model import TinyTransformer
     from tinyedge.train.storage.checkpoint import FORMAT
 
@@ -32,14 +32,14 @@ def content(**changes: Any) -> dict[str, Any]:
 
 
 def seal(archive: bytes) -> bytes:
-    """Bytes with the digest that makes them look whole; a zip's must end without a comment."""
+    """Add the digest that makes bytes look intact. A zip must end without a comment."""
     body = archive[:-2]
     comment = LABEL + hashlib.sha256(body).hexdigest().encode()
     return body + struct.pack("<H", len(comment)) + comment
 
 
 def forge(content: Any, **options: Any) -> bytes:
-    """What `torch.save` makes of any content at all, sealed."""
+    """Save any content with `torch.save`, and seal it."""
     import torch
 
     buffer = io.BytesIO()
@@ -47,17 +47,17 @@ def forge(content: Any, **options: Any) -> bytes:
     return seal(buffer.getvalue())
 
 
-def zipped(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    """A zip of the given entries with the zip64 records that torch writes, sealed."""
+def forge_zip(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    """Make a sealed zip of the given entries, with the zip64 records that torch writes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, data in entries.items():
             archive.writestr(name, data)
-    return seal(with_zip64(buffer.getvalue()))
+    return seal(add_zip64_records(buffer.getvalue()))
 
 
-def with_zip64(archive: bytes) -> bytes:
-    """A zip with zip64's end record and its locator."""
+def add_zip64_records(archive: bytes) -> bytes:
+    """Add zip64's end record and its locator to a zip."""
     head, end = archive[: -END.size], archive[-END.size :]
     _, _, _, here, entries, size, offset, _ = END.unpack(end)
     record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, here, entries, size, offset)
@@ -65,8 +65,8 @@ def with_zip64(archive: bytes) -> bytes:
     return head + record + locator + END.pack(b"PK\x05\x06", 0, 0, here, entries, size, offset, 0)
 
 
-class Call:
-    """Unpickles to whatever a function returns: the way in of every pickle attack."""
+class PickledCall:
+    """Unpickles to the result of a function call, as all pickle attacks do."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments

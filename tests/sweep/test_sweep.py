@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.silent import Silent
+from tests.support.recording_reporter import RecordingReporter
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("optuna", reason="sweeps need the extra `sweep`")
@@ -80,13 +80,13 @@ def make(data: Path, tmp_path: Path) -> Make:
 
 
 @pytest.fixture
-def silent() -> Silent:
-    return Silent()
+def reporter() -> RecordingReporter:
+    return RecordingReporter()
 
 
-def test_a_grid_of_normal_runs(make: Make, silent: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_grid_of_normal_runs(make: Make, reporter: Any, capfd: pytest.CaptureFixture[str]) -> None:
     request = make()
-    result = sweep(request, silent)
+    result = sweep(request, reporter)
     assert [(t.name, t.status, t.point["learning_rate"]) for t in result.trials] == [
         ("trial-0000", "finished", 0.0001),
         ("trial-0001", "finished", 0.003),
@@ -107,10 +107,10 @@ def test_a_grid_of_normal_runs(make: Make, silent: Any, capfd: pytest.CaptureFix
     assert (request.folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
     before = {path: path.stat().st_mtime_ns for path in request.folder.rglob("*.pt")}
-    assert sweep(make(), silent).trials == result.trials  # nothing is left to do
+    assert sweep(make(), reporter).trials == result.trials  # nothing is left to do
     assert before == {path: path.stat().st_mtime_ns for path in request.folder.rglob("*.pt")}
     with pytest.raises(UsageError, match="epochs 1 there, 2 here"):
-        sweep(make(epochs=2), silent)
+        sweep(make(epochs=2), reporter)
 
     command = shlex.split(told["best"]["command"])
     assert command[:2] == ["tinyedge", "train"]
@@ -120,27 +120,27 @@ def test_a_grid_of_normal_runs(make: Make, silent: Any, capfd: pytest.CaptureFix
     assert "model: reused" in capfd.readouterr().err  # so its flags are exactly the trial's
 
 
-def test_a_stopped_sweep_goes_on_in_its_trial(make: Make, silent: Any) -> None:
+def test_a_stopped_sweep_goes_on_in_its_trial(make: Make, reporter: Any) -> None:
     def stop(progress: Any) -> None:
         if progress.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
-    silent.on_step = stop
+    reporter.on_step = stop
     request = make(trials=1, search="tpe", space={**SHAPE, "learning_rate": Range(1e-3, 1e-2)})
-    stopped = sweep(request, silent)
+    stopped = sweep(request, reporter)
     assert stopped.signal == signal.SIGINT
     assert [trial.status for trial in stopped.trials] == ["running"]
-    silent.on_step = lambda progress: None
-    result = sweep(request, silent)
+    reporter.on_step = lambda progress: None
+    result = sweep(request, reporter)
     assert result.signal is None
     assert [trial.status for trial in result.trials] == ["finished"]
-    assert any("resumed from" in note and "checkpoint_last.pt, epoch 1" in note for note in silent.notes)
+    assert any("resumed from" in note and "checkpoint_last.pt, epoch 1" in note for note in reporter.notes)
 
 
-def test_a_hopeless_trial_is_pruned(make: Make, silent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hopeless_trial_is_pruned(make: Make, reporter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Claim, "is_hopeless", lambda claim: claim.point["learning_rate"] == 0.0001)
     request = make(epochs=2)
-    bad, good = sweep(request, silent).trials
+    bad, good = sweep(request, reporter).trials
     assert (bad.status, good.status) == ("pruned", "finished")
     run = read_run(request.folder / bad.name)
     assert run.status == "pruned"
@@ -171,7 +171,7 @@ def test_killed_then_interrupted_then_done(make: Make, capfd: pytest.CaptureFixt
             if line.startswith("epoch ") and not line.startswith("epoch 4"):
                 interrupted.send_signal(signal.SIGINT)
     assert interrupted.returncode == 130, lines
-    assert "give the same command again" in lines[-1]
+    assert "run the same command again" in lines[-1]
     assert any("trial-0001" in line and "resumed from" in line for line in lines)
 
     app_for([])(repeat_list_flags(words), standalone_mode=False)
@@ -188,7 +188,7 @@ def test_killed_then_interrupted_then_done(make: Make, capfd: pytest.CaptureFixt
 
 @pytest.mark.parametrize("content", [None, b"", b"a line\n\x00\x01"])
 def test_text_that_is_refused_leaves_nothing(
-    make: Make, silent: Silent, tmp_path: Path, content: bytes | None
+    make: Make, reporter: RecordingReporter, tmp_path: Path, content: bytes | None
 ) -> None:
     """Missing, empty, binary: no folder, no study, no lock."""
     text = tmp_path / "text.txt"
@@ -202,11 +202,13 @@ def test_text_that_is_refused_leaves_nothing(
     ):
         common = dataclasses.replace(asked.common, output_dir=data, corpus=CorpusRequest((), (text,)))
         with pytest.raises(CorpusError, match=r"text\.txt"):
-            sweep(dataclasses.replace(asked, folder=folder, common=common), silent)
+            sweep(dataclasses.replace(asked, folder=folder, common=common), reporter)
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_a_refusal_keeps_the_sweep_that_is_there(make: Make, silent: Silent, tmp_path: Path) -> None:
+def test_a_refusal_keeps_the_sweep_that_is_there(
+    make: Make, reporter: RecordingReporter, tmp_path: Path
+) -> None:
     request = make(trials=1, search="tpe", epochs=1)
     request.folder.mkdir()
     study = Study(request.folder, request.space, "tpe", 0, 1)
@@ -215,7 +217,7 @@ def test_a_refusal_keeps_the_sweep_that_is_there(make: Make, silent: Silent, tmp
     before = {path.name for path in request.folder.iterdir()}
     common = dataclasses.replace(request.common, corpus=CorpusRequest((), (tmp_path / "missing.txt",)))
     with pytest.raises(CorpusError, match=r"missing\.txt does not exist"):
-        sweep(dataclasses.replace(request, common=common), silent)
+        sweep(dataclasses.replace(request, common=common), reporter)
     assert {path.name for path in request.folder.iterdir()} == before
 
 

@@ -1,4 +1,4 @@
-"""A small corpus, tokenized, and a trainer that runs an epoch in under a second."""
+"""Fixtures: a small tokenized corpus, and a trainer that runs an epoch in under a second."""
 
 import itertools
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.silent import Silent
+from tests.support.recording_reporter import RecordingReporter
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
@@ -21,7 +21,7 @@ from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.recipe import resolve
 from tinyedge.train.trainer import Trainer
 
-DOCUMENTS = 250  # of the phrasebook: some 85 kB, enough for 1,000 pieces
+DOCUMENTS = 250  # of the phrasebook: about 85 kB, enough for 1,000 pieces
 
 
 SMALL = ModelConfig(
@@ -48,9 +48,9 @@ def shards(corpus: Path, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def make_trainer(shards: Shards, tokenizer: Tokenizer) -> Callable[..., tuple[Trainer, Silent]]:
-    def make(folder: Path, recipe: str = "fast", **flags: Any) -> tuple[Trainer, Silent]:
-        reporter = Silent()
+def make_trainer(shards: Shards, tokenizer: Tokenizer) -> Callable[..., tuple[Trainer, RecordingReporter]]:
+    def make(folder: Path, recipe: str = "fast", **flags: Any) -> tuple[Trainer, RecordingReporter]:
+        reporter = RecordingReporter()
         config = resolve(recipe, {"epochs": 2, "batch_size": 64, **flags})
         hardware = choose_hardware("cpu", "fp32")
         return Trainer(SMALL, config, shards, tokenizer, hardware, folder, reporter), reporter
@@ -59,5 +59,5 @@ def make_trainer(shards: Shards, tokenizer: Tokenizer) -> Callable[..., tuple[Tr
 
 
 @pytest.fixture
-def silent() -> Silent:
-    return Silent()
+def reporter() -> RecordingReporter:
+    return RecordingReporter()

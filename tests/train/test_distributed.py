@@ -1,4 +1,4 @@
-"""Several processes are one run: the same losses, any number of them on resume, one line when one dies."""
+"""Distributed runs: equal losses, resume with any number of processes, one error line if one dies."""
 
 import contextlib
 import dataclasses
@@ -23,14 +23,15 @@ from tinyedge.core.config import ModelConfig  # noqa: E402
 from tinyedge.text.shards import Shards  # noqa: E402
 from tinyedge.text.tokenizer import Tokenizer  # noqa: E402
 from tinyedge.train.data import Batch, Batches  # noqa: E402
-from tinyedge.train.distributed import ALONE, Group, join_process_group  # noqa: E402
+from tinyedge.train.distributed import SINGLE_PROCESS, Group, join_process_group  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
+from tinyedge.train.limits import RunLimits  # noqa: E402
 from tinyedge.train.model import TinyTransformer  # noqa: E402
 from tinyedge.train.recipe import GUIDE, TrainConfig  # noqa: E402
 from tinyedge.train.report.reporter import Progress  # noqa: E402
-from tinyedge.train.step import Learner  # noqa: E402
+from tinyedge.train.step import TrainStep  # noqa: E402
 from tinyedge.train.storage import checkpoint  # noqa: E402
-from tinyedge.train.trainer import RunLimits, Trainer  # noqa: E402
+from tinyedge.train.trainer import Trainer  # noqa: E402
 
 Make = Callable[..., tuple[Trainer, Any]]
 SMALL = ModelConfig(
@@ -41,7 +42,7 @@ SHAPE = "--vocab-size 1000 --d-model 64 --nhead 2 --num-layers 1 --dim-feedforwa
 
 @contextlib.contextmanager
 def torchrun(folder: Path, *flags: object) -> Iterator["subprocess.Popen[str]"]:
-    """Two processes that train in `folder`, on the corpus there."""
+    """Train with two processes in `folder`, on the corpus there."""
     words = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "tinyedge", "train"]
     words += ["--skip-corpus", "--precision", "fp32", *SHAPE.split()]
     process = subprocess.Popen(
@@ -57,8 +58,8 @@ def torchrun(folder: Path, *flags: object) -> Iterator["subprocess.Popen[str]"]:
         process.communicate()
 
 
-def ranks(launcher: int) -> dict[str, psutil.Process]:
-    """The processes that torchrun has started, by rank."""
+def find_ranks(launcher: int) -> dict[str, psutil.Process]:
+    """Return the processes that torchrun has started, by rank."""
     return {child.environ()["RANK"]: child for child in psutil.Process(launcher).children()}
 
 
@@ -71,8 +72,8 @@ def run_folder(tmp_path: Path, corpus: Path, shards: Shards) -> Path:
 
 
 @pytest.fixture
-def one_row_left(shards: Shards) -> int:
-    """A batch size that leaves one row for an epoch's last batch: nothing for one of two processes."""
+def last_batch_has_one_row(shards: Shards) -> int:
+    """A batch size whose last batch of an epoch has one row, so that one of two processes has none."""
     windows = Batches(shards.training(), 1, SMALL.max_seq_length, 0, 0).windows
     return next(size for size in range(40, 2000) if windows % size == 1)
 
@@ -81,20 +82,20 @@ def losses(history: list[dict[str, Any]]) -> list[float]:
     return [record[name] for record in history for name in ("train_loss", "val_loss") if name in record]
 
 
-def test_two_processes_go_on_with_the_same_losses_as_one(
-    make_trainer: Make, tmp_path: Path, run_folder: Path, tokenizer: Tokenizer, one_row_left: int
+def test_two_processes_continue_with_the_same_losses_as_one(
+    make_trainer: Make, tmp_path: Path, run_folder: Path, tokenizer: Tokenizer, last_batch_has_one_row: int
 ) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
-    reference, _ = make_trainer(whole, batch_size=one_row_left)
+    reference, _ = make_trainer(whole, batch_size=last_batch_has_one_row)
     reference.run(RunLimits())
-    begun, reporter = make_trainer(run_folder, batch_size=one_row_left)
+    begun, reporter = make_trainer(run_folder, batch_size=last_batch_has_one_row)
     reporter.on_step = lambda progress: os.kill(os.getpid(), signal.SIGINT)
     begun.run(RunLimits())
-    with torchrun(run_folder, "--batch-size", one_row_left, "--epochs", 2, "--resume") as process:
+    with torchrun(run_folder, "--batch-size", last_batch_has_one_row, "--epochs", 2, "--resume") as process:
         _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert errors.count("epoch 2:") == errors.count("2 processes") == 1  # the first alone speaks
+    assert errors.count("epoch 2:") == errors.count("2 processes") == 1  # only the main process prints
     metrics = json.loads((run_folder / "training_metrics.json").read_text())
     for mine, expected in (
         (metrics["epoch_history"], reference.state.history),
@@ -107,28 +108,28 @@ def test_two_processes_go_on_with_the_same_losses_as_one(
         assert torch.allclose(final[name], value, atol=1e-3), name
 
 
-def test_a_dead_process_ends_all_with_one_line_and_one_process_goes_on(
+def test_a_dead_process_ends_all_with_one_error_and_one_process_resumes(
     make_trainer: Make, tmp_path: Path, run_folder: Path
 ) -> None:
-    """The one that dies is the first, which writes and speaks; so another one has to."""
+    """The main process dies, so another one has to report it."""
     last = run_folder / checkpoint.LAST_FILE
     with torchrun(run_folder, "--epochs", 500, "--batch-size", 64, "--checkpoint-minutes", 1e-9) as process:
         deadline = time.monotonic() + 120
         while not last.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        processes = ranks(process.pid)
+        processes = find_ranks(process.pid)
         assert set(processes) == {"0", "1"}
         processes["0"].kill()
         _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     said = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert said == ["error: another process of the run has died or no longer answers"], errors
+    assert said == ["error: another process of the run has died or no longer responds"], errors
     assert not any(each.is_running() for each in processes.values())
 
-    def first_epoch(folder: Path) -> float:
+    def finish_first_epoch(folder: Path) -> float:
         trainer, reporter = make_trainer(folder, epochs=500)
-        if checkpoint.resumable(folder):
-            trainer.resume(checkpoint.newest(folder, reporter.note))
+        if checkpoint.list_resumable(folder):
+            trainer.resume(checkpoint.find_newest(folder, reporter.note))
             assert trainer.state.step > 0
 
         def stop(progress: Progress) -> None:
@@ -141,22 +142,22 @@ def test_a_dead_process_ends_all_with_one_line_and_one_process_goes_on(
 
     whole = tmp_path / "whole"
     whole.mkdir()
-    assert first_epoch(run_folder) == pytest.approx(first_epoch(whole), abs=1e-4)
+    assert finish_first_epoch(run_folder) == pytest.approx(finish_first_epoch(whole), abs=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
-def test_shares_are_every_row_once(size: int) -> None:
+def test_processes_share_every_row_once(size: int) -> None:
     for rows in (1, 2, 3, 7, 8, 64):
-        shares = [Group(rank, size).share(rows) for rank in range(size)]
+        shares = [Group(rank, size).local_rows(rows) for rank in range(size)]
         assert [row for share in shares for row in range(rows)[share]] == list(range(rows))
         counts = [share.stop - share.start for share in shares]
         assert max(counts) - min(counts) <= 1
 
 
-def test_a_process_alone_needs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_process_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with join_process_group(torch.device("cpu")) as group:
-        assert group == ALONE
+        assert group == SINGLE_PROCESS
         assert group.is_main
         assert (group.all_reduce_sum(1.5), group.all_reduce_max(1.5, 2.0), group.broadcast("mine")) == (
             1.5,
@@ -166,11 +167,11 @@ def test_a_process_alone_needs_no_other(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_the_first_process_says_what_is_wrong_with_the_flags(
+def test_only_the_main_process_reports_invalid_flags(
     rank: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["tinyedge", "train", "--epochs", "0"])
-    monkeypatch.setattr(main, "FIRST_TELLS_S", 0)
+    monkeypatch.setattr(main, "MAIN_PROCESS_WAIT_S", 0)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", str(rank))
     before = signal.getsignal(signal.SIGTERM)
@@ -181,32 +182,32 @@ def test_the_first_process_says_what_is_wrong_with_the_flags(
     assert capsys.readouterr().err.count("error: ") == (rank == 0)
 
 
-def learn(config: TrainConfig, rows: int = 7, steps: int = 4) -> tuple[list[float], dict[str, Any]]:
-    """Losses of some steps on random batches, and the weights after them."""
+def run_steps(config: TrainConfig, rows: int = 7, steps: int = 4) -> tuple[list[float], dict[str, Any]]:
+    """Return the losses of some steps on random batches, and the weights after them."""
     torch.manual_seed(0)
     model = TinyTransformer(SMALL)
-    learner = Learner(model, config, choose_hardware("cpu", "fp32"))
+    train_step = TrainStep(model, config, choose_hardware("cpu", "fp32"))
     found = []
     for step in range(steps):
         tokens = torch.randint(4, 1000, (rows, SMALL.max_seq_length + 1))
-        found.append(learner.learn(Batch(tokens[:, :-1], tokens[:, 1:]), step, 1.0)[0])
+        found.append(train_step.run(Batch(tokens[:, :-1], tokens[:, 1:]), step, 1.0)[0])
     return found, {name: value.clone() for name, value in model.state_dict().items()}
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7, 100])
-def test_accumulated_steps_are_whole_steps(parts: int) -> None:
+def test_gradient_accumulation_does_not_change_the_step(parts: int) -> None:
     config = dataclasses.replace(GUIDE, learning_rate=1e-3)
-    expected, weights = learn(config)
-    found, mine = learn(dataclasses.replace(config, grad_accumulation=parts))
+    expected, weights = run_steps(config)
+    found, mine = run_steps(dataclasses.replace(config, grad_accumulation=parts))
     assert found == pytest.approx(expected, abs=1e-5)
     assert all(torch.allclose(mine[name], value, atol=1e-4) for name, value in weights.items())
 
 
-def test_a_clipped_gradient_moves_less() -> None:
-    """At a norm far below AdamW's epsilon nothing is left of a step; at a norm never reached all is."""
-    start = learn(GUIDE, steps=0)[1]["output.weight"]
+def test_a_clipped_gradient_changes_weights_less() -> None:
+    """A norm far below AdamW's epsilon suppresses the step; a norm never reached does not change it."""
+    start = run_steps(GUIDE, steps=0)[1]["output.weight"]
     moved = {
-        norm: (learn(dataclasses.replace(GUIDE, clip_norm=norm))[1]["output.weight"] - start).abs().max()
+        norm: (run_steps(dataclasses.replace(GUIDE, clip_norm=norm))[1]["output.weight"] - start).abs().max()
         for norm in (0.0, 1e-12, 1e6)
     }
     assert moved[1e-12] < 1e-5 < 1e-4 < moved[0.0]

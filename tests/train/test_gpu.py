@@ -1,4 +1,4 @@
-"""On a GPU: the same model as on a CPU, the same bits each time, and nothing lost there either."""
+"""Training on a GPU: the same model as on a CPU, reproducible to the bit, resumable."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.silent import Silent
+from tests.support.recording_reporter import RecordingReporter
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 if not torch.cuda.is_available():
@@ -23,13 +23,14 @@ from tinyedge.core.config import ModelConfig  # noqa: E402
 from tinyedge.text.shards import Shards  # noqa: E402
 from tinyedge.text.tokenizer import Tokenizer  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
+from tinyedge.train.limits import RunLimits  # noqa: E402
 from tinyedge.train.recipe import resolve  # noqa: E402
-from tinyedge.train.report.advice import out_of_memory  # noqa: E402
+from tinyedge.train.report.advice import out_of_memory_error  # noqa: E402
 from tinyedge.train.report.reporter import Progress  # noqa: E402
 from tinyedge.train.storage import checkpoint  # noqa: E402
-from tinyedge.train.trainer import RunLimits, Trainer  # noqa: E402
+from tinyedge.train.trainer import Trainer  # noqa: E402
 
-# The compiler's own look at its inputs, of which torch itself warns, and its advice to compute less exactly.
+# The compiler inspects its inputs in a way that torch warns of, and suggests a lower precision.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
     pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores"),
@@ -38,47 +39,47 @@ pytestmark = [
 SHAPE = ModelConfig(
     vocab_size=1000, d_model=64, nhead=2, num_layers=2, dim_feedforward=128, max_seq_length=64
 )
-Make = Callable[..., tuple[Trainer, Silent]]
+Make = Callable[..., tuple[Trainer, RecordingReporter]]
 
 
 @pytest.fixture
 def make(shards: Shards, tokenizer: Tokenizer, tmp_path: Path) -> Make:
-    def made(
+    def make_trainer(
         name: str, device: str = "cuda", precision: str = "auto", **flags: object
-    ) -> tuple[Trainer, Silent]:
+    ) -> tuple[Trainer, RecordingReporter]:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         config = resolve("fast", {"epochs": 3, "batch_size": 16, "sampled_pieces": 200, **flags})
-        reporter = Silent()
+        reporter = RecordingReporter()
         hardware = choose_hardware(device, precision)
         trainer = Trainer(SHAPE, config, shards, tokenizer, hardware, folder, reporter)
-        assert trainer._learner.compiled == hardware.compiles
+        assert trainer._train_step.is_compiled == hardware.use_compile
         return trainer, reporter
 
-    return made
+    return make_trainer
 
 
 def weights(trainer: Trainer) -> bytes:
     return b"".join(value.cpu().numpy().tobytes() for value in trainer.model.state_dict().values())
 
 
-def losses(trainer: Trainer, reporter: Silent) -> list[float]:
+def losses(trainer: Trainer, reporter: RecordingReporter) -> list[float]:
     seen: list[float] = []
     reporter.on_step = lambda progress: seen.append(trainer.state.loss)
     trainer.run(RunLimits())
     return seen
 
 
-def test_chooses_it_compiled_and_in_bf16() -> None:
+def test_a_gpu_is_used_compiled_and_in_bf16() -> None:
     hardware = choose_hardware("auto", "auto")
     assert hardware.device.type == "cuda"
     units = torch.cuda.is_bf16_supported(including_emulation=False)
     assert hardware.precision == ("bf16" if units else "fp32")
-    assert hardware.compiles == (importlib.util.find_spec("triton") is not None)
-    assert torch.cuda.get_device_name() in hardware.sentence
+    assert hardware.use_compile == (importlib.util.find_spec("triton") is not None)
+    assert torch.cuda.get_device_name() in hardware.description
 
 
-def test_learns_what_a_cpu_learns(make: Make) -> None:
+def test_a_gpu_learns_what_a_cpu_learns(make: Make) -> None:
     on_cpu = losses(*make("cpu", "cpu", "fp32"))
     on_gpu = losses(*make("gpu", "cuda", "fp32"))
     assert on_gpu[:3] == pytest.approx(on_cpu[:3], abs=1e-4)
@@ -90,7 +91,9 @@ def test_learns_what_a_cpu_learns(make: Make) -> None:
 @pytest.mark.parametrize(
     ("precision", "flags"), [("fp32", {}), ("bf16", {}), ("bf16", {"grad_accumulation": 3, "clip_norm": 1.0})]
 )
-def test_same_seed_same_bits_also_when_resumed(make: Make, precision: str, flags: dict[str, object]) -> None:
+def test_the_same_seed_gives_the_same_bits_also_when_resumed(
+    make: Make, precision: str, flags: dict[str, object]
+) -> None:
     reference, _ = make("whole", precision=precision, **flags)
     reference.run(RunLimits())
     again, _ = make("again", precision=precision, **flags)
@@ -105,14 +108,14 @@ def test_same_seed_same_bits_also_when_resumed(make: Make, precision: str, flags
 
     reporter.on_step = stop
     assert stopped.run(RunLimits()).signal == signal.SIGTERM
-    torch.rand(7, device="cuda")  # what happens in between must not matter
+    torch.rand(7, device="cuda")  # random numbers drawn in between must not matter
     resumed, _ = make("parts", precision=precision, **flags)
-    resumed.resume(checkpoint.newest(resumed._folder, pytest.fail))
+    resumed.resume(checkpoint.find_newest(resumed._folder, pytest.fail))
     resumed.run(RunLimits())
     assert weights(resumed) == weights(reference)
 
 
-def test_a_process_of_its_own_makes_the_same_bits(tmp_path: Path) -> None:
+def test_separate_processes_give_the_same_bits(tmp_path: Path) -> None:
     flags = (
         "--vocab-size 1000 --d-model 64 --nhead 2 --num-layers 2 --dim-feedforward 128 --max-seq-length 64"
     )
@@ -124,7 +127,7 @@ def test_a_process_of_its_own_makes_the_same_bits(tmp_path: Path) -> None:
     assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
 
 
-def test_its_checkpoint_is_a_model_anywhere(make: Make) -> None:
+def test_a_gpu_checkpoint_loads_on_a_cpu(make: Make) -> None:
     trainer, _ = make("run", epochs=1)
     trainer.run(RunLimits())
     trained = checkpoint.load_model(trainer._folder / "final_model.pt")
@@ -132,18 +135,18 @@ def test_its_checkpoint_is_a_model_anywhere(make: Make) -> None:
     on_cpu, reporter = make("run", "cpu", "fp32", epochs=1)
     on_cpu.resume(trainer._folder / checkpoint.LAST_FILE)
     assert weights(on_cpu) == weights(trainer)
-    assert reporter.notes == ["model: computed in bf16 until here, in fp32 from here on"]
+    assert reporter.notes == ["model: precision changes from bf16 to fp32"]
 
 
-def test_too_little_memory_in_words() -> None:
+def test_out_of_memory_is_explained() -> None:
     with pytest.raises(torch.OutOfMemoryError) as failure:
         torch.empty(1 << 44, device="cuda")
-    error = out_of_memory(failure.value, 32, 128)
+    error = out_of_memory_error(failure.value, 32, 128)
     assert error is not None
     assert "--batch-size 16" in str(error.hint)
 
 
-def test_more_processes_than_gpus(tmp_path: Path) -> None:
+def test_more_processes_than_gpus_are_refused(tmp_path: Path) -> None:
     count = torch.cuda.device_count() + 1
     words = ["-m", "torch.distributed.run", "--nproc-per-node", str(count), "-m", "tinyedge", "train"]
     ended = subprocess.run(
@@ -158,17 +161,17 @@ def test_more_processes_than_gpus(tmp_path: Path) -> None:
     assert hint == "hint: pass a smaller --nproc-per-node to torchrun, or --device cpu"
 
 
-def test_nccl_carries_the_gradients(make: Make, tmp_path: Path) -> None:
-    """Of one process, as many as a machine with one GPU can have; gloo carries what is on the CPU."""
+def test_nccl_averages_the_gradients(make: Make, tmp_path: Path) -> None:
+    """With one process, as many as a machine with one GPU can have. gloo reduces tensors on the CPU."""
     alone, reporter = make("alone")
     expected = losses(alone, reporter)
     store = f"file://{tmp_path / 'store'}"
     dist.init_process_group("cpu:gloo,cuda:nccl", init_method=store, rank=0, world_size=1)
     try:
         trainer, reporter = make("group")
-        learner = trainer._learner
-        learner._objective = DistributedDataParallel(learner._objective)
-        learner._objective.broadcast_buffers = False
+        train_step = trainer._train_step
+        train_step._objective = DistributedDataParallel(train_step._objective)
+        train_step._objective.broadcast_buffers = False
         assert losses(trainer, reporter) == expected
         total = torch.ones(1, dtype=torch.float64)
         dist.all_reduce(total)
@@ -178,16 +181,16 @@ def test_nccl_carries_the_gradients(make: Make, tmp_path: Path) -> None:
     assert weights(trainer) == weights(alone)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="without Triton nothing is compiled")
-def test_a_compiler_that_fails_costs_speed_alone(
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="torch compiles only with Triton")
+def test_a_failing_compiler_only_costs_speed(
     shards: Shards, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr(torch, "compile", fail)
-    reporter = Silent()
+    reporter = RecordingReporter()
     config = resolve("fast", {"epochs": 1, "batch_size": 16})
     hardware = choose_hardware("cuda", "auto")
     Trainer(SHAPE, config, shards, tokenizer, hardware, tmp_path, reporter).run(RunLimits())
-    assert "training goes on without it" in reporter.notes[0]
+    assert "training continues uncompiled" in reporter.notes[0]

@@ -1,4 +1,4 @@
-"""The kill bench, small: nothing that SIGKILL does to a run can be seen in its result."""
+"""A small run of the kill bench: a killed and resumed run gives the same result."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 SCRIPT = Path(__file__).parents[2] / "bench" / "training" / "kill.py"
 
 
-def test_thirty_kills_change_nothing() -> None:
+def test_thirty_kills_do_not_change_the_result() -> None:
     done = subprocess.run(
         [sys.executable, SCRIPT, "--kills", "30"], capture_output=True, text=True, check=False
     )

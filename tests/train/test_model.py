@@ -1,4 +1,4 @@
-"""The guide's model: its size, its order of operations, its causality."""
+"""The guide's model: size, order of operations, causality."""
 
 import math
 
@@ -14,7 +14,7 @@ SMALL = ModelConfig(
 )
 
 
-def test_parameter_count_and_no_bias() -> None:
+def test_the_model_has_the_guides_parameters_and_no_bias() -> None:
     model = TinyTransformer(ModelConfig())
     assert sum(p.numel() for p in model.parameters()) == 2_327_552
     biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
@@ -23,19 +23,19 @@ def test_parameter_count_and_no_bias() -> None:
 
 
 @pytest.mark.parametrize("std", [0.0, 0.02])
-def test_untrained_loss_is_that_of_a_guess(std: float) -> None:
+def test_the_untrained_loss_is_that_of_a_uniform_guess(std: float) -> None:
     torch.manual_seed(0)
     model = TinyTransformer(ModelConfig())
     if std:
         model.initialize(std)
     tokens = torch.randint(0, 8000, (4, 129))
     loss = torch.nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
-    # torch's own initialization gives logits of variance 1/3, which costs half of that over a flat guess
+    # torch's own initialization gives logits of variance 1/3, which adds half of that to the uniform loss
     assert math.log(8000) - 0.02 < loss.item() < math.log(8000) + 0.25
 
 
-def test_a_block_is_post_norm_by_hand() -> None:
-    """The forward pass written out with plain matrix products, one head and one position at a time."""
+def test_a_block_equals_post_norm_written_by_hand() -> None:
+    """The forward pass in plain matrix products, one head and one position at a time."""
     torch.manual_seed(1)
     model = TinyTransformer(SMALL).double().eval()
     for name, parameter in model.named_parameters():
@@ -57,21 +57,21 @@ def test_a_block_is_post_norm_by_hand() -> None:
                 heads.append(sum(weights[s] * value[s, part] for s in range(t + 1)))
             rows.append(torch.cat(heads))
         attended = torch.stack(rows) @ block.attention.out.weight.T
-        x = _norm(x + attended, block.norm1)  # add, then norm: post-norm
+        x = _normalize(x + attended, block.norm1)  # add, then norm: post-norm
         inner = x @ block.linear1.weight.T
         inner = inner * 0.5 * (1 + torch.erf(inner / 2**0.5))
-        x = _norm(x + inner @ block.linear2.weight.T, block.norm2)
+        x = _normalize(x + inner @ block.linear2.weight.T, block.norm2)
     expected = x @ model.output.weight.T
     torch.testing.assert_close(model(tokens[None])[0], expected, atol=1e-5, rtol=1e-5)
 
 
-def _norm(x: "torch.Tensor", norm: "torch.nn.LayerNorm") -> "torch.Tensor":
+def _normalize(x: "torch.Tensor", norm: "torch.nn.LayerNorm") -> "torch.Tensor":
     mean = x.mean(1, keepdim=True)
     variance = ((x - mean) ** 2).mean(1, keepdim=True)
     return (x - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias
 
 
-def test_the_future_is_not_seen() -> None:
+def test_later_tokens_are_not_seen() -> None:
     torch.manual_seed(2)
     model = TinyTransformer(SMALL).eval()
     tokens = torch.randint(0, 1000, (1, 16))
@@ -82,8 +82,8 @@ def test_the_future_is_not_seen() -> None:
     assert not torch.allclose(before[:, 9:], after[:, 9:])
 
 
-def test_attention_written_out_is_torchs_own() -> None:
-    """In bf16 on a CPU, forwards and backwards, within what bf16 can say."""
+def test_plain_attention_equals_torchs_own() -> None:
+    """In bf16 on a CPU, forward and backward, within the precision of bf16."""
     torch.manual_seed(0)
     attention = TinyTransformer(ModelConfig()).blocks[0].attention
     rows = torch.randn(2, 128, 128)

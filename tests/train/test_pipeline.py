@@ -1,4 +1,4 @@
-"""The whole line in a folder: what is missing is made, what is there is reused, nothing is lost."""
+"""The pipeline in a folder: missing phases run, existing results are reused, nothing is lost."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.silent import Silent
+from tests.support.recording_reporter import RecordingReporter
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
@@ -23,18 +23,18 @@ from tinyedge.corpus.build import CorpusRequest  # noqa: E402
 from tinyedge.text.train_tokenizer import TokenizerConfig  # noqa: E402
 from tinyedge.train import pipeline  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
+from tinyedge.train.limits import RunLimits  # noqa: E402
 from tinyedge.train.pipeline import RunRequest  # noqa: E402
 from tinyedge.train.recipe import resolve  # noqa: E402
-from tinyedge.train.report.metrics import Journal  # noqa: E402
+from tinyedge.train.report.metrics import MetricsWriter  # noqa: E402
 from tinyedge.train.storage import checkpoint, previous_run  # noqa: E402
-from tinyedge.train.trainer import RunLimits  # noqa: E402
 
 MODEL = ModelConfig(
     vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
 )
 
 
-def request_of(folder: Path, text: Path, **changes: Any) -> RunRequest:
+def make_request(folder: Path, text: Path, **changes: Any) -> RunRequest:
     flags = {"epochs": changes.pop("epochs", 1), "batch_size": 16, "stride": 160}  # 10 steps an epoch
     base = RunRequest(
         output_dir=folder,
@@ -51,40 +51,40 @@ def request_of(folder: Path, text: Path, **changes: Any) -> RunRequest:
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "mine.txt"
-    documents = itertools.islice(phrasebook.documents(), 200)
+    documents = itertools.islice(phrasebook.generate_documents(), 200)
     path.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
     return path
 
 
 @pytest.fixture(scope="module")
 def data(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where only training is left to do."""
+    """A folder in which only training is missing."""
     folder = tmp_path_factory.mktemp("data")
-    pipeline.prepare_data(request_of(folder, text), Silent())
+    pipeline.prepare_data(make_request(folder, text), RecordingReporter())
     return folder
 
 
 @pytest.fixture
 def fresh_request_for(tmp_path: Path, text: Path) -> Any:
-    """Requests of a folder that is not there yet, and of a text of one's own."""
+    """Make requests for a folder that does not exist yet, with a text that may be changed."""
     mine = tmp_path / "mine.txt"
     shutil.copy(text, mine)
-    return functools.partial(request_of, tmp_path / "data", mine)
+    return functools.partial(make_request, tmp_path / "data", mine)
 
 
 @pytest.fixture
 def request_for(tmp_path: Path, text: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Requests of a folder whose data is made. A file stands for the picture of the curve."""
+    """Make requests for a folder with prepared data. A placeholder replaces the training curve."""
     monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
     shutil.copytree(data, tmp_path / "data")
-    return functools.partial(request_of, tmp_path / "data", text)
+    return functools.partial(make_request, tmp_path / "data", text)
 
 
-def test_from_text_to_model_then_reuse_then_another(fresh_request_for: Any, silent: Any) -> None:
+def test_a_run_is_reused_and_then_replaced_by_another(fresh_request_for: Any, reporter: Any) -> None:
     request_for = fresh_request_for
     request = request_for()
     folder = request.output_dir
-    assert pipeline.run(request, silent) is not None
+    assert pipeline.run(request, reporter) is not None
     names = {path.name for path in folder.iterdir()}
     assert names == {
         *(
@@ -97,25 +97,25 @@ def test_from_text_to_model_then_reuse_then_another(fresh_request_for: Any, sile
         *("shards", "best_model.pt", "final_model.pt", "training_metrics.json", "training_curve.png"),
     }
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    silent.notes.clear()
-    assert pipeline.run(request_for(), silent) is None
+    reporter.notes.clear()
+    assert pipeline.run(request_for(), reporter) is None
     assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert [note for note in silent.notes if "reused" in note or "kept" in note] == silent.notes
-    assert len(silent.notes) == 4
+    assert [note for note in reporter.notes if "reused" in note or "kept" in note] == reporter.notes
+    assert len(reporter.notes) == 4
 
     first = (folder / "final_model.pt").read_bytes()
-    pipeline.run(request_for(epochs=2), silent)
+    pipeline.run(request_for(epochs=2), reporter)
     (previous,) = (folder / "previous").iterdir()
     assert (previous / "final_model.pt").read_bytes() == first
     assert json.loads((folder / "training_metrics.json").read_text())["final_metrics"]["total_epochs"] == 2
 
 
-def test_new_text_remakes_all_that_depends_on_it(fresh_request_for: Any, silent: Any) -> None:
+def test_new_text_rebuilds_everything_that_depends_on_it(fresh_request_for: Any, reporter: Any) -> None:
     request = fresh_request_for()
-    pipeline.prepare_data(request, silent)
+    pipeline.prepare_data(request, reporter)
     (source,) = request.corpus.inputs
     source.write_text(source.read_text() + "\n\nA last sentence that was not there before.\n")
-    tokenizer, shards = pipeline.prepare_data(request, silent)
+    tokenizer, shards = pipeline.prepare_data(request, reporter)
     corpus = (request.output_dir / "corpus_bilingual.txt").read_text()
     assert "A last sentence" in corpus
     from tinyedge.core.files import sha256_file
@@ -124,74 +124,76 @@ def test_new_text_remakes_all_that_depends_on_it(fresh_request_for: Any, silent:
     assert shards.tokenizer_sha256 == tokenizer.sha256
 
 
-def test_interrupted_then_resumed(request_for: Any, silent: Any) -> None:
+def test_an_interrupted_run_is_resumed(request_for: Any, reporter: Any) -> None:
     def stop(progress: Any) -> None:
         if progress.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
-    silent.on_step = stop
-    outcome = pipeline.run(request_for(), silent)
+    reporter.on_step = stop
+    outcome = pipeline.run(request_for(), reporter)
     assert outcome is not None
     assert outcome.signal == signal.SIGINT
-    silent.on_step = lambda progress: None
+    reporter.on_step = lambda progress: None
     with pytest.raises(CheckpointError, match="holds an unfinished run") as caught:
-        pipeline.run(request_for(), silent)
+        pipeline.run(request_for(), reporter)
     assert "--resume" in caught.value.hint
     stopped_at = outcome.state.step
-    assert stopped_at in (2, 3)  # one more may have begun
-    resumed = pipeline.run(request_for(resume=True), silent)
+    assert stopped_at in (2, 3)  # one more step may have begun
+    resumed = pipeline.run(request_for(resume=True), reporter)
     assert resumed is not None
     where = f"epoch 1, step {stopped_at}"
-    assert any("resumed from" in note and where in note for note in silent.notes)
+    assert any("resumed from" in note and where in note for note in reporter.notes)
     assert not (request_for().output_dir / checkpoint.LAST_FILE).exists()
 
 
-def stop_at(silent: Any, step: int) -> None:
-    """The next run of this reporter gets a SIGTERM after so many steps."""
-    silent.on_step = lambda progress: os.kill(os.getpid(), signal.SIGTERM) if progress.step == step else None
+def stop_at(reporter: Any, step: int) -> None:
+    """Send SIGTERM to the next run after `step` steps."""
+    reporter.on_step = lambda progress: (
+        os.kill(os.getpid(), signal.SIGTERM) if progress.step == step else None
+    )
 
 
-def test_a_damaged_checkpoint_costs_a_warning_not_the_run(request_for: Any, silent: Any) -> None:
+def test_a_damaged_checkpoint_causes_a_warning(request_for: Any, reporter: Any) -> None:
     folder = request_for().output_dir
-    stop_at(silent, 15)
-    assert pipeline.run(request_for(epochs=2), silent).signal == signal.SIGTERM
+    stop_at(reporter, 15)
+    assert pipeline.run(request_for(epochs=2), reporter).signal == signal.SIGTERM
     last = folder / checkpoint.LAST_FILE
     assert (folder / checkpoint.BEFORE_LAST_FILE).exists()
     last.write_bytes(last.read_bytes()[:-1000])
-    silent.notes.clear()
-    silent.on_step = lambda progress: None
-    assert pipeline.run(request_for(epochs=2, resume=True), silent).ended_by == "epochs"
-    (warning,) = (note for note in silent.notes if note.startswith("warning: "))
-    assert "checkpoint_last.pt is cut short" in warning
-    assert sum("resumed from" in note for note in silent.notes) == 1
+    reporter.notes.clear()
+    reporter.on_step = lambda progress: None
+    assert pipeline.run(request_for(epochs=2, resume=True), reporter).ended_by == "epochs"
+    (warning,) = (note for note in reporter.notes if note.startswith("warning: "))
+    assert "checkpoint_last.pt is truncated" in warning
+    assert sum("resumed from" in note for note in reporter.notes) == 1
 
 
-def test_a_run_whose_checkpoints_are_all_damaged_says_so(request_for: Any, silent: Any) -> None:
+def test_a_run_with_only_damaged_checkpoints_is_refused(request_for: Any, reporter: Any) -> None:
     folder = request_for().output_dir
-    stop_at(silent, 2)
-    pipeline.run(request_for(), silent)
+    stop_at(reporter, 2)
+    pipeline.run(request_for(), reporter)
     (folder / checkpoint.LAST_FILE).write_bytes(b"x")
-    with pytest.raises(CheckpointError, match=r"checkpoint_last\.pt is cut short"):
-        pipeline.run(request_for(resume=True), silent)
+    with pytest.raises(CheckpointError, match=r"checkpoint_last\.pt is truncated"):
+        pipeline.run(request_for(resume=True), reporter)
 
 
-def test_a_finished_run_is_not_resumed_but_reused(request_for: Any, silent: Any) -> None:
+def test_a_finished_run_is_reused_by_resume(request_for: Any, reporter: Any) -> None:
     folder = request_for().output_dir
-    pipeline.run(request_for(), silent)
+    pipeline.run(request_for(), reporter)
     before = (folder / "final_model.pt").read_bytes()
-    assert pipeline.run(request_for(resume=True), silent) is None
-    with pytest.raises(CheckpointError, match="holds a finished run of other flags"):
-        pipeline.run(request_for(epochs=2, resume=True), silent)
+    assert pipeline.run(request_for(resume=True), reporter) is None
+    with pytest.raises(CheckpointError, match="holds a finished run with other flags"):
+        pipeline.run(request_for(epochs=2, resume=True), reporter)
     (folder / "final_model.pt").write_bytes(before[:-1])
-    assert pipeline.run(request_for(resume=True), silent) is not None  # from the best one
+    assert pipeline.run(request_for(resume=True), reporter) is not None  # resumed from the best model
     assert checkpoint.load(folder / "final_model.pt")["epoch"] == 1
 
 
 @pytest.mark.parametrize("call", ["draw_curve", "clean", "write finished"])
-def test_a_run_that_is_killed_at_its_very_end_becomes_whole(
-    request_for: Any, silent: Any, monkeypatch: pytest.MonkeyPatch, call: str
+def test_a_run_killed_at_its_very_end_is_completed(
+    request_for: Any, reporter: Any, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """Between the final model and the last line of its metrics, or after them."""
+    """Killed between the final model and the last write of its metrics, or after them."""
 
     class PowerCutError(Exception):
         pass
@@ -204,62 +206,62 @@ def test_a_run_that_is_killed_at_its_very_end_becomes_whole(
         if call == "draw_curve":
             patch.setattr(pipeline, "draw_curve", cut)
         elif call == "clean":
-            patch.setattr(pipeline.checkpoint, "clean", cut)
+            patch.setattr(pipeline.checkpoint, "remove_resume_files", cut)
         else:
-            write = Journal.write
-            patch.setattr(Journal, "write", lambda *all_: (cut(*all_), write(*all_))[1])
+            write = MetricsWriter.write
+            patch.setattr(MetricsWriter, "write", lambda *all_: (cut(*all_), write(*all_))[1])
         with pytest.raises(PowerCutError):
-            pipeline.run(request_for(), silent)
+            pipeline.run(request_for(), reporter)
     folder = request_for().output_dir
     final = (folder / "final_model.pt").read_bytes()
-    outcome = pipeline.run(request_for(resume=True), silent)
-    assert (outcome is None) == (call == "clean")  # nothing was left to do
+    outcome = pipeline.run(request_for(resume=True), reporter)
+    assert (outcome is None) == (call == "clean")  # nothing was missing
     assert json.loads((folder / "training_metrics.json").read_text())["status"] == "finished"
     assert (folder / "training_curve.png").exists()
     assert (folder / "final_model.pt").read_bytes() == final
     assert not list(folder.glob("checkpoint_*")) + list(folder.glob(".*"))
 
 
-def test_a_stopped_run_says_so_in_its_metrics(request_for: Any, silent: Any) -> None:
+def test_metrics_record_the_status_of_a_run(request_for: Any, reporter: Any) -> None:
     def status() -> Any:
         metrics = json.loads((request_for().output_dir / "training_metrics.json").read_text())
         return metrics["status"], metrics["ended_by"], metrics["end_timestamp"] is None, metrics["run_id"]
 
     seen: list[Any] = []
-    silent.on_step = lambda progress: progress.epoch == 2 and seen.append(status())
-    pipeline.run(request_for(epochs=2), silent)
+    reporter.on_step = lambda progress: progress.epoch == 2 and seen.append(status())
+    pipeline.run(request_for(epochs=2), reporter)
     assert {entry[:3] for entry in seen} == {("running", None, True)}
     assert status() == ("finished", "epochs", False, seen[0][3])
-    stop_at(silent, 15)
-    pipeline.run(request_for(epochs=2, restart=True), silent)
+    stop_at(reporter, 15)
+    pipeline.run(request_for(epochs=2, restart=True), reporter)
     assert status()[:3] == ("stopped", None, False)
     with pytest.raises(CheckpointError, match="holds an unfinished run"):
-        pipeline.run(request_for(epochs=2), silent)
+        pipeline.run(request_for(epochs=2), reporter)
 
 
-def test_short_memory_is_explained(request_for: Any, silent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_is_explained(request_for: Any, reporter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("tinyedge.train.step.Learner.learn", fail)
+    monkeypatch.setattr("tinyedge.train.step.TrainStep.run", fail)
     with pytest.raises(TrainingError, match="out of memory with --batch-size 16") as caught:
-        pipeline.run(request_for(), silent)
+        pipeline.run(request_for(), reporter)
     assert "--batch-size 8" in caught.value.hint
 
 
-def test_nothing_in_previous_is_ever_lost(request_for: Any, silent: Any) -> None:
+def test_nothing_in_previous_is_ever_lost(request_for: Any, reporter: Any) -> None:
     folder = request_for().output_dir
     (folder / "previous").mkdir(parents=True)
     (folder / "previous" / "notes.txt").write_text("mine")
     for _ in range(3):
-        pipeline.run(request_for(restart=True), silent)
+        pipeline.run(request_for(restart=True), reporter)
     names = [path.name for path in (folder / "previous").rglob("*")]
     assert names.count("final_model.pt") == 2
     assert "notes.txt" in names
 
 
-def test_a_killed_run_loses_an_epoch_at_most(request_for: Any, silent: Any) -> None:
-    """What a power cut in epoch 2 finds: the checkpoint of epoch 1."""
+def test_a_killed_run_loses_at_most_one_epoch(request_for: Any, reporter: Any) -> None:
+    """A power cut in epoch 2 leaves the checkpoint of epoch 1."""
 
     class PowerCutError(Exception):
         pass
@@ -268,45 +270,45 @@ def test_a_killed_run_loses_an_epoch_at_most(request_for: Any, silent: Any) -> N
         if progress.epoch == 2:
             raise PowerCutError
 
-    silent.on_step = cut
+    reporter.on_step = cut
     with pytest.raises(PowerCutError):
-        pipeline.run(request_for(epochs=3), silent)
-    silent.on_step = lambda progress: None
-    resumed = pipeline.run(request_for(epochs=3, resume=True), silent)
+        pipeline.run(request_for(epochs=3), reporter)
+    reporter.on_step = lambda progress: None
+    resumed = pipeline.run(request_for(epochs=3, resume=True), reporter)
     assert resumed is not None
-    assert any("epoch 2, step 0" in note for note in silent.notes)
+    assert any("epoch 2, step 0" in note for note in reporter.notes)
     assert resumed.state.epoch == 3
 
 
-def test_one_run_a_folder(request_for: Any, silent: Any) -> None:
+def test_a_folder_is_used_by_one_run_at_a_time(request_for: Any, reporter: Any) -> None:
     refusals: list[str] = []
 
     def second(progress: Any) -> None:
         if not refusals:
             with pytest.raises(CheckpointError) as caught:
-                pipeline.run(request_for(), silent)
+                pipeline.run(request_for(), reporter)
             refusals.append(caught.value.message)
 
-    silent.on_step = second
-    assert pipeline.run(request_for(), silent) is not None
+    reporter.on_step = second
+    assert pipeline.run(request_for(), reporter) is not None
     assert "another tinyedge train is running" in refusals[0]
 
 
-def test_damaged_shards_are_made_again(request_for: Any, silent: Any) -> None:
+def test_damaged_shards_are_rebuilt(request_for: Any, reporter: Any) -> None:
     request = request_for()
-    _, shards = pipeline.prepare_data(request, silent)
+    _, shards = pipeline.prepare_data(request, reporter)
     path = shards.folder / "train.bin"
     whole = path.read_bytes()
     path.write_bytes(b"\xff" * 20 + whole[20:])
-    pipeline.prepare_data(request, silent)
+    pipeline.prepare_data(request, reporter)
     assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("content", [None, b"", b"a line\n\x00\x01"])
-def test_text_that_is_refused_leaves_no_folder(
-    request_for: Any, silent: Any, tmp_path: Path, content: bytes | None
+def test_refused_text_leaves_no_folder(
+    request_for: Any, reporter: Any, tmp_path: Path, content: bytes | None
 ) -> None:
-    """Missing, empty, binary. A folder that was there stays, and so does what is in it."""
+    """The text is missing, empty or binary. An existing folder keeps its content."""
     text, old = tmp_path / "text.txt", tmp_path / "old"
     old.mkdir()
     if content is not None:
@@ -314,48 +316,48 @@ def test_text_that_is_refused_leaves_no_folder(
     before = set(tmp_path.rglob("*"))
     for folder in (tmp_path / "new" / "data", old, old / "data"):
         with pytest.raises(CorpusError, match=r"text\.txt"):
-            pipeline.run(request_for(corpus=CorpusRequest((), (text,)), output_dir=folder), silent)
+            pipeline.run(request_for(corpus=CorpusRequest((), (text,)), output_dir=folder), reporter)
         assert set(tmp_path.rglob("*")) == before
 
 
-def test_nothing_to_resume(fresh_request_for: Any, silent: Any) -> None:
+def test_resume_without_a_checkpoint_is_refused(fresh_request_for: Any, reporter: Any) -> None:
     with pytest.raises(CheckpointError, match="has no checkpoint to resume from"):
-        pipeline.run(fresh_request_for(resume=True), silent)
-    assert not fresh_request_for().output_dir.exists()  # it said so before it made a corpus
+        pipeline.run(fresh_request_for(resume=True), reporter)
+    assert not fresh_request_for().output_dir.exists()  # refused before a corpus was made
 
 
-def test_skipped_phases_need_their_files(fresh_request_for: Any, silent: Any) -> None:
+def test_skipped_phases_need_their_files(fresh_request_for: Any, reporter: Any) -> None:
     with pytest.raises(CorpusError, match=r"corpus_bilingual\.txt does not exist"):
-        pipeline.run(fresh_request_for(skip_corpus=True), silent)
+        pipeline.run(fresh_request_for(skip_corpus=True), reporter)
     with pytest.raises(TokenizerError, match=r"bilingual_1k\.model does not exist"):
-        pipeline.run(fresh_request_for(skip_tokenizer=True), silent)
+        pipeline.run(fresh_request_for(skip_tokenizer=True), reporter)
 
 
-def test_a_foreign_corpus_is_used_but_not_replaced(fresh_request_for: Any, silent: Any) -> None:
+def test_a_foreign_corpus_is_used_but_not_replaced(fresh_request_for: Any, reporter: Any) -> None:
     request = fresh_request_for()
     request.output_dir.mkdir()
     mine = request.output_dir / "corpus_bilingual.txt"
     mine.write_text(request.corpus.inputs[0].read_text())
     text = mine.read_text()
     with pytest.raises(CorpusError, match="was not written by tinyedge") as caught:
-        pipeline.run(request, silent)
+        pipeline.run(request, reporter)
     assert "--skip-corpus" in caught.value.hint
-    pipeline.run(fresh_request_for(skip_corpus=True), silent)
+    pipeline.run(fresh_request_for(skip_corpus=True), reporter)
     assert mine.read_text() == text
 
 
-def test_too_small_text_names_the_largest_vocabulary(request_for: Any, silent: Any) -> None:
+def test_a_text_too_small_for_its_vocabulary_names_the_largest(request_for: Any, reporter: Any) -> None:
     vocabulary = TokenizerConfig(vocab_size=8000)
     model = dataclasses.replace(MODEL, vocab_size=8000)
     with pytest.raises(TokenizerError, match=r"the largest that works is (\d+)") as caught:
-        pipeline.run(request_for(tokenizer=vocabulary, model=model), silent)
+        pipeline.run(request_for(tokenizer=vocabulary, model=model), reporter)
     largest = int(caught.value.message.split()[-1])
     vocabulary = TokenizerConfig(vocab_size=largest)
     model = dataclasses.replace(MODEL, vocab_size=largest)
-    assert pipeline.run(request_for(tokenizer=vocabulary, model=model), silent) is not None
+    assert pipeline.run(request_for(tokenizer=vocabulary, model=model), reporter) is not None
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_contents(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
@@ -363,19 +365,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def other_text(tmp_path: Path) -> CorpusRequest:
     path = tmp_path / "other.txt"
-    documents = itertools.islice(phrasebook.documents(), 200, 420)
+    documents = itertools.islice(phrasebook.generate_documents(), 200, 420)
     path.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
     return CorpusRequest((), (path,))
 
 
 @pytest.mark.parametrize("how", ["resume", "neither", "a vocabulary that is too large", "an interrupt"])
-def test_a_refusal_leaves_an_unfinished_run_its_data(
-    request_for: Any, silent: Any, other_text: CorpusRequest, how: str, monkeypatch: pytest.MonkeyPatch
+def test_an_error_keeps_the_data_of_an_unfinished_run(
+    request_for: Any, reporter: Any, other_text: CorpusRequest, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = request_for().output_dir
-    stop_at(silent, 2)
-    pipeline.run(request_for(), silent)
-    before = contents(folder)
+    stop_at(reporter, 2)
+    pipeline.run(request_for(), reporter)
+    before = read_contents(folder)
     flags: dict[str, Any] = {"resume": True} if how == "resume" else {"restart": how != "neither"}
     if "vocabulary" in how:
         flags |= {
@@ -386,32 +388,32 @@ def test_a_refusal_leaves_an_unfinished_run_its_data(
         monkeypatch.setattr(pipeline, "build_shards", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises((CheckpointError, TokenizerError, KeyboardInterrupt)):
-        pipeline.run(request_for(corpus=other_text, **flags), silent)
-    assert contents(folder) == before
-    silent.on_step = lambda progress: None
+        pipeline.run(request_for(corpus=other_text, **flags), reporter)
+    assert read_contents(folder) == before
+    reporter.on_step = lambda progress: None
     monkeypatch.undo()
     monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
-    assert pipeline.run(request_for(resume=True), silent).ended_by == "epochs"
+    assert pipeline.run(request_for(resume=True), reporter).ended_by == "epochs"
 
 
-def test_a_kill_leaves_an_unfinished_run_its_data(
-    request_for: Any, silent: Any, other_text: CorpusRequest, monkeypatch: pytest.MonkeyPatch
+def test_a_kill_keeps_the_data_of_an_unfinished_run(
+    request_for: Any, reporter: Any, other_text: CorpusRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While other data takes its place; what can still be done then is what SIGKILL lets a process do."""
+    """SIGKILL arrives while other data is replacing it, so that no cleanup code can run."""
     folder = request_for().output_dir
-    stop_at(silent, 2)
-    pipeline.run(request_for(), silent)
-    before = contents(folder)
+    stop_at(reporter, 2)
+    pipeline.run(request_for(), reporter)
+    before = read_contents(folder)
     child = os.fork()
     if not child:
         monkeypatch.setattr(pipeline, "build_shards", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        pipeline.run(request_for(corpus=other_text, restart=True), silent)
+        pipeline.run(request_for(corpus=other_text, restart=True), reporter)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert contents(folder)["corpus_bilingual.txt"] != before["corpus_bilingual.txt"]
-    silent.on_step = lambda progress: None
-    assert pipeline.run(request_for(resume=True), silent).ended_by == "epochs"
-    after = contents(folder)
+    assert read_contents(folder)["corpus_bilingual.txt"] != before["corpus_bilingual.txt"]
+    reporter.on_step = lambda progress: None
+    assert pipeline.run(request_for(resume=True), reporter).ended_by == "epochs"
+    after = read_contents(folder)
     assert not [name for name in after if name.startswith(".")]
     assert {name for name in before if after.get(name) != before[name]} <= {
         checkpoint.LAST_FILE,
@@ -419,27 +421,27 @@ def test_a_kill_leaves_an_unfinished_run_its_data(
     }
 
 
-def test_the_earlier_run_keeps_its_tokenizer_and_text(
-    request_for: Any, silent: Any, other_text: CorpusRequest
+def test_the_previous_run_keeps_its_tokenizer_and_text(
+    request_for: Any, reporter: Any, other_text: CorpusRequest
 ) -> None:
     folder = request_for().output_dir
-    pipeline.run(request_for(), silent)
-    before = contents(folder)
-    pipeline.run(request_for(corpus=other_text), silent)
+    pipeline.run(request_for(), reporter)
+    before = read_contents(folder)
+    pipeline.run(request_for(corpus=other_text), reporter)
     (previous,) = (folder / "previous").iterdir()
-    assert contents(previous) == before
-    assert contents(folder)["bilingual_1k.model"] != before["bilingual_1k.model"]
+    assert read_contents(previous) == before
+    assert read_contents(folder)["bilingual_1k.model"] != before["bilingual_1k.model"]
     trained = checkpoint.load_model(previous / "final_model.pt")
-    checkpoint.tokenizer_beside(previous / "final_model.pt", trained)
+    checkpoint.load_tokenizer(previous / "final_model.pt", trained)
 
 
-def test_a_kill_while_a_run_is_moved_leaves_it_where_it_was(
-    request_for: Any, silent: Any, other_text: CorpusRequest, monkeypatch: pytest.MonkeyPatch
+def test_a_kill_while_a_run_is_archived_is_undone(
+    request_for: Any, reporter: Any, other_text: CorpusRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its files are half in one folder and half in the other."""
+    """Some of its files are in one folder and some in the other."""
     folder = request_for().output_dir
-    pipeline.run(request_for(), silent)
-    before = contents(folder)
+    pipeline.run(request_for(), reporter)
+    before = read_contents(folder)
     rename = Path.rename
 
     class PowerCutError(Exception):
@@ -452,39 +454,41 @@ def test_a_kill_while_a_run_is_moved_leaves_it_where_it_was(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", cut)
-        patch.setattr(previous_run, "_put_back", lambda *_: False)
+        patch.setattr(previous_run, "_restore", lambda *_: False)
         with pytest.raises(PowerCutError):
-            pipeline.run(request_for(corpus=other_text), silent)
+            pipeline.run(request_for(corpus=other_text), reporter)
     assert not (folder / "best_model.pt").exists()
-    silent.notes.clear()
-    assert pipeline.run(request_for(), silent) is None  # it is there, and finished
-    assert contents(folder) == before
-    assert silent.notes[0].startswith("data: that of the run in")
+    reporter.notes.clear()
+    assert pipeline.run(request_for(), reporter) is None  # the finished run is there again
+    assert read_contents(folder) == before
+    assert reporter.notes[0].startswith("data: restored that of the run in")
 
 
-def test_links_of_the_users_stay(request_for: Any, silent: Any, other_text: CorpusRequest) -> None:
-    """A corpus on another disk, say, with a link in the folder."""
+def test_symbolic_links_of_the_user_are_kept(
+    request_for: Any, reporter: Any, other_text: CorpusRequest
+) -> None:
+    """For example to a corpus on another disk."""
     folder = request_for().output_dir
-    pipeline.run(request_for(), silent)
+    pipeline.run(request_for(), reporter)
     (folder.parent / "kept").mkdir()
     for name in ("corpus_bilingual.txt", "bilingual_1k.model"):
         (folder / name).rename(folder.parent / "kept" / name)
         (folder / name).symlink_to(Path("..", "kept", name))
-    before = contents(folder)
-    with pytest.raises(CheckpointError, match="holds a finished run of other"):
-        pipeline.run(request_for(epochs=2, resume=True), silent)
-    assert contents(folder) == before
+    before = read_contents(folder)
+    with pytest.raises(CheckpointError, match="holds a finished run with other"):
+        pipeline.run(request_for(epochs=2, resume=True), reporter)
+    assert read_contents(folder) == before
     assert (folder / "bilingual_1k.model").is_symlink()
-    pipeline.run(request_for(corpus=other_text), silent)
+    pipeline.run(request_for(corpus=other_text), reporter)
     (previous,) = (folder / "previous").iterdir()
-    assert contents(previous) == before
+    assert read_contents(previous) == before
 
 
 @pytest.mark.parametrize("kind", ["empty folder", "file", "link"])
-def test_what_only_has_the_name_is_no_earlier_run(request_for: Any, silent: Any, kind: str) -> None:
+def test_an_empty_or_foreign_preserved_folder_is_ignored(request_for: Any, reporter: Any, kind: str) -> None:
     folder = request_for().output_dir
-    pipeline.run(request_for(), silent)
-    before = contents(folder)
+    pipeline.run(request_for(), reporter)
+    before = read_contents(folder)
     if kind == "file":
         (folder / ".earlier").write_text("x")
     elif kind == "link":
@@ -492,15 +496,15 @@ def test_what_only_has_the_name_is_no_earlier_run(request_for: Any, silent: Any,
         (folder / ".earlier").symlink_to(folder.parent / "elsewhere")
     else:
         (folder / ".earlier").mkdir()
-    assert pipeline.run(request_for(), silent) is None
-    assert contents(folder) == before
+    assert pipeline.run(request_for(), reporter) is None
+    assert read_contents(folder) == before
 
 
-def test_data_is_kept_where_there_are_no_links(
-    request_for: Any, silent: Any, other_text: CorpusRequest, monkeypatch: pytest.MonkeyPatch
+def test_data_is_preserved_without_hard_links(
+    request_for: Any, reporter: Any, other_text: CorpusRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_link(*_: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", no_link)
-    test_the_earlier_run_keeps_its_tokenizer_and_text(request_for, silent, other_text)
+    test_the_previous_run_keeps_its_tokenizer_and_text(request_for, reporter, other_text)

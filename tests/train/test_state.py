@@ -1,4 +1,4 @@
-"""A state that a checkpoint brings is what `to_dict` made, or it is refused."""
+"""The state of a run: counting, history, and validation of a checkpoint's state."""
 
 from typing import Any
 
@@ -18,30 +18,30 @@ RECORD = EpochRecord(
 )
 
 
-def some_state() -> State:
+def make_state() -> State:
     state = State()
-    state.count(5.0, 10, 1e-3)
-    state.add_point()
+    state.record_step(5.0, 10, 1e-3)
+    state.add_trace_point()
     state.finish_epoch(RECORD)
-    state.count(4.0, 10, 1e-3)
+    state.record_step(4.0, 10, 1e-3)
     state.samples.append({"epoch": 1, "prompt": "Hello", "text": "Hello you"})
     state.advised.append("slowed")
     return state
 
 
-def test_there_and_back() -> None:
-    state = some_state()
+def test_the_state_survives_a_round_trip() -> None:
+    state = make_state()
     assert State.from_dict(state.to_dict()) == state
     assert (state.epoch, state.step, state.tokens, state.loss) == (1, 1, 20, 4.0)
 
 
-def test_every_run_has_an_identity_that_it_keeps() -> None:
+def test_every_run_keeps_its_identifier() -> None:
     first, second = State(), State()
     assert first.run_id != second.run_id
     assert State.from_dict(first.to_dict()).run_id == first.run_id
 
 
-def test_the_best_epoch_is_the_first_of_equals() -> None:
+def test_the_best_epoch_is_the_first_of_several_equal_ones() -> None:
     state = State()
     assert (state.best, state.epochs_since_best) == (None, 0)
     for epoch, loss in enumerate((5.0, 4.0, 4.0, 4.5), 1):
@@ -70,9 +70,9 @@ def test_the_best_epoch_is_the_first_of_equals() -> None:
         {"history": {}},
         {"history": []},
         {"history": [{}]},
-        {"history": [{**some_state().history[0], "val_loss": float("nan")}]},
-        {"history": [{**some_state().history[0], "val_bits_per_byte": {"all": "2"}}]},
-        {"history": [{**some_state().history[0], "epoch": 2}]},
+        {"history": [{**make_state().history[0], "val_loss": float("nan")}]},
+        {"history": [{**make_state().history[0], "val_bits_per_byte": {"all": "2"}}]},
+        {"history": [{**make_state().history[0], "epoch": 2}]},
         {"trace": [{"tokens": 1}]},
         {"samples": [{"epoch": 1, "prompt": "Hello", "text": 3}]},
         {"samples": None},
@@ -83,12 +83,12 @@ def test_the_best_epoch_is_the_first_of_equals() -> None:
     ],
     ids=str,
 )
-def test_what_is_no_state_is_refused(change: dict[str, Any]) -> None:
+def test_an_invalid_state_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"its (state|history)"):
-        State.from_dict({**some_state().to_dict(), **change})
+        State.from_dict({**make_state().to_dict(), **change})
 
 
 @pytest.mark.parametrize("value", [None, [], "state", {}, {"epoch": 0}])
-def test_other_things_are_refused(value: object) -> None:
+def test_a_value_that_is_not_a_state_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="its state has other fields"):
         State.from_dict(value)

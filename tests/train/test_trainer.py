@@ -1,4 +1,4 @@
-"""The loop: it learns, it repeats itself bit for bit, and a stopped run loses nothing."""
+"""The training loop: it learns, is reproducible to the bit, and a stopped run loses nothing."""
 
 import dataclasses
 import itertools
@@ -21,25 +21,26 @@ from tinyedge.core.errors import CheckpointError, TrainingError, UsageError  # n
 from tinyedge.core.runs import METRICS_FILE  # noqa: E402
 from tinyedge.text.evaluate import Quality  # noqa: E402
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
+from tinyedge.train.limits import RunLimits  # noqa: E402
 from tinyedge.train.methods import subword_regularization  # noqa: E402
 from tinyedge.train.recipe import resolve  # noqa: E402
 from tinyedge.train.report.advice import Advice  # noqa: E402
-from tinyedge.train.report.metrics import Journal, is_finished  # noqa: E402
+from tinyedge.train.report.metrics import MetricsWriter, is_finished  # noqa: E402
 from tinyedge.train.report.reporter import Progress  # noqa: E402
 from tinyedge.train.state import State  # noqa: E402
 from tinyedge.train.storage import checkpoint  # noqa: E402
-from tinyedge.train.trainer import RunLimits, Trainer  # noqa: E402
+from tinyedge.train.trainer import Trainer  # noqa: E402
 
 Make = Callable[..., tuple[Trainer, "object"]]
 NO_LIMITS = RunLimits()
 
 
-def weights(trainer: Trainer) -> bytes:
+def weight_bytes(trainer: Trainer) -> bytes:
     return b"".join(value.numpy().tobytes() for value in trainer.model.state_dict().values())
 
 
 @pytest.mark.parametrize("recipe", ["fast", "guide"])
-def test_learns_and_leaves_the_guides_files(make_trainer: Make, tmp_path: Path, recipe: str) -> None:
+def test_a_run_learns_and_writes_the_guides_files(make_trainer: Make, tmp_path: Path, recipe: str) -> None:
     trainer, reporter = make_trainer(tmp_path, recipe, epochs=5, learning_rate=3e-3)
     outcome = trainer.run(NO_LIMITS)
     first, last = reporter.records[0], reporter.records[-1]  # type: ignore[attr-defined]
@@ -58,23 +59,23 @@ def test_learns_and_leaves_the_guides_files(make_trainer: Make, tmp_path: Path, 
     assert full["epoch"] == 5
     final = torch.load(tmp_path / "final_model.pt", weights_only=True)
     assert "optimizer_state_dict" not in final
-    assert len(outcome.state.samples) == 2  # one a prompt, at epoch 5
+    assert len(outcome.state.samples) == 2  # one for each prompt, at epoch 5
     assert outcome.signal is None
 
 
-def test_same_seed_same_weights_other_seed_others(make_trainer: Make, tmp_path: Path) -> None:
+def test_weights_depend_on_the_seed_alone(make_trainer: Make, tmp_path: Path) -> None:
     results = []
     for number, seed in enumerate((1, 1, 2)):
         folder = tmp_path / str(number)
         folder.mkdir()
         trainer, _ = make_trainer(folder, seed=seed, epochs=1, stride=64)
         trainer.run(NO_LIMITS)
-        results.append(weights(trainer))
+        results.append(weight_bytes(trainer))
     assert results[0] == results[1] != results[2]
 
 
 @pytest.mark.parametrize("recipe", ["fast", "guide"])
-def test_interrupted_and_resumed_equals_uninterrupted(
+def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(
     make_trainer: Make, tmp_path: Path, recipe: str
 ) -> None:
     whole = tmp_path / "whole"
@@ -86,8 +87,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     for _ in range(2):
         step, number = next(stops)
         trainer, reporter = make_trainer(parts, recipe, stride=64)
-        if checkpoint.resumable(parts):
-            trainer.resume(checkpoint.newest(parts, pytest.fail))
+        if checkpoint.list_resumable(parts):
+            trainer.resume(checkpoint.find_newest(parts, pytest.fail))
 
         def stop(progress: Progress, step: int = step, number: int = number) -> None:
             if progress.step == step:
@@ -97,11 +98,11 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         outcome = trainer.run(NO_LIMITS)
         assert outcome.signal == number
         assert not (parts / "final_model.pt").exists()
-    torch.manual_seed(99)  # what happens in between must not matter
+    torch.manual_seed(99)  # random numbers drawn in between must not matter
     trainer, _ = make_trainer(parts, recipe, stride=64)
     trainer.resume(parts / checkpoint.LAST_FILE)
     trainer.run(NO_LIMITS)
-    assert weights(trainer) == weights(reference)
+    assert weight_bytes(trainer) == weight_bytes(reference)
     volatile = {"tokens_per_second", "elapsed_s"}
     histories = [
         [{k: v for k, v in record.items() if k not in volatile} for record in t.state.history]
@@ -110,13 +111,13 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert histories[0] == histories[1]
 
 
-def test_signal_handlers_are_put_back(make_trainer: Make, tmp_path: Path) -> None:
+def test_signal_handlers_are_restored(make_trainer: Make, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     make_trainer(tmp_path, epochs=1, stride=2000)[0].run(NO_LIMITS)
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_max_minutes_still_gives_a_model(make_trainer: Make, tmp_path: Path) -> None:
+def test_a_tiny_time_limit_still_gives_a_model(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path, epochs=500)
     outcome = trainer.run(RunLimits(max_minutes=1e-6))
     assert outcome.ended_by == "max-minutes"
@@ -124,16 +125,16 @@ def test_max_minutes_still_gives_a_model(make_trainer: Make, tmp_path: Path) -> 
     resumed, _ = make_trainer(tmp_path, epochs=500)
     resumed.resume(tmp_path / checkpoint.LAST_FILE)
     resumed.run(RunLimits(max_minutes=1e-6))
-    assert resumed.state.history == trainer.state.history  # the time was over: no step was taken
+    assert resumed.state.history == trainer.state.history  # the time limit was reached: no step was run
 
 
-def test_the_schedule_fits_the_time(
+def test_the_schedule_fits_the_time_limit(
     make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock of a second a step: half a minute of a run that would take 500 epochs."""
+    """The clock advances one second per reading. The run has 500 epochs and half a minute."""
     trainer, reporter = make_trainer(tmp_path, epochs=500)
     clock = itertools.count()
-    monkeypatch.setattr("tinyedge.train.trainer.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("tinyedge.train.pace.time.monotonic", lambda: float(next(clock)))
     rates: list[float] = []
     reporter.on_step = lambda progress: rates.append(progress.lr)  # type: ignore[attr-defined]
     outcome = trainer.run(RunLimits(max_minutes=0.5))
@@ -145,38 +146,38 @@ def test_the_schedule_fits_the_time(
 
 
 @pytest.mark.parametrize("limit_s", [40.0, 90.0, 200.0])
-def test_the_last_judging_is_over_in_time(
+def test_the_last_validation_ends_within_the_time_limit(
     make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_s: float
 ) -> None:
-    """A clock of a second a step, nine for judging and saving; some epochs long."""
+    """A step takes one second, validation and saving take nine; the run has several epochs."""
     trainer, _ = make_trainer(tmp_path, epochs=500, stride=400)
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("tinyedge.train.trainer.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr("tinyedge.train.pace.time.monotonic", lambda: clock.now)
 
     def step(*arguments: Any) -> Any:
         clock.now += 1
-        return learn(*arguments)
+        return run_step(*arguments)
 
-    def slow_judge() -> list[Quality]:
+    def slow_validate() -> list[Quality]:
         clock.now += 9
-        return [Quality.of("all", 4.0, 1, 1, 0)]
+        return [Quality.from_sums("all", 4.0, 1, 1, 0)]
 
-    learn = trainer._learner.learn
-    trainer._learner.learn = step  # type: ignore[method-assign]
-    trainer._judge = slow_judge  # type: ignore[method-assign]
+    run_step = trainer._train_step.run
+    trainer._train_step.run = step  # type: ignore[method-assign]
+    trainer._validate = slow_validate  # type: ignore[method-assign]
     outcome = trainer.run(RunLimits(max_minutes=limit_s / 60))
     assert outcome.ended_by == "max-minutes"
     assert outcome.state.epoch > 1
-    assert limit_s - 2 * 9 - 2 < clock.now <= limit_s  # else there was room for a step and another judging
+    assert limit_s - 2 * 9 - 2 < clock.now <= limit_s  # else there was time for a step and another validation
     again, _ = make_trainer(tmp_path, epochs=500, stride=400)
     again.resume(tmp_path / checkpoint.LAST_FILE)
     assert again.run(RunLimits(max_minutes=limit_s / 60)).state.history == outcome.state.history
 
 
-def test_patience_ends_a_run_that_gets_no_better(make_trainer: Make, tmp_path: Path) -> None:
+def test_patience_ends_a_run_that_does_not_improve(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path, epochs=50, stride=2000)
     worse = iter([4.0, 5.0, 3.9, 4.0, 4.1])
-    trainer._judge = lambda: [Quality.of("all", next(worse), 1, 1, 0)]  # type: ignore[method-assign]
+    trainer._validate = lambda: [Quality.from_sums("all", next(worse), 1, 1, 0)]  # type: ignore[method-assign]
     saved: list[int] = []
     outcome = trainer.run(RunLimits(patience=2), lambda state: saved.append(state.epoch))
     assert outcome.ended_by == "patience"
@@ -184,18 +185,18 @@ def test_patience_ends_a_run_that_gets_no_better(make_trainer: Make, tmp_path: P
     assert checkpoint.load(tmp_path / checkpoint.BEST_FILE)["epoch"] == 3
     again, _ = make_trainer(tmp_path, epochs=50, stride=2000)
     again.resume(tmp_path / checkpoint.LAST_FILE)
-    assert again.run(RunLimits(patience=2)).state.epoch == 5  # its history says that it is over
+    assert again.run(RunLimits(patience=2)).state.epoch == 5  # its history shows that it has ended
 
 
-def test_a_loss_that_is_no_number_stops_at_once(make_trainer: Make, tmp_path: Path) -> None:
+def test_a_loss_of_nan_stops_the_run_at_once(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path, stride=200)
-    learn = trainer._learner.learn
+    run_step = trainer._train_step.run
 
     def explode(batch: Any, step: int, factor: float) -> tuple[float, float]:
-        loss, rate = learn(batch, step, factor)
+        loss, rate = run_step(batch, step, factor)
         return (loss if step < trainer._batches.steps_per_epoch + 1 else math.nan), rate
 
-    trainer._learner.learn = explode  # type: ignore[method-assign]
+    trainer._train_step.run = explode  # type: ignore[method-assign]
     with pytest.raises(TrainingError, match=r"the loss is nan in epoch 2, step 2") as caught:
         trainer.run(NO_LIMITS)
     assert "--learning-rate 0.0001" in caught.value.hint
@@ -205,17 +206,21 @@ def test_a_loss_that_is_no_number_stops_at_once(make_trainer: Make, tmp_path: Pa
 
 
 @pytest.mark.parametrize("nats", [math.nan, math.inf, 1e6])
-def test_a_held_out_loss_that_is_no_number_stops_too(
+def test_a_held_out_loss_of_nan_or_infinity_stops_the_run(
     make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nats: float
 ) -> None:
     trainer, _ = make_trainer(tmp_path, epochs=1, stride=2000)
-    monkeypatch.setattr("tinyedge.train.trainer.validate", lambda *_: [Quality.of("all", nats, 1, 1, 0)])
+
+    def validate(*_: Any) -> list[Quality]:
+        return [Quality.from_sums("all", nats, 1, 1, 0)]  # raises OverflowError for 1e6
+
+    monkeypatch.setattr("tinyedge.train.trainer.validate", validate)
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 1"):
         trainer.run(NO_LIMITS)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_signal_in_the_judging_is_heeded_at_once(make_trainer: Make, tmp_path: Path) -> None:
+def test_a_signal_during_validation_stops_it_at_once(make_trainer: Make, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir(), parts.mkdir()
     reference, _ = make_trainer(whole, stride=500)
@@ -240,11 +245,11 @@ def test_a_signal_in_the_judging_is_heeded_at_once(make_trainer: Make, tmp_path:
     resumed, _ = make_trainer(parts, stride=500)
     resumed.resume(parts / checkpoint.LAST_FILE)
     assert resumed.run(NO_LIMITS).ended_by == "epochs"
-    assert weights(resumed) == weights(reference)
+    assert weight_bytes(resumed) == weight_bytes(reference)
     assert [r["val_loss"] for r in resumed.state.history] == [r["val_loss"] for r in reference.state.history]
 
 
-def test_a_signal_while_samples_are_drawn_is_heeded_after_them(make_trainer: Make, tmp_path: Path) -> None:
+def test_a_signal_during_sampling_stops_the_run_after_the_samples(make_trainer: Make, tmp_path: Path) -> None:
     trainer, reporter = make_trainer(tmp_path, epochs=6, stride=2000)
     reporter.sample = lambda prompt, text: os.kill(os.getpid(), signal.SIGINT)  # type: ignore[attr-defined]
     outcome = trainer.run(NO_LIMITS)
@@ -255,7 +260,7 @@ def test_a_signal_while_samples_are_drawn_is_heeded_after_them(make_trainer: Mak
     assert state["step"] <= 1
 
 
-def test_the_newest_periodic_checkpoints_stay(make_trainer: Make, tmp_path: Path) -> None:
+def test_the_newest_periodic_checkpoints_are_kept(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path, epochs=15, stride=4000)
     trainer.run(RunLimits(keep=2))
     names = {path.name for path in tmp_path.glob("checkpoint_epoch_*")}
@@ -272,44 +277,47 @@ def test_advice_is_given_once(make_trainer: Make, tmp_path: Path, monkeypatch: p
     assert trainer.state.advised == ["slowed", "long"]
 
 
-def test_the_step_that_compiles_says_nothing_of_the_speed(
+def test_the_step_that_compiles_does_not_count_for_the_speed(
     make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock of a second a step, a thousand for a process's first."""
+    """A step takes one second, a process's first step a thousand."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("tinyedge.train.trainer.time.monotonic", lambda: clock.now)
-    told: list[tuple[int, float | None]] = []
+    monkeypatch.setattr("tinyedge.train.pace.time.monotonic", lambda: clock.now)
+    reported: list[tuple[int, float | None]] = []
 
-    def compiling(stops_at: int = 0) -> tuple[Trainer, Any]:
+    def make_compiling_trainer(stops_at: int = 0) -> tuple[Trainer, Any]:
         trainer, reporter = make_trainer(tmp_path, epochs=4, stride=64)
-        learn, seconds = trainer._learner.learn, itertools.chain([1000.0], itertools.repeat(1.0))
+        run_step, seconds = trainer._train_step.run, itertools.chain([1000.0], itertools.repeat(1.0))
 
         def step(*arguments: Any) -> Any:
             clock.now += next(seconds)
-            return learn(*arguments)
+            return run_step(*arguments)
 
         def listen(progress: Progress) -> None:
-            told.append((progress.steps - progress.step, progress.eta_s))
+            reported.append((progress.steps - progress.step, progress.eta_s))
             if progress.step == stops_at:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        trainer._learner.learn = step  # type: ignore[method-assign]
+        trainer._train_step.run = step  # type: ignore[method-assign]
         reporter.on_step = listen  # type: ignore[attr-defined]
         return trainer, reporter
 
     steps = make_trainer(tmp_path, stride=64)[0]._batches.steps_per_epoch
-    first, _ = compiling(stops_at=2 * steps - 3)
+    first, _ = make_compiling_trainer(stops_at=2 * steps - 3)
     assert first.run(NO_LIMITS).signal == signal.SIGINT
-    second, reporter = compiling()
+    second, reporter = make_compiling_trainer()
     second.resume(tmp_path / checkpoint.LAST_FILE)
     assert second.run(NO_LIMITS).ended_by == "epochs"
-    unknown = [left for left, eta_s in told if eta_s is None]
-    assert unknown == [4 * steps - 1, 4 * steps - (2 * steps - 3) - 2]  # the first; it stops a step late
-    assert all(eta_s == pytest.approx(left) for left, eta_s in told if eta_s is not None)
+    unknown = [left for left, eta_s in reported if eta_s is None]
+    assert unknown == [
+        4 * steps - 1,
+        4 * steps - (2 * steps - 3) - 2,
+    ]  # the first step of each process; the signal takes effect one step later
+    assert all(eta_s == pytest.approx(left) for left, eta_s in reported if eta_s is not None)
     assert not [note for note in reporter.notes if "tokens/s now" in note]
 
 
-def test_checkpoint_minutes_saves_in_between(make_trainer: Make, tmp_path: Path) -> None:
+def test_checkpoint_minutes_saves_within_an_epoch(make_trainer: Make, tmp_path: Path) -> None:
     trainer, reporter = make_trainer(tmp_path, epochs=1)
     seen: list[bool] = []
     reporter.on_step = lambda p: seen.append((tmp_path / checkpoint.LAST_FILE).exists())  # type: ignore
@@ -318,7 +326,8 @@ def test_checkpoint_minutes_saves_in_between(make_trainer: Make, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"), [({"epochs": 3}, "epochs 2 there, 3 here"), ({"seed": 7}, "seed 0 there, 7 here")]
+    ("flags", "words"),
+    [({"epochs": 3}, "epochs is 2 there, 3 here"), ({"seed": 7}, "seed is 0 there, 7 here")],
 )
 def test_resume_refuses_another_run(
     make_trainer: Make, tmp_path: Path, flags: dict[str, int], words: str
@@ -330,8 +339,8 @@ def test_resume_refuses_another_run(
         other.resume(tmp_path / "best_model.pt")
 
 
-def hostile(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What an attacker may change in a checkpoint without giving it another digest or shape."""
+def make_hostile_changes(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return changes that an attacker may make to a checkpoint, each with a name."""
     state, optimizer = content["state"], content["optimizer_state_dict"]
     tables, adamw = content["tables"], optimizer["adamw"]["state"]
     average = adamw[0]["exp_avg"]
@@ -341,41 +350,43 @@ def hostile(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
         return {"optimizer_state_dict": {**optimizer, "adamw": {**optimizer["adamw"], "state": changed}}}
 
     return {
-        "moments of one number": moments(exp_avg=torch.tensor(0.0)),
-        "moments of another parameter's shape": moments(exp_avg=adamw[2]["exp_avg"]),
-        "moments of another type": moments(exp_avg=average.double()),
-        "moments of NaN": moments(exp_avg=average * math.nan),
-        "a square below zero": moments(exp_avg_sq=-1 - adamw[0]["exp_avg_sq"]),
+        "moments with one number": moments(exp_avg=torch.tensor(0.0)),
+        "moments with another parameter's shape": moments(exp_avg=adamw[2]["exp_avg"]),
+        "moments with another type": moments(exp_avg=average.double()),
+        "moments with NaN": moments(exp_avg=average * math.nan),
+        "a negative square": moments(exp_avg_sq=-1 - adamw[0]["exp_avg_sq"]),
         "no second moment": moments(exp_avg_sq=None),
-        "one moment more": moments(max_exp_avg_sq=average),
-        "a step of a table": moments(step=torch.zeros(2)),
+        "an additional moment": moments(max_exp_avg_sq=average),
+        "a step that is a vector": moments(step=torch.zeros(2)),
         "no moments": {"optimizer_state_dict": {"adamw": {"state": {}}, "muon": optimizer["muon"]}},
         "no tables": {"tables": {}},
-        "tables of NaN": {"tables": {**tables, "composed.bridge": tables["composed.bridge"] * math.nan}},
-        "tables of another type": {"tables": {k: v.double() for k, v in tables.items()}},
-        "features of another type": {"tables": {**tables, "composed.index": tables["composed.index"].int()}},
-        "tables of another shape": {"tables": {**tables, "composed.share": tables["composed.share"][1:]}},
-        "epoch below zero": {"state": {**state, "epoch": -1}},
+        "tables with NaN": {"tables": {**tables, "composed.bridge": tables["composed.bridge"] * math.nan}},
+        "tables with another type": {"tables": {k: v.double() for k, v in tables.items()}},
+        "features with another type": {
+            "tables": {**tables, "composed.index": tables["composed.index"].int()}
+        },
+        "tables with another shape": {"tables": {**tables, "composed.share": tables["composed.share"][1:]}},
+        "negative epoch": {"state": {**state, "epoch": -1}},
         "epoch beyond the last": {"state": {**state, "epoch": 3, "history": 3 * state["history"]}},
         "step beyond the epoch": {"state": {**state, "step": 10**6}},
-        "step of another type": {"state": {**state, "step": 1.5}},
+        "step with another type": {"state": {**state, "step": 1.5}},
         "steps without tokens": {"state": {**state, "step": 1, "loss_tokens": 0}},
         "epochs without a history": {"state": {**state, "epoch": 1 << 52}},
-        "a number that no float holds": {"state": {**state, "elapsed_s": 10**400}},
-        "a history without the whole": {
+        "a number too large for a float": {"state": {**state, "elapsed_s": 10**400}},
+        "a history without the overall value": {
             "state": {**state, "history": [{**state["history"][0], "val_bits_per_byte": {"en": 2.0}}]}
         },
         "no state": {"state": None},
         "no optimizer": {"optimizer_state_dict": None},
-        "an optimizer of other names": {"optimizer_state_dict": {}},
+        "an optimizer with other names": {"optimizer_state_dict": {}},
         "an optimizer that is a list": {"optimizer_state_dict": {**optimizer, "adamw": [1]}},
-        "random numbers of another size": {"rng": torch.zeros(3, dtype=torch.uint8)},
-        "random numbers of another type": {"rng": "0"},
+        "random state with another size": {"rng": torch.zeros(3, dtype=torch.uint8)},
+        "random state with another type": {"rng": "0"},
         "a format that is a tensor": {"format": torch.zeros(2)},
-        "a weight that no memory holds": {
+        "a weight too large for memory": {
             "model_state_dict": {**content["model_state_dict"], "more": torch.zeros(1).expand(10**13)}
         },
-        "weights of NaN": {
+        "weights with NaN": {
             "model_state_dict": {k: v * math.nan for k, v in content["model_state_dict"].items()}
         },
     }
@@ -387,7 +398,7 @@ def test_a_hostile_state_is_refused(make_trainer: Make, tmp_path: Path) -> None:
     victim, _ = make_trainer(tmp_path, epochs=1, stride=2000)
     path = tmp_path / "hostile.pt"
     content = checkpoint.load(tmp_path / checkpoint.LAST_FILE)
-    for name, change in hostile(content).items():
+    for name, change in make_hostile_changes(content).items():
         path.write_bytes(forge({**content, **change}))
         with pytest.raises(CheckpointError, match=r"hostile\.pt") as caught:
             victim.resume(path)
@@ -395,8 +406,8 @@ def test_a_hostile_state_is_refused(make_trainer: Make, tmp_path: Path) -> None:
     assert (victim.state.epoch, victim.state.history) == (0, [])
 
 
-def test_a_state_that_shares_its_memory_gets_its_own(make_trainer: Make, tmp_path: Path) -> None:
-    """One number that stands for a whole matrix has the right shape; the fused step would write past it."""
+def test_a_state_with_shared_memory_is_copied(make_trainer: Make, tmp_path: Path) -> None:
+    """An expanded scalar has the shape of a matrix, but the fused step would write beyond its memory."""
     trainer, _ = make_trainer(tmp_path, epochs=1, stride=2000)
     trainer.run(NO_LIMITS)
     content = checkpoint.load(tmp_path / checkpoint.LAST_FILE)
@@ -408,13 +419,13 @@ def test_a_state_that_shares_its_memory_gets_its_own(make_trainer: Make, tmp_pat
     path.write_bytes(forge(content))
     other, _ = make_trainer(tmp_path, epochs=1, stride=2000)
     other.resume(path)
-    adamw = torch.optim.Optimizer.state_dict(other._learner._optimizers._members["adamw"][0])
+    adamw = torch.optim.Optimizer.state_dict(other._train_step._optimizers._members["adamw"][0])
     assert all(state["exp_avg"].is_contiguous() for state in adamw["state"].values())
     assert all(float(state["exp_avg"].max()) == 0.5 for state in adamw["state"].values())
     assert adamw["param_groups"][0]["weight_decay"] == resolve("fast", {}).weight_decay
 
 
-def test_another_precision_is_said(make_trainer: Make, tmp_path: Path) -> None:
+def test_another_precision_is_noted(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path, epochs=1, stride=2000)
     trainer.run(NO_LIMITS)
     content = checkpoint.load(tmp_path / checkpoint.LAST_FILE)
@@ -422,7 +433,7 @@ def test_another_precision_is_said(make_trainer: Make, tmp_path: Path) -> None:
     checkpoint.save(tmp_path / checkpoint.LAST_FILE, content)
     other, reporter = make_trainer(tmp_path, epochs=1, stride=2000)
     other.resume(tmp_path / checkpoint.LAST_FILE)
-    assert "model: computed in bf16 until here, in fp32 from here on" in reporter.notes
+    assert "model: precision changes from bf16 to fp32" in reporter.notes
 
 
 def test_resume_needs_the_optimizer(make_trainer: Make, tmp_path: Path) -> None:
@@ -436,19 +447,21 @@ def test_metrics_have_the_guides_fields_after_every_epoch(make_trainer: Make, tm
     trainer, _ = make_trainer(tmp_path, stride=2000)
     hardware = choose_hardware("cpu", "fp32")
     config = resolve("fast", {"epochs": 2, "batch_size": 64, "stride": 2000})
-    journal = Journal(tmp_path, trainer.model.config, config, NO_LIMITS, hardware, {"corpus_sha256": "0"})
+    metrics = MetricsWriter(
+        tmp_path, trainer.model.config, config, NO_LIMITS, hardware, {"corpus_sha256": "0"}
+    )
     written: list[dict[str, Any]] = []
 
     def write(state: State) -> None:
-        journal.write(state)
+        metrics.write(state)
         written.append(json.loads((tmp_path / METRICS_FILE).read_text()))
 
     outcome = trainer.run(NO_LIMITS, write)
     assert [value["final_metrics"]["total_epochs"] for value in written] == [1, 2]
     assert [value["status"] for value in written] == ["running", "running"]
     assert [value["end_timestamp"] for value in written] == [None, None]
-    assert not journal.is_finished()
-    journal.write(outcome.state, "finished", outcome.ended_by)
+    assert not metrics.is_finished()
+    metrics.write(outcome.state, "finished", outcome.ended_by)
     value = json.loads((tmp_path / METRICS_FILE).read_text())
     assert (value["status"], value["ended_by"]) == ("finished", "epochs")
     assert {each["run_id"] for each in (value, *written)} == {trainer.state.run_id}
@@ -459,32 +472,32 @@ def test_metrics_have_the_guides_fields_after_every_epoch(make_trainer: Make, tm
     assert names <= set(value["final_metrics"])
     assert all(set(record) >= {"epoch", "train_loss", "val_loss", "lr"} for record in value["epoch_history"])
     assert value["peak_rss_bytes"] > 50e6
-    assert journal.is_finished()
-    assert not dataclasses.replace(journal, limits=RunLimits(max_minutes=1)).is_finished()
-    assert not dataclasses.replace(journal, identity={"corpus_sha256": "1"}).is_finished()
+    assert metrics.is_finished()
+    assert not dataclasses.replace(metrics, limits=RunLimits(max_minutes=1)).is_finished()
+    assert not dataclasses.replace(metrics, identity={"corpus_sha256": "1"}).is_finished()
 
 
-def test_metrics_wait_for_the_first_epoch(make_trainer: Make, tmp_path: Path) -> None:
+def test_metrics_are_written_after_the_first_epoch(make_trainer: Make, tmp_path: Path) -> None:
     trainer, _ = make_trainer(tmp_path)
     hardware = choose_hardware("cpu", "fp32")
-    journal = Journal(tmp_path, trainer.model.config, resolve("fast", {}), NO_LIMITS, hardware, {})
-    journal.write(trainer.state, "stopped")
+    metrics = MetricsWriter(tmp_path, trainer.model.config, resolve("fast", {}), NO_LIMITS, hardware, {})
+    metrics.write(trainer.state, "stopped")
     assert not list(tmp_path.iterdir())
     assert not is_finished(tmp_path)
 
 
 @pytest.mark.parametrize(("epochs", "drawn"), [(1, []), (2, [0]), (4, [0, 1, 2])])
-def test_the_last_epochs_have_the_segmentation_that_text_is_judged_with(
+def test_the_last_epochs_use_the_most_likely_segmentation(
     make_trainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, drawn: list[int]
 ) -> None:
     asked: list[int] = []
-    draw = subword_regularization.Resegmented.__call__
+    draw = subword_regularization.SegmentationSampler.sample
 
-    def recording(self: subword_regularization.Resegmented, epoch: int) -> Any:
+    def recording(self: subword_regularization.SegmentationSampler, epoch: int) -> Any:
         asked.append(epoch)
         return draw(self, epoch)
 
-    monkeypatch.setattr(subword_regularization.Resegmented, "__call__", recording)
+    monkeypatch.setattr(subword_regularization.SegmentationSampler, "sample", recording)
     trainer, _ = make_trainer(tmp_path, epochs=epochs, stride=64)
     trainer.run(NO_LIMITS)
     assert asked == drawn

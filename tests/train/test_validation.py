@@ -1,4 +1,4 @@
-"""Validation equals the plain definition, whatever the batching; checkpoints read as bundles do."""
+"""Validation equals the evaluator's result, for any batch size."""
 
 import math
 
@@ -17,7 +17,7 @@ SMALL = ModelConfig(
 )
 
 
-def passages() -> list[tuple[str, Passage]]:
+def make_passages() -> list[tuple[str, Passage]]:
     random = np.random.default_rng(0)
     lengths = [2, 10, 33, 34, 70, 5, 100]
     return [
@@ -27,14 +27,14 @@ def passages() -> list[tuple[str, Passage]]:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 32])
-def test_equals_the_evaluator_without_overlap(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, "BATCH", batch)
+def test_validation_equals_the_evaluator_without_overlap(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "BATCH_SIZE", batch)
     torch.manual_seed(0)
     model = TinyTransformer(SMALL)
-    found = {q.name: q for q in validation.validate(model, passages(), torch.device("cpu"))}
+    found = {q.name: q for q in validation.validate(model, make_passages(), torch.device("cpu"))}
     assert list(found) == ["all", "en", "es"]
     for name in found:
-        mine = [passage for language, passage in passages() if name in ("all", language)]
+        mine = [passage for language, passage in make_passages() if name in ("all", language)]
         expected = evaluate(name, validation.CheckpointModel(model), mine, stride=32)
         assert found[name].bits_per_byte == pytest.approx(expected.bits_per_byte, rel=1e-5)
         assert (found[name].tokens, found[name].bytes) == (expected.tokens, expected.bytes)

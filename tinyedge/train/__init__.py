@@ -1,1 +1,1 @@
-"""Everything that knows torch and learns: model, recipe, data order, trainer, checkpoint."""
+"""Training with torch: recipe, model, data, the training step (`step`), the loop (`trainer`), checkpoints."""

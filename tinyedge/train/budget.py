@@ -1,44 +1,49 @@
-"""A run's time limit, and how much of it is kept for what follows the last step: judging and saving."""
+"""A run's time limit, and the part of it that is reserved for validation and saving.
+
+In: the limit and the run's state. Out: how much of the time has passed. Does not read a clock.
+"""
 
 from dataclasses import dataclass
 
 from tinyedge.train.state import State
 
-FIRST_GUESS = 1.5  # times as slow as training: judging computes the whole softmax, and then all is saved
-MOST_KEPT = 0.5  # of the limit, however long judging takes: a model that was not trained needs none
+# Validation takes this many times as long per token as training: it computes the full softmax, and a
+# checkpoint is saved after it. Used until a pause has been measured.
+PAUSE_FACTOR = 1.5
+MAX_RESERVED_SHARE = 0.5  # of the limit, however long validation takes: without training it has no use
 
 
 @dataclass(frozen=True)
 class TimeBudget:
-    """A function of the state alone, so that a resumed run agrees.
-
-    minutes: of training, judging and saving included; None is no limit. held_out: tokens that each epoch is
-    judged on.
-    """
+    """Time for training steps. Depends on the run's state alone, so that a resumed run decides alike."""
 
     minutes: float | None
-    held_out: int
+    """Time limit for training, validation and saving; None means no limit."""
 
-    def share_over(self, state: State) -> float:
-        """How much of the time for steps is over, from 0; stays 0 where there is no limit."""
+    held_out: int
+    """Held-out tokens that each epoch is validated on."""
+
+    def elapsed_share(self, state: State) -> float:
+        """Return the share of the time for steps that has passed; 0 without a limit."""
         return self._share(state, state.elapsed_s)
 
-    def is_over(self, state: State) -> bool:
-        """Whether no other step fits. The first one always does."""
+    def is_exhausted(self, state: State) -> bool:
+        """Whether there is no time for another step. There always is for the run's first step."""
         if not state.epoch and not state.step:
             return False
-        judging_s = 0.0 if state.step else self._kept_s(state)  # of the epoch that has just ended
-        return self._share(state, state.elapsed_s + judging_s) >= 1
+        # Between epochs, `elapsed_s` does not yet include the validation of the finished epoch.
+        validation_s = 0.0 if state.step else self._reserved_s(state)
+        return self._share(state, state.elapsed_s + validation_s) >= 1
 
     def _share(self, state: State, elapsed_s: float) -> float:
         if self.minutes is None:
             return 0.0
         limit_s = 60 * self.minutes
-        return elapsed_s / (limit_s - min(self._kept_s(state), MOST_KEPT * limit_s))
+        return elapsed_s / (limit_s - min(self._reserved_s(state), MAX_RESERVED_SHARE * limit_s))
 
-    def _kept_s(self, state: State) -> float:
-        """The longest pause so far; before there was one, a guess from the speed of training."""
+    def _reserved_s(self, state: State) -> float:
+        """Return the longest pause so far, or an estimate from the training speed before the first."""
         if state.pause_s:
             return state.pause_s
         speed = state.history[-1]["tokens_per_second"] if state.history else state.tokens_per_second
-        return FIRST_GUESS * self.held_out / speed if speed else 0.0
+        return PAUSE_FACTOR * self.held_out / speed if speed else 0.0

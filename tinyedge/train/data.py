@@ -1,4 +1,7 @@
-"""Training batches as a pure function of (seed, epoch, step): no iterator state to lose or to restore."""
+"""Training batches, each determined by (seed, epoch, step): there is no iterator state to save or restore.
+
+In: the training tokens. Out: batches of input and target ids. Does not know the model.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,54 +17,69 @@ from tinyedge.train.permutation import Permutation
 
 
 class Tokens(Protocol):
-    """Where windows are cut from: an array, or a file that slices are read from."""
+    """A sequence of token ids: an array, or a file that slices are read from."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, part: slice, /) -> npt.NDArray[np.uint16]: ...
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What an epoch reads instead of the text's likeliest segmentation.
-
-    tokens: (N,). others: (N, K), what could have stood in the place of each.
-    """
+class AugmentedTokens:
+    """Tokens that one epoch reads instead of the text's most likely segmentation."""
 
     tokens: npt.NDArray[np.uint16]
-    others: npt.NDArray[np.uint16] | None = None
+    """Token ids, (N,)."""
+
+    alternatives: npt.NDArray[np.uint16] | None = None
+    """Tokens that could have stood in the place of each, (N, K)."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs, targets: (B, T) int64. others: (B, T, K), tokens that could have stood in a target's place."""
+    """Input and target ids of one step, B rows of T positions."""
 
     inputs: Tensor
+    """Token ids, (B, T) int64."""
+
     targets: Tensor
-    others: Tensor | None = None
+    """The token that follows each input, (B, T) int64."""
+
+    alternatives: Tensor | None = None
+    """Tokens that could have stood in a target's place, (B, T, K) int64."""
 
     @property
     def tokens(self) -> Tensor:
-        """All that are in it, flat."""
-        parts = (self.inputs, self.targets, *(() if self.others is None else (self.others,)))
-        return torch.cat([part.flatten() for part in parts])
+        """All token ids of the batch, flat."""
+        alternatives = () if self.alternatives is None else (self.alternatives,)
+        return torch.cat([part.flatten() for part in (self.inputs, self.targets, *alternatives)])
 
-    def renamed(self, names: Tensor) -> "Batch":
-        """With names[token] in place of each token."""
-        others = None if self.others is None else names[self.others]
-        return Batch(names[self.inputs], names[self.targets], others)
+    def remap(self, mapping: Tensor) -> "Batch":
+        """Return the batch with `mapping[token]` in place of each token."""
+        alternatives = None if self.alternatives is None else mapping[self.alternatives]
+        return Batch(mapping[self.inputs], mapping[self.targets], alternatives)
 
-    def part(self, rows: slice, device: torch.device) -> "Batch":
-        """Some of its rows, there."""
-        others = None if self.others is None else self.others[rows].to(device)
-        return Batch(self.inputs[rows].to(device), self.targets[rows].to(device), others)
+    def select(self, rows: slice, device: torch.device) -> "Batch":
+        """Return some of the rows, on a device."""
+        alternatives = None if self.alternatives is None else self.alternatives[rows].to(device)
+        return Batch(self.inputs[rows].to(device), self.targets[rows].to(device), alternatives)
 
 
 class Batches:
-    """Cuts the training tokens into windows of `length` + 1, in a new order each epoch.
+    """Cuts the training tokens into windows of `length` + 1 tokens, in a new order each epoch.
 
-    Windows start every `stride` tokens; with stride = length none overlap. Each epoch shifts all of them by
-    a new offset below the stride, so that borders fall elsewhere. Neither the tokens nor their order is ever
-    in memory whole.
+    With stride = length, windows do not overlap. Each epoch shifts all windows by a new offset below the
+    stride, so that their borders change. Neither the tokens nor their order are ever completely in memory.
+
+    Args:
+        tokens: The training tokens.
+        batch_size: Windows in a batch.
+        length: Tokens that the model sees of a window.
+        stride: Tokens between the starts of two windows; 0 means `length`.
+        seed: Seed of the order.
+        augment: Returns the augmented tokens of an epoch, from 0; None for recipes without augmentation.
+
+    Raises:
+        CorpusError: The text is shorter than one window.
     """
 
     def __init__(
@@ -71,66 +89,73 @@ class Batches:
         length: int,
         stride: int,
         seed: int,
-        draw: Callable[[int], Drawn] | None = None,
+        augment: Callable[[int], AugmentedTokens] | None = None,
     ) -> None:
         self._tokens = tokens
-        self._draw = draw
-        self._drawn: tuple[int, Drawn] | None = None
+        self._augment = augment
+        self._augmented: tuple[int, AugmentedTokens] | None = None  # the latest, with its epoch
         self._batch_size = batch_size
         self._length = length
         self._stride = stride or length
         self._seed = seed
-        self.windows = self._windows(tokens)
+        self.windows = self._count_windows(tokens)
+        """Number of windows in an epoch."""
         if self.windows < 1:
             raise CorpusError(
-                f"the corpus has {len(tokens)} training tokens, a window of {length} needs"
+                f"the corpus has {len(tokens)} training tokens, but a window of {length} needs"
                 f" {length + self._stride}",
                 "add text, or pass a smaller --max-seq-length or --stride",
             )
 
     @property
-    def can_draw(self) -> bool:
-        """Whether epochs can have segmentations of their own."""
-        return self._draw is not None
+    def can_augment(self) -> bool:
+        """Whether epochs can read augmented tokens."""
+        return self._augment is not None
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches an epoch; the last one may be smaller."""
+        """Batches in an epoch. The last one may be smaller."""
         return -(-self.windows // self._batch_size)
 
-    def batch(self, epoch: int, step: int, drawn: bool = False) -> Batch:
-        """Of step `step` of epoch `epoch`, both from 0.
+    def batch(self, epoch: int, step: int, augmented: bool = False) -> Batch:
+        """Return the batch of a step.
 
-        drawn: from what was drawn for this epoch, of which it sees as many windows as of the text itself.
+        Args:
+            epoch: Number of the epoch, from 0.
+            step: Number of the step within the epoch, from 0.
+            augmented: Whether to read the epoch's augmented tokens. The number of windows stays that of the
+                original text.
         """
-        text = self._drawn_for(epoch) if drawn else None
-        if text and not self._windows(text.tokens):  # of a text with hardly a window: it came out shorter
+        text = self._load_augmented(epoch) if augmented else None
+        if text and not self._count_windows(text.tokens):  # a very short text may lose its only window
             text = None
         tokens = text.tokens if text else self._tokens
         random = np.random.default_rng([self._seed, epoch])
         offset = random.integers(self._stride)
         first = step * self._batch_size
         places = np.arange(first, min(first + self._batch_size, self.windows))
-        there = self._windows(tokens)
-        starts = (offset + self._stride * Permutation(there, random)(places % there)).tolist()
-        windows = _tensor([tokens[start : start + self._length + 1] for start in starts])
-        others = None
-        if text and text.others is not None:
-            others = _tensor([text.others[start + 1 : start + self._length + 1] for start in starts])
-        return Batch(windows[:, :-1].contiguous(), windows[:, 1:].contiguous(), others)
+        available = self._count_windows(tokens)
+        starts = (offset + self._stride * Permutation(available, random)(places % available)).tolist()
+        windows = _stack([tokens[start : start + self._length + 1] for start in starts])
+        alternatives = None
+        if text and text.alternatives is not None:
+            alternatives = _stack(
+                [text.alternatives[start + 1 : start + self._length + 1] for start in starts]
+            )
+        return Batch(windows[:, :-1].contiguous(), windows[:, 1:].contiguous(), alternatives)
 
-    def _windows(self, tokens: Tokens) -> int:
-        """How many fit, whatever the offset."""
+    def _count_windows(self, tokens: Tokens) -> int:
+        """Return how many windows fit, whatever the offset."""
         room = len(tokens) - self._length - self._stride
         return room // self._stride + 1 if room >= 0 else 0
 
-    def _drawn_for(self, epoch: int) -> Drawn:
-        if self._draw is None:
-            raise ValueError("these batches have one segmentation")
-        if self._drawn is None or self._drawn[0] != epoch:
-            self._drawn = epoch, self._draw(epoch)
-        return self._drawn[1]
+    def _load_augmented(self, epoch: int) -> AugmentedTokens:
+        if self._augment is None:
+            raise ValueError("these batches have no augmentation")
+        if self._augmented is None or self._augmented[0] != epoch:
+            self._augmented = epoch, self._augment(epoch)
+        return self._augmented[1]
 
 
-def _tensor(rows: list[npt.NDArray[np.uint16]]) -> Tensor:
+def _stack(rows: list[npt.NDArray[np.uint16]]) -> Tensor:
     return torch.from_numpy(np.stack(rows).astype(np.int64))

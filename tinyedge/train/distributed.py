@@ -1,15 +1,15 @@
-"""Several processes, one run: torch's own process group, made from what torchrun says in the environment.
+"""Several processes in one run: torch's process group, created from the environment that torchrun sets.
 
     torchrun --nproc-per-node 2 -m tinyedge train ...
 
-Every process holds the whole model and the whole batch, computes its share of the rows, and DDP averages the
-gradients, so that all hold equal weights (Li et al., "PyTorch Distributed", 2020). The first, rank 0, makes
-corpus, tokenizer and shards, judges held-out text and writes every file; the others read what it made, so
-several machines need one shared `--output-dir`. torchrun gives each process one thread unless
-OMP_NUM_THREADS says otherwise.
+Each process holds the complete model and the complete batch, and computes its share of the rows. DDP averages
+the gradients, so that all processes have equal weights (Li et al., "PyTorch Distributed", 2020). The main
+process, rank 0, prepares corpus, tokenizer and shards, validates and writes all files. The others read its
+files, so several machines need one shared `--output-dir`. torchrun gives each process one thread unless
+OMP_NUM_THREADS is set.
 
-A process that dies closes its connections, and with that ends the others; one that hangs, or whose machine is
-gone, does so when a timeout has passed. One of those that are left says what happened.
+A process that dies closes its connections, which ends the others. A process that hangs, or whose machine is
+gone, ends the others after a timeout. One of the remaining processes reports what happened.
 """
 
 import contextlib
@@ -28,93 +28,105 @@ from torch.distributed.rendezvous import rendezvous
 from tinyedge.core.errors import TrainingError
 
 STEP_TIMEOUT = datetime.timedelta(minutes=10)  # for a step of the slowest process, and for saving
-WAIT_TIMEOUT = datetime.timedelta(days=1)  # for what the first process does alone
-FAILED_KEY = "tinyedge/failed"  # how many processes have had something to say
+WAIT_TIMEOUT = datetime.timedelta(days=1)  # for work that the main process does alone
+FAILED_KEY = "tinyedge/failed"  # counts the processes that had an error to report
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Group:
-    """This process among those of its run.
-
-    rank: from 0, over all machines. size: how many there are. local_rank: on this machine, its GPU's number.
-    """
+    """The processes of a run, as seen by one of them."""
 
     rank: int = 0
+    """Number of this process, from 0, over all machines."""
+
     size: int = 1
+    """Number of processes."""
+
     local_rank: int = 0
-    _patient: dist.ProcessGroup | None = None  # the same processes, with WAIT_TIMEOUT
+    """Number of this process on its machine, which is also the number of its GPU."""
+
+    _waiting_group: dist.ProcessGroup | None = None  # the same processes, with WAIT_TIMEOUT
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes files and speaks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
-    def share(self, rows: int) -> slice:
-        """Which of `rows` rows are this process's; none where there are fewer rows than processes."""
+    def local_rows(self, rows: int) -> slice:
+        """Return this process's part of `rows` rows. It is empty where rows are fewer than processes."""
         return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
 
     def all_reduce_sum(self, value: float) -> float:
-        """The sum of every process's `value`, the same to the last bit in each."""
-        return self._reduced([value], dist.ReduceOp.SUM)[0]
+        """Return the sum over all processes, equal to the last bit in each."""
+        return self._all_reduce([value], dist.ReduceOp.SUM)[0]
 
     def all_reduce_max(self, *values: float) -> list[float]:
-        """The largest that any process gave of each."""
-        return self._reduced(list(values), dist.ReduceOp.MAX)
+        """Return the maximum over all processes of each value."""
+        return self._all_reduce(list(values), dist.ReduceOp.MAX)
 
     def broadcast(self, value: T) -> T:
-        """The first process's `value`, in all of them; the others wait for it, a day if need be."""
+        """Return the main process's `value` in all processes. They wait for it up to `WAIT_TIMEOUT`."""
         if self.size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, group=self._patient)
+        dist.broadcast_object_list(box, src=0, group=self._waiting_group)
         return box[0]
 
-    def _reduced(self, values: list[float], how: dist.ReduceOp.RedOpType) -> list[float]:
+    def _all_reduce(self, values: list[float], operation: dist.ReduceOp.RedOpType) -> list[float]:
         if self.size == 1:
             return values
-        tensor = torch.tensor(values, dtype=torch.float64)  # on the CPU: gloo carries it beside NCCL
-        dist.all_reduce(tensor, how)
+        tensor = torch.tensor(values, dtype=torch.float64)  # on the CPU, where gloo reduces it also with NCCL
+        dist.all_reduce(tensor, operation)
         return tensor.tolist()
 
 
-ALONE = Group()  # the one process of an ordinary run
+SINGLE_PROCESS = Group()  # of a run without torchrun
 
 
 @contextlib.contextmanager
 def join_process_group(device: torch.device) -> Iterator[Group]:
-    """The group that torchrun started this process in, while the block runs; else a group of one.
+    """Join the group of processes that torchrun started, for a block.
 
-    Ends the process in silence when another one of the group has told what went wrong. Raises TrainingError
-    when another one has died, or when there are more processes here than GPUs.
+    A process that fails after another one has reported an error exits without a message of its own.
+
+    Args:
+        device: Device that the processes compute on.
+
+    Yields:
+        The group, or `SINGLE_PROCESS` without torchrun.
+
+    Raises:
+        TrainingError: Another process has died, or this machine has fewer GPUs than processes.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     store, rank, size = next(rendezvous("env://", timeout=STEP_TIMEOUT))
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         if device.type == "cuda":
-            _take_gpu(local_rank)
+            _set_gpu(local_rank)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=STEP_TIMEOUT)
-        patient = dist.new_group(backend="gloo", timeout=WAIT_TIMEOUT)
-        yield Group(rank, size, local_rank, patient)
-        dist.barrier(patient)  # torchrun ends all when one ends with an error: the first must have written
+        waiting_group = dist.new_group(backend="gloo", timeout=WAIT_TIMEOUT)
+        yield Group(rank, size, local_rank, waiting_group)
+        # torchrun ends all processes once one ends with an error: wait until the main one has written.
+        dist.barrier(waiting_group)
     except BaseException as failure:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, when it sees the other one's end
-        if not _is_first_to_tell(store):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it when another process has ended
+        if not _is_first_failure(store):
             raise SystemExit(getattr(failure, "exit_code", 1)) from None
-        explained = _explained(failure)
+        explained = _explain_failure(failure)
         if explained is None:
             raise
         raise explained from None
     dist.destroy_process_group()
 
 
-def _take_gpu(local_rank: int) -> None:
+def _set_gpu(local_rank: int) -> None:
     count = torch.cuda.device_count()
     if local_rank >= count:
         raise TrainingError(
@@ -124,18 +136,18 @@ def _take_gpu(local_rank: int) -> None:
     torch.cuda.set_device(local_rank)
 
 
-def _is_first_to_tell(store: Store) -> bool:
+def _is_first_failure(store: Store) -> bool:
     try:
         return bool(store.add(FAILED_KEY, 1) == 1)
-    except RuntimeError:  # the process that kept the store is dead
+    except RuntimeError:  # the process that held the store is dead
         return True
 
 
-def _explained(failure: BaseException) -> TrainingError | None:
-    """What torch or torchrun does to a process when another has died, in words; None for other failures."""
-    hint = "torchrun's own lines say which; with --resume the run goes on from its last checkpoint"
+def _explain_failure(failure: BaseException) -> TrainingError | None:
+    """Translate what torch or torchrun does to a process when another has died; None for other failures."""
+    hint = "the messages of torchrun name it; pass --resume to continue from the last checkpoint"
     if isinstance(failure, SystemExit):
-        return TrainingError("ended by a signal: by you, or because another process has died", hint)
+        return TrainingError("ended by a signal: from you, or because another process has died", hint)
     if isinstance(failure, dist.DistError) or (isinstance(failure, RuntimeError) and "gloo" in str(failure)):
-        return TrainingError("another process of the run has died or no longer answers", hint)
+        return TrainingError("another process of the run has died or no longer responds", hint)
     return None

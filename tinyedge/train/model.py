@@ -1,7 +1,9 @@
-"""The guide's TinyTransformer: token ids in, logits out. Knows no tokenizer and no file.
+"""The guide's TinyTransformer.
+
+In: token ids. Out: logits. Does not know tokenizers or files.
 
 Post-norm, as in "Attention Is All You Need" (Vaswani et al., 2017): x = norm(x + sublayer(x)). No linear
-has a bias; the output projection is not tied to the embedding. Shapes: B batch, T positions, D d_model,
+layer has a bias; the output projection is not tied to the embedding. Shapes: B batch, T positions, D d_model,
 H heads, V vocabulary.
 """
 
@@ -13,7 +15,7 @@ from tinyedge.core.config import ModelConfig
 
 
 class Attention(nn.Module):
-    """Causal multi-head self-attention; query, key and value share one matrix product."""
+    """Causal multi-head self-attention. Query, key and value share one matrix product."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -22,27 +24,28 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.d_model, config.d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Attend to all earlier positions: (B, T, D) to (B, T, D)."""
         q, k, v = self.heads(x)
         if q.dtype is torch.bfloat16 and q.device.type == "cpu":
-            return self.merge(_written_out(q, k, v))
+            return self.merge(_plain_attention(q, k, v))
         return self.merge(F.scaled_dot_product_attention(q, k, v, is_causal=True))
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value of every head."""
+        """Compute query, key and value of every head: (B, T, D) to three times (B, H, T, D/H)."""
         batch, length, width = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.nhead, width // self.nhead)  # (B, T, 3, H, D/H)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D/H)
         return q, k, v
 
     def merge(self, heads: Tensor) -> Tensor:
-        """Heads side by side again, projected: (B, H, T, D/H) to (B, T, D)."""
+        """Concatenate the heads and project them: (B, H, T, D/H) to (B, T, D)."""
         return self.out(heads.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
-def _written_out(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention in plain products, scores in fp32: (B, H, T, D/H) each, and out.
+def _plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention as plain matrix products, scores in fp32: three times (B, H, T, D/H) to the same.
 
-    torch's own in bf16 on a CPU takes a quarter of a training step to go back through (docs/log.md).
+    For bf16 on a CPU, where the backward pass of torch's own takes a quarter of a step (docs/log.md).
     """
     length, width = q.shape[-2:]
     later = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
@@ -63,16 +66,17 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(config.d_model)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute the block: (B, T, D) to (B, T, D)."""
         return self.after_attention(x, self.attention(x))
 
     def after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
-        """The rest of the block, once attention is known: the cached graph computes that its own way."""
+        """Compute the rest of the block. The exported graphs compute attention with a cache instead."""
         x = self.norm1(x + attended)
         return self.norm2(x + self.linear2(F.gelu(self.linear1(x))))  # type: ignore[no-any-return]
 
 
 class TinyTransformer(nn.Module):
-    """Token ids (B, T), T at most max_seq_length, to logits (B, T, V)."""
+    """A decoder-only transformer with learned positions."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -83,20 +87,21 @@ class TinyTransformer(nn.Module):
         self.output = nn.Linear(config.d_model, config.vocab_size, bias=False)
 
     def initialize(self, std: float) -> None:
-        """Draws every matrix anew from N(0, std); without it, torch's own defaults stand, as in the guide."""
+        """Draw every matrix from N(0, std). Otherwise torch's defaults apply, as in the guide."""
         for parameter in self.parameters():
             if parameter.dim() == 2:
                 nn.init.normal_(parameter, std=std)
 
     def forward(self, input_ids: Tensor) -> Tensor:
+        """Compute logits: (B, T) to (B, T, V). T is at most max_seq_length."""
         return self.output(self.hidden(input_ids))  # type: ignore[no-any-return]
 
     def hidden(self, input_ids: Tensor) -> Tensor:
-        """Everything but the output projection: (B, T) to (B, T, D)."""
+        """Compute everything except the output projection: (B, T) to (B, T, D)."""
         return self.body(self.token_embedding(input_ids))
 
     def body(self, tokens: Tensor) -> Tensor:
-        """What lies between the two tables: rows of the token embedding (B, T, D) to (B, T, D)."""
+        """Compute everything between the two tables: token embeddings (B, T, D) to (B, T, D)."""
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         x = tokens + self.position_embedding(positions)
         for block in self.blocks:

@@ -1,8 +1,8 @@
-"""A shuffled order that is computed, not stored: where each index goes is a function of a key.
+"""A shuffled order that is computed, not stored: each index is mapped by a keyed function.
 
-A generalized Feistel network on [0, rows x columns), walked until it falls inside [0, size): Black and
+A generalized Feistel network on [0, rows x columns), applied until the result is in [0, size): Black and
 Rogaway, "Ciphers with Arbitrary Finite Domains", 2002. Its round function is the finalizer of splitmix64
-(Steele, Lea and Flood, 2014). A shuffle for learning, not a cipher for secrets.
+(Steele, Lea and Flood, 2014). It shuffles training data and is not meant for encryption.
 """
 
 import math
@@ -16,7 +16,12 @@ Indices = npt.NDArray[np.int64]
 
 
 class Permutation:
-    """A bijection of [0, size), drawn by `random`. Takes the same memory whatever the size."""
+    """A random bijection of [0, size). Its memory use does not depend on the size.
+
+    Args:
+        size: Number of indices.
+        random: Draws the keys.
+    """
 
     def __init__(self, size: int, random: np.random.Generator) -> None:
         self._size = np.uint64(size)
@@ -25,14 +30,14 @@ class Permutation:
         self._keys = random.integers(1 << 64, size=ROUNDS, dtype=np.uint64)
 
     def __call__(self, indices: Indices) -> Indices:
-        """Where each of `indices`, all below size, goes: the same shape."""
-        places = self._cipher(indices.astype(np.uint64))
+        """Return the new place of each index. All must be below size; the shape is kept."""
+        places = self._encrypt(indices.astype(np.uint64))
         while (outside := places >= self._size).any():
-            places[outside] = self._cipher(places[outside])
+            places[outside] = self._encrypt(places[outside])
         return places.astype(np.int64)
 
-    def _cipher(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        """A bijection of [0, rows x columns)."""
+    def _encrypt(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """Apply the Feistel network, a bijection of [0, rows x columns)."""
         row, column = np.divmod(numbers, self._columns)
         for even, odd in self._keys.reshape(-1, 2):
             row = (row + _mix(column + even) % self._rows) % self._rows
@@ -41,7 +46,7 @@ class Permutation:
 
 
 def _mix(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Every bit of a number into every other; sums and products are modulo 2^64."""
+    """Make every bit of a number depend on every other. Sums and products are modulo 2^64."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))

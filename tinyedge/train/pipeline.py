@@ -1,6 +1,7 @@
-"""The whole line from text to a trained model: every phase that is missing, and none that is not.
+"""The complete pipeline from text to a trained model. It runs the phases that are missing.
 
-A phase is reused when the file it left says that it was made from the same things; each phase says which.
+In: a `RunRequest`. Out: a run folder with corpus, tokenizer, shards, checkpoints, metrics and training curve.
+Each phase leaves a file that records its inputs. A phase is reused if its inputs are still the same.
 """
 
 import contextlib
@@ -19,88 +20,125 @@ from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards, build_shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.text.train_tokenizer import TokenizerConfig, prepare_tokenizer
-from tinyedge.train.distributed import ALONE, Group
+from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import Hardware
+from tinyedge.train.limits import Outcome, RunLimits
 from tinyedge.train.recipe import TrainConfig
-from tinyedge.train.report.advice import out_of_memory
+from tinyedge.train.report.advice import out_of_memory_error
 from tinyedge.train.report.curve import CURVE_FILE, draw_curve
-from tinyedge.train.report.metrics import Journal, is_finished
+from tinyedge.train.report.metrics import MetricsWriter, is_finished
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.storage import checkpoint, previous_run
 from tinyedge.train.storage.run_lock import ensure_dir, exclusive_lock
-from tinyedge.train.trainer import Outcome, RunLimits, Trainer
+from tinyedge.train.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What the user asked of `tinyedge train`.
-
-    skip_corpus, skip_tokenizer: take the file that is there as it is. resume: go on from the newest
-    checkpoint. restart: begin again though an unfinished run is there.
-    """
+    """What the user asked of `tinyedge train`."""
 
     output_dir: Path
+    """The run folder."""
+
     corpus: CorpusRequest
+    """Where the text comes from."""
+
     tokenizer: TokenizerConfig
+    """Settings of the tokenizer."""
+
     model: ModelConfig
+    """Shape of the model."""
+
     training: TrainConfig
+    """Recipe and its parameters."""
+
     hardware: Hardware
+    """Device and number format."""
+
     limits: RunLimits
+    """When to stop early."""
+
     skip_corpus: bool = False
+    """Use the corpus file in the folder as it is."""
+
     skip_tokenizer: bool = False
+    """Use the tokenizer file in the folder as it is."""
+
     resume: bool = False
+    """Continue from the newest checkpoint."""
+
     restart: bool = False
+    """Start a new run even if the folder holds an unfinished one."""
 
 
-def run(request: RunRequest, reporter: Reporter, group: Group = ALONE) -> Outcome | None:
-    """Runs every missing phase. Returns None when the model was there already, trained in the same way.
+def run(request: RunRequest, reporter: Reporter, group: Group = SINGLE_PROCESS) -> Outcome | None:
+    """Run every missing phase.
 
-    Of several processes the first does it all, and the others follow it through the training.
+    With several processes, the main one runs all phases, and the others join it for training.
+
+    Args:
+        request: What to do, and where.
+        reporter: Receives progress and notes.
+        group: Processes of the run.
+
+    Returns:
+        How training ended, or None if the folder already held a finished run with the same settings.
+
+    Raises:
+        TinyEdgeError: A phase failed, or the folder's content does not allow the request.
     """
     if not group.is_main:
-        return _follow(request, reporter, group)
-    if request.resume and not checkpoint.is_there(request.output_dir):
-        raise checkpoint.nothing_to_resume(request.output_dir)  # before the work on the data
+        return _join_run(request, reporter, group)
+    if request.resume and not checkpoint.has_checkpoint(request.output_dir):
+        raise checkpoint.no_checkpoint_error(request.output_dir)  # before the work on the data
     with ensure_dir(request.output_dir), exclusive_lock(request.output_dir):
         return _run(request, reporter, group)
 
 
 def _run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
     folder = request.output_dir
-    with _explained_shortage(request):
-        begun = _begin(request, reporter, group)
-        if begun is None:
+    with _explain_out_of_memory(request):
+        prepared = _prepare_run(request, reporter, group)
+        if prepared is None:
             return None
-        trainer, journal = begun
+        trainer, metrics = prepared
         try:
-            outcome = trainer.run(request.limits, journal.write)
+            outcome = trainer.run(request.limits, metrics.write)
         except (TrainingError, RuntimeError, MemoryError):
-            journal.write(trainer.state, "failed")
+            metrics.write(trainer.state, "failed")
             raise
     if outcome.signal is not None:
-        journal.write(outcome.state, "stopped")
+        metrics.write(outcome.state, "stopped")
         if outcome.state.history:
             draw_curve(read_run(folder), folder / CURVE_FILE)
         return outcome
-    journal.write(outcome.state)
+    metrics.write(outcome.state)
     draw_curve(read_run(folder), folder / CURVE_FILE)
-    journal.write(outcome.state, "finished", outcome.ended_by)  # from here on the run needs no resume
-    checkpoint.clean(folder)
+    metrics.write(outcome.state, "finished", outcome.ended_by)  # from here on the run needs no resume
+    checkpoint.remove_resume_files(folder)
     return outcome
 
 
-def _begin(request: RunRequest, reporter: Reporter, group: Group) -> tuple[Trainer, Journal] | None:
-    """All that comes before the first step; None when the model is there. A refusal changes nothing."""
+def _prepare_run(
+    request: RunRequest, reporter: Reporter, group: Group
+) -> tuple[Trainer, MetricsWriter] | None:
+    """Do everything before the first step. An error leaves the folder as it was.
+
+    Returns:
+        The trainer and its metrics, or None if the model is already there.
+    """
     folder = request.output_dir
     if not request.resume:
-        _refuse_unfinished(folder, request.restart)
-    with previous_run.kept(folder, reporter.note) as kept:
+        _require_no_unfinished_run(folder, request.restart)
+    with previous_run.preserve_data(folder, reporter.note) as preserved:
         tokenizer, shards = prepare_data(request, reporter)
         identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
-        journal = Journal(folder, request.model, request.training, request.limits, request.hardware, identity)
-        finished = not request.restart and journal.is_finished() and _has_models(folder)
+        metrics = MetricsWriter(
+            folder, request.model, request.training, request.limits, request.hardware, identity
+        )
+        finished = not request.restart and metrics.is_finished() and _has_models(folder)
         if group.broadcast(finished):
-            checkpoint.clean(folder)
+            checkpoint.remove_resume_files(folder)
             reporter.note(f"model: reused {folder / checkpoint.FINAL_FILE} (--restart trains it again)")
             return None
         trainer = Trainer(
@@ -108,32 +146,32 @@ def _begin(request: RunRequest, reporter: Reporter, group: Group) -> tuple[Train
         )
         resumed_from = None
         if request.resume:
-            resumed_from = _resume(trainer, journal, reporter)
-        else:
-            _set_aside(folder, kept, reporter)
+            resumed_from = _resume(trainer, metrics, reporter)
+        elif preserved is not None:
+            _archive_previous_run(folder, preserved, reporter)
     group.broadcast(resumed_from)
     processes = f", {group.size} processes" if group.size > 1 else ""
     reporter.note(
         f"model: {request.model.parameters:,} parameters, recipe {request.training.recipe},"
-        f" {shards.train_tokens:,} tokens, on {request.hardware.sentence}{processes}"
+        f" {shards.train_tokens:,} tokens, on {request.hardware.description}{processes}"
     )
-    return trainer, journal
+    return trainer, metrics
 
 
-def _follow(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
-    """The same steps of the same run, from what the first process made; writes nothing."""
+def _join_run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
+    """Train in a process other than the main one, on its data. Writes nothing."""
     folder = request.output_dir
-    if group.broadcast(True):  # the model was there already
+    if group.broadcast(True):  # receives whether the model is already there
         return None
     try:
         tokenizer = Tokenizer.load(folder / model_name(request.tokenizer.vocab_size))
         shards = Shards.load(folder / SHARDS_FOLDER)
     except TinyEdgeError as failure:
         raise TrainingError(
-            f"process {group.rank} does not find what the first one made: {failure.message}",
+            f"process {group.rank} does not find the files of the main process: {failure.message}",
             "give the processes of all machines one shared --output-dir",
         ) from None
-    with _explained_shortage(request):
+    with _explain_out_of_memory(request):
         trainer = Trainer(
             request.model, request.training, shards, tokenizer, request.hardware, folder, reporter, group
         )
@@ -144,36 +182,45 @@ def _follow(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | 
 
 
 @contextlib.contextmanager
-def _explained_shortage(request: RunRequest) -> Iterator[None]:
-    """Turns a failed allocation, whoever words it, into an error with a way out."""
+def _explain_out_of_memory(request: RunRequest) -> Iterator[None]:
+    """Turn a failed allocation of Python or torch into an error with a hint."""
     try:
         yield
     except (RuntimeError, MemoryError) as failure:
-        error = out_of_memory(failure, request.training.batch_size, request.model.max_seq_length)
+        error = out_of_memory_error(failure, request.training.batch_size, request.model.max_seq_length)
         if error is None:
             raise
         raise error from None
 
 
 def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Shards]:
-    """Corpus, tokenizer and shards, each made or reused."""
+    """Make or reuse corpus, tokenizer and shards.
+
+    Args:
+        request: What to do, and where.
+        reporter: Receives a note for each of the three.
+
+    Raises:
+        CorpusError: There is no usable text.
+        TokenizerError: The tokenizer cannot be trained, or does not fit the model.
+    """
     folder = request.output_dir
     corpus = folder / CORPUS_NAME
     if request.skip_corpus:
-        files.require_file(corpus, CorpusError, "leave --skip-corpus out, or put the text there")
+        files.require_file(corpus, CorpusError, "omit --skip-corpus, or put the text there")
     else:
         prepare_corpus(request.corpus, folder, reporter.note)
     split = draw_split(corpus)
     if request.skip_tokenizer:
         path = folder / model_name(request.tokenizer.vocab_size)
-        files.require_file(path, TokenizerError, "leave --skip-tokenizer out, or put the file there")
+        files.require_file(path, TokenizerError, "omit --skip-tokenizer, or put the file there")
     else:
         path, _ = prepare_tokenizer(split, folder, request.tokenizer, reporter.note)
     tokenizer = Tokenizer.load(path)
     if tokenizer.vocab_size != request.model.vocab_size:
         raise TokenizerError(
-            f"{path} has {tokenizer.vocab_size} pieces, --vocab-size is {request.model.vocab_size}",
-            f"pass --vocab-size {tokenizer.vocab_size}, or leave --skip-tokenizer out",
+            f"{path} has {tokenizer.vocab_size} pieces, but --vocab-size is {request.model.vocab_size}",
+            f"pass --vocab-size {tokenizer.vocab_size}, or omit --skip-tokenizer",
         )
     try:
         shards = Shards.load(folder / SHARDS_FOLDER)
@@ -182,7 +229,7 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
             reporter.note(f"shards: reused {shards.folder}")
             return tokenizer, shards
     except CorpusError:
-        pass  # missing or damaged: they are made from what was just checked
+        pass  # missing or damaged: rebuilt below
     shards = build_shards(split, tokenizer, folder / SHARDS_FOLDER)
     reporter.note(
         f"shards: {shards.train_tokens:,} tokens to train on, {shards.validation_tokens:,} held out"
@@ -192,7 +239,7 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
 
 
 def _has_models(folder: Path) -> bool:
-    """Whether a finished run's checkpoints are there, and whole."""
+    """Whether a finished run's checkpoints are there, undamaged."""
     try:
         checkpoint.load(folder / checkpoint.FINAL_FILE)
         checkpoint.load(folder / checkpoint.BEST_FILE)
@@ -201,32 +248,31 @@ def _has_models(folder: Path) -> bool:
     return True
 
 
-def _resume(trainer: Trainer, journal: Journal, reporter: Reporter) -> Path:
-    """Goes on from the checkpoint that is furthest; a damaged one costs a warning, not the run."""
-    if is_finished(journal.folder) and not journal.is_finished():
+def _resume(trainer: Trainer, metrics: MetricsWriter, reporter: Reporter) -> Path:
+    """Continue from the most advanced valid checkpoint. A damaged one causes a warning."""
+    if is_finished(metrics.folder) and not metrics.is_finished():
         raise CheckpointError(
-            f"{journal.folder} holds a finished run of other flags or text",
-            "leave --resume out: it goes to previous/, and another begins",
+            f"{metrics.folder} holds a finished run with other flags or text",
+            "omit --resume: the finished run is moved to previous/, and a new one starts",
         )
-    path = checkpoint.newest(journal.folder, reporter.note)
+    path = checkpoint.find_newest(metrics.folder, reporter.note)
     trainer.resume(path)
     reporter.note(f"model: resumed from {path}, epoch {trainer.state.epoch + 1}, step {trainer.state.step}")
     return path
 
 
-def _refuse_unfinished(folder: Path, restart: bool) -> None:
-    """Raises CheckpointError where another run would take an unfinished one's place."""
-    if checkpoint.resumable(folder) and not (restart or is_finished(folder)):
+def _require_no_unfinished_run(folder: Path, restart: bool) -> None:
+    """Raise CheckpointError if a new run would replace an unfinished one."""
+    if checkpoint.list_resumable(folder) and not (restart or is_finished(folder)):
         raise CheckpointError(
-            f"{folder} holds an unfinished run", "--resume goes on with it, --restart begins again"
+            f"{folder} holds an unfinished run",
+            "pass --resume to continue it, or --restart to start a new one",
         )
 
 
-def _set_aside(folder: Path, kept: Path | None, reporter: Reporter) -> None:
-    """Moves an earlier run to `previous/`, and with it the data that it was trained on."""
-    if kept is None:
-        return
+def _archive_previous_run(folder: Path, preserved: Path, reporter: Reporter) -> None:
+    """Move the previous run to `previous/`, together with the data that it was trained on."""
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
     previous = folder / PREVIOUS_FOLDER / stamp
-    previous_run.move(folder, kept, previous)
-    reporter.note(f"model: the earlier run's files are now in {previous}")
+    previous_run.archive_run(folder, preserved, previous)
+    reporter.note(f"model: the files of the previous run are now in {previous}")

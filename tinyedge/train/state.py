@@ -1,4 +1,7 @@
-"""What a run knows of itself between two steps: counters, history, samples; all of it JSON."""
+"""The state of a run between two steps: counters, history, samples. All of it is JSON.
+
+In: losses and epoch records. Out: a plain mapping for checkpoints and metrics. Does not know torch.
+"""
 
 import dataclasses
 import datetime
@@ -10,75 +13,118 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of the history. Losses in nats per token; val_bits_per_byte by language and for "all".
-
-    tokens: predicted since the run began. elapsed_s: trained since then.
-    """
+    """One entry of the history."""
 
     epoch: int
+    """Number of the epoch, from 1."""
+
     train_loss: float
+    """Mean over the epoch, nats per token."""
+
     val_loss: float
+    """Loss on the held-out text, nats per token."""
+
     lr: float
+    """Learning rate of the last step."""
+
     val_bits_per_byte: dict[str, float]
+    """Bits per byte of the held-out text, by language and for "all"."""
+
     tokens_per_second: float
+    """Training speed of the epoch."""
+
     elapsed_s: float
+    """Seconds trained since the start of the run."""
+
     tokens: int
+    """Tokens predicted since the start of the run."""
 
 
 @dataclass
 class State:
-    """What a resume needs besides weights, optimizer and random numbers.
-
-    epoch, step: finished epochs, and finished steps of the one under way. loss_sum: nats over loss_tokens,
-    both of the epoch under way, as is epoch_s; tokens and elapsed_s are the run's. lr: the last step's.
-    resegmented: whether the epoch under way has a segmentation of its own. pause_s: the longest time after an
-    epoch's last step, when it is judged and saved, until the next one begins.
-    history: EpochRecords as mappings. trace: points of the training curve; trace_nats: of the tokens since
-    the last. advised: the kinds of advice that were given.
-    """
+    """What a resumed run needs besides weights, optimizer state and random numbers."""
 
     epoch: int = 0
+    """Finished epochs."""
+
     step: int = 0
+    """Finished steps of the current epoch."""
+
     loss_sum: float = 0.0
+    """Nats over the `loss_tokens` of the current epoch."""
+
     loss_tokens: int = 0
+    """Tokens predicted in the current epoch."""
+
     tokens: int = 0
+    """Tokens predicted since the start of the run."""
+
     lr: float = 0.0
+    """Learning rate of the last step."""
+
     resegmented: bool = False
+    """Whether the current epoch reads a segmentation of its own."""
+
     epoch_s: float = 0.0
+    """Seconds trained in the current epoch."""
+
     elapsed_s: float = 0.0
+    """Seconds trained since the start of the run."""
+
     pause_s: float = 0.0
+    """The longest time so far between an epoch's last step and the next epoch: validation and saving."""
+
     trace_nats: float = 0.0
+    """Nats over the tokens since the last point of `trace`."""
+
     trace: list[dict[str, Any]] = field(default_factory=list)
+    """Points of the training curve."""
+
     history: list[dict[str, Any]] = field(default_factory=list)
+    """An `EpochRecord` for each finished epoch, as a mapping."""
+
     samples: list[dict[str, Any]] = field(default_factory=list)
+    """Generated texts, each with its epoch and prompt."""
+
     advised: list[str] = field(default_factory=list)
+    """Kinds of advice that were given."""
+
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    """Identifier of the run, kept when it is resumed."""
+
     start_timestamp: str = field(
         default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     )
+    """When the run started, UTC, ISO 8601."""
 
     @property
     def loss(self) -> float:
-        """Mean of the epoch so far, nats per token."""
+        """Mean loss of the current epoch so far, nats per token."""
         return self.loss_sum / self.loss_tokens
 
     @property
     def tokens_per_second(self) -> float:
-        """Of the epoch so far."""
+        """Training speed of the current epoch so far."""
         return self.loss_tokens / self.epoch_s if self.epoch_s else 0.0
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The record with the lowest held-out loss, the first of equals."""
+        """The record with the lowest held-out loss; the first of several equal ones."""
         return min(self.history, key=lambda record: record["val_loss"], default=None)
 
     @property
     def epochs_since_best(self) -> int:
-        """How many epochs ago that was; 0 is the last one."""
+        """Epochs since the best one; 0 if it was the last."""
         return self.epoch - self.best["epoch"] if self.best else 0
 
-    def count(self, loss: float, tokens: int, lr: float) -> None:
-        """Adds a step: its mean loss over its tokens."""
+    def record_step(self, loss: float, tokens: int, lr: float) -> None:
+        """Add a step.
+
+        Args:
+            loss: Mean over the step's tokens, nats per token.
+            tokens: Tokens predicted in the step.
+            lr: Learning rate of the step.
+        """
         self.step += 1
         self.loss_sum += loss * tokens
         self.loss_tokens += tokens
@@ -86,8 +132,8 @@ class State:
         self.tokens += tokens
         self.lr = lr
 
-    def add_point(self) -> None:
-        """Adds a point to the training curve: the mean loss since the one before."""
+    def add_trace_point(self) -> None:
+        """Add a point to the training curve: the mean loss since the previous point."""
         since = self.trace[-1]["tokens"] if self.trace else 0
         loss = self.trace_nats / (self.tokens - since)
         self.trace.append(
@@ -96,27 +142,34 @@ class State:
         self.trace_nats = 0.0
 
     def finish_epoch(self, record: EpochRecord) -> None:
-        """Adds the record of the epoch under way and begins the next."""
+        """Add the record of the current epoch and start the next one."""
         self.history.append(dataclasses.asdict(record))
         self.epoch, self.step = record.epoch, 0
         self.loss_sum, self.loss_tokens, self.epoch_s = 0.0, 0, 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """As a plain mapping, for JSON and checkpoints."""
+        """Return a plain mapping, for JSON and checkpoints."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: object) -> "State":
-        """From what `to_dict` gave. Raises ValueError where a field is missing, odd, or no such value."""
+        """Restore a state.
+
+        Args:
+            values: What `to_dict` returned.
+
+        Raises:
+            ValueError: A field is missing, unknown or has an invalid value.
+        """
         names = {entry.name for entry in dataclasses.fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
             raise ValueError("its state has other fields")
-        for name, fits in _FITTING.items():
-            if not fits(values[name]):
-                raise ValueError(f"its state has no usable {name}")
+        for name, is_valid in _VALIDATORS.items():
+            if not is_valid(values[name]):
+                raise ValueError(f"its state has an invalid {name}")
         state = cls(**values)
         if bool(state.step) != bool(state.loss_tokens):
-            raise ValueError("its step and its tokens contradict each other")
+            raise ValueError("its state has steps without tokens, or tokens without steps")
         if len(state.history) != state.epoch or any(
             record["epoch"] != number for number, record in enumerate(state.history, 1)
         ):
@@ -124,7 +177,8 @@ class State:
         return state
 
 
-_MOST = 1 << 53  # what a float counts exactly to
+Validator = Callable[[object], bool]
+_LIMIT = 1 << 53  # floats represent integers exactly up to here
 
 
 def _is_text(value: object) -> bool:
@@ -132,14 +186,14 @@ def _is_text(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < _MOST
+    return type(value) is int and 0 <= value < _LIMIT
 
 
 def _is_amount(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LIMIT
 
 
-def _is_bits(value: object) -> bool:
+def _is_bits_per_byte(value: object) -> bool:
     return (
         isinstance(value, dict)
         and "all" in value
@@ -147,26 +201,30 @@ def _is_bits(value: object) -> bool:
     )
 
 
-def _list_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: type(value) is list and all(map(fits, value))
+def _list_of(is_valid: Validator) -> Validator:
+    return lambda value: type(value) is list and all(map(is_valid, value))
 
 
-def _record(**fields: Callable[[object], bool]) -> Callable[[object], bool]:
+def _mapping_of(**fields: Validator) -> Validator:
     return lambda value: (
         isinstance(value, dict)
         and set(value) == set(fields)
-        and all(fits(value[name]) for name, fits in fields.items())
+        and all(is_valid(value[name]) for name, is_valid in fields.items())
     )
 
 
 _RECORD = {entry.name: _is_amount for entry in dataclasses.fields(EpochRecord)}
-_FITTING: dict[str, Callable[[object], bool]] = {
+_VALIDATORS: dict[str, Validator] = {
     **dict.fromkeys(("epoch", "step", "loss_tokens", "tokens"), _is_count),
     **dict.fromkeys(("loss_sum", "lr", "epoch_s", "elapsed_s", "pause_s", "trace_nats"), _is_amount),
     "resegmented": lambda value: type(value) is bool,
     **dict.fromkeys(("run_id", "start_timestamp"), _is_text),
-    "trace": _list_of(_record(tokens=_is_count, elapsed_s=_is_amount, train_loss=_is_amount, lr=_is_amount)),
-    "history": _list_of(_record(**_RECORD | {"epoch": _is_count, "val_bits_per_byte": _is_bits})),
-    "samples": _list_of(_record(epoch=_is_count, prompt=_is_text, text=_is_text)),
+    "trace": _list_of(
+        _mapping_of(tokens=_is_count, elapsed_s=_is_amount, train_loss=_is_amount, lr=_is_amount)
+    ),
+    "history": _list_of(
+        _mapping_of(**_RECORD | {"epoch": _is_count, "val_bits_per_byte": _is_bits_per_byte})
+    ),
+    "samples": _list_of(_mapping_of(epoch=_is_count, prompt=_is_text, text=_is_text)),
     "advised": _list_of(_is_text),
 }

@@ -1,7 +1,10 @@
-"""One optimizer step: a batch in, its loss out, the weights moved.
+"""The training step: one batch in, its loss out, the weights updated.
 
-Knows the model, its loss, its optimizers, the hardware and the other processes of the run; no tokens on disk,
-no epochs, no files.
+In: a batch, the step's number and the learning-rate factor. Out: the batch's loss. Does not know the tokens
+on disk, epochs or files.
+
+- `TrainingObjective`: model and loss (`methods.loss`), compiled where that is faster.
+- `TrainStep`: forward and backward passes, gradient clipping, optimizer step (`methods.optimizer`).
 """
 
 import contextlib
@@ -16,23 +19,29 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tinyedge.train.data import Batch
-from tinyedge.train.distributed import ALONE, Group
+from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.methods.composed_rows import EmbeddingTables
 from tinyedge.train.methods.features import Features
-from tinyedge.train.methods.loss import output_cross_entropy, smoothing_gap
+from tinyedge.train.methods.loss import output_cross_entropy, smoothing_penalty
 from tinyedge.train.methods.optimizer import Optimizers
 from tinyedge.train.methods.sampled_softmax import Candidates, CandidateSampler
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import TrainConfig
 
-# The estimate of the softmax is a little low, so the last steps, at less than this share of the peak rate,
-# compute it whole: what it costs and brings is in docs/log.md.
-WHOLE_SOFTMAX_BELOW = 0.15
+# The sampled softmax gives a slightly low loss, so the last steps, whose learning rate is below this share of
+# the peak, compute the full softmax. docs/log.md has its cost and its gain.
+FULL_SOFTMAX_BELOW = 0.15
 
 
-class Objective(nn.Module):
-    """The model, its tables as they are learned, and its loss: one module, which is what DDP wraps."""
+class TrainingObjective(nn.Module):
+    """The model, its embedding tables and its loss, in one module so that DDP can wrap all of it.
+
+    Args:
+        model: Model to train.
+        features: Features of each piece, for tables whose rows share parts; None for plain tables.
+        hardware: Device and number format.
+    """
 
     def __init__(self, model: TinyTransformer, features: Features | None, hardware: Hardware) -> None:
         super().__init__()
@@ -40,59 +49,78 @@ class Objective(nn.Module):
         self.model = model
         self._hardware = hardware
         self._compiled: Callable[[Tensor], Tensor] = model.body
-        self._sizes: set[int] = set()
+        self._compiled_sizes: set[int] = set()
 
     def compile_body(self, sizes: set[int], device: torch.device) -> bool:
-        """Compiles what lies between the tables for these numbers of rows; does without where that fails.
+        """Compile the blocks between the two tables for certain batch sizes.
 
-        Others, an epoch's short last batch, are computed as they are: to compile takes longer than that.
+        Other sizes, such as an epoch's short last batch, run uncompiled: compiling takes longer than that.
+
+        Args:
+            sizes: Numbers of rows to compile for.
+            device: Device of the batches.
+
+        Returns:
+            Whether it succeeded. If not, training works without.
         """
         length, width = self.model.config.max_seq_length, self.model.config.d_model
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the compiler's, of torch's own parts
-                torch.compiler.reset()  # of what a process has compiled, only some shapes are kept
-                # Code for any shape computes other last bits than code for one, and would serve all batches
-                # where sizes differ; on a GPU kernels would be chosen by their speed, anew in each process.
+                warnings.simplefilter("ignore")  # the compiler warns of torch's own code
+                torch.compiler.reset()  # torch keeps only a few compiled shapes for each process
+                # Code for dynamic shapes rounds differently from code for one shape, and torch would use it
+                # for all batches once two sizes occur. On a GPU, kernels would be chosen by their measured
+                # speed, in each process anew; "deterministic" turns that off.
                 self._compiled = torch.compile(
                     self.model.body, dynamic=False, options={"deterministic": True}
                 )
-                self._sizes = sizes
-                for rows in sizes:  # they want a gradient, as a batch's do: code for others is of no use
+                self._compiled_sizes = sizes
+                for rows in sizes:  # with a gradient, as in training: torch compiles other code without one
                     example = torch.zeros(rows, length, width, device=device, requires_grad=True)
-                    self._hidden(example).sum().backward()  # type: ignore[no-untyped-call]
-        except Exception:  # whatever a compiler may raise, training goes on without it
-            self._sizes = set()
+                    self._run_body(example).sum().backward()  # type: ignore[no-untyped-call]
+        except Exception:  # a compiler may raise anything
+            self._compiled_sizes = set()
         self.zero_grad(set_to_none=True)
-        return bool(self._sizes)
+        return bool(self._compiled_sizes)
 
-    def _hidden(self, rows: Tensor) -> Tensor:
+    def _run_body(self, rows: Tensor) -> Tensor:
         device, dtype = self._hardware.device, self._hardware.dtype
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
-            return self._compiled(rows) if len(rows) in self._sizes else self.model.body(rows)
+            return self._compiled(rows) if len(rows) in self._compiled_sizes else self.model.body(rows)
 
     def forward(self, batch: Batch, candidates: Candidates | None, smoothing: float) -> Tensor:
-        """Nats per token, a scalar; the softmax runs over `candidates`.
+        """Compute the loss of a batch.
 
-        smoothing: the share of each target that the batch's `others` get, where it has some.
+        Args:
+            batch: Inputs and targets, (B, T) each.
+            candidates: Pieces that the softmax runs over; None for all.
+            smoothing: Share of each target that goes to the batch's alternatives, if it has any.
+
+        Returns:
+            Nats per token, a scalar.
         """
         embedding, rows = self.tables(candidates.ids if candidates else None)
         log_weights = None
         if candidates:
-            batch, log_weights = batch.renamed(candidates.place), candidates.log_weights
-        hidden = self._hidden(F.embedding(batch.inputs, embedding))
+            batch, log_weights = batch.remap(candidates.index_of), candidates.log_weights
+        hidden = self._run_body(F.embedding(batch.inputs, embedding))
         loss = output_cross_entropy(hidden, rows, batch.targets, self._hardware.dtype, log_weights)
-        if batch.others is not None:
-            loss = loss + smoothing * smoothing_gap(hidden, rows, batch.targets, batch.others)
+        if batch.alternatives is not None:
+            loss = loss + smoothing * smoothing_penalty(hidden, rows, batch.targets, batch.alternatives)
         return loss
 
 
-class Learner:
-    """A model that learns, batch by batch. All randomness is a function of (seed, step).
+class TrainStep:
+    """Updates a model, batch by batch. All randomness is determined by the seed and the step's number.
 
-    sampler: draws the pieces of each step's softmax; None computes it whole. features: of each piece, for
-    tables whose rows share parts; None leaves each row to itself. rows: of a whole batch, where a text has
-    fewer than the config says.
+    Args:
+        model: Model to train; it is moved to the device.
+        config: Recipe and its parameters.
+        hardware: Device and number format.
+        group: Processes of the run.
+        sampler: Samples the pieces of each step's softmax; None for the full softmax.
+        features: Features of each piece, for tables whose rows share parts; None for plain tables.
+        rows: Rows of a full batch, if the text has fewer than `config.batch_size`.
     """
 
     def __init__(
@@ -100,7 +128,7 @@ class Learner:
         model: TinyTransformer,
         config: TrainConfig,
         hardware: Hardware,
-        group: Group = ALONE,
+        group: Group = SINGLE_PROCESS,
         sampler: CandidateSampler | None = None,
         features: Features | None = None,
         rows: int | None = None,
@@ -110,78 +138,91 @@ class Learner:
         self._hardware = hardware
         self._group = group
         self._sampler = sampler
-        objective = Objective(model, features, hardware).to(hardware.device)
+        objective = TrainingObjective(model, features, hardware).to(hardware.device)
         self._tables = objective.tables
         self._objective: nn.Module = objective
-        self.compiled = False
-        if hardware.compiles:
-            sizes = {part.stop - part.start for part, _ in self._parts(rows or config.batch_size)}
-            self.compiled = objective.compile_body(sizes, hardware.device)
+        self.is_compiled = False
+        if hardware.use_compile:
+            sizes = {part.stop - part.start for part, _ in self._micro_batches(rows or config.batch_size)}
+            self.is_compiled = objective.compile_body(sizes, hardware.device)
         if group.size > 1:
-            self._objective = DistributedDataParallel(objective)  # the first's weights go to all
+            self._objective = DistributedDataParallel(objective)  # broadcasts the main process's weights
             self._objective.broadcast_buffers = False  # they are constants
         on_gpu = hardware.device.type == "cuda"
         self._optimizers = Optimizers(objective, config, hardware.dtype if on_gpu else torch.float32)
 
-    def learn(self, batch: Batch, step: int, rate_factor: float) -> tuple[float, float]:
-        """One step on a batch, the whole one in every process of the run.
+    def run(self, batch: Batch, step: int, rate_factor: float) -> tuple[float, float]:
+        """Run one step: loss, gradients, optimizer.
 
-        step: counts from the run's begin, from 0. rate_factor: share of the peak learning rates.
+        Args:
+            batch: The complete batch, in every process of the run.
+            step: Number of the step, from 0 at the start of the run.
+            rate_factor: Learning rate as a share of its peak.
 
-        Returns the batch's mean loss in nats per token and AdamW's learning rate.
+        Returns:
+            The batch's mean loss in nats per token, and AdamW's learning rate.
         """
         device = self._hardware.device
         candidates = None
-        if self._sampler and rate_factor > WHOLE_SOFTMAX_BELOW:
+        if self._sampler and rate_factor > FULL_SOFTMAX_BELOW:
             candidates = self._sampler.draw(batch.tokens, (self._config.seed << 32) + step).to(device)
         smoothing = self._config.smoothing * rate_factor
         mean = 0.0
-        parts = self._parts(len(batch.inputs))
+        parts = self._micro_batches(len(batch.inputs))
         for part, weight in parts:
-            with contextlib.nullcontext() if part is parts[-1][0] else self._unshared():
-                loss = self._objective(batch.part(part, device), candidates, smoothing) * weight
-                (loss * self._group.size).backward()  # DDP divides by it
+            with contextlib.nullcontext() if part is parts[-1][0] else self._no_gradient_sync():
+                loss = self._objective(batch.select(part, device), candidates, smoothing) * weight
+                (loss * self._group.size).backward()  # DDP divides the gradients by it
             mean += loss.item()
         if self._config.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters(), self._config.clip_norm)
         return self._group.all_reduce_sum(mean), self._optimizers.step(rate_factor)
 
-    def fold(self) -> None:
-        """Makes the model's own tables what has been learned; before it is judged or saved."""
-        self._tables.fold()
+    def materialize(self) -> None:
+        """Write the trained tables into the model's own weights. Call it before evaluating or saving."""
+        self._tables.materialize()
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """All that is learned: the model's weights, or the parts that its tables are made of."""
+        """Return all trained parameters: the model's weights, or the parts that its tables consist of."""
         return self._objective.parameters()
 
     def optimizer_state_dict(self) -> dict[str, Any]:
-        """The optimizers' state, by name."""
+        """Return the state of each optimizer, by name."""
         return self._optimizers.state_dict()
 
     def tables_state_dict(self) -> dict[str, Any]:
-        """What the tables are composed of; all else that is learned is in the model's own weights."""
+        """Return the parts of the tables. All other parameters are in the model's own state."""
         return self._tables.state_dict()
 
     def load_state_dicts(self, optimizers: object, tables: object) -> None:
-        """Restores both. Raises KeyError, TypeError or ValueError when they are another run's."""
+        """Restore the optimizers and the tables.
+
+        Args:
+            optimizers: What `optimizer_state_dict` returned.
+            tables: What `tables_state_dict` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: They belong to another run.
+        """
         self._optimizers.load_state_dict(optimizers)
         self._tables.restore(tables)
 
-    def _parts(self, rows: int) -> list[tuple[slice, float]]:
-        """This process's rows in micro-batches, each with its share of the batch, by which its loss counts.
+    def _micro_batches(self, rows: int) -> list[tuple[slice, float]]:
+        """Split this process's rows into micro-batches, each with its share of the batch.
 
-        One that has no rows computes one for nothing, because the others wait for its gradient.
+        The loss of a micro-batch is weighted with that share. A process without rows computes one row with
+        weight zero, because the other processes wait for its gradient.
         """
-        share = self._group.share(rows)
-        count = share.stop - share.start
+        local = self._group.local_rows(rows)
+        count = local.stop - local.start
         if not count:
             return [(slice(0, 1), 0.0)]
-        pieces = min(self._config.grad_accumulation, count)
-        borders = [share.start + count * piece // pieces for piece in range(pieces + 1)]
+        parts = min(self._config.grad_accumulation, count)
+        borders = [local.start + count * part // parts for part in range(parts + 1)]
         return [(slice(a, b), (b - a) / rows) for a, b in itertools.pairwise(borders)]
 
-    def _unshared(self) -> contextlib.AbstractContextManager[None]:
-        """While it is open, gradients add up here and do not travel."""
+    def _no_gradient_sync(self) -> contextlib.AbstractContextManager[None]:
+        """Accumulate gradients locally, without exchanging them between processes."""
         if isinstance(self._objective, DistributedDataParallel):
             return self._objective.no_sync()
         return contextlib.nullcontext()

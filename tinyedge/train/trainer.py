@@ -1,21 +1,21 @@
-"""The training loop: batches in, checkpoints and history out.
+"""The training loop: runs steps, validates after each epoch, saves checkpoints.
 
-Knows the model, the shards and the folder it saves to; prints nothing: what happens goes to a Reporter.
-Every number of a run is a function of its configuration, its tokens and this machine, so a run that was
-stopped and resumed ends with the weights of one that was not. A limit in minutes is the exception: its
-schedule follows the clock.
+In: a configuration, shards and a run folder. Out: checkpoints in the folder, and events sent to a Reporter.
+Prints nothing. The training step (loss, gradients, optimizer) is in `step`.
+
+All numbers of a run are determined by its configuration, its tokens and the machine. A run that was
+interrupted and resumed therefore ends with the same weights as an uninterrupted one. A time limit is the
+exception: its learning-rate schedule follows the clock.
 """
 
 import dataclasses
 import itertools
 import math
 import signal
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -27,65 +27,45 @@ from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train.budget import TimeBudget
 from tinyedge.train.data import Batches
-from tinyedge.train.distributed import ALONE, Group
-from tinyedge.train.hardware import Hardware, repeat_exactly
-from tinyedge.train.methods.augmentation import drawn_for
-from tinyedge.train.methods.features import features_for
+from tinyedge.train.distributed import SINGLE_PROCESS, Group
+from tinyedge.train.hardware import Hardware, enable_determinism
+from tinyedge.train.limits import Outcome, RunLimits
+from tinyedge.train.methods.augmentation import make_augmentation
+from tinyedge.train.methods.features import build_features
 from tinyedge.train.methods.init_local_heads import init_local_heads
-from tinyedge.train.methods.sampled_softmax import sampler_for
+from tinyedge.train.methods.sampled_softmax import make_candidate_sampler
 from tinyedge.train.model import TinyTransformer
+from tinyedge.train.pace import Pace
 from tinyedge.train.recipe import TrainConfig
-from tinyedge.train.report.advice import advise, diverged
+from tinyedge.train.report.advice import advise, divergence_error
 from tinyedge.train.report.reporter import Progress, Reporter
-from tinyedge.train.report.sample import sample_text
+from tinyedge.train.report.sample import generate_sample
 from tinyedge.train.state import EpochRecord, State
-from tinyedge.train.step import Learner
+from tinyedge.train.step import TrainStep
 from tinyedge.train.storage import checkpoint
 from tinyedge.train.validation import validate
 
-RESEGMENTED_SHARE = 0.88  # of a run; its rest has the segmentation that text is judged with
-EPOCHS_PER_CHECKPOINT = 5  # the guide's; also how often samples are drawn
+AUGMENTED_SHARE = 0.88  # of the run; the rest uses the segmentation that text is evaluated with
+EPOCHS_PER_CHECKPOINT = 5  # the guide's value; samples are generated at the same interval
 SAMPLE_PROMPTS = ("Hello", "Hola")  # the guide's
-TRACE_POINTS = 200  # of a whole run, about: enough for a curve
-ADVICE_STEP = 50  # of an epoch: its speed is known, the rest of it still to come
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal is gone
-
-
-@dataclass(frozen=True)
-class RunLimits:
-    """When to stop before the last epoch, and what to keep. None is never.
-
-    max_minutes: of training, judging and saving; the schedule of the learning rate then fits them. patience:
-    epochs without a lower held-out loss. checkpoint_minutes: between saves, besides those after epochs. keep:
-    how many of the periodic checkpoints stay. prune: asked between epochs whether others do better anyway.
-    """
-
-    max_minutes: float | None = None
-    checkpoint_minutes: float | None = None
-    patience: int | None = None
-    keep: int = 3
-    prune: Callable[[], bool] = lambda: False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the loop ended. ended_by: "epochs", "max-minutes", "patience" or "pruned"; None for a signal."""
-
-    state: State
-    ended_by: str | None
-    signal: int | None = None
-
-
-class _Moment(NamedTuple):
-    """How far the epoch under way is."""
-
-    step: int
-    tokens: int
-    seconds: float
+TRACE_POINTS = 200  # approximate number of points in the training curve of a complete run
+ADVICE_STEP = 50  # of an epoch: its speed is known, and most of it is still to come
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 
 
 class Trainer:
-    """One run in one folder."""
+    """One training run in one folder.
+
+    Args:
+        model_config: Shape of the model.
+        config: Recipe and its parameters.
+        shards: Tokens to train and to validate on.
+        tokenizer: Tokenizer that made the shards.
+        hardware: Device and number format.
+        folder: Run folder, which receives the checkpoints.
+        reporter: Receives progress, epoch records, samples and notes.
+        group: Processes of the run.
+    """
 
     def __init__(
         self,
@@ -96,9 +76,9 @@ class Trainer:
         hardware: Hardware,
         folder: Path,
         reporter: Reporter,
-        group: Group = ALONE,
+        group: Group = SINGLE_PROCESS,
     ) -> None:
-        repeat_exactly(hardware.device)
+        enable_determinism(hardware.device)
         torch.manual_seed(config.seed)
         self._config = config
         self._shards = shards
@@ -112,7 +92,7 @@ class Trainer:
             model_config.max_seq_length,
             config.stride,
             config.seed,
-            drawn_for(shards, config, tokenizer),
+            make_augmentation(shards, config, tokenizer),
         )
         self.model = TinyTransformer(model_config)
         if config.init_std:
@@ -120,60 +100,72 @@ class Trainer:
         if config.local_heads:
             init_local_heads(self.model, config.local_heads)
         self._group = group
-        self._learner = Learner(
+        self._train_step = TrainStep(
             self.model,
             config,
             hardware,
             group,
-            sampler=sampler_for(shards, config, model_config.vocab_size),
-            features=features_for(shards, config, tokenizer),
+            sampler=make_candidate_sampler(shards, config, model_config.vocab_size),
+            features=build_features(shards, config, tokenizer),
             rows=min(config.batch_size, self._batches.windows),
         )
-        if hardware.compiles and not self._learner.compiled:
-            reporter.note("model: compiling failed here; training goes on without it, slower")
+        if hardware.use_compile and not self._train_step.is_compiled:
+            reporter.note("model: compilation failed on this machine; training continues uncompiled, slower")
         self.state = State()
         self._limits = RunLimits()
         self._budget = TimeBudget(None, shards.validation_tokens)
-        self._began = 0.0  # on the clock: the run, as if in one go
-        self._saved = 0.0  # and the last save in between
-        self._pause_s = 0.0  # between the last two epochs
-        self._timed: _Moment | None = None  # from where this process's speed counts
-        self._signal = 0  # the last that came to this process
-        self._stop_signal: int | None = None  # the one that all processes stop for
+        self._pace = Pace(config.epochs, self._batches.steps_per_epoch)
+        self._signal = 0  # the last signal that this process received
+        self._stop_signal: int | None = None  # the signal for which all processes stop
 
     def resume(self, path: Path) -> None:
-        """Continues exactly where a checkpoint stopped. Raises CheckpointError, or UsageError where the
-        run it belongs to was another one."""
+        """Continue exactly where a checkpoint stopped.
+
+        Args:
+            path: Checkpoint of the same run.
+
+        Raises:
+            CheckpointError: The checkpoint is damaged, or was trained with other data.
+            UsageError: The checkpoint belongs to a run with other settings.
+        """
         content = checkpoint.load_resumable(path)
         checkpoint.require_same_run(path, content, self._run_config())
         checkpoint.require_weights(path, self.model, content)
         try:
             state = State.from_dict(content["state"])
             if state.epoch > self._config.epochs or state.step > self._batches.steps_per_epoch:
-                raise ValueError(f"it stands at epoch {state.epoch}, step {state.step}, which are not there")
-            self._learner.load_state_dicts(content["optimizer_state_dict"], content["tables"])
+                raise ValueError(f"its epoch {state.epoch} or step {state.step} is beyond the end of the run")
+            self._train_step.load_state_dicts(content["optimizer_state_dict"], content["tables"])
             torch.set_rng_state(content["rng"])
             self.model.load_state_dict(content["model_state_dict"])
         except (KeyError, IndexError, AttributeError, ValueError, TypeError, RuntimeError) as failure:
             raise CheckpointError(
-                f"{path} cannot be resumed: {failure}", "start again with --restart"
+                f"{path} cannot be resumed: {failure}", "start a new run with --restart"
             ) from None
         self.state = state
         before, now = content["config"]["summary"].get("precision"), self._hardware.precision
         if before != now:
-            self._reporter.note(f"model: computed in {before} until here, in {now} from here on")
+            self._reporter.note(f"model: precision changes from {before} to {now}")
 
     def run(self, limits: RunLimits, after_epoch: Callable[[State], None] = lambda state: None) -> Outcome:
-        """Trains to the last epoch, to a limit or to a signal; saves in each case.
+        """Train to the last epoch, to a limit or to a signal, and save in each case.
 
-        after_epoch is called when an epoch is saved. A signal is to end the process: those after it stay
-        ignored, or the next would cut short what the caller still writes. Raises TrainingError when the loss
-        is no number.
+        After a signal, further ones stay ignored: the process is expected to end, and another signal would
+        interrupt what the caller still has to write.
+
+        Args:
+            limits: When to stop early.
+            after_epoch: Called after an epoch has been saved.
+
+        Returns:
+            How the run ended.
+
+        Raises:
+            TrainingError: The loss is NaN or infinite.
         """
-        ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()  # nohup
-        previous = {
-            number: signal.signal(number, self._on_signal) for number in SIGNALS if number not in ignored
-        }
+        ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()  # by nohup
+        handled = [number for number in SIGNALS if number not in ignored]
+        previous = {number: signal.signal(number, self._on_signal) for number in handled}
         try:
             return self._run(limits, after_epoch)
         finally:
@@ -183,10 +175,9 @@ class Trainer:
     def _run(self, limits: RunLimits, after_epoch: Callable[[State], None]) -> Outcome:
         self._limits = limits
         self._budget = dataclasses.replace(self._budget, minutes=limits.max_minutes)
-        self._group.all_reduce_max()  # no process writes before all have read what they resume from
-        self._saved = time.monotonic()
-        self._began = self._saved - self.state.elapsed_s
-        while (ended_by := self._ended_by()) is None:
+        self._group.all_reduce_max()  # no process writes before all have read the checkpoint
+        self._pace.start_run(self.state)
+        while (ended_by := self._stop_reason()) is None:
             self._train_epoch()
             if self._stop_signal is None:
                 self._finish_epoch()
@@ -194,85 +185,81 @@ class Trainer:
                 self._save_last()
                 return Outcome(self.state, None, self._stop_signal)
             after_epoch(self.state)
-            self._pause_s = time.monotonic() - self._began - self.state.elapsed_s
+            self._pace.record_pause(self.state)
         if self._group.is_main:
-            checkpoint.save(self._folder / checkpoint.FINAL_FILE, self._weights())
+            checkpoint.save(self._folder / checkpoint.FINAL_FILE, self._model_content())
         return Outcome(self.state, ended_by)
 
-    def _ended_by(self) -> str | None:
-        """Why no epoch follows, or None: a function of the state alone, so that a resumed run agrees."""
+    def _stop_reason(self) -> str | None:
+        """Return why no epoch follows, or None. Depends on the state alone, so that a resumed run agrees."""
         state, patience = self.state, self._limits.patience
         if state.epoch == self._config.epochs:
             return "epochs"
-        if state.step == 0 and self._budget.is_over(state):
+        if state.step == 0 and self._budget.is_exhausted(state):
             return "max-minutes"
         if patience and state.epochs_since_best >= patience:
             return "patience"
         return "pruned" if state.epoch and state.step == 0 and self._limits.prune() else None
 
     def _train_epoch(self) -> None:
-        """Steps to the end of the epoch, to a signal or to the time limit."""
-        epoch_began = time.monotonic() - self.state.epoch_s
+        """Train to the end of the epoch, to a signal or to the time limit."""
+        self._pace.start_epoch(self.state)
         if self.state.step == 0:
-            self.state.resegmented = self._resegments()
-            if self._timed:
-                self._timed = _Moment(0, 0, 0.0)
-        while self._goes_on():
-            self._step()
-            now = time.monotonic()
-            self._agree(now - self._began, now - epoch_began)
-            self._timed = self._timed or self._now()  # a process's first step compiles and warms up
+            self.state.resegmented = self._should_augment()
+        while self._has_next_step():
+            self._run_step()
+            self._synchronize(*self._pace.read_clock())
+            self._pace.record_step(self.state)
             self._report_step()
-            minutes = self._limits.checkpoint_minutes
-            if minutes and now - self._saved > 60 * minutes and self._goes_on():
+            if self._pace.is_save_due(self._limits.checkpoint_minutes) and self._has_next_step():
                 self._save_last()
 
-    def _agree(self, elapsed_s: float, epoch_s: float) -> None:
-        """Takes the latest clock of all processes, and any one's signal: they decide alike what follows."""
+    def _run_step(self) -> None:
+        """Run one optimizer step."""
+        batch = self._batches.batch(self.state.epoch, self.state.step, self.state.resegmented)
+        steps = self._batches.steps_per_epoch
+        step = self.state.epoch * steps + self.state.step
+        factor = self._config.rate_factor(step, steps, self._budget.elapsed_share(self.state))
+        loss, rate = self._train_step.run(batch, step, factor)
+        if not math.isfinite(loss):
+            raise self._divergence_error(loss)
+        self.state.record_step(loss, batch.targets.numel(), rate)
+
+    def _synchronize(self, elapsed_s: float, epoch_s: float) -> None:
+        """Share the latest clock and any signal between all processes, so that they decide alike."""
         number, self.state.elapsed_s, self.state.epoch_s, pause_s = self._group.all_reduce_max(
-            self._signal, elapsed_s, epoch_s, self._pause_s
+            self._signal, elapsed_s, epoch_s, self._pace.pause_s
         )
         self.state.pause_s = max(self.state.pause_s, pause_s)
         self._stop_signal = int(number) or None
 
-    def _goes_on(self) -> bool:
-        """Whether the epoch under way has another step."""
-        if self._stop_signal is not None or self._budget.is_over(self.state):
+    def _has_next_step(self) -> bool:
+        """Whether the current epoch has another step."""
+        if self._stop_signal is not None or self._budget.is_exhausted(self.state):
             return False
         return self.state.step < self._batches.steps_per_epoch
 
-    def _resegments(self) -> bool:
-        """Whether the next epoch draws a segmentation: not if it ends in the run's last eighth."""
-        if not self._batches.can_draw:
+    def _should_augment(self) -> bool:
+        """Whether the next epoch draws its segmentation: not if it ends in the last part of the run."""
+        if not self._batches.can_augment:
             return False
         following = self.state.epoch + 1
         share = following / self._config.epochs
         if self.state.epoch:
-            share = max(share, self._budget.share_over(self.state) * following / self.state.epoch)
-        return share <= RESEGMENTED_SHARE
-
-    def _step(self) -> None:
-        """One optimizer step."""
-        batch = self._batches.batch(self.state.epoch, self.state.step, self.state.resegmented)
-        steps = self._batches.steps_per_epoch
-        step = self.state.epoch * steps + self.state.step
-        factor = self._config.rate_factor(step, steps, self._budget.share_over(self.state))
-        loss, rate = self._learner.learn(batch, step, factor)
-        if not math.isfinite(loss):
-            raise self._diverged(loss)
-        self.state.count(loss, batch.targets.numel(), rate)
+            share = max(share, self._budget.elapsed_share(self.state) * following / self.state.epoch)
+        return share <= AUGMENTED_SHARE
 
     def _finish_epoch(self) -> None:
-        """Judges the epoch on the held-out text and saves it; a signal before that leaves it as it is."""
+        """Validate the epoch and save it. If a signal comes before that, change nothing."""
         state = self.state
-        self._learner.fold()
-        qualities = self._group.broadcast(self._judge() if self._group.is_main else [])
-        self._agree(state.elapsed_s, state.epoch_s)
+        self._train_step.materialize()
+        qualities = self._group.broadcast(self._validate() if self._group.is_main else [])
+        self._synchronize(state.elapsed_s, state.epoch_s)
         if self._stop_signal is not None:
             return
-        val_loss = math.log(qualities[0].perplexity)  # nats per token of the whole
+        val_loss = math.log(qualities[0].perplexity)  # nats per token, over all languages
         if not math.isfinite(val_loss):
-            raise self._diverged(val_loss)
+            raise self._divergence_error(val_loss)
         record = EpochRecord(
             epoch=state.epoch + 1,
             train_loss=state.loss,
@@ -283,61 +270,61 @@ class Trainer:
             elapsed_s=state.elapsed_s,
             tokens=state.tokens,
         )
-        seconds_left, speed = self._seconds_left(), self._speed()
+        seconds_left, speed = self._seconds_left(), self._pace.tokens_per_second(state)
         state.finish_epoch(record)
         self._reporter.epoch(record)
-        self._advise(seconds_left, speed)
+        self._give_advice(seconds_left, speed)
         if record.epoch % EPOCHS_PER_CHECKPOINT == 0 or record.epoch == self._config.epochs:
-            self._draw_samples(record.epoch)
+            self._generate_samples(record.epoch)
         self._save_epoch()
 
-    def _judge(self) -> list[Quality]:
-        """Quality on the held-out text; of a part of it when a signal comes."""
+    def _validate(self) -> list[Quality]:
+        """Evaluate the model on the held-out text, or on a part of it if a signal comes."""
         passages = itertools.takewhile(lambda _: not self._signal, self._shards.validation())
         try:
             return validate(self.model, passages, self._hardware.device)
-        except OverflowError:  # its perplexity has no number
-            raise self._diverged(math.inf) from None
+        except OverflowError:  # the perplexity exceeds the range of a float
+            raise self._divergence_error(math.inf) from None
 
     def _save_epoch(self) -> None:
-        """Best first: a run that is killed in between goes on from before it, and makes it again."""
+        """Save the best model first: a run killed in between resumes before it and writes it again."""
         if not self._group.is_main:
             return
         if self.state.epochs_since_best == 0:
             self._save(checkpoint.BEST_FILE)
         if self.state.epoch % EPOCHS_PER_CHECKPOINT == 0:
-            self._save(checkpoint.epoch_file(self.state.epoch))
-            checkpoint.keep_newest(self._folder, self._limits.keep)
+            self._save(checkpoint.epoch_file_name(self.state.epoch))
+            checkpoint.remove_old_periodic(self._folder, self._limits.keep)
         else:
-            self._save_last()  # a killed run loses no more than an epoch
+            self._save_last()  # so that a killed run loses at most one epoch
 
     def _save_last(self) -> None:
         if self._group.is_main:
-            checkpoint.save_last(self._folder, self._content())
-        self._saved = time.monotonic()
+            checkpoint.save_last(self._folder, self._checkpoint_content())
+        self._pace.record_save()
 
     def _save(self, name: str) -> None:
-        checkpoint.save(self._folder / name, self._content())
+        checkpoint.save(self._folder / name, self._checkpoint_content())
 
-    def _draw_samples(self, epoch: int) -> None:
+    def _generate_samples(self, epoch: int) -> None:
         for prompt in SAMPLE_PROMPTS:
-            text = sample_text(self.model, self._tokenizer, prompt, seed=self._config.seed)
+            text = generate_sample(self.model, self._tokenizer, prompt, seed=self._config.seed)
             self.state.samples.append({"epoch": epoch, "prompt": prompt, "text": text})
             self._reporter.sample(prompt, text)
 
-    def _advise(self, eta_s: float | None, speed: float | None = None) -> None:
-        """Notes what the run's course says, each kind of advice once a run. speed: of the last epoch."""
+    def _give_advice(self, eta_s: float | None, speed: float | None = None) -> None:
+        """Note problems of the run, each kind once. `speed` is that of the last epoch, tokens per second."""
         for advice in advise(self.state.history, eta_s, speed):
             if advice.kind not in self.state.advised:
                 self.state.advised.append(advice.kind)
                 self._reporter.note(advice.sentence)
 
     def _report_step(self) -> None:
-        """The progress, and a point of the curve now and then: when is a function of the step alone."""
+        """Report progress, and add points to the training curve at steps fixed by the step count alone."""
         state, per_epoch = self.state, self._batches.steps_per_epoch
         steps = self._config.epochs * per_epoch
         if state.step % max(1, steps // TRACE_POINTS) == 0 or state.step == per_epoch:
-            state.add_point()
+            state.add_trace_point()
         eta_s = self._seconds_left()
         self._reporter.step(
             Progress(
@@ -354,46 +341,28 @@ class Trainer:
             )
         )
         if state.step == ADVICE_STEP:
-            self._advise(eta_s)
-
-    def _now(self) -> _Moment:
-        return _Moment(self.state.step, self.state.loss_tokens, self.state.epoch_s)
-
-    def _speed(self) -> float | None:
-        """Tokens a second of the epoch under way, as far as this process's speed counts; None before that."""
-        now, since = self._now(), self._timed
-        if since is None or now.seconds <= since.seconds:
-            return None
-        return (now.tokens - since.tokens) / (now.seconds - since.seconds)
+            self._give_advice(eta_s)
 
     def _seconds_left(self) -> float | None:
-        """At the speed of the epoch under way, within the time limit; None while there is no speed."""
-        state, per_epoch = self.state, self._batches.steps_per_epoch
-        now, since = self._now(), self._timed
-        if since is None or now.step == since.step:
-            return None
-        steps = (self._config.epochs - state.epoch) * per_epoch - state.step
-        seconds = steps * (now.seconds - since.seconds) / (now.step - since.step)
-        if self._limits.max_minutes is None:
-            return seconds
-        return min(seconds, 60 * self._limits.max_minutes - state.elapsed_s)
+        return self._pace.seconds_left(self.state, self._limits.max_minutes)
 
-    def _diverged(self, loss: float) -> TrainingError:
-        return diverged(loss, self.state.epoch + 1, self.state.step + 1, self._config.learning_rate)
+    def _divergence_error(self, loss: float) -> TrainingError:
+        return divergence_error(loss, self.state.epoch + 1, self.state.step + 1, self._config.learning_rate)
 
-    def _content(self) -> dict[str, Any]:
-        """All that a resume needs."""
+    def _checkpoint_content(self) -> dict[str, Any]:
+        """Return everything that a resumed run needs."""
         return {
-            **self._weights(),
-            "optimizer_state_dict": self._learner.optimizer_state_dict(),
-            "tables": self._learner.tables_state_dict(),
+            **self._model_content(),
+            "optimizer_state_dict": self._train_step.optimizer_state_dict(),
+            "tables": self._train_step.tables_state_dict(),
             "state": self.state.to_dict(),
             "rng": torch.get_rng_state(),
         }
 
-    def _weights(self) -> dict[str, Any]:
+    def _model_content(self) -> dict[str, Any]:
+        """Return the model with its losses and its config, without the state of the run."""
         last: Mapping[str, Any] = self.state.history[-1] if self.state.history else {}
-        self._learner.fold()
+        self._train_step.materialize()
         return {
             "epoch": self.state.epoch,
             "model_state_dict": self.model.state_dict(),
@@ -403,7 +372,7 @@ class Trainer:
         }
 
     def _run_config(self) -> dict[str, Any]:
-        """What decides the weights; a resume needs it to be equal."""
+        """Return what determines the weights. A checkpoint can be resumed only if its own is equal."""
         return {
             "model": self.model.config.to_dict(),
             "training": self._config.to_dict(),
@@ -412,6 +381,7 @@ class Trainer:
         }
 
     def _summary(self, last: Mapping[str, Any]) -> dict[str, Any]:
+        """Return facts about the run that go into checkpoints and bundles."""
         return {
             "recipe": self._config.recipe,
             "epochs": self.state.epoch,

@@ -1,4 +1,7 @@
-"""Loss on held-out documents: token-weighted, by language, in bits per byte too."""
+"""Evaluation on held-out documents: token-weighted, by language, also in bits per byte.
+
+In: a torch model and passages. Out: their quality. Does not know training.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,17 +10,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tinyedge.core.arrays import Ids, Logits
-from tinyedge.text.evaluate import Passage, Quality, Window, windows
+from tinyedge.core.arrays import Logits, TokenIds
+from tinyedge.text.evaluate import Passage, Quality, Window, split_windows
 from tinyedge.text.tokenizer import UNK_ID
 from tinyedge.train.model import TinyTransformer
 
-BATCH = 32  # windows at a time
-IGNORED = -100  # cross_entropy's own default for a target that does not count
+BATCH_SIZE = 32  # windows
+IGNORED = -100  # cross_entropy's default for targets that do not count
 
 
 @dataclass
-class _Sum:
+class _Totals:
     nats: float = 0.0
     tokens: int = 0
     bytes: int = 0
@@ -27,65 +30,75 @@ class _Sum:
 def validate(
     model: TinyTransformer, passages: Iterable[tuple[str, Passage]], device: torch.device
 ) -> list[Quality]:
-    """Quality on (language, passage) pairs, one entry a language and a first one, "all", for the whole.
+    """Evaluate a model on held-out passages.
 
-    Windows do not overlap here (stride = context): each epoch pays for it. `tinyedge eval` uses more context
-    and so reads a little lower.
+    Windows do not overlap here (stride = context), because each epoch pays for it. `tinyedge eval` gives
+    tokens more context and therefore reports slightly lower values.
+
+    Args:
+        model: Model to evaluate, on `device`.
+        passages: Pairs of a language and a passage.
+        device: Device to compute on.
+
+    Returns:
+        An entry named "all" for all passages, followed by one for each language.
     """
-    sums: dict[str, _Sum] = {}
+    totals: dict[str, _Totals] = {}
     pending: list[tuple[str, Window]] = []
     was_training = model.training
     model.eval()
     for language, passage in passages:
-        entry = sums.setdefault(language, _Sum())
+        entry = totals.setdefault(language, _Totals())
         entry.bytes += passage.bytes
         context = model.config.max_seq_length
-        for window in windows(passage.tokens, context, stride=context):
+        for window in split_windows(passage.tokens, context, stride=context):
             entry.tokens += len(window.targets)
             entry.unknown += int((window.targets == UNK_ID).sum())
             pending.append((language, window))
-            if len(pending) == BATCH:
-                _score(model, pending, sums, device)
+            if len(pending) == BATCH_SIZE:
+                _add_losses(model, pending, totals, device)
                 pending = []
     if pending:
-        _score(model, pending, sums, device)
+        _add_losses(model, pending, totals, device)
     model.train(was_training)
-    whole = _Sum(*(sum(getattr(s, f) for s in sums.values()) for f in ("nats", "tokens", "bytes", "unknown")))
-    named = [("all", whole), *sorted(sums.items())]
-    return [Quality.of(name, s.nats, s.tokens, s.bytes, s.unknown) for name, s in named if s.tokens]
+    names = ("nats", "tokens", "bytes", "unknown")
+    overall = _Totals(*(sum(getattr(each, name) for each in totals.values()) for name in names))
+    named = [("all", overall), *sorted(totals.items())]
+    return [Quality.from_sums(name, t.nats, t.tokens, t.bytes, t.unknown) for name, t in named if t.tokens]
 
 
 @torch.no_grad()
-def _score(
-    model: TinyTransformer, batch: list[tuple[str, Window]], sums: dict[str, _Sum], device: torch.device
+def _add_losses(
+    model: TinyTransformer, batch: list[tuple[str, Window]], totals: dict[str, _Totals], device: torch.device
 ) -> None:
+    """Add the loss of each window, in nats, to the total of its language."""
     longest = max(len(window.inputs) for _, window in batch)
     inputs = torch.zeros((len(batch), longest), dtype=torch.int64)
     targets = torch.full((len(batch), longest), IGNORED, dtype=torch.int64)
-    for row, (_, window) in enumerate(batch):  # padding is on the right: causal, so never seen
+    for row, (_, window) in enumerate(batch):  # padding is on the right, where causal attention never looks
         length = len(window.inputs)
         inputs[row, :length] = torch.from_numpy(window.inputs.astype(np.int64))
         targets[row, window.first : length] = torch.from_numpy(window.targets.astype(np.int64))
     logits = model(inputs.to(device))
     losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten().to(device), reduction="none")
     for (language, _), total in zip(batch, losses.view_as(targets).sum(dim=1).tolist(), strict=True):
-        sums[language].nats += total
+        totals[language].nats += total
 
 
 class CheckpointModel:
-    """A torch model as `tinyedge.text.evaluate` reads one."""
+    """Adapts a torch model to `tinyedge.text.evaluate`."""
 
     def __init__(self, model: TinyTransformer) -> None:
         self._model = model
 
     @property
     def context(self) -> int:
-        """Positions."""
+        """Context length in tokens."""
         return self._model.config.max_seq_length
 
     @torch.no_grad()
-    def logits(self, inputs: Ids, first: int) -> Logits:
-        """One full forward pass over the window: (len(inputs) - first, V)."""
+    def logits(self, inputs: TokenIds, first: int) -> Logits:
+        """Compute logits for the positions of a window from `first` on: (len(inputs) - first, V)."""
         hidden = self._model.hidden(torch.from_numpy(inputs.astype(np.int64))[None])
         logits: Logits = self._model.output(hidden[0, first:]).float().numpy()
         return logits

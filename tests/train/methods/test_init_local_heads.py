@@ -1,4 +1,4 @@
-"""Where a model begins: heads that look back, whatever the shape, and the rest as it was drawn."""
+"""Initialization: local heads look back in any shape, and the other weights stay as drawn."""
 
 import pytest
 
@@ -9,8 +9,8 @@ from tinyedge.train.methods.init_local_heads import init_local_heads  # noqa: E4
 from tinyedge.train.model import TinyTransformer  # noqa: E402
 
 
-def first_attention(config: ModelConfig, heads: int) -> "torch.Tensor":
-    """Weights of the first block's heads on random text: (H, T, T)."""
+def compute_attention(config: ModelConfig, heads: int) -> "torch.Tensor":
+    """Return the attention of the first block's heads on random text: (H, T, T)."""
     torch.manual_seed(0)
     model = TinyTransformer(config)
     model.initialize(0.02)
@@ -27,18 +27,18 @@ def first_attention(config: ModelConfig, heads: int) -> "torch.Tensor":
 @pytest.mark.parametrize(
     ("d_model", "nhead", "context"), [(128, 4, 128), (64, 2, 32), (65, 5, 64), (256, 4, 256), (512, 8, 512)]
 )
-def test_each_looks_a_token_further_back(d_model: int, nhead: int, context: int) -> None:
+def test_each_head_looks_one_token_further_back(d_model: int, nhead: int, context: int) -> None:
     config = ModelConfig(d_model=d_model, nhead=nhead, max_seq_length=context)
-    weights = first_attention(config, heads=3)
+    weights = compute_attention(config, heads=3)
     for head in range(min(3, nhead - 1)):
         back = torch.stack([weights[head].diagonal(-n)[8:].mean() for n in range(8)])
         assert int(back.argmax()) == head + 1
         assert back.max() > 3 / context
     last = weights[-1, -1]
-    assert last.max() < 2 / context  # as it was drawn: a mean
+    assert last.max() < 2 / context  # unchanged: nearly uniform
 
 
-def test_no_heads_is_no_change_of_matrices() -> None:
+def test_without_local_heads_no_matrix_changes() -> None:
     torch.manual_seed(0)
     model = TinyTransformer(ModelConfig())
     before = model.blocks[0].attention.qkv.weight.clone()

@@ -1,4 +1,4 @@
-"""The sliced loss is the plain loss: value and gradients."""
+"""The sliced loss equals the plain loss, in value and gradients."""
 
 import pytest
 
@@ -8,8 +8,8 @@ from tinyedge.train.methods import loss as loss_module  # noqa: E402
 
 
 @pytest.mark.parametrize("rows", [7, 64, 1000])
-def test_equals_plain_cross_entropy(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(loss_module.ROWS, "cpu", rows)
+def test_the_loss_equals_plain_cross_entropy(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(loss_module.SLICE_ROWS, "cpu", rows)
     torch.manual_seed(0)
     hidden = torch.randn(3, 25, 16, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(50, 16, dtype=torch.float64, requires_grad=True)
@@ -18,6 +18,6 @@ def test_equals_plain_cross_entropy(rows: int, monkeypatch: pytest.MonkeyPatch) 
     expected = torch.autograd.grad(plain * 2, (hidden, weight))
     sliced = loss_module.output_cross_entropy(hidden, weight, targets, torch.float64)
     found = torch.autograd.grad(sliced * 2, (hidden, weight))
-    torch.testing.assert_close(sliced, plain, atol=1e-6, rtol=1e-6)  # logits pass through fp32
+    torch.testing.assert_close(sliced, plain, atol=1e-6, rtol=1e-6)  # logits are computed in fp32
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)

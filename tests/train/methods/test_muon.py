@@ -1,4 +1,4 @@
-"""Muon against what it claims: orthogonal updates, the shapes of a stack, torch's own."""
+"""Muon: orthogonal updates, stacked matrices, agreement with torch's implementation."""
 
 import pytest
 
@@ -8,14 +8,14 @@ from tinyedge.train.methods.muon import Muon, orthogonalize  # noqa: E402
 
 
 @pytest.mark.parametrize("shape", [(128, 128), (256, 128), (128, 256)])
-def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
+def test_singular_values_are_close_to_one(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     values = torch.linalg.svdvals(orthogonalize(torch.randn(2, *shape)))
     assert values.max() < 1.3
     assert values.median() > 0.6  # the quintic brings all but the smallest into [0.7, 1.2]
 
 
-def test_a_stack_is_its_parts() -> None:
+def test_stacked_matrices_are_updated_separately() -> None:
     torch.manual_seed(1)
     stacked = torch.nn.Parameter(torch.randn(12, 8))
     parts = [torch.nn.Parameter(part.clone()) for part in stacked.detach().split(4)]
@@ -28,8 +28,8 @@ def test_a_stack_is_its_parts() -> None:
     torch.testing.assert_close(stacked.data, torch.cat([part.data for part in parts]))
 
 
-def test_moves_as_torchs_own_does() -> None:
-    """torch iterates in bfloat16: directions agree to its precision, over several steps."""
+def test_updates_agree_with_torchs_muon() -> None:
+    """torch iterates in bfloat16, so directions agree to its precision, over several steps."""
     torch.manual_seed(2)
     ours = torch.nn.Parameter(torch.randn(96, 32))
     theirs = torch.nn.Parameter(ours.detach().clone())

@@ -1,4 +1,4 @@
-"""The sampled softmax: exact where it samples everything, unbiased and repeatable where it does not."""
+"""Sampled softmax: exact if it samples all pieces, otherwise unbiased and reproducible."""
 
 import math
 
@@ -26,33 +26,33 @@ def estimate(
     hidden, weight, targets = problem
     drawn = CandidateSampler(torch.arange(PIECES), sampled).draw(targets, seed)
     return output_cross_entropy(
-        hidden, weight[drawn.ids], drawn.place[targets], torch.float32, drawn.log_weights
+        hidden, weight[drawn.ids], drawn.index_of[targets], torch.float32, drawn.log_weights
     )
 
 
-def test_with_every_piece_it_is_the_whole_softmax(
+def test_with_all_pieces_it_equals_the_full_softmax(
     problem: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
 ) -> None:
     torch.testing.assert_close(estimate(problem, PIECES, 0), output_cross_entropy(*problem))
 
 
-def test_holds_targets_and_frequent_pieces_once_and_is_a_function_of_the_seed(
+def test_candidates_contain_targets_and_frequent_pieces_and_depend_on_the_seed(
     problem: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
 ) -> None:
     targets = problem[2]
     sampler = CandidateSampler(torch.arange(PIECES), 10)
     drawn, again, other = sampler.draw(targets, 1), sampler.draw(targets, 1), sampler.draw(targets, 2)
     assert len(set(drawn.ids.tolist())) == len(drawn.ids)
-    sure = {*targets.flatten().tolist(), *range(PIECES - 5, PIECES)}
-    assert sure == set(drawn.ids[drawn.log_weights == 0].tolist())
-    assert torch.equal(drawn.ids[drawn.place[targets]], targets)
+    certain = {*targets.flatten().tolist(), *range(PIECES - 5, PIECES)}
+    assert certain == set(drawn.ids[drawn.log_weights == 0].tolist())
+    assert torch.equal(drawn.ids[drawn.index_of[targets]], targets)
     assert torch.equal(drawn.ids, again.ids)
     assert not torch.equal(drawn.ids, other.ids)
-    stood_for = len(drawn.ids[drawn.log_weights > 0]) * math.exp(drawn.log_weights.max())
-    assert stood_for == pytest.approx(PIECES - len(sure))
+    represented = len(drawn.ids[drawn.log_weights > 0]) * math.exp(drawn.log_weights.max())
+    assert represented == pytest.approx(PIECES - len(certain))
 
 
-def test_the_sum_is_unbiased(problem: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+def test_the_normalizer_is_unbiased(problem: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
     hidden, weight, targets = problem
     logits = (hidden @ weight.T).flatten(0, 1)
     sums = []

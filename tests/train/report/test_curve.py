@@ -1,4 +1,4 @@
-"""Pictures: drawn whatever the run was like, of a slide's size, and saying what they show."""
+"""Training curves: drawn for any run, in the size of a slide, with correct labels."""
 
 import dataclasses
 import struct
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("matplotlib", reason="pictures need the extra `train`")
+pytest.importorskip("matplotlib", reason="figures need the extra `train`")
 
 import itertools
 
@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from tinyedge.core.errors import UsageError
 from tinyedge.core.runs import Epoch, Point, TrainingRun
 from tinyedge.train.report.curve import draw_comparison, draw_curve
-from tinyedge.train.report.plotting import apart, shorten
+from tinyedge.train.report.plotting import shorten, spread_positions
 
 Make = Callable[..., TrainingRun]
 
 
-def run(
+def make_run(
     epochs: int, best: int = 0, languages: tuple[str, ...] = ("en", "es"), trace: bool = True
 ) -> TrainingRun:
-    """A run whose held-out loss is lowest in epoch `best`, the last by default."""
+    """Return a run whose held-out loss is lowest in epoch `best`, by default the last."""
     history = []
     for number in range(1, epochs + 1):
         bits = 1.9 + abs(number - (best or epochs)) / 10
@@ -49,7 +49,7 @@ def run(
     return TrainingRun(Path("runs/a"), "finished", settings, 2_327_552, 9000.0, tuple(history), tuple(points))
 
 
-def size(path: Path) -> tuple[int, int]:
+def read_size(path: Path) -> tuple[int, int]:
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG")
     width, height = struct.unpack(">2I", content[16:24])
@@ -59,22 +59,22 @@ def size(path: Path) -> tuple[int, int]:
 @pytest.mark.parametrize(
     "value",
     [
-        run(4),
-        run(1),
-        run(100, best=7),
-        run(2, trace=False),
-        run(3, languages=()),
+        make_run(4),
+        make_run(1),
+        make_run(100, best=7),
+        make_run(2, trace=False),
+        make_run(3, languages=()),
     ],
     ids=["four", "one", "hundred", "no trace", "no language"],
 )
 def test_any_run_makes_a_slide(value: TrainingRun, tmp_path: Path) -> None:
     draw_curve(value, tmp_path / "curve.png")
-    assert size(tmp_path / "curve.png") == (1920, 1080)
+    assert read_size(tmp_path / "curve.png") == (1920, 1080)
     assert [path.name for path in tmp_path.iterdir()] == ["curve.png"]
 
 
-def test_the_curve_says_what_it_shows(tmp_path: Path) -> None:
-    draw_curve(run(20, best=7), tmp_path / "curve.svg")
+def test_the_curve_is_labelled(tmp_path: Path) -> None:
+    draw_curve(make_run(20, best=7), tmp_path / "curve.svg")
     text = (tmp_path / "curve.svg").read_text()
     for words in ("2.33 M parameters", "recipe “fast”", "best: epoch 7 of 20, 1.900 bits per byte"):
         assert words in text
@@ -88,16 +88,16 @@ def test_the_curve_says_what_it_shows(tmp_path: Path) -> None:
         "es 3.220",
     ):
         assert f">{label}<" in text
-    assert text.count(">best: epoch 7<") == 2  # at the loss and at the bits
+    assert text.count(">best: epoch 7<") == 2  # at the loss and at the bits per byte
 
 
-def test_the_end_of_the_training_line_is_named_by_its_last_epoch(tmp_path: Path) -> None:
-    draw_curve(run(20), tmp_path / "curve.svg")
+def test_the_training_line_is_labelled_with_its_last_epoch(tmp_path: Path) -> None:
+    draw_curve(make_run(20), tmp_path / "curve.svg")
     assert ">training 4.00<" in (tmp_path / "curve.svg").read_text()  # its last point is at 0.05
 
 
-def test_a_stopped_run_is_marked_and_stays_in_its_frame(tmp_path: Path) -> None:
-    whole = run(10)
+def test_a_stopped_run_is_marked_and_fits_the_axes(tmp_path: Path) -> None:
+    whole = make_run(10)
     stopped = dataclasses.replace(whole, status="stopped", history=whole.history[:3], trace=whole.trace[:39])
     figures: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -112,8 +112,8 @@ def test_a_stopped_run_is_marked_and_stays_in_its_frame(tmp_path: Path) -> None:
             assert max(line.get_xdata(), default=0) <= axes.get_xlim()[1]
 
 
-def test_a_run_of_seconds_is_told_in_seconds(tmp_path: Path) -> None:
-    whole = run(3)
+def test_a_short_run_is_shown_in_seconds(tmp_path: Path) -> None:
+    whole = make_run(3)
     history = tuple(dataclasses.replace(epoch, elapsed_s=epoch.elapsed_s / 90) for epoch in whole.history)
     quick = dataclasses.replace(whole, history=history, trace=())
     draw_curve(quick, tmp_path / "curve.svg")
@@ -126,18 +126,18 @@ def test_a_run_of_seconds_is_told_in_seconds(tmp_path: Path) -> None:
 
 
 def test_every_language_has_a_line(tmp_path: Path) -> None:
-    draw_curve(run(2, languages=tuple("abcdefghijkl")), tmp_path / "curve.svg")
+    draw_curve(make_run(2, languages=tuple("abcdefghijkl")), tmp_path / "curve.svg")
     text = (tmp_path / "curve.svg").read_text()
     assert all(f">{name} 1." in text or f">{name} 2." in text for name in "abcdefghijkl")
 
 
-def test_the_last_epoch_needs_no_pointer_to_the_best(tmp_path: Path) -> None:
-    draw_curve(run(3), tmp_path / "curve.svg")
+def test_a_best_last_epoch_is_not_annotated(tmp_path: Path) -> None:
+    draw_curve(make_run(3), tmp_path / "curve.svg")
     assert ">best: epoch 3<" not in (tmp_path / "curve.svg").read_text()
 
 
-def test_many_runs_in_one_picture(tmp_path: Path) -> None:
-    runs = [run(3) for _ in range(14)]
+def test_many_runs_fit_one_figure(tmp_path: Path) -> None:
+    runs = [make_run(3) for _ in range(14)]
     draw_comparison(runs, [f"run {number}" for number in range(14)], tmp_path / "runs.svg")
     text = (tmp_path / "runs.svg").read_text()
     assert "of 14 runs" in text
@@ -145,23 +145,23 @@ def test_many_runs_in_one_picture(tmp_path: Path) -> None:
     assert "run 10<" not in text  # grey, without a name
 
 
-def test_a_run_that_does_not_say_its_tokens(tmp_path: Path) -> None:
-    old = run(2)
+def test_a_run_without_token_counts_is_drawn(tmp_path: Path) -> None:
+    old = make_run(2)
     history = tuple(Epoch(*(*vars(epoch).values(),)[:-1], None) for epoch in old.history)  # type: ignore
     old = TrainingRun(old.folder, "finished", old.configuration, 1, 1.0, history, ())
-    draw_comparison([run(3), old], ["new", "old"], tmp_path / "runs.png")
-    assert size(tmp_path / "runs.png") == (1920, 1080)
+    draw_comparison([make_run(3), old], ["new", "old"], tmp_path / "runs.png")
+    assert read_size(tmp_path / "runs.png") == (1920, 1080)
 
 
-def test_only_pictures_that_can_be_drawn(tmp_path: Path) -> None:
+def test_an_unknown_image_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"curve\.gif"):
-        draw_curve(run(1), tmp_path / "curve.gif")
+        draw_curve(make_run(1), tmp_path / "curve.gif")
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12), st.floats(0.1, 50))
-def test_labels_never_cover_each_other(places: list[float], gap: float) -> None:
+def test_labels_never_overlap(places: list[float], gap: float) -> None:
     places = sorted(places)
-    moved = apart(places, gap)
+    moved = spread_positions(places, gap)
     assert len(moved) == len(places)
     assert all(high - low >= gap * 0.999 for low, high in itertools.pairwise(moved))
     if all(high - low >= gap for low, high in itertools.pairwise(places)):
@@ -169,6 +169,6 @@ def test_labels_never_cover_each_other(places: list[float], gap: float) -> None:
     assert sum(moved) == pytest.approx(sum(places), abs=1e-6)
 
 
-def test_long_names_lose_their_middle() -> None:
+def test_long_names_are_shortened_in_the_middle() -> None:
     assert shorten("trial-0001") == "trial-0001"
     assert shorten("a" * 20 + "b" * 20) == "a" * 14 + "…" + "b" * 14

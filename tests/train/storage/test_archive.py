@@ -1,4 +1,4 @@
-"""Damage is found to the last bit; a hostile archive is refused in words, unexecuted and in little memory."""
+"""Archives: any damage is detected; a hostile one is refused, unexecuted, with little memory."""
 
 import os
 import pickle
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.forgery import SMALL, Call, content, forge, seal, zipped
+from tests.support.forgery import SMALL, PickledCall, forge, forge_zip, make_content, seal
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
@@ -24,38 +24,38 @@ MB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("whole") / "best_model.pt"
-    checkpoint.save(path, content())
+def intact(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("intact") / "best_model.pt"
+    checkpoint.save(path, make_content())
     return path.read_bytes()
 
 
-def test_each_of_200_cuts_is_found(whole: bytes, tmp_path: Path) -> None:
-    chance = random.Random(0)
+def test_each_of_200_truncations_is_detected(intact: bytes, tmp_path: Path) -> None:
+    random_source = random.Random(0)
     path = tmp_path / "cut.pt"
-    path.write_bytes(whole)
-    for length in sorted((chance.randrange(1, len(whole)) for _ in range(200)), reverse=True):
+    path.write_bytes(intact)
+    for length in sorted((random_source.randrange(1, len(intact)) for _ in range(200)), reverse=True):
         os.truncate(path, length)
         with pytest.raises(CheckpointError, match=r"cut\.pt is truncated"):
             checkpoint.load(path)
 
 
-def test_each_of_500_flipped_bits_is_found(whole: bytes, tmp_path: Path) -> None:
-    chance = random.Random(0)
+def test_each_of_500_flipped_bits_is_detected(intact: bytes, tmp_path: Path) -> None:
+    random_source = random.Random(0)
     path = tmp_path / "flipped.pt"
-    path.write_bytes(whole)
-    ends = [*range(8), *range(len(whole) - 90, len(whole))]  # where the zip and the digest begin and end
-    places = [*ends, *(chance.randrange(len(whole)) for _ in range(500 - len(ends)))]
+    path.write_bytes(intact)
+    ends = [*range(8), *range(len(intact) - 90, len(intact))]  # start and end of the zip and of the digest
+    places = [*ends, *(random_source.randrange(len(intact)) for _ in range(500 - len(ends)))]
     with path.open("r+b", buffering=0) as file:
         for place in places:
-            os.pwrite(file.fileno(), bytes([whole[place] ^ 1 << chance.randrange(8)]), place)
+            os.pwrite(file.fileno(), bytes([intact[place] ^ 1 << random_source.randrange(8)]), place)
             with pytest.raises(CheckpointError, match=r"flipped\.pt is (damaged|truncated)"):
                 checkpoint.load(path)
-            os.pwrite(file.fileno(), whole[place : place + 1], place)
-    assert set(checkpoint.load(path)) == set(content())
+            os.pwrite(file.fileno(), intact[place : place + 1], place)
+    assert set(checkpoint.load(path)) == set(make_content())
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_an_archive_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     kinds = ("float32", "float64", "bfloat16", "float16", "int64", "int32", "uint8", "bool")
     tensors = {kind: torch.ones(3, dtype=getattr(torch, kind)) for kind in kinds}
@@ -70,50 +70,50 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def weights(**changes: Any) -> dict[str, Any]:
     state = TinyTransformer(SMALL).state_dict()
-    return content(model_state_dict={**state, **changes})
+    return make_content(model_state_dict={**state, **changes})
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    return content(config={**content()["config"], **changes})
+    return make_content(config={**make_content()["config"], **changes})
 
 
-def laughing(depth: int) -> list[Any]:
-    """A list of 10 to the power of `depth` items that takes no room."""
+def make_laughing_list(depth: int) -> list[Any]:
+    """Return a nested list of 10 to the power of `depth` items in little memory."""
     items: list[Any] = ["ha"]
     for _ in range(depth):
         items = [items] * 10
     return items
 
 
-def hostile(mark: Path) -> Iterator[tuple[str, bytes, str]]:
-    """Name, bytes, and what must be said of them; whatever is executed leaves a mark."""
+def make_hostile_archives(mark: Path) -> Iterator[tuple[str, bytes, str]]:
+    """Yield name, bytes and expected message of hostile archives. Executed code would create `mark`."""
     touch = f"touch {mark}"
     code = f"open({str(mark)!r}, 'w')"
     calls = {
-        "system": Call(os.system, touch),
-        "eval": Call(eval, code),
-        "exec": Call(exec, code),
-        "popen": Call(subprocess.Popen, touch, -1, None, None, None, None, None, True, True),
-        "getattr": Call(getattr, "", "join"),
-        "touch": Call(Path.touch, Path(mark)),
-        "bytearray": Call(bytearray, 1000 * MB),
-        "import": Call(__import__, "antigravity"),
+        "system": PickledCall(os.system, touch),
+        "eval": PickledCall(eval, code),
+        "exec": PickledCall(exec, code),
+        "popen": PickledCall(subprocess.Popen, touch, -1, None, None, None, None, None, True, True),
+        "getattr": PickledCall(getattr, "", "join"),
+        "touch": PickledCall(Path.touch, Path(mark)),
+        "bytearray": PickledCall(bytearray, 1000 * MB),
+        "import": PickledCall(__import__, "antigravity"),
     }
     for name, call in calls.items():
-        yield f"calls-{name}", forge(content(config=call)), "would call"
-        yield f"nested-{name}", forge(content(model_state_dict={"a": [{"b": (call,)}]})), "would call"
+        yield f"calls-{name}", forge(make_content(config=call)), "would call"
+        yield f"nested-{name}", forge(make_content(model_state_dict={"a": [{"b": (call,)}]})), "would call"
     foreign = "is not an archive that tinyedge writes"
-    yield "raw-pickle", pickle.dumps(Call(os.system, touch)), "was not written by tinyedge"
-    yield "sealed-pickle", seal(pickle.dumps(Call(os.system, touch)) + b"\0" * 200), foreign
-    yield "legacy", forge(content(), _use_new_zipfile_serialization=False), foreign
+    yield "raw-pickle", pickle.dumps(PickledCall(os.system, touch)), "was not written by tinyedge"
+    yield "sealed-pickle", seal(pickle.dumps(PickledCall(os.system, touch)) + b"\0" * 200), foreign
+    yield "legacy", forge(make_content(), _use_new_zipfile_serialization=False), foreign
     listing = {"a/data.pkl": b"\x80\x02}.", "a/version": b"3\n"}
     deflated = zipfile.ZIP_DEFLATED
-    yield "zip-bomb", zipped({**listing, "a/data/0": bytes(200 * MB)}, deflated), foreign
-    yield "pickle-bomb", zipped({**listing, "a/data.pkl": b"\x80\x02" + b"]0" * (5 * MB) + b"]."}), foreign
-    yield "operation-bomb", zipped({**listing, "a/data.pkl": b"\x80\x02" + b"]0" * MB + b"]."}), foreign
-    yield "directory-bomb", zipped({**listing, **{f"a/{n}": b"" for n in range(20_000)}}), foreign
-    yield "two-pickles", zipped({**listing, "b/data.pkl": b"\x80\x02}."}), foreign
-    yield "no-pickle", zipped({"a/version": b"3\n"}), foreign
+    yield "zip-bomb", forge_zip({**listing, "a/data/0": bytes(200 * MB)}, deflated), foreign
+    yield "pickle-bomb", forge_zip({**listing, "a/data.pkl": b"\x80\x02" + b"]0" * (5 * MB) + b"]."}), foreign
+    yield "operation-bomb", forge_zip({**listing, "a/data.pkl": b"\x80\x02" + b"]0" * MB + b"]."}), foreign
+    yield "directory-bomb", forge_zip({**listing, **{f"a/{n}": b"" for n in range(20_000)}}), foreign
+    yield "two-pickles", forge_zip({**listing, "b/data.pkl": b"\x80\x02}."}), foreign
+    yield "no-pickle", forge_zip({"a/version": b"3\n"}), foreign
     yield "not-a-zip", seal(bytes(1000)), foreign
     yield "no-mapping", forge([1, 2]), "format 'list', this version reads 1"
     size = "size mismatch"
@@ -121,7 +121,7 @@ def hostile(mark: Path) -> Iterator[tuple[str, bytes, str]]:
     yield "wrong-type", forge(weights(**{"output.weight": torch.zeros(1000, 64).double()})), size
     yield "no-tensor", forge(weights(**{"output.weight": 3})), size
     yield "other-names", forge(weights(**{"evil.weight": torch.zeros(1)})), size
-    yield "no-weights", forge(content(model_state_dict=[1])), size
+    yield "no-weights", forge(make_content(model_state_dict=[1])), size
     yield "nan", forge(weights(**{"output.weight": torch.full((1000, 64), torch.nan)})), "NaN or infinity"
     huge = {**SMALL.to_dict(), "vocab_size": 10**12}
     yield "huge-config", forge(config(model=huge)), "vocab_size 1000000000000 is outside"
@@ -132,11 +132,11 @@ def hostile(mark: Path) -> Iterator[tuple[str, bytes, str]]:
     one = weights(**{name: torch.zeros(1).expand(32000, 64) for name in names})
     yield "one-number-for-all", forge(one | {"config": config(model=long)["config"]}), size
     yield "text-config", forge(config(model={**SMALL.to_dict(), "d_model": "64"})), "not a whole number"
-    yield "laughing-config", forge(config(summary={"epochs": laughing(9)})), "no valid config"
+    yield "laughing-config", forge(config(summary={"epochs": make_laughing_list(9)})), "no valid config"
     yield "tensor-config", forge(config(summary={"epochs": torch.zeros(3)})), "no valid config"
 
 
-# Reads each file and says what became of it, and at the end how much memory all of that took.
+# Reads each file and prints the result, and at the end how much memory all of them took.
 READER = """
 import sys
 from pathlib import Path
@@ -155,11 +155,11 @@ print("grew", max(0, read_memory()["peak"] - before))
 """
 
 
-def test_hostile_archives_are_refused_in_words(tmp_path: Path) -> None:
+def test_hostile_archives_are_refused_with_a_message(tmp_path: Path) -> None:
     folder, mark = tmp_path / "hostile", tmp_path / "mark"
     folder.mkdir()
     words = {}
-    for name, data, expected in hostile(mark):
+    for name, data, expected in make_hostile_archives(mark):
         (folder / name).write_bytes(data)
         words[name] = expected
     done = subprocess.run(

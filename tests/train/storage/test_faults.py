@@ -1,4 +1,4 @@
-"""Disks that fail at every call of a save, once or for good: what is left is the old state or the new."""
+"""A disk that fails at any call of a save, once or permanently, leaves the old state or the new one."""
 
 import contextlib
 import errno
@@ -26,7 +26,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)
 
 
-def at(step: int) -> dict[str, Any]:
+def make_content_at(step: int) -> dict[str, Any]:
     return {
         "epoch": 0,
         "model_state_dict": {"weight": torch.full((50_000,), float(step))},
@@ -38,7 +38,7 @@ def at(step: int) -> dict[str, Any]:
     }
 
 
-def step_of(path: Path) -> int:
+def read_step(path: Path) -> int:
     content = checkpoint.load(path)
     step = int(content["state"]["step"])
     assert torch.equal(content["model_state_dict"]["weight"], torch.full((50_000,), float(step)))
@@ -50,13 +50,13 @@ FAULTS = [(errno.EIO, False), (errno.ENOSPC, False), (errno.ENOSPC, True)]
 
 @pytest.mark.parametrize("forever", [False, True])
 @pytest.mark.parametrize(("error", "short"), FAULTS, ids=["EIO", "ENOSPC", "short write"])
-def test_every_call_of_a_save_fails(
+def test_a_save_that_fails_at_any_call_leaves_a_valid_state(
     disk: Disk, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: int, short: bool, forever: bool
 ) -> None:
     def save(step: int) -> None:
-        """As the end of an epoch does."""
-        checkpoint.save(tmp_path / checkpoint.BEST_FILE, at(step))
-        checkpoint.save_last(tmp_path, at(step))
+        """Save as at the end of an epoch."""
+        checkpoint.save(tmp_path / checkpoint.BEST_FILE, make_content_at(step))
+        checkpoint.save_last(tmp_path, make_content_at(step))
 
     save(1), disk.mend(), save(2)
     calls = disk.calls
@@ -75,36 +75,36 @@ def test_every_call_of_a_save_fails(
         lines = capsys.readouterr().err.splitlines()
         assert [line.split(":")[0] for line in lines] == ["error", "hint"]
         assert str(tmp_path) in lines[0]
-        assert step_of(tmp_path / checkpoint.BEST_FILE) in (2, 3), calls[bad - 1]
+        assert read_step(tmp_path / checkpoint.BEST_FILE) in (2, 3), calls[bad - 1]
         warnings: list[str] = []
-        assert step_of(checkpoint.newest(tmp_path, warnings.append)) in (2, 3), calls[bad - 1]
+        assert read_step(checkpoint.find_newest(tmp_path, warnings.append)) in (2, 3), calls[bad - 1]
         assert warnings == []
         assert not list(tmp_path.glob(".*"))
         disk.mend()
         save(4)
-        assert step_of(checkpoint.newest(tmp_path, warnings.append)) == 4
+        assert read_step(checkpoint.find_newest(tmp_path, warnings.append)) == 4
 
 
 def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call may write less than it was asked to without an error."""
+    """A system call may write less than requested without an error."""
 
-    class Stingy(io.FileIO):
+    class ShortWriter(io.FileIO):
         def write(self, data: Any) -> int:
             return super().write(memoryview(data).cast("B")[:1000])
 
     real = Path.open
 
-    def stingy(path: Path, mode: str = "r") -> Any:
-        return io.BufferedWriter(Stingy(str(path), mode)) if mode == "xb" else real(path, mode)
+    def open_short(path: Path, mode: str = "r") -> Any:
+        return io.BufferedWriter(ShortWriter(str(path), mode)) if mode == "xb" else real(path, mode)
 
-    monkeypatch.setattr(Path, "open", stingy)
-    checkpoint.save_last(tmp_path, at(7))
+    monkeypatch.setattr(Path, "open", open_short)
+    checkpoint.save_last(tmp_path, make_content_at(7))
     monkeypatch.undo()
-    assert step_of(tmp_path / checkpoint.LAST_FILE) == 7
+    assert read_step(tmp_path / checkpoint.LAST_FILE) == 7
 
 
 @contextlib.contextmanager
-def signals_kept() -> Iterator[None]:
+def restored_sigterm() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -112,7 +112,7 @@ def signals_kept() -> Iterator[None]:
         signal.signal(signal.SIGTERM, handler)
 
 
-def test_a_run_on_a_failing_disk_ends_in_one_line_and_can_be_finished(
+def test_a_run_on_a_failing_disk_ends_with_one_error_and_can_be_finished(
     disk: Disk,
     corpus: Path,
     tmp_path: Path,
@@ -126,7 +126,7 @@ def test_a_run_on_a_failing_disk_ends_in_one_line_and_can_be_finished(
         words += " --num-layers 1 --dim-feedforward 128 --max-seq-length 32 --stride 1000 --epochs 2"
         words += " --precision fp32"  # not compiled: in this process torch's warnings are errors
         monkeypatch.setattr(sys, "argv", ["tinyedge", *words.split(), *more])
-        with signals_kept(), pytest.raises(SystemExit) as ended:
+        with restored_sigterm(), pytest.raises(SystemExit) as ended:
             main.main()
         return int(str(ended.value.code))
 
@@ -150,7 +150,7 @@ def test_a_run_on_a_failing_disk_ends_in_one_line_and_can_be_finished(
         assert len(errors) == 1, place
         assert os.strerror(error) in errors[0]
         assert not list(folder.glob(".*"))
-        again = ["--resume"] if checkpoint.resumable(folder) else []
+        again = ["--resume"] if checkpoint.list_resumable(folder) else []
     disk.mend()
     assert train(*again) == 0
     found = torch.load(folder / "final_model.pt", weights_only=True)["model_state_dict"]

@@ -1,1 +1,1 @@
-"""Training techniques, one a file, named as the paper that describes it names it."""
+"""Training techniques, one in each file, named after the paper that describes it."""

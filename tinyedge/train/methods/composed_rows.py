@@ -1,12 +1,13 @@
-"""Tables of pieces whose rows share parts: embedding and output projection while they are being learned.
+"""Embedding and output projection whose rows share parts during training.
 
-A row is a vector of its piece's own plus the sum of its features' vectors, as in Botha and Blunsom,
+A row is a vector of the piece's own plus the sum of its features' vectors, as in Botha and Blunsom,
 "Compositional Morphology for Word Representations and Language Modelling" (2014), and fastText (Bojanowski et
-al., 2017). What is learned of one piece so reaches its relatives. And what is learned of a piece as input
-reaches it as output, through one matrix for all: where tables are tied (Press and Wolf, "Using the Output
-Embedding to Improve Language Models", 2017) that is the identity for good, here it is learned, and each row
-keeps what is its own. The sums are ordinary tables: the model that is saved has the guide's shape and nothing
-of this in it.
+al., 2017). So related pieces learn from each other. In addition, one learned matrix maps input rows to output
+rows, so that a piece seen as input is also learned as output. Where tables are tied (Press and Wolf, "Using
+the Output Embedding to Improve Language Models", 2017) that matrix is the identity and stays so; here it is
+trained, and each output row has parameters of its own.
+
+The sums are ordinary tables. The saved model has the guide's shape and contains no trace of this method.
 """
 
 from typing import cast
@@ -17,15 +18,18 @@ from torch import Tensor, nn
 
 from tinyedge.train.methods.features import Features
 from tinyedge.train.model import TinyTransformer
-from tinyedge.train.storage.tensor_checks import require_like
+from tinyedge.train.storage.tensor_checks import require_matching
 
-EMBEDDING_SCALE = 8.0  # rows of the embedding are learned this much smaller, and so change this much quicker
+EMBEDDING_SCALE = 8.0  # embedding parameters are smaller than their rows by this, and so change faster
 
 
 class ComposedTable(nn.Module):
-    """A (V, D) table as it is learned: rows of their own, (V, D), plus parts, (K, D), zero at the start.
+    """A (V, D) table as it is trained: own rows, (V, D), plus parts, (K, D), which start at zero.
 
-    weight: what it begins with, times 1 / scale. features: how many parts there are.
+    Args:
+        weight: Initial value of the table, times `scale`.
+        features: Number K of parts.
+        scale: What the parameters are divided by.
     """
 
     def __init__(self, weight: Tensor, features: int, scale: float = 1.0) -> None:
@@ -34,13 +38,28 @@ class ComposedTable(nn.Module):
         self.parts = nn.Parameter(weight.new_zeros(features, weight.shape[1]))
 
     def forward(self, ids: Tensor, index: Tensor, share: Tensor) -> Tensor:
-        """The rows of some pieces, (C, D): ids (C,), and their features' numbers and weights, (C, N) each."""
+        """Compute the rows of some pieces.
+
+        Args:
+            ids: Pieces, (C,).
+            index: Their features, (C, N).
+            share: The weight of each feature, (C, N).
+
+        Returns:
+            Rows, (C, D).
+        """
         shared = F.embedding_bag(index, self.parts, mode="sum", per_sample_weights=share)
         return F.embedding(ids, self.own) + shared
 
 
 class ComposedRows(nn.Module):
-    """Embedding and output projection, (V, D) each, composed of what is learned."""
+    """Embedding and output projection, (V, D) each, composed of trained parts.
+
+    Args:
+        embedding: Initial embedding.
+        output: Initial output projection.
+        features: Features of each piece.
+    """
 
     index: Tensor
     share: Tensor
@@ -50,12 +69,16 @@ class ComposedRows(nn.Module):
         self.inputs = ComposedTable(embedding, features.count, EMBEDDING_SCALE)
         self.outputs = ComposedTable(output, features.count)
         self.bridge = nn.Parameter(torch.eye(embedding.shape[1], device=embedding.device))
-        # Kept with the checkpoint: another machine may find other classes.
+        # Saved in the checkpoint, because another machine may compute other classes.
         self.register_buffer("index", features.index.clone().to(embedding.device))
         self.register_buffer("share", features.share.clone().to(embedding.device))
 
     def forward(self, ids: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Rows of both, (C, D) each: of pieces (C,), or of all."""
+        """Compute rows of embedding and output projection, (C, D) each.
+
+        Args:
+            ids: Pieces, (C,); None for all.
+        """
         if ids is None:
             ids = torch.arange(len(self.index), device=self.index.device)
         index, share = self.index[ids], self.share[ids]
@@ -64,22 +87,28 @@ class ComposedRows(nn.Module):
 
 
 class EmbeddingTables(nn.Module):
-    """Embedding and output projection of a model: its own weights, or what they are composed of.
+    """Embedding and output projection of a model: its own weights, or composed rows.
 
-    features: None leaves the weights to themselves.
+    Args:
+        model: Model that owns the weights.
+        features: Features of each piece for composed rows; None to train the model's own weights.
     """
 
     def __init__(self, model: TinyTransformer, features: Features | None) -> None:
         super().__init__()
         weights = model.token_embedding.weight, model.output.weight
-        self._weights = weights  # in a tuple: the model owns them
+        self._weights = weights  # in a tuple, so that they are not registered here: the model owns them
         self.composed = ComposedRows(*weights, features) if features else None
         if features:
             for weight in weights:
                 weight.requires_grad_(False)
 
     def forward(self, ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Rows of the embedding and of the output projection, (C, D) each: of pieces (C,), or of all."""
+        """Return rows of embedding and output projection, (C, D) each.
+
+        Args:
+            ids: Pieces, (C,); None for all.
+        """
         if self.composed:
             rows: tuple[Tensor, Tensor] = self.composed(ids)
             return rows
@@ -89,17 +118,21 @@ class EmbeddingTables(nn.Module):
         return F.embedding(ids, embedding), F.embedding(ids, output)
 
     def restore(self, saved: object) -> None:
-        """Takes what `state_dict` gave, its features too. Raises ValueError where that does not fit."""
-        require_like("its tables' state", saved, self.state_dict())
+        """Load what `state_dict` returned, features included.
+
+        Raises:
+            ValueError: It does not match this model.
+        """
+        require_matching("its tables' state", saved, self.state_dict())
         self.load_state_dict(cast(dict[str, Tensor], saved))
         if self.composed:
             index, count = self.composed.index, len(self.composed.inputs.parts)
             if not 0 <= int(index.min()) <= int(index.max()) < count:
-                raise ValueError("its pieces have features that are not there")
+                raise ValueError("its pieces have features that do not exist")
 
     @torch.no_grad()
-    def fold(self) -> None:
-        """Writes the rows into the model's own weights, where there is a difference."""
+    def materialize(self) -> None:
+        """Write composed rows into the model's own weights."""
         if self.composed:
             for weight, rows in zip(self._weights, self(), strict=True):
                 weight.copy_(rows)

@@ -1,10 +1,10 @@
-"""What a model begins with, before it has seen any text: positions that heads can tell apart.
+"""Initialization of positions and of local attention heads, after Trockman and Kolter.
 
-A post-norm block meets the embeddings as they are. While those are small all scores of the first block are
-near zero, so every head takes the mean of what came before, and no gradient tells it better: after eight
-epochs it still did (docs/log.md). So positions begin as the sinusoids of Vaswani et al. ("Attention Is All
-You Need", 2017), where a place some tokens back is a rotation of this one, and some heads begin with that
-rotation: the first looks one token back, the second two. To begin where trained models end is the idea of
+A post-norm block reads the embeddings unnormalized. While they are small, all scores of the first block are
+near zero. Every head then averages all earlier positions, and no gradient changes that: after eight epochs it
+still did (docs/log.md). Positions therefore start as the sinusoids of Vaswani et al. ("Attention Is All You
+Need", 2017), where moving by some tokens is a rotation, and some heads start with that rotation: the first
+looks one token back, the second two, and so on. Starting from the structure of trained models is the idea of
 Trockman and Kolter ("Mimetic Initialization of Self-Attention Layers", 2023).
 """
 
@@ -12,23 +12,25 @@ import torch
 
 from tinyedge.train.model import Block, TinyTransformer
 
-SLOWEST = 1000.0  # how much quicker the first pair of dimensions turns than the last
-GAIN = 2.0  # of queries and of keys: the token looked for gets half of a head's weight in the end
+SLOWEST = 1000.0  # how much faster the first pair of dimensions rotates than the last
+GAIN = 2.0  # of queries and of keys: half of a head's attention goes to the intended token
 
 
 @torch.no_grad()
 def init_local_heads(model: TinyTransformer, heads: int) -> None:
-    """Gives positions their sinusoids, and up to `heads` heads of the first block their rotation.
+    """Set positions to sinusoids, and add rotations to heads of the first block.
 
-    One head at least is left as it was drawn.
+    Args:
+        model: Model to initialize.
+        heads: How many heads become local. At least one head of the block keeps its weights.
     """
     config = model.config
     pairs = config.d_model // 2
-    rates = SLOWEST ** (-torch.arange(pairs) / pairs)  # radians a token
+    rates = SLOWEST ** (-torch.arange(pairs) / pairs)  # radians per token
     angles = torch.arange(config.max_seq_length)[:, None] * rates
     table = model.position_embedding.weight
     table[:, 0 : 2 * pairs : 2], table[:, 1 : 2 * pairs : 2] = angles.sin(), angles.cos()
-    width = config.head_dim // 2 * 2  # a head reads the quickest pairs, two dimensions each
+    width = config.head_dim // 2 * 2  # a head reads the fastest pairs, two dimensions each
     first: Block = model.blocks[0]  # type: ignore[assignment]
     weight = first.attention.qkv.weight
     for head in range(min(heads, config.nhead - 1)):
@@ -39,8 +41,15 @@ def init_local_heads(model: TinyTransformer, heads: int) -> None:
 
 
 def _rotation(angles: torch.Tensor) -> torch.Tensor:
-    """(P,) angles to (2P, 2P): each turns one pair (sin a, cos a) to (sin(a + angle), cos(a + angle))."""
+    """Return the matrix that maps each pair (sin a, cos a) to (sin(a + angle), cos(a + angle)).
+
+    Args:
+        angles: One for each pair, (P,).
+
+    Returns:
+        Matrix, (2P, 2P).
+    """
     cosines, sines = angles.cos(), angles.sin()
-    turns = torch.stack((torch.stack((cosines, sines), dim=1), torch.stack((-sines, cosines), dim=1)), dim=1)
-    whole: torch.Tensor = torch.block_diag(*turns)  # type: ignore[no-untyped-call]
-    return whole
+    blocks = torch.stack((torch.stack((cosines, sines), dim=1), torch.stack((-sines, cosines), dim=1)), dim=1)
+    matrix: torch.Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+    return matrix

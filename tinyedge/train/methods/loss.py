@@ -1,8 +1,9 @@
-"""Cross-entropy of the output projection without its (B*T, V) logits ever standing in memory whole.
+"""The loss: cross-entropy of the output projection, computed without keeping all (B*T, V) logits in memory.
 
-At 4,096 tokens and 8,000 pieces the logits are 131 MB, and a plain loss walks over them five times. Here
-each slice of rows is projected, scored, turned into its gradient and used while it is still in cache. The
-result is the plain loss to rounding (docs/log.md has the gain).
+At 4,096 tokens and 8,000 pieces the logits take 131 MB, and a plain loss accesses them five times. Here each
+slice of rows is projected, evaluated, turned into its gradient and used while it is still in the cache. The
+result equals the plain loss up to rounding (docs/log.md has the gain). Similar: Wijmans et al., "Cut Your
+Losses in Large-Vocabulary Language Models" (2024).
 """
 
 from typing import Any
@@ -12,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Rows of logits at a time. On a CPU, of 128 ... 4096 the fastest on 2 cores (docs/log.md): 16 MB at 8,000
-# pieces. On a GPU every slice costs a dozen calls, and memory is the limit: 524 MB at 16,000 pieces.
-ROWS = {"cpu": 512, "cuda": 8192}
+# Rows of logits in a slice. On a CPU, 512 was the fastest of 128 ... 4096 on 2 cores (docs/log.md): 16 MB at
+# 8,000 pieces. On a GPU every slice costs a dozen calls, and memory is the limit: 524 MB at 16,000 pieces.
+SLICE_ROWS = {"cpu": 512, "cuda": 8192}
 
 
 class _OutputCrossEntropy(torch.autograd.Function):
@@ -22,16 +23,16 @@ class _OutputCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, offsets: Tensor, dtype: torch.dtype
     ) -> Tensor:
-        """Shapes: hidden (N, D), weight (C, D), targets (N,), offsets (C,), which are added to the logits.
+        """Compute the loss, and its gradients with it.
 
-        Gradients are ready when the loss is.
+        Shapes: hidden (N, D), weight (C, D), targets (N,), offsets (C,), which are added to the logits.
         """
         count = hidden.shape[0]
         low_hidden, low_weight = hidden.to(dtype), weight.to(dtype)
         hidden_gradient = torch.empty_like(hidden)
         weight_gradient = torch.zeros_like(weight)
         loss = hidden.new_zeros(())
-        rows = ROWS[hidden.device.type]
+        rows = SLICE_ROWS[hidden.device.type]
         for start in range(0, count, rows):
             part = slice(start, start + rows)
             logits = torch.addmm(offsets.to(dtype), low_hidden[part], low_weight.t()).float()  # (rows, C)
@@ -41,7 +42,7 @@ class _OutputCrossEntropy(torch.autograd.Function):
             total = exponentials.sum(dim=1, keepdim=True)
             loss += total.log().sum()
             # The gradient of the logits is exponentials / total - onehot(target). Neither the division nor
-            # the one-hot ever touches the (rows, C) matrix: they commute with the products.
+            # the one-hot is applied to the (rows, C) matrix: both commute with the products.
             low = exponentials.to(dtype)
             hidden_gradient[part] = (low @ low_weight) / total
             weight_gradient += low.t() @ (hidden[part] / total).to(dtype)
@@ -64,10 +65,17 @@ def output_cross_entropy(
     dtype: torch.dtype = torch.float32,
     log_weights: Tensor | None = None,
 ) -> Tensor:
-    """Mean cross-entropy in nats of logits = hidden @ weight.T + log_weights against targets.
+    """Compute the cross-entropy of logits = hidden @ weight.T + log_weights.
 
-    hidden (B, T, D), weight (V, D), targets (B, T) int64, log_weights (V,), zero at every target; `dtype` is
-    what the matrix products run in.
+    Args:
+        hidden: Hidden states, (B, T, D).
+        weight: Output projection, (V, D).
+        targets: Token ids, (B, T) int64.
+        dtype: Number format of the matrix products.
+        log_weights: Added to the logits, (V,). It is zero at every target.
+
+    Returns:
+        Mean in nats, a scalar.
     """
     offsets = weight.new_zeros(len(weight)) if log_weights is None else log_weights
     loss: Tensor = _OutputCrossEntropy.apply(  # type: ignore[no-untyped-call]
@@ -76,12 +84,21 @@ def output_cross_entropy(
     return loss
 
 
-def smoothing_gap(hidden: Tensor, weight: Tensor, targets: Tensor, others: Tensor) -> Tensor:
-    """By how much the cross-entropy grows, in nats, where `others` (B, T, K) take the place of `targets`.
+def smoothing_penalty(hidden: Tensor, weight: Tensor, targets: Tensor, alternatives: Tensor) -> Tensor:
+    """Compute by how much the cross-entropy grows if `alternatives` replace `targets`.
 
-    Times a share it is added to `output_cross_entropy`, and that share of each target goes to the others. The
-    softmax's sum is the same for both, so that the gap is the mean difference of the logits.
+    Added to `output_cross_entropy` with a factor, it moves that share of each target to its alternatives. The
+    softmax's normalizer is the same for both, so the growth is the mean difference of the logits.
+
+    Args:
+        hidden: Hidden states, (B, T, D).
+        weight: Output projection, (V, D).
+        targets: Token ids, (B, T).
+        alternatives: Token ids, (B, T, K).
+
+    Returns:
+        Mean in nats, a scalar.
     """
-    expected = F.embedding_bag(others.flatten(0, 1), weight, mode="mean")
+    expected = F.embedding_bag(alternatives.flatten(0, 1), weight, mode="mean")
     difference = F.embedding(targets.flatten(), weight) - expected  # (B*T, D)
     return (hidden.flatten(0, 1).float() * difference).sum(dim=1).mean()

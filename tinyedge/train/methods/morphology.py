@@ -1,7 +1,10 @@
-"""What pieces have in common: stems, endings, capitals. Pieces in, the features of each out; knows no torch.
+"""Features of a piece's spelling: stem, ending, capital, length.
 
-A small corpus shows most pieces a few times only. "walked", " Walked" and " walking" share most of what a
-model has to learn about them, and the tokenizer keeps them apart; the features say it.
+In: the spelling of each piece. Out: the features of each. Does not know torch.
+
+A small corpus contains most pieces only a few times. "walked", " Walked" and " walking" share most of what a
+model has to learn about them, but they are separate pieces. Features make the relation explicit, as
+morphemes do in Botha and Blunsom (2014) and character n-grams in fastText (Bojanowski et al., 2017).
 """
 
 import unicodedata
@@ -11,15 +14,19 @@ from collections.abc import Sequence
 from tinyedge.text.tokenizer import WORD_BOUNDARY
 
 ENDINGS = (2, 3, 4)  # letters
-BEGINNINGS = (3, 4, 5)
+BEGINNINGS = (3, 4, 5)  # letters
 LONGEST = 8  # longer pieces count as this long
-SHARED_BY = 2  # pieces; a feature that one piece has alone says nothing
+MIN_PIECES = 2  # a feature that only one piece has relates it to nothing
 
 Feature = tuple[str, str]
 
 
-def features_of(piece: str) -> list[Feature]:
-    """The features of one piece, by SentencePiece's spelling of it ("▁Casas"); without one it has none."""
+def extract_features(piece: str) -> list[Feature]:
+    """Return the features of a piece.
+
+    Args:
+        piece: SentencePiece's spelling, such as "▁Casas". Special pieces have "", and no features.
+    """
     if not piece:
         return []
     word = piece.lstrip(WORD_BOUNDARY)
@@ -28,24 +35,28 @@ def features_of(piece: str) -> list[Feature]:
     lower = word.lower()
     if not lower:
         return features
-    features += [("letters", _plain(lower)), ("length", str(min(len(lower), LONGEST)))]
+    features += [("letters", _strip_accents(lower)), ("length", str(min(len(lower), LONGEST)))]
     features += [("ending", lower[-n:]) for n in ENDINGS if len(lower) >= n]
-    features += [(f"{starts} beginning", _plain(lower[:n])) for n in BEGINNINGS if len(lower) >= n]
+    features += [(f"{starts} beginning", _strip_accents(lower[:n])) for n in BEGINNINGS if len(lower) >= n]
     return features
 
 
-def shared_features(pieces: Sequence[str]) -> list[list[int]]:
-    """For each piece the numbers of its features, from 0 without gaps.
+def number_shared_features(pieces: Sequence[str]) -> list[list[int]]:
+    """Number the features that several pieces share, from 0, the most frequent first.
 
-    Only features of at least two pieces are numbered, the most frequent first.
+    Args:
+        pieces: Spelling of each piece.
+
+    Returns:
+        Feature numbers of each piece.
     """
-    found = [features_of(piece) for piece in pieces]
+    found = [extract_features(piece) for piece in pieces]
     counts = Counter(feature for features in found for feature in features)
-    kept = [feature for feature, count in counts.most_common() if count >= SHARED_BY]
-    number = {feature: place for place, feature in enumerate(kept)}
+    shared = [feature for feature, count in counts.most_common() if count >= MIN_PIECES]
+    number = {feature: place for place, feature in enumerate(shared)}
     return [[number[feature] for feature in features if feature in number] for features in found]
 
 
-def _plain(text: str) -> str:
-    """Without accents: "canción" is "cancion"."""
+def _strip_accents(text: str) -> str:
+    """Remove accents: "canción" becomes "cancion"."""
     return "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")

@@ -1,10 +1,9 @@
-"""Muon: momentum whose matrix updates are orthogonalized (Jordan et al., 2024, "Muon").
+"""Muon: momentum whose matrix updates are orthogonalized (Jordan et al., "Muon", 2024).
 
-torch has one, `torch.optim.Muon`, but it runs its iteration in bfloat16, as the paper does, which a CPU
-without bf16 units emulates: a step of the default model took 25 times as long there as this one in fp32
-(docs/log.md). On a GPU that computes in bfloat16 it is so here too. Equal shapes are iterated together, in
-one batch, and what else is done to each matrix is done to all in one call: to a GPU every call costs the
-same, large or small.
+`torch.optim.Muon` runs its iteration in bfloat16, as the paper does. A CPU without bf16 units emulates that:
+a step of the default model took 25 times as long as with this implementation in fp32 (docs/log.md). On a GPU
+that computes in bfloat16, this one uses it too. Matrices of equal shape are iterated together in one batch,
+and other operations are done for all matrices in one call, because a GPU call costs the same for any size.
 """
 
 from collections.abc import Iterable
@@ -13,13 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # the quintic of the paper: steepest at zero, stable up to one
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # the paper's quintic: steepest at zero, stable up to one
 ITERATIONS = 5
 EPSILON = 1e-7
 
 
 def orthogonalize(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Brings all singular values of each matrix near one, by Newton-Schulz in `dtype`: (N, R, C) and out."""
+    """Move all singular values of each matrix close to one, by Newton-Schulz iteration.
+
+    Args:
+        matrices: A batch, (N, R, C).
+        dtype: Number format of the iteration.
+
+    Returns:
+        The same shape and type.
+    """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.transpose(1, 2) if tall else matrices).to(dtype)
@@ -32,10 +39,15 @@ def orthogonalize(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tenso
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices inside the blocks; embeddings, norms and the output projection want AdamW.
+    """Muon for the matrices inside the blocks. Embeddings, norms and the output projection need AdamW.
 
-    parts: a parameter of shape (parts * R, C) holds that many matrices stacked (query, key, value), each
-    orthogonalized on its own. weight_decay is torch's: lr x decay x weight a step. dtype: of the iteration.
+    Args:
+        groups: Parameter groups. A group's `parts` is the number of matrices stacked in each parameter, whose
+            shape is (parts * R, C), such as query, key and value. Each is orthogonalized on its own.
+        lr: Learning rate.
+        momentum: Nesterov momentum.
+        weight_decay: As in torch: each step subtracts lr x decay x weight.
+        dtype: Number format of the iteration.
     """
 
     def __init__(
@@ -53,13 +65,13 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Moves every parameter once."""
+        """Update every parameter once."""
         batches: dict[tuple[int, int], list[tuple[Tensor, Tensor, float]]] = {}
         for group in self.param_groups:
             parameters: list[Tensor] = group["params"]
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
             for parameter, update in zip(
-                parameters, self._updates(parameters, group["momentum"]), strict=True
+                parameters, self._nesterov_updates(parameters, group["momentum"]), strict=True
             ):
                 rows, columns = parameter.shape[0] // group["parts"], parameter.shape[1]
                 matrices = zip(torch.split(parameter, rows), torch.split(update, rows), strict=True)
@@ -70,8 +82,8 @@ class Muon(torch.optim.Optimizer):
             for (part, _, rate), update in zip(members, orthogonal, strict=True):
                 part.add_(update, alpha=-rate * scale)
 
-    def _updates(self, parameters: list[Tensor], momentum: float) -> tuple[Tensor, ...]:
-        """Nesterov's: each gradient, led by the running mean that it has just joined."""
+    def _nesterov_updates(self, parameters: list[Tensor], momentum: float) -> tuple[Tensor, ...]:
+        """Add each gradient to its running mean, and return the gradient mixed with that mean."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if len(gradients) < len(parameters):
             raise RuntimeError("a matrix has no gradient")

@@ -1,4 +1,8 @@
-"""Which optimizer moves which weight, and at what rate."""
+"""The optimizers of a run: which one updates which weight, and at what learning rate.
+
+AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019) and, for the blocks' matrices,
+`muon`.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,17 +12,23 @@ from torch import Tensor, nn
 
 from tinyedge.train.methods.muon import Muon
 from tinyedge.train.recipe import TrainConfig
-from tinyedge.train.storage.tensor_checks import require_like
+from tinyedge.train.storage.tensor_checks import require_matching
 
-NEVER_DECAYED = "position_embedding.weight"  # where tokens stand is learned once, not unlearned between texts
+NEVER_DECAYED = (
+    "position_embedding.weight"  # all texts use the same positions, so decay would only unlearn them
+)
 QKV_PARTS = 3  # query, key and value share a parameter but are three matrices
 
 
 class Optimizers:
     """AdamW on every weight, or Muon on the blocks' matrices and AdamW on the rest.
 
-    Rates are set before each step from the recipe's pure schedule, so there is no scheduler state. dtype: of
-    Muon's iteration.
+    Learning rates are set before each step from the recipe's schedule, so there is no scheduler state.
+
+    Args:
+        objective: Module with all trained parameters.
+        config: Recipe and its parameters.
+        dtype: Number format of Muon's iteration.
     """
 
     def __init__(self, objective: nn.Module, config: TrainConfig, dtype: torch.dtype = torch.float32) -> None:
@@ -33,10 +43,10 @@ class Optimizers:
             else:
                 others.append((name, parameter))
         decayed = [p for name, p in others if p.dim() == 2 and not name.endswith(NEVER_DECAYED)]
-        free = [p for name, p in others if p.dim() < 2 or name.endswith(NEVER_DECAYED)]
+        not_decayed = [p for name, p in others if p.dim() < 2 or name.endswith(NEVER_DECAYED)]
         groups: Iterable[dict[str, Any]] = (
             {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": free, "weight_decay": 0.0},
+            {"params": not_decayed, "weight_decay": 0.0},
         )
         adamw = torch.optim.AdamW(
             groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True
@@ -51,7 +61,14 @@ class Optimizers:
             self._members["muon"] = muon, rate
 
     def step(self, rate_factor: float) -> float:
-        """Moves the weights at `rate_factor` of the peak rates; returns AdamW's rate."""
+        """Update the weights and clear the gradients.
+
+        Args:
+            rate_factor: Learning rates as a share of their peaks.
+
+        Returns:
+            AdamW's learning rate.
+        """
         for optimizer, rate in self._members.values():
             for group in optimizer.param_groups:
                 group["lr"] = rate * rate_factor
@@ -60,15 +77,21 @@ class Optimizers:
         return self._config.learning_rate * rate_factor
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of each, by name."""
+        """Return the state of each optimizer, by name."""
         return {name: optimizer.state_dict() for name, (optimizer, _) in self._members.items()}
 
     @torch.no_grad()
     def load_state_dict(self, state: Any) -> None:
-        """Restores what `state_dict` gave; groups and rates stay the recipe's.
+        """Restore the optimizers' state. Groups and learning rates stay those of the recipe.
 
-        Every tensor is copied into memory like its parameter's: the fused step writes to where a shape says
-        and asks no more. Raises KeyError, TypeError or ValueError unless each parameter has its own state.
+        Every tensor is copied into memory laid out like its parameter's: AdamW's fused step writes to where
+        the shape implies, without checking that the memory is there.
+
+        Args:
+            state: What `state_dict` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: A parameter has no state, or one of another shape or type.
         """
         for name, (optimizer, _) in self._members.items():
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -76,17 +99,17 @@ class Optimizers:
             if not isinstance(saved, dict) or set(saved) != set(range(len(parameters))):
                 raise ValueError(f"its {name} has other parameters")
             for number, parameter in enumerate(parameters):
-                like = _state_like(name, parameter)
-                require_like(f"its {name} state of parameter {number}", saved[number], like)
+                expected = _expected_state(name, parameter)
+                require_matching(f"its {name} state of parameter {number}", saved[number], expected)
                 if name == "adamw" and (saved[number]["exp_avg_sq"] < 0).any():
-                    raise ValueError(f"its {name} state of parameter {number} has a square below zero")
+                    raise ValueError(f"its {name} state of parameter {number} has a negative square")
                 optimizer.state[parameter] = {
-                    key: torch.empty_like(value).copy_(saved[number][key]) for key, value in like.items()
+                    key: torch.empty_like(value).copy_(saved[number][key]) for key, value in expected.items()
                 }
 
 
-def _state_like(name: str, parameter: Tensor) -> dict[str, Tensor]:
-    """What an optimizer keeps of a parameter, by name, each beside a tensor of its shape and type."""
+def _expected_state(name: str, parameter: Tensor) -> dict[str, Tensor]:
+    """Return an optimizer's state tensors of a parameter by name, as tensors of their shape and type."""
     if name == "muon":
         return {"momentum_buffer": parameter}
     return {"step": parameter.new_empty(()), "exp_avg": parameter, "exp_avg_sq": parameter}

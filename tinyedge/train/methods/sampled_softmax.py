@@ -1,10 +1,11 @@
-"""Which pieces a step's softmax runs over: those that matter for sure, and a sample of the rest.
+"""Sampled softmax: the pieces that a step's softmax runs over (Jean et al., 2015).
 
-The output projection over all pieces is four fifths of the default model's arithmetic, and most pieces hold
-next to no probability in most rows. As in Jean et al. (2015, "On Using Very Large Target Vocabulary"), one
-set of candidates serves a whole batch. It holds every token of it and the most frequent pieces with weight
-one, and a uniform sample of the others, each standing for (others / sampled) of them; so the estimate of the
-softmax's sum is unbiased. What it costs in quality and saves in time is in docs/log.md.
+The output projection over all pieces is four fifths of the default model's arithmetic, and most pieces have
+almost no probability at most positions. As in Jean et al., "On Using Very Large Target Vocabulary for Neural
+Machine Translation", one set of candidates serves a complete batch. It contains all tokens of the batch and
+the most frequent pieces with weight one, and a uniform sample of the others, each with weight
+(others / sampled). The estimate of the softmax's normalizer is therefore unbiased. docs/log.md has its cost
+in quality and its gain in time.
 """
 
 import math
@@ -21,25 +22,28 @@ FREQUENT = 500  # pieces that are always candidates
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pieces to score.
-
-    ids: (C,). log_weights: (C,), the logarithm of how many pieces each stands for. place: (V,), where a piece
-    is in ids; without meaning for a piece that is no candidate.
-    """
+    """Pieces that a step's softmax runs over, C of V."""
 
     ids: Tensor
+    """The pieces, (C,)."""
+
     log_weights: Tensor
-    place: Tensor
+    """Logarithm of the number of pieces that each represents, (C,)."""
+
+    index_of: Tensor
+    """Index of each piece in `ids`, (V,). Undefined for pieces that are not candidates."""
 
     def to(self, device: torch.device) -> "Candidates":
-        """The same, there."""
-        return Candidates(self.ids.to(device), self.log_weights.to(device), self.place.to(device))
+        """Return the candidates on a device."""
+        return Candidates(self.ids.to(device), self.log_weights.to(device), self.index_of.to(device))
 
 
 class CandidateSampler:
-    """Draws `sampled` of the pieces that are neither frequent nor in the batch.
+    """Draws candidates for batches.
 
-    counts: (V,), how often each piece stands in the training text.
+    Args:
+        counts: How often each piece occurs in the training text, (V,).
+        sampled: How many pieces to sample of those that are neither frequent nor in the batch.
     """
 
     def __init__(self, counts: Tensor, sampled: int) -> None:
@@ -48,23 +52,32 @@ class CandidateSampler:
         self._frequent[counts.argsort(descending=True, stable=True)[:FREQUENT]] = True
 
     def draw(self, tokens: Tensor, seed: int) -> Candidates:
-        """Candidates for a batch: a function of its tokens (N,) and `seed` alone."""
-        sure = self._frequent.clone()
-        sure[tokens] = True
-        certain, others = sure.nonzero()[:, 0], (~sure).nonzero()[:, 0]
+        """Draw candidates for a batch. The result depends only on the arguments.
+
+        Args:
+            tokens: All tokens of the batch, (N,).
+            seed: Seed of the sample.
+        """
+        is_certain = self._frequent.clone()
+        is_certain[tokens] = True
+        certain, others = is_certain.nonzero()[:, 0], (~is_certain).nonzero()[:, 0]
         generator = torch.Generator().manual_seed(seed)
-        picked = others[torch.randperm(len(others), generator=generator)[: self._sampled]]
-        ids = torch.cat((certain, picked))
+        sample = others[torch.randperm(len(others), generator=generator)[: self._sampled]]
+        ids = torch.cat((certain, sample))
         log_weights = torch.zeros(len(ids))
-        if len(picked):
-            log_weights[len(certain) :] = math.log(len(others) / len(picked))
-        place = torch.zeros(len(sure), dtype=torch.int64)
-        place[ids] = torch.arange(len(ids))
-        return Candidates(ids, log_weights, place)
+        if len(sample):
+            log_weights[len(certain) :] = math.log(len(others) / len(sample))
+        index_of = torch.zeros(len(is_certain), dtype=torch.int64)
+        index_of[ids] = torch.arange(len(ids))
+        return Candidates(ids, log_weights, index_of)
 
 
-def sampler_for(shards: Shards, config: TrainConfig, vocab_size: int) -> CandidateSampler | None:
-    """For recipes that sample their softmax, where that leaves pieces out."""
+def make_candidate_sampler(shards: Shards, config: TrainConfig, vocab_size: int) -> CandidateSampler | None:
+    """Return a sampler for a run.
+
+    Returns:
+        The sampler, or None where the recipe uses the full softmax or sampling would omit no piece.
+    """
     if not config.sampled_pieces or vocab_size <= FREQUENT + config.sampled_pieces:
         return None
-    return CandidateSampler(torch.from_numpy(shards.piece_counts(vocab_size)), config.sampled_pieces)
+    return CandidateSampler(torch.from_numpy(shards.count_pieces(vocab_size)), config.sampled_pieces)

@@ -1,11 +1,12 @@
-"""The training text, cut into pieces in other ways than the likeliest: subword regularization.
+"""Subword regularization: training on segmentations other than the most likely one (Kudo, 2018).
 
-A unigram tokenizer knows how likely each segmentation is (Kudo, "Subword Regularization", 2018). A model that
-sees "walk|ed" beside "walked" learns a small corpus less by heart. Text is judged, and the last epochs are
-trained, with the likeliest segmentation.
+A unigram tokenizer knows the probability of each segmentation (Kudo, "Subword Regularization: Improving
+Neural Network Translation Models with Multiple Subword Candidates"). A model that sees "walk|ed" as well as
+"walked" memorizes a small corpus less. Evaluation, and the last epochs of training, use the most likely
+segmentation.
 
-No piece reaches over a space, so the words of a line are drawn one by one, from the best few segmentations of
-each. SentencePiece could draw by itself, but its generator does not repeat from one process to the next.
+No piece crosses a space, so the segmentation of each word of a line is drawn separately, from its few most
+likely ones. SentencePiece can sample too, but its random generator gives other results in each process.
 """
 
 import functools
@@ -15,65 +16,78 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from tinyedge.core.arrays import TokenIds
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import WORD_BOUNDARY, Tokenizer
 from tinyedge.train.data import Tokens
 from tinyedge.train.recipe import TrainConfig
 
-LARGEST = 2_000_000  # tokens that are held in memory and drawn anew; a larger corpus needs no such help
-WAYS = 8  # segmentations of a word to draw from; what lies beyond is improbable
+MAX_TOKENS = 2_000_000  # held in memory and drawn again each epoch; a larger corpus does not need this
+MAX_SEGMENTATIONS = 8  # for each word; others are improbable
 
-Ids = npt.NDArray[np.uint16]
-Way = tuple[tuple[int, ...], float]  # pieces and their log probability
+Segmentation = tuple[tuple[int, ...], float]  # pieces and their log probability
 
 
-class Resegmented:
-    """The words of a token file, from whose segmentations each epoch draws.
+class SegmentationSampler:
+    """Draws a segmentation of a text for each epoch.
 
-    alpha: the probabilities' exponent; 1 draws by the tokenizer's own, less is bolder.
+    Args:
+        tokens: The text in its most likely segmentation.
+        tokenizer: The unigram tokenizer that made it.
+        alpha: Exponent of the probabilities. 1 samples by the tokenizer's own; lower values flatten them.
+        seed: Seed of the draws.
     """
 
     def __init__(self, tokens: Tokens, tokenizer: Tokenizer, alpha: float, seed: int) -> None:
         self._seed = seed
         spellings = tokenizer.spellings()
-        words = _words(tokens[0 : len(tokens)], spellings)
+        words = _split_words(tokens[0 : len(tokens)], spellings)
         number = {word: place for place, word in enumerate(dict.fromkeys(words))}
         self._words = np.fromiter((number[word] for word in words), dtype=np.int64, count=len(words))
-        ways = _ways(list(number), spellings, tokenizer)
-        self._flat = np.array([t for of_word in ways for ids, _ in of_word for t in ids], dtype=np.uint16)
-        self._lengths = np.array([len(ids) for of_word in ways for ids, _ in of_word])
+        found = _segment_words(list(number), spellings, tokenizer)
+        # The segmentations of all words one after the other, as one array of tokens.
+        self._flat = np.array([t for of_word in found for ids, _ in of_word for t in ids], dtype=np.uint16)
+        self._lengths = np.array([len(ids) for of_word in found for ids, _ in of_word])
         self._starts = np.cumsum(self._lengths) - self._lengths
-        # Word n's ways share the interval [n, n + 1) by their probabilities; each entry is where one ends.
-        self._ends = np.concatenate([n + _shares(of_word, alpha) for n, of_word in enumerate(ways)])
+        # The segmentations of word n share the interval [n, n + 1) by their probabilities. Each entry is the
+        # end of one, so that a search for n plus a number in [0, 1) draws one.
+        self._ends = np.concatenate(
+            [n + _cumulative_shares(of_word, alpha) for n, of_word in enumerate(found)]
+        )
 
-    def __call__(self, epoch: int) -> Ids:
-        """The tokens of an epoch, from 0: a function of (seed, epoch) and the text."""
+    def sample(self, epoch: int) -> TokenIds:
+        """Return the tokens of an epoch, from 0. They depend only on the text, the seed and the epoch."""
         draws = self._words + np.random.default_rng([self._seed, epoch]).random(len(self._words))
-        ways = np.searchsorted(self._ends, draws, side="right")
-        lengths = self._lengths[ways]
+        drawn = np.searchsorted(self._ends, draws, side="right")
+        lengths = self._lengths[drawn]
         ends = np.cumsum(lengths)
         places = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)  # of each token in its word
-        drawn: Ids = self._flat[np.repeat(self._starts[ways], lengths) + places]
-        return drawn
+        tokens: TokenIds = self._flat[np.repeat(self._starts[drawn], lengths) + places]
+        return tokens
 
 
-def resegmented_for(shards: Shards, config: TrainConfig, tokenizer: Tokenizer) -> Callable[[int], Ids] | None:
-    """For recipes that draw segmentations, where the corpus is small enough to need it.
+def make_segmentation_sampler(
+    shards: Shards, config: TrainConfig, tokenizer: Tokenizer
+) -> Callable[[int], TokenIds] | None:
+    """Return a function from an epoch, counted from 0, to its tokens.
 
-    Words and ways take seconds to collect, so they are collected when the first epoch asks.
+    Segmenting all words takes seconds, so it is done at the first call.
+
+    Returns:
+        The function, or None for recipes without subword regularization and for texts too large to need it.
     """
-    if not config.segmentation_alpha or shards.train_tokens > LARGEST:
+    if not config.segmentation_alpha or shards.train_tokens > MAX_TOKENS:
         return None
 
     @functools.cache
-    def collected() -> Resegmented:
-        return Resegmented(shards.training(), tokenizer, config.segmentation_alpha, config.seed)
+    def sampler() -> SegmentationSampler:
+        return SegmentationSampler(shards.training(), tokenizer, config.segmentation_alpha, config.seed)
 
-    return lambda epoch: collected()(epoch)
+    return lambda epoch: sampler().sample(epoch)
 
 
-def _words(tokens: Ids, spellings: list[str]) -> list[tuple[int, ...]]:
-    """The tokens' words, in order; a special piece is a word of its own, and so is what follows it."""
+def _split_words(tokens: TokenIds, spellings: list[str]) -> list[tuple[int, ...]]:
+    """Split tokens into words. A special piece is a word of its own, and so is what follows it."""
     special = np.array([not text for text in spellings])
     begins = special | np.array([text.startswith(WORD_BOUNDARY) for text in spellings])
     borders = begins[tokens]
@@ -83,20 +97,24 @@ def _words(tokens: Ids, spellings: list[str]) -> list[tuple[int, ...]]:
     return [tuple(plain[a:b]) for a, b in itertools.pairwise(places)]
 
 
-def _ways(words: list[tuple[int, ...]], spellings: list[str], tokenizer: Tokenizer) -> list[list[Way]]:
-    """Each word's segmentations, its own first and the likeliest; special pieces have that one alone."""
+def _segment_words(
+    words: list[tuple[int, ...]], spellings: list[str], tokenizer: Tokenizer
+) -> list[list[Segmentation]]:
+    """Return each word's segmentations, the most likely first. Special pieces have only their own."""
     texts = ["".join(spellings[token] for token in word) for word in words]
-    found = tokenizer.segmentations([text.removeprefix(WORD_BOUNDARY) for text in texts], WAYS)
-    ways = []
+    found = tokenizer.find_segmentations(
+        [text.removeprefix(WORD_BOUNDARY) for text in texts], MAX_SEGMENTATIONS
+    )
+    result = []
     for word, text, candidates in zip(words, texts, found, strict=True):
-        kept = [way for way in candidates if "".join(spellings[token] for token in way[0]) == text]
-        ways.append(kept if kept and kept[0][0] == word else [(word, 0.0)])
-    return ways
+        same_text = [each for each in candidates if "".join(spellings[token] for token in each[0]) == text]
+        result.append(same_text if same_text and same_text[0][0] == word else [(word, 0.0)])
+    return result
 
 
-def _shares(ways: list[Way], alpha: float) -> npt.NDArray[np.float64]:
-    """Where each way's share of [0, 1) ends."""
-    weights = np.exp(alpha * np.array([score - ways[0][1] for _, score in ways]))
+def _cumulative_shares(segmentations: list[Segmentation], alpha: float) -> npt.NDArray[np.float64]:
+    """Return where the share of each segmentation in [0, 1) ends."""
+    weights = np.exp(alpha * np.array([score - segmentations[0][1] for _, score in segmentations]))
     ends = np.cumsum(weights / weights.sum())
-    ends[-1] = 1.0  # whatever the rounding
+    ends[-1] = 1.0  # in spite of rounding
     return ends

@@ -1,1 +1,1 @@
-"""What a run tells people: progress, metrics, pictures, advice."""
+"""Reports of a run: progress, metrics, training curve, advice, samples."""

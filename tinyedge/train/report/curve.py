@@ -1,6 +1,6 @@
-"""Training as a picture: what one run learned, against tokens and time, or several side by side.
+"""Training curves: one run against tokens and time, or a comparison of several.
 
-In: runs as `tinyedge.core.runs` reads them. Out: a picture file.
+In: runs as `tinyedge.core.runs` reads them. Out: an image file. Does not know torch.
 """
 
 import itertools
@@ -17,22 +17,27 @@ from tinyedge.train.report.plotting import (
     INK,
     MARGIN,
     Label,
-    label_ends,
-    picture,
+    add_time_axis,
+    choose_time_unit,
+    format_token_axis,
+    label_line_ends,
+    open_figure,
     shorten,
-    time_axis,
-    time_unit,
-    token_axis,
 )
 
 CURVE_FILE = "training_curve.png"
-MARKED = 24  # epochs: markers on more than these would be a smear
-NAMED = 10  # runs: names of more than these would be
+MAX_MARKERS = 24  # epochs; more markers would overlap
+MAX_NAMED = 10  # runs; more names would overlap
 
 
 def draw_curve(run: TrainingRun, path: Path) -> None:
-    """Loss, held-out bits per byte by language, and learning rate, against tokens and time."""
-    with picture(path, _title(run), _subtitle(run)) as figure:
+    """Draw loss, held-out bits per byte by language, and learning rate, against tokens and time.
+
+    Args:
+        run: A run with at least one finished epoch.
+        path: Image file.
+    """
+    with open_figure(path, _title(run), _subtitle(run)) as figure:
         left = figure.add_gridspec(
             2, 1, left=0.065, right=0.385, bottom=0.1, top=0.71, height_ratios=(3.4, 1)
         )
@@ -43,46 +48,51 @@ def draw_curve(run: TrainingRun, path: Path) -> None:
 
 
 def draw_comparison(runs: Sequence[TrainingRun], names: Sequence[str], path: Path) -> None:
-    """Held-out bits per byte of runs, the best first, against tokens and against time.
+    """Draw the held-out bits per byte of runs, against tokens and against time.
 
-    The best have a name and a colour, the rest are grey. A run whose file does not say its tokens has no line
-    in the first panel.
+    The best runs have a name and a colour, the rest are grey. A run whose metrics lack tokens has no line in
+    the first panel.
+
+    Args:
+        runs: Runs, the best first.
+        names: Their names.
+        path: Image file.
     """
     best = runs[0].best.bits_per_byte[ALL]
     latest = max(run.last.elapsed_s for run in runs)
-    unit, size = time_unit(latest)
+    unit, size = choose_time_unit(latest)
     title = "Held-out bits per byte of " + (f"{len(runs)} runs" if len(runs) > 1 else "one run")
-    with picture(path, title, f"best: {names[0]}, {best:.3f}") as figure:
+    with open_figure(path, title, f"best: {names[0]}, {best:.3f}") as figure:
         grid = figure.add_gridspec(1, 2, left=0.065, right=0.74, bottom=0.1, top=0.83, wspace=0.06)
         tokens = figure.add_subplot(grid[0])
         times = figure.add_subplot(grid[1], sharey=tokens)
         for index in reversed(range(len(runs))):  # the best on top
-            look = _look(index, len(runs))
+            style = _line_style(index, len(runs))
             bits = [epoch.bits_per_byte[ALL] for epoch in runs[index].history]
             label = f"{runs[index].best.bits_per_byte[ALL]:.3f} {names[index]}"
-            seen, seconds = _moments(runs[index])
-            tokens.plot(seen, bits, **look)
-            times.plot([moment / size for moment in seconds], bits, **look, label=shorten(label))
-        token_axis(tokens, max(epoch.tokens or 1 for run in runs for epoch in run.history))
+            seen, seconds = _epoch_ends(runs[index])
+            tokens.plot(seen, bits, **style)
+            times.plot([moment / size for moment in seconds], bits, **style, label=shorten(label))
+        format_token_axis(tokens, max(epoch.tokens or 1 for run in runs for epoch in run.history))
         times.set_xlim(0, latest / size * MARGIN)
         times.set_xlabel(unit)
         times.tick_params(labelleft=False)
         handles, labels = times.get_legend_handles_labels()
-        named = slice(None, -1 - min(len(runs), NAMED), -1)
+        named = slice(None, -1 - min(len(runs), MAX_NAMED), -1)
         times.legend(
             handles[named], labels[named], loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False
         )
 
 
-def _look(index: int, count: int) -> dict[str, Any]:
-    """Line and marker of the run at a place in the order: colours first, then other dashes too."""
-    if index >= NAMED:
+def _line_style(index: int, count: int) -> dict[str, Any]:
+    """Return line and marker of a run by its index: first other colours, then other dashes too."""
+    if index >= MAX_NAMED:
         return {"color": "#C8C8C8", "linewidth": 1.3}
     dashes = ("-", "--", ":")[index // len(COLOURS)]
     return {
         "color": COLOURS[index % len(COLOURS)],
         "linestyle": dashes,
-        "marker": "o" if count < NAMED else "",
+        "marker": "o" if count < MAX_NAMED else "",
     }
 
 
@@ -95,8 +105,8 @@ def _title(run: TrainingRun) -> str:
 def _subtitle(run: TrainingRun) -> str:
     best, epochs = run.best, run.configuration["epochs"]
     result = f"best: epoch {best.number} of {epochs}, {best.bits_per_byte[ALL]:.3f} bits per byte"
-    seconds = _end(run)[1]
-    unit, size = time_unit(seconds)
+    seconds = _curve_end(run)[1]
+    unit, size = choose_time_unit(seconds)
     effort = f"{seconds / size:.1f} {unit}, {run.tokens_per_second:,.0f} tokens/s"
     return f"{result}   ·   {effort}   ·   {run.configuration['hardware']}"
 
@@ -105,13 +115,13 @@ def _tokens(epoch: Epoch) -> float:
     return float("nan") if epoch.tokens is None else epoch.tokens
 
 
-def _moments(run: TrainingRun) -> tuple[list[float], list[float]]:
-    """Tokens and seconds at the end of each epoch."""
+def _epoch_ends(run: TrainingRun) -> tuple[list[float], list[float]]:
+    """Return tokens and seconds at the end of each epoch."""
     return [_tokens(epoch) for epoch in run.history], [epoch.elapsed_s for epoch in run.history]
 
 
-def _end(run: TrainingRun) -> tuple[float, float]:
-    """Tokens and seconds at the end of the curve: a run that was stopped has steps after its last epoch."""
+def _curve_end(run: TrainingRun) -> tuple[float, float]:
+    """Return tokens and seconds at the end of the curve. A stopped run has steps after its last epoch."""
     last = max(run.trace, key=lambda point: point.tokens, default=None)
     if last is None or last.tokens <= _tokens(run.last):
         return _tokens(run.last), run.last.elapsed_s
@@ -119,20 +129,20 @@ def _end(run: TrainingRun) -> tuple[float, float]:
 
 
 def _draw_loss(axes: Axes, run: TrainingRun) -> None:
-    tokens, seconds = _moments(run)
-    end, end_s = _end(run)
+    tokens, seconds = _epoch_ends(run)
+    end, end_s = _curve_end(run)
     held_out, training = COLOURS[0], GREY
     if run.trace:
         axes.plot([p.tokens for p in run.trace], [p.train_loss for p in run.trace], color=training)
     else:
-        axes.plot(tokens, [epoch.train_loss for epoch in run.history], color=training, **_marks(run))
-    axes.plot(tokens, [epoch.val_loss for epoch in run.history], color=held_out, **_marks(run))
+        axes.plot(tokens, [epoch.train_loss for epoch in run.history], color=training, **_marker_style(run))
+    axes.plot(tokens, [epoch.val_loss for epoch in run.history], color=held_out, **_marker_style(run))
     axes.set_title("Loss, nats per token")
-    token_axis(axes, end)
+    format_token_axis(axes, end)
     axes.set(xlabel="", xticklabels=[])  # the panel below has them
-    time_axis(axes, [*tokens, end], [*seconds, end_s])
+    add_time_axis(axes, [*tokens, end], [*seconds, end_s])
     _mark_best(axes, run, run.best.val_loss, held_out)
-    label_ends(
+    label_line_ends(
         axes,
         [
             Label(end, run.last.train_loss, f"training {run.last.train_loss:.2f}", training),
@@ -142,7 +152,7 @@ def _draw_loss(axes: Axes, run: TrainingRun) -> None:
 
 
 def _draw_rate(axes: Axes, run: TrainingRun) -> None:
-    tokens, _ = _moments(run)
+    tokens, _ = _epoch_ends(run)
     x = [p.tokens for p in run.trace] or tokens
     rates = [p.learning_rate for p in run.trace] or [epoch.learning_rate for epoch in run.history]
     axes.fill_between(x, rates, color=COLOURS[3], alpha=0.35)
@@ -150,42 +160,45 @@ def _draw_rate(axes: Axes, run: TrainingRun) -> None:
     peak = max(rates)
     axes.set_ylim(0, 1.15 * peak)
     axes.set_yticks([0, peak], ["0", f"{peak:.2g}"])
-    token_axis(axes, _end(run)[0])
-    label_ends(axes, [Label(_end(run)[0], peak / 2, "learning rate", COLOURS[3])])
+    format_token_axis(axes, _curve_end(run)[0])
+    label_line_ends(axes, [Label(_curve_end(run)[0], peak / 2, "learning rate", COLOURS[3])])
 
 
 def _draw_bits(axes: Axes, run: TrainingRun) -> None:
-    tokens, seconds = _moments(run)
-    end, end_s = _end(run)
+    tokens, seconds = _epoch_ends(run)
+    end, end_s = _curve_end(run)
     languages = [name for name in run.best.bits_per_byte if name != ALL]
     colours = dict(zip(languages, itertools.cycle(COLOURS[1:-1]), strict=False)) if len(languages) > 1 else {}
     colours[ALL] = INK
     ends = []
     for name, colour in colours.items():
         bits = [epoch.bits_per_byte[name] for epoch in run.history]
-        axes.plot(tokens, bits, color=colour, **_marks(run), linestyle="--" if name == ALL else "-")
+        axes.plot(tokens, bits, color=colour, **_marker_style(run), linestyle="--" if name == ALL else "-")
         ends.append(Label(end, bits[-1], f"{name} {bits[-1]:.3f}", colour))
     axes.set_title("Bits per byte of held-out text")
-    token_axis(axes, end)
-    time_axis(axes, [*tokens, end], [*seconds, end_s])
+    format_token_axis(axes, end)
+    add_time_axis(axes, [*tokens, end], [*seconds, end_s])
     _mark_best(axes, run, run.best.bits_per_byte[ALL], INK)
-    label_ends(axes, ends)
+    label_line_ends(axes, ends)
 
 
-def _marks(run: TrainingRun) -> dict[str, Any]:
-    """A marker an epoch, as large as there is room for."""
+def _marker_style(run: TrainingRun) -> dict[str, Any]:
+    """Return a marker for each epoch, smaller if there are many, or none."""
     epochs = len(run.history)
-    return {"marker": "o" if epochs <= MARKED else "", "markersize": 8 if epochs <= MARKED // 2 else 5}
+    return {
+        "marker": "o" if epochs <= MAX_MARKERS else "",
+        "markersize": 8 if epochs <= MAX_MARKERS // 2 else 5,
+    }
 
 
 def _mark_best(axes: Axes, run: TrainingRun, value: float, colour: str) -> None:
-    """A ring around the best epoch's point; where lines go on after it, its name above."""
+    """Draw a ring around the best epoch's point, and its name above unless it is the last epoch."""
     x = _tokens(run.best)
     axes.plot(x, value, "o", markersize=17, mfc="none", mec=colour, mew=2.2, clip_on=False)
     if run.best is run.last:
         return
     axes.axvline(x, color=GREY, linewidth=1.4, linestyle=":")
-    left = x > _end(run)[0] / 2
+    left = x > _curve_end(run)[0] / 2
     axes.annotate(
         f"best: epoch {run.best.number}",
         (x, 0.96),

@@ -1,4 +1,7 @@
-"""What a run leaves to read: `training_metrics.json`, with the guide's fields and more."""
+"""Metrics of a run: `training_metrics.json`, with the guide's fields and more.
+
+In: the run's state. Out: the JSON file in the run folder. Does not know the model's weights.
+"""
 
 import datetime
 from dataclasses import dataclass
@@ -12,28 +15,45 @@ from tinyedge.core.errors import TinyEdgeError
 from tinyedge.core.runs import METRICS_FILE, SCHEMA
 from tinyedge.host.memory import read_memory
 from tinyedge.train.hardware import Hardware
+from tinyedge.train.limits import RunLimits
 from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.state import State
-from tinyedge.train.trainer import RunLimits
 
 
 @dataclass(frozen=True)
-class Journal:
-    """Writes a run's metrics, again after every epoch. identity: which corpus and tokenizer it saw.
+class MetricsWriter:
+    """Writes a run's metrics, after every epoch and at the end.
 
-    Their status is "running" (killed, if nothing runs), "stopped" by a signal, "failed", or "finished"; only
-    what is finished is whole.
+    The status is "running" (killed, if no process runs), "stopped" by a signal, "failed", or "finished". Only
+    a finished run is complete.
     """
 
     folder: Path
+    """Run folder."""
+
     model: ModelConfig
+    """Shape of the model."""
+
     config: TrainConfig
+    """Recipe and its parameters."""
+
     limits: RunLimits
+    """When the run stops early."""
+
     hardware: Hardware
+    """Where it computes."""
+
     identity: dict[str, str]
+    """Digests of its corpus and tokenizer, by field name."""
 
     def write(self, state: State, status: str = "running", ended_by: str | None = None) -> None:
-        """Writes the JSON atomically, once there is an epoch to tell of. ended_by: an Outcome's."""
+        """Write the file atomically. Nothing is written before the first epoch is finished.
+
+        Args:
+            state: The run's state.
+            status: One of the four above.
+            ended_by: As in `Outcome`.
+        """
         best = state.best
         if best is None:
             return
@@ -53,8 +73,8 @@ class Journal:
                 "learning_rate": self.config.learning_rate,
                 "num_epochs": self.config.epochs,
                 "max_seq_length": self.model.max_seq_length,
-                "hardware": self.hardware.sentence,
-                **self._same_run(),
+                "hardware": self.hardware.description,
+                **self._run_identity(),
             },
             "final_metrics": {
                 "best_val_loss": best["val_loss"],
@@ -74,16 +94,16 @@ class Journal:
         files.write_json(self.folder / METRICS_FILE, value)
 
     def is_finished(self) -> bool:
-        """Whether the folder's metrics tell of this very run, at its end."""
-        configuration = _read(self.folder).get("configuration")
+        """Whether the folder's metrics are those of this run, finished."""
+        configuration = _read_metrics(self.folder).get("configuration")
         return (
             is_finished(self.folder)
             and isinstance(configuration, dict)
-            and all(configuration.get(key) == value for key, value in self._same_run().items())
+            and all(configuration.get(key) == value for key, value in self._run_identity().items())
         )
 
-    def _same_run(self) -> dict[str, Any]:
-        """What two runs that end with the same weights have in common."""
+    def _run_identity(self) -> dict[str, Any]:
+        """Return what is equal in runs that end with equal weights."""
         return {
             "model": self.model.to_dict(),
             "training": self.config.to_dict(),
@@ -94,11 +114,11 @@ class Journal:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a folder's metrics tell of a run at its end, whichever it is."""
-    return _read(folder).get("status") == "finished"
+    """Whether a folder's metrics are those of a finished run, of any settings."""
+    return _read_metrics(folder).get("status") == "finished"
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def _read_metrics(folder: Path) -> dict[str, Any]:
     try:
         return files.read_json(folder / METRICS_FILE, SCHEMA, TinyEdgeError)
     except (TinyEdgeError, OSError):

@@ -1,6 +1,6 @@
-"""Pictures for slides: one size, one palette that colour-blind readers can tell apart, names at the lines.
+"""Figures for slides: one size, one palette safe for colour-blind readers, names at the ends of lines.
 
-Knows matplotlib and no run. Nothing here needs a display.
+In: data to draw. Out: matplotlib figures, written to files. Does not know runs, and needs no display.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from tinyedge.core.errors import UsageError
 
 SIZE, DPI = (12.8, 7.2), 150  # inches: 1920 x 1080
 FORMATS = (".png", ".svg", ".pdf")
-MARGIN = 1.03  # of an axis of tokens: its last marker is not cut in half
+MARGIN = 1.03  # of a token axis, so that the last marker is not clipped
 INK, GREY = "#222222", "#767676"
 # Okabe and Ito's palette, without the yellow that a projector loses.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -39,7 +39,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "grid.color": "#E4E4E4",
     "text.color": INK,
-    "text.parse_math": False,  # a dollar in the name of a folder is a dollar
+    "text.parse_math": False,  # names of folders may contain a dollar sign
     "xtick.color": INK,
     "ytick.color": INK,
     "lines.linewidth": 2.6,
@@ -50,25 +50,41 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Label:
-    """A name to stand right of a line's last point (x, y in data units)."""
+    """A name to the right of a line's last point."""
 
     x: float
+    """In data units."""
+
     y: float
+    """In data units."""
+
     text: str
+    """The name."""
+
     colour: str
+    """Colour of the line."""
 
 
 def require_format(path: Path) -> None:
-    """Raises UsageError unless `path` names a picture that can be drawn."""
+    """Raise UsageError unless the suffix of `path` is one of FORMATS."""
     if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path} is no picture's name", f"end it with one of: {', '.join(FORMATS)}")
+        raise UsageError(f"{path} has no supported image suffix", f"use one of: {', '.join(FORMATS)}")
 
 
 @contextlib.contextmanager
-def picture(path: Path, title: str, subtitle: str) -> Iterator[Figure]:
-    """A figure to draw on, written to `path` atomically when the block ends; the suffix says in what format.
+def open_figure(path: Path, title: str, subtitle: str) -> Iterator[Figure]:
+    """Open a figure for a block, and write it atomically when the block ends.
 
-    The title takes what lies above 0.87 of its height.
+    Args:
+        path: Image file; its suffix determines the format.
+        title: First line of the figure.
+        subtitle: Second line.
+
+    Yields:
+        The figure. Its top, above 0.87 of the height, is taken by the two lines.
+
+    Raises:
+        UsageError: The suffix is not supported.
     """
     require_format(path)
     with matplotlib.rc_context(STYLE):
@@ -81,22 +97,28 @@ def picture(path: Path, title: str, subtitle: str) -> Iterator[Figure]:
             figure.savefig(file, format=path.suffix[1:].lower(), dpi=DPI)
 
 
-def token_axis(axes: Axes, end: float) -> None:
-    """Tokens along the bottom, from 0 to `end`; what stands right of it is for labels."""
+def format_token_axis(axes: Axes, end: float) -> None:
+    """Show tokens from 0 to `end` along the bottom. The space to the right is for labels."""
     axes.set_xlim(0, end * MARGIN)
     axes.set_xticks(_ticks(end))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("tokens seen")
 
 
-def time_unit(seconds: float) -> tuple[str, float]:
-    """What a time that ends at `seconds` is told in, and how many seconds that is."""
+def choose_time_unit(seconds: float) -> tuple[str, float]:
+    """Return the unit for a time axis that ends at `seconds`, and its length in seconds."""
     return ("minutes", 60.0) if seconds >= 2 * 60 else ("seconds", 1.0)
 
 
-def time_axis(axes: Axes, tokens: Sequence[float], seconds: Sequence[float]) -> None:
-    """Time along the top of an axis of tokens: the same moments, both increasing."""
-    name, unit = time_unit(seconds[-1])
+def add_time_axis(axes: Axes, tokens: Sequence[float], seconds: Sequence[float]) -> None:
+    """Add a time axis along the top of a token axis.
+
+    Args:
+        axes: Axes with tokens along the bottom.
+        tokens: Tokens at some moments, increasing.
+        seconds: Time at the same moments.
+    """
+    name, unit = choose_time_unit(seconds[-1])
     top = axes.twiny()
     top.spines["top"].set_visible(True)
     top.grid(visible=False)
@@ -108,25 +130,31 @@ def time_axis(axes: Axes, tokens: Sequence[float], seconds: Sequence[float]) -> 
 
 
 def shorten(text: str, width: int = 30) -> str:
-    """The text, its middle left out where it is longer than `width` characters."""
+    """Return the text, without its middle if it is longer than `width` characters."""
     half = (width - 1) // 2
     return text if len(text) <= width else f"{text[:half]}…{text[-half:]}"
 
 
 def _ticks(end: float) -> list[float]:
-    """Round numbers from 0 to `end`."""
+    """Return round numbers from 0 to `end`."""
     return [
         float(tick) for tick in MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, end) if tick <= end
     ]
 
 
-def label_ends(axes: Axes, labels: Sequence[Label], size: float = 15) -> None:
-    """Writes the names beside their points, pushed apart where they would cover each other."""
+def label_line_ends(axes: Axes, labels: Sequence[Label], size: float = 15) -> None:
+    """Write names next to their points, moved apart where they would overlap.
+
+    Args:
+        axes: Axes with all lines drawn.
+        labels: The names.
+        size: Font size in points.
+    """
     assert isinstance(axes.figure, Figure)
     low, high = axes.get_ylim()
     points = axes.get_position().height * axes.figure.get_figheight() * 72 / (high - low)
     ordered = sorted(labels, key=lambda label: label.y)
-    places = apart([label.y * points for label in ordered], 1.3 * size)
+    places = spread_positions([label.y * points for label in ordered], 1.3 * size)
     for label, place in zip(ordered, places, strict=True):
         axes.annotate(
             label.text,
@@ -140,15 +168,24 @@ def label_ends(axes: Axes, labels: Sequence[Label], size: float = 15) -> None:
         )
 
 
-def apart(places: Sequence[float], gap: float) -> list[float]:
-    """Sorted places moved as little as needed until all are `gap` apart (pools of neighbours, centred)."""
+def spread_positions(places: Sequence[float], gap: float) -> list[float]:
+    """Move positions as little as needed until all are at least `gap` apart.
+
+    Positions that are too close are pooled, and each pool is spread around its mean.
+
+    Args:
+        places: Sorted positions.
+        gap: Minimum distance, in the same unit.
+    """
     pools: list[list[float]] = []
     for place in places:
         pools.append([place])
-        while len(pools) > 1 and _start(pools[-1], gap) < _start(pools[-2], gap) + gap * len(pools[-2]):
+        while len(pools) > 1 and _pool_start(pools[-1], gap) < _pool_start(pools[-2], gap) + gap * len(
+            pools[-2]
+        ):
             pools[-2:] = [pools[-2] + pools[-1]]
-    return [_start(pool, gap) + gap * index for pool in pools for index in range(len(pool))]
+    return [_pool_start(pool, gap) + gap * index for pool in pools for index in range(len(pool))]
 
 
-def _start(pool: Sequence[float], gap: float) -> float:
+def _pool_start(pool: Sequence[float], gap: float) -> float:
     return sum(pool) / len(pool) - gap * (len(pool) - 1) / 2

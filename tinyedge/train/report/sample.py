@@ -1,4 +1,4 @@
-"""A look at what the model says while it trains. The product's generator is tinyedge.runtime."""
+"""Sample texts during training. The product's generator is `tinyedge.runtime`."""
 
 import torch
 
@@ -9,8 +9,18 @@ MAX_TOKENS, TEMPERATURE = 30, 0.7  # the guide's
 
 
 @torch.no_grad()
-def sample_text(model: TinyTransformer, tokenizer: Tokenizer, prompt: str, seed: int) -> str:
-    """Prompt and continuation, sampled with random numbers of its own, so that training's are untouched."""
+def generate_sample(model: TinyTransformer, tokenizer: Tokenizer, prompt: str, seed: int) -> str:
+    """Generate a text with a random generator of its own, so that training's random numbers stay the same.
+
+    Args:
+        model: Model, in any mode.
+        tokenizer: Its tokenizer.
+        prompt: Start of the text.
+        seed: Seed of the random generator.
+
+    Returns:
+        The prompt and its continuation.
+    """
     device = next(model.parameters()).device
     random = torch.Generator().manual_seed(seed)
     tokens = [BOS_ID, *tokenizer.encode(prompt)]

@@ -1,7 +1,7 @@
-"""Training for TensorBoard: event files in the run's folder, read with `tensorboard --logdir`.
+"""Event files for TensorBoard in the run folder, read with `tensorboard --logdir`.
 
-The step axis is tokens seen, so runs with other batch sizes lie on one axis, and a resumed run goes on where
-it was.
+In: what a Reporter receives. Out: event files. The step axis is tokens seen, so that runs with different
+batch sizes are comparable, and a resumed run continues where it was.
 """
 
 from pathlib import Path
@@ -14,12 +14,17 @@ from tinyedge.train.state import EpochRecord
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-FOLDER = "tensorboard"  # in a run's folder
-EVERY = 10  # steps between scalars
+FOLDER = "tensorboard"  # in the run folder
+STEPS_PER_SCALAR = 10
 
 
 class TensorBoard:
-    """A training Reporter that writes event files, and passes everything on to another Reporter."""
+    """A Reporter that writes event files and passes everything on to another Reporter.
+
+    Args:
+        folder: Run folder.
+        reporter: Receives everything as well.
+    """
 
     def __init__(self, folder: Path, reporter: Reporter) -> None:
         self._folder = folder
@@ -37,16 +42,16 @@ class TensorBoard:
             self._opened.close()
 
     def step(self, progress: Progress) -> None:
-        """The training loss is the mean of the epoch so far, as on the terminal."""
+        """Write the mean training loss of the epoch so far, learning rate and speed."""
         self._reporter.step(progress)
         self._tokens = progress.tokens
-        if progress.step % EVERY == 0:
+        if progress.step % STEPS_PER_SCALAR == 0:
             self._write("loss/training", progress.loss)
             self._write("learning_rate", progress.lr)
             self._write("tokens_per_second", progress.tokens_per_second)
 
     def epoch(self, record: EpochRecord) -> None:
-        """Held-out loss, and bits per byte by language."""
+        """Write the held-out loss, and bits per byte by language."""
         self._reporter.epoch(record)
         self._tokens = record.tokens
         self._write("loss/training", record.train_loss)
@@ -56,12 +61,12 @@ class TensorBoard:
         self._writer.flush()
 
     def sample(self, prompt: str, text: str) -> None:
-        """What the model says now, as text."""
+        """Write a generated text."""
         self._reporter.sample(prompt, text)
         self._writer.add_text(f"sample/{prompt}", text, self._tokens)
 
     def note(self, text: str) -> None:
-        """For a person only."""
+        """Pass a note on; TensorBoard does not show them."""
         self._reporter.note(text)
 
     def _write(self, name: str, value: float) -> None:
@@ -69,9 +74,9 @@ class TensorBoard:
 
     @property
     def _writer(self) -> "SummaryWriter":
-        """Opened by the first event: by then an earlier run's files were set aside.
+        """The writer, opened at the first event. By then the files of a previous run have been moved away.
 
-        What a killed process wrote after the checkpoint that this one goes on from is hidden.
+        What a killed process wrote after the checkpoint that the run resumes from is hidden.
         """
         if self._opened is None:
             from torch.utils.tensorboard import SummaryWriter

@@ -1,1 +1,1 @@
-"""What a run keeps on disk so that nothing is lost: checkpoints, the lock, the previous run."""
+"""Files that keep a run safe: checkpoints, the lock of its folder, the previous run."""

@@ -1,7 +1,7 @@
-"""Checkpoints: what a run saves, what can be used of it, and which of them a run goes on from.
+"""Checkpoints: writing, reading and validating them, and choosing the one that a run resumes from.
 
-A checkpoint is an archive (`archive`) of the guide's keys. Names: the best, the final, the last
-and the one before it, and the guide's periodic ones.
+In: the guide's keys and the state of a run. Out: archives (`archive`) in the run folder: the best, the final,
+the last and the one before it, and the guide's periodic checkpoints. Does not know the training loop.
 """
 
 import re
@@ -19,91 +19,118 @@ from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.state import State
 from tinyedge.train.storage import archive
-from tinyedge.train.storage.tensor_checks import difference
+from tinyedge.train.storage.tensor_checks import find_mismatch
 
 FORMAT = 1
 BEST_FILE, FINAL_FILE = "best_model.pt", "final_model.pt"
 LAST_FILE, BEFORE_LAST_FILE = "checkpoint_last.pt", "checkpoint_before_last.pt"
 _REQUIRED = ("format", "epoch", "model_state_dict", "train_loss", "val_loss", "config")
-_RESUMED = ("state", "optimizer_state_dict", "tables", "rng")  # what a final model has no more
-WEIGHT_BYTES = 4  # weights are fp32, whatever matrix products run in
-_MAX_VALUES, _MAX_DEPTH = 10_000, 5  # of a config: some hundred, three deep
+_RESUMED = ("state", "optimizer_state_dict", "tables", "rng")  # a final model does not have these
+WEIGHT_BYTES = 4  # weights are fp32, whatever matrix products are computed in
+_MAX_VALUES, _MAX_DEPTH = 10_000, 5  # of a config, which has some hundred values, three levels deep
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model ready to be used.
-
-    training: the run's summary, JSON-able. sha256: of the checkpoint file.
-    """
+    """A model read from a checkpoint, ready for use."""
 
     model: TinyTransformer
+    """The model, in evaluation mode."""
+
     config: ModelConfig
+    """Its shape."""
+
     tokenizer_sha256: str
+    """Digest of the tokenizer that it was trained with."""
+
     training: dict[str, Any]
+    """Summary of the run, JSON-able."""
+
     sha256: str
+    """Digest of the checkpoint file."""
 
 
-def epoch_file(epoch: int) -> str:
-    """The guide's name for a periodic checkpoint."""
+def epoch_file_name(epoch: int) -> str:
+    """Return the guide's name for a periodic checkpoint."""
     return f"checkpoint_epoch_{epoch}.pt"
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a checkpoint atomically. Raises CheckpointError where a tensor holds NaN or infinity."""
+    """Write a checkpoint atomically.
+
+    Raises:
+        CheckpointError: A tensor contains NaN or infinity.
+    """
     require_finite(f"{path} was not written: it", content)
     with files.atomic_writer(path) as file:
         archive.write(file, {"format": FORMAT, **content})
 
 
 def save_last(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes the last checkpoint; the one that was, if it is whole, stays beside it under its other name."""
+    """Write the last checkpoint. The previous one, if undamaged, is kept as BEFORE_LAST_FILE.
+
+    Raises:
+        CheckpointError: A tensor contains NaN or infinity.
+    """
     path = folder / LAST_FILE
     require_finite(f"{path} was not written: it", content)
     with files.atomic_writer(path) as file:
         archive.write(file, {"format": FORMAT, **content})
-        if archive.is_whole(path):
+        if archive.is_intact(path):
             path.replace(folder / BEFORE_LAST_FILE)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint; nothing of it is executed.
+    """Read a checkpoint, without executing anything in it.
 
-    Raises CheckpointError when the file is missing, damaged, hostile, not one of ours, or of another version.
+    Raises:
+        CheckpointError: The file is missing, damaged, malicious, incomplete or of another format version.
     """
     content = archive.read(path)
     if not isinstance(content, dict) or repr(content.get("format")) != str(FORMAT):
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
-            f"{path} is a checkpoint of format {found!r:.40}, this version reads {FORMAT}", "train it again"
+            f"{path} is a checkpoint of format {found!r:.40}, this version reads {FORMAT}",
+            "train the model again",
         )
     missing = [name for name in _REQUIRED if name not in content]
     if missing:
-        raise CheckpointError(f"{path} lacks {', '.join(missing)}", "train it again")
+        raise CheckpointError(f"{path} lacks {', '.join(missing)}", "train the model again")
     config = content["config"]
-    if not isinstance(config, dict) or not isinstance(config.get("summary"), dict) or not _is_plain(config):
-        raise CheckpointError(f"{path} has no usable config", "train it again")
+    if (
+        not isinstance(config, dict)
+        or not isinstance(config.get("summary"), dict)
+        or not _is_plain_json(config)
+    ):
+        raise CheckpointError(f"{path} has no valid config", "train the model again")
     return content
 
 
 def load_resumable(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint that a run can go on from. Raises CheckpointError."""
+    """Read a checkpoint that a run can resume from.
+
+    Raises:
+        CheckpointError: As for `load`, or the state of the run is missing.
+    """
     content = load(path)
     if missing := [name for name in _RESUMED if name not in content]:
         raise CheckpointError(
-            f"{path} cannot be resumed: it has no {', '.join(missing)}", "start again with --restart"
+            f"{path} cannot be resumed: it has no {', '.join(missing)}", "start a new run with --restart"
         )
     return content
 
 
 def load_model(path: Path) -> TrainedModel:
-    """Reads a checkpoint as a model in evaluation mode. Raises CheckpointError."""
+    """Read a checkpoint as a model in evaluation mode.
+
+    Raises:
+        CheckpointError: As for `load`, or the weights do not match the config.
+    """
     content = load(path)
-    config, tokenizer_sha256 = model_config(path, content)
-    if (
-        _stored_bytes(content["model_state_dict"]) < WEIGHT_BYTES * config.parameters
-    ):  # before it takes memory
-        raise _mismatch(path, f"its config has {config.parameters:,} weights, the file fewer")
+    config, tokenizer_sha256 = read_model_config(path, content)
+    stored_bytes = _count_stored_bytes(content["model_state_dict"])
+    if stored_bytes < WEIGHT_BYTES * config.parameters:  # checked before the model is allocated
+        raise _mismatch_error(path, f"its config has {config.parameters:,} weights, the file fewer")
     model = TinyTransformer(config)
     require_weights(path, model, content)
     model.load_state_dict(content["model_state_dict"])
@@ -116,39 +143,62 @@ def load_model(path: Path) -> TrainedModel:
     )
 
 
-def tokenizer_beside(path: Path, trained: TrainedModel, override: Path | None = None) -> Tokenizer:
-    """The tokenizer that a checkpoint was trained with: the file beside it, or `override`.
+def load_tokenizer(path: Path, trained: TrainedModel, override: Path | None = None) -> Tokenizer:
+    """Load the tokenizer that a checkpoint was trained with.
 
-    Raises CheckpointError when it is another one than the checkpoint names, TokenizerError when it is none.
+    Args:
+        path: The checkpoint file.
+        trained: What `load_model` returned for it.
+        override: Tokenizer file; by default the one next to the checkpoint.
+
+    Raises:
+        CheckpointError: The tokenizer is not the one that the checkpoint names.
+        TokenizerError: The file is missing or not a tokenizer.
     """
     file = override or path.parent / model_name(trained.config.vocab_size)
     tokenizer = Tokenizer.load(file)
     if tokenizer.sha256 != trained.tokenizer_sha256:
         raise CheckpointError(
-            f"{file} has sha256 {tokenizer.sha256[:12]}..., {path} was trained with"
+            f"{file} has sha256 {tokenizer.sha256[:12]}..., but {path} was trained with"
             f" {trained.tokenizer_sha256[:12]}...",
             "pass the tokenizer of that run with --tokenizer",
         )
     return tokenizer
 
 
-def model_config(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, str]:
-    """The model's shape and its tokenizer's sha256. Raises CheckpointError."""
+def read_model_config(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, str]:
+    """Return the shape of a checkpoint's model and the sha256 of its tokenizer.
+
+    Raises:
+        CheckpointError: They are missing or invalid.
+    """
     try:
         return ModelConfig.from_dict(content["config"]["model"]), str(content["config"]["tokenizer_sha256"])
     except (KeyError, TypeError, TinyEdgeError) as failure:
-        raise CheckpointError(f"{path} has no usable config: {failure}", "train it again") from None
+        raise CheckpointError(f"{path} has no valid config: {failure}", "train the model again") from None
 
 
 def require_weights(path: Path, model: TinyTransformer, content: Mapping[str, Any]) -> None:
-    """Raises CheckpointError unless a checkpoint's weights are a model's: names, shapes, types, no NaN."""
-    if odd := difference(content["model_state_dict"], model.state_dict()):
-        raise _mismatch(path, odd)
+    """Check that a checkpoint's weights have the names, shapes and types of a model's, and are finite.
+
+    Raises:
+        CheckpointError: They do not.
+    """
+    if mismatch := find_mismatch(content["model_state_dict"], model.state_dict()):
+        raise _mismatch_error(path, mismatch)
     require_finite(str(path), {"model_state_dict": content["model_state_dict"]})
 
 
 def require_finite(what: str, content: Mapping[str, Any]) -> None:
-    """Raises CheckpointError where a tensor, at any depth of a checkpoint's content, has NaN or infinity."""
+    """Check that no tensor at any depth of a checkpoint's content contains NaN or infinity.
+
+    Args:
+        what: Subject of the error message.
+        content: Content of the checkpoint.
+
+    Raises:
+        CheckpointError: A tensor does.
+    """
     for name, value in content.items():
         if isinstance(value, dict):
             require_finite(what, value)
@@ -159,79 +209,98 @@ def require_finite(what: str, content: Mapping[str, Any]) -> None:
             )
 
 
-def resumable(folder: Path) -> list[Path]:
-    """Checkpoints that a run can go on from: the last, the one before, the periodic ones from the newest."""
-    found = [folder / LAST_FILE, folder / BEFORE_LAST_FILE, *_periodic(folder)]
+def list_resumable(folder: Path) -> list[Path]:
+    """Return checkpoints that a run can resume from: last, before last, and periodic ones, newest first."""
+    found = [folder / LAST_FILE, folder / BEFORE_LAST_FILE, *_list_periodic(folder)]
     return [path for path in found if path.exists()]
 
 
-def newest(folder: Path, warn: Callable[[str], None]) -> Path:
-    """The whole checkpoint that is furthest, the best one as a last resort; `warn` hears of each damaged one.
+def find_newest(folder: Path, warn: Callable[[str], None]) -> Path:
+    """Return the valid checkpoint with the most steps. The best model is used only if there is no other.
 
-    Raises CheckpointError when none is there, or none is whole.
+    Args:
+        folder: Run folder.
+        warn: Receives a message for each damaged checkpoint.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or all are damaged.
     """
     found: list[tuple[int, int, Path]] = []
     failures: list[CheckpointError] = []
-    for path in (*resumable(folder), folder / BEST_FILE):
+    for path in (*list_resumable(folder), folder / BEST_FILE):
         if path.name == BEST_FILE and (found or not path.exists()):
             continue
         try:
-            found.append((*_position(path), path))
+            found.append((*_read_position(path), path))
         except CheckpointError as failure:
             failures.append(failure)
     if not found:
-        failures.append(nothing_to_resume(folder))
+        failures.append(no_checkpoint_error(folder))
         raise failures[0]
-    for passed in failures:
-        warn(f"warning: {passed.message}; it is passed over")
+    for skipped in failures:
+        warn(f"warning: {skipped.message}; it is skipped")
     return max(found)[2]
 
 
 def require_same_run(path: Path, content: Mapping[str, Any], run: Mapping[str, Any]) -> None:
-    """Raises UsageError, or CheckpointError for other data, unless a checkpoint's config is that of `run`."""
-    for section, mine in run.items():
+    """Check that a checkpoint belongs to a run.
+
+    Args:
+        path: The checkpoint file.
+        content: What `load` returned for it.
+        run: The run's config, by section.
+
+    Raises:
+        UsageError: Settings differ.
+        CheckpointError: Corpus or tokenizer differ.
+    """
+    for section, wanted in run.items():
         saved = content["config"].get(section)
-        if saved == mine:
+        if saved == wanted:
             continue
-        if isinstance(saved, dict) and isinstance(mine, dict):
-            odd = [f"{k} {saved.get(k)} there, {mine[k]} here" for k in mine if saved.get(k) != mine[k]]
+        if isinstance(saved, dict) and isinstance(wanted, dict):
+            differences = [
+                f"{name} is {saved.get(name)} there, {wanted[name]} here"
+                for name in wanted
+                if saved.get(name) != wanted[name]
+            ]
             raise UsageError(
-                f"{path} belongs to another run: {'; '.join(odd)}",
-                "resume with the flags of that run, or begin again with --restart",
+                f"{path} belongs to another run: {'; '.join(differences)}",
+                "resume with the flags of that run, or start a new run with --restart",
             )
         what = section.removesuffix("_sha256")
         raise CheckpointError(
             f"{path} was trained with another {what} than the one in {path.parent}",
-            f"give the {what} that the run began with, or begin again with --restart",
+            f"use the {what} of that run, or start a new run with --restart",
         )
 
 
-def is_there(folder: Path) -> bool:
-    """Whether the folder has any checkpoint, of a run that is finished or not."""
-    return bool(resumable(folder)) or any((folder / name).exists() for name in (BEST_FILE, FINAL_FILE))
+def has_checkpoint(folder: Path) -> bool:
+    """Whether the folder has any checkpoint, of a finished or an unfinished run."""
+    return bool(list_resumable(folder)) or any((folder / name).exists() for name in (BEST_FILE, FINAL_FILE))
 
 
-def nothing_to_resume(folder: Path) -> CheckpointError:
-    """For a folder without any checkpoint."""
-    return CheckpointError(f"{folder} has no checkpoint to resume from", "leave --resume out to begin")
+def no_checkpoint_error(folder: Path) -> CheckpointError:
+    """Return the error for a folder without any checkpoint."""
+    return CheckpointError(f"{folder} has no checkpoint to resume from", "omit --resume to start a new run")
 
 
-def keep_newest(folder: Path, count: int) -> None:
-    """Removes all but the newest `count` periodic checkpoints."""
-    for path in _periodic(folder)[count:]:
+def remove_old_periodic(folder: Path, keep: int) -> None:
+    """Remove all except the newest `keep` periodic checkpoints."""
+    for path in _list_periodic(folder)[keep:]:
         path.unlink()
 
 
-def clean(folder: Path) -> None:
-    """Removes what only an unfinished run needs, and what a killed one left half-written."""
-    left = (f".checkpoint_*.pt{files.TEMPORARY_SUFFIX}", f".*_model.pt{files.TEMPORARY_SUFFIX}")
-    for pattern in (LAST_FILE, BEFORE_LAST_FILE, *left):
+def remove_resume_files(folder: Path) -> None:
+    """Remove what only an unfinished run needs, and incomplete files of a killed one."""
+    incomplete = (f".checkpoint_*.pt{files.TEMPORARY_SUFFIX}", f".*_model.pt{files.TEMPORARY_SUFFIX}")
+    for pattern in (LAST_FILE, BEFORE_LAST_FILE, *incomplete):
         for path in folder.glob(pattern):
             path.unlink()
 
 
-def _position(path: Path) -> tuple[int, int]:
-    """Epoch and step of a checkpoint. Raises CheckpointError where it has none."""
+def _read_position(path: Path) -> tuple[int, int]:
+    """Return epoch and step of a checkpoint. Raise CheckpointError if it cannot be resumed."""
     try:
         state = State.from_dict(load_resumable(path)["state"])
     except ValueError as failure:
@@ -239,22 +308,22 @@ def _position(path: Path) -> tuple[int, int]:
     return state.epoch, state.step
 
 
-def _mismatch(path: Path, what: str) -> CheckpointError:
+def _mismatch_error(path: Path, what: str) -> CheckpointError:
     return CheckpointError(
-        f"{path} does not hold this model, size mismatch: {what}",
-        "--vocab-size, --d-model and the rest of its shape must be those that it was trained with",
+        f"{path} does not contain this model, size mismatch: {what}",
+        "pass the --vocab-size, --d-model and other shape flags that it was trained with",
     )
 
 
-def _stored_bytes(weights: object) -> int:
-    """What a mapping's tensors take, those that share their memory once."""
+def _count_stored_bytes(weights: object) -> int:
+    """Return the memory of a mapping's tensors. Memory that several tensors share counts once."""
     tensors = weights.values() if isinstance(weights, dict) else ()
     storages = [value.untyped_storage() for value in tensors if isinstance(value, torch.Tensor)]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
-def _periodic(folder: Path) -> list[Path]:
-    """The guide's periodic checkpoints, the newest first."""
+def _list_periodic(folder: Path) -> list[Path]:
+    """Return the guide's periodic checkpoints, newest first."""
     found = [
         (int(match[1]), path)
         for path in folder.glob("checkpoint_epoch_*.pt")
@@ -263,8 +332,8 @@ def _periodic(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a value is JSON of a size that a config may have."""
+def _is_plain_json(value: Any) -> bool:
+    """Whether a value is JSON within the size limits of a config."""
     waiting, seen = [(value, 0)], 0
     while waiting:
         value, depth = waiting.pop()

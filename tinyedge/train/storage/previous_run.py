@@ -1,8 +1,11 @@
-"""A folder's earlier run: kept until another one begins, put back where none does.
+"""The previous run of a folder: its data is preserved until a new run starts, or restored if none does.
 
-Corpus, tokenizer and shards are what its checkpoints need to be resumed or exported, and preparing other data
-replaces them. Every file of theirs is replaced by renaming, so a hard link keeps the earlier one at no cost.
-They wait in a folder to which the run's own files come last; one rename then makes it that of a previous run.
+In: a run folder. Out: a subfolder of `previous/`, or the folder as it was.
+
+To resume or export its checkpoints, a run needs its corpus, tokenizer and shards, and preparing other data
+replaces them. Those files are always replaced by renaming, so hard links preserve the old ones at no cost.
+The links are in a hidden folder. Once the run's own files are moved there too, one rename turns it into the
+folder of the previous run.
 """
 
 import contextlib
@@ -22,110 +25,124 @@ from tinyedge.train.report.tensorboard import FOLDER as TENSORBOARD_FOLDER
 from tinyedge.train.storage import checkpoint
 
 FOLDER = ".earlier"
-_PATTERNS = (
+_DATA_PATTERNS = (
     *(CORPUS_NAME, CORPUS_REPORT),
     *("bilingual_*.model", "bilingual_*.vocab", TOKENIZER_REPORT),  # as tokenizer.model_name names them
     f"{SHARDS_FOLDER}/[!.]*",
 )
-_RUN = (checkpoint.BEST_FILE, checkpoint.FINAL_FILE, CURVE_FILE, TENSORBOARD_FOLDER, METRICS_FILE)
+_RUN_FILES = (checkpoint.BEST_FILE, checkpoint.FINAL_FILE, CURVE_FILE, TENSORBOARD_FOLDER, METRICS_FILE)
 
 
 @contextlib.contextmanager
-def kept(folder: Path, note: Callable[[str], None]) -> Iterator[Path | None]:
-    """Keeps the data of the run in `folder` for a block, and yields where; None where there is no run.
+def preserve_data(folder: Path, note: Callable[[str], None]) -> Iterator[Path | None]:
+    """Preserve the data of the run in a folder for a block.
 
-    Where the block fails all is as it was before; so it is in the next block, which notes it, if the process
-    is killed.
+    If the block fails, the folder is restored. If the process is killed in it, the next call restores it.
+
+    Args:
+        folder: Run folder.
+        note: Receives a message if a killed process's changes are undone.
+
+    Yields:
+        Where the data is preserved, or None if the folder holds no run.
     """
-    place = folder / FOLDER
-    if _put_back(place, folder):
+    preserved = folder / FOLDER
+    if _restore(preserved, folder):
         note(
-            f"data: that of the run in {folder} is put back; a killed tinyedge train had begun to replace it"
+            f"data: restored that of the run in {folder}, which a killed tinyedge train had begun to replace"
         )
-    there = bool(_run_files(folder))
-    if there:
-        part = _part_of(place)
-        part.mkdir()
-        _copy(folder, part)
-        part.rename(place)
+    has_run = bool(_list_run_files(folder))
+    if has_run:
+        temporary = _make_temporary_path(preserved)
+        temporary.mkdir()
+        _copy_data(folder, temporary)
+        temporary.rename(preserved)
         files.sync_folder(folder)
     try:
-        yield place if there else None
+        yield preserved if has_run else None
     except BaseException:
-        _put_back(place, folder)
+        _restore(preserved, folder)
         raise
-    _discard(place)
+    _remove(preserved)
 
 
-def move(folder: Path, place: Path, previous: Path) -> None:
-    """Makes what is kept in `place`, with the run's own files, a previous run's folder: all or nothing."""
-    for path in _run_files(folder):
-        path.rename(place / path.name)
+def archive_run(folder: Path, preserved: Path, previous: Path) -> None:
+    """Move a run out of its folder, completely or not at all.
+
+    Args:
+        folder: Run folder.
+        preserved: Where `preserve_data` preserved the run's data.
+        previous: New folder for the run.
+    """
+    for path in _list_run_files(folder):
+        path.rename(preserved / path.name)
     previous.parent.mkdir(exist_ok=True)
-    files.sync_folder(place)
-    place.rename(previous)
+    files.sync_folder(preserved)
+    preserved.rename(previous)
     files.sync_folder(previous.parent)
     files.sync_folder(folder)
 
 
-def _put_back(place: Path, folder: Path) -> bool:
-    """Whether there was something to put back."""
-    if place.is_symlink() or place.is_file():
-        place.unlink()  # not ours
-    there = place.is_dir() and any(place.iterdir())
-    if there:
-        for path in _data(folder) - _data(place):
+def _restore(preserved: Path, folder: Path) -> bool:
+    """Move preserved files back. Return whether there were any."""
+    if preserved.is_symlink() or preserved.is_file():
+        preserved.unlink()  # not written by tinyedge
+    has_content = preserved.is_dir() and any(preserved.iterdir())
+    if has_content:
+        for path in _list_data(folder) - _list_data(preserved):
             (folder / path).unlink()
-        _copy(place, folder)
-        for path in _run_files(place):
+        _copy_data(preserved, folder)
+        for path in _list_run_files(preserved):
             path.rename(folder / path.name)
         files.sync_folder(folder)
-    _discard(place)
-    return there
+    _remove(preserved)
+    return has_content
 
 
-def _run_files(folder: Path) -> list[Path]:
-    return checkpoint.resumable(folder) + [path for name in _RUN if (path := folder / name).exists()]
+def _list_run_files(folder: Path) -> list[Path]:
+    return checkpoint.list_resumable(folder) + [
+        path for name in _RUN_FILES if (path := folder / name).exists()
+    ]
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Gives one folder the data of another, as links where the file system has them."""
-    for path in _data(source):
+def _copy_data(source: Path, target: Path) -> None:
+    """Copy a folder's data to another, as hard links where the file system supports them."""
+    for path in _list_data(source):
         _link(source / path, target / path)
     files.sync_folder(target)
 
 
-def _discard(place: Path) -> None:
-    """Removes what was kept; never a part of it, which would pass for all there was."""
-    if place.is_dir():
-        shutil.rmtree(place.rename(_part_of(place)))
+def _remove(preserved: Path) -> None:
+    """Remove a folder. It is renamed first, so that no incomplete folder can be mistaken for it."""
+    if preserved.is_dir():
+        shutil.rmtree(preserved.rename(_make_temporary_path(preserved)))
 
 
-def _part_of(place: Path) -> Path:
-    """Where it is being made or removed; what a killed process left there goes."""
-    part = place.with_name(f"{FOLDER}{files.TEMPORARY_SUFFIX}")
-    if part.is_symlink() or part.is_file():
-        part.unlink()
-    elif part.is_dir():
-        shutil.rmtree(part)
-    return part
+def _make_temporary_path(preserved: Path) -> Path:
+    """Return a path for an incomplete folder, removing what a killed process left there."""
+    temporary = preserved.with_name(f"{FOLDER}{files.TEMPORARY_SUFFIX}")
+    if temporary.is_symlink() or temporary.is_file():
+        temporary.unlink()
+    elif temporary.is_dir():
+        shutil.rmtree(temporary)
+    return temporary
 
 
-def _data(folder: Path) -> set[Path]:
-    """The data's files, by their names in the folder."""
-    found = (path for pattern in _PATTERNS for path in folder.glob(pattern))
+def _list_data(folder: Path) -> set[Path]:
+    """Return the data files, relative to the folder."""
+    found = (path for pattern in _DATA_PATTERNS for path in folder.glob(pattern))
     return {path.relative_to(folder) for path in found if path.is_file()}
 
 
 def _link(source: Path, target: Path) -> None:
-    """Puts a file in the place of another, which stays whole until then."""
+    """Replace a file by a link to another, atomically."""
     if target.exists() and source.samefile(target):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    half = target.with_name(f".{target.name}{files.TEMPORARY_SUFFIX}")
-    half.unlink(missing_ok=True)
+    temporary = target.with_name(f".{target.name}{files.TEMPORARY_SUFFIX}")
+    temporary.unlink(missing_ok=True)
     try:
-        os.link(source.resolve(), half)  # of the file itself, where a user's link stands for it
-    except OSError:  # such a file system has no links
-        shutil.copy2(source, half)
-    half.replace(target)
+        os.link(source.resolve(), temporary)  # resolved, because the user may have put a symbolic link there
+    except OSError:  # the file system has no hard links
+        shutil.copy2(source, temporary)
+    temporary.replace(target)

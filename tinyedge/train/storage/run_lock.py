@@ -1,4 +1,4 @@
-"""A run's folder: made when something comes of the run, and worked in by one process at a time."""
+"""A run's folder: created for the run, and used by one process at a time."""
 
 import contextlib
 import fcntl
@@ -11,13 +11,13 @@ from tinyedge.core.errors import CheckpointError
 
 @contextlib.contextmanager
 def ensure_dir(folder: Path) -> Iterator[None]:
-    """Makes the folder for a block. Where the block fails, what was made and is still empty goes again."""
+    """Create a folder for a block. If the block fails, remove what was created and is still empty."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        with contextlib.suppress(OSError):  # it holds something
+        with contextlib.suppress(OSError):  # it is not empty
             for path in missing:
                 path.rmdir()
         raise
@@ -25,14 +25,18 @@ def ensure_dir(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Keeps a second run out of the folder while the block runs; a killed one leaves no lock behind."""
+    """Lock a folder for a block. The lock of a killed process is released by the kernel.
+
+    Raises:
+        CheckpointError: Another process holds the lock.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         raise CheckpointError(
-            f"another tinyedge train is running in {folder}", "wait for it, or give another --output-dir"
+            f"another tinyedge train is running in {folder}", "wait for it, or pass another --output-dir"
         ) from None
     try:
         yield

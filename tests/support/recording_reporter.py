@@ -1,4 +1,4 @@
-"""A Reporter that says nothing and remembers everything."""
+"""A Reporter that prints nothing and records everything."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from tinyedge.train.state import EpochRecord
 
 
-class Silent:
-    """What a run told it; `on_step` may be replaced."""
+class RecordingReporter:
+    """Records what a run reports. Tests may replace `on_step`."""
 
     def __init__(self) -> None:
         self.records: list[EpochRecord] = []
@@ -17,13 +17,17 @@ class Silent:
         self.on_step: Callable[[Progress], Any] = lambda progress: None
 
     def step(self, progress: "Progress") -> None:
+        """Call `on_step`."""
         self.on_step(progress)
 
     def epoch(self, record: "EpochRecord") -> None:
+        """Record an epoch."""
         self.records.append(record)
 
     def sample(self, prompt: str, text: str) -> None:
+        """Record a sample as a note."""
         self.notes.append(f"{prompt}: {text}")
 
     def note(self, text: str) -> None:
+        """Record a note."""
         self.notes.append(text)
