@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from tinyedge.boards import DEFAULT_BOARD
+from tinyedge.boards.board import default_board
 from tinyedge.bundle.bundle import write_bundle
 from tinyedge.bundle.manifest import SPECIAL_IDS
 from tinyedge.core.config import ModelConfig
@@ -26,7 +28,6 @@ SEED = 4
 WORDS_A_PIECE, LINES_A_PIECE, WORDS_A_LINE = 1.5, 2.5, 8  # enough for a vocabulary of any size
 ONSETS = ("b", "br", "c", "ch", "d", "f", "g", "gl", "h", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "v")
 ENDS = ("", "n", "r", "s", "l")
-BUDGETS = {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250}
 NOTHING_COMPARED = {
     "prompts": 0,
     "max_abs_logit_difference": 0.0,
@@ -75,8 +76,8 @@ def write_unproven(
         "model": config.to_dict(),
         "parameters": config.parameters,
         "tokenizer": {"sha256": Tokenizer(pieces).sha256, "vocab_size": config.vocab_size, **SPECIAL_IDS},
-        "target": "pi-zero-2w",
-        "budgets": BUDGETS,
+        "target": DEFAULT_BOARD,
+        "budgets": default_board().budgets.to_dict(),
         "parity": NOTHING_COMPARED,
         "quality": {},
         "training": {"recipe": recipe, "checkpoint_sha256": digest.hexdigest()},

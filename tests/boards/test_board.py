@@ -206,6 +206,13 @@ def test_no_number_of_a_board_is_typed_again_with_another_value() -> None:
         f"tinyedge_peak_rss_bytes > {budgets.max_peak_mb} * 1024 * 1024",
     ):
         assert expression in alerts
+    costs = default_board().cost_model
+    assert costs is not None
+    latency = costs.latency_model
+    formula = (
+        f"{latency.ns_per_instruction} ns x instructions + {latency.ns_per_dram_fill} ns x fills from DRAM"
+    )
+    assert formula in (ROOT / "bench" / "twin" / "README.md").read_text()
     (bad,) = default_board().bad_packages
     assert f"{bad.package}>=1.20,!={bad.version}" in (ROOT / "pyproject.toml").read_text()
 
