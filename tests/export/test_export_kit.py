@@ -1,4 +1,4 @@
-"""`tinyedge export --wheels`: the bundle and, beside it, the kit; no network, no export."""
+"""`tinyedge export --wheels` makes the bundle and the kit; without a network and without a real export."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from tinyedge.export.pipeline import ExportOptions
 
 @pytest.fixture
 def exported(micro_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Where bundles were made, by an export that takes a moment."""
+    """Folders of the bundles that a fake export made."""
     made: list[Path] = []
 
     def fake(options: ExportOptions, report: object) -> Path:

@@ -1,4 +1,4 @@
-"""`tinyedge export` from checkpoint to bundle, and every refusal on the way."""
+"""`tinyedge export` from checkpoint to bundle, and all its errors."""
 
 import dataclasses
 import json
@@ -35,21 +35,21 @@ from tinyedge.train.storage.checkpoint import load_model
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Judges on fewer tokens."""
+def fewer_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measures quality on fewer tokens."""
     monkeypatch.setattr(pipeline, "choose_token_limit", lambda parameters: 500)
 
 
 @pytest.fixture
-def options(run: Any, tmp_path: Path, quick: None) -> ExportOptions:
+def options(run: Any, tmp_path: Path, fewer_tokens: None) -> ExportOptions:
     return ExportOptions(run.checkpoint, tmp_path / "bundle", text=run.texts)
 
 
-def silent(line: str) -> None:
-    """A `report` that nobody reads."""
+def ignore_report(line: str) -> None:
+    """A `report` callback that does nothing."""
 
 
-def test_bundle_is_whole_and_says_what_was_measured(options: ExportOptions) -> None:
+def test_bundle_is_complete_and_has_the_measurements(options: ExportOptions) -> None:
     lines: list[str] = []
     path = export_bundle(options, lines.append)
     assert [line.split()[0] for line in lines] == [f"{step}/7" for step in range(1, 8)]
@@ -78,7 +78,7 @@ def test_bundle_is_whole_and_says_what_was_measured(options: ExportOptions) -> N
 
 
 def test_an_older_manifest_with_the_standard_graphs_parity_loads(options: ExportOptions) -> None:
-    path = export_bundle(options, silent)
+    path = export_bundle(options, ignore_report)
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["parity"]["standard"] = dict(manifest["parity"])
     write_json(path / "manifest.json", manifest)
@@ -95,7 +95,9 @@ def test_export_imports_no_onnxscript(options: ExportOptions, run: Any) -> None:
 
 
 def test_fp32_bundle_is_larger_and_loses_nothing(options: ExportOptions) -> None:
-    manifest = load_bundle(export_bundle(dataclasses.replace(options, quantize="none"), silent)).manifest
+    manifest = load_bundle(
+        export_bundle(dataclasses.replace(options, quantize="none"), ignore_report)
+    ).manifest
     assert manifest["precision"] == "fp32"
     assert manifest["quantization"] is None
     assert {row["change_percent"] for row in manifest["quality"].values()} == {0}
@@ -106,18 +108,20 @@ def test_a_bad_int8_model_leaves_no_bundle(options: ExportOptions, monkeypatch: 
         done = quantize(weights, kept)
         output = done.matrices["output"]
         rolled = Int8Matrix(np.roll(output.values, 1, axis=1), output.scale)
-        return dataclasses.replace(done, matrices={"output": rolled})  # one is left: nothing more to keep
+        return dataclasses.replace(
+            done, matrices={"output": rolled}
+        )  # one is left, so no other can be kept in fp32
 
     monkeypatch.setattr(mixed_precision, "quantize", ruin)
-    with pytest.raises(ExportError, match=r"int8 costs en .* --max-quality-loss allows 1 %"):
-        export_bundle(options, silent)
+    with pytest.raises(ExportError, match=r"int8 costs en .* --max-quality-loss allows 1%"):
+        export_bundle(options, ignore_report)
     assert not options.output_dir.exists()
 
 
 def test_what_loses_too_much_stays_in_fp32(options: ExportOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A goal that no rounding reaches: matrices go back, the one with the largest error first."""
+    """With a goal that cannot be met, matrices go back to fp32, the one with the largest error first."""
     monkeypatch.setattr(pipeline, "GOAL_PERCENT", -100.0)
-    done = load_bundle(export_bundle(options, silent)).manifest["quantization"]
+    done = load_bundle(export_bundle(options, ignore_report)).manifest["quantization"]
     kept, left = done["kept_fp32"], list(done["relative_errors"])
     assert len(left) == 1
     weights = Weights.from_model(load_model(options.checkpoint).model)
@@ -126,8 +130,8 @@ def test_what_loses_too_much_stays_in_fp32(options: ExportOptions, monkeypatch: 
 
 
 @pytest.fixture
-def beside_shards(options: ExportOptions, run: Any, tmp_path: Path) -> Callable[[str], ExportOptions]:
-    """The run as `tinyedge train` leaves it, its shards made with the named tokenizer."""
+def make_run_with_shards(options: ExportOptions, run: Any, tmp_path: Path) -> Callable[[str], ExportOptions]:
+    """A function that makes a training run whose shards have the given tokenizer hash."""
 
     def place(tokenizer_sha256: str) -> ExportOptions:
         for file in run.folder.iterdir():
@@ -153,21 +157,23 @@ def beside_shards(options: ExportOptions, run: Any, tmp_path: Path) -> Callable[
 
 
 def test_held_out_text_is_the_training_runs_by_default(
-    beside_shards: Callable[[str], ExportOptions], run: Any
+    make_run_with_shards: Callable[[str], ExportOptions], run: Any
 ) -> None:
-    options = beside_shards(sha256_file(run.folder / "bilingual_1100.model"))
-    manifest = load_bundle(export_bundle(options, silent)).manifest
+    options = make_run_with_shards(sha256_file(run.folder / "bilingual_1100.model"))
+    manifest = load_bundle(export_bundle(options, ignore_report)).manifest
     assert {name: row["bytes"] for name, row in manifest["quality"].items()} == {"es": 300}
 
 
-def test_shards_of_another_tokenizer_are_refused(beside_shards: Callable[[str], ExportOptions]) -> None:
+def test_shards_of_another_tokenizer_are_refused(
+    make_run_with_shards: Callable[[str], ExportOptions],
+) -> None:
     with pytest.raises(ExportError, match=r"shards was made with tokenizer 0000"):
-        export_bundle(beside_shards("0" * 64), silent)
+        export_bundle(make_run_with_shards("0" * 64), ignore_report)
 
 
 def test_no_held_out_text_names_both_ways(options: ExportOptions) -> None:
     with pytest.raises(ExportError, match="no held-out text") as refusal:
-        export_bundle(dataclasses.replace(options, text={}), silent)
+        export_bundle(dataclasses.replace(options, text={}), ignore_report)
     assert "--text NAME=FILE" in refusal.value.hint
     assert "training folder" in refusal.value.hint
 
@@ -177,15 +183,17 @@ def test_wrong_or_missing_tokenizer_is_refused(
 ) -> None:
     other = dataclasses.replace(options, tokenizer=micro_bundle / "tokenizer.model")
     with pytest.raises(CheckpointError, match=r"has sha256 .* was trained with"):
-        export_bundle(other, silent)
+        export_bundle(other, ignore_report)
     with pytest.raises(TokenizerError, match="does not exist"):
-        export_bundle(dataclasses.replace(options, tokenizer=tmp_path / "none"), silent)
+        export_bundle(dataclasses.replace(options, tokenizer=tmp_path / "none"), ignore_report)
 
 
 def test_a_target_is_a_promise_and_the_graph_is_the_same(options: ExportOptions, tmp_path: Path) -> None:
     board, server = (
         load_bundle(
-            export_bundle(dataclasses.replace(options, output_dir=tmp_path / name, target=name), silent)
+            export_bundle(
+                dataclasses.replace(options, output_dir=tmp_path / name, target=name), ignore_report
+            )
         )
         for name in ("pi-zero-2w", "x86-64")
     )
