@@ -19,12 +19,12 @@ def script(tmp_path: Path) -> str:
 
 def test_the_module_the_path_or_the_name(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setattr(sys, "argv", ["/lib/tinyedge/__main__.py"])
-    assert _argv.line(["runs"]).endswith(" -m tinyedge runs")
+    assert _argv.format_command(["runs"]).endswith(" -m tinyedge runs")
     monkeypatch.setattr(sys, "argv", [script])
     monkeypatch.setenv("PATH", "/bin")
-    assert _argv.line(["runs", Path("a run")]) == f"{script} runs 'a run'"
+    assert _argv.format_command(["runs", Path("a run")]) == f"{script} runs 'a run'"
     monkeypatch.setenv("PATH", f"/bin:{Path(script).parent}")
-    assert _argv.line(["runs"]) == "tinyedge runs"
+    assert _argv.format_command(["runs"]) == "tinyedge runs"
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_the_module_the_path_or_the_name(monkeypatch: pytest.MonkeyPatch, script
 )
 def test_a_run_that_goes_on(monkeypatch: pytest.MonkeyPatch, words: str, proposed: str) -> None:
     monkeypatch.setattr(sys, "argv", ["bin/tinyedge", *words.split()])
-    assert _argv.resuming() == f"bin/tinyedge {proposed}"
+    assert _argv.format_resume_command() == f"bin/tinyedge {proposed}"

@@ -10,42 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tinyedge.cli.main import repeat_list_flags
+from tests.support.program import assert_refused, tinyedge
+from tinyedge.cli.main import COMMANDS, repeat_list_flags
 
-COMMANDS = (
-    *("corpus", "tokenizer", "fit", "train", "runs", "sweep", "eval"),
-    *(
-        "export",
-        "verify",
-        "sign",
-        "deploy",
-        "activate",
-        "generate",
-        "serve",
-        "bench",
-        "check",
-        "doctor",
-        "top",
-    ),
-)
 HEAVY = (*("torch", "numpy", "onnxruntime", "onnx", "sentencepiece", "rich", "psutil"), "h11", "asyncio")
-
-
-def tinyedge(*words: object, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "tinyedge", *map(str, words)]
-    environment = {**os.environ, "COLUMNS": "100", **(env or {})}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
-
-
-def refused(done: "subprocess.CompletedProcess[str]", code: int) -> str:
-    """The error line; fails where there is not exactly one, or a traceback."""
-    lines = done.stderr.splitlines()
-    errors = [line for line in lines if line.startswith("error: ")]
-    assert done.returncode == code, done.stderr
-    assert len(errors) == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-    return errors[0]
 
 
 @pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS)], ids=lambda words: " ".join(words))
@@ -67,17 +35,17 @@ def test_version_and_no_arguments() -> None:
     from tinyedge import __version__
 
     assert tinyedge("--version").stdout == f"tinyedge {__version__}\n"
-    assert "Commands" in tinyedge().stdout
+    assert "Data commands" in tinyedge().stdout
 
 
 def test_the_help_of_train_has_the_recipes_own_values() -> None:
     from tinyedge.train.recipe import FAST, GUIDE
 
     words = " ".join(tinyedge("train", "--help").stdout.split())
-    assert f"Passes over the text: fast {FAST.epochs}, guide {GUIDE.epochs}." in words
-    assert f"Windows a step: fast {FAST.batch_size}, guide {GUIDE.batch_size}." in words
-    assert f"fast {FAST.learning_rate}, guide {GUIDE.learning_rate}." in words
-    assert f"Muon's, in fast, stays {FAST.matrix_learning_rate}." in words
+    assert f"Passes over the training text. [1-10000; fast: {FAST.epochs}, guide: {GUIDE.epochs}]" in words
+    assert f"Windows of text in a step. [1-4096; fast: {FAST.batch_size}, guide: {GUIDE.batch_size}]" in words
+    assert f"fast: {FAST.learning_rate}, guide: {GUIDE.learning_rate}]" in words
+    assert f"Muon's, in recipe fast, is {FAST.matrix_learning_rate}." in words
     assert (FAST.stride, GUIDE.stride, FAST.clip_norm, GUIDE.clip_norm) == (0, 0, 0, 0)
 
 
@@ -140,7 +108,7 @@ def test_list_flags_take_several_values() -> None:
         (("export", "--quantize", "int3"), "--quantize int3"),
         (("export", "--target", "pdp-11"), "--target pdp-11"),
         (("export", "--target", "pdp-11", "--wheels"), "--target pdp-11"),
-        (("export", "--portable", "p", "--wheels"), "--wheels is for a bundle"),
+        (("export", "--portable", "p", "--wheels"), "--wheels applies to a bundle"),
         (("deploy", "board"), "BUNDLE"),
         (("deploy", "--", "-oProxyCommand=id", "b"), "is not user@host"),
         (("activate",), "one of BUNDLE, --recover"),
@@ -159,7 +127,7 @@ def test_list_flags_take_several_values() -> None:
 def test_usage_errors_name_the_flag(words: tuple[str, ...], named: str, tmp_path: Path) -> None:
     if words[0] in ("train", "sweep", "corpus", "tokenizer"):
         words = (*words, "--output-dir", str(tmp_path / "out"))
-    line = refused(tinyedge(*words), 2)
+    line = assert_refused(tinyedge(*words), 2)
     assert named.lower() in line.lower()
     assert not (tmp_path / "out").exists()
 
@@ -206,7 +174,7 @@ def test_bad_files_get_one_line(words: tuple[str, ...], kind: str, tmp_path: Pat
         pytest.skip("root may read anything")
     path = make(kind, tmp_path / "thing")
     out = tmp_path / "out"
-    line = refused(tinyedge(*(word.format(path, out=out) for word in words)), 1)
+    line = assert_refused(tinyedge(*(word.format(path, out=out) for word in words)), 1)
     if not (words[0] == "tokenizer" and kind == "text"):
         assert str(path) in line
     left = [p for p in out.rglob("*") if p.is_file()] if out.exists() else []
@@ -256,7 +224,7 @@ def test_bundle_of_another_version(micro_bundle: Path, tmp_path: Path) -> None:
         ("check", other),
         ("eval", other, "--text", "a=b"),
     ):
-        assert "tinyedge.bundle/9" in refused(tinyedge(*words), 1)
+        assert "tinyedge.bundle/9" in assert_refused(tinyedge(*words), 1)
 
 
 def test_a_report_may_not_take_the_place_of_a_device(micro_bundle: Path, tmp_path: Path) -> None:
@@ -289,9 +257,9 @@ def test_a_report_may_not_damage_what_it_is_about(bundle_copy: Callable[[], Path
     bundle = bundle_copy()
     text = tmp_path / "a.txt"
     text.write_text("The men said that they would go to the house.\n")
-    refused(tinyedge("bench", bundle, "--json", bundle / "bench.json"), 2)
-    refused(tinyedge("eval", bundle, "--text", f"a={text}", "--json", bundle / "manifest.json"), 2)
-    refused(tinyedge("eval", bundle, "--text", f"a={text}", "--json", text), 2)
+    assert_refused(tinyedge("bench", bundle, "--json", bundle / "bench.json"), 2)
+    assert_refused(tinyedge("eval", bundle, "--text", f"a={text}", "--json", bundle / "manifest.json"), 2)
+    assert_refused(tinyedge("eval", bundle, "--text", f"a={text}", "--json", text), 2)
     assert tinyedge("verify", bundle).returncode == 0
 
 
@@ -309,5 +277,5 @@ def test_a_report_never_takes_the_place_of_a_file_of_the_run(
         "check": ("check", micro_bundle, "--run-dir", run),
         "eval": ("eval", run / "best_model.pt", "--text", f"a={text}"),
     }[command]
-    assert "would replace a file of the run" in refused(tinyedge(*words, "--json", run / name), 2)
+    assert "would replace a file of the run" in assert_refused(tinyedge(*words, "--json", run / name), 2)
     assert (run / name).read_text() == "precious"

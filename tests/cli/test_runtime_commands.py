@@ -87,7 +87,7 @@ def test_the_prompt_from_standard_input(micro_bundle: Path) -> None:
 
 def test_a_note_says_when_the_context_was_outgrown(micro_bundle: Path) -> None:
     stdout, stderr = run("generate", micro_bundle, "--prompt", "la niña y el mar " * 20)
-    assert stderr.startswith("note: the text outgrew the model's context of 32 tokens")
+    assert stderr.startswith("note: the text is longer than the model's context of 32 tokens")
     assert stderr.count("\n") == 1
     assert "note" not in stdout
 

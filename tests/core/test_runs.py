@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_main import tinyedge
+from tests.support.program import tinyedge
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import TinyEdgeError
 from tinyedge.core.runs import best_first, comparable, differing, find_begun, find_runs, read_run
@@ -204,7 +204,7 @@ def test_a_run_without_an_epoch_is_named(make: Make, tmp_path: Path) -> None:
     done = tinyedge("runs", tmp_path)
     assert done.returncode == 0
     (line,) = done.stderr.splitlines()
-    assert "trial-0001: begun, but no epoch is finished" in line
+    assert "trial-0001: no epoch is finished" in line
 
 
 def test_other_texts_are_not_compared_in_silence(make: Make, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_other_texts_are_not_compared_in_silence(make: Make, tmp_path: Path) -> 
     make("b", other)
     done = tinyedge("runs", tmp_path / "runs")
     assert done.returncode == 0
-    assert "do not compare" in done.stderr
+    assert "not comparable" in done.stderr
     assert "corpus_sha256" in done.stdout.splitlines()[0]
 
 

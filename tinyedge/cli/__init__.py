@@ -1,1 +1,1 @@
-"""One thin function a command: parse, import lazily, call the library, print."""
+"""The command line: one thin function per command: parse, import lazily, call the library, print."""

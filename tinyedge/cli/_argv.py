@@ -1,4 +1,4 @@
-"""Command lines to propose: this program as the user calls it, ready for a shell."""
+"""Command lines to suggest to the user: this program as it was called, quoted for a shell."""
 
 import shlex
 import shutil
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def line(words: Sequence[object]) -> str:
-    """The program with these arguments."""
-    return shlex.join([*_program(), *map(str, words)])
+def format_command(words: Sequence[object]) -> str:
+    """Return the program with these arguments."""
+    return shlex.join([*_get_program(), *map(str, words)])
 
 
-def resuming() -> str:
-    """What goes on with this very run: its own arguments, and --resume."""
+def format_resume_command() -> str:
+    """Return the command that continues this run: its own arguments and --resume."""
     words = [word for word in sys.argv[1:] if word not in ("--restart", "--resume")]
-    return line([*words, "--resume"])
+    return format_command([*words, "--resume"])
 
 
-def _program() -> list[str]:
+def _get_program() -> list[str]:
     path = sys.argv[0]
     if Path(path).name == "__main__.py":  # python -m tinyedge, under torchrun too
         return [sys.executable, "-m", "tinyedge"]

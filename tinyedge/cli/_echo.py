@@ -1,8 +1,8 @@
-"""What a command says beside its results: on stderr, so that results can be piped."""
+"""Messages of a command on stderr, so that its results on stdout can be piped."""
 
 import typer
 
 
-def note(text: str) -> None:
-    """One line for a person."""
+def print_note(text: str) -> None:
+    """Print one line for the user."""
     typer.echo(text, err=True)

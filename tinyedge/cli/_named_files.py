@@ -1,26 +1,30 @@
-"""The flag `--text NAME=FILE`, which several commands share."""
+"""The option `--text NAME=FILE`, shared by several commands."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from tinyedge.core.errors import UsageError
 
-LONGEST_NAME = 64  # characters; it heads a column
+MAX_NAME_LENGTH = 64  # characters; the name is the heading of a column
 
 
-def named_files(flags: Iterable[str]) -> dict[str, Path]:
-    """Files by name, in the order given. Raises UsageError for any other form, or a name given twice."""
+def parse_named_files(values: Iterable[str]) -> dict[str, Path]:
+    """Return the files by name, in the order given.
+
+    Raises:
+        UsageError: A value is not NAME=FILE, or a name is given twice.
+    """
     files: dict[str, Path] = {}
-    for item in flags:
+    for item in values:
         name, _, file = item.partition("=")
         if not (name and file):
             raise UsageError(f"--text {item} is not NAME=FILE", "for example --text en=novel.txt")
-        if not name.isprintable() or len(name) > LONGEST_NAME:
+        if not name.isprintable() or len(name) > MAX_NAME_LENGTH:
             raise UsageError(
-                f"--text {name[:LONGEST_NAME]!r} is no name for a text",
-                f"up to {LONGEST_NAME} printable characters, for example --text en=novel.txt",
+                f"--text {name[:MAX_NAME_LENGTH]!r} is not a valid name for a text",
+                f"use up to {MAX_NAME_LENGTH} printable characters, for example --text en=novel.txt",
             )
         if name in files:
-            raise UsageError(f"--text {name} is given twice", "one file a name")
+            raise UsageError(f"--text {name} is given twice", "give one file per name")
         files[name] = Path(file)
     return files

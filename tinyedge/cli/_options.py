@@ -77,9 +77,9 @@ def describe(field: Any, presets: Mapping[str, Any] | None = None) -> str:
             parts.append(f"default: {next(iter(values.values()))}")
         else:
             parts.append(", ".join(f"{name}: {value}" for name, value in values.items()))
-    elif field.default is None and declared["none"]:
+    elif declared["none"]:
         parts.append(f"default: {declared['none']}")
-    elif field.default is not None and not isinstance(field.default, bool):
+    elif field.default not in (None, dataclasses.MISSING) and not isinstance(field.default, bool):
         parts.append(f"default: {field.default}")
     return f"{declared['help']} [{'; '.join(parts)}]" if parts else str(declared["help"])
 

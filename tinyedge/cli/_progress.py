@@ -1,4 +1,4 @@
-"""Training as a person sees it: a line that moves on a terminal, a line now and then in a log."""
+"""Progress of a training run: one line that is redrawn on a terminal, a line every 30 s in a log."""
 
 import contextlib
 import sys
@@ -15,13 +15,13 @@ TERMINAL_PERIOD_S, LOG_PERIOD_S = 0.2, 30.0
 
 
 class TerminalReporter:
-    """A training Reporter on stderr; `silent` in the processes of a run that are not the first."""
+    """A training Reporter that writes to stderr; `silent` in all processes of a run but the main one."""
 
     def __init__(self, silent: bool = False) -> None:
         self._silent = silent
-        self._moves = sys.stderr.isatty()
-        self._next = 0.0
-        self._drawn = 0
+        self._is_terminal = sys.stderr.isatty()
+        self._next_update = 0.0
+        self._drawn_width = 0
 
     def __enter__(self) -> Self:
         return self
@@ -32,20 +32,20 @@ class TerminalReporter:
         self._clear()
 
     def step(self, progress: "Progress") -> None:
-        """Draws the line again, if it is time."""
+        """Redraw the line, if an update is due."""
         now = time.monotonic()
-        if self._silent or now < self._next:
+        if self._silent or now < self._next_update:
             return
-        self._next = now + (TERMINAL_PERIOD_S if self._moves else LOG_PERIOD_S)
-        line = _line(progress)
-        if self._moves:
-            _say(f"\r{line.ljust(self._drawn)}", end="")
-            self._drawn = len(line)
+        self._next_update = now + (TERMINAL_PERIOD_S if self._is_terminal else LOG_PERIOD_S)
+        line = _format_progress(progress)
+        if self._is_terminal:
+            _write(f"\r{line.ljust(self._drawn_width)}", end="")
+            self._drawn_width = len(line)
         else:
-            _say(line)
+            _write(line)
 
     def epoch(self, record: "EpochRecord") -> None:
-        """A line that stays."""
+        """Print the epoch's results."""
         bits = " ".join(f"{name} {value:.3f}" for name, value in record.val_bits_per_byte.items())
         self.note(
             f"epoch {record.epoch}: loss {record.train_loss:.3f}, held out {record.val_loss:.3f}"
@@ -53,28 +53,28 @@ class TerminalReporter:
         )
 
     def sample(self, prompt: str, text: str) -> None:
-        """What the model says now."""
+        """Print a generated text."""
         self.note(f"  {prompt!r} -> {text}")
 
     def note(self, text: str) -> None:
-        """Any other line."""
+        """Print any other line."""
         if not self._silent:
             self._clear()
-            _say(text)
+            _write(text)
 
     def _clear(self) -> None:
-        if self._drawn:
-            _say("\r" + " " * self._drawn + "\r", end="")
-            self._drawn = 0
+        if self._drawn_width:
+            _write("\r" + " " * self._drawn_width + "\r", end="")
+            self._drawn_width = 0
 
 
-def _say(text: str, end: str = "\n") -> None:
-    """On stderr; a reader that went away is no reason to lose a training run."""
+def _write(text: str, end: str = "\n") -> None:
+    """Write to stderr. A closed stderr must not end a training run."""
     with contextlib.suppress(OSError, ValueError):
         print(text, end=end, file=sys.stderr, flush=True)
 
 
-def _line(progress: "Progress") -> str:
+def _format_progress(progress: "Progress") -> str:
     done = progress.step * BAR_WIDTH // progress.steps
     held_out = f" held out {progress.val_loss:.3f}" if progress.val_loss is not None else ""
     eta = ""

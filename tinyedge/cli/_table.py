@@ -1,10 +1,10 @@
-"""Rows of words and figures as a terminal shows them."""
+"""Tables for the terminal."""
 
 from collections.abc import Collection, Sequence
 
 
-def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> str:
-    """Rows of equal length, in columns: those numbered in `left` to the left, the rest to the right."""
+def format_columns(rows: Sequence[Sequence[str]], left: Collection[int]) -> str:
+    """Return rows of equal length as columns; those numbered in `left` are left-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(

@@ -1,4 +1,4 @@
-"""`tinyedge activate`: which bundle serves on this board, exchanged without a moment in which none does."""
+"""`tinyedge activate`: switch the bundle that serves on this board, without a moment in which none does."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,33 +8,32 @@ import typer
 if TYPE_CHECKING:
     from tinyedge.bundle.store import Activation, Store, StoreStatus
 
-LOCK_SECONDS = 240  # a start of the service waits for an activation, whose self-test may take 180 s
+LOCK_SECONDS = 240  # the service waits at its start for an activation, whose self-test may take 180 s
 
 
 def activate(
     bundle: Annotated[
         Path | None,
-        typer.Argument(help="Folder that `tinyedge export` made.", show_default=False),
+        typer.Argument(help="Folder created by `tinyedge export`.", show_default=False),
     ] = None,
-    store: Annotated[Path, typer.Option(help="Folder that keeps this board's bundles.")] = Path(
-        "~/tinyedge/store"
-    ),
+    store: Annotated[Path, typer.Option(help="Folder of this board's bundles.")] = Path("~/tinyedge/store"),
     key: Annotated[
-        Path | None, typer.Option(help="Public key that must have signed a bundle.", show_default=False)
+        Path | None, typer.Option(help="Public key that must have signed the bundle.", show_default=False)
     ] = None,
     recover: Annotated[
-        bool, typer.Option("--recover", help="Instead: go back to the last bundle that was confirmed.")
+        bool, typer.Option("--recover", help="Instead: return to the last confirmed bundle.")
     ] = False,
     rollback: Annotated[
-        bool, typer.Option("--rollback", help="Instead: go back to the bundle that served before.")
+        bool, typer.Option("--rollback", help="Instead: return to the previous bundle.")
     ] = False,
-    status: Annotated[bool, typer.Option("--status", help="Instead: show what the store keeps.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Instead: show the bundles in the store.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Make a bundle the one that serves on this board, once it passed a self-test.
+    """Switch the bundle that serves on this board, after a self-test.
 
-    It is copied to the store, synced and verified; then `current` names it, in one step, and it has to
-    answer. If it does not, or the power fails, the bundle that served before serves again.
+    The bundle is copied to the store, synced and verified. Then the link `current` is switched to it, in one
+    step, and the bundle must answer a prompt. If it does not, or if the power fails, the previous bundle
+    serves again.
     """
     from json import dumps
 
@@ -43,20 +42,20 @@ def activate(
 
     if (bundle is not None) + recover + rollback + status != 1:
         raise UsageError(
-            "tinyedge activate takes one of BUNDLE, --recover, --rollback and --status",
-            "tinyedge activate --help says what each does",
+            "tinyedge activate needs exactly one of BUNDLE, --recover, --rollback and --status",
+            "see tinyedge activate --help",
         )
-    kept = Store(store.expanduser(), _acceptance(key))
+    kept = Store(store.expanduser(), _make_acceptance_check(key))
     if status:
         found = kept.status()
-        typer.echo(dumps(_status(kept, found)) if json else _table(kept, found))
+        typer.echo(dumps(_status_to_dict(kept, found)) if json else _format_status(kept, found))
         return
     change = kept.recover(LOCK_SECONDS) if recover else _activate(kept, bundle or kept.previous())
     if json:
         result = {"serving": change.serving, "replaced": change.replaced, "reason": change.reason}
         typer.echo(dumps({"schema": "tinyedge.activate/1", "store": str(kept.root), **result}))
     else:
-        typer.echo(_sentence(change))
+        typer.echo(_format_result(change))
 
 
 def _activate(store: "Store", bundle: Path) -> "Activation":
@@ -65,8 +64,8 @@ def _activate(store: "Store", bundle: Path) -> "Activation":
     return store.activate(bundle, run)
 
 
-def _acceptance(key: Path | None) -> Any:
-    """What a bundle has to pass besides being whole."""
+def _make_acceptance_check(key: Path | None) -> Any:
+    """Return the check that a complete bundle must also pass: its signature, if a key is given."""
     if key is None:
         return lambda bundle: None
     from tinyedge.bundle.signature import verify
@@ -74,7 +73,7 @@ def _acceptance(key: Path | None) -> Any:
     return lambda bundle: verify(bundle, key)
 
 
-def _sentence(change: "Activation") -> str:
+def _format_result(change: "Activation") -> str:
     from tinyedge.bundle.store import SHORT_DIGEST
 
     serving = f"bundle {change.serving[:SHORT_DIGEST]} serves"
@@ -86,7 +85,7 @@ def _sentence(change: "Activation") -> str:
     return f"{serving} instead of {change.replaced[:SHORT_DIGEST]}{reason}"
 
 
-def _status(store: "Store", status: "StoreStatus") -> dict[str, Any]:
+def _status_to_dict(store: "Store", status: "StoreStatus") -> dict[str, Any]:
     bundles = [
         {
             "digest": kept.digest,
@@ -108,7 +107,7 @@ def _status(store: "Store", status: "StoreStatus") -> dict[str, Any]:
     }
 
 
-def _table(store: "Store", status: "StoreStatus") -> str:
+def _format_status(store: "Store", status: "StoreStatus") -> str:
     from tinyedge.bundle.store import SHORT_DIGEST
 
     lines = []

@@ -1,4 +1,4 @@
-"""`tinyedge bench`: does this bundle keep its budget on this machine?"""
+"""`tinyedge bench`: measure a bundle on this machine and compare it with limits."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,69 +21,111 @@ EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 def bench(
     *,
     bundle: Annotated[
-        Path | None, typer.Argument(help="Folder that `tinyedge export` made.", show_default=False)
+        Path | None, typer.Argument(help="Folder created by `tinyedge export`.", show_default=False)
     ] = None,
     stopping: Values,
-    job: Values,
     until_sure: Annotated[
-        bool, typer.Option("--until-sure", help="Measure until the p95 is surely within its limit, or over.")
+        bool,
+        typer.Option(
+            "--until-sure",
+            help="Measure until the p95 is below or above its limit with confidence.",
+            rich_help_panel="Measurement",
+        ),
     ] = False,
+    job: Values,
     prompts: Annotated[
-        Path | None, typer.Option(help="Other prompts, one a line.", show_default=False)
+        Path | None,
+        typer.Option(help="File with other prompts, one per line.", rich_help_panel="Measurement"),
     ] = None,
     text: Annotated[
-        list[str] | None, typer.Option(help="NAME=FILE: also judge the model's quality on it; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="NAME=FILE: also measure the model's quality on this text; repeatable.",
+            rich_help_panel="Measurement",
+        ),
     ] = None,
-    cold: Annotated[int, typer.Option(help="Also measure so many starts of the whole command.")] = 0,
+    cold: Annotated[
+        int,
+        typer.Option(
+            help="Also measure this many starts of the complete command.", rich_help_panel="Measurement"
+        ),
+    ] = 0,
     gate: Annotated[
         Literal["estimate", "bound"] | None,
         typer.Option(
-            help="What of a p95 passes: its estimate, or its 99 % bound. [default: bound from 90 on]"
+            help="Figure that must meet the limit: the p95 estimate or its 99% upper confidence bound."
+            " [default: bound from 90 samples on]",
+            rich_help_panel="Limits",
         ),
     ] = None,
     gates: Annotated[
-        Path | None, typer.Option(help="Limits in a TOML file; flags win over it.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="TOML file with limits; options take precedence over it.", rich_help_panel="Limits"
+        ),
     ] = None,
     max_rss_mb: Annotated[
-        float | None, typer.Option(help="Steady memory, in MB of 2^20 bytes. [default: the bundle's, 400]")
+        float | None,
+        typer.Option(
+            help="Steady memory, in MB of 2^20 bytes. [default: the bundle's]", rich_help_panel="Limits"
+        ),
     ] = None,
     max_peak_mb: Annotated[
-        float | None, typer.Option(help="Peak memory, in MB of 2^20 bytes. [default: the bundle's, 512]")
+        float | None,
+        typer.Option(
+            help="Peak memory, in MB of 2^20 bytes. [default: the bundle's]", rich_help_panel="Limits"
+        ),
     ] = None,
     max_p95_ms: Annotated[
-        float | None, typer.Option(help="95th percentile of a response, ms. [default: the bundle's, 250]")
+        float | None,
+        typer.Option(
+            help="95th percentile of a response, in ms. [default: the bundle's]",
+            rich_help_panel="Limits",
+        ),
     ] = None,
-    max_ttft_ms: Annotated[float | None, typer.Option(help="95th percentile of the first token, ms.")] = None,
-    min_decode_tps: Annotated[float | None, typer.Option(help="Tokens a second after the first one.")] = None,
+    max_ttft_ms: Annotated[
+        float | None,
+        typer.Option(help="95th percentile of the time to the first token, in ms.", rich_help_panel="Limits"),
+    ] = None,
+    min_decode_tps: Annotated[
+        float | None, typer.Option(help="Tokens per second after the first one.", rich_help_panel="Limits")
+    ] = None,
     max_cold_start_s: Annotated[
-        float | None, typer.Option(help="Median start of the whole command, seconds.")
+        float | None,
+        typer.Option(help="Median start of the complete command, in seconds.", rich_help_panel="Limits"),
     ] = None,
     max_model_mb: Annotated[
-        float | None, typer.Option(help="Size of model.onnx, in MB of 2^20 bytes.")
+        float | None, typer.Option(help="Size of model.onnx, in MB of 2^20 bytes.", rich_help_panel="Limits")
     ] = None,
     max_bits_per_byte: Annotated[
-        float | None, typer.Option(help="Quality on each --text; lower is better.")
+        float | None,
+        typer.Option(help="Bits per byte on each --text; lower is better.", rich_help_panel="Limits"),
     ] = None,
     json: Annotated[
-        Path | None, typer.Option(help="Also write the report, all samples in it.", show_default=False)
+        Path | None,
+        typer.Option(help="Also write the report with all samples as JSON.", rich_help_panel="Reports"),
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option(help="Also write the samples as a table.", show_default=False)
+        Path | None, typer.Option(help="Also write the samples as a table.", rich_help_panel="Reports")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Also write the report as a page.", show_default=False)
+        Path | None, typer.Option(help="Also write the report as an HTML page.", rich_help_panel="Reports")
     ] = None,
     compare: Annotated[
-        Path | None, typer.Option(help="Say what changed since this report.", show_default=False)
+        Path | None, typer.Option(help="Show the changes since this report.", rich_help_panel="Reports")
     ] = None,
     device_report: Annotated[
         Path | None,
-        typer.Option(help="Measure nothing: draw this report as --html, a twin's too.", show_default=False),
+        typer.Option(
+            help="Instead of measuring, render this report (or one of the emulated board) as --html.",
+            rich_help_panel="Reports",
+        ),
     ] = None,
 ) -> None:
-    """Measure responses in a fresh process and hold them against budgets.
+    """Measure a bundle on this machine and compare it with limits.
 
-    Exits with 0 when every budget is kept, 3 when one is not, 4 when the samples do not tell.
+    Responses are measured in a new process. Exits with 0 if every limit is met, 3 if one is exceeded, 4 if
+    the samples are inconclusive.
     """
     import dataclasses
 
@@ -91,7 +133,7 @@ def bench(
     from tinyedge.bench.prompts import BILINGUAL, read_prompts
     from tinyedge.bench.report_files import ReportFiles
     from tinyedge.bench.run import BenchPlan
-    from tinyedge.cli._named_files import named_files
+    from tinyedge.cli._named_files import parse_named_files
     from tinyedge.core.errors import CorpusError, UsageError
     from tinyedge.core.files import require_file
 
@@ -99,12 +141,12 @@ def bench(
     if device_report is not None:
         if bundle is not None or compare is not None:
             raise UsageError(
-                "--device-report measures nothing", "leave out BUNDLE and --compare, or --device-report"
+                "--device-report does not measure", "leave out BUNDLE and --compare, or --device-report"
             )
-        _draw(device_report, outputs)
+        _render_report(device_report, outputs)
         return
     if bundle is None:
-        raise UsageError("BUNDLE is missing", "name the folder that `tinyedge export` made")
+        raise UsageError("BUNDLE is missing", "pass the folder created by `tinyedge export`")
     flags = {
         "max_rss_mb": max_rss_mb,
         "max_peak_mb": max_peak_mb,
@@ -124,14 +166,14 @@ def bench(
             f"--samples {rule.samples} is less than the {len(asked.prompts)} prompts in {prompts}",
             "pass a multiple of their number as --samples, so that each is used equally often",
         )
-    texts = named_files(text or ())
+    texts = parse_named_files(text or ())
     for path in texts.values():
         require_file(path, CorpusError)
     Limits(**given)
     inputs = [path for path in (bundle, prompts, gates, compare, *texts.values()) if path is not None]
     outputs.require_writable(inputs)
-    # All flags can work: now the bundle is read, whose budgets are the limits that no flag gave.
-    limits, origins = resolve(given, gates, _budgets(bundle))
+    # All options are valid: now read the bundle, whose budgets are the limits without an option.
+    limits, origins = resolve(given, gates, _read_budgets(bundle))
     if until_sure:
         rule = dataclasses.replace(rule, until_sure_ms=limits.max_p95_ms)
     plan = dataclasses.replace(plan, samples=rule.max_samples)
@@ -143,11 +185,11 @@ def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) ->
 
     from tinyedge.bench import table
     from tinyedge.bench.run import run
-    from tinyedge.cli._echo import note
+    from tinyedge.cli._echo import print_note
     from tinyedge.host.machine import describe_machine
 
     if compare is not None:
-        from tinyedge.bench.compare import compare as compared
+        from tinyedge.bench.compare import compare as compare_reports
         from tinyedge.bench.compare import read_comparable
 
         old = read_comparable(compare, describe_machine(), plan.job)
@@ -163,24 +205,24 @@ def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) ->
     report = run(plan, progress=progress)
     if show and shown < plan.job.samples:
         typer.echo(err=True)
-    result, said = report.to_dict(), table.render(report)
+    result, text = report.to_dict(), table.render(report)
     if compare is not None:
-        comparison = compared(result, old, compare)
-        said += "\n\n" + "\n".join(comparison.lines)
+        comparison = compare_reports(result, old, compare)
+        text += "\n\n" + "\n".join(comparison.lines)
         result["compared"] = comparison.to_dict()
-    outputs.write(result)  # before the table, which nobody may be there to read
-    typer.echo(said)
+    outputs.write(result)  # before the table, whose reader may be gone
+    typer.echo(text)
     for path in outputs.paths_by_flag.values():
-        note(f"wrote {path}")
+        print_note(f"wrote {path}")
     raise typer.Exit(EXIT_CODES[report.verdict])
 
 
-def _draw(path: Path, outputs: "ReportFiles") -> None:
-    """A report that is there, as a page; beside it unless --html says where."""
+def _render_report(path: Path, outputs: "ReportFiles") -> None:
+    """Render an existing report as a page, next to the report unless --html is given."""
     import dataclasses
 
     from tinyedge.bench.page.content import SCHEMAS
-    from tinyedge.cli._echo import note
+    from tinyedge.cli._echo import print_note
     from tinyedge.core import files
     from tinyedge.core.errors import BenchError, UsageError
 
@@ -188,15 +230,15 @@ def _draw(path: Path, outputs: "ReportFiles") -> None:
     if outputs.html is None:
         outputs = dataclasses.replace(outputs, html=path.with_suffix(".html"))
         if outputs.html and outputs.html.exists():
-            raise UsageError(f"{outputs.html} is there already", "name it with --html to replace it")
+            raise UsageError(f"{outputs.html} already exists", "pass it as --html to replace it")
     outputs.require_writable([path])
     outputs.write(report)
     for written in outputs.paths_by_flag.values():
-        note(f"wrote {written}")
+        print_note(f"wrote {written}")
 
 
-def _budgets(bundle: Path) -> dict[str, float]:
-    """What the bundle itself promises; it is checked as a whole on the way."""
+def _read_budgets(bundle: Path) -> dict[str, float]:
+    """Return the budgets in the bundle's manifest; the bundle is checked as it is loaded."""
     from tinyedge.bundle.bundle import load_bundle
 
     return dict(load_bundle(bundle).manifest["budgets"])

@@ -1,4 +1,4 @@
-"""`tinyedge corpus`: text from the phrasebook, from Project Gutenberg or from the user to one corpus file."""
+"""`tinyedge corpus`: one corpus file from the phrasebook, Project Gutenberg or the user's text."""
 
 import json
 from collections import Counter
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinyedge.cli._table import aligned
+from tinyedge.cli._table import format_columns
 
 if TYPE_CHECKING:
     from tinyedge.corpus.build import CorpusReport, CorpusRequest
 
 
 class Source(StrEnum):
-    """The texts that tinyedge can get by itself."""
+    """Texts that tinyedge can provide."""
 
     PHRASEBOOK = "phrasebook"
     GUTENBERG = "gutenberg"
@@ -25,46 +25,53 @@ def corpus(
     source: Annotated[
         list[Source] | None,
         typer.Option(
-            help="Text to get: phrasebook is generated here (the default), gutenberg is downloaded."
+            help="Built-in text: phrasebook is generated (default without --input), gutenberg is downloaded."
         ),
     ] = None,
     inputs: Annotated[
         list[Path] | None,
         typer.Option(
-            "--input", metavar="PATH...", help="Your own .txt, .md and .jsonl files, .gz too, or folders."
+            "--input",
+            metavar="PATH...",
+            help="Your own .txt, .md or .jsonl files, also as .gz, or folders of them.",
         ),
     ] = None,
-    output_dir: Annotated[Path, typer.Option(help="Where corpus_bilingual.txt goes.")] = Path("data"),
-    seed: Annotated[int, typer.Option(help="Seed of the phrasebook.")] = 0,
+    output_dir: Annotated[Path, typer.Option(help="Output folder of corpus_bilingual.txt.")] = Path("data"),
+    seed: Annotated[int, typer.Option(help="Random seed of the phrasebook.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print corpus.json instead of a table.")] = False,
 ) -> None:
-    """Write a corpus: one sentence a line, UTF-8, a blank line between documents."""
+    """Build a text corpus from your files or from built-in sources.
+
+    The corpus is UTF-8 text: one sentence per line, a blank line between documents.
+    """
     from tinyedge.corpus.build import prepare_corpus
 
     result = prepare_corpus(
-        request_for(source, inputs, seed), output_dir, report=lambda line: typer.echo(line, err=True)
+        make_corpus_request(source, inputs, seed), output_dir, report=lambda line: typer.echo(line, err=True)
     )
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
         return
-    typer.echo(aligned(_rows(result), left=(0, 1)))
+    typer.echo(format_columns(_make_rows(result), left=(0, 1)))
     typer.echo(f"{output_dir / result.corpus['file']}: sha256 {result.corpus['sha256']}")
 
 
-def request_for(source: list[Source] | None, inputs: list[Path] | None, seed: int = 0) -> "CorpusRequest":
-    """What the flags ask for: the phrasebook where they ask for nothing."""
+def make_corpus_request(
+    source: list[Source] | None, inputs: list[Path] | None, seed: int = 0
+) -> "CorpusRequest":
+    """Return the request for these options; without any, the phrasebook."""
     from tinyedge.corpus.build import CorpusRequest
 
-    asked = source or ([] if inputs else [Source.PHRASEBOOK])
-    return CorpusRequest(tuple(dict.fromkeys(asked)), tuple(inputs or ()), seed)
+    sources = source or ([] if inputs else [Source.PHRASEBOOK])
+    return CorpusRequest(tuple(dict.fromkeys(sources)), tuple(inputs or ()), seed)
 
 
-def _rows(result: "CorpusReport") -> list[list[str]]:
-    """A row a source and language, all books as one source, all files as another; then a row a language."""
+def _make_rows(result: "CorpusReport") -> list[list[str]]:
+    """Return one row per source and language (all books are one source, all files another), then the sums."""
     sums: dict[tuple[str, str], Counter[str]] = {}
     columns = ("documents", "sentences", "bytes")
     for entry in result.sources:
-        origin = entry["name"].partition(":")[0]  # "gutenberg:1342" is of gutenberg
+        origin = entry["name"].partition(":")[0]  # "gutenberg:1342" counts as gutenberg
         origin = origin if origin in list(Source) else "input"
         for source in (origin, "all"):
             counts = sums.setdefault((source, entry["language"]), Counter())

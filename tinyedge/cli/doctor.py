@@ -1,4 +1,4 @@
-"""`tinyedge doctor`: is this machine fit?"""
+"""`tinyedge doctor`: check this machine."""
 
 from typing import Annotated
 
@@ -8,9 +8,9 @@ import typer
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Look at this machine: can it run a bundle, and would a measurement on it be true?
+    """Check whether this machine can run and measure a bundle.
 
-    Exits with 0 if nothing is bad, else with 1.
+    Exits with 0 if no check fails, else with 1.
     """
     from json import dumps
 

@@ -11,38 +11,39 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A checkpoint (.pt, needs torch) or a bundle (a folder).")],
+    model: Annotated[Path, typer.Argument(help="Checkpoint (.pt, needs torch) or bundle (a folder).")],
     text: Annotated[
-        list[str], typer.Option(help="NAME=FILE, several times: UTF-8, a blank line between documents.")
+        list[str], typer.Option(help="NAME=FILE: UTF-8 text with a blank line between documents; repeatable.")
     ],
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Tokenizer of a checkpoint; by default the one beside it.")
+        Path | None, typer.Option(help="Tokenizer of a checkpoint. [default: the one next to it]")
     ] = None,
     stride: Annotated[
-        int | None, typer.Option(help="Tokens that a window advances; by default half the context.")
+        int | None, typer.Option(help="Tokens between the starts of two windows. [default: half the context]")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the results as JSON.")] = None,
 ) -> None:
-    """Bits per byte and perplexity of a model on text files."""
+    """Compute bits per byte and perplexity of a model on text files."""
     import dataclasses
 
     from tinyedge.bench.report_files import ReportFiles
-    from tinyedge.cli._named_files import named_files
+    from tinyedge.cli._named_files import parse_named_files
     from tinyedge.core import files
-    from tinyedge.core.errors import UsageError
+    from tinyedge.core.settings import require_range
     from tinyedge.text.evaluate import default_stride, read_passages
-    from tinyedge.text.evaluate import evaluate as judge
+    from tinyedge.text.evaluate import evaluate as evaluate_text
 
-    texts = named_files(text)
+    texts = parse_named_files(text)
     outputs = ReportFiles(json_file)
     outputs.require_writable((model, *texts.values(), *filter(None, [tokenizer])))
-    if model.is_file():  # a checkpoint, whose tokenizer is beside it
+    if model.is_file():  # a checkpoint: its run's files are next to it
         outputs.require_new_in([model.parent], "tinyedge.eval/1")
-    subject, vocabulary = _open(model, tokenizer)
+    subject, vocabulary = _load_model(model, tokenizer)
     stride = default_stride(subject.context) if stride is None else stride
-    if not 1 <= stride <= subject.context:
-        raise UsageError(f"--stride {stride} is outside 1-{subject.context}")
-    results = [judge(name, subject, read_passages(file, vocabulary), stride) for name, file in texts.items()]
+    require_range("stride", stride, 1, subject.context, whole=True)
+    results = [
+        evaluate_text(name, subject, read_passages(file, vocabulary), stride) for name, file in texts.items()
+    ]
     typer.echo(f"{'text':<12} {'bits/byte':>9} {'perplexity':>10} {'tokens':>9} {'bytes':>9} {'unknown':>8}")
     for r in results:
         typer.echo(
@@ -56,19 +57,19 @@ def evaluate(
         files.write_json(json_file, {"schema": "tinyedge.eval/1", **value})
 
 
-def _open(path: Path, tokenizer: Path | None) -> "tuple[LanguageModel, Tokenizer]":
-    """A bundle needs no torch; a checkpoint does."""
+def _load_model(path: Path, tokenizer: Path | None) -> "tuple[LanguageModel, Tokenizer]":
+    """Load a bundle, or a checkpoint, which needs torch."""
     if path.is_dir():
         from tinyedge.runtime.generator import Generator
         from tinyedge.runtime.session import BundleModel
 
         generator = Generator.load(path)
         return BundleModel(generator.session), generator.tokenizer
-    from tinyedge.cli._extras import require
+    from tinyedge.cli._extras import require_package
 
-    require("torch", "train")
-    from tinyedge.train.storage.checkpoint import load_model, tokenizer_beside
+    require_package("torch", "train")
+    from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
     from tinyedge.train.validation import CheckpointModel
 
     trained = load_model(path)
-    return CheckpointModel(trained.model), tokenizer_beside(path, trained, tokenizer)
+    return CheckpointModel(trained.model), load_tokenizer(path, trained, tokenizer)

@@ -1,4 +1,4 @@
-"""`tinyedge export`: a checkpoint becomes a bundle for the device."""
+"""`tinyedge export`: convert a checkpoint to a bundle for the device."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,54 +6,59 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tinyedge.boards import DEFAULT_BOARD
+
 if TYPE_CHECKING:
     from tinyedge.bundle.bundle import Bundle
     from tinyedge.export.pipeline import ExportOptions
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="What `tinyedge train` made.")] = Path(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint created by `tinyedge train`.")] = Path(
         "data/best_model.pt"
     ),
-    output_dir: Annotated[Path, typer.Option(help="The bundle; an older one is replaced.")] = Path("bundle"),
-    quantize: Annotated[str, typer.Option(help="int8, or none for fp32.")] = "int8",
+    output_dir: Annotated[
+        Path, typer.Option(help="Folder of the bundle; an older bundle is replaced.")
+    ] = Path("bundle"),
+    quantize: Annotated[str, typer.Option(help="Precision: int8, or none for fp32.")] = "int8",
     target: Annotated[
-        str, typer.Option(help="The device whose budgets the bundle promises: pi-zero-2w or x86-64.")
-    ] = "pi-zero-2w",
+        str, typer.Option(help="Board whose budgets the bundle promises: its name or its JSON file.")
+    ] = DEFAULT_BOARD,
     max_quality_loss: Annotated[
-        float, typer.Option(help="Percent of a language's bits per byte that int8 may cost.")
+        float, typer.Option(help="Maximum increase of a language's bits per byte by int8, in percent.")
     ] = 1.0,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="The tokenizer; by default the one beside the checkpoint.")
+        Path | None, typer.Option(help="The tokenizer. [default: the one next to the checkpoint]")
     ] = None,
     text: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FILE, several times: held-out text; by default the training run's."),
+        typer.Option(help="NAME=FILE: held-out text; repeatable. [default: the training run's]"),
     ] = None,
     wheels: Annotated[
         bool,
         typer.Option(
-            "--wheels", help="Also make OUTPUT_DIR-kit: bundle, packages and installer for a board offline."
+            "--wheels", help="Also build OUTPUT_DIR-kit: bundle, packages and installer for an offline board."
         ),
     ] = False,
     portable: Annotated[
         Path | None,
-        typer.Option(
-            help="Instead of a bundle: this folder, for Hugging Face's tools and onnxruntime-genai."
-        ),
+        typer.Option(help="Write this folder instead, for Hugging Face tools and onnxruntime-genai."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Export a checkpoint: ONNX, checked against torch, quantized, judged, and put in a folder."""
+    """Export a checkpoint to a bundle for the device.
+
+    The model is converted to ONNX, compared with torch, quantized, and its quality is measured.
+    """
     from json import dumps
 
-    from tinyedge.cli._echo import note
-    from tinyedge.cli._extras import require
-    from tinyedge.cli._named_files import named_files
+    from tinyedge.cli._echo import print_note
+    from tinyedge.cli._extras import require_package
+    from tinyedge.cli._named_files import parse_named_files
 
-    texts = named_files(text or ())
+    texts = parse_named_files(text or ())
     for package in ("torch", "onnx"):
-        require(package, "train")
+        require_package(package, "train")
 
     if portable is not None:
         _require_defaults(
@@ -74,54 +79,56 @@ def export(
     if wheels:
         bundle, kit = _export_kit(options)
     else:
-        bundle, kit = load_bundle(export_bundle(options, note)), None
+        bundle, kit = load_bundle(export_bundle(options, print_note)), None
     if json:
         made = {"bundle": str(output_dir), **({"kit": str(kit)} if kit else {})}
         typer.echo(dumps({"schema": "tinyedge.export/1", **made, "manifest": bundle.manifest}))
     else:
-        typer.echo(_summary(bundle.manifest))
+        typer.echo(_format_summary(bundle.manifest))
 
 
 def _export_kit(options: "ExportOptions") -> "tuple[Bundle, Path]":
-    """The bundle and its kit; the wheels first, because what needs a network fails sooner."""
+    """Export the bundle and its kit. The wheels come first, so that a missing network fails early."""
+    from tinyedge.boards.board import load_board
     from tinyedge.bundle.bundle import load_bundle
     from tinyedge.bundle.bundle import require_replaceable as require_bundle_replaceable
-    from tinyedge.cli._echo import note
-    from tinyedge.deploy.board import BOARDS
+    from tinyedge.cli._echo import print_note
     from tinyedge.deploy.kit import Supplies, kit_folder, require_replaceable
     from tinyedge.export.pipeline import export_bundle
 
     require_bundle_replaceable(options.output_dir)
     target = kit_folder(options.output_dir)
     require_replaceable(target)
-    with Supplies(BOARDS[options.target]) as supplies:
-        supplies.fetch(note)
-        bundle = load_bundle(export_bundle(options, note))
+    with Supplies(load_board(options.target).wheel_platform) as supplies:
+        supplies.fetch(print_note)
+        bundle = load_bundle(export_bundle(options, print_note))
         supplies.put(bundle, target)
-    note(f"kit: {target}")
+    print_note(f"kit: {target}")
     return bundle, target
 
 
 def _require_defaults(**bundle_flags: Any) -> None:
-    """Raises UsageError where a flag was given that only a bundle has a use for."""
+    """Raise UsageError if an option was given that applies to bundles only."""
     from inspect import signature
 
-    from tinyedge.core.config import flag
     from tinyedge.core.errors import UsageError
+    from tinyedge.core.settings import flag
 
     defaults = signature(export).parameters
     for name, value in bundle_flags.items():
-        if (value or None) != (defaults[name].default or None):  # an empty list is none
-            raise UsageError(f"{flag(name)} is for a bundle, and --portable writes none", "leave one out")
+        if (value or None) != (defaults[name].default or None):  # an empty list means not given
+            raise UsageError(
+                f"{flag(name)} applies to a bundle, and --portable writes none", "leave one of them out"
+            )
 
 
 def _export_portable(checkpoint: Path, folder: Path, tokenizer: Path | None, json: bool) -> None:
     from json import dumps
 
-    from tinyedge.cli._echo import note
+    from tinyedge.cli._echo import print_note
     from tinyedge.export.portable.export import export_portable
 
-    parity = export_portable(checkpoint, folder, tokenizer, note)
+    parity = export_portable(checkpoint, folder, tokenizer, print_note)
     if json:
         result = {"portable": str(folder), "parity": parity.to_dict()}
         typer.echo(dumps({"schema": "tinyedge.portable/1", **result}))
@@ -130,7 +137,7 @@ def _export_portable(checkpoint: Path, folder: Path, tokenizer: Path | None, jso
             typer.echo(f"{file.relative_to(folder).as_posix():<24} {file.stat().st_size:>11,} bytes")
 
 
-def _summary(manifest: Mapping[str, Any]) -> str:
+def _format_summary(manifest: Mapping[str, Any]) -> str:
     lines = [
         f"{manifest['precision']} model, {manifest['parameters']:,} parameters, for {manifest['target']}"
     ]

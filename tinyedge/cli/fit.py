@@ -1,30 +1,34 @@
-"""`tinyedge fit`: which shapes keep a budget on a board?"""
+"""`tinyedge fit`: find model sizes that meet a board's budget."""
 
 from typing import Annotated
 
 import typer
 
+from tinyedge.boards import DEFAULT_BOARD
+from tinyedge.cli._options import Values, options_from
+from tinyedge.fit.search import FitBudget
 
+
+@options_from("budget", FitBudget, optional=True)
 def fit(
-    target: Annotated[str, typer.Option(help="The board.")] = "pi-zero-2w",
-    max_p95_ms: Annotated[float, typer.Option(help="Budget of a response's 95th percentile, in ms.")] = 250,
-    max_rss_mb: Annotated[float, typer.Option(help="Budget of peak memory, in MB of 2^20 bytes.")] = 400,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of each response.")] = 20,
-    max_seq_length: Annotated[
-        int | None, typer.Option(help="Context that it has to have, in tokens.", show_default=False)
-    ] = None,
-    vocab_size: Annotated[
-        int | None, typer.Option(help="Pieces of the tokenizer: 8000.", show_default=False)
-    ] = None,
+    *,
+    target: Annotated[str, typer.Option(help="The board: its name or its JSON file.")] = DEFAULT_BOARD,
+    budget: Values,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """The largest shapes that keep a budget on a board, as flags for `tinyedge train`, without training any.
+    """Find model sizes that meet a board's time and memory budget.
 
-    Times are modelled, by a formula fitted to counts of the emulated board. Exits with 1 where no shape fits.
+    Prints the largest shapes, as options for `tinyedge train`; nothing is trained. Times are estimated by a
+    formula fitted to counts of the emulated board. Exits with 1 if no shape meets the budget.
     """
-    from tinyedge.fit import cost_model, table
-    from tinyedge.fit.search import Budget, search
+    from tinyedge.boards.board import load_board
+    from tinyedge.fit import table
+    from tinyedge.fit.cost_model import CostModel, require_cost_data
+    from tinyedge.fit.search import search
 
-    budget = Budget(max_p95_ms, max_rss_mb, max_tokens, max_seq_length, vocab_size)
-    answer = search(cost_model.load(target), budget)
-    typer.echo(table.to_json(answer) if json else table.render(answer))
+    board = load_board(target)
+    costs = require_cost_data(board)
+    given = {name: value for name, value in budget.items() if value is not None}
+    result = search(CostModel.from_data(board.name, costs), FitBudget.from_board(board, **given))
+    errors = costs.source.errors_percent
+    typer.echo(table.to_json(result, errors) if json else table.render(result, errors))

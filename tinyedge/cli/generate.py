@@ -1,4 +1,4 @@
-"""`tinyedge generate`: continues a prompt, on the terminal as it comes or as one JSON object."""
+"""`tinyedge generate`: continue a prompt, as a stream on the terminal or as one JSON object."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,17 +12,23 @@ from tinyedge.core.sampling import SamplingConfig
 @options_from("sampling", SamplingConfig)
 def generate(
     *,
-    bundle: Annotated[Path, typer.Argument(help="Folder that `tinyedge export` made.", show_default=False)],
-    prompt: Annotated[str, typer.Option(help="Text to continue; - reads it from standard input.")] = "",
-    max_tokens: Annotated[int, typer.Option(help="Tokens to generate at most.")] = 64,
+    bundle: Annotated[Path, typer.Argument(help="Folder created by `tinyedge export`.", show_default=False)],
+    prompt: Annotated[str, typer.Option(help="Text to continue; - reads standard input.")] = "",
+    max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens to generate.")] = 64,
     sampling: Values,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
     no_filter: Annotated[
-        bool, typer.Option("--no-filter", help="Show every word, also those that are on the list.")
+        bool,
+        typer.Option("--no-filter", help="Also show words of the filter's list.", rich_help_panel="Filter"),
     ] = False,
     filter_file: Annotated[
         Path | None,
-        typer.Option("--filter", help="Stop before this file's words, not the list's.", show_default=False),
+        typer.Option(
+            "--filter",
+            help="Stop before the words in this file instead of the built-in list.",
+            show_default=False,
+            rich_help_panel="Filter",
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(help="CPU cores to use.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end instead.")] = False,
@@ -51,24 +57,24 @@ def generate(
     if prompt == "-":
         prompt = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a prompt may hold what the terminal cannot show
+        sys.stdout.reconfigure(errors="replace")  # for characters of a prompt that the terminal cannot show
 
     began = time.perf_counter()
     with drop_code.drop_before_and_after():
         generator = Generator.load(bundle, threads)
     loaded = time.perf_counter()
-    steps, moments = [], []
+    steps, times = [], []
     stream = generator.stream(
         prompt, max_tokens=max_tokens, sampling=config, stop=stop or (), content_filter=content_filter
     )
     if not json:
         print(prompt, end="", flush=True)
     for step in stream:
-        moments.append(time.perf_counter())
+        times.append(time.perf_counter())
         steps.append(step)
         if not json:
             print(step.text, end="", flush=sys.stdout.isatty())
-    decoding = moments[-1] - moments[0]
+    decoding = times[-1] - times[0]
     result = {
         "schema": "tinyedge.completion/1",
         "prompt": prompt,
@@ -80,26 +86,26 @@ def generate(
         "seed": config.seed,
         "timing": {
             "load_s": round(loaded - began, 6),
-            "ttft_ms": round((moments[0] - loaded) * 1000, 3),
+            "ttft_ms": round((times[0] - loaded) * 1000, 3),
             "decode_tokens_per_s": round((len(steps) - 1) / decoding, 1) if decoding else None,
         },
     }
-    # Flushed here, so that a reader that has seen enough, such as `head`, is noticed here and not at exit.
-    escaped = sys.stdout.encoding.lower() != "utf-8"  # JSON has a spelling for what such a terminal lacks
+    # Flushed here, so that a closed pipe, as after `head`, is noticed here and not at exit.
+    escaped = sys.stdout.encoding.lower() != "utf-8"  # JSON escapes what such a terminal cannot show
     print(dumps(result, ensure_ascii=escaped) if json else "", flush=True)
     if result["finish_reason"] == "content_filter":
         print(
-            "note: the text ends before a word that is on the filter's list; --no-filter shows it",
+            "note: the text ends before a word on the filter's list; --no-filter shows it",
             file=sys.stderr,
         )
     elif not json and not result["text"]:
         print(
-            "note: the model ended the text at once; try another --seed, or a prompt that is unfinished",
+            "note: the model ended the text immediately; try another --seed, or an unfinished prompt",
             file=sys.stderr,
         )
     if steps[-1].slid:
         print(
-            f"note: the text outgrew the model's context of {generator.config.max_seq_length} tokens;"
-            " its end was written without seeing its beginning",
+            f"note: the text is longer than the model's context of {generator.config.max_seq_length} tokens;"
+            " its end was generated without its beginning",
             file=sys.stderr,
         )

@@ -1,7 +1,7 @@
-"""The command line: which commands there are, and the one place where errors become a line and an exit code.
+"""The program: its commands, and the one place where errors become a line on stderr and an exit code.
 
-Nothing heavy is imported here or at the top of a command's module, so any command starts quickly on a small
-board.
+Neither this module nor the top of a command's module imports anything heavy, so that every command starts
+quickly on a small board.
 """
 
 import errno
@@ -22,7 +22,7 @@ from tinyedge import __version__
 from tinyedge.core.errors import TinyEdgeError, UsageError
 from tinyedge.core.settings import flag
 
-# Each in the module of its name, in the order of the help: what it is called there.
+# Commands, each in the module of its name, with the name of its function there. cli/_help.py groups them.
 COMMANDS = {
     "corpus": "corpus",
     "tokenizer": "tokenizer",
@@ -44,12 +44,12 @@ COMMANDS = {
     "top": "top",
 }
 
-FIRST_TELLS_S = 20  # at most, from its start to its error; torchrun ends the wait as soon as it is there
+MAIN_PROCESS_WAIT_S = 20  # upper bound until the main process has reported; torchrun ends the wait then
 
-# The parser's exceptions are not public: their root is found through the one that Typer has always exported.
+# The base class of the parser's exceptions is not public; it is a base of the one that Typer exports.
 ParserError: type = typer.BadParameter.__mro__[2]
 
-# May be followed by several values, as in `--input a.txt b.txt`; the test tells them from what else follows.
+# Options that accept several values, as in `--input a.txt b.txt`; the function recognizes a value.
 LIST_FLAGS: dict[str, Callable[[str], bool]] = {
     "--input": lambda value: True,
     "--text": lambda value: "=" in value,
@@ -57,8 +57,8 @@ LIST_FLAGS: dict[str, Callable[[str], bool]] = {
 }
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"tinyedge {__version__}")
         raise typer.Exit
 
@@ -70,28 +70,34 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Options of every command; they stand before its name."""
+    """Handle the options that precede the name of any command."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The program as far as `arguments` need it: one command that is named first, or all of them.
+    """Return the program with the one command that `arguments` name, or with all of them.
 
-    The parser builds every command that it is told of, flag by flag: all of them would take a small board
-    longer than the rest of the command line.
+    The parser builds every command that is registered, option by option: on a small board all of them would
+    take longer than the rest of the command line.
     """
+    named = find_command(arguments)
+    command_class, group_class = None, None
+    if named not in COMMANDS or "--help" in arguments:
+        from tinyedge.cli._help import HelpCommand, HelpGroup
+
+        command_class, group_class = HelpCommand, HelpGroup
     # Typer's rich output costs the device imports that plain text does not need.
     app = typer.Typer(
-        help="Plain text to a language model that answers on a small board inside a proven budget.",
+        cls=group_class,
+        help="Plain text to a language model that answers on a small board within a measured budget.",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
     app.callback(invoke_without_command=True)(options)
-    named = find_command(arguments)
     for name in [named] if named in COMMANDS else COMMANDS:
         module = importlib.import_module(f"tinyedge.cli.{name}")
-        app.command(name)(getattr(module, COMMANDS[name]))
+        app.command(name, cls=command_class)(getattr(module, COMMANDS[name]))
     return app
 
 
@@ -101,11 +107,11 @@ def find_command(arguments: Sequence[str]) -> str:
 
 
 def main() -> NoReturn:
-    """Runs the program and exits: 0 ok, 1 known failure, 2 usage, 3 a gate failed, 4 inconclusive, 130 ^C."""
-    # torch's threads would spin while they wait for each other: on a machine that is busy with anything else,
-    # training was 2.7 times slower (docs/log.md). Read once, when torch is loaded.
+    """Run the program and exit: 0 ok, 1 known failure, 2 usage, 3 limit exceeded, 4 inconclusive, 130 ^C."""
+    # By default torch's threads spin while they wait for each other: on a busy machine training was 2.7 times
+    # slower (docs/log.md). Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # numpy's own threads have nothing to do here, and cost each start their making. Read when it is loaded.
+    # numpy's own threads are not needed here, and creating them slows every start. Read when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _open_streams()
     signal.signal(signal.SIGTERM, _terminate)
@@ -115,9 +121,11 @@ def main() -> NoReturn:
     try:
         sys.exit(app_for(arguments)(arguments, prog_name="tinyedge", standalone_mode=False) or 0)
     except (Exception, KeyboardInterrupt) as failure:
-        _abandon_full_stdout()
-        if _is_said_by_another(failure):
-            time.sleep(FIRST_TELLS_S)  # torchrun ends all when one ends; not before the first has spoken
+        _discard_unwritten_stdout()
+        if _is_reported_by_main_process(failure):
+            time.sleep(
+                MAIN_PROCESS_WAIT_S
+            )  # torchrun ends all processes when one ends: let the main one report first
             sys.exit(UsageError.exit_code)
         if "--debug" in arguments[:1] or os.environ.get("TINYEDGE_DEBUG"):
             traceback.print_exc()
@@ -142,14 +150,14 @@ def name_flags(error: UsageError, arguments: Sequence[str]) -> UsageError:
     return UsageError(pattern.sub(name_flag, error.message), pattern.sub(name_flag, error.hint))
 
 
-def _is_said_by_another(failure: BaseException) -> bool:
-    """torchrun gives many processes one command line; what is wrong with it, the first of them says."""
-    follows = "WORLD_SIZE" in os.environ and os.environ.get("RANK", "0") != "0"
-    return follows and isinstance(failure, (UsageError, ParserError))
+def _is_reported_by_main_process(failure: BaseException) -> bool:
+    """Whether torchrun's main process reports this error of the command line, which all processes share."""
+    is_worker = "WORLD_SIZE" in os.environ and os.environ.get("RANK", "0") != "0"
+    return is_worker and isinstance(failure, (UsageError, ParserError))
 
 
 def _open_streams() -> None:
-    """Gives closed standard streams somewhere to go, and lets the open ones show names that are no text."""
+    """Redirect closed standard streams to the null device; escape bytes that are not text in open ones."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if descriptor == 0 else "w"))  # noqa: PTH123, SIM115
@@ -157,8 +165,8 @@ def _open_streams() -> None:
             getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
-def _abandon_full_stdout() -> None:
-    """What a full disk did not take is given up, or Python would complain of it once more at exit."""
+def _discard_unwritten_stdout() -> None:
+    """Discard output that a full disk did not accept, or Python would report it again at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -166,12 +174,12 @@ def _abandon_full_stdout() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM and SIGHUP unwind like any exit, so that temporary files and workers go."""
+    """Exit on SIGTERM and SIGHUP by an exception, so that temporary files and workers are removed."""
     raise SystemExit(128 + number)
 
 
 def repeat_list_flags(arguments: list[str]) -> list[str]:
-    """`--input a b` as `--input a --input b`, which is the form that the parser knows."""
+    """Convert `--input a b` to `--input a --input b`, the form that the parser accepts."""
     result: list[str] = []
     current: str | None = None
     for argument in arguments:
@@ -184,55 +192,55 @@ def repeat_list_flags(arguments: list[str]) -> list[str]:
 
 
 def explain(failure: BaseException) -> int:
-    """Prints one `error:` line and a hint on stderr; returns the exit code."""
+    """Print one `error:` line and a hint on stderr; return the exit code."""
     match failure:
         case typer.Exit():
             return failure.exit_code
         case TinyEdgeError():
-            _complain(failure.message, failure.hint)
+            _print_error(failure.message, failure.hint)
             return failure.exit_code
         case _ if isinstance(failure, ParserError):
-            return _explain_usage(failure)
+            return _explain_parser_error(failure)
         case KeyboardInterrupt() | typer.Abort():
-            _complain("interrupted")
+            _print_error("interrupted")
             return 130
         case OSError():
             where = f"{failure.filename}: " if failure.filename else ""
-            _complain(f"{where}{failure.strerror or failure}", _way_out(failure))
+            _print_error(f"{where}{failure.strerror or failure}", _suggest_remedy(failure))
             return 1
         case MemoryError():
-            _complain("out of memory", "use a smaller model, batch or text")
+            _print_error("out of memory", "use a smaller model, batch or text")
             return 1
         case _:
-            _complain(
+            _print_error(
                 f"unexpected {type(failure).__name__}: {failure}",
-                "tinyedge --debug ... shows where; please report it",
+                "run tinyedge --debug ... to see where, and please report it",
             )
             return 1
 
 
-def _explain_usage(failure: BaseException) -> int:
-    """What the parser found wrong; its classes are not public, so they are read by their attributes."""
+def _explain_parser_error(failure: BaseException) -> int:
+    """Print a parser error. Its classes are not public, so its attributes are read by name."""
     context = getattr(failure, "ctx", None)
     command = context.command_path if context else "tinyedge"
     format_message = getattr(failure, "format_message", failure.__str__)
-    _complain(format_message(), f"{command} --help shows what there is")
+    _print_error(format_message(), f"see {command} --help")
     return UsageError.exit_code
 
 
-def _way_out(failure: OSError) -> str:
+def _suggest_remedy(failure: OSError) -> str:
     match failure.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return "free some space; nothing half-written was left"
+            return "free some space; no incomplete file was left"
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return "check the permissions, or choose another path"
         case errno.EIO:
-            return "the disk does not work as it should: choose another; nothing half-written was left"
+            return "the disk reports an error: choose another one; no incomplete file was left"
         case _:
             return "check the path"
 
 
-def _complain(message: str, hint: str = "") -> None:
+def _print_error(message: str, hint: str = "") -> None:
     line = " ".join(message.split())
     print(f"error: {line}", file=sys.stderr)
     if hint:

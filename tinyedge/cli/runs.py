@@ -1,4 +1,4 @@
-"""`tinyedge runs`: trained runs side by side, the best first."""
+"""`tinyedge runs`: compare training runs, best first."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,20 +13,28 @@ if TYPE_CHECKING:
 def runs(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR...", help="Run folders, or folders that hold some.", show_default=False),
+        typer.Argument(
+            metavar="DIR...", help="Run folders, or folders that contain them.", show_default=False
+        ),
     ],
     previous: Annotated[
-        bool, typer.Option("--previous", help="Also the earlier runs that a folder keeps in previous/.")
+        bool, typer.Option("--previous", help="Include earlier runs, kept in previous/.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw their curves into this .png, .svg or .pdf.", show_default=False)
+        Path | None,
+        typer.Option(help="Also plot the curves to this .png, .svg or .pdf file.", show_default=False),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Also write the table here.", show_default=False)] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Also write the table as JSON.", show_default=False)
+    ] = None,
 ) -> None:
-    """Compare runs by held-out bits per byte: what each reached, what it cost, and what differs."""
-    from tinyedge.cli._echo import note
-    from tinyedge.cli._extras import require
-    from tinyedge.cli._table import aligned
+    """Compare training runs by bits per byte on held-out text.
+
+    The table shows the result and the cost of each run, and the settings that differ.
+    """
+    from tinyedge.cli._echo import print_note
+    from tinyedge.cli._extras import require_package
+    from tinyedge.cli._table import format_columns
     from tinyedge.core import files
     from tinyedge.core.errors import TinyEdgeError, UsageError
     from tinyedge.core.runs import METRICS_FILE, best_first, comparable, differing
@@ -34,19 +42,21 @@ def runs(
     if json is not None and json.name == METRICS_FILE:
         raise UsageError(f"--json {json} would damage a run", "choose another name")
     if plot is not None:
-        require("matplotlib", "train")
+        require_package("matplotlib", "train")
         from tinyedge.train.report.plotting import require_format
 
         require_format(plot)
-    found = best_first(_read(folders, previous))
+    found = best_first(_read_runs(folders, previous))
     if not found:
-        raise TinyEdgeError("no run could be read", "name the --output-dir of a tinyedge train")
-    names, fields = _names(found), differing(found)
-    typer.echo(aligned(_rows(found, names, fields), left=(0,)))
+        raise TinyEdgeError("no run could be read", "pass the --output-dir of a tinyedge train")
+    names, fields = _name_runs(found), differing(found)
+    typer.echo(format_columns(_make_rows(found, names, fields), left=(0,)))
     if not comparable(found):
-        note("warning: their corpora differ, and so does the held-out text: these bits do not compare")
+        print_note(
+            "warning: the runs have different held-out text, so their bits per byte are not comparable"
+        )
     if json is not None:
-        table = [_entry(run, name) for run, name in zip(found, names, strict=True)]
+        table = [_run_to_dict(run, name) for run, name in zip(found, names, strict=True)]
         value = {"comparable": comparable(found), "differing": fields, "runs": table}
         files.write_json(json, {"schema": "tinyedge.runs/1", **value})
     if plot is not None:
@@ -55,31 +65,31 @@ def runs(
         draw_comparison(found, names, plot)
 
 
-def _read(folders: Iterable[Path], previous: bool) -> "list[TrainingRun]":
-    """Every run that is whole, once; a line about each thing that is not."""
-    from tinyedge.cli._echo import note
+def _read_runs(folders: Iterable[Path], previous: bool) -> "list[TrainingRun]":
+    """Read every valid run once; print a line about each invalid one."""
+    from tinyedge.cli._echo import print_note
     from tinyedge.core.errors import TinyEdgeError
     from tinyedge.core.runs import find_begun, find_runs, read_run
 
     found: dict[Path, TrainingRun] = {}
     for folder in folders:
         for path in find_begun(folder, previous):
-            note(f"{path}: begun, but no epoch is finished yet, so there is nothing to compare")
+            print_note(f"{path}: no epoch is finished yet, so there is nothing to compare")
         try:
             paths = find_runs(folder, previous)
         except TinyEdgeError as failure:
-            note(f"warning: {failure.message}")
+            print_note(f"warning: {failure.message}")
             continue
         for path in paths:
             try:
                 found.setdefault(path.resolve(), read_run(path))
             except (TinyEdgeError, OSError) as failure:
-                note(f"warning: {failure}")
+                print_note(f"warning: {failure}")
     return list(found.values())
 
 
-def _names(found: "Sequence[TrainingRun]") -> list[str]:
-    """What tells the runs apart: their paths below the folder that holds them all."""
+def _name_runs(found: "Sequence[TrainingRun]") -> list[str]:
+    """Return a name for each run: its path below the folder that contains all of them."""
     import os
 
     paths = [run.folder.resolve() for run in found]
@@ -87,7 +97,9 @@ def _names(found: "Sequence[TrainingRun]") -> list[str]:
     return [str(path.relative_to(common)) for path in paths]
 
 
-def _rows(found: "Sequence[TrainingRun]", names: Sequence[str], fields: Sequence[str]) -> list[list[str]]:
+def _make_rows(
+    found: "Sequence[TrainingRun]", names: Sequence[str], fields: Sequence[str]
+) -> list[list[str]]:
     from tinyedge.core.runs import ALL
 
     languages = sorted({name for run in found for name in run.best.bits_per_byte} - {ALL})
@@ -106,19 +118,19 @@ def _rows(found: "Sequence[TrainingRun]", names: Sequence[str], fields: Sequence
                 f"{run.tokens_per_second:,.0f}",
                 f"{run.parameters:,}",
                 run.status,
-                *(_cell(field, run.configuration.get(field)) for field in fields),
+                *(_format_cell(field, run.configuration.get(field)) for field in fields),
             ]
         )
     return rows
 
 
-def _cell(field: str, value: Any) -> str:
+def _format_cell(field: str, value: Any) -> str:
     if value is None:
         return "-"
     return value[:12] if field.endswith("_sha256") else str(value)
 
 
-def _entry(run: "TrainingRun", name: str) -> dict[str, Any]:
+def _run_to_dict(run: "TrainingRun", name: str) -> dict[str, Any]:
     return {
         "run": name,
         "folder": str(run.folder),

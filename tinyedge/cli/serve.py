@@ -1,4 +1,4 @@
-"""`tinyedge serve`: a bundle over HTTP."""
+"""`tinyedge serve`: serve a bundle over HTTP."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,39 +12,52 @@ from tinyedge.serve.settings import Settings, find_key
 @options_from("settings", Settings)
 def serve(
     *,
-    bundle: Annotated[Path, typer.Argument(help="Folder that `tinyedge export` made.", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(help="Folder created by `tinyedge export`.", show_default=False)],
     api_key_file: Annotated[
         Path | None,
         typer.Option(
-            help="Holds the key that requests must carry; or set TINYEDGE_API_KEY.", show_default=False
+            help="File with the key that requests must contain; or set TINYEDGE_API_KEY.",
+            show_default=False,
+            rich_help_panel="Network",
         ),
     ] = None,
     allowed_hosts: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", help="A name that the server is reached by; repeatable."),
+        typer.Option(
+            "--allow-host",
+            help="Another name that clients use for this server; repeatable.",
+            rich_help_panel="Network",
+        ),
     ] = None,
     settings: Values,
     no_filter: Annotated[
-        bool, typer.Option("--no-filter", help="Send every word, also those that are on the list.")
+        bool,
+        typer.Option("--no-filter", help="Also send words of the filter's list.", rich_help_panel="Filter"),
     ] = False,
     filter_file: Annotated[
         Path | None,
-        typer.Option("--filter", help="End before this file's words, not the list's.", show_default=False),
+        typer.Option(
+            "--filter",
+            help="Stop before the words in this file instead of the built-in list.",
+            show_default=False,
+            rich_help_panel="Filter",
+        ),
     ] = None,
 ) -> None:
-    """Answer OpenAI-compatible requests; / is a page to try it, /metrics is for Prometheus.
+    """Serve a bundle over HTTP with an OpenAI-compatible API.
 
-    Exits with 0 on SIGTERM and 130 on Ctrl-C, within 5 seconds.
+    / is a page to try it, /metrics is for Prometheus. Exits within 5 seconds, with 0 after SIGTERM and with
+    130 after Ctrl-C.
     """
     import signal
 
-    from tinyedge.cli._extras import require
+    from tinyedge.cli._extras import require_package
     from tinyedge.core.errors import UsageError
 
     for number in (signal.SIGTERM, signal.SIGINT):  # until the server takes over
-        signal.signal(number, _leave)
+        signal.signal(number, _exit_on_signal)
     for package in ("h11", "prometheus_client"):
-        require(package, "serve")
+        require_package(package, "serve")
     if no_filter and filter_file:
         raise UsageError("--no-filter and --filter are mutually exclusive", "leave one of them out")
     config = Settings(
@@ -59,18 +72,18 @@ def serve(
     from tinyedge.serve.server import serve as run
 
     ended_by = run(config, lambda url: typer.echo(f"serving {bundle} at {url}"))
-    raise typer.Exit(_code(ended_by))
+    raise typer.Exit(_get_exit_code(ended_by))
 
 
-def _leave(number: int, frame: object) -> None:
+def _exit_on_signal(number: int, frame: object) -> None:
     import os
 
-    # An exception would come out of whatever is being imported, and some libraries make another one of it.
-    os._exit(_code(number))
+    # An exception would be raised inside an import, and some libraries replace it by another one.
+    os._exit(_get_exit_code(number))
 
 
-def _code(number: int) -> int:
-    """A service that is told to end, and does, has done well; Ctrl-C is 130 everywhere in tinyedge."""
+def _get_exit_code(number: int) -> int:
+    """Return 0 for SIGTERM, as a service's normal end, else 128 + number: Ctrl-C is 130."""
     import signal
 
     return 0 if number == signal.SIGTERM else 128 + number

@@ -1,4 +1,4 @@
-"""`tinyedge sign`: says who made a bundle, for whoever has the key's public half."""
+"""`tinyedge sign`: sign a bundle, so that its origin can be verified with the public key."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,15 @@ import typer
 
 
 def sign(
-    bundle: Annotated[Path, typer.Argument(help="Folder that `tinyedge export` made.", show_default=False)],
-    key: Annotated[Path, typer.Option(help="Private ed25519 key of ssh-keygen's.", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(help="Folder created by `tinyedge export`.", show_default=False)],
+    key: Annotated[
+        Path, typer.Option(help="Private ed25519 key, created by ssh-keygen.", show_default=False)
+    ],
 ) -> None:
-    """Sign a bundle with an SSH key; `tinyedge verify --key` checks it.
+    """Sign a bundle with an SSH key.
 
-    The signature covers the manifest, and so every file. It is put beside them, as manifest.json.sig.
+    The signature covers the manifest and therefore every file. It is written to manifest.json.sig in the
+    bundle; `tinyedge verify --key` checks it.
     """
     from tinyedge.bundle import signature
     from tinyedge.bundle.bundle import load_bundle
@@ -20,7 +23,7 @@ def sign(
     from tinyedge.core import files
 
     signed = signature.sign(load_bundle(bundle), key)
-    # Staged beside the bundle: a reader, or a kill, never finds a file in it that does not belong there.
+    # Staged next to the bundle, so that the bundle never contains an unexpected file, even after a kill.
     staged = bundle.resolve().with_name(f".{bundle.resolve().name}.{SIGNATURE_FILE}")
     try:
         files.write_bytes(staged, signed)

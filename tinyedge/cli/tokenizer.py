@@ -1,4 +1,4 @@
-"""`tinyedge tokenizer`: a vocabulary from a corpus."""
+"""`tinyedge tokenizer`: train a vocabulary on a corpus."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +13,18 @@ from tinyedge.text.tokenizer_config import TokenizerConfig
 def tokenizer(
     *,
     corpus: Annotated[
-        Path | None, typer.Option(help="Corpus file; by default OUTPUT_DIR/corpus_bilingual.txt.")
+        Path | None, typer.Option(help="Corpus file. [default: OUTPUT_DIR/corpus_bilingual.txt]")
     ] = None,
-    output_dir: Annotated[Path, typer.Option(help="Where the .model and .vocab files go.")] = Path("data"),
+    output_dir: Annotated[Path, typer.Option(help="Output folder of the .model and .vocab files.")] = Path(
+        "data"
+    ),
     settings: Values,
 ) -> None:
-    """Train a SentencePiece vocabulary on a corpus and measure it on the held-out tenth."""
-    from tinyedge.cli._echo import note
+    """Train a SentencePiece vocabulary on a corpus.
+
+    It is measured on the tenth of the corpus that is held out.
+    """
+    from tinyedge.cli._echo import print_note
     from tinyedge.corpus.build import CORPUS_NAME
     from tinyedge.corpus.split import draw_split
     from tinyedge.text.train_tokenizer import prepare_tokenizer
@@ -27,8 +32,8 @@ def tokenizer(
     config = TokenizerConfig(**settings)
     split = draw_split(corpus or output_dir / CORPUS_NAME)
     output_dir.mkdir(parents=True, exist_ok=True)
-    path, report = prepare_tokenizer(split, output_dir, config, note)
+    path, report = prepare_tokenizer(split, output_dir, config, print_note)
     typer.echo(f"{path}  {report.pieces} pieces, sha256 {report.sha256[:12]}")
     typer.echo(
-        f"held-out text: {report.bytes_per_token:.2f} bytes a token, {100 * report.unknown:.3f} % unknown"
+        f"held-out text: {report.bytes_per_token:.2f} bytes per token, {100 * report.unknown:.3f}% unknown"
     )

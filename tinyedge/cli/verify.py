@@ -1,21 +1,21 @@
-"""`tinyedge verify`: a bundle is whole, known and safe, signed if asked, and its model answers."""
+"""`tinyedge verify`: check that a bundle is complete and safe, signed if requested, and that it runs."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-SIGNATURES = {"good": "ok, signed by that key", "not checked": "not checked: --key PUBLIC does"}
+SIGNATURES = {"good": "ok, signed by that key", "not checked": "not checked: pass --key PUBLIC"}
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="Folder that `tinyedge export` made.", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(help="Folder created by `tinyedge export`.", show_default=False)],
     key: Annotated[
         Path | None, typer.Option(help="Public key that must have signed it.", show_default=False)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Check a bundle: every file, every field of the manifest, and that the model runs."""
+    """Check a bundle: files, manifest, signature, and that it runs."""
     from json import dumps
 
     from tinyedge.bundle.bundle import bundle_digest, load_bundle
@@ -24,7 +24,7 @@ def verify(
 
     checked = load_bundle(bundle)
     if key is not None:
-        verify_signature(checked, key)  # before the libraries that read its files are even imported
+        verify_signature(checked, key)  # before the libraries that read its files are imported
 
     from tinyedge.runtime.generator import Generator
     from tinyedge.text.tokenizer import BOS_ID
@@ -32,7 +32,7 @@ def verify(
     generator = Generator.of(checked)
     decoder = generator.session.decoder()
     decoder.prefill([BOS_ID] * (generator.config.max_seq_length - 1))
-    decoder.step(BOS_ID)  # the last position of the context: all of it works, both ways
+    decoder.step(BOS_ID)  # the last position of the context: prefill and decode work up to it
     manifest = checked.manifest
     listed = {
         MANIFEST_FILE: {"size": len(checked.raw_manifest), "sha256": bundle_digest(checked)},

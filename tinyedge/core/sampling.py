@@ -19,23 +19,43 @@ class SamplingConfig:
     """  # fmt: skip
 
     temperature: float = setting(
-        0.8, low=0, high=100, help="Divide the logits by this: higher is more random, 0 is greedy."
+        0.8,
+        low=0,
+        high=100,
+        section="Sampling",
+        help="Divide the logits by this: higher is more random, 0 is greedy.",
     )
     """Divisor of the logits; 0 selects the most likely token."""
     top_k: int = setting(
-        40, low=0, high=(1 << 31) - 1, help="Sample from this many most likely tokens; 0 is off."
+        40,
+        low=0,
+        high=(1 << 31) - 1,
+        section="Sampling",
+        help="Sample from this many most likely tokens; 0 is off.",
     )
     """Number of most likely tokens that remain; 0 is off."""
     top_p: float = setting(
-        1.0, low=0, high=1, help="Sample from the most likely tokens with this total probability; 1 is off."
+        1.0,
+        low=0,
+        high=1,
+        section="Sampling",
+        help="Sample from the most likely tokens with this total probability; 1 is off.",
     )
     """The smallest set of most likely tokens with at least this probability remains; 1 is off."""
     min_p: float = setting(
-        0.0, low=0, high=1, help="Exclude tokens less likely than this times the most likely one; 0 is off."
+        0.0,
+        low=0,
+        high=1,
+        section="Sampling",
+        help="Exclude tokens less likely than this times the most likely one; 0 is off.",
     )
     """Tokens at least this times as likely as the most likely one remain; 0 is off."""
     repetition_penalty: float = setting(
-        1.0, low=0.01, high=100, help="Above 1, tokens already in the text become less likely; 1 is off."
+        1.0,
+        low=0.01,
+        high=100,
+        section="Sampling",
+        help="Above 1, tokens already in the text become less likely; 1 is off.",
     )
     """Positive logits of tokens in the text so far are divided by it, negative ones multiplied (CTRL, Keskar
     et al., 2019); 1 is off."""
@@ -44,6 +64,7 @@ class SamplingConfig:
         low=-100,
         high=100,
         flag=None,
+        section="Sampling",
         help="Subtract this from the logits of tokens already in the text.",
     )
     """Subtracted from the logits of tokens in the text so far, as the OpenAI API defines it; 0 is off."""
@@ -52,6 +73,7 @@ class SamplingConfig:
         low=-100,
         high=100,
         flag=None,
+        section="Sampling",
         help="Subtract this for each time that a token is already in the text.",
     )
     """Subtracted once for each occurrence of a token in the text so far, as the OpenAI API defines it; 0 is
@@ -63,6 +85,7 @@ class SamplingConfig:
         low=0,
         high=(1 << 63) - 1,
         none="random",
+        section="Sampling",
         help="Random seed: the same seed gives the same text.",
     )
     """The same seed gives the same text; None draws a random one."""

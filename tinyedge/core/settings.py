@@ -15,6 +15,7 @@ from tinyedge.core.errors import UsageError
 def setting(
     default: Any = dataclasses.MISSING,
     *,
+    default_factory: Any = dataclasses.MISSING,
     help: str,  # noqa: A002 # what `--help` shows
     low: float | None = None,
     high: float | None = None,
@@ -29,13 +30,14 @@ def setting(
 
     Args:
         default: Value of the field; without one the field is required.
+        default_factory: Function that returns the default, where it is not known at import.
         help: Sentence for `--help`, without default and range, which are appended.
         low: Smallest number allowed; given together with `high`.
         high: Largest number allowed.
         exclusive: Whether `low` itself is not allowed.
         unit: Unit of the range, in words, for the error message.
         choices: The only strings allowed; empty for any.
-        none: What the default None means, in words, for the help.
+        none: The default in words, where the field has none, or None.
         section: Heading of the command's help that lists the option.
         flag: Command-line flag, where it is not `--` and the field's name with hyphens; None for a field
             that no command offers.
@@ -51,6 +53,8 @@ def setting(
         "section": section,
         "flag": flag,
     }
+    if default_factory is not dataclasses.MISSING:
+        return dataclasses.field(default_factory=default_factory, metadata=declared)
     return dataclasses.field(default=default, metadata=declared)
 
 
