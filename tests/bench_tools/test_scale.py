@@ -15,6 +15,7 @@ from bench.twin.shape_sweep import prompt_lengths
 from bench.twin.shapes import AXES, BOOTED, TINY, list_shapes
 from tinyedge.boards.board import board_file, load_board
 from tinyedge.core.config import PRESETS, ModelConfig
+from tinyedge.fit.cost_model import require_cost_data
 from tinyedge.fit.workload import answer_work
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +124,7 @@ def test_the_cost_model_is_written_to_the_file_of_its_board_and_the_rest_stays(
 ) -> None:
     path = Path(shutil.copy(board_file("pi-zero-2w"), tmp_path / "copy.json"))
     before = json.loads(path.read_text())
-    write_cost_model(path, load_board("pi-zero-2w").cost_model)  # type: ignore[arg-type]
+    write_cost_model(path, require_cost_data(load_board("pi-zero-2w")))
     assert path.read_bytes() == board_file("pi-zero-2w").read_bytes()
     costs = fit_costs(rows, "today", {})
     write_cost_model(path, costs)
