@@ -185,7 +185,7 @@ def test_quality_needs_a_text_and_the_number_of_cold_starts_has_a_range() -> Non
     with pytest.raises(UsageError, match="--text"):
         BenchPlan(job, stopping, Limits(max_bits_per_byte=2.0))
     for cold in (-1, 1001):
-        with pytest.raises(UsageError, match=f"--cold {cold} "):
+        with pytest.raises(UsageError, match=f"^cold {cold} "):
             BenchPlan(job, stopping, cold=cold)
 
 

@@ -212,15 +212,11 @@ def test_an_unknown_target_says_which_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "change"),
-    [
-        ("--quantize", {"quantize": "int4"}),
-        ("--max-quality-loss", {"max_quality_loss": float("nan")}),
-        ("--max-quality-loss", {"max_quality_loss": -1.0}),
-    ],
+    "change",
+    [{"quantize": "int4"}, {"max_quality_loss": float("nan")}, {"max_quality_loss": -1.0}],
 )
-def test_options_that_cannot_work_name_their_flag(flag: str, change: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=flag):
+def test_an_invalid_option_names_its_parameter(change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(change))):
         ExportOptions(**change)
 
 

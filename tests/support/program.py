@@ -13,7 +13,7 @@ def tinyedge(*words: object, env: dict[str, str] | None = None) -> "subprocess.C
 
 
 def assert_refused(done: "subprocess.CompletedProcess[str]", code: int) -> str:
-    """Return the error line; fail unless it is the only one, without traceback, output or another exit code."""
+    """Return the error line; fail unless it is the only one, without traceback and output."""
     lines = done.stderr.splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     assert done.returncode == code, done.stderr

@@ -12,7 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyedge.core.errors import BenchError, UsageError
+from tinyedge.core.errors import BenchError
+from tinyedge.core.settings import require_range
 from tinyedge.host import subprocess_env
 
 START_PROMPT = "Once upon a time"
@@ -22,8 +23,7 @@ TIMEOUT_S = 120.0  # of one start; a Pi takes a few seconds, an emulated one abo
 
 def check_start_count(starts: int) -> None:
     """Raise UsageError unless the number of starts is in its range."""
-    if not 0 <= starts <= MAX_STARTS:
-        raise UsageError(f"--cold {starts} is outside 0-{MAX_STARTS}")
+    require_range("cold", starts, 0, MAX_STARTS, whole=True)
 
 
 def build_cold_start_command(bundle: Path, threads: int) -> list[str]:

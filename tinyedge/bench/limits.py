@@ -11,36 +11,52 @@ from typing import Any
 
 from tinyedge.boards.board import default_board
 from tinyedge.core.errors import UsageError
+from tinyedge.core.settings import setting
 
 TABLE = "gates"
 MAX_FILE_BYTES = 1 << 16
 MAX_LIMIT = 1e15  # a larger limit is a mistake
 
 
-def _board_budget(name: str) -> Any:
-    """A field whose default is a budget of the default board."""
-    return dataclasses.field(default_factory=lambda: float(default_board().budgets.to_dict()[name]))
+def _board_budget(name: str, help_text: str) -> Any:
+    """Declare a limit whose default is a budget of the default board."""
+    return setting(
+        default_factory=lambda: float(default_board().budgets.to_dict()[name]),
+        none="the bundle's",
+        section="Limits",
+        help=help_text,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """Limits for a bundle: `max_` must not be exceeded, `min_` must be reached; None is no limit."""
 
-    max_rss_mb: float = _board_budget("max_rss_mb")
+    max_rss_mb: float = _board_budget("max_rss_mb", "Steady memory, in MB of 2^20 bytes.")
     """Steady memory, swap included, in MB of 2^20 bytes."""
-    max_peak_mb: float = _board_budget("max_peak_mb")
+    max_peak_mb: float = _board_budget("max_peak_mb", "Peak memory, in MB of 2^20 bytes.")
     """Peak memory, swap included, in MB of 2^20 bytes."""
-    max_p95_ms: float = _board_budget("max_p95_ms")
+    max_p95_ms: float = _board_budget("max_p95_ms", "95th percentile of a response, in ms.")
     """95th percentile of a response, in ms."""
-    max_ttft_ms: float | None = None
+    max_ttft_ms: float | None = setting(
+        None, section="Limits", help="95th percentile of the time to the first token, in ms."
+    )
     """95th percentile of the first token, in ms."""
-    min_decode_tps: float | None = None
+    min_decode_tps: float | None = setting(
+        None, section="Limits", help="Tokens per second after the first one."
+    )
     """Tokens per second after the first one."""
-    max_cold_start_s: float | None = None
+    max_cold_start_s: float | None = setting(
+        None, section="Limits", help="Median start of the complete command, in seconds."
+    )
     """A complete `tinyedge generate` of one token, in seconds."""
-    max_model_mb: float | None = None
+    max_model_mb: float | None = setting(
+        None, section="Limits", help="Size of model.onnx, in MB of 2^20 bytes."
+    )
     """Size of model.onnx, in MB of 2^20 bytes."""
-    max_bits_per_byte: float | None = None
+    max_bits_per_byte: float | None = setting(
+        None, section="Limits", help="Bits per byte on each --text; lower is better."
+    )
     """Quality on each text that is given."""
 
     def __post_init__(self) -> None:

@@ -77,11 +77,18 @@ def describe(field: Any, presets: Mapping[str, Any] | None = None) -> str:
             parts.append(f"default: {next(iter(values.values()))}")
         else:
             parts.append(", ".join(f"{name}: {value}" for name, value in values.items()))
-    elif declared["none"]:
-        parts.append(f"default: {declared['none']}")
-    elif field.default not in (None, dataclasses.MISSING) and not isinstance(field.default, bool):
-        parts.append(f"default: {field.default}")
+    elif default := ", ".join(filter(None, (declared["none"], _format_default(field)))):
+        parts.append(f"default: {default}")
     return f"{declared['help']} [{'; '.join(parts)}]" if parts else str(declared["help"])
+
+
+def _format_default(field: Any) -> str:
+    """A field's default in words; empty where it has none, or is a flag that is off."""
+    has_factory = field.default_factory is not dataclasses.MISSING
+    default = field.default_factory() if has_factory else field.default
+    if default in (None, dataclasses.MISSING) or isinstance(default, bool):
+        return ""
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def _make_option(field: Any, presets: Mapping[str, Any] | None, optional: bool) -> inspect.Parameter:

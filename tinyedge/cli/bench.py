@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tinyedge.bench.limits import Limits
 from tinyedge.bench.stopping_rule import StoppingRule
 from tinyedge.bench.worker import Job
 from tinyedge.cli._options import Values, options_from
@@ -18,6 +19,7 @@ EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 
 @options_from("stopping", StoppingRule)
 @options_from("job", Job)
+@options_from("limits", Limits, optional=True)
 def bench(
     *,
     bundle: Annotated[
@@ -64,43 +66,7 @@ def bench(
             help="TOML file with limits; options take precedence over it.", rich_help_panel="Limits"
         ),
     ] = None,
-    max_rss_mb: Annotated[
-        float | None,
-        typer.Option(
-            help="Steady memory, in MB of 2^20 bytes. [default: the bundle's]", rich_help_panel="Limits"
-        ),
-    ] = None,
-    max_peak_mb: Annotated[
-        float | None,
-        typer.Option(
-            help="Peak memory, in MB of 2^20 bytes. [default: the bundle's]", rich_help_panel="Limits"
-        ),
-    ] = None,
-    max_p95_ms: Annotated[
-        float | None,
-        typer.Option(
-            help="95th percentile of a response, in ms. [default: the bundle's]",
-            rich_help_panel="Limits",
-        ),
-    ] = None,
-    max_ttft_ms: Annotated[
-        float | None,
-        typer.Option(help="95th percentile of the time to the first token, in ms.", rich_help_panel="Limits"),
-    ] = None,
-    min_decode_tps: Annotated[
-        float | None, typer.Option(help="Tokens per second after the first one.", rich_help_panel="Limits")
-    ] = None,
-    max_cold_start_s: Annotated[
-        float | None,
-        typer.Option(help="Median start of the complete command, in seconds.", rich_help_panel="Limits"),
-    ] = None,
-    max_model_mb: Annotated[
-        float | None, typer.Option(help="Size of model.onnx, in MB of 2^20 bytes.", rich_help_panel="Limits")
-    ] = None,
-    max_bits_per_byte: Annotated[
-        float | None,
-        typer.Option(help="Bits per byte on each --text; lower is better.", rich_help_panel="Limits"),
-    ] = None,
+    limits: Values,
     json: Annotated[
         Path | None,
         typer.Option(help="Also write the report with all samples as JSON.", rich_help_panel="Reports"),
@@ -129,7 +95,7 @@ def bench(
     """
     import dataclasses
 
-    from tinyedge.bench.limits import Limits, resolve
+    from tinyedge.bench.limits import resolve
     from tinyedge.bench.prompts import BILINGUAL, read_prompts
     from tinyedge.bench.report_files import ReportFiles
     from tinyedge.bench.run import BenchPlan
@@ -147,17 +113,7 @@ def bench(
         return
     if bundle is None:
         raise UsageError("BUNDLE is missing", "pass the folder created by `tinyedge export`")
-    flags = {
-        "max_rss_mb": max_rss_mb,
-        "max_peak_mb": max_peak_mb,
-        "max_p95_ms": max_p95_ms,
-        "max_ttft_ms": max_ttft_ms,
-        "min_decode_tps": min_decode_tps,
-        "max_cold_start_s": max_cold_start_s,
-        "max_model_mb": max_model_mb,
-        "max_bits_per_byte": max_bits_per_byte,
-    }
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in limits.items() if value is not None}
     asked = read_prompts(prompts) if prompts else BILINGUAL
     rule = StoppingRule(**stopping)
     plan = Job(str(bundle), rule.samples, **job, prompts=asked)
@@ -173,11 +129,11 @@ def bench(
     inputs = [path for path in (bundle, prompts, gates, compare, *texts.values()) if path is not None]
     outputs.require_writable(inputs)
     # All options are valid: now read the bundle, whose budgets are the limits without an option.
-    limits, origins = resolve(given, gates, _read_budgets(bundle))
+    resolved, origins = resolve(given, gates, _read_budgets(bundle))
     if until_sure:
-        rule = dataclasses.replace(rule, until_sure_ms=limits.max_p95_ms)
+        rule = dataclasses.replace(rule, until_sure_ms=resolved.max_p95_ms)
     plan = dataclasses.replace(plan, samples=rule.max_samples)
-    _measure(BenchPlan(plan, rule, limits, origins, gate, cold, texts), outputs, compare)
+    _measure(BenchPlan(plan, rule, resolved, origins, gate, cold, texts), outputs, compare)
 
 
 def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyedge.core.errors import UsageError
-from tinyedge.core.settings import check_settings, flag, get_ranges, require_choice, setting
+from tinyedge.core.settings import check_settings, get_ranges, require_choice, setting
 
 HEAD_MULTIPLE = 8  # ONNX Runtime's GroupQueryAttention accepts only heads whose width is a multiple of it
 HEADS = range(2, 9)
@@ -119,6 +119,3 @@ def resolve_shape(preset: str, values: Mapping[str, int | None]) -> ModelConfig:
     require_choice("preset", preset, tuple(PRESETS))
     given = {name: value for name, value in values.items() if value is not None}
     return dataclasses.replace(PRESETS[preset], **given)
-
-
-__all__ = ["HEAD_MULTIPLE", "MODEL_RANGES", "PRESETS", "ModelConfig", "flag", "resolve_shape"]

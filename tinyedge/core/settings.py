@@ -37,7 +37,7 @@ def setting(
         exclusive: Whether `low` itself is not allowed.
         unit: Unit of the range, in words, for the error message.
         choices: The only strings allowed; empty for any.
-        none: The default in words, where the field has none, or None.
+        none: What a value that is not given means, in words; the help shows it before the default.
         section: Heading of the command's help that lists the option.
         flag: Command-line flag, where it is not `--` and the field's name with hyphens; None for a field
             that no command offers.

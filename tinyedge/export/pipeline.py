@@ -1,6 +1,6 @@
-"""From a checkpoint to a bundle, in seven steps; the first that fails ends it, and nothing is written.
+"""Exports a checkpoint as a bundle, in seven steps; if a step fails, nothing is written.
 
-In: a checkpoint, its tokenizer, held-out text. Out: a bundle whose manifest says what was measured.
+In: a checkpoint, its tokenizer, held-out text. Out: a bundle whose manifest has the measurements.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,8 @@ from tinyedge.boards import DEFAULT_BOARD
 from tinyedge.boards.board import load_board
 from tinyedge.bundle.bundle import require_replaceable, write_bundle
 from tinyedge.bundle.manifest import SPECIAL_IDS
-from tinyedge.core.errors import ExportError, UsageError
+from tinyedge.core.errors import ExportError
+from tinyedge.core.settings import require_choice, require_range
 from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.mixed_precision import GOAL_PERCENT, quantize_to_goal
 from tinyedge.export.model_card import render_model_card
@@ -28,42 +29,53 @@ from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
 
-PRECISIONS = ("int8", "none")  # what --quantize can be
+PRECISIONS = ("int8", "none")  # values of --quantize; "none" is fp32
 STEPS = 7
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to export and how.
-
-    quantize: "int8" or "none". target: name or JSON file of a board. max_quality_loss: percent of bits per
-    byte that int8 may cost a language. tokenizer: the file, by default the one beside the checkpoint. text: held-out
-    files by language, by default the validation passages of the training run.
-    """
+    """What to export and how."""
 
     checkpoint: Path = Path("data/best_model.pt")
+    """File that `tinyedge train` wrote."""
     output_dir: Path = Path("bundle")
+    """Folder of the bundle; an older bundle is replaced."""
     quantize: str = "int8"
+    """One of PRECISIONS."""
     target: str = DEFAULT_BOARD
+    """Name or JSON file of a board."""
     max_quality_loss: float = 1.0
+    """Percent of bits per byte that int8 may cost a language."""
     tokenizer: Path | None = None
+    """Tokenizer file; by default the one in the checkpoint's folder."""
     text: Mapping[str, Path] = field(default_factory=dict)
+    """Held-out text files by language; by default the validation passages of the training run."""
 
     def __post_init__(self) -> None:
-        if self.quantize not in PRECISIONS:
-            raise UsageError(f"--quantize {self.quantize} is not one of {', '.join(PRECISIONS)}")
+        require_choice("quantize", self.quantize, PRECISIONS)
         load_board(self.target)
-        if not 0 <= self.max_quality_loss <= 100:
-            raise UsageError(f"--max-quality-loss {self.max_quality_loss} is outside 0-100 percent")
+        require_range("max_quality_loss", self.max_quality_loss, 0, 100, unit="percent")
 
 
 def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path:
-    """Makes the bundle and returns its folder. `report` gets a line a step.
+    """Export a bundle.
 
-    Raises CheckpointError, TokenizerError or CorpusError for what it reads, ExportError where the graph isn't
-    the model or int8 costs too much, and BundleError where the bundle can't be written.
+    Args:
+        options: What to export and how.
+        report: Called with a line of text after each step.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read.
+        TokenizerError: The tokenizer cannot be read.
+        CorpusError: A held-out text cannot be read.
+        ExportError: The graph differs from the model, or int8 costs too much quality.
+        BundleError: The bundle cannot be written.
     """
-    require_replaceable(options.output_dir)  # before a minute's work, not after it
+    require_replaceable(options.output_dir)  # before the work, which takes most of a minute
     board = load_board(options.target)
     step = _number_steps(report)
     trained = load_model(options.checkpoint)
@@ -87,23 +99,23 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
     limit = choose_token_limit(config.parameters)
     quantization: Quantization | None = None
     if options.quantize == "int8":
-        found = quantize_to_goal(
+        mixed = quantize_to_goal(
             weights, reference, texts, limit, min(GOAL_PERCENT, options.max_quality_loss)
         )
-        graph, quantization, quality = found.graph, found.quantization, found.quality
+        graph, quantization, quality = mixed.graph, mixed.quantization, mixed.quality
         worst = quantization.worst_matrix
-        stay = f"; in fp32 stay {', '.join(quantization.kept_fp32)}" if quantization.kept_fp32 else ""
+        kept = f"; kept in fp32: {', '.join(quantization.kept_fp32)}" if quantization.kept_fp32 else ""
         error = 100 * quantization.relative_errors[worst]
-        step(f"int8: {len(graph):,} bytes, largest weight error {error:.2f} % in {worst}{stay}")
+        step(f"int8: {len(graph):,} bytes, largest weight error {error:.2f}% in {worst}{kept}")
     else:
         quality = {
             name: compare_quality(name, reference, reference, passages, limit)
             for name, passages in texts.items()
         }
-        step("int8: no, the weights stay fp32")
+        step("int8: none, the weights stay fp32")
     require_quality(quality, options.max_quality_loss)
     step(
-        f"quality on up to {limit:,} tokens a language: "
+        f"quality on up to {limit:,} tokens per language: "
         + "; ".join(f"{name} {_format_quality(result)}" for name, result in quality.items())
     )
 
@@ -140,13 +152,13 @@ def _number_steps(report: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _read_held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, list[Passage]]:
-    """Passages by language: the files that were named, or what the training run held out."""
+    """Read passages by language: from the files of the options, or what the training run held out."""
     if options.text:
         return {name: list(read_passages(path, tokenizer)) for name, path in options.text.items()}
     folder = options.checkpoint.parent / SHARDS_FOLDER
     if not folder.exists():
         raise ExportError(
-            f"there is no held-out text to judge the bundle on: no --text, and no {folder}",
+            f"there is no held-out text to measure the bundle on: no --text, and no {folder}",
             "pass --text NAME=FILE for each language, or keep the checkpoint in its training folder",
         )
     shards = Shards.load(folder)
@@ -162,5 +174,5 @@ def _read_held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, li
 def _format_quality(result: QualityComparison) -> str:
     return (
         f"{result.reference_bits_per_byte:.4f} to {result.bits_per_byte:.4f} bits per byte"
-        f" ({result.change_percent:+.2f} %)"
+        f" ({result.change_percent:+.2f}%)"
     )

@@ -31,9 +31,9 @@ FEW_HEADS, MANY_HEADS, MANY_HEADS_FROM = 4, 8, 320
 class FitBudget:
     """Limits that a shape has to meet, and the sizes that the user chose."""
 
-    max_p95_ms: float = setting(help="Budget of the p95 of a response, in ms.")
+    max_p95_ms: float = setting(none="the board's", help="Maximum p95 of a response, in ms.")
     """For a response of `max_tokens` tokens; the modelled time x the margin has to meet it."""
-    max_rss_mb: float = setting(help="Budget of peak memory, in MB of 2^20 bytes.")
+    max_rss_mb: float = setting(none="the board's", help="Maximum peak memory, in MB of 2^20 bytes.")
     """For the peak memory of the process, in MB of 2^20 bytes."""
     max_tokens: int = setting(
         20, help="Tokens of each response.", low=MAX_TOKENS_RANGE[0], high=MAX_TOKENS_RANGE[1]

@@ -17,6 +17,7 @@ from tinyedge.bundle.manifest import MODEL_FILE, TOKENIZER_FILE
 from tinyedge.core.arrays import Logits, log_softmax
 from tinyedge.core.errors import BundleError, UsageError
 from tinyedge.core.sampling import SamplingConfig
+from tinyedge.core.settings import require_range
 from tinyedge.core.window import window_start
 from tinyedge.runtime.content_filter import ContentFilter, ContentMatcher
 from tinyedge.runtime.sampler import Sampler, find_largest
@@ -198,8 +199,8 @@ class Generator:
         if content_filter is not None and not isinstance(content_filter, ContentFilter):
             raise UsageError(f"the content filter is {type(content_filter).__name__}, not a ContentFilter")
         size = self.config.vocab_size
-        if logprobs is not None and (type(logprobs) is not int or not 0 <= logprobs <= size):
-            raise UsageError(f"logprobs {logprobs!r} is outside 0-{size}", parameters=("logprobs",))
+        if logprobs is not None:
+            require_range("logprobs", logprobs, 0, size, whole=True)
         sampler = Sampler(sampling, size)
         # The largest logits suffice for most settings; the banned ones among them need replacements.
         top_k_count = sampling.candidates + len(BANNED_IDS) if sampling.candidates else 0
