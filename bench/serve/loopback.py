@@ -1,6 +1,6 @@
-"""A real `tinyedge serve` on loopback, and a client that says exactly what it is told, well or badly.
+"""A real `tinyedge serve` on loopback, and a client that can send any bytes, valid or not.
 
-Used by the soak and by the tests. Standard library alone.
+Used by the soak test and by the tests. Needs only the standard library.
 """
 
 import contextlib
@@ -19,56 +19,63 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-PATIENCE_S = 60  # until a server or an answer that does not come is given up
+TIMEOUT_S = 60  # how long a server or an answer is waited for
 POLL_S = 0.005
 JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back. headers: names in lower case."""
+class HttpAnswer:
+    """An answer of the server."""
 
     status: int
+    """HTTP status."""
     headers: dict[str, str]
+    """Headers, with names in lower case."""
     body: bytes
+    """Complete body, without its framing."""
 
     def json(self) -> Any:
-        """The body, which has to be JSON."""
+        """Parse the body as JSON."""
         return json.loads(self.body)
 
     @property
     def text(self) -> str:
-        """A completion's text."""
+        """Text of a completion's first choice."""
         return str(self.json()["choices"][0]["text"])
 
 
 @dataclass(frozen=True)
-class End:
-    """How a server ended. seconds: from the signal on."""
+class ServerExit:
+    """How a server exited."""
 
     code: int
+    """Exit code."""
     stdout: str
+    """Standard output."""
     stderr: str
+    """Standard error."""
     seconds: float
+    """Time from the signal to the exit."""
 
 
 class Server:
-    """`with Server(bundle, "--queue", 4) as server:` starts one on a free port, and stops it at the end."""
+    """A server process on a free port: `with Server(bundle, "--queue", 4) as server:` starts and stops it."""
 
     def __init__(self, bundle: Path, *flags: object, env: dict[str, str] | None = None) -> None:
         command = [sys.executable, "-m", "tinyedge", "serve", str(bundle), "--port", "0", *map(str, flags)]
         self._command = command
         self._environment = {**os.environ, **(env or {})}
         self.port = 0
-        self._first = ""
+        self._first_line = ""
 
     def __enter__(self) -> "Server":
         self.start()
-        self._first = self.process.stdout.readline() if self.process.stdout else ""
-        found = re.search(r"at http://\S+:(\d+)$", self._first.strip())
+        self._first_line = self.process.stdout.readline() if self.process.stdout else ""
+        found = re.search(r"at http://\S+:(\d+)$", self._first_line.strip())
         if not found:
-            end = self.stop()
-            raise RuntimeError(f"no server: {end}")
+            server_exit = self.stop()
+            raise RuntimeError(f"no server: {server_exit}")
         self.port = int(found[1])
         return self
 
@@ -79,7 +86,7 @@ class Server:
             self.stop()
 
     def start(self) -> None:
-        """Starts the process, without waiting until it answers."""
+        """Start the process without waiting until it is ready."""
         self.process = subprocess.Popen(
             self._command,
             stdout=subprocess.PIPE,
@@ -89,53 +96,55 @@ class Server:
             env=self._environment,
         )
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> End:
-        """Sends a signal and waits for the end."""
-        began = time.monotonic()
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> ServerExit:
+        """Send a signal and wait for the exit."""
+        started = time.monotonic()
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
         try:
-            stdout, stderr = self.process.communicate(timeout=PATIENCE_S)
+            stdout, stderr = self.process.communicate(timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
-        return End(self.process.returncode, self._first + stdout, stderr, time.monotonic() - began)
+        return ServerExit(
+            self.process.returncode, self._first_line + stdout, stderr, time.monotonic() - started
+        )
 
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> Answer:
-        """One request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+    ) -> HttpAnswer:
+        """Send one request on a new connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
         with contextlib.closing(connection):
             connection.request(method, path, body, headers or {})
             return _read(connection.getresponse())
 
-    def get(self, path: str, **headers: str) -> Answer:
-        """GET."""
+    def get(self, path: str, **headers: str) -> HttpAnswer:
+        """Send a GET request."""
         return self.request("GET", path, headers=headers)
 
-    def post(self, path: str, fields: object, headers: dict[str, str] | None = None) -> Answer:
-        """POST of JSON."""
+    def post(self, path: str, fields: object, headers: dict[str, str] | None = None) -> HttpAnswer:
+        """Send a POST request with JSON."""
         return self.request("POST", path, json.dumps(fields).encode(), {**JSON, **(headers or {})})
 
-    def complete(self, prompt: str = "The captain", **fields: object) -> Answer:
-        """POST /v1/completions."""
+    def complete(self, prompt: str = "The captain", **fields: object) -> HttpAnswer:
+        """Send a request to /v1/completions."""
         return self.post("/v1/completions", {"prompt": prompt, **fields})
 
     def connect(self) -> socket.socket:
-        """A connection that has said nothing yet."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
+        """Open a connection without sending anything."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
 
-    def begin(self, prompt: str = "The captain", **fields: object) -> socket.socket:
-        """A connection on which a completion was asked for; nothing is read."""
+    def start_completion(self, prompt: str = "The captain", **fields: object) -> socket.socket:
+        """Open a connection and request a completion, without reading the answer."""
         connection = self.connect()
         connection.sendall(completion_request({"prompt": prompt, **fields}))
         return connection
 
-    def say(self, data: bytes) -> Answer | None:
-        """Sends bytes as they are and reads one answer; None where the server closes without one."""
+    def send_raw(self, data: bytes) -> HttpAnswer | None:
+        """Send bytes and read one answer; None if the server closes the connection without one."""
         with self.connect() as connection:
-            with contextlib.suppress(ConnectionError):  # it may answer before it has read all
+            with contextlib.suppress(ConnectionError):  # the server may answer before it has read everything
                 connection.sendall(data)
             method = data.partition(b" ")[0].decode("latin-1")
             response = http.client.HTTPResponse(connection, method=method)
@@ -145,17 +154,17 @@ class Server:
                 return None
             return _read(response)
 
-    def metric(self, name: str) -> float:
-        """One value of /metrics by its whole name; 0 where it is not there."""
+    def read_metric(self, name: str) -> float:
+        """Read one value of /metrics by its complete name; 0 if it is absent."""
         found = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics").body.decode(), re.MULTILINE)
         return float(found[1]) if found else 0.0
 
-    def wait(self, name: str, value: float) -> float:
-        """Seconds until a metric is `value`; raises TimeoutError where it never is."""
-        return wait_until(lambda: self.metric(name) == value, f"{name} is not {value}")
+    def wait_for_metric(self, name: str, value: float) -> float:
+        """Wait until a metric is `value` and return the seconds it took; TimeoutError if it never is."""
+        return wait_until(lambda: self.read_metric(name) == value, f"{name} is not {value}")
 
-    def process_figures(self) -> dict[str, int]:
-        """rss and peak in bytes, threads, and open files."""
+    def read_process_stats(self) -> dict[str, int]:
+        """Read the rss and its peak in bytes, and the number of threads and open files."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         fields = dict(line.split(":", 1) for line in status.splitlines())
         kb = {"rss": "VmRSS", "peak": "VmHWM"}
@@ -165,7 +174,7 @@ class Server:
 
 
 def completion_request(fields: object, *headers: str) -> bytes:
-    """A completion as bytes."""
+    """Encode a request to /v1/completions, with additional header lines."""
     body = json.dumps(fields).encode()
     lines = (
         "POST /v1/completions HTTP/1.1",
@@ -177,18 +186,23 @@ def completion_request(fields: object, *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def wait_until(holds: Callable[[], bool], what: str) -> float:
-    """Seconds until something holds; raises TimeoutError where it never does."""
-    began = time.monotonic()
-    while not holds():
-        if time.monotonic() - began > PATIENCE_S:
-            raise TimeoutError(what)
+def wait_until(condition: Callable[[], bool], message: str) -> float:
+    """Wait until a condition holds and return the seconds it took; TimeoutError if it never does.
+
+    Args:
+        condition: Called repeatedly.
+        message: Message of the TimeoutError.
+    """
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() - started > TIMEOUT_S:
+            raise TimeoutError(message)
         time.sleep(POLL_S)
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
-def events(body: bytes) -> Iterator[Any]:
-    """The JSON of a stream's events, which has to end with [DONE]."""
+def parse_events(body: bytes) -> Iterator[Any]:
+    """Yield the JSON of each event of a stream, which must end with [DONE]."""
     *parts, done, rest = body.decode().split("\n\n")
     assert (done, rest) == ("data: [DONE]", ""), body[-200:]
     for part in parts:
@@ -196,6 +210,6 @@ def events(body: bytes) -> Iterator[Any]:
         yield json.loads(part[6:])
 
 
-def _read(response: http.client.HTTPResponse) -> Answer:
+def _read(response: http.client.HTTPResponse) -> HttpAnswer:
     headers = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, headers, response.read())
+    return HttpAnswer(response.status, headers, response.read())

@@ -1,10 +1,10 @@
-"""What the server costs: memory, and time beside the same model in this process. On loopback.
+"""Cost of the server on loopback: its memory, and its time compared with the same model in this process.
 
     python -m bench.serve.speed tests/data/micro_bundle_int8
 
-The bench's prompts, as far as they fit into the context, 20 tokens each, 200 responses in all, in turn from a
-`Generator` here and from a server there, so that what else the machine does falls on both. Processor time is
-what a busy machine changes least.
+Uses the prompts of the benchmark that fit into the context, with 20 tokens each. The 200 responses come in
+turn from a `Generator` in this process and from the server, so that other load on the machine affects both.
+CPU time is the figure that other load changes least.
 """
 
 import argparse
@@ -23,60 +23,64 @@ TOKENS = 20
 
 
 def main() -> None:
-    """Prints a few lines."""
+    """Print memory, latency and CPU time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--responses", type=int, default=200)
-    given = parser.parse_args()
-    here = Generator.load(given.bundle)
-    context = here.config.max_seq_length
-    prompts = [text for text in PROMPTS.values() if len(here.encode_prompt(text)) <= context]
-    with Server(given.bundle) as server:
-        started = server.process_figures()
-        ways = {"library": Library(here), "whole": Whole(server), "stream": Stream(server)}
-        names = [*ways]
-        taken: dict[str, list[float]] = {name: [] for name in ways}
-        worked = dict.fromkeys(ways, 0.0)
-        for index in range(-len(prompts), given.responses):
-            turn = index % len(ways)
+    arguments = parser.parse_args()
+    generator = Generator.load(arguments.bundle)
+    context = generator.config.max_seq_length
+    prompts = [text for text in PROMPTS.values() if len(generator.encode_prompt(text)) <= context]
+    with Server(arguments.bundle) as server:
+        stats_at_start = server.read_process_stats()
+        subjects = {
+            "library": LibraryAnswers(generator),
+            "whole": CompleteAnswers(server),
+            "stream": StreamedAnswers(server),
+        }
+        names = [*subjects]
+        durations: dict[str, list[float]] = {name: [] for name in subjects}
+        cpu_times = dict.fromkeys(subjects, 0.0)
+        for index in range(-len(prompts), arguments.responses):
+            turn = index % len(subjects)
             for name in (*names[turn:], *names[:turn]):
-                way = ways[name]
-                began, before = time.perf_counter(), way.processor_seconds()
-                way.respond(prompts[index % len(prompts)], index + len(prompts))
+                subject = subjects[name]
+                started_at, before = time.perf_counter(), subject.cpu_seconds()
+                subject.respond(prompts[index % len(prompts)], index + len(prompts))
                 if index >= 0:
-                    taken[name].append(time.perf_counter() - began)
-                    worked[name] += way.processor_seconds() - before
-        memory = [figure / MB for figure in (started["rss"], server.process_figures()["peak"])]
-    print("server's memory: {:.1f} MB after its start, peak {:.1f} MB".format(*memory))
-    base = statistics.median(taken["library"])
-    for name, seconds in taken.items():
-        middle = statistics.median(seconds)
+                    durations[name].append(time.perf_counter() - started_at)
+                    cpu_times[name] += subject.cpu_seconds() - before
+        memory = [figure / MB for figure in (stats_at_start["rss"], server.read_process_stats()["peak"])]
+    print("server memory: {:.1f} MB after the start, peak {:.1f} MB".format(*memory))
+    base = statistics.median(durations["library"])
+    for name, seconds in durations.items():
+        median = statistics.median(seconds)
         print(
-            f"{name:8} p50 {middle * 1000:6.2f} ms  {TOKENS / middle:6.0f} tokens/s"
-            f"  {base / middle:.2f} of the library's speed"
-            f"  processor time {worked[name] / given.responses * 1000:.2f} ms a response"
+            f"{name:8} p50 {median * 1000:6.2f} ms  {TOKENS / median:6.0f} tokens/s"
+            f"  {base / median:.2f} of the speed of the library"
+            f"  CPU time {cpu_times[name] / arguments.responses * 1000:.2f} ms per response"
         )
 
 
-class Library:
+class LibraryAnswers:
     """The model in this process."""
 
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
 
     def respond(self, prompt: str, seed: int) -> None:
-        """All tokens."""
+        """Generate all tokens of one response."""
         sampling = SamplingConfig(seed=seed)
         for _ in self._generator.stream(prompt, max_tokens=TOKENS, sampling=sampling, ignore_eos=True):
             pass
 
-    def processor_seconds(self) -> float:
-        """Of this process so far."""
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of this process so far."""
         return time.process_time()
 
 
-class Whole:
-    """The server, an answer in one piece, on a connection that stays."""
+class CompleteAnswers:
+    """The server with complete answers, on one persistent connection."""
 
     stream = False
 
@@ -85,7 +89,7 @@ class Whole:
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port)
 
     def respond(self, prompt: str, seed: int) -> None:
-        """All tokens."""
+        """Generate all tokens of one response."""
         fields = {"prompt": prompt, "seed": seed, "max_tokens": TOKENS, "ignore_eos": True}
         body = json.dumps({**fields, "stream": self.stream})
         self._connection.request("POST", "/v1/completions", body, JSON)
@@ -94,14 +98,14 @@ class Whole:
         if response.status != 200:
             raise RuntimeError(f"status {response.status}")
 
-    def processor_seconds(self) -> float:
-        """Of the server's threads so far."""
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of the server's threads so far."""
         threads = (task / "schedstat" for task in self._tasks.iterdir())
         return sum(int(file.read_text().split()[0]) for file in threads) / 1e9
 
 
-class Stream(Whole):
-    """The server, token by token."""
+class StreamedAnswers(CompleteAnswers):
+    """The server with streamed answers."""
 
     stream = True
 

@@ -1,4 +1,4 @@
-"""Over 200 bad requests: each gets a 4xx in OpenAI's error shape, none a 5xx, and the next good one works."""
+"""Over 300 invalid requests: each gets a 4xx with OpenAI's error object, and the next valid one succeeds."""
 
 import json
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from bench.serve.loopback import JSON, Answer, Server, completion_request
+from bench.serve.loopback import JSON, HttpAnswer, Server, completion_request
 
-GOOD = {"prompt": "The captain", "max_tokens": 2, "seed": 1}
+VALID = {"prompt": "The captain", "max_tokens": 2, "seed": 1}
 CHAT = {"messages": [{"role": "user", "content": "The captain"}], "max_tokens": 2}
 COMPLETIONS, CHATS = "/v1/completions", "/v1/chat/completions"
 HUGE = 10**400
 
-# A value of each wrong kind; None would be the same as absent.
-WRONG: dict[str, list[Any]] = {
+# Values of each invalid kind; None would be the same as an absent field.
+INVALID: dict[str, list[Any]] = {
     "max_tokens": [0, -1, 1.5, "5", True, [], {}, 4001, 1e3, HUGE],
     "temperature": [-0.1, 2.1, "hot", True, [], {}, HUGE],
     "top_p": [-0.1, 1.1, "1", False, [0.5]],
@@ -48,7 +48,7 @@ WRONG: dict[str, list[Any]] = {
     "service_tier": ["flex", 1],
     "unheard_of": [1, "x", {}],
 }
-WRONG_COMPLETION: dict[str, list[Any]] = {
+INVALID_COMPLETION: dict[str, list[Any]] = {
     "prompt": [
         1,
         True,
@@ -69,7 +69,7 @@ WRONG_COMPLETION: dict[str, list[Any]] = {
     "best_of": [2, 0, "1", True],
     "messages": [[{"role": "user", "content": "x"}]],
 }
-WRONG_CHAT: dict[str, list[Any]] = {
+INVALID_CHAT: dict[str, list[Any]] = {
     "messages": [
         *(1, "x", {}, [], [1], [{}], [{"role": "user"}], [{"content": "x"}], [[]]),
         *([{"role": role, "content": "x"}] for role in ("tool", "", 1, None, [], "User")),
@@ -90,16 +90,16 @@ WRONG_CHAT: dict[str, list[Any]] = {
     "prompt": ["x"],
 }
 CASES = [
-    (path, {**good, name: value})
-    for path, good, tables in (
-        (COMPLETIONS, GOOD, WRONG | WRONG_COMPLETION),
-        (CHATS, CHAT, WRONG | WRONG_CHAT),
+    (path, {**valid, name: value})
+    for path, valid, tables in (
+        (COMPLETIONS, VALID, INVALID | INVALID_COMPLETION),
+        (CHATS, CHAT, INVALID | INVALID_CHAT),
     )
     for name, values in tables.items()
     for value in values
-    # the same for both ways, apart from these
+    # both endpoints share the code for the others
     if not (
-        path == CHATS and name in WRONG and name not in ("max_tokens", "n", "stop", "stream", "unheard_of")
+        path == CHATS and name in INVALID and name not in ("max_tokens", "n", "stop", "stream", "unheard_of")
     )
 ]
 
@@ -128,13 +128,18 @@ BODIES: list[bytes] = [
     *(b'{"prompt": "a", "prompt": "b"}', b'{"prompt": "x", "temperature": NaN}', b'{"prompt": "\x01"}'),
     *(b'{"prompt": "x", "temperature": Infinity}', b'{"prompt": "x", "temperature": 1e999}'),
     *(b'{"prompt": "x", "seed": ' + b"9" * 5000 + b"}", b'{"prompt": "\xff"}', b"\xef\xbb\xbf{}", b"\x00"),
-    *(json.dumps(GOOD).encode("utf-16"), json.dumps(GOOD).encode("utf-32"), b"[" * 20_000, b'{"a":' * 20_000),
+    *(
+        json.dumps(VALID).encode("utf-16"),
+        json.dumps(VALID).encode("utf-32"),
+        b"[" * 20_000,
+        b'{"a":' * 20_000,
+    ),
     *(b'{"prompt": "x", "' + b"k" * 5000 + b'": 1}', b'{"prompt": "\\ud800"}', b"prompt=x", b"--boundary"),
 ]
 
 HOST = b"Host: localhost\r\n"
 POST = b"POST /v1/completions HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
-# Bytes that are no request, or one that asks for something that there is not.
+# Bytes that are not a request, or one for something that does not exist.
 RAW: list[bytes] = [
     *(
         b"\r\n\r\n\r\n",
@@ -196,7 +201,7 @@ HOSTS = (
     "",
     "a@localhost",
 )
-WAYS = [
+METHODS_AND_PATHS = [
     *(
         (method, path)
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
@@ -215,16 +220,16 @@ WAYS = [
 ]
 
 
-def test_the_tables_are_as_long_as_promised() -> None:
-    assert len(CASES) + len(BODIES) + len(RAW) + len(HOSTS) + len(WAYS) > 300
+def test_the_tables_have_over_300_requests() -> None:
+    assert len(CASES) + len(BODIES) + len(RAW) + len(HOSTS) + len(METHODS_AND_PATHS) > 300
 
 
-def refused(server: Server, answer: Answer | None, body: bool = True) -> dict[str, Any]:
-    """The error object; fails where the answer is anything else, or the server answers no more."""
+def require_error(server: Server, answer: HttpAnswer | None, has_body: bool = True) -> dict[str, Any]:
+    """Check that the answer is an error and that the server still works; return the error object."""
     assert answer is not None
     assert 400 <= answer.status < 500, answer
-    assert server.complete(**{**GOOD, "prompt": "The captain"}).status == 200
-    if not body:
+    assert server.complete(**{**VALID, "prompt": "The captain"}).status == 200
+    if not has_body:
         return {}
     assert answer.headers["content-type"] == "application/json"
     value = answer.json()
@@ -238,46 +243,46 @@ def refused(server: Server, answer: Answer | None, body: bool = True) -> dict[st
 
 
 @pytest.mark.parametrize(("path", "fields"), CASES, ids=range(len(CASES)))
-def test_fields(server: Server, path: str, fields: dict[str, Any]) -> None:
-    error = refused(server, server.post(path, fields))
+def test_invalid_fields(server: Server, path: str, fields: dict[str, Any]) -> None:
+    error = require_error(server, server.post(path, fields))
     assert error["param"] is not None
     assert error["param"].partition("[")[0].partition(".")[0] in fields
 
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
-def test_bodies(server: Server, body: bytes) -> None:
-    refused(server, server.request("POST", COMPLETIONS, body, JSON))
+def test_invalid_bodies(server: Server, body: bytes) -> None:
+    require_error(server, server.request("POST", COMPLETIONS, body, JSON))
 
 
 @pytest.mark.parametrize("data", RAW, ids=range(len(RAW)))
-def test_bytes(server: Server, data: bytes) -> None:
-    refused(server, server.say(data))
+def test_invalid_bytes(server: Server, data: bytes) -> None:
+    require_error(server, server.send_raw(data))
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_hosts(server: Server, host: str) -> None:
+def test_unknown_hosts(server: Server, host: str) -> None:
     data = b"GET /healthz HTTP/1.1\r\nHost: " + host.encode() + b"\r\n\r\n"
-    assert refused(server, server.say(data))["code"] in ("host_not_allowed", "invalid_http")
+    assert require_error(server, server.send_raw(data))["code"] in ("host_not_allowed", "invalid_http")
 
 
-@pytest.mark.parametrize(("method", "path"), WAYS)
-def test_ways(server: Server, method: str, path: str) -> None:
-    answer = server.say(f"{method} {path} HTTP/1.1\r\n".encode() + HOST + b"\r\n")
-    refused(server, answer, body=method != "HEAD")
+@pytest.mark.parametrize(("method", "path"), METHODS_AND_PATHS)
+def test_unknown_methods_and_paths(server: Server, method: str, path: str) -> None:
+    answer = server.send_raw(f"{method} {path} HTTP/1.1\r\n".encode() + HOST + b"\r\n")
+    require_error(server, answer, has_body=method != "HEAD")
     assert answer is not None
     if answer.status == 405:
         assert answer.headers["allow"] in ("GET, HEAD", "POST")
 
 
-def test_a_half_request_ends_with_its_connection(server: Server) -> None:
-    for data in (b"", b"GET", POST, POST + b"Content-Length: 10\r\n\r\n{", completion_request(GOOD)[:-1]):
+def test_an_incomplete_request_ends_with_its_connection(server: Server) -> None:
+    for data in (b"", b"GET", POST, POST + b"Content-Length: 10\r\n\r\n{", completion_request(VALID)[:-1]):
         with server.connect() as connection:
             connection.sendall(data)
-    server.wait("tinyedge_active_requests", 0)
+    server.wait_for_metric("tinyedge_active_requests", 0)
     assert server.complete(max_tokens=1).status == 200
 
 
-def test_no_answer_shows_where_the_server_lives(server: Server) -> None:
+def test_no_answer_reveals_the_server_or_its_folder(server: Server) -> None:
     answers = [server.get("/nothing"), server.post(COMPLETIONS, {}), server.get("/healthz")]
     for answer in answers:
         assert "server" not in answer.headers

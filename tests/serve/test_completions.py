@@ -1,4 +1,4 @@
-"""What the API answers, against what the runtime itself writes."""
+"""Answers of the API, compared with the text that the runtime generates."""
 
 import math
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bench.serve.loopback import Server, events
+from bench.serve.loopback import Server, parse_events
 from tinyedge.runtime import Generator, SamplingConfig
-from tinyedge.serve.generation import score
+from tinyedge.serve.generation import score_prompt
 
 PROMPT = "The captain"
 CHAT = "/v1/chat/completions"
@@ -19,15 +19,15 @@ def generator(micro_bundle: Path) -> Generator:
     return Generator.load(micro_bundle)
 
 
-def streamed(server: Server, path: str = "/v1/completions", **fields: Any) -> list[Any]:
+def stream(server: Server, path: str = "/v1/completions", **fields: Any) -> list[Any]:
     answer = server.post(path, {"stream": True, **fields})
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/event-stream"
-    return list(events(answer.body))
+    return list(parse_events(answer.body))
 
 
-def test_writes_what_generate_writes(server: Server, generator: Generator) -> None:
-    """The defaults are those of `tinyedge generate`, but for the length, which is OpenAI's."""
+def test_the_text_is_that_of_generate(server: Server, generator: Generator) -> None:
+    """The defaults are those of `tinyedge generate`, except for the length, which is OpenAI's."""
     expected = generator.generate(PROMPT, max_tokens=16, sampling=SamplingConfig(seed=5))
     value = server.complete(PROMPT, seed=5).json()
     (choice,) = value.pop("choices")
@@ -64,26 +64,26 @@ def test_writes_what_generate_writes(server: Server, generator: Generator) -> No
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_every_sampling_field_arrives(
+def test_every_sampling_field_is_applied(
     server: Server, generator: Generator, fields: dict[str, Any], sampling: SamplingConfig
 ) -> None:
     expected = generator.generate(PROMPT, max_tokens=30, sampling=sampling).text
     assert server.complete(PROMPT, max_tokens=30, **fields).text == expected
 
 
-def test_a_stream_is_the_same_text(server: Server) -> None:
+def test_a_stream_has_the_same_text(server: Server) -> None:
     fields = {"prompt": PROMPT, "max_tokens": 40, "seed": 2}
-    whole = server.complete(**fields).json()
-    parts = streamed(server, **fields, stream_options={"include_usage": True})
-    assert "".join(part["choices"][0]["text"] for part in parts[:-1]) == whole["choices"][0]["text"]
+    complete = server.complete(**fields).json()
+    parts = stream(server, **fields, stream_options={"include_usage": True})
+    assert "".join(part["choices"][0]["text"] for part in parts[:-1]) == complete["choices"][0]["text"]
     reasons = [part["choices"][0]["finish_reason"] for part in parts[:-1]]
     assert reasons[:-1] == [None] * (len(reasons) - 1)
-    assert reasons[-1] == whole["choices"][0]["finish_reason"]
+    assert reasons[-1] == complete["choices"][0]["finish_reason"]
     assert parts[-1]["choices"] == []
-    assert parts[-1]["usage"] == whole["usage"]
+    assert parts[-1]["usage"] == complete["usage"]
     assert {part["usage"] for part in parts[:-1] if part["usage"]} == set()
     assert len({part["id"] for part in parts}) == 1
-    assert not any("usage" in part for part in streamed(server, **fields))
+    assert not any("usage" in part for part in stream(server, **fields))
 
 
 def test_several_prompts_and_answers(server: Server) -> None:
@@ -94,7 +94,7 @@ def test_several_prompts_and_answers(server: Server) -> None:
     assert texts[0] == server.complete(PROMPT, seed=9, max_tokens=8).text
     assert texts[1] == server.complete(PROMPT, seed=10, max_tokens=8).text
     assert texts[2] == server.complete("Mi hermana", seed=9, max_tokens=8).text
-    parts = streamed(server, prompt=prompts, n=2, seed=9, max_tokens=8)
+    parts = stream(server, prompt=prompts, n=2, seed=9, max_tokens=8)
     joined = ["", "", "", ""]
     for part in parts:
         (choice,) = part["choices"]
@@ -103,18 +103,18 @@ def test_several_prompts_and_answers(server: Server) -> None:
 
 
 def test_stop_strings(server: Server) -> None:
-    whole = server.complete(PROMPT, temperature=0, max_tokens=20).text
-    stop = whole[5:8]
+    complete = server.complete(PROMPT, temperature=0, max_tokens=20).text
+    stop = complete[5:8]
     for value in (stop, ["zzzz", stop]):
         answer = server.complete(PROMPT, temperature=0, max_tokens=20, stop=value).json()
-        assert answer["choices"][0]["text"] == whole[: whole.index(stop)]
+        assert answer["choices"][0]["text"] == complete[: complete.index(stop)]
         assert answer["choices"][0]["finish_reason"] == "stop"
 
 
-def test_echo(server: Server) -> None:
-    alone = server.complete(PROMPT, seed=3).text
-    assert server.complete(PROMPT, seed=3, echo=True).text == PROMPT + alone
-    parts = streamed(server, prompt=PROMPT, seed=3, echo=True)
+def test_echo_starts_with_the_prompt(server: Server) -> None:
+    continuation = server.complete(PROMPT, seed=3).text
+    assert server.complete(PROMPT, seed=3, echo=True).text == PROMPT + continuation
+    parts = stream(server, prompt=PROMPT, seed=3, echo=True)
     assert parts[0]["choices"][0]["text"] == PROMPT
 
 
@@ -135,7 +135,7 @@ def test_log_probabilities_add_up(server: Server) -> None:
 
 
 def test_a_prompt_is_scored(server: Server) -> None:
-    """As evaluation harnesses do it: no new token, the prompt's own log probabilities."""
+    """As evaluation harnesses request it: the log probabilities of the prompt, and no new token."""
     text = PROMPT + server.complete(PROMPT, temperature=0, max_tokens=4).text
     value = server.complete(text, echo=True, max_tokens=0, logprobs=1).json()
     (choice,) = value["choices"]
@@ -143,26 +143,26 @@ def test_a_prompt_is_scored(server: Server) -> None:
     assert choice["finish_reason"] == "length"
     assert value["usage"]["completion_tokens"] == 0
     found = choice["logprobs"]
-    assert len(found["tokens"]) == value["usage"]["prompt_tokens"] - 1  # BOS is no text
+    assert len(found["tokens"]) == value["usage"]["prompt_tokens"] - 1  # BOS has no text
     assert "".join(found["tokens"]) == " " + text
 
 
-def test_scores_are_those_of_writing(micro_bundle_fp32: Path) -> None:
-    """In fp32: int8 quantizes the activations of tokens that are fed together together."""
+def test_scores_equal_those_of_generation(micro_bundle_fp32: Path) -> None:
+    """In fp32: int8 quantizes the activations of all tokens of a prefill together."""
     with Generator.load(micro_bundle_fp32) as exact:
         pieces = list(
             exact.stream(
                 PROMPT, max_tokens=6, sampling=SamplingConfig(temperature=0), logprobs=0, ignore_eos=True
             )
         )
-        scored = score(exact, PROMPT + "".join(piece.text for piece in pieces), 1)
+        scored = score_prompt(exact, PROMPT + "".join(piece.text for piece in pieces), 1)
     assert len(scored) == len(exact.encode_prompt(PROMPT)) - 1 + len(pieces)
     for piece, token in zip(pieces, scored[-len(pieces) :], strict=True):
         assert piece.logprob == pytest.approx(token.logprob, abs=1e-4)
-        assert token.top[0][2] == token.logprob  # greedy: each was the likeliest
+        assert token.top[0][2] == token.logprob  # greedy: each was the most likely
 
 
-def test_chat_is_lines(server: Server) -> None:
+def test_chat_messages_are_lines(server: Server) -> None:
     parts_of_two = [{"type": "text", "text": "T"}, {"type": "text", "text": "wo"}]
     messages = [{"role": "system", "content": "One."}, {"role": "user", "content": parts_of_two}]
     expected = server.complete("One.\nTwo\n", seed=1, max_tokens=10).text
@@ -170,14 +170,14 @@ def test_chat_is_lines(server: Server) -> None:
     (choice,) = value["choices"]
     assert choice["message"] == {"role": "assistant", "content": expected, "refusal": None}
     assert value["object"] == "chat.completion"
-    parts = streamed(server, CHAT, messages=messages, seed=1, max_tokens=10)
+    parts = stream(server, CHAT, messages=messages, seed=1, max_tokens=10)
     deltas = [part["choices"][0]["delta"] for part in parts]
     assert [delta.get("role") for delta in deltas] == ["assistant"] + [None] * (len(deltas) - 1)
     assert "".join(delta["content"] for delta in deltas) == expected
     assert {part["object"] for part in parts} == {"chat.completion.chunk"}
 
 
-def test_an_assistants_beginning_is_gone_on_with(server: Server) -> None:
+def test_a_last_message_of_the_assistant_is_continued(server: Server) -> None:
     messages = [{"role": "user", "content": "One."}, {"role": "assistant", "content": "The"}]
     value = server.post(CHAT, {"messages": messages, "temperature": 0, "max_tokens": 5}).json()
     expected = server.complete("One.\nThe", temperature=0, max_tokens=5).text
@@ -200,20 +200,20 @@ def test_any_text_is_a_prompt(server: Server) -> None:
         assert answer.text.startswith(prompt)
 
 
-def test_the_context_slides_while_it_writes(server: Server) -> None:
+def test_the_context_slides_during_generation(server: Server) -> None:
     value = server.complete(PROMPT, max_tokens=200, ignore_eos=True, seed=1).json()
     assert value["usage"]["completion_tokens"] == 200
     assert value["usage"]["total_tokens"] > 32
 
 
-def test_models(server: Server) -> None:
+def test_the_model_is_listed(server: Server) -> None:
     (model,) = server.get("/v1/models").json()["data"]
     assert model == server.get("/v1/models/tinyedge").json()
     assert (model["id"], model["object"], model["context_length"]) == ("tinyedge", "model", 32)
     assert server.complete(PROMPT, model="tinyedge", max_tokens=1).status == 200
 
 
-def test_fields_that_change_nothing(server: Server) -> None:
+def test_neutral_fields_change_nothing(server: Server) -> None:
     neutral = {
         **{"suffix": None, "best_of": 1, "user": "me", "store": False, "metadata": {}, "stop": None},
         **{"logit_bias": None, "stream": False, "stream_options": None, "service_tier": "auto", "n": None},

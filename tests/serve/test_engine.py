@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tinyedge.serve.engine import MOST_BEHIND, Engine, QueuedTask
+from tinyedge.serve.engine import MAX_UNREAD_STEPS, Engine, QueuedTask
 from tinyedge.serve.errors import ApiError
 
 
-def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+def run_in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
     def run() -> None:
         asyncio.run(asyncio.wait_for(test(), 60))
 
@@ -19,159 +19,159 @@ def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]
     return run
 
 
-class Work:
-    """An endless iterator that goes on only when it is told to."""
+class ControlledWork:
+    """A generator of many steps that waits for permission before each of them."""
 
     def __init__(self) -> None:
-        self.go = threading.Semaphore(0)
-        self.begun = threading.Event()
+        self.allow_step = threading.Semaphore(0)
+        self.started = threading.Event()
         self.closed = threading.Event()
 
     def __call__(self) -> Generator[int, None, None]:
-        self.begun.set()
+        self.started.set()
         try:
             for number in range(1_000_000):
-                self.go.acquire()
+                self.allow_step.acquire()
                 yield number
         finally:
             self.closed.set()
 
 
-def count(first: int, many: int = 500) -> Generator[int, None, None]:
-    yield from range(first, first + many)
+def count_up(first: int, count: int = 500) -> Generator[int, None, None]:
+    yield from range(first, first + count)
 
 
-async def all_of(run: QueuedTask[Any]) -> list[Any]:
+async def read_all(task: QueuedTask[Any]) -> list[Any]:
     found = []
-    while (batch := await run.batch()) is not None:
+    while (batch := await task.next_batch()) is not None:
         found += batch
     return found
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    while not holds():
+async def wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
         await asyncio.sleep(0.001)
 
 
-@in_loop
-async def test_steps_come_in_order_and_one_run_after_the_other() -> None:
+@run_in_loop
+async def test_steps_arrive_in_order_and_tasks_run_one_after_the_other() -> None:
     engine = Engine(1, 10, 60)
-    runs = [engine.submit(lambda n=n: count(n)) for n in range(5)]
-    for n, run in enumerate(runs):
-        assert await all_of(run) == list(range(n, n + 500))
-        assert await run.batch() is None  # and stays at its end
-    await until(lambda: engine.active == 0)
+    tasks = [engine.submit(lambda n=n: count_up(n)) for n in range(5)]
+    for n, task in enumerate(tasks):
+        assert await read_all(task) == list(range(n, n + 500))
+        assert await task.next_batch() is None  # None again after the end
+    await wait_until(lambda: engine.active == 0)
     assert engine.progress == 2500
     assert await engine.close(0, 60)
 
 
-@in_loop
-async def test_a_full_queue_says_when_to_come_again() -> None:
+@run_in_loop
+async def test_a_full_queue_reports_when_to_retry() -> None:
     engine = Engine(2, 3, 60)
-    work = Work()
-    runs = [engine.submit(work) for _ in range(5)]
+    work = ControlledWork()
+    tasks = [engine.submit(work) for _ in range(5)]
     assert (engine.active, engine.depth) == (2, 3)
     with pytest.raises(ApiError) as full:
         engine.submit(work)
-    assert (full.value.status, full.value.kind) == (429, "overloaded")
-    assert full.value.retry_after == engine.advice() == 2  # four runs of a second each, two at a time
-    engine.cancel(runs[3])
+    assert (full.value.status, full.value.metric_kind) == (429, "overloaded")
+    assert full.value.retry_after == engine.estimate_wait() == 2  # four tasks of a second each, two at a time
+    engine.cancel(tasks[3])
     assert engine.depth == 2
-    urgent = engine.submit(lambda: count(0, 1), urgent=True)
+    urgent = engine.submit(lambda: count_up(0, 1), urgent=True)
     assert engine.depth == 3
-    engine.cancel(runs[0])
-    work.go.release(2)
-    assert await all_of(urgent) == [0]  # before those that waited longer
+    engine.cancel(tasks[0])
+    work.allow_step.release(2)
+    assert await read_all(urgent) == [0]  # before tasks that waited longer
     closing = asyncio.ensure_future(engine.close(0, 60))
     await asyncio.sleep(0.05)
-    work.go.release(100)
+    work.allow_step.release(100)
     assert await closing
 
 
-@in_loop
-async def test_a_cancelled_run_stops_at_its_next_step() -> None:
+@run_in_loop
+async def test_a_cancelled_task_stops_at_its_next_step() -> None:
     engine = Engine(1, 1, 60)
-    work, other = Work(), Work()
-    run, behind = engine.submit(work), engine.submit(other)
-    work.go.release()
-    assert await run.batch() == [0]
-    engine.cancel(run)
-    work.go.release()  # the step that it is in
-    await until(work.closed.is_set)
-    other.go.release()
-    assert await behind.batch() == [0]
-    assert run.cut_short
-    other.go.release(10)
+    work, other = ControlledWork(), ControlledWork()
+    task, next_task = engine.submit(work), engine.submit(other)
+    work.allow_step.release()
+    assert await task.next_batch() == [0]
+    engine.cancel(task)
+    work.allow_step.release()  # the step in progress
+    await wait_until(work.closed.is_set)
+    other.allow_step.release()
+    assert await next_task.next_batch() == [0]
+    assert task.is_cancelled
+    other.allow_step.release(10)
     assert not await engine.close(0, 0) or other.closed.is_set()
 
 
-@in_loop
-async def test_what_the_work_raises_is_raised_after_its_steps() -> None:
+@run_in_loop
+async def test_an_exception_of_the_work_is_raised_after_its_steps() -> None:
     def fail() -> Generator[int, None, None]:
         yield 1
         raise ValueError("the model broke")
 
     engine = Engine(1, 1, 60)
-    run = engine.submit(fail)
-    assert await run.batch() == [1]
+    task = engine.submit(fail)
+    assert await task.next_batch() == [1]
     with pytest.raises(ValueError, match="the model broke"):
-        await run.batch()
-    assert await all_of(engine.submit(lambda: count(2, 1))) == [2]  # the worker lives on
+        await task.next_batch()
+    assert await read_all(engine.submit(lambda: count_up(2, 1))) == [2]  # the worker continues
     assert await engine.close(0, 60)
 
 
-@in_loop
-async def test_time_ends_what_works_and_what_waits() -> None:
+@run_in_loop
+async def test_the_time_limit_ends_running_and_waiting_tasks() -> None:
     engine = Engine(1, 1, 0.1)
-    work = Work()
-    run, waits = engine.submit(work), engine.submit(work)
+    work = ControlledWork()
+    task, waiting = engine.submit(work), engine.submit(work)
     with pytest.raises(ApiError) as late:
-        await waits.batch()
+        await waiting.next_batch()
     assert (late.value.status, late.value.code) == (429, "queue_timeout")
-    work.go.release(1)
-    assert await all_of(run) == [0]
-    assert run.expired
+    work.allow_step.release(1)
+    assert await read_all(task) == [0]
+    assert task.has_expired
     assert await engine.close(0, 60)
 
 
-@in_loop
-async def test_an_engine_that_closes_takes_nothing() -> None:
+@run_in_loop
+async def test_an_engine_that_closes_rejects_tasks() -> None:
     engine = Engine(1, 2, 60)
-    work = Work()
-    run, waits = engine.submit(work), engine.submit(work)
+    work = ControlledWork()
+    task, waiting = engine.submit(work), engine.submit(work)
     closing = asyncio.ensure_future(engine.close(60, 60))
     with pytest.raises(ApiError) as refused:
-        await waits.batch()
+        await waiting.next_batch()
     assert refused.value.status == 503
     with pytest.raises(ApiError):
         engine.submit(work)
-    work.go.release(2)
-    await until(lambda: engine.progress == 2)
-    assert not closing.done()  # it is given its time
-    engine.cancel(run)
-    work.go.release()
+    work.allow_step.release(2)
+    await wait_until(lambda: engine.progress == 2)
+    assert not closing.done()  # the grace period
+    engine.cancel(task)
+    work.allow_step.release()
     assert await closing
 
 
-@in_loop
-async def test_a_worker_that_hangs_is_told() -> None:
+@run_in_loop
+async def test_a_worker_that_hangs_is_reported() -> None:
     engine = Engine(1, 1, 60)
-    work = Work()
+    work = ControlledWork()
     engine.submit(work)
-    await until(work.begun.is_set)
+    await wait_until(work.started.is_set)
     assert not await engine.close(0, 0.05)
-    work.go.release()
+    work.allow_step.release()
 
 
-@in_loop
-async def test_a_reader_may_be_behind_but_not_without_end() -> None:
+@run_in_loop
+async def test_unread_steps_are_bounded() -> None:
     engine = Engine(1, 1, 60)
-    run = engine.submit(lambda: count(0, 1_000_000))
-    await until(lambda: engine.active == 0)  # nobody looks at what it yields
-    batch = await run.batch()
-    assert batch == list(range(MOST_BEHIND + 1))
+    task = engine.submit(lambda: count_up(0, 1_000_000))
+    await wait_until(lambda: engine.active == 0)  # no step is read
+    batch = await task.next_batch()
+    assert batch == list(range(MAX_UNREAD_STEPS + 1))
     with pytest.raises(ApiError, match="not read as fast"):
-        await run.batch()
-    whole = engine.submit(lambda: count(0, 3 * MOST_BEHIND), live=False)
-    assert await all_of(whole) == list(range(3 * MOST_BEHIND))  # is read at its end
+        await task.next_batch()
+    collected = engine.submit(lambda: count_up(0, 3 * MAX_UNREAD_STEPS), streaming=False)
+    assert await read_all(collected) == list(range(3 * MAX_UNREAD_STEPS))  # delivered at the end
     assert await engine.close(0, 60)

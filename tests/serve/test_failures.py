@@ -1,4 +1,4 @@
-"""A model that breaks: an error for who asked, a line for who looks after it, and the server lives."""
+"""A model that fails: an error for the client, a line in the log, and the server continues."""
 
 import asyncio
 import json
@@ -23,8 +23,8 @@ from tinyedge.serve.settings import Settings
 FIELDS = {"prompt": "The captain", "max_tokens": 5, "seed": 1}
 
 
-async def ask(app: App, settings: Settings, *requests: bytes) -> list[bytes]:
-    """What each request gets, on a connection of its own."""
+async def send_requests(app: App, settings: Settings, *requests: bytes) -> list[bytes]:
+    """Send each request on a new connection and return the answers."""
     connections: set[Connection] = set()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(app, settings, connections), "127.0.0.1", 0)
@@ -41,17 +41,17 @@ async def ask(app: App, settings: Settings, *requests: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("steps", [0, 2])
-def test_the_model_breaks(
+def test_the_model_fails(
     micro_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     stream: bool,
     steps: int,
 ) -> None:
-    real: Callable[..., Any] = module.write
+    real: Callable[..., Any] = module.generate_steps
 
-    def break_once(*arguments: Any) -> Generator[Any, None, None]:
-        monkeypatch.setattr(module, "write", real)
+    def fail_once(*arguments: Any) -> Generator[Any, None, None]:
+        monkeypatch.setattr(module, "generate_steps", real)
         for _, step in zip(range(steps), real(*arguments), strict=False):
             yield step
         raise BundleError("the model computed logits\nthat are not finite", "export it again")
@@ -59,14 +59,14 @@ def test_the_model_breaks(
     async def run() -> list[bytes]:
         settings = Settings(micro_bundle)
         app = App(settings)
-        app.load(Model.load(micro_bundle), None)
-        monkeypatch.setattr(module, "write", break_once)
+        app.set_model(Model.load(micro_bundle), None)
+        monkeypatch.setattr(module, "generate_steps", fail_once)
         requests = [completion_request({**FIELDS, "stream": stream}), completion_request(FIELDS)]
         requests.append(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        return await ask(app, settings, *requests)
+        return await send_requests(app, settings, *requests)
 
-    broken, next_one, metrics = asyncio.run(run())
-    head, _, body = broken.partition(b"\r\n\r\n")
+    failed, next_answer, metrics = asyncio.run(run())
+    head, _, body = failed.partition(b"\r\n\r\n")
     if stream and steps:
         assert head.startswith(b"HTTP/1.1 200 ")
         assert b'data: {"error": {"message": "the server failed' in body
@@ -76,36 +76,36 @@ def test_the_model_breaks(
         error = json.loads(body)["error"]
         assert (error["type"], error["code"]) == ("server_error", "internal_error")
         assert "logits" not in error["message"]
-    assert next_one.startswith(b"HTTP/1.1 200 ")
+    assert next_answer.startswith(b"HTTP/1.1 200 ")
     assert b'tinyedge_errors_total{kind="internal"} 1.0' in metrics
-    said = capsys.readouterr().err
-    assert said == "error: a request failed: BundleError: the model computed logits that are not finite\n"
+    logged = capsys.readouterr().err
+    assert logged == "error: a request failed: BundleError: the model computed logits that are not finite\n"
 
 
-def test_a_mistake_of_ours(
+def test_an_unexpected_exception(
     micro_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*arguments: Any) -> None:
-        raise KeyError("a mistake")
+        raise KeyError("unexpected")
 
     async def run() -> list[bytes]:
         settings = Settings(micro_bundle)
         app = App(settings)
-        app.load(Model.load(micro_bundle), None)
+        app.set_model(Model.load(micro_bundle), None)
         monkeypatch.setattr(module, "count_tokens", fail)
         request = completion_request(FIELDS)
-        return await ask(app, settings, request, request)
+        return await send_requests(app, settings, request, request)
 
     assert all(answer.startswith(b"HTTP/1.1 500 ") for answer in asyncio.run(run()))
     assert capsys.readouterr().err.count("error: a request failed: KeyError") == 2
 
 
-def test_not_ready_before_the_model_is_there(micro_bundle: Path) -> None:
+def test_not_ready_before_the_model_is_loaded(micro_bundle: Path) -> None:
     async def run() -> list[bytes]:
         settings = Settings(micro_bundle)
         rest = " HTTP/1.1\r\nHost: localhost\r\n\r\n"
         gets = [f"GET {path}{rest}".encode() for path in ("/healthz", "/readyz")]
-        return await ask(App(settings), settings, *gets, completion_request(FIELDS))
+        return await send_requests(App(settings), settings, *gets, completion_request(FIELDS))
 
     alive, ready, completion = asyncio.run(run())
     assert alive.startswith(b"HTTP/1.1 200 ")

@@ -1,4 +1,4 @@
-"""Bounds and deadlines: what a client can make the server wait for, hold or do."""
+"""Limits and deadlines: how long a client can make the server wait, and how much memory or work it costs."""
 
 import json
 import socket
@@ -17,7 +17,7 @@ KEY = "a-key-that-nobody-guesses"
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Until the server closes."""
+    """Read until the server closes the connection."""
     found = b""
     try:
         while part := connection.recv(65536):
@@ -28,48 +28,48 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 class TestSlowClients:
-    """Each is cut; the server meanwhile answers others."""
+    """Each slow client is disconnected; meanwhile the server answers others."""
 
-    def test_that_say_nothing(self, server: Server) -> None:
+    def test_that_send_nothing(self, server: Server) -> None:
         with server.connect() as connection:
             assert read_all(connection) == b""
 
-    def test_that_trickle_their_headers(self, server: Server) -> None:
+    def test_that_send_headers_slowly(self, server: Server) -> None:
         with server.connect() as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
-            found = self.trickle(connection, b"X-Slow: 1\r\n")
+            found = self.send_slowly(connection, b"X-Slow: 1\r\n")
             assert found.startswith(b"HTTP/1.1 408 ")
             assert json.loads(found.partition(b"\r\n\r\n")[2])["error"]["code"] == "timeout"
 
-    def test_that_trickle_their_body(self, server: Server) -> None:
+    def test_that_send_their_body_slowly(self, server: Server) -> None:
         with server.connect() as connection:
             connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
-            assert self.trickle(connection, b" ").startswith(b"HTTP/1.1 408 ")
+            assert self.send_slowly(connection, b" ").startswith(b"HTTP/1.1 408 ")
 
-    def test_that_trickle_chunks(self, server: Server) -> None:
+    def test_that_send_chunks_slowly(self, server: Server) -> None:
         with server.connect() as connection:
             connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
-            assert self.trickle(connection, b"1\r\n \r\n").startswith(b"HTTP/1.1 408 ")
+            assert self.send_slowly(connection, b"1\r\n \r\n").startswith(b"HTTP/1.1 408 ")
 
-    def test_that_keep_a_connection_for_nothing(self, server: Server) -> None:
+    def test_that_keep_an_idle_connection(self, server: Server) -> None:
         with server.connect() as connection:
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            found = read_all(connection)  # the answer, and then the end
+            found = read_all(connection)  # the answer, then the end of the connection
             assert found.startswith(b"HTTP/1.1 200 OK\r\n")
             assert found.endswith(b"ok\n")
 
     def test_that_do_not_read(self, server: Server) -> None:
-        before = server.metric('tinyedge_errors_total{kind="slow_client"}')
+        before = server.read_metric('tinyedge_errors_total{kind="slow_client"}')
         with socket.socket() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.connect(("127.0.0.1", server.port))
             connection.sendall(completion_request({"prompt": PROMPT, **LONG}))
-            server.wait('tinyedge_errors_total{kind="slow_client"}', before + 1)
-            server.wait("tinyedge_active_requests", 0)
+            server.wait_for_metric('tinyedge_errors_total{kind="slow_client"}', before + 1)
+            server.wait_for_metric("tinyedge_active_requests", 0)
 
     @staticmethod
-    def trickle(connection: socket.socket, part: bytes) -> bytes:
-        """Sends a part now and then until there is an answer."""
+    def send_slowly(connection: socket.socket, part: bytes) -> bytes:
+        """Send a part repeatedly until there is an answer."""
         connection.settimeout(0.1)
         while True:
             try:
@@ -80,35 +80,35 @@ class TestSlowClients:
 
 
 def server_answers(connection: socket.socket) -> bool:
-    """Whether the server at the other end answers someone else."""
+    """Check whether the server of a connection answers another client."""
     with socket.create_connection(connection.getpeername(), timeout=60) as other:
         other.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         return other.recv(100).startswith(b"HTTP/1.1 200")
 
 
 class TestConnections:
-    def test_one_connection_takes_many_requests(self, server: Server) -> None:
+    def test_one_connection_serves_many_requests(self, server: Server) -> None:
         request = completion_request({"prompt": PROMPT, "max_tokens": 2})
         with server.connect() as connection:
             for _ in range(3):
                 connection.sendall(request)
                 assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
-    def test_requests_may_come_before_the_answers(self, server: Server) -> None:
+    def test_requests_can_be_pipelined(self, server: Server) -> None:
         request = completion_request({"prompt": PROMPT, "max_tokens": 2, "seed": 1})
         with server.connect() as connection:
             connection.sendall(request * 3)
             assert read_all(connection).count(b"HTTP/1.1 200 OK") == 3
 
-    def test_but_not_without_end(self, server: Server) -> None:
+    def test_pipelined_requests_are_bounded(self, server: Server) -> None:
         with server.connect() as connection:
             connection.sendall(completion_request({"prompt": PROMPT, **LONG}))
             more = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1_000_000
             with pytest.raises(ConnectionError):
                 connection.sendall(more)
-        server.wait("tinyedge_active_requests", 0)
+        server.wait_for_metric("tinyedge_active_requests", 0)
 
-    def test_continue(self, server: Server) -> None:
+    def test_expect_100_continue(self, server: Server) -> None:
         request = completion_request({"prompt": PROMPT, "max_tokens": 2}, "Expect: 100-continue")
         head, _, body = request.partition(b"\r\n\r\n")
         with server.connect() as connection:
@@ -117,18 +117,18 @@ class TestConnections:
             connection.sendall(body)
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
-    def test_a_large_body_is_refused_before_it_is_sent(self, server: Server) -> None:
-        answer = server.say(HEAD + b"Content-Length: 100000000\r\nExpect: 100-continue\r\n\r\n")
+    def test_a_large_body_is_rejected_before_it_is_sent(self, server: Server) -> None:
+        answer = server.send_raw(HEAD + b"Content-Length: 100000000\r\nExpect: 100-continue\r\n\r\n")
         assert answer is not None
         assert answer.status == 413
 
-    def test_a_large_body_that_is_sent_gets_its_answer(self, server: Server) -> None:
+    def test_a_large_body_that_is_sent_gets_an_answer(self, server: Server) -> None:
         answer = server.request(
             "POST", "/v1/completions", b" " * 900_000, {"Content-Type": "application/json"}
         )
         assert answer.status == 413
 
-    def test_old_clients(self, server: Server) -> None:
+    def test_http_1_0_clients(self, server: Server) -> None:
         request = completion_request({"prompt": PROMPT, "max_tokens": 2, "stream": True})
         with server.connect() as connection:
             connection.sendall(request.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
@@ -136,41 +136,41 @@ class TestConnections:
         assert found.endswith(b"data: [DONE]\n\n")
         assert b"chunked" not in found
 
-    def test_a_head_alone(self, server: Server) -> None:
+    def test_a_head_request(self, server: Server) -> None:
         answer = server.request("HEAD", "/")
         assert (answer.status, answer.body) == (200, b"")
         assert int(answer.headers["content-length"]) > 1000
 
-    def test_more_than_allowed_are_told(self, micro_bundle: Path) -> None:
+    def test_too_many_connections_get_an_error(self, micro_bundle: Path) -> None:
         with Server(micro_bundle, "--max-connections", 2) as server:
-            held = [server.connect() for _ in range(2)]
-            for connection in held:  # they are there for certain once they are answered
+            connections = [server.connect() for _ in range(2)]
+            for connection in connections:  # they are accepted for certain once they have an answer
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 connection.recv(100)
             answer = server.get("/healthz")
             assert answer.status == 429
             assert answer.headers["retry-after"] == "1"
             assert answer.json()["error"]["code"] == "connections"
-            for connection in held:
+            for connection in connections:
                 connection.close()
             wait_until(lambda: server.get("/healthz").status == 200, "free again")
 
 
 class TestQueue:
-    def test_a_full_queue(self, micro_bundle: Path) -> None:
+    def test_a_full_queue_is_a_429(self, micro_bundle: Path) -> None:
         with Server(micro_bundle, "--queue", 1, "--max-tokens", 100_000) as server:
             fields: dict[str, Any] = {**LONG, "max_tokens": 100_000}
-            with server.begin(**fields) as first, server.begin(**fields) as second:
-                server.wait("tinyedge_queue_depth", 1)
+            with server.start_completion(**fields) as first, server.start_completion(**fields) as second:
+                server.wait_for_metric("tinyedge_queue_depth", 1)
                 answer = server.complete(PROMPT)
                 assert answer.status == 429
                 assert 1 <= int(answer.headers["retry-after"]) <= 60
                 assert answer.json()["error"]["type"] == "rate_limit_error"
                 assert server.get("/healthz").status == server.get("/readyz").status == 200
                 first.close()
-                server.wait("tinyedge_queue_depth", 0)
+                server.wait_for_metric("tinyedge_queue_depth", 0)
                 second.close()
-            server.wait("tinyedge_active_requests", 0)
+            server.wait_for_metric("tinyedge_active_requests", 0)
             assert server.complete(PROMPT).status == 200
 
     def test_parallel_requests_do_not_mix(self, micro_bundle: Path) -> None:
@@ -179,27 +179,27 @@ class TestQueue:
             alone = [server.complete(PROMPT, seed=seed, max_tokens=40).text for seed in seeds]
             found: dict[int, str] = {}
 
-            def ask(seed: int) -> None:
+            def send_request(seed: int) -> None:
                 found[seed] = server.complete(PROMPT, seed=seed, max_tokens=40).text
 
-            threads = [threading.Thread(target=ask, args=(seed,)) for seed in seeds]
+            threads = [threading.Thread(target=send_request, args=(seed,)) for seed in seeds]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
             assert [found[seed] for seed in seeds] == alone
 
-    def test_time_is_bounded(self, micro_bundle: Path) -> None:
-        """What is written by then is the answer; what still waits by then is refused."""
+    def test_the_time_of_a_request_is_limited(self, micro_bundle: Path) -> None:
+        """The text generated by then is the answer; a request that is still waiting is rejected."""
         flags = ("--max-seconds", 0.5, "--max-tokens", 100_000)
         with Server(micro_bundle, *flags) as server:
             fields: dict[str, Any] = {"max_tokens": 100_000, "ignore_eos": True, "n": 2}
             answers = []
 
-            def ask() -> None:
+            def send_request() -> None:
                 answers.append(server.complete(PROMPT, **fields))
 
-            threads = [threading.Thread(target=ask) for _ in range(2)]
+            threads = [threading.Thread(target=send_request) for _ in range(2)]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -213,11 +213,11 @@ class TestQueue:
             assert parts[-2] == "data: [DONE]"
             last = [json.loads(part[6:])["choices"][0] for part in parts[-4:-2]]
             assert [choice["finish_reason"] for choice in last] == ["length", "length"]
-            assert server.metric('tinyedge_errors_total{kind="timeout"}') >= 2
+            assert server.read_metric('tinyedge_errors_total{kind="timeout"}') >= 2
 
 
-class TestWhoMayAsk:
-    def test_a_key(self, micro_bundle: Path, tmp_path: Path) -> None:
+class TestAccess:
+    def test_an_api_key(self, micro_bundle: Path, tmp_path: Path) -> None:
         file = tmp_path / "key"
         file.write_text(KEY + "\n")
         file.chmod(0o600)
@@ -234,7 +234,7 @@ class TestWhoMayAsk:
                     assert answer.status == 401
                     assert answer.headers["www-authenticate"] == "Bearer"
                     assert answer.json()["error"]["code"] == "invalid_api_key"
-            # Before anything of the body is looked at.
+            # Checked before the body is parsed.
             assert server.complete(PROMPT, temperature=9).status == 401
             good = {"Authorization": f"Bearer {KEY}"}
             assert server.request("GET", "/v1/models", headers=good).status == 200
@@ -242,7 +242,7 @@ class TestWhoMayAsk:
             environment = Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
             assert KEY.encode() not in environment
 
-    def test_names(self, micro_bundle: Path) -> None:
+    def test_host_names(self, micro_bundle: Path) -> None:
         flags = ("--host", "0.0.0.0", "--insecure", "--allow-host", "Pi.local")
         with Server(micro_bundle, *flags) as server:
 
@@ -261,8 +261,8 @@ class TestWhoMayAsk:
             for host in ("evil.example", "0.0.0.0", "pi", "127.0.0.2", "8.8.8.8", "pi.local.evil.example"):
                 assert status(host) == 403, host
 
-    def test_no_other_site_may_ask(self, server: Server) -> None:
-        """No CORS: a browser asks first, is not allowed, and what it may send without asking is refused."""
+    def test_other_sites_cannot_send_requests(self, server: Server) -> None:
+        """No CORS: a preflight is rejected, and so is everything a browser can send without one."""
         answer = server.request("OPTIONS", "/v1/completions", headers={"Origin": "https://evil.example"})
         assert answer.status == 405
         answer = server.get("/v1/models", Origin="https://evil.example")
@@ -272,11 +272,11 @@ class TestWhoMayAsk:
             body = json.dumps({"prompt": PROMPT}).encode()
             assert server.request("POST", "/v1/completions", body, {"Content-Type": kind}).status == 415
 
-    def test_the_page_is_closed_to_others(self, server: Server) -> None:
+    def test_the_page_has_a_strict_policy(self, server: Server) -> None:
         headers = server.get("/").headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
         assert headers["x-content-type-options"] == "nosniff"
-        assert b"http" not in server.get("/").body.replace(b"http-equiv", b"")  # nothing from elsewhere
+        assert b"http" not in server.get("/").body.replace(b"http-equiv", b"")  # no external resources

@@ -1,4 +1,4 @@
-"""The real `openai` client, as people use it."""
+"""The official `openai` client, as users call it."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from bench.serve.loopback import Server
 if TYPE_CHECKING:
     from openai import OpenAI
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the client's own
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised by the client
 
 PROMPT = "The captain"
 
@@ -20,11 +20,11 @@ def client(server: Server) -> "Iterator[OpenAI]":
     openai = pytest.importorskip("openai", reason="the openai client is in the extra `dev`")
     with openai.OpenAI(
         base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0, timeout=60
-    ) as one:
-        yield one
+    ) as client:
+        yield client
 
 
-def test_completion(client: "OpenAI", server: Server) -> None:
+def test_completions(client: "OpenAI", server: Server) -> None:
     found = client.completions.create(model="tinyedge", prompt=PROMPT, max_tokens=12, seed=3, logprobs=2)
     assert found.choices[0].text == server.complete(PROMPT, max_tokens=12, seed=3).text
     assert found.usage is not None
@@ -35,7 +35,7 @@ def test_completion(client: "OpenAI", server: Server) -> None:
     assert len(logprobs.tokens) == found.usage.completion_tokens
 
 
-def test_stream(client: "OpenAI", server: Server) -> None:
+def test_streamed_completions(client: "OpenAI", server: Server) -> None:
     stream = client.completions.create(
         model="tinyedge",
         prompt=PROMPT,
@@ -52,14 +52,14 @@ def test_stream(client: "OpenAI", server: Server) -> None:
     assert parts[-1].usage.completion_tokens > 0
 
 
-def test_chat(client: "OpenAI") -> None:
+def test_chat_completions(client: "OpenAI") -> None:
     messages = [{"role": "user", "content": PROMPT}]
-    whole = client.chat.completions.create(model="tinyedge", messages=messages, max_tokens=10, seed=1)  # type: ignore[call-overload]
+    complete = client.chat.completions.create(model="tinyedge", messages=messages, max_tokens=10, seed=1)  # type: ignore[call-overload]
     stream = client.chat.completions.create(  # type: ignore[call-overload]
         model="tinyedge", messages=messages, max_tokens=10, seed=1, stream=True
     )
     text = "".join(part.choices[0].delta.content or "" for part in stream)
-    assert text == whole.choices[0].message.content
+    assert text == complete.choices[0].message.content
 
 
 def test_models(client: "OpenAI") -> None:
@@ -67,11 +67,11 @@ def test_models(client: "OpenAI") -> None:
     assert client.models.retrieve("tinyedge").owned_by == "tinyedge"
 
 
-def test_errors_are_its_own(client: "OpenAI") -> None:
+def test_errors_become_exceptions_of_the_client(client: "OpenAI") -> None:
     import openai
 
-    with pytest.raises(openai.BadRequestError, match="temperature must be") as bad:
+    with pytest.raises(openai.BadRequestError, match="temperature must be") as failure:
         client.completions.create(model="tinyedge", prompt=PROMPT, temperature=9)
-    assert (bad.value.param, bad.value.code) == ("temperature", "invalid_value")
+    assert (failure.value.param, failure.value.code) == ("temperature", "invalid_value")
     with pytest.raises(openai.NotFoundError, match="there is no model"):
         client.completions.create(model="gpt-4", prompt=PROMPT)

@@ -1,4 +1,4 @@
-"""`tinyedge serve` as a shell and as systemd see it."""
+"""`tinyedge serve` as a process: errors, addresses, signals, systemd, and a short soak test."""
 
 import os
 import signal
@@ -9,14 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from bench.serve.loopback import Server
-from tinyedge.cli import serve as command
+from tinyedge.cli.serve import serve
 from tinyedge.core.errors import MissingDependencyError
 
 SOAK = Path(__file__).parents[2] / "bench" / "serve" / "soak.py"
 LONG = {"max_tokens": 100_000, "ignore_eos": True, "stream": True}
 KEY = "a-key-that-nobody-guesses"
+
+app = typer.Typer()
+app.command()(serve)
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +30,9 @@ def _extra() -> None:
         pytest.importorskip(package, reason="the server needs the extra `serve`")
 
 
-def refused(*words: object, code: int) -> str:
-    """The one error line of a server that does not start."""
-    command = [sys.executable, "-m", "tinyedge", "serve", *map(str, words)]
+def run_failing(*arguments: object, code: int) -> str:
+    """Run a server that does not start; check its exit code and return its error output."""
+    command = [sys.executable, "-m", "tinyedge", "serve", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == code, done.stderr
     error, *hints = done.stderr.splitlines()
@@ -38,7 +43,7 @@ def refused(*words: object, code: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("flags", "named"),
+    ("flags", "message"),
     [
         (("--port", "65536"), "--port 65536 is outside 0-65535"),
         (("--port", "http"), "--port"),
@@ -47,33 +52,35 @@ def refused(*words: object, code: int) -> str:
         (("--max-seconds", "nan"), "--max-seconds nan"),
         (("--host", "0.0.0.0"), "pass --api-key-file FILE, or --insecure"),
         (("--host", "::"), "pass --api-key-file FILE, or --insecure"),
-        (("--host", "no.such.host.invalid"), "--host no.such.host.invalid is no address"),
-        (("--host", "a" * 300), "is no address of this machine"),
+        (("--host", "no.such.host.invalid"), "--host no.such.host.invalid is not an address"),
+        (("--host", "a" * 300), "is not an address of this machine"),
         (("--api-key-file", "/none"), "--api-key-file /none cannot be read"),
         (("--max-connections", "10000", "--allow-host", "a b"), "--allow-host 'a b'"),
     ],
 )
-def test_usage_errors(micro_bundle: Path, flags: tuple[str, ...], named: str) -> None:
-    assert named in refused(micro_bundle, "--port", "0", *flags, code=2)
+def test_usage_errors(micro_bundle: Path, flags: tuple[str, ...], message: str) -> None:
+    assert message in run_failing(micro_bundle, "--port", "0", *flags, code=2)
 
 
 def test_a_port_in_use(micro_bundle: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        said = refused(micro_bundle, "--port", port, code=1)
-    assert f"--port {port} on 127.0.0.1 is in use" in said
+        error = run_failing(micro_bundle, "--port", port, code=1)
+    assert f"port {port} on 127.0.0.1 is in use" in error
 
 
 def test_an_address_of_another_machine(micro_bundle: Path) -> None:
-    assert "--host 192.0.2.1" in refused(micro_bundle, "--host", "192.0.2.1", "--insecure", code=1)
+    assert "cannot listen on 192.0.2.1" in run_failing(
+        micro_bundle, "--host", "192.0.2.1", "--insecure", code=1
+    )
 
 
 def test_a_damaged_bundle(bundle_copy: Callable[[], Path], tmp_path: Path) -> None:
     bundle = bundle_copy()
     model = bundle / "model.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"x")
-    assert "model.onnx has sha256" in refused(bundle, "--port", 0, code=1)
-    assert "does not exist" in refused(tmp_path / "none", "--port", 0, code=1)
+    assert "model.onnx has sha256" in run_failing(bundle, "--port", 0, code=1)
+    assert "does not exist" in run_failing(tmp_path / "none", "--port", 0, code=1)
 
 
 def test_a_missing_extra(micro_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,52 +88,57 @@ def test_a_missing_extra(micro_bundle: Path, monkeypatch: pytest.MonkeyPatch) ->
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(MissingDependencyError, match="h11 is not installed"):
-            command.serve(micro_bundle)
+            CliRunner().invoke(app, [str(micro_bundle)], catch_exceptions=False)
     finally:
         signal.signal(signal.SIGTERM, handler)
 
 
-def test_no_other_command_needs_it() -> None:
-    """The runtime and the other commands run where h11 and prometheus-client are not."""
+def test_no_other_command_imports_the_server() -> None:
+    """The runtime and the other commands work without h11 and prometheus-client."""
     code = (
         "import sys, pkgutil, importlib, tinyedge.cli, tinyedge.runtime, tinyedge.bench.run\n"
-        "for module in pkgutil.iter_modules(tinyedge.cli.__path__):\n"
-        "    importlib.import_module(f'tinyedge.cli.{module.name}')\n"
-        "found = [name for name in sys.modules if name.startswith(('h11', 'prometheus', 'tinyedge.serve'))]\n"
+        "names = {module.name for module in pkgutil.iter_modules(tinyedge.cli.__path__)}\n"
+        "for name in names - {'serve'}:\n"
+        "    importlib.import_module(f'tinyedge.cli.{name}')\n"
+        "server = ('h11', 'prometheus', 'tinyedge.serve')\n"
+        "found = [name for name in sys.modules if name.startswith(server)]\n"
         "assert not found, found\n"
+        "importlib.import_module('tinyedge.cli.serve')\n"  # its options come from the settings
+        "found = {name for name in sys.modules if name.startswith(server)}\n"
+        "assert found == {'tinyedge.serve', 'tinyedge.serve.settings'}, found\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
-def test_addresses(micro_bundle: Path, host: str) -> None:
+def test_addresses_to_listen_on(micro_bundle: Path, host: str) -> None:
     with Server(micro_bundle, "--host", host, env={"TINYEDGE_API_KEY": KEY}) as server:
         assert server.get("/readyz").status == 200
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_signals(micro_bundle: Path, number: signal.Signals, code: int) -> None:
+def test_exit_codes_of_signals(micro_bundle: Path, number: signal.Signals, code: int) -> None:
     with Server(micro_bundle, "--max-tokens", 100_000) as server:
-        first = server.stop(number)
-    assert (first.code, first.stderr) == (code, "")
+        server_exit = server.stop(number)
+    assert (server_exit.code, server_exit.stderr) == (code, "")
 
 
-def test_an_open_stream_is_told_of_the_end(micro_bundle: Path) -> None:
-    with Server(micro_bundle, "--max-tokens", 100_000) as server, server.begin(**LONG) as stream:
+def test_open_requests_get_an_error_at_shutdown(micro_bundle: Path) -> None:
+    with Server(micro_bundle, "--max-tokens", 100_000) as server, server.start_completion(**LONG) as stream:
         stream.recv(4096)
-        with server.begin(**LONG) as waits:
-            server.wait("tinyedge_queue_depth", 1)
+        with server.start_completion(**LONG) as waiting:
+            server.wait_for_metric("tinyedge_queue_depth", 1)
             server.process.terminate()
-            assert waits.recv(4096).startswith(b"HTTP/1.1 503 ")
+            assert waiting.recv(4096).startswith(b"HTTP/1.1 503 ")
         found = b""
         while part := stream.recv(65536):
             found = (found + part)[-4096:]
         assert b'"code": "shutting_down"' in found
-        end = server.stop()
-    assert (end.code, end.stderr) == (0, "")
+        server_exit = server.stop()
+    assert (server_exit.code, server_exit.stderr) == (0, "")
 
 
-def test_systemd_sees_it_start_live_and_end(micro_bundle: Path, tmp_path: Path) -> None:
+def test_systemd_is_notified_of_start_life_and_stop(micro_bundle: Path, tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(address)
@@ -134,19 +146,18 @@ def test_systemd_sees_it_start_live_and_end(micro_bundle: Path, tmp_path: Path) 
         environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "300000"}
         with Server(micro_bundle, "--max-tokens", 100_000, env=environment) as server:
             assert channel.recv(100) == b"READY=1"
-            assert [channel.recv(100) for _ in range(3)] == [
-                b"WATCHDOG=1"
-            ] * 3  # idle: it asks the model itself
-            with server.begin(**LONG):
-                server.wait("tinyedge_active_requests", 1)
-                assert channel.recv(100) == b"WATCHDOG=1"  # busy: tokens are a sign of life
+            for _ in range(3):  # idle: the server generates a token itself
+                assert channel.recv(100) == b"WATCHDOG=1"
+            with server.start_completion(**LONG):
+                server.wait_for_metric("tinyedge_active_requests", 1)
+                assert channel.recv(100) == b"WATCHDOG=1"  # busy: the tokens of requests count
             server.process.terminate()
-            while (said := channel.recv(100)) != b"STOPPING=1":
-                assert said == b"WATCHDOG=1"
+            while (state := channel.recv(100)) != b"STOPPING=1":
+                assert state == b"WATCHDOG=1"
 
 
-def test_a_soak() -> None:
-    """bench/serve/soak.py, small: disconnects, crowds, signals, mixed requests."""
+def test_a_short_soak_test() -> None:
+    """Run bench/serve/soak.py with small counts: disconnects, overload, signals, mixed requests."""
     bundle = Path(__file__).parents[1] / "data" / "micro_bundle_int8"
     small = {"disconnects": 30, "rounds": 3, "signals": 1, "requests": 1500, "slack": 10}
     flags = [word for name, value in small.items() for word in (f"--{name}", str(value))]
@@ -161,14 +172,14 @@ def test_a_soak() -> None:
     assert done.stdout.count("✓") == 10
 
 
-def test_code_that_has_run_leaves_before_and_after_loading(
+def test_executed_code_is_dropped_before_and_after_loading(
     micro_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tinyedge.serve import server
     from tinyedge.serve.settings import Settings
 
-    seen: list[str] = []
-    monkeypatch.setattr(server.drop_code, "drop_executed_code", lambda: seen.append("dropped"))
-    monkeypatch.setattr(server.Generator, "load", lambda *arguments: seen.append("loaded"))
-    server._load(Settings(micro_bundle))
-    assert seen == ["dropped", "loaded", "dropped"]
+    events: list[str] = []
+    monkeypatch.setattr(server.drop_code, "drop_executed_code", lambda: events.append("dropped"))
+    monkeypatch.setattr(server.Generator, "load", lambda *arguments: events.append("loaded"))
+    server._load_model(Settings(micro_bundle))
+    assert events == ["dropped", "loaded", "dropped"]

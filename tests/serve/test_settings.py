@@ -1,4 +1,4 @@
-"""What the flags may be, where the key comes from, and what systemd is told."""
+"""Ranges of the settings, the source of the API key, and notifications to systemd."""
 
 import os
 import socket
@@ -8,12 +8,12 @@ import pytest
 
 from tinyedge.core.errors import UsageError
 from tinyedge.serve.settings import KEY_VARIABLE, Settings, find_key
-from tinyedge.serve.systemd import notify, watchdog_seconds
+from tinyedge.serve.systemd import get_watchdog_seconds, notify
 
 KEY = "0123456789abcdef"
 
 
-def key_file(folder: Path, content: str | bytes, mode: int = 0o600) -> Path:
+def write_key_file(folder: Path, content: str | bytes, mode: int = 0o600) -> Path:
     file = folder / "key"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     file.chmod(mode)
@@ -28,24 +28,24 @@ def key_file(folder: Path, content: str | bytes, mode: int = 0o600) -> Path:
         *(("client_seconds", 0.0), ("client_seconds", float("inf"))),
     ],
 )
-def test_bounds_name_the_parameter(name: str, value: float) -> None:
+def test_an_invalid_value_names_its_parameter(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"^{name} {value} is outside"):
         Settings(Path(), **{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("host", ["", "http://pi.local", "pi.local:80", "pi local", "*"])
-def test_a_host_is_a_name(host: str) -> None:
+def test_an_allowed_host_must_be_a_name(host: str) -> None:
     with pytest.raises(UsageError, match="allowed_hosts"):
         Settings(Path(), allowed_hosts=(host,))
 
 
-def test_the_key(tmp_path: Path) -> None:
+def test_sources_of_the_key(tmp_path: Path) -> None:
     assert find_key(None, {}) is None
     environment = {KEY_VARIABLE: KEY, "OTHER": "x"}
     assert find_key(None, environment) == KEY
-    assert environment == {"OTHER": "x"}  # what the server starts does not inherit it
-    assert find_key(key_file(tmp_path, f"{KEY}\n"), {}) == KEY
-    assert find_key(key_file(tmp_path, KEY, 0o640), {}) == KEY  # as systemd's credentials are
+    assert environment == {"OTHER": "x"}  # child processes do not inherit it
+    assert find_key(write_key_file(tmp_path, f"{KEY}\n"), {}) == KEY
+    assert find_key(write_key_file(tmp_path, KEY, 0o640), {}) == KEY  # the mode of systemd's credentials
     settings = Settings(Path(), api_key=KEY)
     assert settings.is_key(KEY)
     assert not settings.is_key(KEY + "0")
@@ -57,8 +57,8 @@ def test_the_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "mode", "reason"),
     [
-        (KEY, 0o644, "open to every user"),
-        (KEY, 0o602, "open to every user"),
+        (KEY, 0o644, "can be read or written by every user"),
+        (KEY, 0o602, "can be read or written by every user"),
         ("", 0o600, "is not one key"),
         ("short", 0o600, "is not one key"),
         (f"{KEY}\n{KEY}", 0o600, "is not one key"),
@@ -68,17 +68,17 @@ def test_the_key(tmp_path: Path) -> None:
         ("x" * 600, 0o600, "is not one key"),
     ],
 )
-def test_a_bad_key_file(tmp_path: Path, content: str | bytes, mode: int, reason: str) -> None:
-    file = key_file(tmp_path, content, mode)
-    with pytest.raises(UsageError, match=reason) as refused:
+def test_an_invalid_write_key_file(tmp_path: Path, content: str | bytes, mode: int, reason: str) -> None:
+    file = write_key_file(tmp_path, content, mode)
+    with pytest.raises(UsageError, match=reason) as failure:
         find_key(file, {})
-    assert str(file) in refused.value.message
-    assert KEY not in refused.value.message + refused.value.hint
+    assert str(file) in failure.value.message
+    assert KEY not in failure.value.message + failure.value.hint
 
 
-def test_other_bad_keys(tmp_path: Path) -> None:
+def test_other_invalid_keys(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="both given"):
-        find_key(key_file(tmp_path, KEY), {KEY_VARIABLE: KEY})
+        find_key(write_key_file(tmp_path, KEY), {KEY_VARIABLE: KEY})
     with pytest.raises(UsageError, match=KEY_VARIABLE):
         find_key(None, {KEY_VARIABLE: "short"})
     with pytest.raises(UsageError, match="cannot be read: No such file"):
@@ -88,7 +88,7 @@ def test_other_bad_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_systemd_is_told(tmp_path: Path, abstract: bool) -> None:
+def test_systemd_is_notified(tmp_path: Path, abstract: bool) -> None:
     name = f"\0tinyedge-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(name)
@@ -96,26 +96,26 @@ def test_systemd_is_told(tmp_path: Path, abstract: bool) -> None:
         assert channel.recv(100) == b"READY=1"
 
 
-def test_nobody_is_told_where_nobody_asked(tmp_path: Path) -> None:
+def test_nothing_is_sent_without_a_notify_socket(tmp_path: Path) -> None:
     notify("READY=1", {})
     notify("READY=1", {"NOTIFY_SOCKET": "relative"})
     notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "none")})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_watchdogs_time() -> None:
-    assert watchdog_seconds({}) is None
-    assert watchdog_seconds({"WATCHDOG_USEC": "30000000"}) == 30
-    assert watchdog_seconds({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}) == 30
-    assert watchdog_seconds({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}) is None
-    for odd in ("", "0", "-1", "1e6", "x"):
-        assert watchdog_seconds({"WATCHDOG_USEC": odd}) is None
+def test_the_timeout_of_the_watchdog() -> None:
+    assert get_watchdog_seconds({}) is None
+    assert get_watchdog_seconds({"WATCHDOG_USEC": "30000000"}) == 30
+    assert get_watchdog_seconds({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}) == 30
+    assert get_watchdog_seconds({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}) is None
+    for invalid in ("", "0", "-1", "1e6", "x"):
+        assert get_watchdog_seconds({"WATCHDOG_USEC": invalid}) is None
 
 
-def test_who_does_not_read_its_notifications_stops_nothing(tmp_path: Path) -> None:
+def test_a_receiver_that_does_not_read_does_not_block_the_server(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
-        deaf.bind(address)
-        for _ in range(2000):  # far more than the kernel keeps for it
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(address)
+        for _ in range(2000):  # far more than the kernel buffers
             notify("WATCHDOG=1", {"NOTIFY_SOCKET": address})
-        assert deaf.recv(100) == b"WATCHDOG=1"
+        assert receiver.recv(100) == b"WATCHDOG=1"

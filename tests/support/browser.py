@@ -1,6 +1,4 @@
-"""Headless Chromium, driven through chromedriver's own protocol: JSON over HTTP (W3C WebDriver), so that no
-package is needed for it.
-"""
+"""Headless Chromium, controlled by W3C WebDriver (JSON over HTTP) through chromedriver, without a package."""
 
 import base64
 import http.client
@@ -14,20 +12,21 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the standard's key of a reference to an element
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # key of a reference to an element, from the standard
 CONTROL, ENTER, ESCAPE, TAB, END = "\ue009", "\ue007", "\ue00c", "\ue004", "\ue010"
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
-def missing() -> str:
-    """Which program is not installed; empty where both are."""
+def find_missing_programs() -> str:
+    """Return the names of the programs that are not installed; empty if both are."""
     return " and ".join(name for name in ("chromium", "chromedriver") if shutil.which(name) is None)
 
 
 class Browser:
-    """`with Browser() as browser:` is one window, `width` pixels wide."""
+    """A browser with one window: `with Browser() as browser:`."""
 
     def __init__(self, width: int = 1100, height: int = 860, dark: bool = False) -> None:
+        """Set the size of the window in pixels, and the color scheme."""
         self._size = f"--window-size={width},{height}"
         self._metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self._dark = dark
@@ -49,11 +48,11 @@ class Browser:
             self._size,
         ]
         if os.geteuid() == 0:
-            flags.append("--no-sandbox")  # Chromium has none for root
+            flags.append("--no-sandbox")  # Chromium has no sandbox for root
         options = {"args": flags, "binary": shutil.which("chromium")}
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        capabilities = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         self._path = ""
-        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
         self._path = f"/session/{session['sessionId']}"
         self._devtools("Emulation.setDeviceMetricsOverride", self._metrics)
         theme = {"name": "prefers-color-scheme", "value": "dark" if self._dark else "light"}
@@ -72,55 +71,55 @@ class Browser:
                 self._driver.stdout.close()
 
     def open(self, url: str) -> None:
-        """Goes there and waits for it."""
+        """Open a page and wait until it is loaded."""
         self._call("POST", "/url", {"url": url})
 
     def run(self, script: str) -> Any:
-        """What a script returns."""
+        """Run a script and return its result."""
         return self._call("POST", "/execute/sync", {"script": script, "args": []})
 
-    def text(self, name: str) -> str:
-        """The text of the element of that id."""
-        return str(self.run(f"return document.getElementById({name!r}).textContent"))
+    def get_text(self, element_id: str) -> str:
+        """Return the text of the element with an id."""
+        return str(self.run(f"return document.getElementById({element_id!r}).textContent"))
 
-    def type(self, name: str, keys: str) -> None:
-        """Types into the element of that id."""
-        self._call("POST", f"/element/{self._find(name)}/value", {"text": keys})
+    def type_text(self, element_id: str, keys: str) -> None:
+        """Type into the element with an id."""
+        self._call("POST", f"/element/{self._find(element_id)}/value", {"text": keys})
 
-    def click(self, name: str) -> None:
-        """Clicks on the element of that id."""
-        self._call("POST", f"/element/{self._find(name)}/click", {})
+    def click(self, element_id: str) -> None:
+        """Click the element with an id."""
+        self._call("POST", f"/element/{self._find(element_id)}/click", {})
 
     def press(self, keys: str) -> None:
-        """Types wherever the focus is; a modifier stays down until the end."""
+        """Press keys for the focused element; all stay down until the last one, as modifiers do."""
         actions = [{"type": "keyDown", "value": key} for key in keys]
         actions += [{"type": "keyUp", "value": key} for key in reversed(keys)]
         self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
-    def wait(self, holds: Callable[[], bool]) -> None:
-        """Until something holds."""
-        began = time.monotonic()
-        while not holds():
-            assert time.monotonic() - began < PATIENCE_S, self.run("return document.body.innerText")
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds."""
+        started = time.monotonic()
+        while not condition():
+            assert time.monotonic() - started < TIMEOUT_S, self.run("return document.body.innerText")
             time.sleep(0.02)
 
-    def complaints(self) -> list[str]:
-        """What the browser's console says."""
+    def read_console(self) -> list[str]:
+        """Return the messages of the browser's console."""
         return [entry["message"] for entry in self._call("POST", "/se/log", {"type": "browser"})]
 
-    def picture(self) -> bytes:
-        """The window as a PNG."""
+    def take_screenshot(self) -> bytes:
+        """Return the window as a PNG."""
         return base64.b64decode(self._call("GET", "/screenshot"))
 
-    def _find(self, name: str) -> str:
-        found = self._call("POST", "/element", {"using": "css selector", "value": f"#{name}"})
+    def _find(self, element_id: str) -> str:
+        found = self._call("POST", "/element", {"using": "css selector", "value": f"#{element_id}"})
         return str(found[ELEMENT])
 
     def _devtools(self, command: str, parameters: dict[str, Any]) -> None:
         self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_S)
         try:
             connection.request(method, self._path + path, None if body is None else json.dumps(body))
             answer = json.loads(connection.getresponse().read())

@@ -1,1 +1,1 @@
-"""A bundle over HTTP: OpenAI's completions, metrics, and one page. Only `tinyedge serve` imports it."""
+"""HTTP server for a bundle: OpenAI's completions API, metrics, a web page. Used by `tinyedge serve` only."""

@@ -1,6 +1,7 @@
-"""Who may ask, for what, and who answers: the routes.
+"""The routes of the server: who may send which request, and how it is answered.
 
-Puts the other modules of this folder together; knows no sockets and no signals.
+In: requests from a `Connection`. Out: answers, and metrics about them. Connects the other modules of this
+folder; does not know sockets or signals.
 """
 
 import asyncio
@@ -19,35 +20,41 @@ from tinyedge import __version__
 from tinyedge.bundle.bundle import bundle_digest
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
-from tinyedge.serve.connection import Exchange, Head, SlowClientError
-from tinyedge.serve.engine import Engine, QueuedTask, ending
+from tinyedge.serve.connection import RequestHead, ResponseWriter, SlowClientError
+from tinyedge.serve.engine import Engine, QueuedTask, make_shutdown_error
 from tinyedge.serve.errors import ApiError
-from tinyedge.serve.generation import GenerationStep, count_tokens, write
+from tinyedge.serve.generation import GenerationStep, count_tokens, generate_steps
 from tinyedge.serve.metrics import CONTENT_TYPE_LATEST, ServerMetrics
 from tinyedge.serve.page import load_page
-from tinyedge.serve.request_stats import Tally
+from tinyedge.serve.request_stats import RequestStats
 from tinyedge.serve.requests import (
     MODEL_ID,
-    Bounds,
     GenerationRequest,
-    no_model,
+    RequestLimits,
+    make_unknown_model_error,
     parse_chat,
     parse_completion,
 )
-from tinyedge.serve.responses import ResponseFormatter, failure_event
+from tinyedge.serve.responses import ResponseFormatter, format_error_event
 from tinyedge.serve.settings import Settings
 
-JSON, EVENTS, TEXT, HTML = "application/json", "text/event-stream", "text/plain", "text/html; charset=utf-8"
-MODELS = "/v1/models/"
-OPEN = ("/", "/healthz", "/readyz")  # no key needed: they tell nothing, and the page has to ask for the key
+JSON, TEXT, HTML = "application/json", "text/plain", "text/html; charset=utf-8"
+EVENT_STREAM = "text/event-stream"
+MODELS_PREFIX = "/v1/models/"
+# Paths without a key: they reveal nothing, and the page must be able to ask for the key.
+PUBLIC_PATHS = ("/", "/healthz", "/readyz")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-GONE = 499  # what the metrics call a client that went before its answer was complete
+# nginx's status for a client that disconnected before its answer was complete; in the metrics only.
+CLIENT_CLOSED_REQUEST = 499
 
-Route = Callable[[bytes, Exchange], Awaitable[None]]
+Route = Callable[[bytes, ResponseWriter], Awaitable[None]]
 
 
 class App:
-    """Answers requests. `load` gives it the model; until then it is not ready."""
+    """Answers requests. It is not ready until `set_model` is called.
+
+    Set `is_shutting_down` to reject all further requests for the model.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -55,70 +62,78 @@ class App:
         self._metrics = ServerMetrics(lambda: self.engine.depth, lambda: self.engine.active)
         self._page = load_page()
         self._generator: Generator | None = None
-        self._words: ContentFilter | None = None
+        self._content_filter: ContentFilter | None = None
         self._loaded_at = 0
         self._digest = ""
-        self.ending = False
+        self.is_shutting_down = False
         self._routes: dict[str, tuple[str, Route]] = {
             "/": ("GET", self._show_page),
-            "/healthz": ("GET", self._say_alive),
-            "/readyz": ("GET", self._say_ready),
+            "/healthz": ("GET", self._report_alive),
+            "/readyz": ("GET", self._report_ready),
             "/metrics": ("GET", self._show_metrics),
             "/v1/models": ("GET", self._list_models),
             "/v1/completions": ("POST", functools.partial(self._complete, parse_completion)),
             "/v1/chat/completions": ("POST", functools.partial(self._complete, parse_chat)),
         }
 
-    def load(self, generator: Generator, words: ContentFilter | None) -> None:
-        """From now on it is ready. words: that no answer shows."""
-        self._words = words
+    def set_model(self, generator: Generator, content_filter: ContentFilter | None) -> None:
+        """Set the model and the filter of its answers; from now on, the server is ready."""
+        self._content_filter = content_filter
         bundle = generator.bundle
         self._digest = bundle_digest(bundle)
-        self._metrics.identify(__version__, self._digest, str(bundle.manifest["precision"]))
+        self._metrics.set_info(__version__, self._digest, str(bundle.manifest["precision"]))
         self._loaded_at = int(time.time())
         self._generator = generator
 
     @property
     def generator(self) -> Generator:
-        """The model. Raises ApiError (503) where there is none, or will be none."""
-        if self.ending:
-            raise ending()
+        """The model.
+
+        Raises:
+            ApiError: It is not loaded yet, or the server is shutting down (503).
+        """
+        if self.is_shutting_down:
+            raise make_shutdown_error()
         if self._generator is None:
             raise ApiError(503, "the model is being loaded", code="loading", retry_after=1)
         return self._generator
 
-    # What a connection asks
+    # Called by a connection
 
-    def admit(self, head: Head) -> None:
-        """Host, key, path, method and media type, in this order."""
+    def admit(self, head: RequestHead) -> None:
+        """Check host, key, path, method and media type, in this order.
+
+        Raises:
+            ApiError: One of them is not allowed.
+        """
         host = head.headers.get("host", "")
-        if not self._knows(_without_port(host), head.address):
-            hint = "start the server with --allow-host for each name it is reached by"
+        if not self._is_allowed_host(_strip_port(host), head.address):
+            hint = "start the server with --allow-host for each name that clients use"
             raise ApiError(
                 403,
-                f"the Host {host[:100]!a} is not one of this server: {hint}",
+                f"the Host {host[:100]!a} is not a name of this server: {hint}",
                 code="host_not_allowed",
             )
-        if head.path not in OPEN and not self._has_key(head):
+        if head.path not in PUBLIC_PATHS and not self._has_key(head):
             raise ApiError(401, "pass the API key: Authorization: Bearer KEY", code="invalid_api_key")
-        method, _ = self._route(head.path)
+        method, _ = self._find_route(head.path)
         methods = ("GET", "HEAD") if method == "GET" else (method,)
         if head.method not in methods:
             allow = ", ".join(methods)
-            raise ApiError(405, f"{head.path} takes {allow}", code="method_not_allowed", allow=allow)
-        # A page of another site can make a browser send anything but this without asking first.
+            raise ApiError(405, f"{head.path} accepts {allow}", code="method_not_allowed", allow=allow)
+        # Without a CORS preflight, a page of another site can make a browser send other types, but not this.
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         if method == "POST" and kind != JSON:
             raise ApiError(415, f"the Content-Type must be {JSON}", code="unsupported_media_type")
 
-    async def answer(self, head: Head, body: bytes, exchange: Exchange) -> None:
-        """Calls the route; what it does not know how to say becomes a 500 and a line on stderr."""
-        endpoint = MODELS + "{id}" if head.path.startswith(MODELS) else head.path
-        _, route = self._route(head.path)
-        status = GONE
+    async def answer(self, head: RequestHead, body: bytes, response: ResponseWriter) -> None:
+        """Call the route of a request; an unexpected exception becomes a 500 and a line on stderr."""
+        endpoint = MODELS_PREFIX + "{id}" if head.path.startswith(MODELS_PREFIX) else head.path
+        _, route = self._find_route(head.path)
+        status = CLIENT_CLOSED_REQUEST
         try:
-            await route(body, exchange)
-            status = exchange.status
+            await route(body, response)
+            status = response.status
         except asyncio.CancelledError:
             self._metrics.errors.labels("disconnect").inc()
             raise
@@ -126,61 +141,67 @@ class App:
             self._metrics.errors.labels("slow_client").inc()
             raise
         except Exception as failure:
-            error = _explained(failure)
+            error = _to_api_error(failure)
             status = error.status
-            self._metrics.errors.labels(error.kind).inc()
+            self._metrics.errors.labels(error.metric_kind).inc()
             raise error from None
         finally:
             self._metrics.requests.labels(endpoint, str(status)).inc()
 
-    def refused(self, error: ApiError) -> None:
-        """A request that did not get as far as a route."""
-        self._metrics.errors.labels(error.kind).inc()
+    def record_refusal(self, error: ApiError) -> None:
+        """Count a request that was rejected before it reached a route."""
+        self._metrics.errors.labels(error.metric_kind).inc()
         self._metrics.requests.labels("none", str(error.status)).inc()
 
-    def _knows(self, host: str, address: str) -> bool:
-        return host in LOOPBACK_NAMES or host in self._settings.allowed_hosts or host == _in_url(address)
+    def _is_allowed_host(self, host: str, address: str) -> bool:
+        return host in LOOPBACK_NAMES or host in self._settings.allowed_hosts or host == _format_host(address)
 
-    def _has_key(self, head: Head) -> bool:
+    def _has_key(self, head: RequestHead) -> bool:
         scheme, _, given = head.headers.get("authorization", "").partition(" ")
         return self._settings.api_key is None or (
             scheme.lower() == "bearer" and self._settings.is_key(given.strip())
         )
 
-    def _route(self, path: str) -> tuple[str, Route]:
+    def _find_route(self, path: str) -> tuple[str, Route]:
         found = self._routes.get(path)
-        if found is None and path.startswith(MODELS):
-            found = ("GET", functools.partial(self._show_model, path.removeprefix(MODELS)))
+        if found is None and path.startswith(MODELS_PREFIX):
+            found = ("GET", functools.partial(self._show_model, path.removeprefix(MODELS_PREFIX)))
         if found is None:
             known = ", ".join(self._routes)
-            raise ApiError(404, f"there is no {path[:100]!a} here, only {known}", code="unknown_url")
+            raise ApiError(404, f"unknown path {path[:100]!a}, use one of: {known}", code="unknown_url")
         return found
 
     # The routes
 
-    async def _show_page(self, body: bytes, exchange: Exchange) -> None:
-        await exchange.send(200, HTML, self._page.html, [("Content-Security-Policy", self._page.policy)])
+    async def _show_page(self, body: bytes, response: ResponseWriter) -> None:
+        await response.send(200, HTML, self._page.html, [("Content-Security-Policy", self._page.policy)])
 
-    async def _say_alive(self, body: bytes, exchange: Exchange) -> None:
-        await exchange.send(200, TEXT, b"ok\n")
+    async def _report_alive(self, body: bytes, response: ResponseWriter) -> None:
+        await response.send(200, TEXT, b"ok\n")
 
-    async def _say_ready(self, body: bytes, exchange: Exchange) -> None:
+    async def _report_ready(self, body: bytes, response: ResponseWriter) -> None:
         assert self.generator
-        await exchange.send(200, TEXT, b"ready\n")
+        await response.send(200, TEXT, b"ready\n")
 
-    async def _show_metrics(self, body: bytes, exchange: Exchange) -> None:
-        text = await asyncio.to_thread(self._metrics.text) if self._metrics.may_wait else self._metrics.text()
-        await exchange.send(200, CONTENT_TYPE_LATEST, text)
+    async def _show_metrics(self, body: bytes, response: ResponseWriter) -> None:
+        text = (
+            await asyncio.to_thread(self._metrics.render)
+            if self._metrics.may_block
+            else self._metrics.render()
+        )
+        await response.send(200, CONTENT_TYPE_LATEST, text)
 
-    async def _list_models(self, body: bytes, exchange: Exchange) -> None:
-        await exchange.send(200, JSON, json.dumps({"object": "list", "data": [self._model()]}).encode())
+    async def _list_models(self, body: bytes, response: ResponseWriter) -> None:
+        await response.send(
+            200, JSON, json.dumps({"object": "list", "data": [self._describe_model()]}).encode()
+        )
 
-    async def _show_model(self, name: str, body: bytes, exchange: Exchange) -> None:
+    async def _show_model(self, name: str, body: bytes, response: ResponseWriter) -> None:
         if name != MODEL_ID:
-            raise no_model(name)
-        await exchange.send(200, JSON, json.dumps(self._model()).encode())
+            raise make_unknown_model_error(name)
+        await response.send(200, JSON, json.dumps(self._describe_model()).encode())
 
-    def _model(self) -> dict[str, Any]:
+    def _describe_model(self) -> dict[str, Any]:
         generator = self.generator
         return {
             "id": MODEL_ID,
@@ -193,82 +214,95 @@ class App:
         }
 
     async def _complete(
-        self, parse: Callable[[bytes, Bounds], GenerationRequest], body: bytes, exchange: Exchange
+        self,
+        parse: Callable[[bytes, RequestLimits], GenerationRequest],
+        body: bytes,
+        response: ResponseWriter,
     ) -> None:
-        arrived = time.perf_counter()
+        arrived_at = time.perf_counter()
         generator = self.generator
-        order = parse(body, Bounds(generator.config.vocab_size, self._settings.max_tokens))
-        prompt_tokens = count_tokens(generator, order)
-        answer = ResponseFormatter(order, prompt_tokens, self._digest[:16])
-        tally = Tally(arrived, prompt_tokens)
-        run = self.engine.submit(lambda: write(generator, order, self._words), live=order.stream)
+        request = parse(body, RequestLimits(generator.config.vocab_size, self._settings.max_tokens))
+        prompt_tokens = count_tokens(generator, request)
+        formatter = ResponseFormatter(request, prompt_tokens, self._digest[:16])
+        stats = RequestStats(arrived_at, prompt_tokens)
+        task = self.engine.submit(
+            lambda: generate_steps(generator, request, self._content_filter), streaming=request.stream
+        )
         try:
-            if order.stream:
-                await self._stream(run, answer, tally, exchange)
+            if request.stream:
+                await self._stream(task, formatter, stats, response)
             else:
-                await self._collect(run, answer, tally, exchange)
+                await self._collect(task, formatter, stats, response)
         finally:
-            self.engine.cancel(run)
-            tally.close(self._metrics)
-        if run.expired:
+            self.engine.cancel(task)
+            stats.record(self._metrics)
+        if task.has_expired:
             self._metrics.errors.labels("timeout").inc()
 
     async def _collect(
-        self, run: QueuedTask[GenerationStep], answer: ResponseFormatter, tally: Tally, exchange: Exchange
+        self,
+        task: QueuedTask[GenerationStep],
+        formatter: ResponseFormatter,
+        stats: RequestStats,
+        response: ResponseWriter,
     ) -> None:
         steps: list[GenerationStep] = []
-        while (batch := await run.batch()) is not None:
-            tally.note(batch)
+        while (batch := await task.next_batch()) is not None:
+            stats.add_steps(batch)
             steps += batch
-        if run.cut_short:
-            raise ending()
-        tally.complete = True
-        await exchange.send(200, JSON, answer.whole(steps, tally.timings()))
+        if task.is_cancelled:
+            raise make_shutdown_error()
+        stats.is_complete = True
+        await response.send(200, JSON, formatter.format_response(steps, stats.compute_timings()))
 
     async def _stream(
-        self, run: QueuedTask[GenerationStep], answer: ResponseFormatter, tally: Tally, exchange: Exchange
+        self,
+        task: QueuedTask[GenerationStep],
+        formatter: ResponseFormatter,
+        stats: RequestStats,
+        response: ResponseWriter,
     ) -> None:
         try:
-            while (batch := await run.batch()) is not None:
-                tally.note(batch)
-                if not exchange.status:  # not before there is something: until then an error has a status
-                    exchange.begin(200, EVENTS, [("X-Accel-Buffering", "no")])
-                await exchange.write(answer.events(batch))
-            if run.cut_short:
-                raise ending()
+            while (batch := await task.next_batch()) is not None:
+                stats.add_steps(batch)
+                if not response.status:  # not before the first step: until then, an error has its own status
+                    response.start(200, EVENT_STREAM, [("X-Accel-Buffering", "no")])
+                await response.write(formatter.format_events(batch))
+            if task.is_cancelled:
+                raise make_shutdown_error()
         except SlowClientError:
             raise
         except Exception as failure:
-            if not exchange.status:
+            if not response.status:
                 raise
-            error = _explained(failure)
-            self._metrics.errors.labels(error.kind).inc()
-            await exchange.write(failure_event(error))
+            error = _to_api_error(failure)
+            self._metrics.errors.labels(error.metric_kind).inc()
+            await response.write(format_error_event(error))
             return
-        if not exchange.status:  # the time was up before the first token
-            exchange.begin(200, EVENTS)
-        tally.complete = True
-        await exchange.write(answer.end(tally.timings()))
+        if not response.status:  # the time limit was reached before the first token
+            response.start(200, EVENT_STREAM)
+        stats.is_complete = True
+        await response.write(formatter.format_end(stats.compute_timings()))
 
 
-def _explained(failure: Exception) -> ApiError:
-    """A failure as an answer; one that nobody foresaw gets a line on stderr."""
+def _to_api_error(failure: Exception) -> ApiError:
+    """Convert an exception to an error answer; an unexpected one is also logged to stderr."""
     if isinstance(failure, ApiError):
         return failure
     if os.environ.get("TINYEDGE_DEBUG"):
         traceback.print_exception(failure)
     line = " ".join(f"{type(failure).__name__}: {failure}".split())
     print(f"error: a request failed: {line}", file=sys.stderr, flush=True)
-    return ApiError(500, "the server failed; its log says why", code="internal_error")
+    return ApiError(500, "the server failed; see its log for the reason", code="internal_error")
 
 
-def _without_port(host: str) -> str:
+def _strip_port(host: str) -> str:
     name, colon, port = host.lower().rpartition(":")
     return name if colon and port.isdecimal() else host.lower()
 
 
-def _in_url(address: str) -> str:
-    """An address as it stands in a Host header."""
+def _format_host(address: str) -> str:
+    """Format an IP address as in a Host header."""
     with contextlib.suppress(ValueError):
         found = ipaddress.ip_address(address.partition("%")[0])
         if isinstance(found, ipaddress.IPv6Address):

@@ -1,10 +1,10 @@
-"""The one way in which the server says no: a status and OpenAI's error object."""
+"""Errors of the API: an HTTP status and OpenAI's error object."""
 
 import json
 from typing import Any
 
-# What the metrics count an answer as; any other status below 500 is the client's mistake.
-_KINDS = {
+# Labels of the error metric by status; any other status below 500 is an invalid request.
+METRIC_KINDS_BY_STATUS = {
     401: "unauthorized",
     403: "host",
     408: "slow_client",
@@ -12,17 +12,12 @@ _KINDS = {
     500: "internal",
     503: "unavailable",
 }
-# All that the metrics count: these, a client that went or did not read, and an answer cut by its time.
-KINDS = ("invalid_request", *_KINDS.values(), "disconnect", "timeout")
+# All labels of the error metric: also a client that disconnected, and an answer cut by the time limit.
+METRIC_KINDS = ("invalid_request", *METRIC_KINDS_BY_STATUS.values(), "disconnect", "timeout")
 
 
 class ApiError(Exception):
-    """An answer that is an error.
-
-    status: of HTTP. message: names the field or header, and the way out. code: OpenAI's, or ours in its
-    manner. param: the field of the request. retry_after: seconds after which it may go better. allow: the
-    methods that a path knows.
-    """
+    """An error that is sent as the answer to a request."""
 
     def __init__(
         self,
@@ -34,6 +29,16 @@ class ApiError(Exception):
         retry_after: int | None = None,
         allow: str | None = None,
     ) -> None:
+        """Create the error.
+
+        Args:
+            status: HTTP status.
+            message: What is wrong, with the name of the field or header, and how to correct it.
+            code: OpenAI's error code, or one of our own in the same style.
+            param: Name of the invalid field.
+            retry_after: Seconds after which the request may succeed.
+            allow: Methods that the path accepts, for a 405.
+        """
         super().__init__(message)
         self.status = status
         self.message = message
@@ -43,13 +48,13 @@ class ApiError(Exception):
         self.allow = allow
 
     @property
-    def kind(self) -> str:
-        """What the metrics count it as."""
-        return _KINDS.get(self.status, "invalid_request")
+    def metric_kind(self) -> str:
+        """Label of the error in the metrics."""
+        return METRIC_KINDS_BY_STATUS.get(self.status, "invalid_request")
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """The headers that belong to it."""
+        """Additional headers of the answer."""
         headers = []
         if self.retry_after is not None:
             headers.append(("Retry-After", str(self.retry_after)))
@@ -60,18 +65,18 @@ class ApiError(Exception):
         return headers
 
     def to_dict(self) -> dict[str, Any]:
-        """OpenAI's error object."""
-        of_server = self.status >= 500
-        kind = (
+        """Return OpenAI's error object."""
+        is_server_error = self.status >= 500
+        error_type = (
             "server_error"
-            if of_server
+            if is_server_error
             else "rate_limit_error"
             if self.status == 429
             else "invalid_request_error"
         )
-        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        error = {"message": self.message, "type": error_type, "param": self.param, "code": self.code}
         return {"error": error}
 
-    def body(self) -> bytes:
-        """`to_dict` as it is sent."""
+    def encode(self) -> bytes:
+        """Return `to_dict` as JSON."""
         return json.dumps(self.to_dict()).encode()

@@ -1,6 +1,7 @@
-"""Fields of a JSON object, read strictly: a type and a range each, and nothing that nobody asked for.
+"""Strict reading of a JSON object: each field has a type and a range, and unknown fields are errors.
 
-null is the same as absent, as in OpenAI's API.
+In: the body of a request. Out: values, or ApiError with the name of the field. null is the same as an absent
+field, as in OpenAI's API.
 """
 
 import json
@@ -10,111 +11,131 @@ from typing import Any
 
 from tinyedge.serve.errors import ApiError
 
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # in a str they are always lone
-SHOWN = 40  # characters of a bad value that its error repeats
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # a str never contains pairs of them
+MAX_SHOWN = 40  # characters of an invalid value that its error message quotes
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """A request's body as a JSON object. Raises ApiError."""
+    """Parse the body of a request as a JSON object.
+
+    Raises:
+        ApiError: The body is not UTF-8 or not a JSON object, or an object in it has a duplicate key.
+    """
     try:
-        value = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(
+            body.decode(), object_pairs_hook=_require_unique_keys, parse_constant=_reject_constant
+        )
     except RecursionError:
         raise ApiError(400, "the body is nested too deeply", code="invalid_json") from None
-    except ValueError as failure:  # not UTF-8, not JSON, a number of 5,000 digits
+    except ValueError as failure:  # not UTF-8, not JSON, or a number of 5,000 digits
         reason = "it is not UTF-8" if isinstance(failure, UnicodeDecodeError) else str(failure)
         raise ApiError(400, f"the body is not valid JSON: {reason}", code="invalid_json") from None
     if not isinstance(value, dict):
-        raise ApiError(400, f"the body is {show(value)}, a JSON object is needed", code="invalid_json")
+        raise ApiError(
+            400, f"the body is {format_value(value)}, but must be a JSON object", code="invalid_json"
+        )
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _require_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("an object has the same key twice")
     return found
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
-def show(value: object) -> str:
-    """A value as an error repeats it: short, ASCII, on one line."""
+def format_value(value: object) -> str:
+    """Format a value for an error message: short, ASCII, on one line."""
     text = json.dumps(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
-class Fields:
-    """The fields of one object, each taken once; `path` is put before their names in errors."""
+class JsonFields:
+    """The fields of one object; each is taken once, and fields that remain are unknown."""
 
-    def __init__(self, given: Mapping[str, Any], path: str = "") -> None:
-        self._left = dict(given)
+    def __init__(self, fields: Mapping[str, Any], path: str = "") -> None:
+        """Start reading an object.
+
+        Args:
+            fields: The object.
+            path: Prefix of the field names in errors.
+        """
+        self._remaining = dict(fields)
         self._path = path
 
     def take(self, name: str) -> Any:
-        """A field as it is, None where it is absent."""
-        return self._left.pop(name, None)
+        """Take a field without a check; None if it is absent."""
+        return self._remaining.pop(name, None)
 
-    def finish(self) -> None:
-        """Raises ApiError where a field is left that nobody took."""
-        if self._left:
-            name = next(iter(self._left))
-            raise self.bad(
-                name, f"unrecognized request argument supplied: {name[:SHOWN]}", "unknown_parameter"
+    def reject_unknown(self) -> None:
+        """Raise ApiError if a field remains."""
+        if self._remaining:
+            name = next(iter(self._remaining))
+            raise self.make_error(
+                name, f"unrecognized request argument supplied: {name[:MAX_SHOWN]}", "unknown_parameter"
             )
 
-    def number(self, name: str, low: float, high: float, default: float) -> float:
-        """A number from `low` to `high`."""
+    def take_number(self, name: str, low: float, high: float, default: float) -> float:
+        """Take a number from `low` to `high`."""
         value = self.take(name)
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise self.bad(name, f"{name} must be a number from {low:g} to {high:g}, not {show(value)}")
+            raise self.make_error(
+                name, f"{name} must be a number from {low:g} to {high:g}, not {format_value(value)}"
+            )
         return float(value)
 
-    def whole(self, name: str, low: int, high: int, default: int | None = None) -> int | None:
-        """A whole number from `low` to `high`."""
+    def take_integer(self, name: str, low: int, high: int, default: int | None = None) -> int | None:
+        """Take a whole number from `low` to `high`."""
         value = self.take(name)
         if value is None:
             return default
         if type(value) is not int or not low <= value <= high:
-            raise self.bad(name, f"{name} must be a whole number from {low} to {high}, not {show(value)}")
+            raise self.make_error(
+                name, f"{name} must be a whole number from {low} to {high}, not {format_value(value)}"
+            )
         return value
 
-    def boolean(self, name: str) -> bool:
-        """True or false; false where it is absent."""
+    def take_boolean(self, name: str) -> bool:
+        """Take true or false; false if it is absent."""
         value = self.take(name)
         if value is None:
             return False
         if not isinstance(value, bool):
-            raise self.bad(name, f"{name} must be true or false, not {show(value)}")
+            raise self.make_error(name, f"{name} must be true or false, not {format_value(value)}")
         return value
 
-    def text(self, name: str, value: object) -> str:
-        """`value`, if it is text that can be sent back."""
+    def require_text(self, name: str, value: object) -> str:
+        """Return `value` if it is text that can be encoded as UTF-8; otherwise raise ApiError."""
         if not isinstance(value, str):
-            raise self.bad(name, f"{name} must be text, not {show(value)}")
+            raise self.make_error(name, f"{name} must be text, not {format_value(value)}")
         if LONE_SURROGATE.search(value):
-            raise self.bad(name, f"{name} holds half of a surrogate pair, which is no character")
+            raise self.make_error(name, f"{name} contains half of a surrogate pair, which is not a character")
         return value
 
-    def texts(self, name: str, most: int) -> tuple[str, ...]:
-        """One text, or a list of up to `most`; none where it is absent."""
+    def take_texts(self, name: str, max_count: int) -> tuple[str, ...]:
+        """Take one text or a list of at most `max_count`; an empty tuple if it is absent."""
         value = self.take(name)
         if value is None:
             return ()
         values = value if isinstance(value, list) else [value]
-        if len(values) > most:
-            raise self.bad(name, f"{name} has {len(values)} texts, at most {most} are possible")
-        return tuple(self.text(name, one) for one in values)
+        if len(values) > max_count:
+            raise self.make_error(name, f"{name} has {len(values)} texts, at most {max_count} are allowed")
+        return tuple(self.require_text(name, one) for one in values)
 
-    def only(self, name: str, *neutral: object) -> None:
-        """A field that does nothing here: it must be absent, or ask for nothing."""
+    def require_neutral(self, name: str, *neutral: object) -> None:
+        """Take an unsupported field, which must be absent or have one of the `neutral` values."""
         value = self.take(name)
         if value is not None and not any(type(value) is type(one) and value == one for one in neutral):
-            raise self.bad(name, f"{name} {show(value)} is not supported: leave it out", "unsupported_value")
+            raise self.make_error(
+                name, f"{name} {format_value(value)} is not supported: omit it", "unsupported_value"
+            )
 
-    def bad(self, name: str, message: str, code: str = "invalid_value") -> ApiError:
-        """What to raise about a field."""
-        return ApiError(400, message, code=code, param=f"{self._path}{name[:SHOWN]}")
+    def make_error(self, name: str, message: str, code: str = "invalid_value") -> ApiError:
+        """Create the error about a field."""
+        return ApiError(400, message, code=code, param=f"{self._path}{name[:MAX_SHOWN]}")

@@ -1,6 +1,7 @@
-"""What the server counts and measures, in Prometheus' text format.
+"""Metrics of the server in Prometheus' text format.
 
-Counted as it happens, or read when somebody asks: a server that nobody watches reads no sensor.
+Counters are updated by the requests. Memory, sensors and the queue are read when the metrics are requested:
+a server that is not monitored reads no sensor.
 """
 
 import shutil
@@ -17,101 +18,116 @@ from tinyedge.core.stats import percentile
 from tinyedge.host.memory import read_memory
 from tinyedge.host.sensors import read_temperature
 from tinyedge.host.throttling import read_throttling_bits
-from tinyedge.serve.errors import KINDS
+from tinyedge.serve.errors import METRIC_KINDS
 
-__all__ = ["CONTENT_TYPE_LATEST", "Rates", "ServerMetrics"]
+__all__ = ["CONTENT_TYPE_LATEST", "RecentResponses", "ServerMetrics"]
 
-# Around the board's budget of 250 ms a response and its few milliseconds a token.
+# Around the board's limit of 250 ms per response, and its few milliseconds per token.
 RESPONSE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1, 2.5, 5, 10, 30, 60)
 TTFT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ITL_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.006, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
-LAST = 200  # responses that percentiles and tokens per second are taken over
+RECENT_COUNT = 200  # responses over which percentiles and tokens per second are computed
 PERCENTILES = (50, 95, 99)
-THROTTLED_S = 10  # the firmware is asked by a program, whose start costs a small board milliseconds
+THROTTLING_INTERVAL_S = 10  # a program reads the firmware's flags; its start costs a small board milliseconds
 
 
-class Rates:
-    """The last responses: how long each took, and how fast it was written."""
+class RecentResponses:
+    """Duration and decoding speed of the last responses."""
 
     def __init__(self) -> None:
-        self._responses: deque[tuple[float, int, float]] = deque(maxlen=LAST)
+        self._responses: deque[tuple[float, int, float]] = deque(maxlen=RECENT_COUNT)
 
-    def note(self, seconds: float, tokens: int, decoding: float) -> None:
-        """seconds: of the whole response. tokens: after the first, in `decoding` seconds."""
-        self._responses.append((seconds, tokens, decoding))
+    def add(self, seconds: float, tokens: int, decode_seconds: float) -> None:
+        """Add a response.
+
+        Args:
+            seconds: Duration of the complete response.
+            tokens: Number of tokens after the first.
+            decode_seconds: Time that these tokens took.
+        """
+        self._responses.append((seconds, tokens, decode_seconds))
 
     def percentile(self, percent: int) -> float | None:
-        """Seconds that so many of a hundred responses took at most, as `tinyedge bench` says it; or None."""
+        """Return a percentile of the durations in seconds, as `tinyedge bench` defines it; or None."""
         ordered = sorted(seconds for seconds, _, _ in self._responses)
         return percentile(ordered, percent) if ordered else None
 
     def tokens_per_second(self) -> float | None:
-        """Decoded tokens for each second of decoding; None without any."""
+        """Return the decoded tokens per second; None without responses."""
         tokens = sum(tokens for _, tokens, _ in self._responses)
-        seconds = sum(decoding for _, _, decoding in self._responses)
+        seconds = sum(decode_seconds for _, _, decode_seconds in self._responses)
         return tokens / seconds if seconds else None
 
 
 class ServerMetrics:
-    """All of them, in a registry of their own. depth, active: the queue as it is now."""
+    """All metrics, in a registry of their own."""
 
     def __init__(self, depth: Callable[[], int], active: Callable[[], int]) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which no rule here reads
+        """Create the metrics.
+
+        Args:
+            depth: Returns the number of requests that are waiting.
+            active: Returns the number of requests that are running.
+        """
+        # They would add a second series, of a counter's creation time, to each counter.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self.rates = Rates()
+        self.recent_responses = RecentResponses()
         self._depth = depth
         self._active = active
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self._vcgencmd = shutil.which("vcgencmd")
-        self._throttled: int | None = None
-        self._asked = -float("inf")
+        self._throttling_bits: int | None = None
+        self._throttling_read_at = -float("inf")
         registry = self.registry
         self.requests = Counter(
             "tinyedge_requests", "Requests answered.", ("endpoint", "status"), registry=registry
         )
-        self.errors = Counter("tinyedge_errors", "What went wrong, by kind.", ("kind",), registry=registry)
-        self.tokens = Counter("tinyedge_tokens", "Tokens read and written.", ("kind",), registry=registry)
+        self.errors = Counter("tinyedge_errors", "Errors, by kind.", ("kind",), registry=registry)
+        self.tokens = Counter(
+            "tinyedge_tokens", "Tokens of prompts and of completions.", ("kind",), registry=registry
+        )
         self.ttft = Histogram(
             "tinyedge_ttft_seconds",
-            "From a request's arrival to its first token.",
+            "Time from the arrival of a request to its first token.",
             buckets=TTFT_BUCKETS,
             registry=registry,
         )
         self.itl = Histogram(
-            "tinyedge_itl_seconds", "From a token to the next.", buckets=ITL_BUCKETS, registry=registry
+            "tinyedge_itl_seconds", "Time from a token to the next.", buckets=ITL_BUCKETS, registry=registry
         )
         self.response = Histogram(
             "tinyedge_response_seconds",
-            "From a request's arrival to its last token.",
+            "Time from the arrival of a request to its last token.",
             buckets=RESPONSE_BUCKETS,
             registry=registry,
         )
-        self._info = Info("tinyedge", "What is served.", registry=registry)
-        # There from the beginning, or the first of a kind would not show as an increase.
+        self._info = Info("tinyedge", "Version, bundle and precision of the served model.", registry=registry)
+        # Created at the start: otherwise the first event of a kind would not be visible as an increase.
         for kind in ("prompt", "completion"):
             self.tokens.labels(kind)
-        for kind in KINDS:
+        for kind in METRIC_KINDS:
             self.errors.labels(kind)
         registry.register(self)
 
-    def identify(self, version: str, bundle: str, precision: str) -> None:
-        """What is served, once it is loaded."""
+    def set_info(self, version: str, bundle: str, precision: str) -> None:
+        """Set the description of the served model, after it is loaded."""
         self._info.info({"version": version, "bundle": bundle, "precision": precision})
 
-    def text(self) -> bytes:
-        """All of them as Prometheus reads them. May wait for the firmware of a Raspberry Pi."""
-        if self._vcgencmd and time.monotonic() - self._asked > THROTTLED_S:
-            self._throttled = read_throttling_bits(self._vcgencmd)
-            self._asked = time.monotonic()
+    def render(self) -> bytes:
+        """Return all metrics in Prometheus' text format. May wait for the firmware of a Raspberry Pi."""
+        if self._vcgencmd and time.monotonic() - self._throttling_read_at > THROTTLING_INTERVAL_S:
+            self._throttling_bits = read_throttling_bits(self._vcgencmd)
+            self._throttling_read_at = time.monotonic()
         return generate_latest(self.registry)
 
     @property
-    def may_wait(self) -> bool:
-        """Whether `text` starts a program."""
+    def may_block(self) -> bool:
+        """Whether `render` starts a program and waits for it."""
         return self._vcgencmd is not None
 
     def collect(self) -> Iterator[Metric]:
-        """What is read now; a figure that cannot be had is left out. Called by the registry."""
+        """Yield the metrics that are read now, without unavailable ones. Called by the registry."""
         for name, text, value in self._readings():
             if value is not None:
                 yield GaugeMetricFamily(f"tinyedge_{name}", text, value)
@@ -121,19 +137,23 @@ class ServerMetrics:
             memory = read_memory()
         except (BenchError, OSError):
             memory = {}
-        yield "queue_depth", "Requests that wait for their turn.", self._depth()
-        yield "active_requests", "Requests at work.", self._active()
+        yield "queue_depth", "Requests that are waiting.", self._depth()
+        yield "active_requests", "Requests that are running.", self._active()
         yield "rss_bytes", "Memory of the process (VmRSS).", memory.get("rss")
         yield "swap_bytes", "Memory of the process in swap (VmSwap).", memory.get("swap")
-        yield "peak_rss_bytes", "The most memory it ever had (VmHWM).", memory.get("peak")
-        yield "temperature_celsius", "Of the hottest sensor.", read_temperature()
-        yield "throttled_bits", "The Raspberry Pi firmware's: 0-3 now, 16-19 since boot.", self._throttled
+        yield "peak_rss_bytes", "Peak memory of the process (VmHWM).", memory.get("peak")
+        yield "temperature_celsius", "Temperature of the hottest sensor.", read_temperature()
+        yield (
+            "throttled_bits",
+            "Throttling flags of the Raspberry Pi firmware: bits 0-3 now, 16-19 since boot.",
+            self._throttling_bits,
+        )
         for percent in PERCENTILES:
-            text = f"{percent} % of the last {LAST} responses took no longer."
-            yield f"response_p{percent}_seconds", text, self.rates.percentile(percent)
+            text = f"{percent}% of the last {RECENT_COUNT} responses were at least as fast."
+            yield f"response_p{percent}_seconds", text, self.recent_responses.percentile(percent)
         yield (
             "decode_tokens_per_second",
-            f"Tokens after the first, in the last {LAST} responses.",
-            self.rates.tokens_per_second(),
+            f"Decoding speed over the last {RECENT_COUNT} responses, first tokens excluded.",
+            self.recent_responses.tokens_per_second(),
         )
-        yield "uptime_seconds", "Since the server began.", time.monotonic() - self._began
+        yield "uptime_seconds", "Time since the start of the server.", time.monotonic() - self._started

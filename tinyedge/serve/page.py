@@ -1,4 +1,4 @@
-"""The one page: read once, with a policy that lets the browser run exactly what is in it."""
+"""The web page: read once, with a Content-Security-Policy that allows exactly its own style and script."""
 
 import base64
 import hashlib
@@ -6,23 +6,23 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-FILE = Path(__file__).with_name("page.html")
+PAGE_FILE = Path(__file__).with_name("page.html")
 
 
 @dataclass(frozen=True)
 class Page:
-    """html: as it is sent. policy: its Content-Security-Policy, which names the page's own style and script
-    by their hashes, and nothing from elsewhere.
-    """
+    """The page and its policy."""
 
     html: bytes
+    """Content as it is sent."""
     policy: str
+    """Content-Security-Policy: the hashes of the page's own style and script, and no other source."""
 
 
 def load_page() -> Page:
-    """The page that ships."""
-    html = FILE.read_bytes()
-    sources = {tag: _hash(html, tag) for tag in ("style", "script")}
+    """Read the page from the package."""
+    html = PAGE_FILE.read_bytes()
+    sources = {tag: _hash_element(html, tag) for tag in ("style", "script")}
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -37,7 +37,7 @@ def load_page() -> Page:
     return Page(html, policy)
 
 
-def _hash(html: bytes, tag: str) -> str:
+def _hash_element(html: bytes, tag: str) -> str:
     found = re.search(f"<{tag}>(.*?)</{tag}>".encode(), html, re.DOTALL)
-    assert found, f"{FILE} has no {tag}"
+    assert found, f"{PAGE_FILE} has no {tag}"
     return base64.b64encode(hashlib.sha256(found[1]).digest()).decode()

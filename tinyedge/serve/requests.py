@@ -1,7 +1,7 @@
-"""Requests: from the JSON of OpenAI's API to what is to be written, every field with its type and range.
+"""Parsing of requests: from the JSON of OpenAI's API to a GenerationRequest.
 
-A field that OpenAI's API does not have, or that would ask for what a small model can't do, is refused: a
-setting that is silently ignored is worse than an error.
+Each field has a type and a range. A field that OpenAI's API does not have, or that requests something a small
+model cannot do, is an error: a setting that is silently ignored would be worse.
 """
 
 import re
@@ -11,82 +11,99 @@ from typing import Any, Literal
 
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.serve.errors import ApiError
-from tinyedge.serve.json_fields import Fields, parse_object, show
+from tinyedge.serve.json_fields import JsonFields, format_value, parse_object
 from tinyedge.serve.settings import MAX_ANSWERS
 
-MODEL_ID = "tinyedge"  # of whatever bundle is served: clients need not change when it does
-COMPLETION_TOKENS = 16  # OpenAI's default
-CHAT_TOKENS = 64  # `tinyedge generate`'s; OpenAI's is "until it ends"
+MODEL_ID = "tinyedge"  # the same for every bundle, so clients need not change with it
+DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's default
+DEFAULT_CHAT_TOKENS = 64  # that of `tinyedge generate`; OpenAI has no limit
 MAX_STOPS, MAX_STOP_CHARACTERS = 4, 256
 MAX_MESSAGES = 256
 MAX_LOGPROBS = 20
-MAX_LISTED = 20_000  # log probabilities of one request: each is some 500 bytes until the answer is sent
+MAX_TOTAL_LOGPROBS = 20_000  # of one request: each takes about 500 bytes until the answer is sent
 MAX_SEED = (1 << 63) - 1
-DEFAULT = SamplingConfig()  # the same text for the same seed as `tinyedge generate`
-TOKEN = re.compile(r"[0-9]{1,9}")
+DEFAULT_SAMPLING = SamplingConfig()  # the same text for the same seed as `tinyedge generate`
+TOKEN_ID = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What the loaded model and the settings allow. vocab_size: tokens; max_tokens: of an answer."""
+class RequestLimits:
+    """Limits that depend on the loaded model and the settings."""
 
     vocab_size: int
+    """Number of tokens in the vocabulary."""
     max_tokens: int
+    """Maximum number of tokens in an answer."""
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What is to be written.
-
-    kind: how the answer looks. prompts: each is answered `n` times, in order. logprobs: None, or of how many
-    likeliest tokens each. echo: the prompt begins the answer. include_usage: the stream ends with the counts.
-    """
+    """A valid request."""
 
     kind: Literal["completion", "chat"]
+    """Format of the answer."""
     prompts: tuple[str, ...]
+    """Texts to continue."""
     n: int
+    """Number of answers for each prompt."""
     max_tokens: int
+    """Maximum number of tokens in an answer; 0 only with `echo`."""
     sampling: SamplingConfig
+    """How tokens are selected."""
     stop: tuple[str, ...]
+    """Strings that end an answer."""
     ignore_eos: bool
+    """Whether EOS is a line break instead of the end of an answer."""
     logprobs: int | None
+    """Number of most likely tokens to list for each token; None for no log probabilities."""
     echo: bool
+    """Whether an answer starts with its prompt."""
     stream: bool
+    """Whether answers are sent as events while they are generated."""
     include_usage: bool
+    """Whether the last event of a stream contains token counts."""
 
 
-def parse_completion(body: bytes, bounds: Bounds) -> GenerationRequest:
-    """A request for `/v1/completions`. Raises ApiError."""
-    fields = Fields(parse_object(body))
-    _model(fields)
-    prompts = _prompts(fields)
-    echo = fields.boolean("echo")
-    fields.only("suffix", "")
-    n = fields.whole("n", 1, MAX_ANSWERS, 1) or 1
-    fields.only("best_of", n)
-    logprobs = fields.whole("logprobs", 0, MAX_LOGPROBS)
-    lowest = 0 if echo else 1  # with echo, the prompt alone is an answer: it may be there to be scored
-    max_tokens = fields.whole(
-        "max_tokens", lowest, bounds.max_tokens, min(COMPLETION_TOKENS, bounds.max_tokens)
+def parse_completion(body: bytes, limits: RequestLimits) -> GenerationRequest:
+    """Parse the body of a request to `/v1/completions`.
+
+    Raises:
+        ApiError: The body or one of its fields is invalid.
+    """
+    fields = JsonFields(parse_object(body))
+    _check_model(fields)
+    prompts = _parse_prompts(fields)
+    echo = fields.take_boolean("echo")
+    fields.require_neutral("suffix", "")
+    n = fields.take_integer("n", 1, MAX_ANSWERS, 1) or 1
+    fields.require_neutral("best_of", n)
+    logprobs = fields.take_integer("logprobs", 0, MAX_LOGPROBS)
+    minimum = 0 if echo else 1  # with echo, the prompt alone is an answer, for example to be scored
+    max_tokens = fields.take_integer(
+        "max_tokens", minimum, limits.max_tokens, min(DEFAULT_COMPLETION_TOKENS, limits.max_tokens)
     )
     assert max_tokens is not None
-    return _order("completion", fields, bounds, prompts, n, max_tokens, logprobs, echo)
+    return _make_request("completion", fields, limits, prompts, n, max_tokens, logprobs, echo)
 
 
-def parse_chat(body: bytes, bounds: Bounds) -> GenerationRequest:
-    """A request for `/v1/chat/completions`. Raises ApiError."""
-    fields = Fields(parse_object(body))
-    _model(fields)
-    prompt = plain_template(_messages(fields))
-    n = fields.whole("n", 1, MAX_ANSWERS, 1) or 1
-    old = fields.whole("max_tokens", 1, bounds.max_tokens)
-    new = fields.whole("max_completion_tokens", 1, bounds.max_tokens, old)
-    if old is not None and new != old:
-        raise fields.bad("max_tokens", "max_tokens and max_completion_tokens contradict each other")
-    asked = fields.boolean("logprobs")
-    count = fields.whole("top_logprobs", 0, MAX_LOGPROBS)
-    if count is not None and not asked:
-        raise fields.bad("top_logprobs", "top_logprobs needs logprobs to be true")
+def parse_chat(body: bytes, limits: RequestLimits) -> GenerationRequest:
+    """Parse the body of a request to `/v1/chat/completions`.
+
+    Raises:
+        ApiError: The body or one of its fields is invalid.
+    """
+    fields = JsonFields(parse_object(body))
+    _check_model(fields)
+    prompt = apply_plain_template(_parse_messages(fields))
+    n = fields.take_integer("n", 1, MAX_ANSWERS, 1) or 1
+    legacy_limit = fields.take_integer("max_tokens", 1, limits.max_tokens)
+    limit = fields.take_integer("max_completion_tokens", 1, limits.max_tokens, legacy_limit)
+    if legacy_limit is not None and limit != legacy_limit:
+        raise fields.make_error("max_tokens", "max_tokens and max_completion_tokens contradict each other")
+    has_logprobs = fields.take_boolean("logprobs")
+    count = fields.take_integer("top_logprobs", 0, MAX_LOGPROBS)
+    if count is not None and not has_logprobs:
+        raise fields.make_error("top_logprobs", "top_logprobs requires logprobs to be true")
     for name, neutral in (
         ("tools", []),
         ("tool_choice", "none"),
@@ -95,159 +112,181 @@ def parse_chat(body: bytes, bounds: Bounds) -> GenerationRequest:
         ("modalities", ["text"]),
         ("reasoning_effort", "none"),
     ):
-        fields.only(name, neutral)
-    max_tokens = new or min(CHAT_TOKENS, bounds.max_tokens)
-    logprobs = (count or 0) if asked else None
-    return _order("chat", fields, bounds, (prompt,), n, max_tokens, logprobs, echo=False)
+        fields.require_neutral(name, neutral)
+    max_tokens = limit or min(DEFAULT_CHAT_TOKENS, limits.max_tokens)
+    logprobs = (count or 0) if has_logprobs else None
+    return _make_request("chat", fields, limits, (prompt,), n, max_tokens, logprobs, echo=False)
 
 
-def plain_template(messages: list[tuple[str, str]]) -> str:
-    """(role, content) of each message as a prompt: a line each, and the answer is the next line.
+def apply_plain_template(messages: list[tuple[str, str]]) -> str:
+    """Convert messages to a prompt: each is a line, and the answer is the next line.
 
-    The model never saw a conversation, so roles have no spelling. Where the last message is the assistant's,
-    its line is gone on with.
+    The model was not trained on conversations, so roles are not part of the prompt. If the last message is
+    the assistant's, the answer continues its line.
+
+    Args:
+        messages: Role and content of each message.
     """
     lines = "\n".join(content for _, content in messages)
     return lines if messages[-1][0] == "assistant" else f"{lines}\n"
 
 
-def _order(
+def _make_request(
     kind: Literal["completion", "chat"],
-    fields: Fields,
-    bounds: Bounds,
+    fields: JsonFields,
+    limits: RequestLimits,
     prompts: tuple[str, ...],
     n: int,
     max_tokens: int,
     logprobs: int | None,
     echo: bool,
 ) -> GenerationRequest:
-    """The fields that both kinds of request have."""
+    """Parse the fields that both kinds of request have, and create the request."""
     if len(prompts) * n > MAX_ANSWERS:
         name = "n" if n > 1 else "prompt"
-        raise fields.bad(name, f"{len(prompts)} prompts, {n} times each, are more than {MAX_ANSWERS} answers")
+        raise fields.make_error(
+            name, f"{len(prompts)} prompts, {n} times each, are more than {MAX_ANSWERS} answers"
+        )
     if logprobs is not None:
         tokens = sum(max_tokens + (len(prompt) if echo else 0) for prompt in prompts) * n
-        if tokens * (1 + logprobs) > MAX_LISTED:
-            raise fields.bad(
+        if tokens * (1 + logprobs) > MAX_TOTAL_LOGPROBS:
+            raise fields.make_error(
                 "logprobs",
-                f"{tokens} tokens at most, {1 + logprobs} log probabilities each, are more than {MAX_LISTED}:"
-                " ask for fewer",
+                f"up to {tokens} tokens with {1 + logprobs} log probabilities each exceed the limit of"
+                f" {MAX_TOTAL_LOGPROBS}: request fewer",
             )
     sampling = SamplingConfig(
-        temperature=fields.number("temperature", 0, 2, DEFAULT.temperature),
-        top_k=fields.whole("top_k", 0, bounds.vocab_size, DEFAULT.top_k) or 0,
-        top_p=fields.number("top_p", 0, 1, DEFAULT.top_p),
-        min_p=fields.number("min_p", 0, 1, DEFAULT.min_p),
-        repetition_penalty=fields.number("repetition_penalty", 0.01, 100, DEFAULT.repetition_penalty),
-        presence_penalty=fields.number("presence_penalty", -2, 2, DEFAULT.presence_penalty),
-        frequency_penalty=fields.number("frequency_penalty", -2, 2, DEFAULT.frequency_penalty),
-        logit_bias=_logit_bias(fields, bounds.vocab_size),
-        seed=fields.whole("seed", 0, MAX_SEED),
+        temperature=fields.take_number("temperature", 0, 2, DEFAULT_SAMPLING.temperature),
+        top_k=fields.take_integer("top_k", 0, limits.vocab_size, DEFAULT_SAMPLING.top_k) or 0,
+        top_p=fields.take_number("top_p", 0, 1, DEFAULT_SAMPLING.top_p),
+        min_p=fields.take_number("min_p", 0, 1, DEFAULT_SAMPLING.min_p),
+        repetition_penalty=fields.take_number(
+            "repetition_penalty", 0.01, 100, DEFAULT_SAMPLING.repetition_penalty
+        ),
+        presence_penalty=fields.take_number("presence_penalty", -2, 2, DEFAULT_SAMPLING.presence_penalty),
+        frequency_penalty=fields.take_number("frequency_penalty", -2, 2, DEFAULT_SAMPLING.frequency_penalty),
+        logit_bias=_parse_logit_bias(fields, limits.vocab_size),
+        seed=fields.take_integer("seed", 0, MAX_SEED),
     )
-    stop = fields.texts("stop", MAX_STOPS)
+    stop = fields.take_texts("stop", MAX_STOPS)
     if not all(0 < len(text) <= MAX_STOP_CHARACTERS for text in stop):
-        raise fields.bad("stop", f"each text of stop must have 1 to {MAX_STOP_CHARACTERS} characters")
-    ignore_eos = fields.boolean("ignore_eos")
-    stream = fields.boolean("stream")
-    include_usage = _include_usage(fields, stream)
-    for name in ("user", "safety_identifier", "prompt_cache_key"):  # for OpenAI's own bookkeeping
+        raise fields.make_error("stop", f"each text of stop must have 1 to {MAX_STOP_CHARACTERS} characters")
+    ignore_eos = fields.take_boolean("ignore_eos")
+    stream = fields.take_boolean("stream")
+    include_usage = _parse_include_usage(fields, stream)
+    for name in ("user", "safety_identifier", "prompt_cache_key"):  # used by OpenAI for its own purposes
         value = fields.take(name)
         if value is not None:
-            fields.text(name, value)
-    fields.only("store", False)
-    fields.only("metadata", {})
-    fields.only("service_tier", "auto", "default")
-    fields.finish()
+            fields.require_text(name, value)
+    fields.require_neutral("store", False)
+    fields.require_neutral("metadata", {})
+    fields.require_neutral("service_tier", "auto", "default")
+    fields.reject_unknown()
     return GenerationRequest(
         kind, prompts, n, max_tokens, sampling, stop, ignore_eos, logprobs, echo, stream, include_usage
     )
 
 
-def _model(fields: Fields) -> None:
+def _check_model(fields: JsonFields) -> None:
     name = fields.take("model")
-    if name is not None and fields.text("model", name) != MODEL_ID:
-        raise no_model(name)
+    if name is not None and fields.require_text("model", name) != MODEL_ID:
+        raise make_unknown_model_error(name)
 
 
-def no_model(name: str) -> ApiError:
-    """What to raise about a model that is not here."""
+def make_unknown_model_error(name: str) -> ApiError:
+    """Create the error for a model that does not exist."""
     return ApiError(
-        404, f"there is no model {show(name)} here, only {MODEL_ID!r}", code="model_not_found", param="model"
+        404,
+        f"there is no model {format_value(name)}, only {MODEL_ID!r}",
+        code="model_not_found",
+        param="model",
     )
 
 
-def _prompts(fields: Fields) -> tuple[str, ...]:
+def _parse_prompts(fields: JsonFields) -> tuple[str, ...]:
     value = fields.take("prompt")
     values = value if isinstance(value, list) else [value]
     if value is None or not values:
-        raise fields.bad(
+        raise fields.make_error(
             "prompt", "prompt is missing: pass the text to continue", "missing_required_parameter"
         )
     if not all(isinstance(one, str) for one in values):
-        raise fields.bad("prompt", "prompt must be text or a list of texts; tokens are not taken: send text")
-    return tuple(fields.text("prompt", one) for one in values)
+        raise fields.make_error(
+            "prompt", "prompt must be text or a list of texts; token ids are not supported: send text"
+        )
+    return tuple(fields.require_text("prompt", one) for one in values)
 
 
-def _messages(fields: Fields) -> list[tuple[str, str]]:
-    """Role and content of each message."""
+def _parse_messages(fields: JsonFields) -> list[tuple[str, str]]:
+    """Parse the messages into role and content."""
     value = fields.take("messages")
     if value is None:
-        raise fields.bad("messages", "messages is missing", "missing_required_parameter")
+        raise fields.make_error("messages", "messages is missing", "missing_required_parameter")
     if not isinstance(value, list) or not 0 < len(value) <= MAX_MESSAGES:
-        raise fields.bad("messages", f"messages must be a list of 1 to {MAX_MESSAGES}")
-    return [_message(one, f"messages[{index}].") for index, one in enumerate(value)]
+        raise fields.make_error("messages", f"messages must be a list of 1 to {MAX_MESSAGES}")
+    return [_parse_message(one, f"messages[{index}].") for index, one in enumerate(value)]
 
 
-def _message(value: Any, path: str) -> tuple[str, str]:
+def _parse_message(value: Any, path: str) -> tuple[str, str]:
     if not isinstance(value, dict):
         raise ApiError(400, f"{path[:-1]} must be an object", code="invalid_value", param=path[:-1])
-    fields = Fields(value, path)
+    fields = JsonFields(value, path)
     role = fields.take("role")
     if role not in ("system", "developer", "user", "assistant"):
-        raise fields.bad("role", f"role must be system, developer, user or assistant, not {show(role)}")
+        raise fields.make_error(
+            "role", f"role must be system, developer, user or assistant, not {format_value(role)}"
+        )
     content = fields.take("content")
     if isinstance(content, list):
-        content = "".join(_part(fields, part) for part in content)
-    text = fields.text("content", content)
+        content = "".join(_parse_content_part(fields, part) for part in content)
+    text = fields.require_text("content", content)
     fields.take("name")
-    fields.only("refusal")
-    fields.only("tool_calls", [])
-    fields.finish()
+    fields.require_neutral("refusal")
+    fields.require_neutral("tool_calls", [])
+    fields.reject_unknown()
     return role, text
 
 
-def _part(fields: Fields, part: Any) -> str:
+def _parse_content_part(fields: JsonFields, part: Any) -> str:
     if not isinstance(part, Mapping) or part.keys() != {"type", "text"} or part["type"] != "text":
-        raise fields.bad("content", 'a part of content must be {"type": "text", "text": ...}')
-    return fields.text("content", part["text"])
+        raise fields.make_error("content", 'a part of content must be {"type": "text", "text": ...}')
+    return fields.require_text("content", part["text"])
 
 
-def _logit_bias(fields: Fields, vocab_size: int) -> dict[int, float]:
+def _parse_logit_bias(fields: JsonFields, vocab_size: int) -> dict[int, float]:
     value = fields.take("logit_bias")
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise fields.bad("logit_bias", f"logit_bias must be an object of token to bias, not {show(value)}")
+        raise fields.make_error(
+            "logit_bias", f"logit_bias must be an object of token to bias, not {format_value(value)}"
+        )
     found = {}
     for token, bias in value.items():
-        if not TOKEN.fullmatch(token) or int(token) >= vocab_size:
-            raise fields.bad("logit_bias", f"logit_bias: {show(token)} is no token, 0-{vocab_size - 1}")
+        if not TOKEN_ID.fullmatch(token) or int(token) >= vocab_size:
+            raise fields.make_error(
+                "logit_bias", f"logit_bias: {format_value(token)} is not a token id, 0-{vocab_size - 1}"
+            )
         if isinstance(bias, bool) or not isinstance(bias, int | float) or not -100 <= bias <= 100:
-            raise fields.bad("logit_bias", f"logit_bias: {show(bias)} is not a number from -100 to 100")
+            raise fields.make_error(
+                "logit_bias", f"logit_bias: {format_value(bias)} is not a number from -100 to 100"
+            )
         found[int(token)] = float(bias)
     return found
 
 
-def _include_usage(fields: Fields, stream: bool) -> bool:
+def _parse_include_usage(fields: JsonFields, stream: bool) -> bool:
     value = fields.take("stream_options")
     if value is None:
         return False
     if not stream:
-        raise fields.bad("stream_options", "stream_options needs stream to be true")
+        raise fields.make_error("stream_options", "stream_options requires stream to be true")
     if not isinstance(value, dict):
-        raise fields.bad("stream_options", f"stream_options must be an object, not {show(value)}")
-    options = Fields(value, "stream_options.")
-    include = options.boolean("include_usage")
-    options.only("include_obfuscation", False)
-    options.finish()
+        raise fields.make_error(
+            "stream_options", f"stream_options must be an object, not {format_value(value)}"
+        )
+    options = JsonFields(value, "stream_options.")
+    include = options.take_boolean("include_usage")
+    options.require_neutral("include_obfuscation", False)
+    options.reject_unknown()
     return include

@@ -1,4 +1,7 @@
-"""Answers: from the steps of a generation to the JSON of OpenAI's API, whole or as a stream of events."""
+"""Formatting of answers in the JSON of OpenAI's API, complete or as a stream of events.
+
+In: GenerationSteps. Out: bytes. Does not know HTTP.
+"""
 
 import json
 import secrets
@@ -8,41 +11,53 @@ from typing import Any
 
 from tinyedge.runtime.generator import FinishReason
 from tinyedge.serve.errors import ApiError
-from tinyedge.serve.generation import GenerationStep, Token
+from tinyedge.serve.generation import AnswerToken, GenerationStep
 from tinyedge.serve.requests import MODEL_ID, GenerationRequest
 
 DONE = b"data: [DONE]\n\n"
 
 
 class ResponseFormatter:
-    """One request's answer while it is made: `whole`, or `events` as they come and then `end`.
+    """Formats the answer to one request.
 
-    prompt_tokens: of all its prompts. fingerprint: tells one bundle from another. timings, of both: as
-    `Tally.timings` gives them; OpenAI has no such field.
+    Call either `format_response` once, or `format_events` for new steps and `format_end` after the last.
     """
 
-    def __init__(self, order: GenerationRequest, prompt_tokens: int, fingerprint: str) -> None:
-        self._order = order
-        self._chat = order.kind == "chat"
+    def __init__(self, request: GenerationRequest, prompt_tokens: int, fingerprint: str) -> None:
+        """Start an answer.
+
+        Args:
+            request: The request.
+            prompt_tokens: Number of tokens of all its prompts.
+            fingerprint: Identifies the bundle.
+        """
+        self._request = request
+        self._is_chat = request.kind == "chat"
         self._prompt_tokens = prompt_tokens
         self._completion_tokens = 0
-        self._count = len(order.prompts) * order.n
-        self._open = set(range(self._count))  # choices without a finish_reason
-        self._unnamed = set(self._open) if self._chat else set()  # choices whose role was not yet said
+        self._count = len(request.prompts) * request.n
+        self._unfinished = set(range(self._count))  # choices without a finish_reason
+        # Choices whose role has not been sent yet.
+        self._without_role = set(self._unfinished) if self._is_chat else set()
         self._head = {
-            "id": f"{'chatcmpl' if self._chat else 'cmpl'}-{secrets.token_hex(12)}",
-            "object": self._object(),
+            "id": f"{'chatcmpl' if self._is_chat else 'cmpl'}-{secrets.token_hex(12)}",
+            "object": self._get_object_name(),
             "created": int(time.time()),
             "model": MODEL_ID,
             "system_fingerprint": fingerprint,
         }
-        # The same in each of a stream's events, so it is spelled once.
-        self._before = f"data: {json.dumps(self._head)[:-1]}, " + '"choices": ['
-        self._after = '], "usage": null}\n\n' if order.include_usage else "]}\n\n"
+        # Equal in all events of a stream, so it is encoded once.
+        self._event_prefix = f"data: {json.dumps(self._head)[:-1]}, " + '"choices": ['
+        self._event_suffix = '], "usage": null}\n\n' if request.include_usage else "]}\n\n"
 
-    def whole(self, steps: Iterable[GenerationStep], timings: Mapping[str, float | None]) -> bytes:
-        """The answer in one piece. A choice that the time did not suffice for ended by its length."""
-        choices = [_Choice() for _ in range(self._count)]
+    def format_response(self, steps: Iterable[GenerationStep], timings: Mapping[str, float | None]) -> bytes:
+        """Format a complete answer. Choices that the time limit cut have the finish_reason "length".
+
+        Args:
+            steps: All steps.
+            timings: Result of `RequestStats.compute_timings`; OpenAI has no such field.
+        """
+        choices = [_ChoiceBuilder() for _ in range(self._count)]
         for step in steps:
             choice = choices[step.choice]
             choice.tokens += step.tokens
@@ -52,75 +67,81 @@ class ResponseFormatter:
         listed = [
             {
                 "index": index,
-                **self._said(choice.text),
-                "logprobs": self._logprobs(choice.tokens),
+                **self._format_text(choice.text),
+                "logprobs": self._format_logprobs(choice.tokens),
                 "finish_reason": choice.reason,
             }
             for index, choice in enumerate(choices)
         ]
         return json.dumps(
-            {**self._head, "choices": listed, "usage": self._usage(), "timings": timings}
+            {**self._head, "choices": listed, "usage": self._format_usage(), "timings": timings}
         ).encode()
 
-    def events(self, steps: Iterable[GenerationStep]) -> bytes:
-        """The part of a stream that these steps are; what has nothing to show yet makes no event."""
-        return "".join(self._event(step) for step in steps).encode()
+    def format_events(self, steps: Iterable[GenerationStep]) -> bytes:
+        """Format steps as events of a stream; a step without anything to show is omitted."""
+        return "".join(self._format_event(step) for step in steps).encode()
 
-    def end(self, timings: Mapping[str, float | None]) -> bytes:
-        """The stream's end. A choice that the time did not suffice for ended by its length."""
-        cut = "".join(self._data(index, "", None, "length") for index in sorted(self._open))
+    def format_end(self, timings: Mapping[str, float | None]) -> bytes:
+        """Format the end of a stream. Choices that the time limit cut have the finish_reason "length".
+
+        Args:
+            timings: Result of `RequestStats.compute_timings`; OpenAI has no such field.
+        """
+        cut = "".join(self._format_choice(index, "", None, "length") for index in sorted(self._unfinished))
         usage = ""
-        if self._order.include_usage:
-            counts = {"choices": [], "usage": self._usage(), "timings": timings}
+        if self._request.include_usage:
+            counts = {"choices": [], "usage": self._format_usage(), "timings": timings}
             usage = f"data: {json.dumps({**self._head, **counts})}\n\n"
         return (cut + usage).encode() + DONE
 
-    def _event(self, step: GenerationStep) -> str:
+    def _format_event(self, step: GenerationStep) -> str:
         self._completion_tokens += step.generated
-        logprobs = self._logprobs(step.tokens) if step.tokens else None
+        logprobs = self._format_logprobs(step.tokens) if step.tokens else None
         if not (step.text or step.tokens or step.finish_reason):
             return ""
         if step.finish_reason:
-            self._open.discard(step.choice)
-        return self._data(step.choice, step.text, logprobs, step.finish_reason)
+            self._unfinished.discard(step.choice)
+        return self._format_choice(step.choice, step.text, logprobs, step.finish_reason)
 
-    def _data(
+    def _format_choice(
         self, index: int, text: str, logprobs: dict[str, Any] | None, reason: FinishReason | None
     ) -> str:
-        if self._chat:
-            delta = {"role": "assistant", "content": text} if index in self._unnamed else {"content": text}
-            self._unnamed.discard(index)
-            said: dict[str, Any] = {"delta": delta}
+        if self._is_chat:
+            delta = (
+                {"role": "assistant", "content": text} if index in self._without_role else {"content": text}
+            )
+            self._without_role.discard(index)
+            message: dict[str, Any] = {"delta": delta}
         else:
-            said = {"text": text}
-        choice = {"index": index, **said, "logprobs": logprobs, "finish_reason": reason}
-        return f"{self._before}{json.dumps(choice)}{self._after}"
+            message = {"text": text}
+        choice = {"index": index, **message, "logprobs": logprobs, "finish_reason": reason}
+        return f"{self._event_prefix}{json.dumps(choice)}{self._event_suffix}"
 
-    def _object(self) -> str:
-        if not self._chat:
+    def _get_object_name(self) -> str:
+        if not self._is_chat:
             return "text_completion"
-        return "chat.completion.chunk" if self._order.stream else "chat.completion"
+        return "chat.completion.chunk" if self._request.stream else "chat.completion"
 
-    def _said(self, text: str) -> dict[str, Any]:
-        if self._chat:
+    def _format_text(self, text: str) -> dict[str, Any]:
+        if self._is_chat:
             return {"message": {"role": "assistant", "content": text, "refusal": None}}
         return {"text": text}
 
-    def _logprobs(self, tokens: list[Token]) -> dict[str, Any] | None:
-        if self._order.logprobs is None:
+    def _format_logprobs(self, tokens: list[AnswerToken]) -> dict[str, Any] | None:
+        if self._request.logprobs is None:
             return None
-        if self._chat:
-            return {"content": [_chat_token(token) for token in tokens], "refusal": None}
+        if self._is_chat:
+            return {"content": [_format_chat_token(token) for token in tokens], "refusal": None}
         return {
             "tokens": [token.text for token in tokens],
             "token_logprobs": [token.logprob for token in tokens],
             "top_logprobs": [{text: logprob for text, _, logprob in token.top} for token in tokens]
-            if self._order.logprobs
+            if self._request.logprobs
             else None,
             "text_offset": [token.offset for token in tokens],
         }
 
-    def _usage(self) -> dict[str, int]:
+    def _format_usage(self) -> dict[str, int]:
         return {
             "prompt_tokens": self._prompt_tokens,
             "completion_tokens": self._completion_tokens,
@@ -128,21 +149,21 @@ class ResponseFormatter:
         }
 
 
-class _Choice:
-    """A choice of a whole answer while its steps are put together."""
+class _ChoiceBuilder:
+    """Collects the steps of one choice of a complete answer."""
 
     def __init__(self) -> None:
         self.text = ""
-        self.tokens: list[Token] = []
+        self.tokens: list[AnswerToken] = []
         self.reason: FinishReason = "length"
 
 
-def failure_event(error: ApiError) -> bytes:
-    """What a stream ends with that cannot go on: OpenAI's clients raise it as an error."""
-    return b"data: " + error.body() + b"\n\n"
+def format_error_event(error: ApiError) -> bytes:
+    """Format an error as the last event of a stream; OpenAI's clients raise it as an exception."""
+    return b"data: " + error.encode() + b"\n\n"
 
 
-def _chat_token(token: Token) -> dict[str, Any]:
+def _format_chat_token(token: AnswerToken) -> dict[str, Any]:
     return {
         "token": token.text,
         "bytes": list(token.raw),

@@ -1,4 +1,4 @@
-"""The server's life: it binds, loads the model, answers, and ends within five seconds of being asked to."""
+"""The server process: binds, loads the model, answers requests, and exits within five seconds of a signal."""
 
 import asyncio
 import contextlib
@@ -19,32 +19,41 @@ from tinyedge.host import drop_code
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator, Piece
 from tinyedge.serve.app import App
-from tinyedge.serve.connection import TOLD, Connection
+from tinyedge.serve.connection import MAX_REJECTED_CONNECTIONS, Connection
 from tinyedge.serve.settings import Settings
-from tinyedge.serve.systemd import notify, watchdog_seconds
+from tinyedge.serve.systemd import get_watchdog_seconds, notify
 
-GRACE_S = 2.0  # what is being generated may end by itself for so long
-END_S = 4.0  # then it is cut; this is when the last worker must have noticed
-FLUSH_S = 0.5  # for the last words to each client
-SEND_BUFFER_BYTES = (
-    64 << 10
-)  # the kernel's part of what waits for a slow reader; it may grow to 4 MB by itself
-OTHER_FILES = 64  # descriptors beside the connections
+GRACE_S = 2.0  # running requests continue for this long after a signal
+SHUTDOWN_S = 4.0  # then they are cancelled, and all workers must have stopped after this time
+FLUSH_S = 0.5  # for the last bytes to each client
+# Bytes in the kernel for a slow reader; without a limit, the buffer grows to 4 MB.
+SEND_BUFFER_BYTES = 64 << 10
+OTHER_OPEN_FILES = 64  # file descriptors in addition to the connections
 
 
 def serve(settings: Settings, announce: Callable[[str], None]) -> int:
-    """Serves until a signal comes, and returns its number. `announce` is told the address, when it is ready.
+    """Serve until a signal arrives.
 
-    Raises UsageError or ServeError where it can't listen, and whatever loading the bundle raises.
+    Args:
+        settings: Settings of the server.
+        announce: Called with the URL when the server is ready.
+
+    Returns:
+        The number of the signal.
+
+    Raises:
+        UsageError: An address or a limit is not possible on this machine.
+        ServeError: The server cannot listen on its address.
+        TinyEdgeError: The bundle or the word list cannot be loaded.
     """
-    _allow_connections(settings.max_connections)
+    _raise_file_limit(settings.max_connections)
     with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(one) for one in listen(settings)]
-        return asyncio.run(_Life(settings, sockets, announce).run())
+        sockets = [opened.enter_context(sock) for sock in bind_sockets(settings)]
+        return asyncio.run(_ServerProcess(settings, sockets, announce).run())
 
 
-class _Life:
-    """One server from its beginning to its end."""
+class _ServerProcess:
+    """One server, from its start to its exit."""
 
     def __init__(
         self, settings: Settings, sockets: list[socket.socket], announce: Callable[[str], None]
@@ -56,171 +65,183 @@ class _Life:
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_tell)
+        loop.set_exception_handler(_report_exception)
         stopped: asyncio.Future[int] = loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _stop, stopped, number)
+            loop.add_signal_handler(number, _set_result, stopped, number)
         app = App(self._settings)
         servers = [
             await loop.create_server(
                 lambda: Connection(app, self._settings, self._connections),
-                sock=one,
+                sock=sock,
                 backlog=self._settings.max_connections,
             )
-            for one in self._sockets
+            for sock in self._sockets
         ]
         try:
-            await self._answer(app, stopped)
+            await self._serve_until_stopped(app, stopped)
         finally:
             notify("STOPPING=1")
             for server in servers:
                 server.close()
-            await self._end(app)
+            await self._shut_down(app)
         return stopped.result()
 
-    async def _answer(self, app: App, stopped: "asyncio.Future[int]") -> None:
-        """Loads the model while the first answers say that it is not ready; then waits for the end."""
-        loading = asyncio.ensure_future(asyncio.to_thread(_load, self._settings))
+    async def _serve_until_stopped(self, app: App, stopped: "asyncio.Future[int]") -> None:
+        """Load the model, while requests for it get a 503, then wait for a signal."""
+        loading = asyncio.ensure_future(asyncio.to_thread(_load_model, self._settings))
         await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
         if stopped.done():
             loading.add_done_callback(lambda done: done.cancelled() or done.exception())
             return
-        app.load(*loading.result())
-        self._announce(_url(self._sockets[0]))
+        app.set_model(*loading.result())
+        self._announce(_format_url(self._sockets[0]))
         notify("READY=1")
-        watching = asyncio.ensure_future(_keep_watch(app))
+        watching = asyncio.ensure_future(_feed_watchdog(app))
         await asyncio.wait((stopped,))
         watching.cancel()
 
-    async def _end(self, app: App) -> None:
-        app.ending = True
+    async def _shut_down(self, app: App) -> None:
+        app.is_shutting_down = True
         for connection in list(self._connections):
-            connection.end_when_idle()
-        all_ended = await app.engine.close(GRACE_S, END_S)
+            connection.close_if_idle()
+        all_ended = await app.engine.close(GRACE_S, SHUTDOWN_S)
         until = time.monotonic() + FLUSH_S
         while self._connections and time.monotonic() < until:
             for connection in list(self._connections):
-                connection.end_when_idle()
+                connection.close_if_idle()
             await asyncio.sleep(0.02)
         for connection in list(self._connections):
             connection.abort()
-        if not all_ended:  # a worker hangs in native code: nothing else would end the process now
+        if not all_ended:  # a worker hangs in native code: there is no other way to end the process
             sys.stderr.flush()
             os._exit(1)
 
 
-def _load(settings: Settings) -> tuple[Generator, ContentFilter | None]:
-    words = ContentFilter.load(settings.filter_file) if settings.filtered else None
+def _load_model(settings: Settings) -> tuple[Generator, ContentFilter | None]:
+    content_filter = ContentFilter.load(settings.filter_file) if settings.filtered else None
     with drop_code.drop_before_and_after():
-        return Generator.load(settings.bundle, settings.threads), words
+        return Generator.load(settings.bundle, settings.threads), content_filter
 
 
-async def _keep_watch(app: App) -> None:
-    """Tells systemd that the server lives, as often as the model has computed something meanwhile."""
-    limit = watchdog_seconds()
+async def _feed_watchdog(app: App) -> None:
+    """Send signs of life to systemd, as long as the model has computed a token since the previous one."""
+    limit = get_watchdog_seconds()
     while limit is not None:
         before = app.engine.progress
-        if app.engine.active < app.engine.workers:  # else there is enough to do
-            app.engine.submit(lambda: _probe(app.generator), urgent=True)
+        if app.engine.active < app.engine.workers:  # otherwise, requests keep the model busy
+            app.engine.submit(lambda: _generate_one_token(app.generator), urgent=True)
         await asyncio.sleep(limit / 3)
         if app.engine.progress > before:
             notify("WATCHDOG=1")
 
 
-def _probe(generator: Generator) -> abc.Generator[Piece, None, None]:
+def _generate_one_token(generator: Generator) -> abc.Generator[Piece, None, None]:
     yield from generator.stream("", max_tokens=1)
 
 
-def _stop(stopped: "asyncio.Future[int]", number: int) -> None:
+def _set_result(stopped: "asyncio.Future[int]", number: int) -> None:
     if not stopped.done():
         stopped.set_result(number)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What nobody caught, as a line; asyncio's own handler would print a traceback."""
+def _report_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Print an unhandled exception as one line; asyncio's default handler would print a traceback."""
     failure = context.get("exception")
     reason = f"{type(failure).__name__}: {failure}" if failure else ""
     print("error:", *f"{context.get('message', '')}: {reason}".split(), file=sys.stderr, flush=True)
 
 
-def listen(settings: Settings) -> list[socket.socket]:
-    """Sockets that listen at the address, two where a name has two. Raises UsageError or ServeError."""
+def bind_sockets(settings: Settings) -> list[socket.socket]:
+    """Bind the sockets of the server, one for each address of its host name.
+
+    Raises:
+        UsageError: The host name is unknown, or it can be reached from other machines without an API key.
+        ServeError: No address can be bound, or the port is in use.
+    """
     host, port = settings.host, settings.port
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         raise UsageError(
-            f"--host {host} is no address of this machine", "pass 127.0.0.1, or one of `hostname -I`"
+            f"host {host} is not an address of this machine",
+            "pass 127.0.0.1, or an address that `hostname -I` lists",
+            ("host",),
         ) from None
-    addresses = list(dict.fromkeys((family, place) for family, _, _, _, place in found))
-    others = [str(place[0]) for _, place in addresses if not _is_loopback(str(place[0]))]
+    addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+    others = [str(address[0]) for _, address in addresses if not _is_loopback(str(address[0]))]
     if others and settings.api_key is None and not settings.insecure:
         raise UsageError(
-            f"--host {host} can be reached from other machines, and there is no API key",
-            "pass --api-key-file FILE, or --insecure if everyone there may ask",
+            f"host {host} can be reached from other machines, but there is no API key",
+            "pass api_key_file FILE, or insecure to accept requests from everyone there",
+            ("host", "api_key_file", "insecure"),
         )
     sockets: list[socket.socket] = []
     failure: OSError | None = None
-    for family, place in addresses:
+    for family, address in addresses:
         try:
-            sockets.append(_bind(family, place))
+            sockets.append(_bind_socket(family, address))
         except OSError as caught:
             failure = caught
             if caught.errno == errno.EADDRINUSE:
                 break
     if not sockets or (failure and failure.errno == errno.EADDRINUSE):
-        for one in sockets:
-            one.close()
+        for sock in sockets:
+            sock.close()
         assert failure is not None
-        raise _cannot_listen(host, port, failure)
+        raise _make_listen_error(host, port, failure)
     return sockets
 
 
-def _bind(family: int, place: Any) -> socket.socket:
-    # Named, or asyncio does not know that it is TCP, leaves Nagle's algorithm on, and each token waits 40 ms.
-    one = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+def _bind_socket(family: int, address: Any) -> socket.socket:
+    # With the protocol named, asyncio knows that it is TCP and turns off Nagle's algorithm, which delays each
+    # token by 40 ms.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
         if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        one.bind(place)
-        one.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.setblocking(False)
     except OSError:
-        one.close()
+        sock.close()
         raise
-    return one
+    return sock
 
 
-def _cannot_listen(host: str, port: int, failure: OSError) -> ServeError:
+def _make_listen_error(host: str, port: int, failure: OSError) -> ServeError:
     match failure.errno:
         case errno.EADDRINUSE:
-            hint = "pass another --port; 0 takes a free one"
-            return ServeError(f"--port {port} on {host} is in use", hint)
+            hint = "use another port; 0 selects a free one"
+            return ServeError(f"port {port} on {host} is in use", hint)
         case errno.EACCES:
-            return ServeError(f"--port {port} needs root", "pass a --port above 1023")
+            return ServeError(f"port {port} requires root privileges", "use a port above 1023")
         case _:
-            return ServeError(f"--host {host} --port {port}: {failure.strerror}", "check the address")
+            return ServeError(
+                f"cannot listen on {host}, port {port}: {failure.strerror}", "check the address"
+            )
 
 
 def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
-def _url(one: socket.socket) -> str:
-    address, port = one.getsockname()[:2]
-    return f"http://[{address}]:{port}" if one.family == socket.AF_INET6 else f"http://{address}:{port}"
+def _format_url(sock: socket.socket) -> str:
+    address, port = sock.getsockname()[:2]
+    return f"http://[{address}]:{port}" if sock.family == socket.AF_INET6 else f"http://{address}:{port}"
 
 
-def _allow_connections(count: int) -> None:
-    """Raises the limit of open files where it is too low. Raises UsageError where it may not be."""
-    needed = count + TOLD + OTHER_FILES
+def _raise_file_limit(count: int) -> None:
+    """Raise the limit of open files if it is too low; UsageError if that is not allowed."""
+    needed = count + MAX_REJECTED_CONNECTIONS + OTHER_OPEN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed or soft == resource.RLIM_INFINITY:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise UsageError(
-            f"--max-connections {count} needs {needed} open files, the limit is {hard}",
-            "pass less, or raise it: ulimit -Hn",
+            f"max_connections {count} requires {needed} open files, but the limit is {hard}",
+            "allow fewer connections, or raise the limit: ulimit -Hn",
+            ("max_connections",),
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -1,6 +1,7 @@
-"""What `tinyedge serve` was told, checked: where it listens, who may ask, and every bound.
+"""Settings of the server: its address, who may send requests, and all limits.
 
-Knows no network: the server looks after binding.
+In: values from the command line or a caller, and the file of the API key. Out: a checked `Settings`. Does not
+know the network: `server` binds the address.
 """
 
 import hmac
@@ -15,13 +16,13 @@ from tinyedge.core.errors import UsageError
 from tinyedge.core.settings import check_settings, setting
 
 KEY_VARIABLE = "TINYEDGE_API_KEY"
-KEY = re.compile(r"[!-~]{16,512}")  # what a header can carry, and nobody guesses
+KEY_PATTERN = re.compile(r"[!-~]{16,512}")  # printable in a header, and too long to guess
 MAX_KEY_FILE_BYTES = 4096
 
 MAX_HEAD_BYTES = 16 << 10  # request line and headers
 MAX_HEADERS = 100
-MAX_BODY_BYTES = 256 << 10  # a bias for each of 8,000 tokens is 120 kB
-MAX_ANSWERS = 16  # of one request: its prompts times its n
+MAX_BODY_BYTES = 256 << 10  # a bias for each of 8,000 tokens takes 120 kB
+MAX_ANSWERS = 16  # of one request: number of prompts times n
 
 
 @dataclass(frozen=True)
@@ -97,48 +98,65 @@ class Settings:
                 )
 
     def is_key(self, given: str) -> bool:
-        """Whether `given` is the key; takes as long for a wrong one as for the right one."""
+        """Check whether `given` is the key, in constant time; true if there is no key."""
         if self.api_key is None:
             return True
-        return hmac.compare_digest(_digest(given), _digest(self.api_key))
+        return hmac.compare_digest(_hash_key(given), _hash_key(self.api_key))
 
 
-def _digest(key: str) -> bytes:
-    # Of both, so that not even the key's length shows in the time.
+def _hash_key(key: str) -> bytes:
+    # Both keys are hashed, so that not even the length of the key influences the time.
     return hmac.digest(b"tinyedge", key.encode("utf-8", "surrogateescape"), "sha256")
 
 
 def find_key(file: Path | None, environment: MutableMapping[str, str] = os.environ) -> str | None:
-    """The API key, from a file or from TINYEDGE_API_KEY, which is taken out of `environment`.
+    """Read the API key from a file or from TINYEDGE_API_KEY.
 
-    Raises UsageError where there are both, where others may read the file, or where it holds no good key.
+    Args:
+        file: File that contains the key; None reads the environment only.
+        environment: Environment variables; TINYEDGE_API_KEY is removed from them.
+
+    Returns:
+        The key; None if there is neither.
+
+    Raises:
+        UsageError: Both are given, the file cannot be read, every user can read it, or the key is invalid.
     """
-    from_environment = environment.pop(KEY_VARIABLE, None)  # child processes need not see it
+    from_environment = environment.pop(KEY_VARIABLE, None)  # child processes must not inherit it
     if file is None:
         if from_environment is None:
             return None
         return _require_key(from_environment, KEY_VARIABLE)
     if from_environment is not None:
-        raise UsageError(f"--api-key-file and {KEY_VARIABLE} are both given", "keep one of them")
+        raise UsageError(
+            f"api_key_file and {KEY_VARIABLE} are both given", "omit one of them", ("api_key_file",)
+        )
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"--api-key-file {file} is not a regular file", "pass a file that holds the key")
+            raise UsageError(
+                f"api_key_file {file} is not a regular file", "pass a file with the key", ("api_key_file",)
+            )
         if status.st_mode & (stat.S_IROTH | stat.S_IWOTH):
-            raise UsageError(f"--api-key-file {file} is open to every user", f"chmod 600 {file}")
+            raise UsageError(
+                f"api_key_file {file} can be read or written by every user",
+                f"chmod 600 {file}",
+                ("api_key_file",),
+            )
         with file.open("rb") as opened:
             content = opened.read(MAX_KEY_FILE_BYTES)
     except OSError as failure:
         raise UsageError(
-            f"--api-key-file {file} cannot be read: {failure.strerror}", "check the path"
+            f"api_key_file {file} cannot be read: {failure.strerror}", "check the path", ("api_key_file",)
         ) from None
-    return _require_key(content.decode("utf-8", "replace").strip(), f"--api-key-file {file}")
+    return _require_key(content.decode("utf-8", "replace").strip(), f"api_key_file {file}")
 
 
 def _require_key(key: str, source: str) -> str:
-    if not KEY.fullmatch(key):
+    if not KEY_PATTERN.fullmatch(key):
         raise UsageError(
             f"{source} is not one key of 16-512 printable ASCII characters without spaces",
-            "make one with: openssl rand -hex 32",
+            "create one with: openssl rand -hex 32",
+            ("api_key_file",),
         )
     return key
