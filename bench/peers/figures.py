@@ -37,20 +37,22 @@ GOALS = (
 )
 COLUMNS = (
     *("runtime", "precision", "decode, tokens/s", "fastest", "CPU, µs/token", "TTFT, ms", "peak RSS, MB"),
-    *("cold start, ms", "CPU of it, ms", "packages, MB", "model, MB"),
-    *("decode: tinyedge is", "its CPU", "cold start", "its CPU"),
+    *("cold start, ms", "cold start CPU, ms", "packages, MB", "model, MB"),
+    *("decode ratio", "decode CPU ratio", "cold start ratio", "cold start CPU ratio"),
 )
 EXPLANATION = """\
-Medians over the rounds. *Fastest* is a round's fastest generation, *CPU* the processor time of the whole
-process: neither sees much of what others do on the machine. *tinyedge is*: how many times better, as the
-median of the rounds' ratios and, in brackets, the lowest and the highest. *Packages* is all that a runtime's
-environment holds. Files were in the page cache: only the process is cold. MB is 2^20 bytes.
+Medians over the rounds. *Fastest* is the fastest generation of a round. *CPU* is the processor time of the
+complete process. Other programs on the machine have little effect on either. A *ratio* is how many times
+better tinyedge is: the median of the rounds' ratios and, in brackets, the lowest and the highest. *Packages*
+is the size of a runtime's environment. Cold starts are starts of a new process whose files are in the page
+cache. MB is 2^20 bytes.
 """
 BUSY = """\
-Others were at work on this machine (load average {:.1f} before, {:.1f} after): tokens/s, TTFT and cold start
-are worse than on a quiet one, and not by the same share for all. Processor time is what to go by.
+Other programs were running on this machine (load average {:.1f} before, {:.1f} after). Tokens/s, TTFT and
+cold start are worse than on a quiet machine, and not by the same share for all runtimes. Use the processor
+times.
 """
-BUSY_LOAD = 0.5  # a load average above it: somebody else was at work
+BUSY_LOAD = 0.5  # a load average above it means that other programs were running
 
 
 def medians(rounds: Sequence[Figures]) -> Figures:
@@ -119,7 +121,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         f" {shape['dim_feedforward']}, vocabulary {shape['vocab_size']}, context {shape['max_seq_length']}.",
         f"{request['prompt_tokens']} prompt tokens, then {request['tokens']} drawn from the top"
         f" {request['top_k']} at temperature {request['temperature']:g}, on one thread.",
-        f"{report['rounds']} rounds of all in turn, each in a process of its own.",
+        f"{report['rounds']} rounds of all runtimes in turn, each in a separate process.",
         f"{machine['cpu']}, {machine['cores']} cores, {', '.join(machine['features'])};"
         f" Python {machine['python']}.\n",
         "| " + " | ".join(COLUMNS) + " |",

@@ -122,7 +122,7 @@ def test_the_table_has_a_row_for_each_with_the_reason_of_one_that_could_not_run(
     assert "| onnxruntime-genai 1.0 | int8 | 6,000 |" in text
     assert "1.50 x (1.50-1.50)" in text
     assert "| llama.cpp | q8_0 | ERROR: no wheel / for this Python |" in text
-    assert "Others were at work on this machine (load average 3.0 before, 4.0 after)" in text
+    assert "Other programs were running on this machine (load average 3.0 before, 4.0 after)" in text
 
 
 def test_the_picture_is_a_png_without_those_that_could_not_run(peers: SimpleNamespace) -> None:
