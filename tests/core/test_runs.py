@@ -10,7 +10,14 @@ import pytest
 from tests.support.program import tinyedge
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import TinyEdgeError
-from tinyedge.core.runs import best_first, comparable, differing, find_begun, find_runs, read_run
+from tinyedge.core.runs import (
+    are_comparable,
+    find_runs,
+    find_started_runs,
+    list_differing_fields,
+    read_run,
+    sort_best_first,
+)
 
 Make = Callable[..., Path]
 
@@ -139,13 +146,13 @@ def test_only_what_differs_is_told(make: Make) -> None:
         read_run(make("b", metrics(1.9, learning_rate=0.01))),
         read_run(make("c", metrics(2.0, dropout=0.1))),
     ]
-    assert [run.folder.name for run in best_first(runs)] == ["b", "c", "a"]
-    assert differing(runs) == ["learning_rate", "dropout"]
-    assert differing(runs[:1]) == []
-    assert comparable(runs)
+    assert [run.folder.name for run in sort_best_first(runs)] == ["b", "c", "a"]
+    assert list_differing_fields(runs) == ["learning_rate", "dropout"]
+    assert list_differing_fields(runs[:1]) == []
+    assert are_comparable(runs)
     other = metrics(1.0)
     other["configuration"]["corpus_sha256"] = "e" * 64
-    assert not comparable([*runs, read_run(make("d", other))])
+    assert not are_comparable([*runs, read_run(make("d", other))])
 
 
 def test_the_table(make: Make, tmp_path: Path) -> None:
@@ -199,8 +206,8 @@ def test_a_run_without_an_epoch_is_named(make: Make, tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
         for name in ("checkpoint_last.pt", "checkpoint_before_last.pt"):
             (tmp_path / folder / name).touch()
-    assert find_begun(tmp_path, previous=False) == [tmp_path / "runs/trial-0001"]
-    assert len(find_begun(tmp_path, previous=True)) == 2
+    assert find_started_runs(tmp_path, previous=False) == [tmp_path / "runs/trial-0001"]
+    assert len(find_started_runs(tmp_path, previous=True)) == 2
     done = tinyedge("runs", tmp_path)
     assert done.returncode == 0
     (line,) = done.stderr.splitlines()

@@ -108,7 +108,7 @@ def test_lower_bound_is_the_definition() -> None:
     ("slow", "within"), [(0, True), (1, None), (5, None), (11, None), (12, False), (50, False)]
 )
 def test_a_p95_is_within_over_or_in_doubt(slow: int, within: bool | None) -> None:
-    assert stats.p95_within([20.0] * (100 - slow) + [300.0] * slow, 250.0) is within
+    assert stats.is_p95_within([20.0] * (100 - slow) + [300.0] * slow, 250.0) is within
 
 
 def test_a_difference_has_an_interval_that_holds_it() -> None:

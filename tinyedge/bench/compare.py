@@ -156,7 +156,7 @@ def read_comparable(path: Path, device: Device, job: Job) -> dict[str, Any]:
         ]
         if not all(str(one).isprintable() for one in printed):
             raise ValueError("a text is not printable")
-    except files.NOT_WHOLE as failure:
+    except files.INVALID_FIELD_ERRORS as failure:
         raise _invalid_report_error(path, failure) from None
     if different:
         raise BenchError(
@@ -185,7 +185,7 @@ def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> Repor
         ]
         differs += [f"unreliable, because {doubt}" for doubt in old["doubts"]]
         return ReportComparison(f"{path}, {old['created']}", tuple(differs), tuple(_list_changes(new, old)))
-    except files.NOT_WHOLE as failure:
+    except files.INVALID_FIELD_ERRORS as failure:
         raise _invalid_report_error(path, failure) from None
 
 

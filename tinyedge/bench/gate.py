@@ -130,7 +130,7 @@ class MeasuredFigures:
 
 def choose_basis(samples: int) -> Basis:
     """Return "bound" if this number of samples has a 99% upper bound of the p95, otherwise "estimate"."""
-    rank = stats.upper_bound_rank(samples, stats.P95, stats.SURE)
+    rank = stats.upper_bound_rank(samples, stats.P95, stats.CONFIDENCE)
     return "estimate" if rank is None else "bound"
 
 

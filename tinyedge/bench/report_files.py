@@ -100,7 +100,7 @@ class ReportFiles:
                 from tinyedge.bench.page.html import render
 
                 rendered.append((self.html, render(page_content(report))))
-        except files.NOT_WHOLE as failure:
+        except files.INVALID_FIELD_ERRORS as failure:
             raise BenchError(
                 f"the report is incomplete or invalid ({type(failure).__name__}: {failure})",
                 "measure again, with this version of tinyedge",

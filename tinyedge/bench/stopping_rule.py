@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from tinyedge.bench.worker import MAX_SAMPLES
 from tinyedge.core.settings import check_settings, setting
-from tinyedge.core.stats import p95_within
+from tinyedge.core.stats import is_p95_within
 
 MAX_UNTIL_SURE_S = 600.0  # of --until-sure without --duration; a p95 at its limit would never become certain
 MAX_DURATION_S = 7 * 24 * 3600.0
@@ -74,4 +74,4 @@ class StoppingRule:
         # most.
         looks = int(math.log2(len(e2e_ms) / self.samples)) + 1
         seen = e2e_ms[: self.samples << (looks - 1)]
-        return p95_within(seen, self.until_sure_ms, 1 - Fraction(1, 100 << looks)) is not None
+        return is_p95_within(seen, self.until_sure_ms, 1 - Fraction(1, 100 << looks)) is not None

@@ -93,16 +93,16 @@ def _export_kit(options: "ExportOptions") -> "tuple[Bundle, Path]":
     from tinyedge.bundle.bundle import load_bundle
     from tinyedge.bundle.bundle import require_replaceable as require_bundle_replaceable
     from tinyedge.cli._echo import print_note
-    from tinyedge.deploy.kit import Supplies, kit_folder, require_replaceable
+    from tinyedge.deploy.kit import KitBuilder, get_kit_folder, require_replaceable
     from tinyedge.export.pipeline import export_bundle
 
     require_bundle_replaceable(options.output_dir)
-    target = kit_folder(options.output_dir)
+    target = get_kit_folder(options.output_dir)
     require_replaceable(target)
-    with Supplies(load_board(options.target).wheel_platform) as supplies:
-        supplies.fetch(print_note)
+    with KitBuilder(load_board(options.target).wheel_platform) as builder:
+        builder.download_wheels(print_note)
         bundle = load_bundle(export_bundle(options, print_note))
-        supplies.put(bundle, target)
+        builder.write(bundle, target)
     print_note(f"kit: {target}")
     return bundle, target
 

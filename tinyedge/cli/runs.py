@@ -37,7 +37,7 @@ def runs(
     from tinyedge.cli._table import format_columns
     from tinyedge.core import files
     from tinyedge.core.errors import TinyEdgeError, UsageError
-    from tinyedge.core.runs import METRICS_FILE, best_first, comparable, differing
+    from tinyedge.core.runs import METRICS_FILE, are_comparable, list_differing_fields, sort_best_first
 
     if json is not None and json.name == METRICS_FILE:
         raise UsageError(f"--json {json} would damage a run", "choose another name")
@@ -46,18 +46,18 @@ def runs(
         from tinyedge.train.report.plotting import require_format
 
         require_format(plot)
-    found = best_first(_read_runs(folders, previous))
+    found = sort_best_first(_read_runs(folders, previous))
     if not found:
         raise TinyEdgeError("no run could be read", "pass the --output-dir of a tinyedge train")
-    names, fields = _name_runs(found), differing(found)
+    names, fields = _name_runs(found), list_differing_fields(found)
     typer.echo(format_columns(_make_rows(found, names, fields), left=(0,)))
-    if not comparable(found):
+    if not are_comparable(found):
         print_note(
             "warning: the runs have different held-out text, so their bits per byte are not comparable"
         )
     if json is not None:
         table = [_run_to_dict(run, name) for run, name in zip(found, names, strict=True)]
-        value = {"comparable": comparable(found), "differing": fields, "runs": table}
+        value = {"comparable": are_comparable(found), "differing": fields, "runs": table}
         files.write_json(json, {"schema": "tinyedge.runs/1", **value})
     if plot is not None:
         from tinyedge.train.report.curve import draw_comparison
@@ -69,11 +69,11 @@ def _read_runs(folders: Iterable[Path], previous: bool) -> "list[TrainingRun]":
     """Read every valid run once; print a line about each invalid one."""
     from tinyedge.cli._echo import print_note
     from tinyedge.core.errors import TinyEdgeError
-    from tinyedge.core.runs import find_begun, find_runs, read_run
+    from tinyedge.core.runs import find_runs, find_started_runs, read_run
 
     found: dict[Path, TrainingRun] = {}
     for folder in folders:
-        for path in find_begun(folder, previous):
+        for path in find_started_runs(folder, previous):
             print_note(f"{path}: no epoch is finished yet, so there is nothing to compare")
         try:
             paths = find_runs(folder, previous)

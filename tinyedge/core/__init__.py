@@ -1,1 +1,1 @@
-"""The ground floor: errors, files, configuration, statistics. Knows the standard library and numpy alone."""
+"""Basics of every room: errors, files, settings, statistics. Knows the standard library and NumPy only."""

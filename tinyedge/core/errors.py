@@ -1,21 +1,21 @@
-"""Every way in which tinyedge fails on purpose.
+"""The errors that tinyedge raises on purpose.
 
 TinyEdgeError                exit 1, a known failure
-├── UsageError               exit 2, a flag or a config value that cannot work
+├── UsageError               exit 2, an argument or a configuration value that is invalid
 ├── MissingDependencyError   exit 1, an extra is not installed
-├── CorpusError              exit 1, text that cannot become a corpus
+├── CorpusError              exit 1, text that is not usable as a corpus
 ├── TokenizerError           exit 1, a vocabulary or a tokenizer file that does not fit
-├── CheckpointError          exit 1, a checkpoint that is damaged, hostile or of another run
-├── TrainingError            exit 1, a run that cannot go on: no loss, no memory, or a process of it is dead
-├── BundleError              exit 1, a bundle that is not whole, known and safe
-├── StoreError               exit 1, a board's store without a bundle that can serve, or with another writer
-├── DeployError              exit 1, a board, or a kit for one, that could not be made ready
-├── ExportError              exit 1, an export that would not be the model that was trained
-├── FilterError              exit 1, a word list that cannot work
-├── BenchError               exit 1, a measurement that could not be made
-├── FitError                 exit 1, a budget that no shape keeps
-├── ServeError               exit 1, a server that cannot listen where it was told to
-└── MonitorError             exit 1, a server that cannot be watched
+├── CheckpointError          exit 1, a checkpoint that is damaged, unsafe or of another run
+├── TrainingError            exit 1, a run that cannot continue: invalid loss, no memory, or a dead process
+├── BundleError              exit 1, a bundle that is incomplete, unknown or unsafe
+├── StoreError               exit 1, a board's store without a usable bundle, or in use by another process
+├── DeployError              exit 1, a board or a kit that could not be prepared
+├── ExportError              exit 1, an export that would differ from the trained model
+├── FilterError              exit 1, an invalid word list
+├── BenchError               exit 1, a measurement that failed
+├── FitError                 exit 1, a budget that no shape meets
+├── ServeError               exit 1, a server that cannot listen on its address
+└── MonitorError             exit 1, a server that cannot be monitored
 
 Library code raises these; `tinyedge.cli.main` alone turns them into one `error:` line, a hint and an exit
 code. A failed gate (3), an inconclusive one (4) and an interrupt (130, 143) are results, not errors.
@@ -26,7 +26,7 @@ from typing import ClassVar
 
 
 class TinyEdgeError(Exception):
-    """A known failure: `message` names the flag, file or field; `hint` names the way out."""
+    """A known failure: `message` names the parameter, file or field; `hint` is the remedy."""
 
     exit_code: ClassVar[int] = 1
 
@@ -57,11 +57,11 @@ class UsageError(TinyEdgeError):
 
 
 class MissingDependencyError(TinyEdgeError):
-    """A command needs an extra that is not installed."""
+    """An extra that a command needs is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
         hint = f"on the workstation, in tinyedge's own folder: make env (or pip install '.[{extra}]')"
-        if extra == "serve":  # the one extra that a device has a use for
+        if extra == "serve":  # the only extra that a device uses
             hint = (
                 "install the wheel with its extra: pip install 'tinyedge_lm-VERSION-py3-none-any.whl[serve]'"
             )
@@ -69,52 +69,52 @@ class MissingDependencyError(TinyEdgeError):
 
 
 class CorpusError(TinyEdgeError):
-    """Text that cannot become a corpus."""
+    """Text that is not usable as a corpus."""
 
 
 class TokenizerError(TinyEdgeError):
-    """A vocabulary that the text cannot fill, or a tokenizer file that does not fit."""
+    """A vocabulary that is too large for the text, or a tokenizer file that does not fit."""
 
 
 class CheckpointError(TinyEdgeError):
-    """A checkpoint that is damaged, hostile, or of another run."""
+    """A checkpoint that is damaged, unsafe, or of another run."""
 
 
 class TrainingError(TinyEdgeError):
-    """A run that cannot go on: its loss is no number, memory is short, or one of its processes is dead."""
+    """A run that cannot continue: its loss is not finite, memory is short, or a process of it is dead."""
 
 
 class BundleError(TinyEdgeError):
-    """A bundle that is not whole, known and safe."""
+    """A bundle that is incomplete, of an unknown kind, or unsafe."""
 
 
 class StoreError(TinyEdgeError):
-    """A board's store of bundles that has none to serve, or that another process is changing."""
+    """A board's store of bundles that has no usable bundle, or that another process is changing."""
 
 
 class DeployError(TinyEdgeError):
-    """A board that could not be reached or made ready, or a kit for it that could not be made."""
+    """A board that could not be reached or prepared, or a kit that could not be built."""
 
 
 class ExportError(TinyEdgeError):
-    """An export that would not be the model that was trained."""
+    """An export that would differ from the trained model."""
 
 
 class FilterError(TinyEdgeError):
-    """A word list that cannot work."""
+    """An invalid word list."""
 
 
 class BenchError(TinyEdgeError):
-    """A measurement that could not be made."""
+    """A measurement that failed."""
 
 
 class FitError(TinyEdgeError):
-    """A budget that no shape keeps."""
+    """A budget that no shape meets."""
 
 
 class ServeError(TinyEdgeError):
-    """A server that cannot listen where it was told to."""
+    """A server that cannot listen on its address."""
 
 
 class MonitorError(TinyEdgeError):
-    """A server that cannot be watched."""
+    """A server that cannot be monitored."""

@@ -1,4 +1,4 @@
-"""Artifacts on disk: written whole or not at all, read with errors that name the file.
+"""Artifacts on disk: written completely or not at all, and read with errors that name the file.
 
 A power cut after a rename without fsync leaves a file of length zero; so an artifact is written to a
 temporary name in the same folder, synced, renamed, and the folder synced.
@@ -16,23 +16,28 @@ from typing import IO, Any
 from tinyedge.core.errors import TinyEdgeError
 
 TEMPORARY_SUFFIX = ".tmp"
-# What reading fields of foreign JSON raises where one is missing, or of another kind.
-NOT_WHOLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+# The exceptions of code that reads fields of unvalidated JSON, where one is missing or of another type.
+INVALID_FIELD_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a binary file that takes the name `path` only when the block ends without an exception.
+    """Open a binary file that gets the name `path` only if the block ends without an exception.
 
-    Raises what the operating system raises, naming `path`; the old file, if any, is then untouched and the
-    temporary one is gone. One that a killed process left has the same name, so the next writer takes it away.
+    A temporary file that a killed process left has the same name, so the next writer removes it.
+
+    Yields:
+        The temporary file, open for writing.
+
+    Raises:
+        OSError: Naming `path`. An old file is then unchanged, and the temporary one is removed.
     """
-    _require_regular(path)  # a rename would put a file where a device stands
+    _require_regular(path)  # a rename would replace a device by a file
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     try:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
-        with temporary.open("xb") as file:  # anew, so that no link that was laid there is followed
+        with temporary.open("xb") as file:  # "x", so that an existing link is not followed
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -46,7 +51,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes renames inside `folder` durable."""
+    """Make renames inside `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -55,41 +60,45 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` to `path`, atomically."""
+    """Write `data` to `path`, atomically."""
     with atomic_writer(path) as file:
         file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8 to `path`, atomically."""
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # a path may hold bytes that are no text
+    """Write `text` as UTF-8 to `path`, atomically."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # a path may contain bytes that are not text
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented UTF-8 JSON to `path`, atomically. NaN and infinity are refused."""
+    """Write `value` as indented UTF-8 JSON to `path`, atomically. Raises ValueError for NaN and infinity."""
     write_text(path, to_json(value))
 
 
 def to_json(value: Any) -> str:
-    """Indented, with a line break at its end. Raises ValueError for NaN and infinity."""
+    """Return indented JSON with a line break at its end. Raises ValueError for NaN and infinity."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, schema: str | tuple[str, ...], error: type[TinyEdgeError]) -> dict[str, Any]:
-    """Reads a JSON object whose `schema` field is `schema`, or one of them; else raises `error`."""
+    """Read a JSON object whose field `schema` is `schema`, or one of several.
+
+    Raises:
+        error: The file is missing, not JSON, or has another schema.
+    """
     require_file(path, error)
     try:
         value = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as failure:
         raise error(
-            f"{path} is not valid JSON ({failure})", "write it again with the command that made it"
+            f"{path} is not valid JSON ({failure})", "create it again with the command that wrote it"
         ) from None
     found = value.get("schema") if isinstance(value, dict) else None
     known = (schema,) if isinstance(schema, str) else schema
     if found not in known:
         raise error(
             f"{path} has schema {found!r}, this version reads {' or '.join(map(repr, known))}",
-            "make it again with this version",
+            "create it again with this version",
         )
     return dict(value)
 
@@ -99,7 +108,7 @@ def _refuse_constant(constant: str) -> None:
 
 
 def require_file(path: Path, error: type[TinyEdgeError], hint: str = "check the path") -> None:
-    """Raises `error` unless `path` is a regular, non-empty file."""
+    """Raise `error` unless `path` is a regular, non-empty file."""
     if not path.exists():
         raise error(f"{path} does not exist", hint)
     if path.is_dir():
@@ -116,7 +125,7 @@ def _require_regular(path: Path) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """The sha256 of a regular file's content, in hexadecimal."""
+    """Return the SHA-256 of a regular file's content, in hexadecimal."""
     _require_regular(path)  # opening a FIFO would wait for a writer
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,6 @@
-"""Runs that were trained, read back from the `training_metrics.json` that each left, and compared.
+"""Training runs, read from their `training_metrics.json`, and the differences between them.
 
-In: folders. Out: runs, and what differs between them. Knows no torch: a run can be judged on any machine.
+In: folders. Out: runs and the settings that differ. Does not know torch, so runs can be compared anywhere.
 """
 
 import math
@@ -15,52 +15,64 @@ from tinyedge.core.errors import TinyEdgeError, UsageError
 
 SCHEMA = "tinyedge.training/1"
 METRICS_FILE = "training_metrics.json"
-CHECKPOINT_FILES = "checkpoint_*.pt"  # from which a run can go on
-PREVIOUS_FOLDER = "previous"  # where a run folder keeps its earlier runs
-ALL = "all"  # the name of the figure over every language
+CHECKPOINT_FILES = "checkpoint_*.pt"  # from which a run can continue
+PREVIOUS_FOLDER = "previous"  # where a run folder keeps its previous runs
+ALL = "all"  # the name of the figure over all languages
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the history. Losses in nats per token; bits_per_byte of held-out text, by language.
-
-    tokens: predicted since the run began; None in files of tinyedge 0.1.0.
-    """
+    """One line of the history."""
 
     number: int
+    """Number of the epoch, from 1."""
     train_loss: float
+    """Mean training loss, in nats per token."""
     val_loss: float
+    """Loss on held-out text, in nats per token."""
     learning_rate: float
+    """Learning rate at the end of the epoch."""
     bits_per_byte: dict[str, float]
+    """Bits per byte on held-out text, by language and for ALL."""
     elapsed_s: float
+    """Seconds since the run began."""
     tokens: int | None
+    """Tokens predicted since the run began; None in files of tinyedge 0.1.0."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of the curve: the loss is the mean since the point before, in nats per token."""
+    """One point of the curve."""
 
     tokens: int
+    """Tokens predicted since the run began."""
     elapsed_s: float
+    """Seconds since the run began."""
     train_loss: float
+    """Mean training loss since the previous point, in nats per token."""
     learning_rate: float
+    """Learning rate at this point."""
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One run. configuration: every field of model and training, hardware, digests, version; flat.
-
-    status: "running" (killed, if nothing runs), "stopped", "failed" or "finished"; where it finished before
-    its last epoch, why: "max-minutes", "patience" or "pruned". history: at least one epoch.
-    """
+    """One training run."""
 
     folder: Path
+    """The run folder."""
     status: str
+    """"running" (or killed), "stopped", "failed" or "finished"; for a run that finished before its last
+    epoch, the reason: "max-minutes", "patience" or "pruned"."""
     configuration: dict[str, Any]
+    """Every field of model and training, hardware, digests and version, in one flat mapping."""
     parameters: int
+    """Number of weights."""
     tokens_per_second: float
+    """Training speed."""
     history: tuple[Epoch, ...]
+    """The finished epochs; at least one."""
     trace: tuple[Point, ...]
+    """The points of the training curve."""
 
     @property
     def best(self) -> Epoch:
@@ -69,7 +81,7 @@ class TrainingRun:
 
     @property
     def epochs(self) -> str:
-        """Done of planned."""
+        """Finished and planned epochs, as in "4/10"."""
         return f"{self.last.number}/{self.configuration.get('epochs', '?')}"
 
     @property
@@ -79,47 +91,61 @@ class TrainingRun:
 
 
 def find_runs(folder: Path, previous: bool) -> list[Path]:
-    """Run folders in `folder`, itself included, at any depth, sorted; earlier runs only if `previous`.
+    """Find run folders in `folder` at any depth, `folder` included.
 
-    Raises TinyEdgeError where there is none.
+    Args:
+        folder: Where to search.
+        previous: Whether to include the previous runs that run folders keep.
+
+    Returns:
+        The folders, sorted; at least one.
+
+    Raises:
+        TinyEdgeError: There is none.
     """
     if not folder.is_dir():
-        raise TinyEdgeError(f"{folder} is not a folder", "name a run's folder, or one that holds several")
-    found = _holding(METRICS_FILE, folder, previous)
+        raise TinyEdgeError(f"{folder} is not a folder", "pass a folder that contains runs")
+    found = _find_folders(METRICS_FILE, folder, previous)
     if not found:
-        raise TinyEdgeError(f"{folder} holds no {METRICS_FILE}", "tinyedge train makes one")
+        raise TinyEdgeError(f"{folder} contains no {METRICS_FILE}", "tinyedge train writes one")
     return found
 
 
-def find_begun(folder: Path, previous: bool) -> list[Path]:
-    """Run folders, found as `find_runs` does, that have a checkpoint and no finished epoch to tell of."""
+def find_started_runs(folder: Path, previous: bool) -> list[Path]:
+    """Find run folders as `find_runs` does, but those with a checkpoint and without a finished epoch."""
     return [
-        path for path in _holding(CHECKPOINT_FILES, folder, previous) if not (path / METRICS_FILE).exists()
+        path
+        for path in _find_folders(CHECKPOINT_FILES, folder, previous)
+        if not (path / METRICS_FILE).exists()
     ]
 
 
-def _holding(pattern: str, folder: Path, previous: bool) -> list[Path]:
+def _find_folders(pattern: str, folder: Path, previous: bool) -> list[Path]:
     found = sorted({path.parent for path in folder.rglob(pattern)})
     return [path for path in found if previous or PREVIOUS_FOLDER not in path.relative_to(folder).parts]
 
 
 def read_run(folder: Path) -> TrainingRun:
-    """Reads a run folder's metrics. Raises TinyEdgeError, naming the file and the field that is wrong."""
+    """Read a run folder's metrics.
+
+    Raises:
+        TinyEdgeError: Naming the file and the field that is invalid.
+    """
     path = folder / METRICS_FILE
     value = files.read_json(path, SCHEMA, TinyEdgeError)
     try:
-        configuration = _flat(value["configuration"]) | {"tinyedge": str(value["tinyedge"])}
-        history = tuple(_epoch(record) for record in value["epoch_history"])
+        configuration = _flatten(value["configuration"]) | {"tinyedge": str(value["tinyedge"])}
+        history = tuple(_parse_epoch(record) for record in value["epoch_history"])
         if not history:
             raise ValueError("epoch_history is empty")
         return TrainingRun(
             folder,
-            _status(value),
+            _read_status(value),
             configuration,
-            _parameters(value["configuration"]["model"]),
-            _number(value, "tokens_per_second"),
+            _count_parameters(value["configuration"]["model"]),
+            _parse_number(value, "tokens_per_second"),
             history,
-            tuple(_point(record) for record in value.get("trace", ())),
+            tuple(_parse_point(record) for record in value.get("trace", ())),
         )
     except KeyError as failure:
         raise TinyEdgeError(f"{path} lacks {failure.args[0]}", "train the run again") from None
@@ -127,13 +153,13 @@ def read_run(folder: Path) -> TrainingRun:
         raise TinyEdgeError(f"{path} is damaged: {failure}", "train the run again") from None
 
 
-def best_first(runs: Iterable[TrainingRun]) -> list[TrainingRun]:
-    """Sorted by held-out bits per byte of the best epoch."""
+def sort_best_first(runs: Iterable[TrainingRun]) -> list[TrainingRun]:
+    """Sort runs by the bits per byte of their best epoch on held-out text, best first."""
     return sorted(runs, key=lambda run: (run.best.bits_per_byte[ALL], run.folder))
 
 
-def differing(runs: Sequence[TrainingRun]) -> list[str]:
-    """Names of the configuration's fields that are not the same in all runs, in their own order."""
+def list_differing_fields(runs: Sequence[TrainingRun]) -> list[str]:
+    """Return the names of the configuration's fields that differ between runs, in the order of the fields."""
     names = dict.fromkeys(name for run in runs for name in run.configuration)
     return [
         name
@@ -142,54 +168,54 @@ def differing(runs: Sequence[TrainingRun]) -> list[str]:
     ]
 
 
-def comparable(runs: Sequence[TrainingRun]) -> bool:
-    """Whether all were judged on the same text: what is held out is a function of the corpus."""
-    return "corpus_sha256" not in differing(runs)
+def are_comparable(runs: Sequence[TrainingRun]) -> bool:
+    """Whether all runs were evaluated on the same text: the held-out text is a function of the corpus."""
+    return "corpus_sha256" not in list_differing_fields(runs)
 
 
-def _status(value: Mapping[str, Any]) -> str:
-    """Files of tinyedge 0.1.0 are of finished runs and do not say so."""
+def _read_status(value: Mapping[str, Any]) -> str:
+    """Return the status. Files of tinyedge 0.1.0 do not contain one; they are of finished runs."""
     status, ended_by = value.get("status", "finished"), value.get("ended_by") or "epochs"
     return str(status if status != "finished" or ended_by == "epochs" else ended_by)
 
 
-def _flat(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Model, training and the rest; the guide's own names for some of it say nothing new."""
+def _flatten(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge model, training and the rest; the guide's own names in it are duplicates."""
     parts = {**configuration["model"], **configuration["training"]}
     guide = ("vocab_size", "batch_size", "learning_rate", "num_epochs", "max_seq_length")
     rest = {k: v for k, v in configuration.items() if k not in ("model", "training", *guide)}
     return {**parts, **rest}
 
 
-def _parameters(model: Mapping[str, Any]) -> int:
+def _count_parameters(model: Mapping[str, Any]) -> int:
     return ModelConfig.from_dict(model).parameters
 
 
-def _epoch(record: Mapping[str, Any]) -> Epoch:
+def _parse_epoch(record: Mapping[str, Any]) -> Epoch:
     bits = record["val_bits_per_byte"]
     if ALL not in bits:
         raise ValueError(f"val_bits_per_byte has no {ALL!r}")
     return Epoch(
-        int(_number(record, "epoch")),
-        _number(record, "train_loss"),
-        _number(record, "val_loss"),
-        _number(record, "lr"),
-        {name: _number(bits, name) for name in bits},
-        _number(record, "elapsed_s"),
-        int(_number(record, "tokens")) if "tokens" in record else None,
+        int(_parse_number(record, "epoch")),
+        _parse_number(record, "train_loss"),
+        _parse_number(record, "val_loss"),
+        _parse_number(record, "lr"),
+        {name: _parse_number(bits, name) for name in bits},
+        _parse_number(record, "elapsed_s"),
+        int(_parse_number(record, "tokens")) if "tokens" in record else None,
     )
 
 
-def _point(record: Mapping[str, Any]) -> Point:
+def _parse_point(record: Mapping[str, Any]) -> Point:
     return Point(
-        int(_number(record, "tokens")),
-        _number(record, "elapsed_s"),
-        _number(record, "train_loss"),
-        _number(record, "lr"),
+        int(_parse_number(record, "tokens")),
+        _parse_number(record, "elapsed_s"),
+        _parse_number(record, "train_loss"),
+        _parse_number(record, "lr"),
     )
 
 
-def _number(record: Mapping[str, Any], name: str) -> float:
+def _parse_number(record: Mapping[str, Any], name: str) -> float:
     value = record[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{name} is {value!r}, not a number")

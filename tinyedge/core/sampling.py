@@ -11,12 +11,13 @@ GREEDY_BELOW = 1e-5  # a lower temperature would overflow the division, and is g
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """Settings of the sampler. The steps apply to the logits in this order: bias, penalties, temperature,
-    top_k, top_p, min_p.
+    """Settings of the sampler.
+
+    The steps apply to the logits in this order: bias, penalties, temperature, top_k, top_p, min_p.
 
     Raises:
         UsageError: A value is outside its range; the message names the parameter.
-    """  # fmt: skip
+    """
 
     temperature: float = setting(
         0.8,

@@ -1,7 +1,7 @@
-"""Numbers about numbers, in the standard library alone.
+"""Statistics of measured values, with the standard library only.
 
-In: measured values, in any order. Out: percentiles, their summary, and what a percentile proves.
-Knows no units and no budgets.
+In: measured values, in any order. Out: percentiles, summaries, confidence bounds. Does not know units or
+limits.
 """
 
 import functools
@@ -11,34 +11,42 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-# Of the usual definitions the only one that never invents a value: each percentile is a response that
-# really happened.
-PERCENTILE_METHOD = "nearest rank: the smallest value that at least p % of the values do not exceed"
+# The only one of the usual definitions without interpolation: each percentile is a measured value.
+PERCENTILE_METHOD = "nearest rank: the smallest value that at least p% of the values do not exceed"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How `n` values are spread, in the values' own unit. stddev: of a sample (n - 1), 0 for one value."""
+    """Distribution of values, in their unit."""
 
     p50: float
+    """Median, as a percentile of PERCENTILE_METHOD."""
     p90: float
+    """90th percentile."""
     p95: float
+    """95th percentile."""
     p99: float
+    """99th percentile."""
     mean: float
+    """Arithmetic mean."""
     stddev: float
+    """Standard deviation of a sample (n - 1); 0 for one value."""
     min: float
+    """Smallest value."""
     max: float
+    """Largest value."""
     n: int
+    """Number of values."""
 
 
 def percentile(ordered: Sequence[float], percent: int) -> float:
-    """The value at nearest rank: the ceil(percent / 100 * n)-th of `ordered`, which ascends, n >= 1."""
+    """Return the value at nearest rank: the ceil(percent / 100 * n)-th of `ordered` (ascending, n >= 1)."""
     rank = -(-percent * len(ordered) // 100)  # in integers: in floats 0.07 * 100 is more than 7
     return ordered[max(rank, 1) - 1]
 
 
 def summarize(values: Sequence[float]) -> Summary | None:
-    """Percentiles, mean and spread of `values`; None where there are none."""
+    """Return percentiles, mean and spread of `values`; None for no values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -57,15 +65,23 @@ def summarize(values: Sequence[float]) -> Summary | None:
 
 @functools.cache
 def upper_bound_rank(n: int, quantile: Fraction, confidence: Fraction) -> int | None:
-    """Which of `n` sorted values bounds the true quantile from above; None when even the largest does not.
+    """Return the rank of the sorted value that bounds the true quantile from above.
 
-    It is the smallest k with P(Binomial(n, quantile) < k) >= confidence: were the k-th smallest value below
-    the true quantile, then at least k values would be, which happens with a chance of 1 - confidence at most.
-    Holds for any distribution, if the values are independent draws of one. Exact: fractions, no floats. At
-    0.95 and 0.99 it allows as many larger values as MLPerf's early stopping allows misses.
+    It is the smallest k with P(Binomial(n, quantile) < k) >= confidence: if the k-th smallest value were
+    below the true quantile, then at least k values would be, with a probability of at most 1 - confidence.
+    This holds for any distribution, if the values are independent samples. Computed exactly, in fractions.
+    At 0.95 and 0.99 it allows as many larger values as MLPerf's early stopping allows misses.
+
+    Args:
+        n: Number of values.
+        quantile: The quantile, between 0 and 1.
+        confidence: Probability that the bound holds, between 0 and 1.
+
+    Returns:
+        The rank, from 1; None if even the largest value is not a bound.
     """
     # P(X < k) >= confidence  <=>  sum over j >= k of C(n, j) hit^j miss^(n-j) <= (1 - confidence) whole^n,
-    # with quantile = hit / whole. Walks down from j = n, each term made from the one above it.
+    # with quantile = hit / whole. Runs down from j = n and computes each term from the previous one.
     hit, whole = quantile.as_integer_ratio()
     miss = whole - hit
     allowed = (1 - confidence) * whole**n
@@ -84,25 +100,26 @@ def upper_bound_rank(n: int, quantile: Fraction, confidence: Fraction) -> int | 
 
 
 def lower_bound_rank(n: int, quantile: Fraction, confidence: Fraction) -> int | None:
-    """Which of `n` sorted values bounds the true quantile from below; None when even the smallest does not.
+    """Return the rank of the sorted value that bounds the true quantile from below.
 
-    The mirror image of `upper_bound_rank`: the values above a quantile are those below its complement.
+    The mirror image of `upper_bound_rank`: the values above a quantile are those below its complement. None
+    if even the smallest value is not a bound.
     """
     rank = upper_bound_rank(n, 1 - quantile, confidence)
     return None if rank is None else n + 1 - rank
 
 
-P95, SURE = Fraction(95, 100), Fraction(99, 100)
+P95, CONFIDENCE = Fraction(95, 100), Fraction(99, 100)
 
 
 def p95_upper_99(values: Sequence[float]) -> float | None:
-    """What the true p95 stays under with 99 % confidence; None below 90 values, which cannot tell."""
-    rank = upper_bound_rank(len(values), P95, SURE)
+    """Return the 99% upper confidence bound of the p95; None below 90 values, which are too few for one."""
+    rank = upper_bound_rank(len(values), P95, CONFIDENCE)
     return None if rank is None else sorted(values)[rank - 1]
 
 
-def p95_within(values: Sequence[float], limit: float, confidence: Fraction = SURE) -> bool | None:
-    """Whether the true p95 is at most `limit`; None where these values are not sure of it either way."""
+def is_p95_within(values: Sequence[float], limit: float, confidence: Fraction = CONFIDENCE) -> bool | None:
+    """Whether the true p95 is at most `limit`; None where the values do not show it with confidence."""
     ordered, n = sorted(values), len(values)
     upper, lower = (rank(n, P95, confidence) for rank in (upper_bound_rank, lower_bound_rank))
     if upper is not None and ordered[upper - 1] <= limit:
@@ -117,27 +134,32 @@ def difference(
     old: Mapping[str, Sequence[float]],
     statistic: Callable[[list[float]], float],
 ) -> "Difference":
-    """By how many percent a statistic of `new` is above that of `old`, with its 95 % interval.
+    """Return the change of a statistic from `old` to `new` in percent, with its 95% confidence interval.
 
-    new, old: values by group; each group keeps its size in every resample. The interval is the percentile
-    bootstrap's (Efron, 1979). It covers what varies within the two runs, not what varies from run to run.
+    The interval is that of the percentile bootstrap (Efron, 1979). It covers the variation within the two
+    runs, not the variation between runs.
+
+    Args:
+        new: Values by group; each group keeps its size in every resample.
+        old: Values by group, likewise.
+        statistic: Function of all values of a run.
     """
     draw = random.Random(0)
 
-    def pooled(groups: Mapping[str, Sequence[float]], again: bool) -> float:
+    def compute(groups: Mapping[str, Sequence[float]], resample: bool) -> float:
         return statistic([
             value
             for values in groups.values()
-            for value in (draw.choices(values, k=len(values)) if again else values)
+            for value in (draw.choices(values, k=len(values)) if resample else values)
         ])  # fmt: skip
 
-    def percent(again: bool) -> float:
-        before = pooled(old, again)
-        return 100 * (pooled(new, again) / before - 1) if before else 0.0
+    def compute_percent(resample: bool) -> float:
+        before = compute(old, resample)
+        return 100 * (compute(new, resample) / before - 1) if before else 0.0
 
-    ordered = sorted(percent(True) for _ in range(RESAMPLES))
+    ordered = sorted(compute_percent(True) for _ in range(RESAMPLES))
     tail = round(RESAMPLES * 0.025)
-    return Difference(percent(False), ordered[tail], ordered[-tail - 1])
+    return Difference(compute_percent(False), ordered[tail], ordered[-tail - 1])
 
 
 RESAMPLES = 1000
@@ -145,20 +167,23 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Difference:
-    """A change in percent, and between which two figures it lies with 95 % confidence."""
+    """A change in percent, with its 95% confidence interval."""
 
     percent: float
+    """The change."""
     low: float
+    """Lower end of the interval."""
     high: float
+    """Upper end of the interval."""
 
     @property
     def shown(self) -> bool:
-        """Whether the interval leaves out no change at all."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """How much y grows for one more x, by least squares; 0 where x does not vary."""
+    """Return the slope of y over x by least squares; 0 if x is constant."""
     if len(set(x)) < 2:
         return 0.0
     return statistics.linear_regression(x, y).slope

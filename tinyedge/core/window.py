@@ -1,13 +1,17 @@
-"""Which tokens the model sees: the one rule that the reference, the bundle and the docs share."""
+"""The sliding window: which tokens of a long text the model sees. The same rule everywhere."""
 
 
 def window_start(n: int, context: int) -> int:
-    """The first of `n` tokens that is fed, so that tokens[start:n] fits in `context` positions.
+    """Return the index of the first token that is fed to the model.
 
-    When the window is full it restarts from its last half: a slide costs one prefill each context // 2
-    tokens, and what is fed depends on `n` alone, never on how the sequence came to be.
+    When the window is full, it restarts with its last half: this costs one prefill every context // 2 tokens,
+    and the tokens that are fed depend on `n` only, not on how the sequence was generated.
+
+    Args:
+        n: Number of tokens so far.
+        context: Number of positions of the model; tokens[start:n] always fits.
     """
     if n <= context:
         return 0
     half = context // 2
-    return -(-(n - context) // half) * half  # the excess, rounded up to whole halves
+    return -(-(n - context) // half) * half  # the excess, rounded up to a multiple of half

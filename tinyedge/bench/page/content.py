@@ -90,7 +90,8 @@ def page_content(report: Mapping[str, Any]) -> PageContent:
 
     Raises:
         BenchError: The schema is neither of the two.
-        Exception: The report is incomplete or invalid (any of `files.NOT_WHOLE`); `report_files` handles it.
+        Exception: The report is incomplete or invalid: one of `files.INVALID_FIELD_ERRORS`, which
+            `report_files` handles.
     """
     makers: dict[object, Callable[[Mapping[str, Any]], PageContent]] = {
         SCHEMA: _describe_measured,
