@@ -1,0 +1,1 @@
+"""Benchmarks of training: quality against time, memory, resistance to kills."""

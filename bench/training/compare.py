@@ -1,17 +1,17 @@
-"""Three ways to train the same model on the same text, on this machine, in one run: quality against time.
+"""Compare three ways to train the same model on the same text and machine: quality against time.
 
 - `guide`: the guide's recipe (AdamW at 3e-4, cosine by epochs), in tinyedge's loop.
-- `plain`: what a GPT-2 is usually trained with (AdamW at a tuned rate, warm-up, cosine by steps, clipped
-  gradients; nanoGPT's settings), in a plain eager fp32 loop written out below.
-- `fast`: tinyedge's own.
+- `plain`: the usual settings for GPT-2 (AdamW with a tuned rate, warm-up, cosine by steps, clipped gradients;
+  those of nanoGPT), in a plain eager fp32 loop defined below.
+- `fast`: tinyedge's own recipe.
 
     python -m bench.training.compare --input novels.txt --text en=english.txt es=spanish.txt --output-dir out
 
-Writes `compare.json`, `compare.md` and `compare.png` there. Held-out bits per byte after each epoch are of
-the corpus' own held-out documents; the last columns are `tinyedge eval` on the texts that were given. `fast`
-also runs for a fraction of a minute, to see how soon it is as good as the guide's recipe ever gets.
-Throughput is measured apart, in turns of plain and fast steps in one process; its figure is the median of the
-ratios. Runs that are finished in the output folder are not made again.
+Writes `compare.json`, `compare.md` and `compare.png` to the output folder. The bits per byte after each epoch
+are those of the corpus' held-out documents. The last columns are the results of `tinyedge eval` on the given
+texts. `fast` also runs for a fraction of a minute, to find how soon it reaches the best quality of `guide`.
+Throughput is measured separately, with plain and fast steps alternating in one process; the result is the
+median of the ratios. Runs that are finished in the output folder are reused.
 """
 
 import argparse
@@ -44,16 +44,16 @@ from tinyedge.train.recipe import FAST, GUIDE
 from tinyedge.train.step import TrainStep
 from tinyedge.train.validation import CheckpointModel, validate
 
-# nanoGPT's train.py, with a rate for a model of this size: ten times the guide's, as `fast` has for AdamW.
+# From nanoGPT's train.py. The rate suits a model of this size: ten times the guide's, as in `fast`.
 RATE, FLOOR, WARMUP, BETAS, DECAY, CLIP, BATCH = 3e-3, 0.1, 100, (0.9, 0.95), 0.1, 1.0, 32
 MODEL = ModelConfig()
-STEPS_A_TURN, TURNS = 15, 6
+STEPS_PER_TURN, TURNS = 15, 6
 
 Point = dict[str, Any]  # minutes, tokens, bits_per_byte by language
 
 
 class PlainLoop:
-    """The loop that anyone writes first: eager, fp32, whole logits, one AdamW."""
+    """The simplest training loop: eager, fp32, full logits, one AdamW."""
 
     def __init__(self, shards: Shards, epochs: int) -> None:
         torch.manual_seed(0)
@@ -66,16 +66,16 @@ class PlainLoop:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of one pass."""
+        """Batches in an epoch."""
         return self._batches.steps_per_epoch
 
     def step(self) -> int:
-        """One step; returns its tokens."""
+        """Run one step, and return the number of its tokens."""
         epoch, step = divmod(self._done, self.steps_per_epoch)
         batch = self._batches.batch(epoch, step)
         logits = self.model(batch.inputs)
         loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), batch.targets.view(-1))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         for group in self._optimizer.param_groups:
             group["lr"] = RATE * self._factor()
@@ -92,16 +92,17 @@ class PlainLoop:
 
 
 def main() -> None:
+    """Run the comparison."""
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--input", type=Path, required=True, help="text to train on")
-    arguments.add_argument("--text", nargs="+", default=[], metavar="NAME=FILE", help="text to judge on")
+    arguments.add_argument("--text", nargs="+", default=[], metavar="NAME=FILE", help="text to evaluate on")
     arguments.add_argument("--output-dir", type=Path, default=Path("training-compare"))
     arguments.add_argument("--guide-epochs", type=int, default=GUIDE.epochs)
     arguments.add_argument("--plain-epochs", type=int, default=5)
     arguments.add_argument("--fast-epochs", type=int, default=FAST.epochs)
-    arguments.add_argument("--short-minutes", type=float, default=0.5, help="of the shortest run of fast")
+    arguments.add_argument("--short-minutes", type=float, default=0.5, help="length of the short run of fast")
     options = arguments.parse_args()
     out: Path = options.output_dir
     texts = dict(word.split("=", 1) for word in options.text)
@@ -120,18 +121,18 @@ def main() -> None:
         "hardware": choose_hardware("auto", "auto").description,
         "runs": runs,
         "throughput_ratios": ratios,
-        "time_to_guide_quality": time_to(runs, "guide", "fast-short"),
+        "time_to_guide_quality": time_to_quality(runs, "guide", "fast-short"),
     }
     files.write_json(out / "compare.json", report)
-    files.write_bytes(out / "compare.md", table(report).encode())
-    draw(report, out / "compare.png")
-    print(table(report))
+    files.write_bytes(out / "compare.md", format_table(report).encode())
+    draw_chart(report, out / "compare.png")
+    print(format_table(report))
 
 
 def train(
     folder: Path, recipe: str, epochs: int, text: Path, texts: dict[str, str], minutes: float | None = None
 ) -> dict[str, Any]:
-    """One `tinyedge train`, and what its folder says."""
+    """Run `tinyedge train`, and read its results."""
     command = [sys.executable, "-m", "tinyedge", "train", "--input", str(text), "--output-dir", str(folder)]
     command += ["--recipe", recipe, "--epochs", str(epochs)]
     subprocess.run([*command, *(("--max-minutes", str(minutes)) if minutes else ())], check=True)
@@ -144,18 +145,18 @@ def train(
         }
         for record in metrics["epoch_history"]
     ]
-    judged = {}
+    evaluated = {}
     if texts:
         words = [f"{name}={path}" for name, path in texts.items()]
         report = folder / "eval.json"
         command = [sys.executable, "-m", "tinyedge", "eval", str(folder / "final_model.pt"), "--text", *words]
         subprocess.run([*command, "--json", str(report)], check=True)
-        judged = {r["name"]: r["bits_per_byte"] for r in json.loads(report.read_text())["results"]}
-    return {"points": points, "judged": judged}
+        evaluated = {r["name"]: r["bits_per_byte"] for r in json.loads(report.read_text())["results"]}
+    return {"points": points, "judged": evaluated}
 
 
 def train_plain(data: Path, epochs: int, texts: dict[str, str]) -> dict[str, Any]:
-    """The plain loop on the shards of another run."""
+    """Run the plain loop on the shards of another run."""
     shards = Shards.load(data / "shards")
     tokenizer = Tokenizer.load(data / "bilingual_8k.model")
     loop = PlainLoop(shards, epochs)
@@ -171,47 +172,50 @@ def train_plain(data: Path, epochs: int, texts: dict[str, str]) -> dict[str, Any
         points.append({"minutes": seconds / 60, "tokens": tokens, "bits_per_byte": bits})
         print(f"plain epoch {epoch + 1}: {seconds:.0f} s, {bits['all']:.3f} bits per byte", flush=True)
     model = CheckpointModel(loop.model.eval())
-    judged = {
+    evaluated = {
         name: evaluate(name, model, read_passages(Path(path), tokenizer)).bits_per_byte
         for name, path in texts.items()
     }
-    return {"points": points, "judged": judged}
+    return {"points": points, "judged": evaluated}
 
 
 def throughput(shards: Shards, tokenizer: Tokenizer) -> list[float]:
-    """Tokens a second of `fast` over those of the plain loop, one ratio a turn."""
+    """Measure the speed of `fast` relative to the plain loop. Returns one ratio for each turn."""
     plain = PlainLoop(shards, epochs=10)
     torch.manual_seed(0)
     model = TinyTransformer(MODEL)
     model.initialize(FAST.init_std)
     sampler = make_candidate_sampler(shards, FAST, tokenizer.vocab_size)
     features = build_features(shards, FAST, tokenizer)
-    learner = TrainStep(model, FAST, choose_hardware("cpu", "auto"), sampler=sampler, features=features)
-    drawn = make_augmentation(shards, FAST, tokenizer)
-    batches = Batches(shards.training(), FAST.batch_size, MODEL.max_seq_length, 0, 0, drawn)
+    train_step = TrainStep(model, FAST, choose_hardware("cpu", "auto"), sampler=sampler, features=features)
+    augment = make_augmentation(shards, FAST, tokenizer)
+    batches = Batches(shards.training(), FAST.batch_size, MODEL.max_seq_length, 0, 0, augment)
     done = 0
 
     def fast_step() -> int:
         nonlocal done
         batch = batches.batch(*divmod(done, batches.steps_per_epoch), augmented=True)
-        learner.run(batch, done, 1.0)
+        train_step.run(batch, done, 1.0)
         done += 1
         return batch.targets.numel()
 
     ratios = []
     for turn in range(TURNS + 1):
         speeds = []
-        for step, steps in ((plain.step, STEPS_A_TURN), (fast_step, STEPS_A_TURN * BATCH // FAST.batch_size)):
+        for step, steps in (
+            (plain.step, STEPS_PER_TURN),
+            (fast_step, STEPS_PER_TURN * BATCH // FAST.batch_size),
+        ):
             started = time.perf_counter()
             tokens = sum(step() for _ in range(steps))
             speeds.append(tokens / (time.perf_counter() - started))
-        if turn:  # the first warms up
+        if turn:  # the first turn is for warming up
             ratios.append(speeds[1] / speeds[0])
     return ratios
 
 
-def time_to(runs: dict[str, Any], slow: str, quick: str) -> dict[str, float] | None:
-    """Minutes of `slow` to its best and of `quick` to something as good; None where it never was."""
+def time_to_quality(runs: dict[str, Any], slow: str, quick: str) -> dict[str, float] | None:
+    """Return when `slow` and `quick` reach the best quality of `slow`, in minutes; None if `quick` fails."""
     best = min(runs[slow]["points"], key=lambda point: point["bits_per_byte"]["all"])
     goal = best["bits_per_byte"]["all"]
     for point in runs[quick]["points"]:
@@ -220,8 +224,8 @@ def time_to(runs: dict[str, Any], slow: str, quick: str) -> dict[str, float] | N
     return None
 
 
-def table(report: dict[str, Any]) -> str:
-    """Markdown."""
+def format_table(report: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
     names = sorted({name for run in report["runs"].values() for name in run["judged"]})
     lines = [
         f"{report['hardware']}, one machine, one run after the other.",
@@ -234,13 +238,13 @@ def table(report: dict[str, Any]) -> str:
     for name, run in report["runs"].items():
         for number, point in enumerate(run["points"], 1):
             last = number == len(run["points"])
-            judged = [f"{run['judged'].get(text, math.nan):.3f}" if last else "" for text in names]
+            evaluated = [f"{run['judged'].get(text, math.nan):.3f}" if last else "" for text in names]
             cells = [
                 name,
                 str(number),
                 f"{point['minutes']:.1f}",
                 f"{point['bits_per_byte']['all']:.3f}",
-                *judged,
+                *evaluated,
             ]
             lines.append(f"| {' | '.join(cells)} |")
     ratios = report["throughput_ratios"]
@@ -259,8 +263,8 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
-    """Held-out bits per byte against minutes."""
+def draw_chart(report: dict[str, Any], path: Path) -> None:
+    """Draw held-out bits per byte against minutes."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

@@ -1,12 +1,12 @@
-"""How much memory `tinyedge train` takes as the text grows: the peak of a fresh process for each.
+"""Measure the peak memory of `tinyedge train` for texts of growing size, each in a new process.
 
     python -m bench.training.memory --corpus novels.txt more_novels.txt --synthetic-gb 2
 
-Corpus and tokenizer are made first, each by its own command; the process that is measured tokenizes, trains
-for --minutes, judges the held-out text, saves and draws. The synthetic one gets a folder with a small corpus
-and its tokenizer, and a token file of the size asked for, filled with random pieces. Prints a table in
-Markdown: the resident peak as the kernel keeps it (VmHWM), and of the anonymous part, the process's own, the
-largest that was seen in samples. Children count too. Everything is made under --folder and deleted.
+Corpus and tokenizer are prepared first, each by its own command. The measured process tokenizes, trains for
+--minutes, evaluates the held-out text, saves and draws. The synthetic text is a token file of the given size
+with random pieces, in a folder with a small corpus and its tokenizer. Prints a table in Markdown: the peak of
+resident memory as the kernel records it (VmHWM), and the largest sampled value of its anonymous part, the
+process's own memory. Child processes count too. All files are created under --folder and deleted.
 """
 
 import argparse
@@ -30,24 +30,32 @@ from tinyedge.text.tokenizer import Tokenizer, model_name
 PERIOD_S = 0.01  # between samples
 MB = 1 << 20
 PIECES = 8000  # the default
-WRITTEN_AT_A_TIME = 1 << 24  # tokens
+TOKENS_PER_WRITE = 1 << 24  # tokens
 PASSAGES, PASSAGE_TOKENS = 200, 1000  # held out of the synthetic text
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes: resident, and the anonymous part of it."""
+    """Peak memory of a process."""
 
     resident: int
+    """Bytes."""
+
     anonymous: int
+    """Bytes of the anonymous part."""
 
 
 def main() -> None:
+    """Print the table."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--corpus", type=Path, nargs="+", required=True, help="text files, small to large")
-    arguments.add_argument("--synthetic-gb", type=float, default=2.0, help="of tokens; 0 leaves it out")
-    arguments.add_argument("--minutes", type=float, default=0.5, help="of training, each")
-    arguments.add_argument("--folder", type=Path, help="where to work; default: the system's")
+    arguments.add_argument(
+        "--synthetic-gb", type=float, default=2.0, help="size of the synthetic token file; 0 omits it"
+    )
+    arguments.add_argument("--minutes", type=float, default=0.5, help="minutes of training for each text")
+    arguments.add_argument(
+        "--folder", type=Path, help="folder to work in; default: the system's temporary one"
+    )
     options = arguments.parse_args()
     print("| text | token file | steps | corpus | tokenizer | train | of it anonymous |")
     print("|---|---|---|---|---|---|---|")
@@ -63,12 +71,12 @@ def main() -> None:
             print_row("synthetic", Path(folder), [], options.minutes)
 
 
-def print_row(name: str, folder: Path, made: list[Peak], minutes: float) -> None:
-    """Trains in `folder` and prints its line of the table."""
+def print_row(name: str, folder: Path, preparation: list[Peak], minutes: float) -> None:
+    """Train in `folder`, and print its row of the table."""
     peak = measure("train", "--output-dir", folder, "--max-minutes", minutes, "--epochs", 1)
     metrics = json.loads((folder / METRICS_FILE).read_text())
     batch = metrics["configuration"]["batch_size"] * metrics["configuration"]["max_seq_length"]  # tokens
-    before = [f"{each.resident / MB:.0f} MB" for each in made] or ["", ""]
+    before = [f"{each.resident / MB:.0f} MB" for each in preparation] or ["", ""]
     size = (folder / FOLDER / TRAIN_FILE).stat().st_size
     cells = [
         name,
@@ -82,32 +90,42 @@ def print_row(name: str, folder: Path, made: list[Peak], minutes: float) -> None
 
 
 def prepare(command: str, corpus: Path, folder: Path) -> Peak:
-    """Makes the corpus or the tokenizer of `folder`."""
+    """Prepare the corpus or the tokenizer of `folder`."""
     inputs = ["--input", corpus] if command == "corpus" else []
     return measure(command, *inputs, "--output-dir", folder)
 
 
 def measure(*words: object) -> Peak:
-    """Runs a command of tinyedge and watches its memory to the end, and that of the processes it starts.
+    """Run a command of tinyedge, and sample its memory and that of its child processes.
 
-    What counts is the sum of each one's own peak: SentencePiece works in a process of its own.
+    Returns:
+        The sum of the processes' peaks. SentencePiece runs in a child.
     """
     command = [sys.executable, "-m", "tinyedge", *map(str, words)]
     peaks: dict[int, Peak] = {}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         while process.poll() is None:
             with contextlib.suppress(OSError):
                 for pid in (process.pid, *map(int, children.read_text().split())):
-                    peaks[pid] = look_at(pid, peaks.get(pid, Peak(0, 0)))
+                    peaks[pid] = sample_memory(pid, peaks.get(pid, Peak(0, 0)))
             time.sleep(PERIOD_S)
         if process.returncode:
             sys.exit(f"{' '.join(command)} ended with {process.returncode}: {process.stderr.read()}")
     return Peak(sum(each.resident for each in peaks.values()), sum(each.anonymous for each in peaks.values()))
 
 
-def look_at(pid: int, before: Peak) -> Peak:
-    """The process's peak so far; one that has just ended has no memory. Raises OSError where it is gone."""
+def sample_memory(pid: int, before: Peak) -> Peak:
+    """Return a process's peak so far.
+
+    Args:
+        pid: The process. If it has just ended, it has no memory.
+        before: Its peak so far.
+
+    Raises:
+        OSError: The process does not exist any more.
+    """
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     fields = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     resident, anonymous = (int(fields.get(name, "0")[0]) * 1024 for name in ("VmHWM", "RssAnon"))
@@ -115,14 +133,14 @@ def look_at(pid: int, before: Peak) -> Peak:
 
 
 def write_synthetic_shards(folder: Path, tokens: int) -> None:
-    """A shards folder of `tokens` random training tokens that fits the corpus and the tokenizer there."""
+    """Write shards of `tokens` random training tokens for the corpus and tokenizer in `folder`."""
     shards = folder / FOLDER
     shards.mkdir()
     random = np.random.default_rng(0)
     for name, count in ((TRAIN_FILE, tokens), (VALIDATION_FILE, PASSAGES * PASSAGE_TOKENS)):
         with (shards / name).open("wb") as file:
-            for start in range(0, count, WRITTEN_AT_A_TIME):
-                size = min(WRITTEN_AT_A_TIME, count - start)
+            for start in range(0, count, TOKENS_PER_WRITE):
+                size = min(TOKENS_PER_WRITE, count - start)
                 random.integers(4, PIECES, size, dtype=np.uint16).astype("<u2").tofile(file)
     index = {
         "schema": SCHEMA,

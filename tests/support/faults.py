@@ -1,4 +1,4 @@
-"""A disk that fails when a test wants it to."""
+"""A simulated disk that fails on request."""
 
 import errno
 import io
@@ -11,7 +11,10 @@ import pytest
 
 
 class Disk:
-    """Counts the calls that write, by name and file; fails the `bad`-th, or all from there on."""
+    """Records system calls that write, and fails those for which `bad(number, call)` is true.
+
+    With `forever`, all later calls fail too. With `short`, a failing write writes half of its data first.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[str] = []
@@ -26,7 +29,7 @@ class Disk:
                 try:
                     disk.call("write", Path(str(self.name)))
                 except OSError:
-                    if disk.short:  # what fits is written; the caller is told how much
+                    if disk.short:  # half of the data is written
                         super().write(memoryview(data).cast("B")[: len(data) // 2])
                     raise
                 return super().write(data)
@@ -65,10 +68,12 @@ class Disk:
         monkeypatch.setattr("tinyedge.core.files.os.fsync", fsync_)
 
     def call(self, name: str, path: Path) -> None:
+        """Record a system call, or fail it."""
         self.calls.append(f"{name} {path.name}")
         if self._broken or self.bad(len(self.calls), self.calls[-1]):
             self._broken = self.forever
             raise OSError(self.error, os.strerror(self.error), str(path))
 
     def mend(self) -> None:
+        """Forget all calls, and stop failing."""
         self.calls, self.bad, self._broken = [], lambda number, call: False, False
