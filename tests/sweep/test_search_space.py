@@ -1,4 +1,4 @@
-"""What a sweep varies: read from flags, checked, and turned into what a run trains."""
+"""The search space: parsed from flags, validated, and converted to the settings of a run."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_lists_ranges_and_single_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["learning-rate"], "'' is not a number"),
         (["learning-rate=high"], "'high' is not a number"),
@@ -60,10 +60,10 @@ def test_lists_ranges_and_single_values() -> None:
         (["seed=1", "seed=2"], "given twice"),
     ],
 )
-def test_what_cannot_be_varied(words: list[str], said: str) -> None:
+def test_an_invalid_space_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_space(words, FLAGS)
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert caught.value.message.startswith("vary ")
     assert "vary" in caught.value.parameters
 
@@ -73,12 +73,12 @@ def test_the_guides_grid_in_the_guides_order() -> None:
     assert pairs == [(rate, size) for rate in (0.0001, 0.0003, 0.001) for size in (16, 32, 64)]
 
 
-def test_a_range_is_no_grid() -> None:
+def test_a_grid_has_no_ranges() -> None:
     with pytest.raises(UsageError, match=r"learning-rate=0\.0003\.\.0\.03 is a range"):
         list_grid(DEFAULT)
 
 
-def test_a_point_is_what_the_same_flags_train() -> None:
+def test_a_point_trains_what_the_same_flags_train() -> None:
     point = {"recipe": "guide", "learning_rate": 0.002, "preset": "small", "nhead": 8}
     model, training = configure(point, 1000, 7)
     assert (model.vocab_size, model.d_model, model.nhead) == (1000, 256, 8)

@@ -1,4 +1,4 @@
-"""A sweep: its trials are run folders like any other, and it survives whatever happens to its process."""
+"""A sweep: its trials are normal run folders, and it can be continued after its process was killed."""
 
 import dataclasses
 import itertools
@@ -51,7 +51,7 @@ Make = Callable[..., SweepRequest]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first sweep prepares the text; the others use it."""
+    """The folder where the first sweep prepares the text; the others use it."""
     return tmp_path_factory.mktemp("text")
 
 
@@ -100,27 +100,29 @@ def test_a_grid_of_normal_runs(make: Make, reporter: Any, capfd: pytest.CaptureF
         *("best_model.pt", "final_model.pt", "training_metrics.json", "training_curve.png"),
         *("corpus_bilingual.txt", "bilingual_1k.model", "shards", "trial.lock"),
     }
-    told = json.loads((request.folder / "sweep.json").read_text())
-    assert told["schema"] == "tinyedge.sweep/1"
-    assert told["vary"]["learning_rate"] == "0.0001,0.003"
-    assert told["trials"][1]["bits_per_byte"] == told["best"]["bits_per_byte"] == result.best.bits_per_byte
+    report = json.loads((request.folder / "sweep.json").read_text())
+    assert report["schema"] == "tinyedge.sweep/1"
+    assert report["vary"]["learning_rate"] == "0.0001,0.003"
+    assert (
+        report["trials"][1]["bits_per_byte"] == report["best"]["bits_per_byte"] == result.best.bits_per_byte
+    )
     assert (request.folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
     before = {path: path.stat().st_mtime_ns for path in request.folder.rglob("*.pt")}
-    assert sweep(make(), reporter).trials == result.trials  # nothing is left to do
+    assert sweep(make(), reporter).trials == result.trials  # no trial is left
     assert before == {path: path.stat().st_mtime_ns for path in request.folder.rglob("*.pt")}
     with pytest.raises(UsageError, match="epochs 1 there, 2 here"):
         sweep(make(epochs=2), reporter)
 
-    command = shlex.split(told["best"]["command"])
+    command = shlex.split(report["best"]["command"])
     assert command[:2] == ["tinyedge", "train"]
     app_for([])(
         [*command[1:], "--output-dir", str(folders[1])], standalone_mode=False
     )  # of the best trial itself
-    assert "model: reused" in capfd.readouterr().err  # so its flags are exactly the trial's
+    assert "model: reused" in capfd.readouterr().err  # so its flags equal those of the trial
 
 
-def test_a_stopped_sweep_goes_on_in_its_trial(make: Make, reporter: Any) -> None:
+def test_a_stopped_sweep_continues_its_trial(make: Make, reporter: Any) -> None:
     def stop(progress: Any) -> None:
         if progress.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
@@ -148,7 +150,9 @@ def test_a_hopeless_trial_is_pruned(make: Make, reporter: Any, monkeypatch: pyte
     assert bad.bits_per_byte == run.last.bits_per_byte["all"]
 
 
-def test_killed_then_interrupted_then_done(make: Make, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_that_is_killed_then_interrupted_can_be_finished(
+    make: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
     request = make(space=SHAPE | {"nhead": Categorical((3, 2))})
     folder, trial = request.folder, request.folder / "trial-0001"
     words = ["sweep", "--search", "grid", "--epochs", "4", "--vocab-size", "1000", "--device", "cpu"]
@@ -187,26 +191,26 @@ def test_killed_then_interrupted_then_done(make: Make, capfd: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("content", [None, b"", b"a line\n\x00\x01"])
-def test_text_that_is_refused_leaves_nothing(
+def test_invalid_text_leaves_no_files(
     make: Make, reporter: RecordingReporter, tmp_path: Path, content: bytes | None
 ) -> None:
     """Missing, empty, binary: no folder, no study, no lock."""
     text = tmp_path / "text.txt"
     if content is not None:
         text.write_bytes(content)
-    asked = make()
+    request = make()
     before = set(tmp_path.rglob("*"))
     for folder, data in (
         (tmp_path / "one", tmp_path / "one" / "data"),
         (tmp_path / "two", tmp_path / "text"),
     ):
-        common = dataclasses.replace(asked.common, output_dir=data, corpus=CorpusRequest((), (text,)))
+        common = dataclasses.replace(request.common, output_dir=data, corpus=CorpusRequest((), (text,)))
         with pytest.raises(CorpusError, match=r"text\.txt"):
-            sweep(dataclasses.replace(asked, folder=folder, common=common), reporter)
+            sweep(dataclasses.replace(request, folder=folder, common=common), reporter)
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_a_refusal_keeps_the_sweep_that_is_there(
+def test_invalid_text_keeps_an_existing_sweep(
     make: Make, reporter: RecordingReporter, tmp_path: Path
 ) -> None:
     request = make(trials=1, search="tpe", epochs=1)
@@ -221,6 +225,6 @@ def test_a_refusal_keeps_the_sweep_that_is_there(
     assert {path.name for path in request.folder.iterdir()} == before
 
 
-def test_training_knows_no_sweep() -> None:
+def test_training_does_not_import_the_sweep() -> None:
     for path in Path(pipeline.__file__).parent.rglob("*.py"):
         assert "tinyedge.sweep" not in path.read_text(), path

@@ -77,7 +77,7 @@ def sweep(
         require_package(package, extra)
 
     from tinyedge.cli._progress import TerminalReporter
-    from tinyedge.sweep.run import SweepRequest, command
+    from tinyedge.sweep.run import SweepRequest, format_command
     from tinyedge.sweep.run import sweep as run_sweep
     from tinyedge.train.hardware import choose_hardware
     from tinyedge.train.pipeline import RunRequest
@@ -110,7 +110,7 @@ def sweep(
         raise TrainingError(
             "no trial finished", "the lines above give the reasons; try other values of --vary"
         )
-    typer.echo(f"best: {result.best.name}. To train it again:\n{command(request, result.best.point)}")
+    typer.echo(f"best: {result.best.name}. To train it again:\n{format_command(request, result.best.point)}")
     typer.echo(f"wrote {output_dir}/sweep.json, sweep.png; tinyedge runs {output_dir} compares the runs")
 
 

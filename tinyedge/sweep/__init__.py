@@ -1,1 +1,1 @@
-"""Many training runs in search of the best flags: what varies, who tries what, and what came of it."""
+"""Hyperparameter search with many training runs: the search space, the study, the trials and a plot."""

@@ -1,6 +1,6 @@
-"""A sweep as a picture: what its trials reached, in their order and by each flag that varied.
+"""Plot of a sweep: the results of its trials by number and by each flag that varied.
 
-In: trials and the space they are from. Out: a picture file.
+In: trials and their search space. Out: a picture file. Does not know how trials are run.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,19 +15,22 @@ from tinyedge.sweep.search_space import Categorical, Range, Space, describe_poin
 from tinyedge.sweep.study import Trial
 from tinyedge.train.report.plotting import COLOURS, GREY, open_figure, shorten
 
-PANELS = 6  # more would be too small to read
-ROOM = 0.12  # of what the finished trials span, above and below them
+MAX_PANELS = 6  # more would be too small to read
+MARGIN = 0.12  # of the range of the finished trials, above and below it
 
-Place = Callable[[Trial], float]
+Position = Callable[[Trial], float]  # of a trial on the x axis
 
 
 def draw_sweep(trials: Sequence[Trial], best: Trial, space: Space, title: str, path: Path) -> None:
-    """Bits per byte by trial and by flag. A hollow point was cut short; at the top it is worse than shown."""
-    names = ["trial", *list_varied(space)][:PANELS]
+    """Draw bits per byte by trial and by flag.
+
+    A hollow point is a pruned trial; at the upper edge, its result is worse than shown.
+    """
+    names = ["trial", *list_varied(space)][:MAX_PANELS]
     columns = 2 if len(names) == 4 else min(3, len(names))
     point = describe_point(best.point, names[1:])
     subtitle = f"best: {best.name}, {best.bits_per_byte:.3f} bits per byte   ·   {point}"
-    low, high = _span(trials)
+    low, high = _compute_limits(trials)
     with open_figure(path, title, shorten(subtitle, 125)) as figure:
         grid = figure.add_gridspec(
             nrows=-(-len(names) // columns),
@@ -41,8 +44,11 @@ def draw_sweep(trials: Sequence[Trial], best: Trial, space: Space, title: str, p
         )
         for index, name in enumerate(names):
             axes = figure.add_subplot(grid[index // columns, index % columns])
-            place = _by_number(axes, len(trials)) if name == "trial" else _by_flag(axes, name, space[name])
-            _draw_trials(axes, trials, best, place, high)
+            is_number = name == "trial"
+            position = (
+                _place_by_number(axes, len(trials)) if is_number else _place_by_flag(axes, name, space[name])
+            )
+            _draw_trials(axes, trials, best, position, high)
             axes.set_ylim(low, high)
             axes.set_xlabel(name if name == "trial" else flag(name)[2:])
             if index % columns:
@@ -52,14 +58,14 @@ def draw_sweep(trials: Sequence[Trial], best: Trial, space: Space, title: str, p
         figure.legend(*axes.get_legend_handles_labels(), loc="upper right", ncols=3, frameon=False)
 
 
-def _span(trials: Sequence[Trial]) -> tuple[float, float]:
-    """The finished trials' lowest and highest bits per byte, and some room."""
-    reached = [t.bits_per_byte for t in trials if t.status == "finished" and t.bits_per_byte is not None]
-    room = ROOM * (max(reached) - min(reached)) or ROOM * max(reached)
-    return min(reached) - room, max(reached) + room
+def _compute_limits(trials: Sequence[Trial]) -> tuple[float, float]:
+    """Return the limits of the y axis: the range of the finished trials with a margin."""
+    values = [t.bits_per_byte for t in trials if t.status == "finished" and t.bits_per_byte is not None]
+    margin = MARGIN * (max(values) - min(values)) or MARGIN * max(values)
+    return min(values) - margin, max(values) + margin
 
 
-def _draw_trials(axes: Axes, trials: Sequence[Trial], best: Trial, place: Place, high: float) -> None:
+def _draw_trials(axes: Axes, trials: Sequence[Trial], best: Trial, position: Position, high: float) -> None:
     finished, pruned = ([t for t in trials if t.status == status] for status in ("finished", "pruned"))
     looks: dict[str, tuple[list[Trial], dict[str, Any]]] = {
         "finished": (finished, {"mfc": COLOURS[0], "mec": COLOURS[0]}),
@@ -67,19 +73,19 @@ def _draw_trials(axes: Axes, trials: Sequence[Trial], best: Trial, place: Place,
         "best": ([best], {"mfc": "none", "mec": COLOURS[1], "mew": 2.6, "ms": 18}),
     }
     for label, (group, look) in looks.items():
-        shown = [(place(t), min(t.bits_per_byte, high)) for t in group if t.bits_per_byte is not None]
+        shown = [(position(t), min(t.bits_per_byte, high)) for t in group if t.bits_per_byte is not None]
         if shown:
             axes.plot(*zip(*shown, strict=True), "o", label=label, clip_on=False, **look)
 
 
-def _by_number(axes: Axes, count: int) -> Place:
+def _place_by_number(axes: Axes, count: int) -> Position:
     axes.set_xlim(-0.5, count - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return lambda trial: trial.number
 
 
-def _by_flag(axes: Axes, name: str, axis: Categorical | Range) -> Place:
-    """Values of a list stand side by side, those of a range on its scale."""
+def _place_by_flag(axes: Axes, name: str, axis: Categorical | Range) -> Position:
+    """Place values of a list at equal distances, those of a range on its scale."""
     if isinstance(axis, Range):
         if axis.low > 0:
             axes.set_xscale("log")

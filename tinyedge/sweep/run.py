@@ -1,7 +1,7 @@
-"""Many runs in search of the best flags: each trial a normal run folder, all on the same text.
+"""A sweep: many training runs on the same text, each in a normal run folder.
 
-In: a space of flags, and a request that says what they have in common. Out: `trial-0000/` and so on, their
-study, `sweep.json` and `sweep.png`.
+In: a search space, and a request with what all trials share. Out: `trial-0000/` and so on, their study,
+`sweep.json` and `sweep.png`. Does not know how a search method chooses.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.sweep.plot import draw_sweep
 from tinyedge.sweep.search_space import Point, Space, configure, describe_point, format_flags, list_varied
 from tinyedge.sweep.settings import SweepSettings
-from tinyedge.sweep.study import Claim, Study, Trial, locked
+from tinyedge.sweep.study import Claim, Study, Trial, lock_folder
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.tokenizer import model_name
 from tinyedge.train import pipeline
@@ -47,22 +47,27 @@ class SweepRequest:
 
 
 @dataclass(frozen=True)
-class Result:
-    """All trials so far, the best of the finished ones, and the signal that stopped this process, if any."""
+class SweepResult:
+    """The state of a sweep when this process stops working on it."""
 
     trials: list[Trial]
+    """All trials so far."""
     best: Trial | None
+    """The best of the finished trials."""
     signal: int | None
+    """The signal that stopped this process, if any."""
 
 
-def sweep(request: SweepRequest, reporter: Reporter) -> Result:
-    """Works on trials until none is left, or a signal comes; several processes may do so in one folder.
+def sweep(request: SweepRequest, reporter: Reporter) -> SweepResult:
+    """Run trials until none is left or a signal arrives; several processes may share one folder.
 
-    Raises UsageError for a folder that holds another sweep. A trial that cannot be trained is a trial that
-    failed, not an error.
+    A trial that cannot be trained counts as failed; it is not an error.
+
+    Raises:
+        UsageError: The folder contains another sweep.
     """
-    # The first process prepares what the others use; text that is refused leaves nothing behind.
-    with ensure_dir(request.folder), locked(request.folder), ensure_dir(request.common.output_dir):
+    # The first process prepares what the others use; invalid text leaves no files behind.
+    with ensure_dir(request.folder), lock_folder(request.folder), ensure_dir(request.common.output_dir):
         tokenizer, shards = pipeline.prepare_data(request.common, reporter)
     settings = request.settings
     study = Study(request.folder, request.space, settings.search, settings.seed, settings.epochs)
@@ -80,15 +85,15 @@ def sweep(request: SweepRequest, reporter: Reporter) -> Result:
     stopped = None
     while stopped is None and (claim := study.claim(settings.trials)):
         with claim:
-            stopped = _work(request, claim, reporter)
-        with locked(request.folder):
-            result = _result(study, stopped)
-            _write(request, result)
-    return _result(study, stopped)
+            stopped = _run_trial(request, claim, reporter)
+        with lock_folder(request.folder):
+            result = _collect_result(study, stopped)
+            _write_files(request, result)
+    return _collect_result(study, stopped)
 
 
-def command(request: SweepRequest, point: Point) -> str:
-    """What trains a point's model with the same text: a line for a shell."""
+def format_command(request: SweepRequest, point: Point) -> str:
+    """Return the shell command that trains a point's model on the same text."""
     common = request.common
     words = ["tinyedge", "train", "--output-dir", str(common.output_dir), "--skip-corpus", "--skip-tokenizer"]
     words += ["--vocab-size", str(common.model.vocab_size), "--epochs", str(request.settings.epochs)]
@@ -97,8 +102,8 @@ def command(request: SweepRequest, point: Point) -> str:
     return shlex.join(words + format_flags(point))
 
 
-def _work(request: SweepRequest, claim: Claim, reporter: Reporter) -> int | None:
-    """Trains a trial, from its checkpoint where it has one; returns the signal that stopped it, or None."""
+def _run_trial(request: SweepRequest, claim: Claim, reporter: Reporter) -> int | None:
+    """Train a trial, from its checkpoint if there is one; return the signal that stopped it, or None."""
     reporter.note(f"{claim.folder.name}: {describe_point(claim.point, list_varied(request.space))}")
     common = request.common
     try:
@@ -131,7 +136,7 @@ def _work(request: SweepRequest, claim: Claim, reporter: Reporter) -> int | None
 
 
 def _link_data(data: Path, folder: Path, tokenizer: str) -> None:
-    """Puts what all trials share into a trial's folder, so that it is a run folder like any other."""
+    """Link what all trials share into a trial's folder, so that it is a normal run folder."""
     for name in (CORPUS_NAME, tokenizer, SHARDS_FOLDER):
         link = folder / name
         if not link.is_symlink():
@@ -139,7 +144,7 @@ def _link_data(data: Path, folder: Path, tokenizer: str) -> None:
 
 
 class _TrialReporter:
-    """Tells the study what an epoch reached, and passes everything on."""
+    """A Reporter that reports each epoch's result to the study and forwards everything."""
 
     def __init__(self, claim: Claim, reporter: Reporter) -> None:
         self._claim = claim
@@ -149,25 +154,26 @@ class _TrialReporter:
         self._epoch = reporter.epoch
 
     def epoch(self, record: EpochRecord) -> None:
+        """Forward the record and report its result."""
         self._epoch(record)
         self._claim.report(record.epoch, record.val_bits_per_byte[ALL])
 
 
-def _result(study: Study, stopped: int | None) -> Result:
+def _collect_result(study: Study, stopped: int | None) -> SweepResult:
     trials = study.trials()
     finished = [trial for trial in trials if trial.status == "finished"]
     best = min(finished, key=lambda trial: (trial.bits_per_byte, trial.number), default=None)
-    return Result(trials, best, stopped)
+    return SweepResult(trials, best, stopped)
 
 
-def _write(request: SweepRequest, result: Result) -> None:
+def _write_files(request: SweepRequest, result: SweepResult) -> None:
     settings = request.settings
     best: dict[str, Any] | None = None
     if result.best:
         best = {
             "trial": result.best.name,
             "bits_per_byte": result.best.bits_per_byte,
-            "command": command(request, result.best.point),
+            "command": format_command(request, result.best.point),
         }
     value = {
         "schema": SCHEMA,

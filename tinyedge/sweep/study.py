@@ -1,10 +1,12 @@
-"""The memory of a sweep: an Optuna study in a file, and who is at work on which trial.
+"""The study of a sweep: an Optuna study in a file, and which process works on which trial.
 
-The study is a journal, not SQLite, so that machines that share the folder share the study: SQLite's locks do
-not hold on NFS. A trial under way is locked in its folder, and the kernel lets go of a lock when its process
-dies. So a trial that is running by the study and not locked is nobody's, and the next process takes it up.
-What trial n tries is a function of the seed, of n and of the results before it: a sweep that was killed tries
-what it would have tried.
+In: a search space. Out: points to try, and the results. Does not know how a trial is trained.
+
+The study is a journal, not SQLite, so that machines that share the folder can share the study: SQLite's locks
+do not work on NFS. A process locks the folder of its trial, and the kernel releases the lock when the process
+dies. So a trial that is running according to the study but not locked has no process, and the next process
+continues it. The point of trial n is a function of the seed, of n and of the earlier results: a sweep that
+was killed and continued tries the same points.
 """
 
 import contextlib
@@ -28,38 +30,40 @@ from tinyedge.core.errors import TinyEdgeError, UsageError
 from tinyedge.sweep.search_space import WHOLE_NUMBERS, Categorical, Point, Range, Space, Value, list_grid
 
 JOURNAL_FILE, LOCK_FILE, TRIAL_LOCK_FILE = "sweep.journal", "sweep.lock", "trial.lock"
-ATTEMPTS = 3  # a trial whose process died so often is the reason for it, as when memory is short
-RANDOM_TRIALS = 8  # before the search has enough to learn from
-PRUNED_AFTER, PRUNED_FROM = 5, 0.25  # whole trials, and share of the epochs, before any is cut short
+MAX_ATTEMPTS = 3  # a trial whose process died this often is the cause, as when memory is short
+RANDOM_TRIALS = 8  # before the search has enough results to learn from
+PRUNING_MIN_TRIALS, PRUNING_MIN_SHARE = 5, 0.25  # finished trials, and share of the epochs, before pruning
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What the study knows of a trial. status: "finished", "pruned", "failed" or "running".
-
-    bits_per_byte: the result, or the last that a pruned trial reached. error: why it failed.
-    """
+    """A trial as recorded in the study."""
 
     number: int
+    """Number of the trial, from 0."""
     status: str
+    """"finished", "pruned", "failed" or "running"."""
     point: Point
+    """The values that it tries."""
     bits_per_byte: float | None
+    """The result; of a pruned trial, the last one before it was pruned."""
     error: str | None
+    """The reason why it failed."""
 
     @property
     def name(self) -> str:
-        """Of its folder."""
-        return folder_name(self.number)
+        """Name of its folder."""
+        return get_folder_name(self.number)
 
 
 class Claim:
-    """A trial that this process works on, until the block ends."""
+    """A trial that this process works on until the block ends."""
 
     def __init__(
         self, study: optuna.Study, trial: optuna.Trial, folder: Path, lock: int, reported: Iterable[int]
     ) -> None:
         self.folder = folder
-        self.point = _point(trial.params)
+        self.point = _round_point(trial.params)
         self._study = study
         self._trial = trial
         self._lock = lock
@@ -72,74 +76,83 @@ class Claim:
         os.close(self._lock)
 
     def report(self, epoch: int, bits_per_byte: float) -> None:
-        """What the trial reached after an epoch, from 1; said again by a resumed run, it is not news."""
+        """Record the result after an epoch, from 1; a resumed run may report an epoch again."""
         if epoch - 1 not in self._reported:
             self._trial.report(bits_per_byte, epoch - 1)
             self._reported.add(epoch - 1)
 
     def is_hopeless(self) -> bool:
         """Whether the trial is worse than the median of those before it at this epoch."""
-        return bool(self._trial.should_prune())  # numpy's, else
+        return bool(self._trial.should_prune())  # otherwise a NumPy bool
 
     def finish(self, bits_per_byte: float) -> None:
-        """The trial's result."""
+        """Record the trial's result."""
         self._study.tell(self._trial, bits_per_byte)
 
     def prune(self) -> None:
-        """The trial was cut short."""
+        """Record that the trial was pruned."""
         self._study.tell(self._trial, state=TrialState.PRUNED)
 
     def fail(self, error: str) -> None:
-        """The trial cannot be run. The search takes it for one of the worst, so that it learns from it."""
+        """Record that the trial cannot be run. The search treats it as one of the worst and so avoids it."""
         self._trial.set_user_attr("error", error)
         self._study.tell(self._trial, state=TrialState.PRUNED)
 
     def pause(self) -> None:
-        """The trial was stopped by its user, who may do so as often as they like."""
+        """Record that the user stopped the trial, which does not count as an attempt."""
         self._trial.set_user_attr("attempts", 0)
 
 
 class Study:
-    """The trials of a folder. Any number of processes, on any number of machines, may hold one."""
+    """The trials of a folder, which any number of processes and machines may share."""
 
     def __init__(self, folder: Path, space: Space, search: str, seed: int, epochs: int) -> None:
-        """Raises UsageError for a grid that cannot be one, TinyEdgeError for a damaged journal."""
+        """Open or create the study.
+
+        Raises:
+            UsageError: `search` is "grid", and the space has a range.
+            TinyEdgeError: The journal is damaged.
+        """
         self._folder = folder
         self._space = space
         self._points = list_grid(space) if search == "grid" else None
         self._seed = seed
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with locked(self._folder):
-            self._study = _open(folder / JOURNAL_FILE)
-        if self._points is None:  # a grid is for comparing, so all of it is run to the end
-            self._study.pruner = MedianPruner(PRUNED_AFTER, max(1, round(PRUNED_FROM * epochs)))
+        with lock_folder(self._folder):
+            self._study = _open_study(folder / JOURNAL_FILE)
+        if self._points is None:  # a grid is for comparison, so its trials are never pruned
+            self._study.pruner = MedianPruner(PRUNING_MIN_TRIALS, max(1, round(PRUNING_MIN_SHARE * epochs)))
 
     def join(self, identity: Mapping[str, Any]) -> None:
-        """Says what all trials have in common. Raises UsageError where an earlier process said otherwise."""
-        with locked(self._folder):
+        """Record what all trials share, or compare it with what an earlier process recorded.
+
+        Raises:
+            UsageError: They differ.
+        """
+        with lock_folder(self._folder):
             known = self._study.user_attrs.get("identity")
             if known is None:
                 self._study.set_user_attr("identity", dict(identity))
                 return
-        odd = [
+        differences = [
             f"{key} {known.get(key)} there, {mine} here"
             for key, mine in identity.items()
             if known.get(key) != mine
         ]
-        if odd:
+        if differences:
             raise UsageError(
-                f"{self._folder} holds another sweep: {'; '.join(odd)}",
-                "give the same flags to go on with it, or another --output-dir",
+                f"{self._folder} contains another sweep: {'; '.join(differences)}",
+                "pass the same options to continue it, or another --output-dir",
             )
 
     def claim(self, trials: int) -> Claim | None:
-        """The next trial to work on, or None: `trials` of them, or all of the grid, are done or under way."""
+        """Return the next trial to work on; None if `trials`, or the complete grid, have been started."""
         if self._points is not None:
             trials = len(self._points)
-        with locked(self._folder):
+        with lock_folder(self._folder):
             known = self._study.get_trials(deepcopy=False)
             for trial in known:
-                if trial.state is TrialState.RUNNING and (claim := self._take_up(trial)):
+                if trial.state is TrialState.RUNNING and (claim := self._continue(trial)):
                     return claim
             if len(known) >= trials:
                 return None
@@ -148,25 +161,25 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """All trials so far, in order."""
-        return [_trial(trial) for trial in self._study.get_trials(deepcopy=False)]
+        return [_read_trial(trial) for trial in self._study.get_trials(deepcopy=False)]
 
-    def _take_up(self, trial: FrozenTrial) -> Claim | None:
-        """Goes on with a trial whose process died; None where it lives, or died too often."""
+    def _continue(self, trial: FrozenTrial) -> Claim | None:
+        """Continue a trial whose process died; None if it is alive, or died too often."""
         attempts = trial.user_attrs.get("attempts", 0) + 1
         self._study.sampler = self._sampler(trial.number)
         claim = self._claim(optuna.Trial(self._study, trial._trial_id), attempts)
-        if claim is None or attempts <= ATTEMPTS:
+        if claim is None or attempts <= MAX_ATTEMPTS:
             return claim
         with claim:
-            claim.fail(f"its process died {ATTEMPTS} times")
+            claim.fail(f"its process died {MAX_ATTEMPTS} times")
         return None
 
     def _claim(self, trial: optuna.Trial, attempts: int) -> Claim | None:
-        """The trial as this process's own; None where it is another's, or was told in the meantime."""
-        folder = self._folder / folder_name(trial.number)
+        """Lock the trial for this process; None if another process has it, or it has ended since."""
+        folder = self._folder / get_folder_name(trial.number)
         folder.mkdir(exist_ok=True)
         try:
-            lock = _lock(folder / TRIAL_LOCK_FILE, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = _acquire_lock(folder / TRIAL_LOCK_FILE, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return None
         known = self._study.get_trials(deepcopy=False)[trial.number]
@@ -179,15 +192,15 @@ class Study:
         return Claim(self._study, trial, folder, lock, known.intermediate_values)
 
     def _sampler(self, number: int) -> BaseSampler:
-        """Who says what trial `number` tries."""
+        """Return the sampler that chooses the point of trial `number`."""
         if self._points is not None:
-            return _Given(self._points[number])
+            return _FixedSampler(self._points[number])
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
         return TPESampler(n_startup_trials=RANDOM_TRIALS, seed=seed)
 
 
-class _Given(BaseSampler):
-    """Tries the point that it was given."""
+class _FixedSampler(BaseSampler):
+    """Samples one fixed point."""
 
     def __init__(self, point: Point) -> None:
         self._point = point
@@ -195,27 +208,30 @@ class _Given(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
+        """Return no relative search space."""
         return {}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        """Return no relative values."""
         return {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
+        """Return the point's value."""
         return self._point[param_name]
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lets one process at a time decide in a sweep's folder; the others wait.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a sweep's folder while the block runs; other processes wait.
 
-    Where the block fails and there is no study yet, no lock is left either.
+    If the block fails and there is no study yet, the lock file is removed.
     """
     path = folder / LOCK_FILE
-    descriptor = _lock(path, fcntl.LOCK_EX)
+    descriptor = _acquire_lock(path, fcntl.LOCK_EX)
     try:
         yield
     except BaseException:
@@ -226,26 +242,26 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def folder_name(number: int) -> str:
-    """Of a trial's folder."""
+def get_folder_name(number: int) -> str:
+    """Return the name of a trial's folder."""
     return f"trial-{number:04d}"
 
 
-def _open(path: Path) -> optuna.Study:
+def _open_study(path: Path) -> optuna.Study:
     lock = JournalFileOpenLock(str(path))
     if path.exists():
-        _mend(path, lock)
+        _truncate_incomplete_line(path, lock)
     try:
         storage = JournalStorage(JournalFileBackend(str(path), lock))
         return optuna.create_study(
             storage=storage, study_name="sweep", pruner=NopPruner(), load_if_exists=True
         )
     except (ValueError, KeyError, TypeError) as failure:
-        raise TinyEdgeError(f"{path} is damaged: {failure}", "give another --output-dir") from None
+        raise TinyEdgeError(f"{path} is damaged: {failure}", "pass another --output-dir") from None
 
 
-def _mend(path: Path, lock: JournalFileOpenLock) -> None:
-    """Cuts off a last line that a power cut left half-written: the next would make it unreadable for good."""
+def _truncate_incomplete_line(path: Path, lock: JournalFileOpenLock) -> None:
+    """Remove a last line that a power cut left incomplete: an appended line would corrupt the journal."""
     lock.acquire()
     try:
         content = path.read_bytes()
@@ -254,8 +270,8 @@ def _mend(path: Path, lock: JournalFileOpenLock) -> None:
         lock.release()
 
 
-def _lock(path: Path, kind: int) -> int:
-    """A descriptor that holds the lock until it is closed. Raises BlockingIOError if it must not wait."""
+def _acquire_lock(path: Path, kind: int) -> int:
+    """Return a descriptor that holds the lock until it is closed. Raises BlockingIOError for LOCK_NB."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only what is open for writing
         try:
@@ -265,11 +281,11 @@ def _lock(path: Path, kind: int) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # who held it took the file away
+        os.close(descriptor)  # its holder has removed the file
 
 
 def _suggest(trial: optuna.Trial, name: str, axis: Categorical | Range) -> None:
-    """Gives the trial a value, unless it has one."""
+    """Give the trial a value, unless it has one."""
     if isinstance(axis, Categorical):
         trial.suggest_categorical(name, axis.values)
     elif name in WHOLE_NUMBERS:
@@ -278,20 +294,20 @@ def _suggest(trial: optuna.Trial, name: str, axis: Categorical | Range) -> None:
         trial.suggest_float(name, axis.low, axis.high, log=axis.low > 0)
 
 
-def _point(params: Mapping[str, Value]) -> Point:
-    """Rates to three digits: what is trained is what a person can type."""
+def _round_point(params: Mapping[str, Value]) -> Point:
+    """Round to three digits, so that a user can type the values that are trained."""
     return {
         name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in params.items()
     }
 
 
-def _trial(trial: FrozenTrial) -> Trial:
+def _read_trial(trial: FrozenTrial) -> Trial:
     error = trial.user_attrs.get("error")
     status = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned"}.get(trial.state, "running")
     return Trial(
         trial.number,
         "failed" if error else status,
-        _point(trial.params),
+        _round_point(trial.params),
         None if error or trial.state is TrialState.RUNNING else trial.value,
         error,
     )
