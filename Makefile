@@ -1,4 +1,4 @@
-# tinyedge: plain text to a language model that answers on a small board. `make help` lists the targets.
+# tinyedge: from plain text to a language model that answers on a small board. `make help` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,60 +13,60 @@ INTEROP_FLAGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help env demo twin scale bench-peers soak test test-interop test-deploy check format clean
 
-help: ## Show this list
+help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
 
-env: $(VENV)/ready ## Make the environment in .venv, with uv where it is there, else with venv and pip
+env: $(VENV)/ready ## Create the environment in .venv, with uv if it is installed, otherwise with venv and pip
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: $(PYTHON) is missing or older than 3.11; pass another: make PYTHON=python3.11" >&2; exit 1; }
-	@echo "making the environment in $(VENV): downloads torch, takes a few minutes"
+	@echo "creating the environment in $(VENV): downloads torch, takes a few minutes"
 	@if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
 	  uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
 	else \
 	  $(PYTHON) -m venv $(VENV) || { \
-	    echo "error: python cannot make an environment; on Debian: apt install python3-venv" >&2; exit 1; }; \
+	    echo "error: $(PYTHON) cannot create a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
 	fi
 	@touch $@
 
-demo: env ## Text to a bundle with a verdict: all steps, then a summary; CORPUS=path takes yours, TRAIN_FLAGS="..." go to train
+demo: env ## Run all steps from text to verdict, with a summary; CORPUS=path uses your text, TRAIN_FLAGS="..." are passed to train
 	@$(BIN)/python -m bench.demo --data $(DATA) --bundle $(BUNDLE) $(if $(CORPUS),--corpus "$(CORPUS)") \
 	  $(if $(TRAIN_FLAGS),--train-flags="$(TRAIN_FLAGS)")
 
-twin: env ## A Pi Zero 2 W emulated: prove it, model BUNDLE's latency, boot, judge; TWIN_FLAGS="--record" keeps the report
+twin: env ## Emulate a Pi Zero 2 W: check it, model BUNDLE's latency, boot, evaluate; TWIN_FLAGS="--record" keeps the report
 	@$(BIN)/python -m bench.twin report $(BUNDLE) $(TWIN_FLAGS)
 
-scale: env ## The emulated board over 36 shapes: what a model's size costs, and the formula of `tinyedge fit`
+scale: env ## Measure 36 model shapes on the emulated board, and fit the formula of `tinyedge fit`
 	@$(BIN)/python -m bench.twin scale
 
-bench-peers: env ## tinyedge beside onnxruntime-genai, llama.cpp, transformers; BUNDLE=path takes yours, PEERS_FLAGS="--rounds 3"
+bench-peers: env ## Compare with onnxruntime-genai, llama.cpp and transformers; BUNDLE=path uses your bundle, PEERS_FLAGS="--rounds 3"
 	@$(BIN)/python -m bench.peers $(if $(filter file,$(origin BUNDLE)),,--bundle "$(BUNDLE)") $(PEERS_FLAGS)
 
-soak: env ## A real server on loopback, treated badly: disconnects, crowds, signals, 10,000 requests; BUNDLE=path takes yours
+soak: env ## Misuse a real server on loopback: disconnects, overload, signals, 10,000 requests; BUNDLE=path uses your bundle
 	@$(BIN)/python -m bench.serve.soak $(if $(filter file,$(origin BUNDLE)),tests/data/micro_bundle_int8,"$(BUNDLE)")
 
 test: env ## Run all tests
 	@$(BIN)/python -m pytest
 
-test-interop: env ## The portable export in transformers, Optimum, onnxruntime-genai; INTEROP_FLAGS="--checkpoint FILE --js"
+test-interop: env ## Test the portable export in transformers, Optimum and onnxruntime-genai; INTEROP_FLAGS="--checkpoint FILE --js"
 	@$(BIN)/python -m bench.interop $(INTEROP_FLAGS)
 
-test-deploy: env ## The whole way to a board with real packages, this machine in its place
+test-deploy: env ## Test a complete deployment with real packages, with this machine in place of the board
 	@$(BIN)/python -m bench.deploy.end_to_end
 
-check: env ## All that CI checks of the code: format, lint, types, tests
+check: env ## Run the checks of the code that CI runs: format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-format: env ## Format the code and mend what the linter can
+format: env ## Format the code and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean: ## Remove the environment and what tools left behind; data/ and bundle/ stay
+clean: ## Remove the environments and caches; data/ and bundle/ are kept
 	rm -rf $(VENV) .venv-peers .venv-interop dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
