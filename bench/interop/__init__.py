@@ -1,0 +1,1 @@
+"""Compares the portable model in other tools with tinyedge."""

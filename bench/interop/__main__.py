@@ -1,11 +1,11 @@
-"""Do other people's tools get the same tokens and logits out of `tinyedge export --portable` as tinyedge?
+"""Checks that other tools get the same tokens and logits from `tinyedge export --portable` as tinyedge.
 
     python -m bench.interop [--checkpoint FILE] [--js]
 
-Exports a checkpoint, writes down what tinyedge itself says, and has `other_tools.py` compare that with what
-transformers, Optimum and onnxruntime-genai say, in an environment of their own; `--js` adds transformers.js,
-which takes node, npm and 500 MB. Where these can't be installed, it says so and exits with 0. Without a
-checkpoint, a small model is trained first, a minute or two.
+Exports a checkpoint and writes tinyedge's own results to a file. `other_tools.py` compares them with those of
+transformers, Optimum and onnxruntime-genai in a separate environment; `--js` adds transformers.js, which
+needs node, npm and 500 MB. If the tools cannot be installed, it prints that and exits with 0. Without a
+checkpoint, a small model is trained first, which takes a minute or two.
 """
 
 import argparse
@@ -38,8 +38,8 @@ PACKAGE_JS = "@huggingface/transformers@4"
 TRAINING = ("--epochs", "1", "--max-minutes", "2", "--vocab-size", "2000", "--max-seq-length", "64")
 
 NEW_TOKENS = 40
-BEGINNINGS = 12  # prompts from the phrasebook, every other one Spanish, besides the exporter's own
-ODD_TEXTS = (
+BEGINNINGS = 12  # prompts from the phrasebook, half of them Spanish, in addition to the exporter's
+UNUSUAL_TEXTS = (
     "  two  spaces, three   spaces ",
     "a\tb\n c",
     "\u00a0no break\u00a0",
@@ -49,24 +49,27 @@ ODD_TEXTS = (
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument(
-        "--checkpoint", type=Path, help="what `tinyedge train` made; by default a small one"
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--checkpoint", type=Path, help="checkpoint of `tinyedge train`; by default a small one is trained"
     )
-    arguments.add_argument("--js", action="store_true", help="transformers.js too")
-    options = arguments.parse_args()
-    python = environment()
+    parser.add_argument("--js", action="store_true", help="also compare transformers.js")
+    options = parser.parse_args()
+    python = prepare_environment()
     if not python:
         print("interop: skipped, the other tools cannot be installed here")
         return
     work = ENVIRONMENT / "work"
-    checkpoint = options.checkpoint or small_checkpoint(ENVIRONMENT / "run")
+    checkpoint = options.checkpoint or train_small_checkpoint(ENVIRONMENT / "run")
     export_portable(checkpoint, work / "model", None, print)
     write_reference(checkpoint, work)
     commands = [[python, str(HERE / "other_tools.py"), str(work)]]
     if options.js:
-        if node_environment():
-            shutil.copy(HERE / "other_tools.mjs", ENVIRONMENT)  # node looks for packages beside the script
+        if prepare_node():
+            shutil.copy(
+                HERE / "other_tools.mjs", ENVIRONMENT
+            )  # node looks for packages in the script's folder
             commands.append(["node", str(ENVIRONMENT / "other_tools.mjs"), str(work)])
         else:
             print("interop: transformers.js is skipped, it cannot be installed here")
@@ -74,8 +77,8 @@ def main() -> None:
     sys.exit(max(results))
 
 
-def environment() -> str | None:
-    """The python of an environment with the other tools, or None where they can't be installed."""
+def prepare_environment() -> str | None:
+    """Return the Python of an environment with the other tools, or None if they cannot be installed."""
     python, ready = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "ready"
     if not ready.exists() or ready.read_text() != REQUIREMENTS.read_text():
         print(f"interop: installing torch, transformers, Optimum and onnxruntime-genai in {ENVIRONMENT.name}")
@@ -92,8 +95,8 @@ def environment() -> str | None:
     return str(python)
 
 
-def node_environment() -> bool:
-    """Whether transformers.js is there, or could be installed."""
+def prepare_node() -> bool:
+    """Whether transformers.js is installed; installs it if possible."""
     if (ENVIRONMENT / "node_modules" / "@huggingface" / "transformers").exists():
         return True
     npm = shutil.which("npm")
@@ -103,8 +106,8 @@ def node_environment() -> bool:
     return not subprocess.run(command, check=False).returncode
 
 
-def small_checkpoint(folder: Path) -> Path:
-    """The best model of a short run on the phrasebook, trained where there is none yet."""
+def train_small_checkpoint(folder: Path) -> Path:
+    """Return the best model of a short run on the phrasebook; train it if it does not exist."""
     if not (folder / BEST_FILE).exists():
         command = [sys.executable, "-m", "tinyedge", "train", "--output-dir", str(folder), *TRAINING]
         subprocess.run(command, check=True)
@@ -112,40 +115,40 @@ def small_checkpoint(folder: Path) -> Path:
 
 
 def write_reference(checkpoint: Path, work: Path) -> None:
-    """`reference.json`: texts with their ids, prompts with their continuations. `reference.npz`: logits.
+    """Write `reference.json`, texts with ids and prompts with continuations, and `reference.npz`, logits.
 
-    greedy: what `tinyedge generate` says at temperature 0. argmax: the same without the ban on special
-    tokens, which onnxruntime-genai does not know; the logits are torch's along it.
+    greedy: tokens of `tinyedge generate` at temperature 0. argmax: the same without the ban on special
+    tokens, which onnxruntime-genai does not support; the logits are torch's for these tokens.
     """
     trained = load_model(checkpoint)
     tokenizer = load_tokenizer(checkpoint, trained)
     config = trained.config
     decoder = Session(build_fused_graph(Weights.from_model(trained.model), {}), config).decoder()
-    lines = phrasebook_and(checkpoint.parent / "corpus_bilingual.txt")
+    lines = collect_lines(checkpoint.parent / "corpus_bilingual.txt")
     prompts = []
     logits = {}
-    for number, text in enumerate((*PROMPTS, *beginnings())):
+    for number, text in enumerate((*PROMPTS, *collect_beginnings())):
         ids = [BOS_ID, *tokenizer.encode(text)][: config.max_seq_length // 2]
         count = min(NEW_TOKENS, config.max_seq_length - len(ids))
-        greedy = continuation(decoder, ids, count, (BOS_ID, PAD_ID, UNK_ID))
-        argmax = continuation(decoder, ids, count, ())
-        logits[str(number)] = torch_logits(trained.model, [*ids, *argmax])
+        greedy = continue_greedily(decoder, ids, count, (BOS_ID, PAD_ID, UNK_ID))
+        argmax = continue_greedily(decoder, ids, count, ())
+        logits[str(number)] = compute_torch_logits(trained.model, [*ids, *argmax])
         prompts.append({"text": text, "ids": ids, "greedy": greedy, "argmax": argmax})
-    texts = [[text, with_bos(tokenizer, text)] for text in (*ODD_TEXTS, *lines) if text]
+    texts = [[text, encode_with_bos(tokenizer, text)] for text in (*UNUSUAL_TEXTS, *lines) if text]
     np.savez(work / "reference.npz", **logits)
     reference: dict[str, Any] = {"prompts": prompts, "texts": texts, "eos": EOS_ID}
     (work / "reference.json").write_text(json.dumps(reference), encoding="utf-8")
 
 
-def phrasebook_and(corpus: Path) -> list[str]:
-    """Lines of both languages: the generated phrasebook, and the corpus of the run where that is another."""
+def collect_lines(corpus: Path) -> list[str]:
+    """Collect lines of both languages from the generated phrasebook and the run's corpus."""
     lines = [line for document in generate_documents(seed=1) for line in document.sentences]
     own = corpus.read_text(encoding="utf-8").splitlines() if corpus.exists() else []
     return list(dict.fromkeys((*lines, *own)))
 
 
-def beginnings() -> Iterable[str]:
-    """First words of phrasebook documents in turn English and Spanish."""
+def collect_beginnings() -> Iterable[str]:
+    """Collect the first words of phrasebook documents, half English and half Spanish."""
     found: dict[str, list[str]] = {}
     for document in generate_documents(seed=2):
         found.setdefault(document.language, []).append(" ".join(document.sentences[0].split()[:4]))
@@ -154,24 +157,26 @@ def beginnings() -> Iterable[str]:
     return [text for texts in found.values() for text in texts[: BEGINNINGS // 2]]
 
 
-def with_bos(tokenizer: Tokenizer, text: str) -> list[int]:
+def encode_with_bos(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Encode a text after BOS."""
     return [BOS_ID, *tokenizer.encode(text)]
 
 
-def continuation(decoder: Decoder, ids: list[int], count: int, never: tuple[int, ...]) -> list[int]:
-    """The likeliest tokens by the device's own graph, in fp32, up to EOS."""
+def continue_greedily(decoder: Decoder, ids: list[int], count: int, banned_ids: tuple[int, ...]) -> list[int]:
+    """Return the most likely tokens by the device's graph in fp32, up to EOS."""
     logits = decoder.prefill(ids)
     found: list[int] = []
     while len(found) < count and found[-1:] != [EOS_ID]:
         allowed = logits.copy()
-        allowed[list(never)] = -np.inf
+        allowed[list(banned_ids)] = -np.inf
         found.append(int(allowed.argmax()))
         if len(found) < count:
             logits = decoder.step(found[-1])
     return found
 
 
-def torch_logits(model: TinyTransformer, tokens: list[int]) -> Any:
+def compute_torch_logits(model: TinyTransformer, tokens: list[int]) -> Any:
+    """Compute the logits (T, V) of all positions."""
     with torch.no_grad():
         return model(torch.tensor([tokens]))[0].numpy()  # (T, V)
 

@@ -1,4 +1,4 @@
-// Compares transformers.js with tinyedge's own answers, as other_tools.py does for the others.
+// Compares the results of transformers.js with tinyedge's, as other_tools.py does for other tools.
 //     node other_tools.mjs WORK
 import { AutoModelForCausalLM, AutoTokenizer, env } from "@huggingface/transformers";
 import { readFileSync } from "node:fs";
@@ -11,7 +11,7 @@ const tokenizer = await AutoTokenizer.from_pretrained("model");
 const model = await AutoModelForCausalLM.from_pretrained("model");
 const failures = [];
 const compare = (what, found, expected) => {
-  if (String(found) !== String(expected)) failures.push(`${what}: ${found}, to tinyedge ${expected}`);
+  if (String(found) !== String(expected)) failures.push(`${what}: ${found}, in tinyedge ${expected}`);
 };
 
 for (const [text, ids] of reference.texts) compare(JSON.stringify(text), tokenizer.encode(text), ids);

@@ -1,4 +1,4 @@
-"""A small untrained model with its graph, and a run: text, tokenizer, a model trained on it for seconds."""
+"""A small untrained model with its standard graph, and a run: text, tokenizer, a trained model."""
 
 import itertools
 import random
@@ -27,8 +27,8 @@ SMALL = {
 }
 
 
-def seeded_model(seed: int = 0, **changes: int) -> "TinyTransformer":
-    """An untrained model whose logits are far enough apart to tell."""
+def make_seeded_model(seed: int = 0, **changes: int) -> "TinyTransformer":
+    """An untrained model with logits that differ clearly."""
     import torch
 
     from tinyedge.core.config import ModelConfig
@@ -38,24 +38,24 @@ def seeded_model(seed: int = 0, **changes: int) -> "TinyTransformer":
     model = TinyTransformer(ModelConfig(**{**SMALL, **changes}))
     with torch.no_grad():
         for parameter in model.parameters():
-            # norms too: constant folding must not take them for all ones
+            # norms too: constant folding must not treat them as ones
             parameter.copy_(torch.randn_like(parameter) * 0.2 + (parameter.dim() == 1))
     return model.eval()
 
 
 @pytest.fixture(scope="session")
 def make_model() -> "Callable[..., TinyTransformer]":
-    return seeded_model
+    return make_seeded_model
 
 
 @pytest.fixture(scope="session")
 def model() -> "TinyTransformer":
-    return seeded_model()
+    return make_seeded_model()
 
 
 @pytest.fixture(scope="session")
-def changed() -> Change:
-    """The same graph with another value in one of its constants."""
+def change_constant() -> Change:
+    """A function that replaces the value of a constant in a graph."""
     import onnx
 
     def change(graph: bytes, name: str, edit: Callable[[FloatArray], FloatArray]) -> bytes:
@@ -69,8 +69,8 @@ def changed() -> Change:
 
 
 @pytest.fixture(scope="session")
-def without_weights() -> Callable[[bytes], bytes]:
-    """A file without its weights, whose bytes may spell anything."""
+def strip_weights() -> Callable[[bytes], bytes]:
+    """A function that removes the weights from a file, because their bytes may look like any text."""
     import onnx
 
     def strip(graph: bytes) -> bytes:
@@ -92,7 +92,7 @@ def standard_graph(model: "TinyTransformer") -> bytes:
 
 @dataclass(frozen=True)
 class Run:
-    """What `tinyedge train` would leave, and held-out text in two languages."""
+    """The files of `tinyedge train`, and held-out text in two languages."""
 
     folder: Path
     checkpoint: Path
@@ -114,7 +114,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, byte_fallback_model: bytes) ->
     texts = {}
     tokens: list[int] = []
     for seed, language in enumerate(("en", "es")):
-        lines = chain_lines(seed)
+        lines = make_chain_lines(seed)
         for name, part in (("train", lines[:1200]), (language, lines[1200:])):
             path = folder / f"{language}_{name}.txt"
             path.write_text("\n".join(part) + "\n", encoding="utf-8")
@@ -122,7 +122,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, byte_fallback_model: bytes) ->
         for passage in read_passages(folder / f"{language}_train.txt", tokenizer):
             tokens += passage.tokens.tolist()
 
-    trained = seeded_model(vocab_size=tokenizer.vocab_size)
+    trained = make_seeded_model(vocab_size=tokenizer.vocab_size)
     for parameter in trained.parameters():
         if parameter.dim() == 2:
             torch.nn.init.normal_(parameter, std=0.05)
@@ -153,8 +153,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, byte_fallback_model: bytes) ->
     return Run(folder, path, texts)
 
 
-def chain_lines(seed: int) -> list[str]:
-    """Lines in which a word is followed by one of three: something to learn in seconds."""
+def make_chain_lines(seed: int) -> list[str]:
+    """Lines in which each word has three possible successors, so that a model learns them in seconds."""
     draw = random.Random(seed)
     words = ["".join(parts) for parts in itertools.product("bdlmrst", "aeio", ("", "n", "s"))]
     after = {word: draw.sample(words, 3) for word in words}

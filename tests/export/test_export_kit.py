@@ -31,7 +31,7 @@ def exported(micro_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return options.output_dir
 
     monkeypatch.setattr(pipeline, "export_bundle", fake)
-    monkeypatch.setattr(kits, "own_wheel", lambda folder: folder / "tinyedge.whl")
+    monkeypatch.setattr(kits, "build_own_wheel", lambda folder: folder / "tinyedge.whl")
     return made
 
 
@@ -50,7 +50,7 @@ def test_both_are_made(
         (folder / "some-1-py3-none-any.whl").write_bytes(b"wheel")
         return [wheelhouse.Package("some", "1", "some-1-py3-none-any.whl", "0" * 64, board.pythons, 5, 5)]
 
-    monkeypatch.setattr(wheelhouse, "fill", fill)
+    monkeypatch.setattr(wheelhouse, "fill_wheelhouse", fill)
     export(tmp_path / "x.pt", tmp_path / "mine", target=target, wheels=True, json=True)
     result = json.loads(capsys.readouterr().out)
     assert (result["bundle"], result["kit"]) == (str(tmp_path / "mine"), str(tmp_path / "mine-kit"))
@@ -64,9 +64,9 @@ def test_without_a_network_nothing_is_made(
     exported: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill(folder: Path, board: WheelPlatform, own: Path) -> list[wheelhouse.Package]:
-        raise DeployError("pip cannot get the wheels")
+        raise DeployError("pip cannot download the wheels")
 
-    monkeypatch.setattr(wheelhouse, "fill", fill)
+    monkeypatch.setattr(wheelhouse, "fill_wheelhouse", fill)
     with pytest.raises(DeployError):
         export(tmp_path / "x.pt", tmp_path / "mine", wheels=True)
     assert exported == []

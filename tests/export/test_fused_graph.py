@@ -1,4 +1,4 @@
-"""The device's graph: few nodes, torch's answers for any shape of the ranges, and nothing else inside."""
+"""The device's graph: few nodes, torch's logits for all shapes in the ranges, and nothing else inside."""
 
 import dataclasses
 import random
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from tinyedge.train.model import TinyTransformer
 
 
-def sampled_shapes(count: int) -> list[dict[str, int]]:
-    """Shapes all over the ranges; a width is a multiple of its heads, and need not be one of eight."""
+def sample_shapes(count: int) -> list[dict[str, int]]:
+    """Random shapes in the ranges; a width is a multiple of its heads, but not always of eight."""
     draw = random.Random(0)
     shapes = []
     for _ in range(count):
@@ -42,10 +42,10 @@ def sampled_shapes(count: int) -> list[dict[str, int]]:
 
 
 EDGES = [{name: edge[end] for name, edge in MODEL_RANGES.items()} | {"vocab_size": 1000} for end in (0, 1)]
-SHAPES = [*EDGES, *sampled_shapes(10)]
+SHAPES = [*EDGES, *sample_shapes(10)]
 
 
-def spread_logits(model: "TinyTransformer", tokens: list[int]) -> npt.NDArray[np.float32]:
+def compute_torch_logits(model: "TinyTransformer", tokens: list[int]) -> npt.NDArray[np.float32]:
     with torch.no_grad():
         logits: npt.NDArray[np.float32] = model(torch.tensor([tokens]))[0].numpy()
     return logits
@@ -58,7 +58,7 @@ def test_any_shape_of_the_ranges_runs_and_is_the_model(
     model = make_model(**shape)
     weights = Weights.from_model(model)
     tokens = np.random.default_rng(1).integers(shape["vocab_size"], size=min(40, shape["max_seq_length"]))
-    expected = spread_logits(model, tokens.tolist())
+    expected = compute_torch_logits(model, tokens.tolist())
     allowed = 1e-4 * max(1.0, float(np.abs(expected).max()))
     graph = build_fused_graph(weights, {})
     check_graph(graph, "the fused graph")
@@ -105,12 +105,12 @@ def test_a_narrow_head_is_widened_with_zeros(make_model: "Callable[..., TinyTran
 
 
 def test_same_weights_give_the_same_bytes_and_no_traces(
-    model: "TinyTransformer", without_weights: Callable[[bytes], bytes], capfd: pytest.CaptureFixture[str]
+    model: "TinyTransformer", strip_weights: Callable[[bytes], bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
     weights = Weights.from_model(model)
     graph = build_fused_graph(weights, quantize(weights).matrices)
     assert graph == build_fused_graph(weights, quantize(weights).matrices)
     assert len(graph) < 0.32 * len(build_fused_graph(weights, {}))
     for trace in (b"site-packages", b".py", b"torch", b"/home"):
-        assert trace not in without_weights(graph)
+        assert trace not in strip_weights(graph)
     assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""Turned heads: the same model, with no weight that stands out."""
+"""Rotated heads: the same model, without outliers."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="export needs tinyedge[train]")
 pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 
 from tinyedge.export.fused_graph import build_fused_graph
-from tinyedge.export.head_rotation import dct_matrix, rotate_heads
+from tinyedge.export.head_rotation import compute_dct_matrix, rotate_heads
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import BundleModel, Session
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("size", [1, 5, 12, 32, 64])
 def test_the_transform_is_a_flat_rotation(size: int) -> None:
-    matrix = dct_matrix(size)
+    matrix = compute_dct_matrix(size)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(size), atol=1e-12)
     assert np.abs(matrix).max() <= np.sqrt(2 / size) + 1e-12
 
 
 @pytest.mark.parametrize("shape", [{}, {"d_model": 66, "nhead": 6}, {"d_model": 65, "nhead": 5}])
-def test_turned_heads_are_the_same_model(
+def test_rotated_heads_are_the_same_model(
     make_model: "Callable[..., TinyTransformer]", shape: dict[str, int]
 ) -> None:
-    """Odd widths too, which the cache widens with zeros."""
+    """Also widths that are no multiple of eight, which the cache pads with zeros."""
     model = make_model(**shape)
     weights = Weights.from_model(model)
     tokens = list(range(5, 35))

@@ -1,4 +1,4 @@
-"""The model card: figures from the manifest, and a table that text can't break."""
+"""The model card: figures from the manifest, and tables that text cannot break."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""What all exported graphs share: the check that refuses a broken one, and the names of the cache."""
+"""Common parts of the exported graphs: the check rejects a broken one, and the cache has names."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Parity: the right graph passes, and any wrong one doesn't."""
+"""Parity: the exported graphs pass, and a graph with a wrong constant does not."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tinyedge.train.model import TinyTransformer
 
 
-def bumped(*index: int) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+def make_bump(*index: int) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
     def bump(value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         value[index] += 0.5
         return value
@@ -36,44 +36,44 @@ def bumped(*index: int) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.fl
     return bump
 
 
-def standard(model: "TinyTransformer", graph: bytes | None = None) -> IncrementalDecoder:
+def make_standard_decoder(model: "TinyTransformer", graph: bytes | None = None) -> IncrementalDecoder:
     pytest.importorskip("onnxscript", reason="torch's ONNX exporter needs it")
     from tests.support.standard_graph import StandardDecoder, export_standard_graph
 
     return StandardDecoder(graph or export_standard_graph(model), model.config)
 
 
-def fused(model: "TinyTransformer", graph: bytes | None = None) -> IncrementalDecoder:
+def make_fused_decoder(model: "TinyTransformer", graph: bytes | None = None) -> IncrementalDecoder:
     return Session(graph or build_fused_graph(Weights.from_model(model), {}), model.config).decoder()
 
 
-def portable(model: "TinyTransformer") -> IncrementalDecoder:
+def make_portable_decoder(model: "TinyTransformer") -> IncrementalDecoder:
     return PortableDecoder(build_portable_graph(convert_to_opt(model), model.config), model.config)
 
 
-def parity_of(model: "TinyTransformer", decoder: IncrementalDecoder) -> Parity:
+def measure_parity(model: "TinyTransformer", decoder: IncrementalDecoder) -> Parity:
     return check_parity(model, decoder, "the graph")
 
 
-@pytest.fixture(params=[standard, fused])
-def decodes(request: pytest.FixtureRequest) -> "Callable[..., IncrementalDecoder]":
+@pytest.fixture(params=[make_standard_decoder, make_fused_decoder])
+def make_decoder(request: pytest.FixtureRequest) -> "Callable[..., IncrementalDecoder]":
     return request.param  # type: ignore[no-any-return]
 
 
 def test_exported_graphs_are_the_model(
-    model: "TinyTransformer", decodes: "Callable[..., IncrementalDecoder]"
+    model: "TinyTransformer", make_decoder: "Callable[..., IncrementalDecoder]"
 ) -> None:
-    parity = parity_of(model, decodes(model))
+    parity = measure_parity(model, make_decoder(model))
     assert parity.prompts >= 40
     assert parity.tokens_compared == parity.prompts * GREEDY_TOKENS
     assert 0 < parity.max_abs_logit_difference < 1e-4
     assert parity.to_dict()["greedy_tokens_equal"] is True
 
 
-def test_all_four_are_one_model(model: "TinyTransformer") -> None:
-    """torch, the graph of torch's own exporter, the fused graph and the portable one, on one text."""
+def test_torch_and_the_three_graphs_are_the_same_model(model: "TinyTransformer") -> None:
+    """The graph of torch's exporter, the fused and the portable graph give torch's logits and tokens."""
     tokens = np.random.default_rng(3).integers(model.config.vocab_size, size=12).tolist()
-    decoders = [make(model) for make in (standard, fused, portable)]
+    decoders = [make(model) for make in (make_standard_decoder, make_fused_decoder, make_portable_decoder)]
     logits = [decoder.prefill(tokens[:7]) for decoder in decoders]
     for end in range(7, model.config.max_seq_length):
         with torch.no_grad():
@@ -91,8 +91,8 @@ def test_a_tokenizer_adds_real_prompts(
     make_model: "Callable[..., TinyTransformer]", byte_fallback_model: bytes
 ) -> None:
     wide = make_model(vocab_size=1100, num_layers=1)
-    plain = parity_of(wide, fused(wide))
-    real = check_parity(wide, fused(wide), "the graph", Tokenizer(byte_fallback_model))
+    plain = measure_parity(wide, make_fused_decoder(wide))
+    real = check_parity(wide, make_fused_decoder(wide), "the graph", Tokenizer(byte_fallback_model))
     assert real.prompts > plain.prompts
     assert real.positions > plain.positions
 
@@ -100,30 +100,35 @@ def test_a_tokenizer_adds_real_prompts(
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("blocks.0.linear1", bumped(3, 5)),
-        ("blocks.1.qkv", bumped(0, 0)),
-        ("output", bumped(0, 999)),
-        ("position_embedding", bumped(31, 0)),  # shows in a full context only
-        ("mask", lambda value: np.zeros_like(value)),  # shows in a prefill only; the standard graph has one
+        ("blocks.0.linear1", make_bump(3, 5)),
+        ("blocks.1.qkv", make_bump(0, 0)),
+        ("output", make_bump(0, 999)),
+        ("position_embedding", make_bump(31, 0)),  # visible in a full context only
+        (
+            "mask",
+            lambda value: np.zeros_like(value),
+        ),  # visible in a prefill only; only the standard graph has a mask
     ],
 )
 def test_a_wrong_constant_is_found(
     model: "TinyTransformer",
     request: pytest.FixtureRequest,
-    changed: Callable[..., bytes],
-    decodes: "Callable[..., IncrementalDecoder]",
+    change_constant: Callable[..., bytes],
+    make_decoder: "Callable[..., IncrementalDecoder]",
     name: str,
     change: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]],
 ) -> None:
-    if decodes is standard:
+    if make_decoder is make_standard_decoder:
         graph = request.getfixturevalue("standard_graph")
-        wrong = changed(graph, "position_embedding.weight" if name == "position_embedding" else name, change)
+        wrong = change_constant(
+            graph, "position_embedding.weight" if name == "position_embedding" else name, change
+        )
     elif name == "mask":
         pytest.skip("the fused graph has no mask")
     else:
-        wrong = changed(build_fused_graph(Weights.from_model(model), {}), name, change)
+        wrong = change_constant(build_fused_graph(Weights.from_model(model), {}), name, change)
     with pytest.raises(ExportError, match="a logit differs by"):
-        parity_of(model, decodes(model, wrong))
+        measure_parity(model, make_decoder(model, wrong))
 
 
 def test_a_tie_is_counted_and_not_refused(model: "TinyTransformer") -> None:
@@ -132,6 +137,6 @@ def test_a_tie_is_counted_and_not_refused(model: "TinyTransformer") -> None:
         tied.output.weight[1::2] = tied.output.weight[::2]  # each logit twice
         other = copy.deepcopy(tied)
         other.output.weight[1::2] *= 1 + 1e-6  # which of two is larger now differs
-    parity = parity_of(tied, fused(other))
+    parity = measure_parity(tied, make_fused_decoder(other))
     assert parity.ties > 0
     assert parity.max_abs_logit_difference < 1e-3

@@ -1,4 +1,4 @@
-"""The portable folder: the names that other tools look for, standard operators, torch's answers, our ids."""
+"""The portable folder: the names that other tools expect, standard operators, torch's logits, our ids."""
 
 import itertools
 import json
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
-ODD_TEXTS = (
+UNUSUAL_TEXTS = (
     "",
     "   ",
     "  two  spaces, three   spaces ",
@@ -67,10 +67,10 @@ def portable_graph(model: "TinyTransformer") -> bytes:
     return build_portable_graph(convert_to_opt(model), model.config)
 
 
-def answers(
+def run_graph(
     graph: bytes, rows: list[list[int]], parts: list[int], pads: list[int]
 ) -> tuple[Floats, dict[str, Floats]]:
-    """Logits of all columns (B, T, V), fed in parts, and the last outputs. pads: columns before each text."""
+    """Logits (B, T, V) of ids fed in parts, and the last outputs. pads: padding before each text."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     ids = np.array(rows)
@@ -95,13 +95,13 @@ def answers(
     return np.concatenate(logits, axis=1), found
 
 
-def torch_logits(model: "TinyTransformer", tokens: list[int]) -> Floats:
+def compute_torch_logits(model: "TinyTransformer", tokens: list[int]) -> Floats:
     with torch.no_grad():
         logits: Floats = model(torch.tensor([tokens]))[0].numpy()
     return logits
 
 
-def drawn(count: int, seed: int = 0) -> list[int]:
+def draw_tokens(count: int, seed: int = 0) -> list[int]:
     tokens: list[int] = np.random.default_rng(seed).integers(1000, size=count).tolist()
     return tokens
 
@@ -139,9 +139,9 @@ def test_every_operator_is_onnxs_own(portable_graph: bytes) -> None:
 def test_every_split_of_past_and_new_tokens_gives_torchs_logits(
     model: "TinyTransformer", portable_graph: bytes, parts: list[int]
 ) -> None:
-    tokens = drawn(32)
-    found, last = answers(portable_graph, [tokens], parts, [0])
-    expected = torch_logits(model, tokens)
+    tokens = draw_tokens(32)
+    found, last = run_graph(portable_graph, [tokens], parts, [0])
+    expected = compute_torch_logits(model, tokens)
     np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
     assert last["present.1.value"].shape == (1, 4, 32, 16)
 
@@ -149,11 +149,11 @@ def test_every_split_of_past_and_new_tokens_gives_torchs_logits(
 def test_texts_of_a_batch_do_not_see_each_others_padding(
     model: "TinyTransformer", portable_graph: bytes
 ) -> None:
-    short, long = drawn(7), drawn(20, seed=1)
-    found, _ = answers(portable_graph, [[2] * 13 + short, long], [15, 1, 4], [13, 0])
+    short, long = draw_tokens(7), draw_tokens(20, seed=1)
+    found, _ = run_graph(portable_graph, [[2] * 13 + short, long], [15, 1, 4], [13, 0])
     assert np.isfinite(found).all()
     for row, tokens in ((found[0, 13:], short), (found[1], long)):
-        expected = torch_logits(model, tokens)
+        expected = compute_torch_logits(model, tokens)
         np.testing.assert_allclose(row, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
@@ -169,9 +169,9 @@ def test_other_shapes_export_and_agree(
     shape: dict[str, int], make_model: "Callable[..., TinyTransformer]"
 ) -> None:
     model = make_model(**shape)
-    tokens = drawn(model.config.max_seq_length)
-    expected = torch_logits(model, tokens)
-    found, _ = answers(
+    tokens = draw_tokens(model.config.max_seq_length)
+    expected = compute_torch_logits(model, tokens)
+    found, _ = run_graph(
         build_portable_graph(convert_to_opt(model), model.config), [tokens], [len(tokens)], [0]
     )
     np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
@@ -179,15 +179,15 @@ def test_other_shapes_export_and_agree(
 
 def test_beyond_the_context_there_is_an_error_and_no_answer(portable_graph: bytes) -> None:
     with pytest.raises(Exception, match="out of"):
-        answers(portable_graph, [drawn(33)], [33], [0])
+        run_graph(portable_graph, [draw_tokens(33)], [33], [0])
 
 
 def test_same_weights_give_the_same_bytes_and_no_traces(
-    model: "TinyTransformer", portable_graph: bytes, without_weights: Callable[[bytes], bytes]
+    model: "TinyTransformer", portable_graph: bytes, strip_weights: Callable[[bytes], bytes]
 ) -> None:
     assert build_portable_graph(convert_to_opt(model), model.config) == portable_graph
     for trace in (b"site-packages", b".py", b"torch", b"/home"):
-        assert trace not in without_weights(portable_graph)
+        assert trace not in strip_weights(portable_graph)
 
 
 def read_safetensors(data: bytes) -> tuple[dict[str, Any], dict[str, Floats]]:
@@ -269,7 +269,7 @@ def test_genai_is_told_the_names_in_the_graph(model: "TinyTransformer", portable
         assert spelled == {tensor.name for tensor in tensors}
 
 
-class Unigram:
+class UnigramTokenizer:
     """The tokenizers library's reading of a `tokenizer.json`, as far as ours goes; slow and plain."""
 
     def __init__(self, description: dict[str, Any]) -> None:
@@ -327,16 +327,16 @@ class Unigram:
                 yield 3
 
 
-@pytest.mark.parametrize("bytes_too", [False, True])
+@pytest.mark.parametrize("has_byte_fallback", [False, True])
 def test_tokenizer_json_gives_our_ids_after_bos(
-    bytes_too: bool, micro_bundle: Path, byte_fallback_model: bytes
+    has_byte_fallback: bool, micro_bundle: Path, byte_fallback_model: bytes
 ) -> None:
-    model = byte_fallback_model if bytes_too else (micro_bundle / "tokenizer.model").read_bytes()
-    ours, theirs = Tokenizer(model), Unigram(build_tokenizer_json(parse_vocabulary(model)))
+    model = byte_fallback_model if has_byte_fallback else (micro_bundle / "tokenizer.model").read_bytes()
+    ours, theirs = Tokenizer(model), UnigramTokenizer(build_tokenizer_json(parse_vocabulary(model)))
     documents = itertools.islice(generate_documents(seed=1), 40)
     lines = [line for document in documents for line in document.sentences]
-    texts = [*lines, *PROMPTS, *ODD_TEXTS]
-    assert theirs.description["model"]["byte_fallback"] is bytes_too
+    texts = [*lines, *PROMPTS, *UNUSUAL_TEXTS]
+    assert theirs.description["model"]["byte_fallback"] is has_byte_fallback
     for text in texts:
         assert theirs.encode(text) == [BOS_ID, *ours.encode(text)], text
 
@@ -360,11 +360,11 @@ def test_another_kind_of_vocabulary_is_refused(micro_bundle: Path) -> None:
         parse_vocabulary(parsed.SerializeToString())
 
 
-def silent(line: str) -> None:
-    """A `report` that nobody reads."""
+def ignore_report(line: str) -> None:
+    """A `report` callback that does nothing."""
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {
         part.relative_to(folder).as_posix(): part.read_bytes() for part in folder.rglob("*") if part.is_file()
     }
@@ -378,7 +378,7 @@ def test_folder_is_whole_and_replaces_an_older_one(
     parity = export_portable(run.checkpoint, folder, None, lines.append)
     assert [line.split()[0] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
     assert parity.max_abs_logit_difference < 1e-4
-    first = files_of(folder)
+    first = read_files(folder)
     assert set(first) == {*TOP_FILES, MODEL_FILE}
     for name, data in first.items():
         if name.endswith(".json"):
@@ -388,8 +388,8 @@ def test_folder_is_whole_and_replaces_an_older_one(
     np.testing.assert_array_equal(tensors["lm_head.weight"], trained.state_dict()["output.weight"])
     (folder / "README.md").write_text("older")
     monkeypatch.setattr(portable, "check_parity", lambda *given: parity)  # once is enough
-    export_portable(run.checkpoint, folder, None, silent)
-    assert files_of(folder) == first
+    export_portable(run.checkpoint, folder, None, ignore_report)
+    assert read_files(folder) == first
     assert [path.name for path in tmp_path.iterdir()] == ["portable"]
 
 
@@ -402,8 +402,8 @@ def test_a_graph_that_is_not_the_model_is_not_written(
         return tensors
 
     monkeypatch.setattr(portable, "convert_to_opt", bent)
-    with pytest.raises(ExportError, match="the portable graph is not the model"):
-        export_portable(run.checkpoint, tmp_path / "portable", None, silent)
+    with pytest.raises(ExportError, match="the portable graph differs from the model"):
+        export_portable(run.checkpoint, tmp_path / "portable", None, ignore_report)
     assert not list(tmp_path.iterdir())
 
 
@@ -412,14 +412,14 @@ def test_what_is_not_ours_is_not_replaced(run: Any, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     for odd, words in ((tmp_path, "notes.txt"), (tmp_path / "notes.txt", "not a folder")):
         with pytest.raises(ExportError, match=words) as refusal:
-            export_portable(run.checkpoint, odd, None, silent)
+            export_portable(run.checkpoint, odd, None, ignore_report)
         assert "--portable" in refusal.value.hint
     (tmp_path / "notes.txt").unlink()
     with pytest.raises(ExportError, match=r"config\.json"):
-        export_portable(run.checkpoint, tmp_path, None, silent)
+        export_portable(run.checkpoint, tmp_path, None, ignore_report)
     with pytest.raises(CheckpointError):
-        export_portable(tmp_path / "none.pt", tmp_path / "new", None, silent)
-    assert sorted(files_of(tmp_path)) == ["config.json"]
+        export_portable(tmp_path / "none.pt", tmp_path / "new", None, ignore_report)
+    assert sorted(read_files(tmp_path)) == ["config.json"]
 
 
 def test_a_write_that_fails_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,7 +433,7 @@ def test_a_write_that_fails_leaves_the_old_folder(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(files, "write_bytes", full)
     with pytest.raises(ExportError, match="No space left"):
         write_folder(folder, {**old, MODEL_FILE: b"new"})
-    assert files_of(folder) == old
+    assert read_files(folder) == old
     assert [path.name for path in tmp_path.iterdir()] == ["portable"]
 
 
@@ -457,5 +457,5 @@ def test_command_writes_the_folder_alone(
 )
 def test_flags_of_a_bundle_are_refused_beside_portable(flags: dict[str, Any]) -> None:
     name = "--" + next(iter(flags)).replace("_", "-")
-    with pytest.raises(UsageError, match=f"{name} is for a bundle"):
+    with pytest.raises(UsageError, match=f"{name} applies to a bundle"):
         export(portable=Path("mine"), **flags)

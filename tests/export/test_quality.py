@@ -1,4 +1,4 @@
-"""The quality gate: right figures, on known distributions; a ruined model refused."""
+"""The quality gate: exact figures of known distributions; a model with a damaged matrix is rejected."""
 
 import math
 from collections.abc import Callable
@@ -31,8 +31,8 @@ from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
 
 
-class Fixed:
-    """Says the same probabilities whatever it reads, and remembers what it read."""
+class FixedModel:
+    """Always predicts the same probabilities, and records what it reads."""
 
     context = 8
 
@@ -52,7 +52,7 @@ def passages(count: int = 1, length: int = 41) -> list[Passage]:
 
 
 def test_figures_of_known_distributions() -> None:
-    reference, candidate = Fixed(0.5, 0.25, 0.25), Fixed(0.25, 0.5, 0.25)
+    reference, candidate = FixedModel(0.5, 0.25, 0.25), FixedModel(0.25, 0.5, 0.25)
     result = compare_quality(
         "en", reference, candidate, [Passage(np.array([2, 0, 0, 1, 1], dtype=np.uint16), 4)]
     )
@@ -64,48 +64,48 @@ def test_figures_of_known_distributions() -> None:
 
 
 def test_a_model_costs_nothing_against_itself() -> None:
-    result = compare_quality("en", Fixed(0.7, 0.2, 0.1), Fixed(0.7, 0.2, 0.1), passages())
+    result = compare_quality("en", FixedModel(0.7, 0.2, 0.1), FixedModel(0.7, 0.2, 0.1), passages())
     assert (result.change_percent, result.kl_nats, result.top1_agreement) == (0, 0, 1)
     assert (result.tokens, result.bytes) == (40, 80)
 
 
 def test_all_of_a_text_gives_what_evaluate_gives() -> None:
-    result = compare_quality("en", Fixed(0.7, 0.2, 0.1), Fixed(0.6, 0.3, 0.1), passages(3))
+    result = compare_quality("en", FixedModel(0.7, 0.2, 0.1), FixedModel(0.6, 0.3, 0.1), passages(3))
     assert result.bits_per_byte == pytest.approx(
-        evaluate("en", Fixed(0.6, 0.3, 0.1), passages(3)).bits_per_byte
+        evaluate("en", FixedModel(0.6, 0.3, 0.1), passages(3)).bits_per_byte
     )
 
 
 def test_sample_is_bounded_fixed_and_from_everywhere() -> None:
     several = [Passage(np.full(401, token, dtype=np.uint16), 400) for token in range(3)]
-    one, two = Fixed(0.4, 0.3, 0.3), Fixed(0.4, 0.3, 0.3)
+    one, two = FixedModel(0.4, 0.3, 0.3), FixedModel(0.4, 0.3, 0.3)
     result = compare_quality("en", one, two, several, limit=100)
     assert 100 <= result.tokens < 108
     assert result.bytes == result.tokens  # 400 bytes and 400 predictions a passage
     assert {read[0] for read in one.read} == {0, 1, 2}
-    again = Fixed(0.4, 0.3, 0.3)
+    again = FixedModel(0.4, 0.3, 0.3)
     compare_quality("en", again, two, several, limit=100)
     assert one.read == again.read
 
 
 def test_text_with_nothing_to_predict_is_refused() -> None:
     with pytest.raises(ExportError, match="held-out text of fr has nothing"):
-        compare_quality("fr", Fixed(0.5, 0.5), Fixed(0.5, 0.5), [])
+        compare_quality("fr", FixedModel(0.5, 0.5), FixedModel(0.5, 0.5), [])
 
 
-def test_larger_models_are_judged_on_fewer_tokens() -> None:
+def test_larger_models_are_measured_on_fewer_tokens() -> None:
     assert choose_token_limit(2_327_552) == TOKEN_LIMIT
     assert choose_token_limit(10_000_000) == TOKEN_LIMIT // 4
     assert choose_token_limit(45_000_000) == MIN_TOKENS
 
 
 @pytest.mark.parametrize("bits", [2.03, math.inf, math.nan])
-def test_loss_above_the_limit_names_language_figure_and_ways_out(bits: float) -> None:
+def test_loss_above_the_limit_names_language_figure_and_remedies(bits: float) -> None:
     quality = {
         "en": QualityComparison(2.0, 2.0, 0, 1, 10, 10),
         "es": QualityComparison(2.0, bits, 0, 1, 10, 10),
     }
-    with pytest.raises(ExportError, match=f"int8 costs es {100 * (bits / 2 - 1):.2f} %") as refusal:
+    with pytest.raises(ExportError, match=f"int8 costs es {100 * (bits / 2 - 1):.2f}%") as refusal:
         require_quality(quality, 1.0)
     assert "--quantize none" in refusal.value.hint
     assert "--max-quality-loss" in refusal.value.hint
@@ -117,32 +117,32 @@ def test_loss_within_the_limit_passes() -> None:
 
 
 @pytest.fixture(scope="module")
-def judged(run: Any) -> Callable[[bytes], QualityComparison]:
-    """Judges a graph against the trained model's fp32 graph."""
+def measure_quality(run: Any) -> Callable[[bytes], QualityComparison]:
+    """A function that compares a graph with the trained model's fp32 graph."""
     trained = load_model(run.checkpoint)
     tokenizer: Tokenizer = load_tokenizer(run.checkpoint, trained)
     reference = BundleModel(Session(build_fused_graph(Weights.from_model(trained.model), {}), trained.config))
     text: Path = run.texts["es"]
 
-    def judge(graph: bytes) -> QualityComparison:
+    def measure(graph: bytes) -> QualityComparison:
         candidate = BundleModel(Session(graph, trained.config))
         return compare_quality("es", reference, candidate, read_passages(text, tokenizer), limit=1000)
 
-    return judge
+    return measure
 
 
 def test_int8_of_a_trained_model_passes_and_a_ruined_matrix_does_not(
-    run: Any, judged: Callable[[bytes], QualityComparison], changed: Callable[..., bytes]
+    run: Any, measure_quality: Callable[[bytes], QualityComparison], change_constant: Callable[..., bytes]
 ) -> None:
     def ruined(weight: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
         return np.roll(weight, 1, axis=1)
 
     weights = Weights.from_model(load_model(run.checkpoint).model)
     int8 = build_fused_graph(weights, quantize(weights).matrices)
-    good = judged(int8)
+    good = measure_quality(int8)
     assert good.reference_bits_per_byte < 2.5  # it did learn: an untrained one needs over 4
     require_quality({"es": good}, 1.0)
     assert 0 < good.kl_nats < 0.01
     assert good.top1_agreement > 0.9
     with pytest.raises(ExportError, match="int8 costs es"):
-        require_quality({"es": judged(changed(int8, "blocks.0.linear1", ruined))}, 1.0)
+        require_quality({"es": measure_quality(change_constant(int8, "blocks.0.linear1", ruined))}, 1.0)

@@ -1,4 +1,4 @@
-"""int8: what becomes int8, how far from fp32, and what is refused."""
+"""int8: what is quantized, its error compared with fp32, and what is rejected."""
 
 import dataclasses
 from typing import TYPE_CHECKING
@@ -37,9 +37,9 @@ def test_every_matrix_becomes_int8_and_its_error_is_that_of_rounding(weights: We
 
 
 def test_the_worst_is_named_and_what_is_kept_stays(weights: Weights) -> None:
-    spoiled = {name: weight.copy() for name, weight in weights.matrices.items()}
-    spoiled["blocks.1.linear2"][0, 0] = 10.0
-    done = quantize(dataclasses.replace(weights, matrices=spoiled))
+    damaged = {name: weight.copy() for name, weight in weights.matrices.items()}
+    damaged["blocks.1.linear2"][0, 0] = 10.0
+    done = quantize(dataclasses.replace(weights, matrices=damaged))
     assert done.worst_matrix == "blocks.1.linear2"
     assert done.to_dict()["worst_relative_error"] > 5 * quantize(weights).relative_errors["blocks.1.linear2"]
     without = quantize(weights, ["output", EMBEDDING])
@@ -62,7 +62,7 @@ def test_the_same_matrix_gives_the_same_steps(weights: Weights) -> None:
 
 @pytest.mark.parametrize("rows", [1, 2, 75, 128])
 def test_no_two_neighbours_overflow_16_bits(rows: int) -> None:
-    """What x86 without VNNI adds up: activations up to 255 times an even row and the next one."""
+    """x86 without VNNI adds the products of activations up to 255 with an even row and the next one."""
     random = np.random.default_rng(rows)
     for weight in (random.standard_t(2, (rows, 300)), random.choice([-1.0, 1.0], (rows, 300))):
         values = Int8Matrix.for_matmul(weight.astype(np.float32)).values.astype(int)
@@ -73,10 +73,10 @@ def test_no_two_neighbours_overflow_16_bits(rows: int) -> None:
 
 
 def test_no_step_is_lost_without_need(weights: Weights) -> None:
-    """The largest weight of a table, or sum of neighbours in a matrix, is at the last step."""
+    """The largest weight of a table, or sum of neighbours in a matrix, uses the complete range."""
     assert np.abs(Int8Matrix.for_lookup(weights.embedding).values.astype(int)).max() == MAX_MAGNITUDE
     values = Int8Matrix.for_matmul(weights.matrices["output"]).values.astype(int)
     largest = max(np.abs(values).max(), np.abs(values[0::2] + values[1::2]).max())
     assert MAX_MAGNITUDE - 1 <= largest <= MAX_MAGNITUDE + 1
-    alternating = np.tile(np.array([[1.0], [-1.0]], np.float32), (4, 3))  # sums that are nothing: all 8 bits
+    alternating = np.tile(np.array([[1.0], [-1.0]], np.float32), (4, 3))  # sums are 0, so all 8 bits are used
     assert np.abs(Int8Matrix.for_matmul(alternating).values).max() == MAX_MAGNITUDE

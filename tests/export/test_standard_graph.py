@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tinyedge.train.model import TinyTransformer
 
 
-def cached_logits(graph: bytes, tokens: list[int], past: int) -> npt.NDArray[np.float32]:
+def compute_cached_logits(graph: bytes, tokens: list[int], past: int) -> npt.NDArray[np.float32]:
     """Feeds tokens[:past], then the rest in one call; the logits of the last."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     caches = session.get_inputs()[1:]
@@ -36,7 +36,7 @@ def cached_logits(graph: bytes, tokens: list[int], past: int) -> npt.NDArray[np.
     return logits
 
 
-def torch_logits(model: "TinyTransformer", tokens: list[int]) -> npt.NDArray[np.float32]:
+def compute_torch_logits(model: "TinyTransformer", tokens: list[int]) -> npt.NDArray[np.float32]:
     with torch.no_grad():
         logits: npt.NDArray[np.float32] = model(torch.tensor([tokens]))[:, -1].numpy()
     return logits
@@ -49,7 +49,7 @@ def test_every_split_of_past_and_new_tokens_gives_torchs_logits(
     model: "TinyTransformer", standard_graph: bytes, past: int, new: int
 ) -> None:
     tokens = np.random.default_rng(past).integers(1000, size=past + new).tolist()
-    found, expected = cached_logits(standard_graph, tokens, past), torch_logits(model, tokens)
+    found, expected = compute_cached_logits(standard_graph, tokens, past), compute_torch_logits(model, tokens)
     assert found.shape == (1, 1000)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -81,10 +81,10 @@ def test_graph_is_small(standard_graph: bytes) -> None:
 
 
 def test_file_holds_nothing_but_the_graph(
-    standard_graph: bytes, model: "TinyTransformer", without_weights: Callable[[bytes], bytes]
+    standard_graph: bytes, model: "TinyTransformer", strip_weights: Callable[[bytes], bytes]
 ) -> None:
     for trace in (b"torch", b".py", b"site-packages", str(Path.cwd()).encode(), b"pkg."):
-        assert trace not in without_weights(standard_graph)
+        assert trace not in strip_weights(standard_graph)
     parsed = onnx.load_model_from_string(standard_graph)
     assert [(opset.domain, opset.version) for opset in parsed.opset_import] == [("", OPSET)]
     assert not parsed.metadata_props
@@ -118,5 +118,7 @@ def test_other_shapes_export_and_agree(
     graph = export_standard_graph(model)
     check_onnx(graph)
     tokens = np.random.default_rng(0).integers(1000, size=model.config.max_seq_length).tolist()
-    expected = torch_logits(model, tokens)
-    np.testing.assert_allclose(cached_logits(graph, tokens, 20), expected, atol=1e-4 * np.abs(expected).max())
+    expected = compute_torch_logits(model, tokens)
+    np.testing.assert_allclose(
+        compute_cached_logits(graph, tokens, 20), expected, atol=1e-4 * np.abs(expected).max()
+    )

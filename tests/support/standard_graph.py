@@ -113,6 +113,7 @@ class CachedTransformer(nn.Module):
         self.register_buffer("mask", torch.full((context, context), float("-inf")).triu(1))
 
     def forward(self, input_ids: Tensor, past: list[Tensor]) -> tuple[Tensor, ...]:
+        """Return the logits (1, V) of the last token, and the longer cache."""
         heads, head_dim = self.config.nhead, self.config.head_dim
         new = input_ids.shape[1]
         start = past[0].shape[2]

@@ -1,1 +1,1 @@
-"""From a checkpoint to a bundle: ONNX with a cache, parity, int8, quality. The last stop of torch."""
+"""From a checkpoint to a bundle: ONNX with a cache, parity, int8, quality. The last stage with torch."""

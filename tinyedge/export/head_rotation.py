@@ -1,12 +1,12 @@
-"""Heads turned before they are quantized, so that no weight of theirs stands out.
+"""Rotates attention heads before they are quantized, to remove outliers from their weights.
 
-A head that looks back keeps a few large weights, in its queries and in its keys, and one scale a matrix takes
-its steps from the largest. But scores are products of a query and a key: any rotation of both leaves them as
-they are, and what turns the values is undone by turning the rows that read them. So each head is turned by a
-matrix whose elements are all about as large, which spreads a weight over its head, as QuaRot does (Ashkboos
-et al., 2024, "QuaRot: Outlier-Free 4-Bit Inference in Rotated LLMs") with Hadamard matrices; the cosine
-transform's is nearly as flat, and there is one for every width. What then still differs between values and
-the rest is a factor, undone in the same rows.
+A head that looks back has a few large weights in its queries and keys, and the single scale of a matrix
+depends on the largest. Attention scores are products of a query and a key, so a rotation of both does not
+change them. A rotation of the values is undone by rotating the rows of the matrix that reads them. Each head
+is rotated by a matrix whose elements have similar magnitudes, which spreads an outlier over the head. QuaRot
+uses Hadamard matrices for this (Ashkboos et al., 2024, "QuaRot: Outlier-Free 4-Bit Inference in Rotated
+LLMs"). The matrix of the cosine transform is nearly as flat, and exists for every width. The values are then
+scaled to the magnitude of queries and keys, and the same rows undo that.
 
 In: `Weights`. Out: `Weights` of the same function, up to rounding.
 """
@@ -21,7 +21,7 @@ from tinyedge.export.weights import Floats, Weights
 
 
 def rotate_heads(weights: Weights) -> Weights:
-    """Turns all heads of all blocks, and makes the largest value's weight as large as the largest other."""
+    """Rotate all heads of all blocks, and scale the value weights to the magnitude of the others."""
     matrices = dict(weights.matrices)
     for layer in range(weights.config.num_layers):
         qkv, out = f"blocks.{layer}.qkv", f"blocks.{layer}.out"
@@ -30,11 +30,11 @@ def rotate_heads(weights: Weights) -> Weights:
 
 
 def _rotate_layer(qkv: Floats, out: Floats, config: ModelConfig) -> tuple[Floats, Floats]:
-    """(D, 3 A) and (A, D), by one rotation of each head."""
-    turn = np.eye(config.head_width)  # what the cache widens stays zero
-    turn[: config.head_dim, : config.head_dim] = dct_matrix(config.head_dim)
-    heads = (qkv.reshape(len(qkv), 3, config.nhead, config.head_width) @ turn).swapaxes(0, 1)
-    readers = turn.T @ out.reshape(config.nhead, config.head_width, -1)
+    """Rotate each head of `qkv`, (D, 3 A), and the rows of `out`, (A, D), that read it."""
+    rotation = np.eye(config.head_width)  # the padding of a head stays zero
+    rotation[: config.head_dim, : config.head_dim] = compute_dct_matrix(config.head_dim)
+    heads = (qkv.reshape(len(qkv), 3, config.nhead, config.head_width) @ rotation).swapaxes(0, 1)
+    readers = rotation.T @ out.reshape(config.nhead, config.head_width, -1)
     scores, values = np.abs(heads[:2]).max(), np.abs(heads[2]).max()
     scale = scores / values if scores and values else 1.0
     heads[2] *= scale
@@ -44,8 +44,8 @@ def _rotate_layer(qkv: Floats, out: Floats, config: ModelConfig) -> tuple[Floats
     )
 
 
-def dct_matrix(size: int) -> npt.NDArray[np.float64]:
-    """The orthonormal DCT-II, (size, size): no element is larger than sqrt(2 / size)."""
+def compute_dct_matrix(size: int) -> npt.NDArray[np.float64]:
+    """Compute the orthonormal DCT-II, (size, size); no element is larger than sqrt(2 / size)."""
     row, column = np.arange(size)[:, None], np.arange(size)
     matrix: npt.NDArray[np.float64] = np.sqrt(2 / size) * np.cos(np.pi * (column + 0.5) * row / size)
     matrix[0] /= np.sqrt(2)

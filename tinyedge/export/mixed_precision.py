@@ -1,6 +1,6 @@
-"""As much int8 as a text allows: matrices go back to fp32, the worst first, until little enough is lost.
+"""Chooses which matrices are int8: those with the largest error stay fp32 until the quality goal is met.
 
-In: weights, the fp32 model, held-out text. Out: the graph, what was quantized and what it costs.
+In: weights, the fp32 model, held-out text. Out: the graph, its quantization and its loss of quality.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,19 @@ from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import BundleModel, Session
 from tinyedge.text.evaluate import LanguageModel, Passage
 
-GOAL_PERCENT = 0.3  # of a language's bits per byte; sampling at 0.8 shows nothing of so little
+GOAL_PERCENT = 0.3  # of a language's bits per byte; not noticeable in text sampled at temperature 0.8
 
 
 @dataclass(frozen=True)
 class MixedPrecisionModel:
-    """An int8 graph, how it was made, and what it costs each language."""
+    """A graph of int8 and fp32 matrices."""
 
     graph: bytes
+    """The bytes of `model.onnx`."""
     quantization: Quantization
+    """Which matrices are int8, and their errors."""
     quality: dict[str, QualityComparison]
+    """Comparison with the fp32 model by language."""
 
 
 def quantize_to_goal(
@@ -33,22 +36,31 @@ def quantize_to_goal(
     limit: int,
     goal_percent: float = GOAL_PERCENT,
 ) -> MixedPrecisionModel:
-    """Quantizes everything, and while a language loses more than `goal_percent`, all but the worst matrices.
+    """Quantize all matrices; while a language loses more than the goal, keep one more matrix in fp32.
 
-    Heads are turned first, which changes nothing in floats and makes int8's steps finer. limit: predictions a
-    language. The last attempt is returned, whether it reached the goal or not.
+    Heads are rotated first: the fp32 model stays the same, and int8 gets a finer scale.
+
+    Args:
+        weights: Of the trained model.
+        reference: The fp32 model.
+        texts: Held-out passages by language.
+        limit: Number of predictions for each language.
+        goal_percent: Allowed loss of bits per byte.
+
+    Returns:
+        The last attempt, which may have missed the goal.
     """
     weights = rotate_heads(weights)
-    kept: list[str] = []
+    kept_fp32: list[str] = []
     while True:
-        quantization = quantize(weights, kept)
+        quantization = quantize(weights, kept_fp32)
         graph = build_fused_graph(weights, quantization.matrices)
         candidate = BundleModel(Session(graph, weights.config, name="the int8 graph"))
         quality = {
             name: compare_quality(name, reference, candidate, passages, limit)
             for name, passages in texts.items()
         }
-        good = all(result.change_percent <= goal_percent for result in quality.values())
-        if good or len(quantization.matrices) == 1:
+        goal_met = all(result.change_percent <= goal_percent for result in quality.values())
+        if goal_met or len(quantization.matrices) == 1:
             return MixedPrecisionModel(graph, quantization, quality)
-        kept.append(quantization.worst_matrix)
+        kept_fp32.append(quantization.worst_matrix)

@@ -1,12 +1,12 @@
-"""The bundle's README.md: what the model is, how good it is, how to run it, what it can't do.
+"""The bundle's README.md: what the model is, its quality, how to run it, its limits.
 
-In: a manifest. Out: Markdown. Every figure comes from the manifest, so the card can't disagree with it.
+In: a manifest. Out: Markdown. All figures come from the manifest, so the card cannot disagree with it.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-# Fields of the training summary that a reader of the card asks for, and how to say them.
+# Fields of the training summary that the card shows, and their labels.
 TRAINING_ROWS = {
     "recipe": "recipe",
     "epochs": "epochs",
@@ -20,19 +20,19 @@ TRAINING_ROWS = {
 
 
 def render_model_card(manifest: Mapping[str, Any]) -> str:
-    """The card of the bundle that `manifest` describes; what `write_bundle` adds to it isn't needed."""
+    """Render the card of a bundle; the fields that `write_bundle` adds to the manifest are not needed."""
     parts = (
-        _about(manifest),
-        _quality(manifest),
-        _parity(manifest["parity"]),
-        _training(manifest["training"]),
-        _running(manifest),
+        _render_summary(manifest),
+        _render_quality(manifest),
+        _render_parity(manifest["parity"]),
+        _render_training(manifest["training"]),
+        _render_usage(manifest),
         LIMITS,
     )
     return "\n".join(parts)
 
 
-def _about(manifest: Mapping[str, Any]) -> str:
+def _render_summary(manifest: Mapping[str, Any]) -> str:
     model = manifest["model"]
     languages = ", ".join(manifest["quality"])
     return f"""# A tiny language model ({languages}), {manifest["precision"]}
@@ -46,11 +46,11 @@ A Transformer of {manifest["parameters"]:,} parameters that continues text, made
 | context | {model["max_seq_length"]} tokens |
 | layers, width, heads | {model["num_layers"]}, {model["d_model"]}, {model["nhead"]} |
 | width inside a block | {model["dim_feedforward"]} |
-| precision | {_precision(manifest)} |
+| precision | {_format_precision(manifest)} |
 """
 
 
-def _precision(manifest: Mapping[str, Any]) -> str:
+def _format_precision(manifest: Mapping[str, Any]) -> str:
     quantization = manifest["quantization"]
     if quantization is None:
         return "fp32"
@@ -60,9 +60,9 @@ def _precision(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _quality(manifest: Mapping[str, Any]) -> str:
+def _render_quality(manifest: Mapping[str, Any]) -> str:
     rows = [
-        f"| {_cell(name)} | {row['fp32_bits_per_byte']:.4f} | {row['bits_per_byte']:.4f}"
+        f"| {_format_cell(name)} | {row['fp32_bits_per_byte']:.4f} | {row['bits_per_byte']:.4f}"
         f" | {row['change_percent']:+.2f} % | {row['kl_nats']:.5f} | {100 * row['top1_agreement']:.2f} %"
         f" | {row['tokens']:,} | {row['bytes']:,} |"
         for name, row in manifest["quality"].items()
@@ -82,7 +82,7 @@ def _quality(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _parity(parity: Mapping[str, Any]) -> str:
+def _render_parity(parity: Mapping[str, Any]) -> str:
     return f"""## Parity
 
 The fp32 graph is the trained model: on {parity["prompts"]} prompts no logit differs from torch's by more than
@@ -91,9 +91,11 @@ The fp32 graph is the trained model: on {parity["prompts"]} prompts no logit dif
 """
 
 
-def _training(training: Mapping[str, Any]) -> str:
+def _render_training(training: Mapping[str, Any]) -> str:
     rows = [
-        f"| {label} | {_cell(training[name])} |" for name, label in TRAINING_ROWS.items() if name in training
+        f"| {label} | {_format_cell(training[name])} |"
+        for name, label in TRAINING_ROWS.items()
+        if name in training
     ]
     return "\n".join(
         (
@@ -108,7 +110,7 @@ def _training(training: Mapping[str, Any]) -> str:
     )
 
 
-def _running(manifest: Mapping[str, Any]) -> str:
+def _render_usage(manifest: Mapping[str, Any]) -> str:
     budgets = manifest["budgets"]
     return f"""## Use
 
@@ -138,8 +140,8 @@ The weights come from the training text: they may be used as that text allows. t
 """
 
 
-def _cell(value: object) -> str:
-    """A value inside a table: numbers readable, text without what would end the cell."""
+def _format_cell(value: object) -> str:
+    """Format a value for a table cell: readable numbers, and text that cannot end the cell."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, int):

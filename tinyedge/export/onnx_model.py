@@ -1,7 +1,7 @@
 """What all exported ONNX models have in common: their versions, the names of the cache, and the check.
 
 In: a model's configuration, or the bytes of a graph. Out: names and counts, or ExportError. Does not know
-torch or the file system.
+torch or files.
 """
 
 import onnx

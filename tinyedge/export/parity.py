@@ -1,8 +1,7 @@
-"""Is an exported graph the model that was trained? torch against ONNX Runtime, logits and greedy tokens.
+"""Checks that an exported graph is the trained model: logits and greedy tokens of torch and ONNX Runtime.
 
-In: a model, a graph that decodes, perhaps a tokenizer. Out: the measured `Parity`, or a refusal. The graph
-for the device is run by the device's own `Session`, so that cache and context policy are checked along with
-the weights.
+In: a model, a decoder of a graph, optionally a tokenizer. Out: the measured `Parity`, or an error. The
+device's graph is run by the device's own `Session`, so that cache and context window are checked too.
 """
 
 import contextlib
@@ -20,12 +19,12 @@ from tinyedge.core.window import window_start
 from tinyedge.text.tokenizer import BOS_ID, Tokenizer
 from tinyedge.train.model import TinyTransformer
 
-TOLERANCE = 1e-4  # of the largest logit, or of 1 if that is more; sums in another order differ by some 1e-6
-GREEDY_TOKENS = 32  # decoded after each prompt; the longest prompt fills the context, so it slides
-PROMPT_LENGTHS = 43  # random prompts, from one token to the whole context
+TOLERANCE = 1e-4  # of the largest logit, or of 1 if that is more; another order of sums changes about 1e-6
+GREEDY_TOKENS = 32  # decoded after each prompt; the longest prompt fills the context, so the window slides
+PROMPT_LENGTHS = 43  # number of random prompts, from one token to the complete context
 SEED = 0
 
-# Real beginnings in both languages: their tokens are the ones that the training moved.
+# Real text in both languages: training changed the weights of its tokens.
 PROMPTS = (
     "The old man opened the door and",
     "She looked at the sea, and for a long time",
@@ -38,25 +37,26 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Parity:
-    """What was compared.
-
-    prompts: sequences. positions: logit vectors compared. tokens_compared: greedy tokens. ties: of these,
-    chosen differently between two logits that were equal within TOLERANCE.
-    """
+    """Result of a comparison."""
 
     prompts: int
+    """Number of token sequences."""
     positions: int
+    """Number of logit vectors."""
     max_abs_logit_difference: float
+    """Largest difference of a logit."""
     tokens_compared: int
+    """Number of greedy tokens."""
     ties: int
+    """Greedy tokens that differ because two logits are equal within TOLERANCE."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As the manifest's `parity` field."""
+        """The manifest's `parity` field."""
         return {
             "prompts": self.prompts,
             "positions": self.positions,
             "max_abs_logit_difference": self.max_abs_logit_difference,
-            "greedy_tokens_equal": True,  # or there would be an ExportError instead
+            "greedy_tokens_equal": True,  # otherwise `check_parity` raises
             "tokens_compared": self.tokens_compared,
             "ties": self.ties,
             "tolerance": TOLERANCE,
@@ -64,22 +64,31 @@ class Parity:
 
 
 class IncrementalDecoder(Protocol):
-    """A graph that is fed a text."""
+    """A graph that reads a text token by token."""
 
     def prefill(self, tokens: Sequence[int]) -> Logits:
-        """Starts over; the logits (V,) after the last token."""
+        """Start a new text and return the logits (V,) after its last token."""
 
     def step(self, token: int) -> Logits:
-        """Appends a token; the logits (V,) after it."""
+        """Append a token and return the logits (V,) after it."""
 
 
 def check_parity(
     model: TinyTransformer, decoder: IncrementalDecoder, name: str, tokenizer: Tokenizer | None = None
 ) -> Parity:
-    """Compares prefill, decoding token by token, and decoding past the context, where the window slides.
+    """Compare prefill, decoding token by token, and decoding past the context, where the window slides.
 
-    Raises ExportError, which calls the graph `name`, where a logit differs by more than TOLERANCE, or a
-    greedy token other than by a tie.
+    Args:
+        model: The trained model.
+        decoder: Runs the exported graph.
+        name: Of the graph, for errors.
+        tokenizer: Adds prompts of real text.
+
+    Returns:
+        What was compared, and the largest difference.
+
+    Raises:
+        ExportError: A logit differs by more than TOLERANCE, or a greedy token differs without a tie.
     """
     with _use_one_torch_thread():
         comparison = _Comparison(model.eval(), decoder, name)
@@ -97,7 +106,7 @@ def check_parity(
 
 
 class _Comparison:
-    """Both models side by side, and the worst difference so far."""
+    """Both models, and the largest difference so far."""
 
     def __init__(self, model: TinyTransformer, decoder: IncrementalDecoder, name: str) -> None:
         self.model = model
@@ -108,7 +117,7 @@ class _Comparison:
         self.ties = 0
 
     def compare_incremental(self, tokens: list[int]) -> None:
-        """Logits after every token, fed one by one to ONNX, all at once to torch."""
+        """Compare the logits after every token; ONNX gets the tokens one by one, torch all at once."""
         with torch.no_grad():
             expected = self.model(torch.tensor([tokens]))[0].numpy()  # (T, V)
         self._compare(self.decoder.prefill(tokens[:1]), expected[0], len(tokens), 0)
@@ -116,7 +125,7 @@ class _Comparison:
             self._compare(self.decoder.step(token), expected[position], len(tokens), position)
 
     def compare_greedy(self, prompt: list[int]) -> None:
-        """The likeliest continuation: torch recomputes the window for each token, ONNX keeps its cache."""
+        """Compare greedy continuations; torch recomputes the window for each token, ONNX uses its cache."""
         context = self.model.config.max_seq_length
         tokens = list(prompt)
         start = window_start(len(tokens), context)
@@ -129,7 +138,7 @@ class _Comparison:
             if other != token:
                 if expected[token] - expected[other] > _tolerance(expected):
                     raise ExportError(
-                        f"{self.name} goes on with token {other} where the model says {token}, after"
+                        f"{self.name} continues with token {other}, the model with {token}, after"
                         f" {len(tokens)} tokens",
                         "please report it",
                     )
@@ -149,8 +158,8 @@ class _Comparison:
         difference = float(np.abs(found - expected).max())
         if not difference <= _tolerance(expected):
             raise ExportError(
-                f"{self.name} is not the model: at position {position} of a prompt of {length} tokens"
-                f" a logit differs by {difference:.3g}, {_tolerance(expected):.3g} is allowed",
+                f"{self.name} differs from the model: at position {position} of a prompt of {length} tokens"
+                f" a logit differs by {difference:.3g}, the limit is {_tolerance(expected):.3g}",
                 "please report it",
             )
         self.max_difference = max(self.max_difference, difference)
@@ -163,7 +172,7 @@ def _tolerance(expected: Logits) -> float:
 
 @contextlib.contextmanager
 def _use_one_torch_thread() -> Iterator[None]:
-    """Has torch work alone: for a model this small several threads only wait, long where a core is busy."""
+    """Use one torch thread: for a small model several threads mostly wait, especially on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -173,7 +182,7 @@ def _use_one_torch_thread() -> Iterator[None]:
 
 
 def _make_prompts(config: ModelConfig, tokenizer: Tokenizer | None) -> list[list[int]]:
-    """Random tokens of lengths from 1 to past the context, and real text where there is a tokenizer."""
+    """Make random prompts from one token to past the context, and real text if there is a tokenizer."""
     random = np.random.default_rng(SEED)
     lengths = np.linspace(1, config.max_seq_length, PROMPT_LENGTHS).round().astype(int)
     prompts = [

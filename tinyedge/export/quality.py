@@ -1,8 +1,9 @@
-"""What quantization costs: the int8 graph against the fp32 graph on held-out text, language by language.
+"""Loss of quality by quantization: the int8 graph compared with the fp32 graph on held-out text by language.
 
-In: two models and passages. Out: a `QualityComparison` a language, and a refusal where one lost too much.
-Both are read the device's way (`text.evaluate.LanguageModel`: one prefill, then one step a token), because an
-int8 graph scales its activations by all tokens that it is fed at once: another path would be another model.
+In: two models and passages. Out: a `QualityComparison` for each language, or an error where one lost too
+much. Both models read text as the device does (`text.evaluate.LanguageModel`: one prefill, then one step for
+each token), because an int8 graph scales its activations by all tokens that it gets at once: other steps
+would give other results.
 """
 
 import math
@@ -16,37 +17,39 @@ from tinyedge.core.arrays import Doubles, log_softmax
 from tinyedge.core.errors import ExportError
 from tinyedge.text.evaluate import LanguageModel, Passage, Window, default_stride, split_windows
 
-# Predictions a language. At a divergence of 3e-4 nats the difference of a token's nats scatters by 0.025, so
-# its mean over 10,000 is known to 0.0003 nats: about 0.006 % of the bits per byte, against a gate of 1 %.
+# Predictions for each language. At a divergence of 3e-4 nats the difference of a token's nats has a standard
+# deviation of 0.025, so that of the mean of 10,000 is 0.0003 nats: about 0.006% of the bits per byte. The
+# gate is 1%.
 TOKEN_LIMIT = 10_000
 MIN_TOKENS = 2_000
-FULL_LIMIT_PARAMETERS = 2_500_000  # above it a token costs more time, so fewer are read
-SAMPLE_SEED = 0  # fixed: an export must judge the same text each time
+FULL_LIMIT_PARAMETERS = 2_500_000  # larger models need more time for a token, so they read fewer
+SAMPLE_SEED = 0  # fixed: every export must measure on the same text
 
 
 @dataclass(frozen=True)
 class QualityComparison:
-    """Two models on the same predictions.
-
-    reference_bits_per_byte, bits_per_byte: of the fp32 and of the quantized graph.
-    kl_nats: mean KL(fp32 || quantized) a token. top1_agreement: share of tokens whose likeliest next token is
-    the same. tokens: predictions made. bytes: of the text that they cover.
-    """
+    """The fp32 and the quantized graph on the same predictions."""
 
     reference_bits_per_byte: float
+    """Of the fp32 graph."""
     bits_per_byte: float
+    """Of the quantized graph."""
     kl_nats: float
+    """Mean KL(fp32 || quantized) per token."""
     top1_agreement: float
+    """Share of tokens after which both graphs predict the same most likely token."""
     tokens: int
+    """Predictions made."""
     bytes: int
+    """UTF-8 bytes of the text that they cover."""
 
     @property
     def change_percent(self) -> float:
-        """How much worse the quantized graph predicts; negative where it predicts better."""
+        """Increase of the bits per byte by quantization; negative if the quantized graph predicts better."""
         return 100 * (self.bits_per_byte / self.reference_bits_per_byte - 1)
 
     def to_dict(self) -> dict[str, float | int]:
-        """As the manifest's `quality` entry of one language."""
+        """The manifest's `quality` entry of one language."""
         return {
             "fp32_bits_per_byte": self.reference_bits_per_byte,
             "bits_per_byte": self.bits_per_byte,
@@ -65,21 +68,34 @@ def compare_quality(
     passages: Iterable[Passage],
     limit: int = TOKEN_LIMIT,
 ) -> QualityComparison:
-    """Reads a sample of windows with both models.
+    """Compare both models on a sample of windows.
 
-    The windows are those of `text.evaluate`, in a fixed random order, until `limit` tokens are predicted;
-    one counts its share of its passage's bytes. Raises ExportError when `passages` have nothing to predict.
+    The windows are those of `text.evaluate`, in a fixed random order, until `limit` tokens are predicted. A
+    window counts its share of its passage's bytes.
+
+    Args:
+        name: Of the text, for the error.
+        reference: The fp32 model.
+        candidate: The quantized model.
+        passages: Held-out text.
+        limit: Number of predictions.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ExportError: `passages` have nothing to predict.
     """
     reference_nats, candidate_nats, kl = 0.0, 0.0, 0.0
     agreed, tokens, size = 0, 0, 0.0
     for window, share in _sample_windows(passages, reference.context, limit):
-        rows = zip(
+        predictions = zip(
             reference.logits(window.inputs, window.first),  # (T, V)
             candidate.logits(window.inputs, window.first),
             window.targets,
             strict=True,
         )
-        for reference_logits, candidate_logits, target in rows:  # one at a time fits the processor's cache
+        for reference_logits, candidate_logits, target in predictions:  # one fits the processor's cache
             p, q = log_softmax(reference_logits), log_softmax(candidate_logits)
             reference_nats -= float(p[target])
             candidate_nats -= float(q[target])
@@ -98,27 +114,30 @@ def compare_quality(
 
 
 def choose_token_limit(parameters: int) -> int:
-    """How many predictions a language are read with a model of that size, so that the time stays bounded."""
+    """Choose the number of predictions for each language by the model's size, to limit the time."""
     return max(MIN_TOKENS, min(TOKEN_LIMIT, TOKEN_LIMIT * FULL_LIMIT_PARAMETERS // parameters))
 
 
 def require_quality(quality: Mapping[str, QualityComparison], max_loss_percent: float) -> None:
-    """Raises ExportError when a language lost more than `max_loss_percent` of its bits per byte.
+    """Require that no language lost more than `max_loss_percent` of its bits per byte.
 
-    A figure that is not a number is a loss without limit: a ruined matrix may give just that.
+    NaN counts as an unlimited loss: a damaged matrix can produce it.
+
+    Raises:
+        ExportError: A language lost more.
     """
     for name, comparison in quality.items():
         if not comparison.change_percent <= max_loss_percent:
             raise ExportError(
-                f"int8 costs {name} {comparison.change_percent:.2f} % bits per byte"
+                f"int8 costs {name} {comparison.change_percent:.2f}% bits per byte"
                 f" ({comparison.reference_bits_per_byte:.4f} to {comparison.bits_per_byte:.4f}),"
-                f" --max-quality-loss allows {max_loss_percent:g} %",
+                f" --max-quality-loss allows {max_loss_percent:g}%",
                 "export with --quantize none, or allow more with --max-quality-loss",
             )
 
 
 def _sample_windows(passages: Iterable[Passage], context: int, limit: int) -> Iterable[tuple[Window, float]]:
-    """Windows in a fixed random order, each with its bytes, until they hold `limit` predictions."""
+    """Yield windows in a fixed random order, each with its bytes, until they have `limit` predictions."""
     pool = [
         (window, passage.bytes * len(window.targets) / (len(passage.tokens) - 1))
         for passage in passages
@@ -134,5 +153,5 @@ def _sample_windows(passages: Iterable[Passage], context: int, limit: int) -> It
 
 
 def kl_divergence(p: Doubles, q: Doubles) -> float:
-    """KL(p || q) in nats, from log probabilities (V,) and (V,)."""
+    """Compute KL(p || q) in nats from log probabilities (V,) and (V,)."""
     return float(np.exp(p) @ (p - q))

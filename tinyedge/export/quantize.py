@@ -1,17 +1,18 @@
-"""fp32 matrices to int8, one scale a matrix.
+"""Quantizes fp32 matrices to int8, with one scale for each matrix.
 
-In: `Weights`. Out: `Int8Matrix` by name. Knows no ONNX and no text. Activations are quantized by the
+In: `Weights`. Out: `Int8Matrix` by name. Does not know ONNX or text. Activations are quantized by the
 graph while it runs.
 
-Weights are signed, with zero at zero: on a Cortex-A53 without dotprod ONNX Runtime's kernel for signed
-weights needs half the instructions of the one for unsigned (MLAS, QgemmS8S8KernelNeon.S and
-QgemmU8X8KernelNeon.S). One scale a matrix, because one a column costs more for each output, there and on
-x86 (docs/log.md). Nothing is clipped: that has less squared error and no fewer bits per byte.
+Weights are signed with a zero point of 0: on a Cortex-A53 without dotprod, ONNX Runtime's kernel for signed
+weights needs half the instructions of the kernel for unsigned weights (MLAS, QgemmS8S8KernelNeon.S and
+QgemmU8X8KernelNeon.S). A matrix has one scale, because a scale for each column costs more for each output,
+there and on x86 (docs/log.md). Weights are not clipped: clipping has a smaller squared error, but no fewer
+bits per byte.
 
 A bundle is the same model on every processor. x86 without VNNI adds the products of two neighbours in a
-column, an even row and the next, in 16 bits that saturate (vpmaddubsw): activations have 8 bits without a
-sign, so two weights that sum to no more than 128 can't get there, 128 x 255 = 32,640. A matrix is scaled to
-that. bench/x86 proves it.
+column, an even row and the next, in 16 bits with saturation (vpmaddubsw). Activations are unsigned 8-bit
+values, so two weights whose sum is at most 128 cannot saturate: 128 x 255 = 32,640. A matrix is scaled so
+that this holds. bench/x86 tests it.
 """
 
 from collections.abc import Collection, Mapping
@@ -24,26 +25,29 @@ import numpy.typing as npt
 from tinyedge.core.errors import ExportError
 from tinyedge.export.weights import EMBEDDING, Floats, Weights
 
-MAX_MAGNITUDE = 127  # two products of -128 * -128 overflow the device's 16 bits
+MAX_MAGNITUDE = 127  # the sum of two products -128 * -128 overflows 16 bits
 
 
 @dataclass(frozen=True)
 class Int8Matrix:
-    """A quantized matrix: values (rows, columns) times scale ()."""
+    """A quantized matrix: `values` times `scale`."""
 
     values: npt.NDArray[np.int8]
+    """(rows, columns)."""
     scale: Floats
+    """()."""
 
     @classmethod
     def for_lookup(cls, rows: Floats) -> "Int8Matrix":
-        """A table that nothing is multiplied with: steps of a 127th of the largest weight."""
+        """Quantize a lookup table: the largest weight becomes 127."""
         return cls._quantize(rows, np.abs(rows).max())
 
     @classmethod
     def for_matmul(cls, weight: Floats) -> "Int8Matrix":
-        """A matrix of products: steps of a 127th of the largest sum of neighbours, or weight if that is more.
+        """Quantize a factor of a matrix product.
 
-        Rounded, two neighbours sum to 128 at most.
+        The largest sum of two neighbours, or the largest weight if that is more, becomes 127. After rounding
+        the sum of two neighbours is at most 128.
         """
         even = np.pad(weight, ((0, len(weight) % 2), (0, 0)))
         return cls._quantize(weight, max(np.abs(weight).max(), np.abs(even[0::2] + even[1::2]).max()))
@@ -54,25 +58,28 @@ class Int8Matrix:
         return cls(np.rint(weight / scale).astype(np.int8), scale)
 
     def relative_error(self, weight: Floats) -> float:
-        """|w - w'| / |w| in Frobenius norms, w' the dequantized matrix."""
+        """Compute |w - w'| / |w| in Frobenius norms; w' is the dequantized matrix."""
         return float(np.linalg.norm(weight - self.values * self.scale) / np.linalg.norm(weight))
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """What was done: the matrices that are int8 now, how far each is off, and which were left in fp32."""
+    """The int8 matrices of a model."""
 
     matrices: Mapping[str, Int8Matrix]
+    """By name."""
     relative_errors: Mapping[str, float]
+    """Relative error of each int8 matrix, by name."""
     kept_fp32: tuple[str, ...] = ()
+    """Names of matrices that stay fp32."""
 
     @property
     def worst_matrix(self) -> str:
-        """The int8 matrix that lost most."""
+        """Name of the int8 matrix with the largest relative error."""
         return max(self.relative_errors, key=self.relative_errors.__getitem__)
 
     def to_dict(self) -> dict[str, Any]:
-        """As the manifest's `quantization` field."""
+        """The manifest's `quantization` field."""
         return {
             "method": "int8 weights with one scale a matrix, activations quantized as they come",
             "weight_type": "int8",
@@ -85,15 +92,23 @@ class Quantization:
 
 
 def quantize(weights: Weights, kept_fp32: Collection[str] = ()) -> Quantization:
-    """Makes the token embedding and every matrix int8 but those `kept`; norms and positions stay float.
+    """Quantize the token embedding and all matrices; norms and positions stay fp32.
 
-    Raises ExportError when a matrix holds nothing but zeros.
+    Args:
+        weights: Of the model.
+        kept_fp32: Names of matrices that are not quantized.
+
+    Returns:
+        The int8 matrices and their errors.
+
+    Raises:
+        ExportError: A matrix has only zeros.
     """
-    found, errors = {}, {}
+    matrices, errors = {}, {}
     for name, weight in {EMBEDDING: weights.embedding, **weights.matrices}.items():
         if not weight.any():
             raise ExportError(f"{name} is all zeros", "check the training")
         if name not in kept_fp32:
-            found[name] = (Int8Matrix.for_lookup if name == EMBEDDING else Int8Matrix.for_matmul)(weight)
-            errors[name] = found[name].relative_error(weight)
-    return Quantization(found, errors, tuple(kept_fp32))
+            matrices[name] = (Int8Matrix.for_lookup if name == EMBEDDING else Int8Matrix.for_matmul)(weight)
+            errors[name] = matrices[name].relative_error(weight)
+    return Quantization(matrices, errors, tuple(kept_fp32))

@@ -1,6 +1,6 @@
-"""What a model knows, as arrays by name: the form in which it is quantized and written into a graph.
+"""A model's weights as arrays by name: the form in which they are quantized and written into a graph.
 
-In: a TinyTransformer. Out: `Weights`. Knows no ONNX. Shapes: D d_model, F dim_feedforward, V vocabulary,
+In: a TinyTransformer. Out: `Weights`. Does not know ONNX. Shapes: D d_model, F dim_feedforward, V vocabulary,
 C context, A = heads x `head_width`. A matrix is stored as the graph multiplies with it: (inputs, outputs).
 """
 
@@ -21,20 +21,23 @@ OUTPUT = "output"
 
 @dataclass(frozen=True)
 class Weights:
-    """embedding: (V, D), its rows are looked up. positions: (C, D). matrices: by name, in the graph's order;
-    "blocks.0.qkv" (D, 3 A), "blocks.0.out" (A, D), "blocks.0.linear1" (D, F), "blocks.0.linear2" (F, D), ...,
-    "output" (D, V). norms: scale and bias, each (D,), of "blocks.0.norm1", "blocks.0.norm2", ...
-    """
+    """All weights of a model."""
 
     config: ModelConfig
+    """The model's shape."""
     embedding: Floats
+    """Token embedding, (V, D)."""
     positions: Floats
+    """Position embedding, (C, D)."""
     matrices: Mapping[str, Floats]
+    """By name in the graph's order: "blocks.0.qkv" (D, 3 A), "blocks.0.out" (A, D),
+    "blocks.0.linear1" (D, F), "blocks.0.linear2" (F, D), ..., "output" (D, V)."""
     norms: Mapping[str, tuple[Floats, Floats]]
+    """Scale and bias, each (D,), of "blocks.0.norm1", "blocks.0.norm2", ..."""
 
     @classmethod
     def from_model(cls, model: TinyTransformer) -> "Weights":
-        """The model's own parameters, as copies; heads that the cache widens get zeros."""
+        """Copy the model's parameters; heads are padded with zeros to the cache's width."""
         state = {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
         config = model.config
         matrices, norms = {}, {}
@@ -53,7 +56,7 @@ class Weights:
 
 
 def _pad_heads(rows: Floats, config: ModelConfig) -> Floats:
-    """Rows of heads one after the other, (n x head_dim, D), with zeros between them: (n x head_width, D)."""
+    """Pad each head of (n x head_dim, D) with zero rows: (n x head_width, D)."""
     heads = rows.reshape(-1, config.head_dim, rows.shape[1])
     missing = config.head_width - config.head_dim
     return np.pad(heads, ((0, 0), (0, missing), (0, 0))).reshape(-1, rows.shape[1])

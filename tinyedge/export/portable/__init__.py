@@ -1,1 +1,1 @@
-"""The trained model for other people's tools: Hugging Face's layout, standard ONNX operators only."""
+"""The trained model for other tools: Hugging Face's layout, standard ONNX operators only."""

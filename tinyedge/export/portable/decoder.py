@@ -1,6 +1,6 @@
 """Runs the portable graph for the parity check, one text at a time.
 
-In: the bytes of the graph. Out: logits. Does not know torch or the file system.
+In: the bytes of the graph. Out: logits. Does not know torch or files.
 """
 
 from collections.abc import Sequence

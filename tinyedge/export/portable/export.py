@@ -1,6 +1,6 @@
-"""From a checkpoint to a folder that Hugging Face's tools and onnxruntime-genai load, in four steps.
+"""Exports a checkpoint as a folder for Hugging Face's tools and onnxruntime-genai, in four steps.
 
-In: a checkpoint and its tokenizer. Out: the folder, or a refusal, and then nothing is written.
+In: a checkpoint and its tokenizer. Out: the folder; if a step fails, nothing is written.
 """
 
 import json
@@ -34,8 +34,8 @@ from tinyedge.export.portable.tokenizer import (
 from tinyedge.text.tokenizer import model_name
 from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
 
-MODEL_FILE = "onnx/model.onnx"  # where Optimum and transformers.js look
-MARKER_FILE = "genai_config.json"  # a folder that has it, and nothing unknown, is one of ours
+MODEL_FILE = "onnx/model.onnx"  # where Optimum and transformers.js expect it
+MARKER_FILE = "genai_config.json"  # a folder with this file and no unknown file may be replaced
 TOP_FILES = frozenset(
     {
         "README.md",
@@ -54,15 +54,26 @@ TOP_FILES = frozenset(
 def export_portable(
     checkpoint: Path, folder: Path, tokenizer: Path | None, report: Callable[[str], None]
 ) -> Parity:
-    """Makes `folder`, whole or not at all, and returns what was compared. `report` gets a line a step.
+    """Export a folder, completely or not at all.
 
-    tokenizer: the file, by default the one beside the checkpoint. Raises CheckpointError or TokenizerError
-    for what it reads, ExportError where the graph isn't the model or the folder can't be written.
+    Args:
+        checkpoint: File that `tinyedge train` wrote.
+        folder: An older portable model there is replaced.
+        tokenizer: The tokenizer file; by default the one in the checkpoint's folder.
+        report: Called with a line of text after each step.
+
+    Returns:
+        The comparison of the graph with torch.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read.
+        TokenizerError: The tokenizer cannot be read.
+        ExportError: The graph differs from the model, or the folder cannot be written.
     """
-    require_replaceable(folder)  # before the work, not after it
+    require_replaceable(folder)  # before the work
     trained = load_model(checkpoint)
     config = trained.config
-    ours = load_tokenizer(checkpoint, trained, tokenizer)
+    loaded_tokenizer = load_tokenizer(checkpoint, trained, tokenizer)
     vocabulary = parse_vocabulary(
         (tokenizer or checkpoint.parent / model_name(config.vocab_size)).read_bytes()
     )
@@ -72,7 +83,9 @@ def export_portable(
     graph = build_portable_graph(tensors, config)
     report(f"2/4 to ONNX: {len(graph):,} bytes, {check_onnx(graph)} standard nodes, valid")
 
-    parity = check_parity(trained.model, PortableDecoder(graph, config), "the portable graph", ours)
+    parity = check_parity(
+        trained.model, PortableDecoder(graph, config), "the portable graph", loaded_tokenizer
+    )
     report(
         f"3/4 parity: logits within {parity.max_abs_logit_difference:.1e} of torch's over"
         f" {parity.positions:,} positions, {parity.tokens_compared:,} greedy tokens equal"
@@ -96,7 +109,7 @@ def export_portable(
 
 
 def require_replaceable(folder: Path) -> None:
-    """Raises ExportError unless `folder` is new, empty, or an earlier portable model."""
+    """Raise ExportError unless `folder` is new, empty, or an older portable model."""
     hint = "choose another --portable, or remove it first"
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ExportError(f"{folder} exists and is not a folder", hint)
@@ -111,7 +124,7 @@ def require_replaceable(folder: Path) -> None:
 
 
 def write_folder(folder: Path, content: Mapping[str, bytes]) -> None:
-    """Makes the folder from its files, whole or not at all; an older one is replaced. Raises ExportError."""
+    """Write the folder completely or not at all; an older one is replaced. Raises ExportError."""
     staged: Path | None = None
     try:
         require_replaceable(folder)

@@ -1,11 +1,11 @@
-"""The portable folder's `README.md`, as the Hugging Face Hub shows it."""
+"""The portable folder's `README.md`, for the Hugging Face Hub."""
 
 from tinyedge.core.config import ModelConfig
 from tinyedge.export.parity import Parity
 
 
 def render_portable_card(config: ModelConfig, parity: Parity) -> str:
-    """What the model is, how it is loaded, what was checked."""
+    """Render what the model is, how to load it, and what was checked."""
     return f"""---
 pipeline_tag: text-generation
 library_name: transformers

@@ -1,7 +1,7 @@
-"""The model as Hugging Face's OPT (Zhang et al., 2022), which with these settings computes the same numbers.
+"""The model as Hugging Face's OPT (Zhang et al., 2022), which computes the same logits with these settings.
 
-In: a TinyTransformer. Out: OPT's tensors by OPT's names, and OPT's configuration. OPT's 350M variant is
-post-norm too; its position table begins with two rows of its own, one of them for padding.
+In: a TinyTransformer. Out: OPT's tensors with OPT's names, and OPT's configuration. OPT's 350M variant is
+post-norm too. OPT's position table begins with two extra rows, one of them for padding.
 """
 
 from typing import Any
@@ -23,16 +23,16 @@ TOKENS, POSITIONS, OUTPUT = (
     "lm_head.weight",
 )
 SPECIAL_IDS = {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": PAD_ID}
-BANNED_IDS = (BOS_ID, PAD_ID, UNK_ID)  # what `tinyedge generate` never says either
+BANNED_IDS = (BOS_ID, PAD_ID, UNK_ID)  # tokens that `tinyedge generate` never generates
 
 
 def layer_prefix(index: int) -> str:
-    """What the names of a block's tensors begin with."""
+    """Prefix of the names of a block's tensors."""
     return f"model.decoder.layers.{index}"
 
 
 def convert_to_opt(model: TinyTransformer) -> dict[str, Floats]:
-    """Every weight by OPT's name. A matrix is (outputs, inputs), as torch keeps it; a norm's vectors (D,)."""
+    """Convert weights to OPT's names. A matrix is (outputs, inputs), as in torch; a norm's vectors (D,)."""
     own = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     own["position_embedding.weight"] = np.pad(
         own["position_embedding.weight"], ((POSITION_OFFSET, 0), (0, 0))
@@ -57,7 +57,7 @@ def convert_to_opt(model: TinyTransformer) -> dict[str, Floats]:
 
 
 def build_opt_config(config: ModelConfig) -> dict[str, Any]:
-    """`config.json`: the shape, and where OPT's defaults are another architecture."""
+    """Build `config.json`: the shape, and settings that differ from OPT's defaults."""
     return {
         "model_type": "opt",
         "architectures": ["OPTForCausalLM"],
@@ -78,12 +78,12 @@ def build_opt_config(config: ModelConfig) -> dict[str, Any]:
         "layerdrop": 0.0,
         "use_cache": True,
         **SPECIAL_IDS,
-        "transformers.js_config": {"dtype": "fp32"},  # or a browser asks for a file with another name
+        "transformers.js_config": {"dtype": "fp32"},  # otherwise a browser requests a file with another name
     }
 
 
 def build_generation_config(config: ModelConfig) -> dict[str, Any]:
-    """`generation_config.json`: sampling as `tinyedge generate` does it, up to the end of the context."""
+    """Build `generation_config.json`: the sampling of `tinyedge generate`, up to the end of the context."""
     sampling = SamplingConfig()
     return {
         **SPECIAL_IDS,
@@ -96,7 +96,7 @@ def build_generation_config(config: ModelConfig) -> dict[str, Any]:
 
 
 def build_genai_config(config: ModelConfig, model_file: str) -> dict[str, Any]:
-    """`genai_config.json`: what onnxruntime-genai has to know; `model_file` is relative to it."""
+    """Build `genai_config.json` for onnxruntime-genai; `model_file` is relative to it."""
     sampling = SamplingConfig()
     return {
         "model": {
@@ -132,6 +132,6 @@ def build_genai_config(config: ModelConfig, model_file: str) -> dict[str, Any]:
             "temperature": sampling.temperature,
             "top_k": sampling.top_k,
             "top_p": sampling.top_p,
-            "past_present_share_buffer": False,  # the cache goes in and comes out longer
+            "past_present_share_buffer": False,  # the graph returns a longer cache
         },
     }

@@ -1,6 +1,6 @@
-"""Tensors as a `.safetensors` file: the length of a JSON header, the header, the numbers.
+"""Writes tensors as a `.safetensors` file: the length of a JSON header, the header, the values.
 
-The format is https://github.com/huggingface/safetensors#format; nothing in such a file is code.
+The format is https://github.com/huggingface/safetensors#format; such a file has no code.
 """
 
 import json
@@ -9,12 +9,12 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-ALIGNMENT = 8  # bytes; the header is padded with spaces, so that the numbers begin at a multiple
+ALIGNMENT = 8  # bytes; the header is padded with spaces so that the values begin at a multiple
 
 
 def serialize_safetensors(tensors: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
-    """The file's bytes; the same tensors give the same bytes."""
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # transformers refuses a file without it
+    """Serialize tensors; the same tensors give the same bytes."""
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # transformers rejects a file without it
     parts: list[bytes] = []
     end = 0
     for name, value in sorted(tensors.items()):

@@ -1,8 +1,8 @@
-"""A SentencePiece vocabulary as plain JSON: `tokenizer.json` of the tokenizers library, and its kin.
+"""A SentencePiece vocabulary as JSON: `tokenizer.json` of the tokenizers library, and related files.
 
-In: the bytes of a `.model`. Out: JSON values. The ids are those of tinyedge's own Tokenizer, with BOS
-before them: NFC, spaces taken together and off both ends, each word with its space before it, the likeliest
-cut of each word.
+In: the bytes of a `.model`. Out: JSON values. They give the ids of tinyedge's own Tokenizer, after BOS: NFC,
+repeated spaces become one, spaces at both ends are removed, each word starts with its space, and is split
+into its most likely pieces.
 """
 
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import ExportError
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, WORD_BOUNDARY
 
-SCHEMA: Any = sentencepiece_model_pb2  # its messages are made when it is imported, a type checker sees none
+SCHEMA: Any = sentencepiece_model_pb2  # creates its classes on import, so a type checker does not see them
 ROLES = {"bos_token": BOS_ID, "eos_token": EOS_ID, "pad_token": PAD_ID, "unk_token": UNK_ID}
-# At the ends of the text, not of a line; ^ and $ mean different things to the readers of this file.
+# At the ends of the text, not of a line; the readers of this file differ in the meaning of ^ and $.
 SPACES_AT_START, SPACES_AT_END = r"(?<![\s\S]) +", rf"[ {WORD_BOUNDARY}]+(?![\s\S])"
 
 
 def parse_vocabulary(model: bytes) -> Any:
-    """A `.model` that SentencePiece can load, parsed. Raises ExportError where tinyedge trains none such."""
+    """Parse a valid `.model`. Raises ExportError if tinyedge does not train models of its kind."""
     parsed = SCHEMA.ModelProto.FromString(model)
     trained, normalizer = parsed.trainer_spec, parsed.normalizer_spec
-    plain = (
+    is_supported = (
         trained.model_type == trained.UNIGRAM
         and not normalizer.precompiled_charsmap
         and normalizer.add_dummy_prefix
@@ -32,25 +32,25 @@ def parse_vocabulary(model: bytes) -> Any:
         and normalizer.escape_whitespaces
         and not trained.treat_whitespace_as_suffix
     )
-    if not plain:
+    if not is_supported:
         raise ExportError(
             "the tokenizer is not a unigram vocabulary with tinyedge's normalization",
-            "--portable takes what `tinyedge tokenizer` trains",
+            "--portable accepts tokenizers of `tinyedge tokenizer`",
         )
     return parsed
 
 
 def build_tokenizer_json(parsed: Any) -> dict[str, Any]:
-    """`tokenizer.json`, read by tokenizers, transformers, transformers.js and onnxruntime-genai."""
+    """Build `tokenizer.json` for tokenizers, transformers, transformers.js and onnxruntime-genai."""
     kinds = SCHEMA.ModelProto.SentencePiece
     lowest = min(piece.score for piece in parsed.pieces if piece.type == kinds.NORMAL)
-    # A byte is never part of the cut, only what an unknown character is spelled in. To onnxruntime-genai it
-    # is a piece like others: the lowest score keeps it from ever being the likeliest.
+    # Byte pieces only spell unknown characters; they are not part of a word's segmentation. onnxruntime-genai
+    # treats them as ordinary pieces, so they get the lowest score and are never the most likely.
     vocabulary = [
         [piece.piece, lowest if piece.type == kinds.BYTE else piece.score] for piece in parsed.pieces
     ]
     metaspace = {"type": "Metaspace", "replacement": WORD_BOUNDARY, "prepend_scheme": "always", "split": True}
-    bytes_too = bool(parsed.trainer_spec.byte_fallback)
+    has_byte_fallback = bool(parsed.trainer_spec.byte_fallback)
     bos = parsed.pieces[BOS_ID].piece
     first = {"SpecialToken": {"id": bos, "type_id": 0}}
     return {
@@ -75,14 +75,19 @@ def build_tokenizer_json(parsed: Any) -> dict[str, Any]:
             "special_tokens": {bos: {"id": bos, "ids": [BOS_ID], "tokens": [bos]}},
         },
         "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, metaspace]}
-        if bytes_too
+        if has_byte_fallback
         else metaspace,
-        "model": {"type": "Unigram", "unk_id": UNK_ID, "vocab": vocabulary, "byte_fallback": bytes_too},
+        "model": {
+            "type": "Unigram",
+            "unk_id": UNK_ID,
+            "vocab": vocabulary,
+            "byte_fallback": has_byte_fallback,
+        },
     }
 
 
 def build_tokenizer_config(parsed: Any, config: ModelConfig) -> dict[str, Any]:
-    """`tokenizer_config.json`: how transformers wraps `tokenizer.json`."""
+    """Build `tokenizer_config.json`, with which transformers wraps `tokenizer.json`."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         **build_special_tokens_map(parsed),
@@ -100,14 +105,14 @@ def build_tokenizer_config(parsed: Any, config: ModelConfig) -> dict[str, Any]:
 
 
 def build_special_tokens_map(parsed: Any) -> Mapping[str, str]:
-    """`special_tokens_map.json`."""
+    """Build `special_tokens_map.json`."""
     return {role: parsed.pieces[token].piece for role, token in ROLES.items()}
 
 
 def build_genai_tokenizer_config() -> dict[str, Any]:
-    """`tokenizer_module.json`: onnxruntime-genai picks its algorithm by the name of a class.
+    """Build `tokenizer_module.json`: onnxruntime-genai selects its algorithm by the name of a class.
 
-    What stands here goes over `tokenizer_config.json` there, and nobody else reads it.
+    There it overrides `tokenizer_config.json`; no other tool reads it.
     """
     return {"tokenizer_class": "XLMRobertaTokenizer", "add_bos_token": True, "add_eos_token": False}
 
