@@ -1,3 +1,3 @@
-"""Plain text to a language model that answers on a small board inside a proven budget."""
+"""Plain text to a language model that answers on a small board within a measured budget."""
 
 __version__ = "0.1.0"
