@@ -49,8 +49,8 @@ def test_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) ->
     run(tinyedge, "verify", micro_bundle, cwd=tmp_path)
     again = (
         "import sys; from pathlib import Path; from tinyedge.deploy import kit, own_wheel\n"
-        "print(own_wheel.own_wheel(Path(sys.argv[1])))\n"
-        "assert (kit.deploy_files() / 'install.sh').is_file()\n"
+        "print(own_wheel.build_own_wheel(Path(sys.argv[1])))\n"
+        "assert (kit.find_deploy_files() / 'install.sh').is_file()\n"
     )
     copy = Path(run(python, "-c", again, tmp_path, cwd=tmp_path).strip())
     assert copy.name == wheel.name  # it can give itself to a board

@@ -1,12 +1,12 @@
-"""Does a program survive the service's hardening? The unit's process-wide rules, without systemd as init.
+"""Run a program under the process-wide hardening of a systemd unit, without systemd as init.
 
     python -m bench.deploy.sandbox UNIT -- PROGRAM ARGUMENTS...
 
-Takes from UNIT: SystemCallFilter, SystemCallErrorNumber, SystemCallArchitectures, MemoryDenyWriteExecute,
+Applies SystemCallFilter, SystemCallErrorNumber, SystemCallArchitectures, MemoryDenyWriteExecute,
 RestrictNamespaces, RestrictRealtime, RestrictSUIDSGID, LockPersonality, RestrictAddressFamilies (all by
-seccomp, as systemd does it), NoNewPrivileges, CapabilityBoundingSet=, UMask, LimitNOFILE. Then runs PROGRAM.
-What mounts, devices and cgroups do is not tried. Needs x86-64, libseccomp and systemd-analyze; root, for the
-capabilities. A call that is refused gets EPERM, as the unit says, so PROGRAM's own exit code is the verdict.
+seccomp, as systemd does it), NoNewPrivileges, CapabilityBoundingSet=, UMask, LimitNOFILE. Settings of mounts,
+devices and cgroups are not applied. Needs x86-64, libseccomp and systemd-analyze, and root for the
+capabilities. A refused system call returns EPERM, as in the unit, so PROGRAM's own exit code is the result.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 EQUAL, MASKED_EQUAL, GREATER = 4, 7, 6  # enum scmp_compare; NOT_EQUAL is 1
 PROT_WRITE, PROT_EXEC, SHM_EXEC = 2, 4, 0o100000
 S_ISUID, S_ISGID = 0o4000, 0o2000
-NAMESPACES = 0x7E020080  # CLONE_NEW*, without the bit that clone() takes for its signal
+NAMESPACES = 0x7E020080  # CLONE_NEW*, without the bits that clone() uses for its signal
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, LAST_CAP = 24, 38, 40
 
 
@@ -39,34 +39,43 @@ class Comparison(ctypes.Structure):
 
 
 class Filter:
-    """A seccomp filter; `default` is what happens to a call that no rule names."""
+    """A seccomp filter."""
 
     def __init__(self, default: int) -> None:
+        """Create a filter; `default` is the action for a system call without a rule."""
         self._library = ctypes.CDLL("libseccomp.so.2")
         self._library.seccomp_init.restype = ctypes.c_void_p
         self._context = ctypes.c_void_p(self._library.seccomp_init(default))
 
     def add(self, action: int, name: str, *comparisons: tuple[int, int, int, int]) -> None:
-        """For a call, if there is one of that name. comparisons: argument, operator, two numbers."""
+        """Add a rule for a system call; ignore a name that this machine does not know.
+
+        Args:
+            action: What happens to a matching call.
+            name: Name of the system call.
+            comparisons: Conditions, each with an argument's index, an operator and two numbers.
+        """
         number = self._library.seccomp_syscall_resolve_name(name.encode())
         if number < 0:
             return
-        array = (Comparison * max(len(comparisons), 1))(*(Comparison(*one) for one in comparisons))
+        array = (Comparison * max(len(comparisons), 1))(
+            *(Comparison(*comparison) for comparison in comparisons)
+        )
         code = self._library.seccomp_rule_add_array(self._context, action, number, len(comparisons), array)
-        if code and -code != errno.EACCES:  # EACCES: the same as the default
+        if code and -code != errno.EACCES:  # EACCES: the action equals the default
             raise OSError(-code, f"{os.strerror(-code)}: {name}")
 
     def load(self) -> None:
-        """For this process and all that it starts, for good."""
+        """Apply the filter to this process and its children; it cannot be removed."""
         if code := self._library.seccomp_load(self._context):
             raise OSError(-code, os.strerror(-code))
 
 
 def main() -> None:
-    """Becomes PROGRAM."""
+    """Apply the settings, then replace this process by PROGRAM."""
     unit, dashes, *program = sys.argv[1:]
     assert dashes == "--", __doc__
-    settings = read(Path(unit))
+    settings = read_settings(Path(unit))
     filters = list(make_filters(settings))
     limit = int(settings["LimitNOFILE"][-1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
@@ -77,13 +86,13 @@ def main() -> None:
             libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     assert settings["NoNewPrivileges"] == ["yes"]
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    for one in filters:
-        one.load()
+    for seccomp_filter in filters:
+        seccomp_filter.load()
     os.execvp(program[0], program)
 
 
-def read(unit: Path) -> dict[str, list[str]]:
-    """The settings of [Service], each with all its values."""
+def read_settings(unit: Path) -> dict[str, list[str]]:
+    """Read the settings of [Service], each with all its values."""
     settings: dict[str, list[str]] = {}
     for line in unit.read_text().splitlines():
         name, equals, value = line.partition("=")
@@ -93,14 +102,15 @@ def read(unit: Path) -> dict[str, list[str]]:
 
 
 def make_filters(settings: dict[str, list[str]]) -> Iterator[Filter]:
-    """One for the list of calls, one for each rule that looks at arguments: as systemd makes them."""
+    """Make filters as systemd does: for rules about arguments, and one for the list of system calls."""
     refuse = ERRNO | getattr(errno, settings["SystemCallErrorNumber"][-1])
     eperm = ERRNO | errno.EPERM
-    allowed, denied = set(), set()
+    allowed: set[str] = set()
+    denied: set[str] = set()
     for value in settings["SystemCallFilter"]:
-        (denied if value.startswith("~") else allowed).update(calls(value.removeprefix("~").split()))
+        (denied if value.startswith("~") else allowed).update(expand_sets(value.removeprefix("~").split()))
     listed = Filter(refuse)
-    for name in sorted((allowed | calls(["@default"])) - denied):
+    for name in sorted((allowed | expand_sets(["@default"])) - denied):
         listed.add(ALLOW, name)
     assert settings["MemoryDenyWriteExecute"] == ["yes"]
     memory = Filter(ALLOW)
@@ -129,12 +139,12 @@ def make_filters(settings: dict[str, list[str]]) -> Iterator[Filter]:
     for family in set(range(64)) - families:
         rest.add(ERRNO | errno.EAFNOSUPPORT, "socket", (0, EQUAL, family, 0))
     yield rest
-    yield listed  # the last, because the others are loaded by a call that it may refuse
+    yield listed  # the last one, because it may refuse the system call that loads the others
 
 
-def calls(names: list[str]) -> set[str]:
-    """System calls, with the sets among them replaced by what systemd has in them."""
-    found = set()
+def expand_sets(names: list[str]) -> set[str]:
+    """Replace systemd's sets of system calls, such as @default, by their members."""
+    found: set[str] = set()
     for name in names:
         if not name.startswith("@"):
             found.add(name)
@@ -146,7 +156,7 @@ def calls(names: list[str]) -> set[str]:
             check=True,
         ).stdout
         lines = [line.strip() for line in shown.splitlines()[1:]]
-        found |= calls([line for line in lines if line and not line.startswith("#")])
+        found |= expand_sets([line for line in lines if line and not line.startswith("#")])
     return found
 
 

@@ -1,4 +1,4 @@
-"""The alert rules: of the right shape, over metrics that the server has, with the guide's thresholds."""
+"""The alert rules: their structure, the metrics they use, and the guide's thresholds."""
 
 import re
 import shutil
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tinyedge.deploy.kit import deploy_files
+from tinyedge.deploy.kit import find_deploy_files
 
-RULES = deploy_files() / "alerts.yml"
+RULES = find_deploy_files() / "alerts.yml"
 METRICS = {
     "tinyedge_requests_total", "tinyedge_errors_total", "tinyedge_tokens_total", "tinyedge_queue_depth",
     "tinyedge_active_requests", "tinyedge_rss_bytes", "tinyedge_swap_bytes", "tinyedge_peak_rss_bytes",
@@ -18,7 +18,7 @@ METRICS = {
 }  # fmt: skip
 
 
-def rules() -> dict[str, dict[str, Any]]:
+def load_rules() -> dict[str, dict[str, Any]]:
     yaml = pytest.importorskip("yaml", reason="needs PyYAML")
     content = yaml.safe_load(RULES.read_text())
     assert list(content) == ["groups"]
@@ -27,10 +27,10 @@ def rules() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for rule in group["rules"]}
 
 
-def test_each_rule_is_whole() -> None:
-    found = rules()
-    assert len(found) >= 8
-    for name, rule in found.items():
+def test_each_rule_is_complete() -> None:
+    rules = load_rules()
+    assert len(rules) >= 8
+    for name, rule in rules.items():
         assert re.fullmatch("Tinyedge[A-Za-z]+", name)
         assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
         assert rule["expr"].count("(") == rule["expr"].count(")")
@@ -40,19 +40,19 @@ def test_each_rule_is_whole() -> None:
         assert "$labels.instance" in rule["annotations"]["summary"]
 
 
-def test_the_metrics_are_the_servers() -> None:
-    for rule in rules().values():
+def test_rules_use_only_metrics_of_the_server() -> None:
+    for rule in load_rules().values():
         assert set(re.findall(r"tinyedge_\w+", rule["expr"])) <= METRICS
 
 
-def test_the_guides_thresholds() -> None:
-    found = rules()
-    assert found["TinyedgeHighLatency"]["expr"] == "tinyedge_response_p95_seconds > 0.25"
-    assert found["TinyedgeHighMemory"]["expr"].endswith("> 400 * 1024 * 1024")
+def test_thresholds_are_those_of_the_guide() -> None:
+    rules = load_rules()
+    assert rules["TinyedgeHighLatency"]["expr"] == "tinyedge_response_p95_seconds > 0.25"
+    assert rules["TinyedgeHighMemory"]["expr"].endswith("> 400 * 1024 * 1024")
 
 
-def test_prometheus_agrees() -> None:
+def test_promtool_accepts_the_rules() -> None:
     if shutil.which("promtool") is None:
-        pytest.skip("needs promtool, of Debian's package prometheus")
+        pytest.skip("needs promtool, from Debian's package prometheus")
     done = subprocess.run(["promtool", "check", "rules", RULES], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The kit's install.sh on this machine, and the unit it brings."""
+"""The kit's install.sh, run on this machine, and its systemd unit."""
 
 import fcntl
 import json
@@ -16,27 +16,32 @@ import pytest
 
 from tests.support.sshd import BASE_PYTHON
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
-from tinyedge.deploy.kit import Kit, deploy_files
+from tinyedge.deploy.kit import Kit, find_deploy_files
 
 MakeKit = Callable[..., Kit]
-MAX_EXPOSURE = 1.5  # of systemd-analyze security; the unit's own figure is in docs/deploy.md
+MAX_EXPOSURE = 1.5  # from systemd-analyze security; docs/deploy.md has the unit's figure
 
 
-def command(kit: Path, *words: object) -> list[str]:
+def make_command(kit: Path, *words: object) -> list[str]:
     return ["sh", str(kit / "install.sh"), *map(str, words)]
 
 
 def install(kit: Path, *words: object, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        command(kit, *words), capture_output=True, text=True, check=False, env={**board(), **environment}
+        make_command(kit, *words),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**make_environment(), **environment},
     )
 
 
-def board() -> dict[str, str]:
+def make_environment() -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHON": BASE_PYTHON, "HOME": "/nonexistent"}
 
 
-def refused(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
+def get_error(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
+    """Check that the installer failed with one error and one hint; return the error."""
     assert done.returncode == code, done.stdout + done.stderr
     lines = done.stderr.splitlines()
     assert [line.split(":")[0] for line in lines] == ["error", "hint"], done.stderr
@@ -45,13 +50,13 @@ def refused(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
 
 @pytest.fixture(scope="module")
 def kit(make_kit: MakeKit, micro_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Read it only."""
+    """A kit that tests must not change."""
     return make_kit(micro_bundle, tmp_path_factory.mktemp("kit") / "a kit").path
 
 
 @pytest.fixture
 def copy(kit: Path, tmp_path: Path) -> Path:
-    """One that may be damaged."""
+    """A copy of the kit that a test may damage."""
     return Path(shutil.copytree(kit, tmp_path / "kit"))
 
 
@@ -63,7 +68,7 @@ def test_shellcheck() -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("needs shellcheck")
     done = subprocess.run(
-        ["shellcheck", "--shell=sh", deploy_files() / "install.sh"],
+        ["shellcheck", "--shell=sh", find_deploy_files() / "install.sh"],
         capture_output=True,
         text=True,
         check=False,
@@ -73,34 +78,34 @@ def test_shellcheck() -> None:
 
 def test_help_and_usage(kit: Path, tmp_path: Path) -> None:
     assert "usage: sh install.sh" in install(kit, "--help").stdout
-    assert "--what is not known" in refused(install(kit, "--what"), 2)
-    assert "--dir needs a value" in refused(install(kit, "--dir"), 2)
+    assert "unknown option --what" in get_error(install(kit, "--what"), 2)
+    assert "--dir needs a value" in get_error(install(kit, "--dir"), 2)
     for bad in ("a'b", 'a"b', "a$b", "a`b", "a\\b", "a\nb"):
-        assert "has quotes" in refused(install(kit, "--dir", tmp_path / bad), 2)
+        assert "has quotes" in get_error(install(kit, "--dir", tmp_path / bad), 2)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"machine": "riscv64"}, "the kit is for riscv64, this is "),
+        ({"machine": "riscv64"}, "the kit is for riscv64, but this machine is "),
         ({"pythons": ["3.10"]}, "the kit has no wheels for Python 3."),
-        ({"packages": None}, "not a whole kit"),
+        ({"packages": None}, "not a valid kit"),
     ],
 )
 def test_a_kit_for_another_board(copy: Path, tmp_path: Path, change: dict[str, object], reason: str) -> None:
     about = json.loads((copy / "kit.json").read_text())
     changed = {name: value for name, value in {**about, **change}.items() if value is not None}
     (copy / "kit.json").write_text(json.dumps(changed))
-    assert reason in refused(install(copy, "--dir", tmp_path / "dir"))
+    assert reason in get_error(install(copy, "--dir", tmp_path / "dir"))
     assert not (tmp_path / "dir").exists()
 
 
-def test_a_kit_that_needs_more_room(copy: Path, tmp_path: Path) -> None:
+def test_a_kit_that_needs_more_disk_space(copy: Path, tmp_path: Path) -> None:
     about = json.loads((copy / "kit.json").read_text())
     about["packages"][0]["unpacked"] = 1 << 60
     (copy / "kit.json").write_text(json.dumps(about))
-    assert "MB are needed" in refused(install(copy, "--dir", tmp_path / "dir"))
+    assert "MB are required" in get_error(install(copy, "--dir", tmp_path / "dir"))
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "wheelhouse", "tinyedge.service"])
@@ -108,17 +113,17 @@ def test_a_damaged_kit(copy: Path, tmp_path: Path, name: str) -> None:
     path = copy / name
     path = next(path.glob("tinyedge_lm-*")) if path.is_dir() else path
     path.write_bytes(path.read_bytes()[:-1])
-    assert "is damaged" in refused(install(copy, "--dir", tmp_path / "dir"))
+    assert "is damaged" in get_error(install(copy, "--dir", tmp_path / "dir"))
     assert not (tmp_path / "dir").exists()
 
 
 def test_without_python(kit: Path, tmp_path: Path) -> None:
     done = install(kit, "--dir", tmp_path / "dir", PYTHON="python3.1")
-    assert "python3.1 is not there" in refused(done)
+    assert "python3.1 is not installed" in get_error(done)
 
 
-def test_a_wheel_that_the_lock_does_not_know(copy: Path, tmp_path: Path) -> None:
-    """Sums can be made by anybody who can change the wheel; the hashes are pip's to check."""
+def test_a_wheel_whose_hash_is_not_in_the_lock(copy: Path, tmp_path: Path) -> None:
+    """Whoever can change a wheel can change SHA256SUMS too; pip checks the hashes in the lock."""
     lock = copy / "requirements.lock"
     lock.write_text(re.sub("[0-9a-f]{64}", "0" * 64, lock.read_text()))
     subprocess.run(
@@ -132,14 +137,14 @@ def test_a_wheel_that_the_lock_does_not_know(copy: Path, tmp_path: Path) -> None
     assert list((tmp_path / "dir" / "envs").iterdir()) == []
 
 
-def test_one_at_a_time(kit: Path, tmp_path: Path) -> None:
+def test_only_one_installer_runs_at_a_time(kit: Path, tmp_path: Path) -> None:
     (tmp_path / "dir").mkdir()
     with (tmp_path / "dir" / ".install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another install.sh is at work" in refused(install(kit, "--dir", tmp_path / "dir"))
+        assert "another install.sh is running" in get_error(install(kit, "--dir", tmp_path / "dir"))
 
 
-def test_kills_leave_what_worked(
+def test_a_kill_leaves_a_working_installation(
     kit: Path, make_kit: MakeKit, micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "dir"
@@ -151,14 +156,14 @@ def test_kills_leave_what_worked(
     seen = set()
     for _ in range(6):
         with subprocess.Popen(
-            command(new, "--dir", folder), env=board(), start_new_session=True,
+            make_command(new, "--dir", folder), env=make_environment(), start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         ) as child:  # fmt: skip
             time.sleep(moments.random() * 2)
             os.killpg(child.pid, signal.SIGKILL)
         env = folder / "env" / "bin" / "tinyedge"
         subprocess.run([env, "--version"], check=True, capture_output=True)
-        store = ["--store", folder / "store", "--json"]
+        store: list[str | Path] = ["--store", folder / "store", "--json"]
         recovered = subprocess.run([env, "activate", "--recover", *store], check=True, capture_output=True)
         assert json.loads(recovered.stdout)["serving"] == digest(folder / "store" / "current")
         seen.add(digest(folder / "store" / "current"))
@@ -170,14 +175,14 @@ def test_kills_leave_what_worked(
 
 def test_the_service_needs_an_ordinary_user(kit: Path, tmp_path: Path) -> None:
     done = install(kit, "--dir", tmp_path / "dir", "--service")
-    reasons = ("which is root here", "no systemd", "sudo asks for a password")
-    assert any(reason in refused(done) for reason in reasons)
+    reasons = ("and that is root", "needs systemd", "sudo needs a password")
+    assert any(reason in get_error(done) for reason in reasons)
     assert not (tmp_path / "dir").exists()
 
 
 @pytest.fixture
 def unit(kit: Path, tmp_path: Path) -> Path:
-    """The unit as it would be installed here, with a program that exists."""
+    """The unit for this machine, with a program that exists."""
     folder = tmp_path / "dir"
     program = folder / "env" / "bin" / "tinyedge"
     program.parent.mkdir(parents=True)
@@ -189,7 +194,7 @@ def unit(kit: Path, tmp_path: Path) -> Path:
     return tmp_path / "tinyedge.service"
 
 
-def test_the_unit_is_for_this_user_and_folder(unit: Path, tmp_path: Path) -> None:
+def test_the_unit_has_this_user_and_folder(unit: Path, tmp_path: Path) -> None:
     text = unit.read_text()
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
     assert f"\nUser={user}\n" in text
@@ -200,12 +205,12 @@ def test_the_unit_is_for_this_user_and_folder(unit: Path, tmp_path: Path) -> Non
     )
 
 
-def test_a_folder_that_a_unit_cannot_name(kit: Path, tmp_path: Path) -> None:
+def test_a_folder_name_that_a_unit_cannot_contain(kit: Path, tmp_path: Path) -> None:
     for bad in ("a b", "a%b", "a&b", "a|b", "ä"):
-        refused(install(kit, "--dir", tmp_path / bad, "--print-unit"))
+        get_error(install(kit, "--dir", tmp_path / bad, "--print-unit"))
 
 
-def test_systemd_finds_nothing_wrong(unit: Path) -> None:
+def test_systemd_accepts_the_unit(unit: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze")
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
@@ -215,7 +220,7 @@ def test_systemd_finds_nothing_wrong(unit: Path) -> None:
 def test_the_unit_is_hardened(unit: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze")
-    unit.write_text(unit.read_text().replace("User=root", "User=pi"))  # where the tests are run by root
+    unit.write_text(unit.read_text().replace("User=root", "User=pi"))  # when root runs the tests
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", unit],
         capture_output=True, text=True, check=False,
@@ -226,19 +231,19 @@ def test_the_unit_is_hardened(unit: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["/bin/true", "/bin/false", "/bin/cat"])
-def test_a_python_that_is_none_costs_no_environment(kit: Path, tmp_path: Path, program: str) -> None:
+def test_a_broken_python_removes_no_environment(kit: Path, tmp_path: Path, program: str) -> None:
     old = tmp_path / "dir" / "envs" / "old" / "complete"
     old.parent.mkdir(parents=True)
     old.touch()
-    assert "is no Python that works" in refused(install(kit, "--dir", tmp_path / "dir", PYTHON=program))
+    assert "is not a working Python" in get_error(install(kit, "--dir", tmp_path / "dir", PYTHON=program))
     assert old.exists()
 
 
 @pytest.mark.parametrize("about", ["[]", '"x"', '{"machine": 5, "pythons": 5, "packages": 5}', "[" * 100_000])
-def test_an_odd_kit_json_is_one_error(copy: Path, tmp_path: Path, about: str) -> None:
+def test_an_invalid_kit_json_is_one_error(copy: Path, tmp_path: Path, about: str) -> None:
     (copy / "kit.json").write_text(about)
-    refused(install(copy, "--dir", tmp_path / "dir"))
+    get_error(install(copy, "--dir", tmp_path / "dir"))
 
 
-def test_a_folder_that_cannot_be_made_is_one_error(kit: Path) -> None:
-    assert "/proc/x" in refused(install(kit, "--dir", "/proc/x"))
+def test_a_folder_that_cannot_be_created_is_one_error(kit: Path) -> None:
+    assert "/proc/x" in get_error(install(kit, "--dir", "/proc/x"))

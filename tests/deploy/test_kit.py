@@ -1,4 +1,4 @@
-"""A kit is whole, or not there; what is damaged is found."""
+"""The kit: written completely or not at all, and checked when it is loaded."""
 
 import dataclasses
 import errno
@@ -15,12 +15,12 @@ from tests.support.faults import Disk
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy import kit as kits
-from tinyedge.deploy.kit import Kit, deploy_files, kit_folder
+from tinyedge.deploy.kit import Kit, find_deploy_files, get_kit_folder
 
 MakeKit = Callable[..., Kit]
 
 
-def test_what_is_inside(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
+def test_a_kit_has_everything_a_board_needs(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
     kit = make_kit(micro_bundle, tmp_path / "a-kit")
     assert (
         kit.bundle
@@ -28,33 +28,35 @@ def test_what_is_inside(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -
         == bundle_digest(load_bundle(kit.path / "bundle"))
     )
     assert kit == Kit.load(kit.path)
-    source = {path.name for path in deploy_files().iterdir()}
+    source = {path.name for path in find_deploy_files().iterdir()}
     assert {"install.sh", "tinyedge.service", "alerts.yml"} <= source
     rest = {"wheelhouse", "requirements.lock", "kit.json", "SHA256SUMS", "bundle"}
     assert {path.name for path in kit.path.iterdir()} == source | rest
     assert os.access(kit.path / "install.sh", os.X_OK)
     about = json.loads((kit.path / "kit.json").read_text())
     assert about["schema"] == "tinyedge.kit/1"
-    assert [one["name"] for one in about["packages"]] == ["tinyedge-lm"]
+    assert [package["name"] for package in about["packages"]] == ["tinyedge-lm"]
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=kit.path, check=True)
 
 
-def test_the_same_again_is_the_same_lock(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
+def test_the_lock_file_is_reproducible(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
     locks = set()
     for name in ("a", "b"):
         kit = make_kit(micro_bundle, tmp_path / name)
         locks.add(hashlib.sha256((kit.path / "requirements.lock").read_bytes()).hexdigest())
-    make_kit(micro_bundle, tmp_path / "a")  # in place of the first
+    make_kit(micro_bundle, tmp_path / "a")  # replaces the first one
     assert len(locks) == 1
     assert not list(tmp_path.glob(".*"))
 
 
-def test_damage_is_found(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
+def test_loading_finds_damaged_and_missing_files(
+    make_kit: MakeKit, micro_bundle: Path, tmp_path: Path
+) -> None:
     kit = make_kit(micro_bundle, tmp_path / "kit")
-    whole = {path: path.read_bytes() for path in kit.path.rglob("*") if path.is_file()}
-    for path, content in whole.items():
+    contents = {path: path.read_bytes() for path in kit.path.rglob("*") if path.is_file()}
+    for path, content in contents.items():
         if "bundle" in path.parts:
-            continue  # it has a manifest of its own
+            continue  # the bundle has its own manifest
         for bad in (b"", content[:-1], None):
             path.unlink() if bad is None else path.write_bytes(bad)
             with pytest.raises(DeployError):
@@ -63,7 +65,9 @@ def test_damage_is_found(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) 
     assert Kit.load(kit.path) == kit
 
 
-def test_something_else_in_its_place(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_kit_is_not_replaced(
+    make_kit: MakeKit, micro_bundle: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "one.jpg").write_bytes(b"x")
@@ -72,11 +76,11 @@ def test_something_else_in_its_place(make_kit: MakeKit, micro_bundle: Path, tmp_
     assert [path.name for path in folder.iterdir()] == ["one.jpg"]
 
 
-def test_where_it_is() -> None:
-    assert kit_folder(Path("some/bundle/")) == Path.cwd() / "some" / "bundle-kit"
+def test_the_kit_is_next_to_the_bundle() -> None:
+    assert get_kit_folder(Path("some/bundle/")) == Path.cwd() / "some" / "bundle-kit"
 
 
-def test_a_disk_that_fails_leaves_the_old_kit(
+def test_a_disk_error_leaves_the_old_kit(
     make_kit: MakeKit,
     micro_bundle: Path,
     micro_bundle_fp32: Path,
@@ -97,13 +101,15 @@ def test_a_disk_that_fails_leaves_the_old_kit(
         assert not list(tmp_path.glob(".*"))
 
 
-def test_the_wheels_of_an_earlier_kit(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
+def test_wheels_are_reused_from_a_kit_of_the_same_tinyedge_and_platform(
+    make_kit: MakeKit, micro_bundle: Path, tmp_path: Path
+) -> None:
     kit = make_kit(micro_bundle, tmp_path / "kit")
-    with kits.Supplies(kit.board) as supplies:
-        assert supplies.take(kit)
-        assert supplies.packages == list(kit.packages)
-    with kits.Supplies(kit.board) as supplies:
-        assert not supplies.take(dataclasses.replace(kit, source="0" * 64))  # another tinyedge
+    with kits.KitBuilder(kit.board) as builder:
+        assert builder.reuse_wheels(kit)
+        assert builder.packages == list(kit.packages)
+    with kits.KitBuilder(kit.board) as builder:
+        assert not builder.reuse_wheels(dataclasses.replace(kit, source="0" * 64))  # a different tinyedge
         other_python = dataclasses.replace(kit.board, pythons=("3.99",))
-        assert not supplies.take(dataclasses.replace(kit, board=other_python))
-        assert not list(supplies.folder.iterdir())
+        assert not builder.reuse_wheels(dataclasses.replace(kit, board=other_python))
+        assert not list(builder.folder.iterdir())

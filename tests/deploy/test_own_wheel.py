@@ -1,4 +1,4 @@
-"""tinyedge's own wheel, from wherever it runs."""
+"""tinyedge's own wheel, from a checkout or an installation."""
 
 import importlib.metadata
 import subprocess
@@ -15,7 +15,7 @@ from tinyedge.deploy import own_wheel
 
 @pytest.fixture
 def installed(tmp_path: Path) -> importlib.metadata.Distribution:
-    """A distribution as pip installs it."""
+    """A distribution that pip installed."""
     entry = "[console_scripts]\nsome = some:main\n"
     made = make_wheel(tmp_path, "some", "1.5", {"some/__init__.py": "x = 1\n", "entry_points.txt": entry})
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
@@ -24,14 +24,14 @@ def installed(tmp_path: Path) -> importlib.metadata.Distribution:
     return found
 
 
-def test_an_installed_one_is_put_together_again(
+def test_the_wheel_of_an_installation_is_rebuilt(
     installed: importlib.metadata.Distribution, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     made = []
     for folder in (first, second):
         folder.mkdir()
-        made.append(own_wheel.wheel_of(installed, folder))
+        made.append(own_wheel.rebuild_wheel(installed, folder))
     assert made[0].name == "some-1.5-py3-none-any.whl"
     assert made[0].read_bytes() == made[1].read_bytes()
     names = set(zipfile.ZipFile(made[0]).namelist())
@@ -44,14 +44,16 @@ def test_an_installed_one_is_put_together_again(
     assert (tmp_path / "again" / "bin" / "some").exists()
 
 
-def test_one_that_was_changed_is_refused(installed: importlib.metadata.Distribution, tmp_path: Path) -> None:
+def test_a_changed_installation_is_an_error(
+    installed: importlib.metadata.Distribution, tmp_path: Path
+) -> None:
     module = tmp_path / "site" / "some" / "__init__.py"
     module.write_text("x = 2\n")
     with pytest.raises(DeployError, match="was changed after it was installed"):
-        own_wheel.wheel_of(installed, tmp_path)
+        own_wheel.rebuild_wheel(installed, tmp_path)
     module.unlink()
     with pytest.raises(DeployError, match="cannot be read"):
-        own_wheel.wheel_of(installed, tmp_path)
+        own_wheel.rebuild_wheel(installed, tmp_path)
 
 
 def test_neither_a_checkout_nor_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,23 +63,25 @@ def test_neither_a_checkout_nor_installed(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(own_wheel, "PACKAGE_ROOT", tmp_path)
     monkeypatch.setattr(importlib.metadata, "distribution", none)
     with pytest.raises(DeployError, match="neither a checkout nor an installed tinyedge"):
-        own_wheel.own_wheel(tmp_path)
+        own_wheel.build_own_wheel(tmp_path)
 
 
-def test_pip_fails_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_pip_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(DeployError, match=r"^pip cannot get it: No matching distribution found for no-such"):
-        own_wheel.pip("download", "--dest", tmp_path, "no-such-package", doing="get it")
+    with pytest.raises(
+        DeployError, match=r"^pip cannot download it: No matching distribution found for no-such"
+    ):
+        own_wheel.run_pip("download", "--dest", tmp_path, "no-such-package", task="download it")
 
 
-def test_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # the port where nothing is
-    with pytest.raises(DeployError, match="does not reach the package index"):
-        own_wheel.pip("download", "--dest", tmp_path, "no-such-package", doing="get it")
+def test_an_unreachable_index_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nothing listens on this port
+    with pytest.raises(DeployError, match="the package index cannot be reached"):
+        own_wheel.run_pip("download", "--dest", tmp_path, "no-such-package", task="download it")
 
 
 def test_without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr(Path, "glob", lambda path, pattern: iter(()))
     with pytest.raises(DeployError, match="pip is not installed"):
-        own_wheel.pip("download", doing="get it")
+        own_wheel.run_pip("download", task="download it")

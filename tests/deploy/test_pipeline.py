@@ -1,7 +1,6 @@
-"""`tinyedge deploy`, all of it, to a board on loopback."""
+"""`tinyedge deploy` to a board on loopback."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,17 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sshd import Server, replaced
+from tests.support.program import tinyedge
+from tests.support.sshd import Server, temporarily_replace
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.deploy.kit import Kit
 
 MakeKit = Callable[..., Kit]
-Tree = Callable[[Path], dict[str, tuple[int, int]]]
-
-
-def tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "tinyedge", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+ListTree = Callable[[Path], dict[str, tuple[int, int]]]
 
 
 def digest(bundle: Path) -> str:
@@ -29,13 +24,18 @@ def digest(bundle: Path) -> str:
 
 @pytest.fixture
 def bundle(micro_bundle: Path, make_kit: MakeKit, tmp_path: Path) -> Path:
-    """With its kit beside it, which no package index was asked for."""
+    """A bundle with its kit next to it, so that no package index is needed."""
     make_kit(micro_bundle, tmp_path / "bundle-kit")
     return Path(shutil.copytree(micro_bundle, tmp_path / "bundle"))
 
 
-def test_a_bundle_is_put_on_a_board_and_the_next_one_too(
-    server: Server, bundle: Path, make_kit: MakeKit, micro_bundle_fp32: Path, tmp_path: Path, tree: Tree
+def test_a_bundle_is_installed_and_then_upgraded(
+    server: Server,
+    bundle: Path,
+    make_kit: MakeKit,
+    micro_bundle_fp32: Path,
+    tmp_path: Path,
+    list_tree: ListTree,
 ) -> None:
     kit = ["--kit", tmp_path / "bundle-kit"]
     dry = tinyedge("deploy", server.destination, bundle, *server.flags, *kit, "--dry-run")
@@ -56,22 +56,22 @@ def test_a_bundle_is_put_on_a_board_and_the_next_one_too(
     board = server.home / "tinyedge"
     assert digest(board / "store" / "current") == digest(bundle)
     env = board / "env" / "bin" / "tinyedge"
-    said = subprocess.run(
+    generated = subprocess.run(
         [env, "generate", board / "store" / "current", "--prompt", "Hola"], check=True, capture_output=True
     )
-    assert said.stdout
+    assert generated.stdout
 
-    def kept() -> dict[str, tuple[int, int]]:
-        return {name: times for name, times in tree(board).items() if not name.startswith("kit")}
+    def list_installed() -> dict[str, tuple[int, int]]:
+        return {name: times for name, times in list_tree(board).items() if not name.startswith("kit")}
 
-    before, env_before = kept(), (board / "env").readlink()
+    before, env_before = list_installed(), (board / "env").readlink()
     again = tinyedge("deploy", server.destination, bundle, *server.flags, *kit)
     assert again.returncode == 0
     assert "serves, as before" in again.stdout
-    assert kept() == before
+    assert list_installed() == before
 
     make_kit(micro_bundle_fp32, tmp_path / "next-kit", version="9.9.9")
-    with replaced(server, rsync=None):
+    with temporarily_replace(server, rsync=None):
         upgrade = tinyedge(
             "deploy", server.destination, micro_bundle_fp32, *server.flags, "--kit", tmp_path / "next-kit"
         )
@@ -82,10 +82,10 @@ def test_a_bundle_is_put_on_a_board_and_the_next_one_too(
     assert len(list((board / "envs").iterdir())) == 2
 
 
-def test_a_bundle_that_does_not_answer(
+def test_a_bundle_that_fails_its_self_test_is_rolled_back(
     server: Server, bundle: Path, make_kit: MakeKit, micro_bundle_fp32: Path, tmp_path: Path
 ) -> None:
-    """Whole by its manifest; the bundle before goes on, and so does its environment."""
+    """It matches its manifest, but fails its self-test; the previous bundle and environment stay."""
     import hashlib
 
     useless = Path(shutil.copytree(micro_bundle_fp32, tmp_path / "useless"))
@@ -111,7 +111,7 @@ def test_a_bundle_that_does_not_answer(
     assert (board / "env").readlink() == before
 
 
-def test_a_key_is_asked_for_here_and_on_the_board(
+def test_the_signature_is_checked_here_and_on_the_board(
     server: Server, bundle: Path, make_kit: MakeKit, tmp_path: Path
 ) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
@@ -129,10 +129,10 @@ def test_a_key_is_asked_for_here_and_on_the_board(
     assert "is not signed" in done.stderr
     assert not (server.home / "signed").exists()
     assert tinyedge("sign", bundle, "--key", tmp_path / "key").returncode == 0
-    # An earlier kit holds the bundle as it was, without its signature.
+    # The existing kit contains the bundle without its signature.
     done = tinyedge("deploy", server.destination, bundle, *flags)
     assert done.returncode == 1
-    assert "has not" in done.stderr
+    assert "does not contain" in done.stderr
     make_kit(bundle, tmp_path / "bundle-kit")
     done = tinyedge("deploy", server.destination, bundle, *flags)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -150,18 +150,18 @@ def test_a_key_is_asked_for_here_and_on_the_board(
         ({"python3": "printf 'python=3.11\\nbits=32\\nvenv=yes\\nlibc=glibc 2.36\\n'"}, "32-bit system"),
         (
             {"python3": "printf 'python=3.11\\nbits=64\\nvenv=no\\nlibc=glibc 2.36\\n'"},
-            "cannot make environments",
+            "cannot create virtual environments",
         ),
         ({"python3": "printf 'python=3.11\\nbits=64\\nvenv=yes\\nlibc= \\n'"}, "has no glibc"),
         ({"python3": None}, "has no Python"),
         ({"df": "echo Filesystem; echo /dev/root 100 90 10240 90% /"}, "has 10 MB free"),
     ],
 )
-def test_a_board_that_is_not_fit(
+def test_an_unsuitable_board_is_refused(
     server: Server, bundle: Path, programs: dict[str, str | None], reason: str
 ) -> None:
     others = {f"python3.{minor}": None for minor in range(11, 15)} if "python3" in programs else {}
-    with replaced(server, **programs, **others):
+    with temporarily_replace(server, **programs, **others):
         done = tinyedge("deploy", server.destination, bundle, *server.flags, "--dir", "unfit")
     assert done.returncode == 1
     error, hint = done.stderr.splitlines()
@@ -171,24 +171,24 @@ def test_a_board_that_is_not_fit(
     assert not (server.home / "unfit").exists()
 
 
-def test_a_newer_python_beside_an_old_one(server: Server, bundle: Path, tmp_path: Path) -> None:
+def test_a_newer_python_is_found_next_to_an_old_one(server: Server, bundle: Path, tmp_path: Path) -> None:
     old = "printf 'python=3.9\\nbits=64\\nvenv=yes\\nlibc=glibc 2.31\\n'; exit 1"
     newer = "printf 'python=%s\\nbits=64\\nvenv=yes\\nlibc=glibc 2.36\\n' " + "%d.%d" % sys.version_info[:2]  # noqa: UP031
-    with replaced(server, python3=old, **{"python3.14": newer}):
+    with temporarily_replace(server, python3=old, **{"python3.14": newer}):
         kit = ["--kit", tmp_path / "bundle-kit"]
         done = tinyedge("deploy", server.destination, bundle, *server.flags, *kit, "--dry-run")
     assert done.returncode == 0, done.stderr
 
 
-def test_the_kit_beside_the_bundle_is_used_again(server: Server, bundle: Path, make_kit: MakeKit) -> None:
-    """As it is where it fits; with the bundle of now, where that is another one."""
+def test_the_kit_next_to_the_bundle_is_reused(server: Server, bundle: Path, make_kit: MakeKit) -> None:
+    """Unchanged if it contains the bundle; else its wheels are reused if they are intact."""
     dry = [*server.flags, "--dir", "dry", "--dry-run"]
-    assert "bundle-kit, made before" in tinyedge("deploy", server.destination, bundle, *dry).stderr
+    assert "bundle-kit, reused" in tinyedge("deploy", server.destination, bundle, *dry).stderr
     manifest = bundle / "manifest.json"
     manifest.write_text(manifest.read_text() + "\n")
     done = tinyedge("deploy", server.destination, bundle, *dry)
     assert "would make the kit" in done.stderr
-    assert "with the wheels of the one before" in done.stderr
+    assert "with the wheels of the previous kit" in done.stderr
     (bundle.with_name("bundle-kit") / "requirements.lock").write_text("damaged")
     done = tinyedge("deploy", server.destination, bundle, *dry)
     assert "with wheels from the package index" in done.stderr

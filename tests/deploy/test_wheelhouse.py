@@ -1,4 +1,4 @@
-"""What a board needs is what the wheels say, for its Python and not for the one that asks."""
+"""The wheelhouse: requirements are resolved for the board's Python, not for the package that runs pip."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ NEEDS = ("plain>=1", "typer<0.29", 'starlette>=0.40; extra == "serve"', 'torch; 
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in place of the package index."""
+    """A local folder in place of the package index."""
     folder = tmp_path / "index"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -42,12 +42,12 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_each_python_gets_what_it_needs(index: Path, tmp_path: Path) -> None:
-    """The markers of both, one of which is not that of the Python that runs this test."""
+def test_each_python_gets_its_requirements(index: Path, tmp_path: Path) -> None:
+    """Markers are evaluated for both versions of Python; at least package does not run this test."""
     own = make_wheel(tmp_path, "tinyedge-lm", "0.1.0", {"tinyedge.py": ""}, NEEDS)
     (tmp_path / "house").mkdir()
-    packages = wheelhouse.fill(tmp_path / "house", BOARD, own)
-    found = {(one.name, one.version): one.pythons for one in packages}
+    packages = wheelhouse.fill_wheelhouse(tmp_path / "house", BOARD, own)
+    found = {(package.name, package.version): package.pythons for package in packages}
     both = ("3.11", "3.13")
     assert found == {
         ("tinyedge-lm", "0.1.0"): both,
@@ -61,45 +61,47 @@ def test_each_python_gets_what_it_needs(index: Path, tmp_path: Path) -> None:
         ("trio", "0.1"): both,
     }
     files = {path.name for path in (tmp_path / "house").iterdir()}
-    assert files == {one.file for one in packages} | {"pip-99.0-py3-none-any.whl"}
-    assert all(one.size == (tmp_path / "house" / one.file).stat().st_size for one in packages)
+    assert files == {package.file for package in packages} | {"pip-99.0-py3-none-any.whl"}
+    assert all(package.size == (tmp_path / "house" / package.file).stat().st_size for package in packages)
 
 
-def test_the_lock(index: Path, tmp_path: Path) -> None:
+def test_the_lock_pins_every_wheel_by_version_and_hash(index: Path, tmp_path: Path) -> None:
     own = make_wheel(tmp_path, "tinyedge-lm", "0.1.0", {"tinyedge.py": ""}, NEEDS)
     (tmp_path / "house").mkdir()
-    packages = wheelhouse.fill(tmp_path / "house", BOARD, own)
-    lines = wheelhouse.lock(packages, BOARD, "a note").replace("\\\n", "").splitlines()
+    packages = wheelhouse.fill_wheelhouse(tmp_path / "house", BOARD, own)
+    lines = wheelhouse.format_lock(packages, BOARD, "a note").replace("\\\n", "").splitlines()
     assert lines[0] == "# a note"
     locked = {}
     for line in lines[1:]:
         requirement, *hashes = line.split("--hash=sha256:")
         parsed = Requirement(requirement)
         locked[parsed.name] = (parsed, [digest.strip() for digest in hashes])
-    assert set(locked) == {one.name for one in packages}
-    for one in packages:
-        parsed, hashes = locked[one.name]
-        assert str(parsed.specifier) == f"=={one.version}"
-        assert one.sha256 in hashes
+    assert set(locked) == {package.name for package in packages}
+    for package in packages:
+        parsed, hashes = locked[package.name]
+        assert str(parsed.specifier) == f"=={package.version}"
+        assert package.sha256 in hashes
         for python in BOARD.pythons:
-            there = parsed.marker is None or parsed.marker.evaluate({"python_version": python})
-            assert there == (python in one.pythons)
+            applies = parsed.marker is None or parsed.marker.evaluate({"python_version": python})
+            assert applies == (python in package.pythons)
 
 
-def test_what_the_index_lacks_is_said(index: Path, tmp_path: Path) -> None:
+def test_a_requirement_that_the_index_lacks_is_named(index: Path, tmp_path: Path) -> None:
     own = make_wheel(tmp_path, "tinyedge-lm", "0.1.0", {"tinyedge.py": ""}, ("absent>=2",))
     (tmp_path / "house").mkdir()
-    with pytest.raises(DeployError, match=r"pip cannot get the wheels of Python 3\.11 on aarch64: .*absent"):
-        wheelhouse.fill(tmp_path / "house", BOARD, own)
+    with pytest.raises(
+        DeployError, match=r"pip cannot download the wheels for Python 3\.11 on aarch64: .*absent"
+    ):
+        wheelhouse.fill_wheelhouse(tmp_path / "house", BOARD, own)
 
 
-def test_a_file_that_is_no_wheel(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_wheel(tmp_path: Path) -> None:
     (tmp_path / "x-1-py3-none-any.whl").write_bytes(b"PK")
     with pytest.raises(DeployError, match="is not a wheel"):
         wheelhouse.Wheel.read(tmp_path / "x-1-py3-none-any.whl")
 
 
-def test_every_platform_is_named() -> None:
+def test_the_board_lists_every_platform_tag() -> None:
     platforms = load_board("pi-zero-2w").wheel_platform.platforms
     assert platforms[0] == "manylinux_2_36_aarch64"
     assert {"manylinux_2_28_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64", "any"} <= set(

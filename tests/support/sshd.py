@@ -1,4 +1,4 @@
-"""A real ssh server on loopback, as an ordinary process with keys and a configuration of its own."""
+"""A real SSH server on loopback, as an ordinary process with its own keys and configuration."""
 
 import contextlib
 import getpass
@@ -14,48 +14,53 @@ from pathlib import Path
 
 PROGRAM = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 WAIT_S = 20.0
-# Not that of a virtual environment, which a board has none of.
+# Not the Python of a virtual environment: a board has none.
 BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server. home: of whoever logs in. path: PATH there."""
+    """A running server."""
 
     folder: Path
+    """Folder with its keys, configuration, log and the home of the user."""
     port: int
+    """Port on 127.0.0.1."""
 
     @property
     def destination(self) -> str:
+        """user@host for the client."""
         return f"{getpass.getuser()}@127.0.0.1"
 
     @property
     def home(self) -> Path:
+        """HOME of the user who logs in."""
         return self.folder / "home"
 
     @property
     def programs(self) -> Path:
-        """What the board has in its PATH: links, which a test may remove."""
+        """The only folder in PATH after a login: symbolic links, which a test may remove."""
         return self.folder / "bin"
 
     @property
     def identity(self) -> Path:
+        """Private key that the server accepts."""
         return self.folder / "identity"
 
     @property
     def config(self) -> Path:
-        """For the client: nothing of this machine's, and the server's key known."""
+        """Configuration of the client: it knows the server's key and ignores this machine's settings."""
         return self.folder / "ssh_config"
 
     @property
     def flags(self) -> list[str]:
-        """For `tinyedge deploy`."""
+        """Options of `tinyedge deploy` that select this server."""
         flags = ["--port", self.port, "--identity", self.identity, "--ssh-config", self.config]
         return list(map(str, flags))
 
 
-def missing() -> str:
-    """Why there can be no server here, or nothing."""
+def find_missing_program() -> str:
+    """Return the reason why no server can run here, or an empty string."""
     for name, found in (
         ("sshd", PROGRAM),
         ("ssh", shutil.which("ssh")),
@@ -67,18 +72,18 @@ def missing() -> str:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Starts a server that lets one key in, with a HOME and a PATH of its own; ends it."""
+def run_server(folder: Path) -> Iterator[Server]:
+    """Run a server that accepts one key, with its own HOME and PATH."""
     for name in ("identity", "stranger", "host"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    server = Server(folder, free_port())
+    server = Server(folder, find_free_port())
     server.home.mkdir()
     server.programs.mkdir()
     for directory in ("/usr/bin", "/bin", "/usr/sbin", "/sbin"):
         for program in Path(directory).iterdir():
             with contextlib.suppress(FileExistsError):
                 (server.programs / program.name).symlink_to(program)
-    # Who logs in gets the test's HOME and PATH: the account's own are none of its business.
+    # After a login, HOME and PATH are the test's, not those of the account.
     forced = folder / "login"
     environment = f"HOME={server.home} PATH={server.programs}"
     forced.write_text(f'#!/bin/sh\nexport {environment}\ncd\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
@@ -95,12 +100,12 @@ def serving(folder: Path) -> Iterator[Server]:
         "StrictHostKeyChecking yes\nBatchMode yes\nIdentityAgent none\n"
     )
     assert PROGRAM
-    with contextlib.suppress(OSError):  # of Debian's sshd, where no service made it
+    with contextlib.suppress(OSError):  # Debian's sshd needs it; its service would create it
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     log = (folder / "log").open("wb")
     process = subprocess.Popen([PROGRAM, "-D", "-e", "-f", folder / "sshd_config"], stdout=log, stderr=log)
     try:
-        wait_for(server.port, process, folder / "log")
+        wait_until_ready(server.port, process, folder / "log")
         yield server
     finally:
         process.terminate()
@@ -108,14 +113,15 @@ def serving(folder: Path) -> Iterator[Server]:
         log.close()
 
 
-def free_port() -> int:
+def find_free_port() -> int:
+    """Return a TCP port on loopback that is not in use."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
-def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Until the server answers."""
+def wait_until_ready(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until the server accepts connections."""
     deadline = time.monotonic() + WAIT_S
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -126,7 +132,7 @@ def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
 
 
 def replace_program(server: Server, name: str, script: str | None, link: str = "") -> None:
-    """Puts a script, a link or nothing in the place of one of the board's programs."""
+    """Replace a program of the board by a script or by a link, or remove it."""
     path = server.programs / name
     path.unlink(missing_ok=True)
     if link:
@@ -137,8 +143,8 @@ def replace_program(server: Server, name: str, script: str | None, link: str = "
 
 
 @contextlib.contextmanager
-def replaced(server: Server, **programs: str | None) -> Iterator[None]:
-    """As `replace_program`, for a while."""
+def temporarily_replace(server: Server, **programs: str | None) -> Iterator[None]:
+    """Replace programs by scripts, or remove them (None), inside the `with` block."""
     before = {
         name: os.readlink(server.programs / name) if (server.programs / name).is_symlink() else ""  # noqa: PTH115
         for name in programs

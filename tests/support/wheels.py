@@ -1,4 +1,4 @@
-"""Wheels that tests make up."""
+"""Made-up wheels for tests."""
 
 import base64
 import hashlib
@@ -9,11 +9,19 @@ from pathlib import Path
 def make_wheel(
     folder: Path, name: str, version: str, files: dict[str, str], requires: tuple[str, ...] = ()
 ) -> Path:
-    """A pure wheel with these files; `entry_points.txt` and the like go to its information."""
+    """Write a pure-Python wheel.
+
+    Args:
+        folder: Where to write it.
+        name: Name of the distribution.
+        version: Version of the distribution.
+        files: Contents by path; bare names such as `entry_points.txt` belong to the folder dist-info.
+        requires: Requirements.
+    """
     stem = f"{name.replace('-', '_')}-{version}"
     information = f"{stem}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    metadata += "".join(f"Requires-Dist: {one}\n" for one in requires)
+    metadata += "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
     extras = {part.split("extra == ")[1].strip("'\"") for part in requires if "extra == " in part}
     metadata += "".join(f"Provides-Extra: {extra}\n" for extra in sorted(extras))
     content = {
@@ -32,5 +40,5 @@ def make_wheel(
     target = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(target, "w") as archive:
         for path, text in {**content, f"{information}/RECORD": f"{record}{information}/RECORD,,\n"}.items():
-            archive.writestr(zipfile.ZipInfo(path), text)  # with no time of its own
+            archive.writestr(zipfile.ZipInfo(path), text)  # a fixed time
     return target

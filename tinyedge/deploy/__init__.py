@@ -1,1 +1,1 @@
-"""From a bundle to a board that answers: a kit that needs no network there, and the way over ssh."""
+"""Deployment: make a kit that needs no network on the board, and install it over SSH."""

@@ -1,12 +1,12 @@
-"""The kit: one folder with all that a board needs, so that it needs no network and no toolchain.
+"""The kit: one folder with everything a board needs, so that it needs no network and no toolchain.
 
     BUNDLE-kit/
-      install.sh tinyedge.service ...   of export/deploy
-      wheelhouse/ requirements.lock     every package, by hash
+      install.sh tinyedge.service ...   from export/deploy
+      wheelhouse/ requirements.lock     every package, with its hash
       bundle/                           the bundle
-      kit.json SHA256SUMS               what is inside
+      kit.json SHA256SUMS               description and checksums
 
-In: a bundle, a WheelPlatform. Out: the folder, whole or not at all.
+In: a bundle and a WheelPlatform. Out: the complete folder, or nothing.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from tinyedge.bundle.manifest import MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError, DeployError
 from tinyedge.deploy import wheelhouse
-from tinyedge.deploy.own_wheel import PACKAGE_ROOT, own_digest, own_wheel
+from tinyedge.deploy.own_wheel import PACKAGE_ROOT, build_own_wheel, compute_own_digest
 from tinyedge.deploy.wheelhouse import Package
 
 SCHEMA = "tinyedge.kit/1"
@@ -33,110 +33,141 @@ WHEELHOUSE, LOCK_FILE, KIT_FILE, SUMS_FILE, BUNDLE = (
     *("wheelhouse", "requirements.lock", "kit.json", "SHA256SUMS", "bundle"),
 )
 INSTALLER = "install.sh"
-MAKE_AGAIN = "remove the kit, and make it again"
+REBUILD_HINT = "delete the kit and make a new one"
 
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Kit:
-    """A kit on this machine's disk. tinyedge: the version inside; source: its digest. bundle: digest."""
+    """A kit on this machine's disk."""
 
     path: Path
+    """Folder of the kit."""
     tinyedge: str
+    """Version of tinyedge inside."""
     source: str
+    """SHA-256 digest of that tinyedge, see `compute_own_digest`."""
     board: WheelPlatform
+    """Platform of the wheels. Its `platforms` are empty: the wheels are chosen already."""
     packages: tuple[Package, ...]
+    """Wheels in the wheelhouse, pip excluded."""
     bundle: str
+    """Digest of the bundle inside, see `bundle_digest`."""
 
     @classmethod
     def load(cls, path: Path) -> "Kit":
-        """Raises DeployError where the folder holds none, or a damaged one."""
+        """Read a kit and compare its files with their checksums.
+
+        Raises:
+            DeployError: The folder is not a kit, or the kit is incomplete or damaged.
+        """
         about = files.read_json(path / KIT_FILE, SCHEMA, DeployError)
         try:
             packages = tuple(map(Package.from_dict, about["packages"]))
-            board = WheelPlatform(about["machine"], tuple(about["pythons"]), ())  # wheels are chosen
+            board = WheelPlatform(about["machine"], tuple(about["pythons"]), ())
             kit = cls(path, about["tinyedge"], about["source"], board, packages, about["bundle"])
             listed = (path / SUMS_FILE).read_text()
         except (KeyError, TypeError, ValueError, OSError) as failure:
-            raise DeployError(f"{path} is not a whole kit: {failure}", MAKE_AGAIN) from None
-        found = _sums(path)
+            raise DeployError(f"{path} is not a valid kit: {failure}", REBUILD_HINT) from None
+        found = _compute_checksums(path)
         if listed != found:
             differing = sorted(set(listed.splitlines()) ^ set(found.splitlines())) or [SUMS_FILE]
             name = differing[0].partition("  ")[2] or SUMS_FILE
-            raise DeployError(f"{path} is damaged: {name} is not what {SUMS_FILE} says", MAKE_AGAIN)
+            raise DeployError(f"{path} is damaged: {name} does not match {SUMS_FILE}", REBUILD_HINT)
         return kit
 
-    def holds(self, bundle: Bundle) -> bool:
-        """Whether this very bundle is inside, its signature included."""
+    def contains(self, bundle: Bundle) -> bool:
+        """Return whether exactly this bundle is inside, with the same signature."""
         try:
             inside = load_bundle(self.path / BUNDLE)
         except BundleError:
             return False
         return (inside.raw_manifest, inside.signature) == (bundle.raw_manifest, bundle.signature)
 
-    def wheels(self, python: str) -> list[Package]:
-        """Those that a board with this Python needs."""
+    def select_packages(self, python: str) -> list[Package]:
+        """Return the wheels that a board with this version of Python needs."""
         return [package for package in self.packages if python in package.pythons]
 
 
-def kit_folder(bundle: Path) -> Path:
-    """Where the kit of a bundle is: beside it."""
+def get_kit_folder(bundle: Path) -> Path:
+    """Return the folder of a bundle's kit: BUNDLE-kit, next to the bundle."""
     bundle = bundle.resolve()
     return bundle.with_name(f"{bundle.name}-kit")
 
 
 def require_replaceable(folder: Path) -> None:
-    """Raises DeployError where something else than a kit is in its place."""
+    """Raise DeployError if the folder exists and is not a kit."""
     if os.path.lexists(folder) and not (folder / KIT_FILE).is_file():
-        raise DeployError(
-            f"{folder} exists and is not a kit", "move it away, or choose another bundle folder"
-        )
+        raise DeployError(f"{folder} exists and is not a kit", "move it, or choose another bundle folder")
 
 
-class Supplies:
-    """What goes into a kit beside the bundle, in a temporary folder of its own: `with` takes it away."""
+class KitBuilder:
+    """Collects the wheels of a kit in a temporary folder, then writes the kit.
+
+    A context manager: leaving it deletes the temporary folder.
+    """
 
     def __init__(self, board: WheelPlatform) -> None:
+        """Create an empty temporary folder for the wheels of one platform."""
         self.board = board
         self._temporary = tempfile.TemporaryDirectory(prefix="tinyedge-kit-")
         self.folder = Path(self._temporary.name)
         self.packages: list[Package] = []
 
-    def __enter__(self) -> "Supplies":
+    def __enter__(self) -> "KitBuilder":
         return self
 
     def __exit__(self, *ignored: object) -> None:
         self._temporary.cleanup()
 
-    def fetch(self, report: Report) -> None:
-        """Gets the wheels from the package index. Raises DeployError where that fails."""
+    def download_wheels(self, report: Report) -> None:
+        """Download the wheels from the package index.
+
+        Args:
+            report: Receives one line with the number and size of the wheels.
+
+        Raises:
+            DeployError: pip cannot reach the index, or a wheel for the platform does not exist.
+        """
         wheels, own = self.folder / WHEELHOUSE, self.folder / "own"
         for folder in (wheels, own):
             folder.mkdir()
-        self.packages = wheelhouse.fill(wheels, self.board, own_wheel(own))
+        self.packages = wheelhouse.fill_wheelhouse(wheels, self.board, build_own_wheel(own))
         size = sum(file.stat().st_size for file in wheels.iterdir())
         pythons = " and ".join(self.board.pythons)
         report(
             f"wheels: {len(self.packages)} for Python {pythons} on {self.board.machine}, {size / 1e6:.0f} MB"
         )
 
-    def take(self, kit: Kit) -> bool:
-        """Takes the wheels of an earlier kit, if they are for this board and of this very tinyedge."""
-        same = kit.board.machine == self.board.machine and set(self.board.pythons) <= set(kit.board.pythons)
-        if not same or kit.source != own_digest():
+    def reuse_wheels(self, kit: Kit) -> bool:
+        """Copy the wheels of an existing kit if they fit the platform and contain exactly this tinyedge.
+
+        Returns:
+            Whether the wheels were copied.
+        """
+        fits = kit.board.machine == self.board.machine and set(self.board.pythons) <= set(kit.board.pythons)
+        if not fits or kit.source != compute_own_digest():
             return False
         shutil.copytree(kit.path / WHEELHOUSE, self.folder / WHEELHOUSE)
         self.board, self.packages = kit.board, list(kit.packages)
         return True
 
-    def put(self, bundle: Bundle, target: Path) -> Kit:
-        """Makes the kit of `bundle` in the folder `target`, in one step; an earlier kit there is replaced."""
+    def write(self, bundle: Bundle, target: Path) -> Kit:
+        """Write the kit of a bundle atomically.
+
+        Args:
+            bundle: The bundle to include.
+            target: Folder of the kit; an existing kit there is replaced.
+
+        Raises:
+            DeployError: `target` exists and is not a kit, or the bundle changed while it was copied.
+        """
         require_replaceable(target)
         staged = create_staging_folder(target)
         try:
             shutil.copytree(self.folder / WHEELHOUSE, staged / WHEELHOUSE)
-            for source in sorted(deploy_files().iterdir()):
+            for source in sorted(find_deploy_files().iterdir()):
                 files.write_bytes(staged / source.name, source.read_bytes())
             (staged / INSTALLER).chmod(0o755)
             (staged / BUNDLE).mkdir()
@@ -146,20 +177,21 @@ class Supplies:
             if (copied.raw_manifest, copied.signature) != (bundle.raw_manifest, bundle.signature):
                 raise DeployError(f"{bundle.path} changed while it was copied", "try again")
             note = f"What tinyedge {__version__} needs on {self.board.machine}; made by tinyedge."
-            files.write_text(staged / LOCK_FILE, wheelhouse.lock(self.packages, self.board, note))
-            files.write_json(staged / KIT_FILE, self._about(bundle_digest(bundle)))
-            files.write_text(staged / SUMS_FILE, _sums(staged))
+            files.write_text(staged / LOCK_FILE, wheelhouse.format_lock(self.packages, self.board, note))
+            files.write_json(staged / KIT_FILE, self._describe(bundle_digest(bundle)))
+            files.write_text(staged / SUMS_FILE, _compute_checksums(staged))
             swap_folders(staged, target)
             files.sync_folder(target.parent)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         return Kit.load(target)
 
-    def _about(self, digest: str) -> dict[str, Any]:
+    def _describe(self, digest: str) -> dict[str, Any]:
+        """Return the content of kit.json."""
         return {
             "schema": SCHEMA,
             "tinyedge": __version__,
-            "source": own_digest(),
+            "source": compute_own_digest(),
             "machine": self.board.machine,
             "pythons": list(self.board.pythons),
             "bundle": digest,
@@ -167,19 +199,19 @@ class Supplies:
         }
 
 
-def deploy_files() -> Path:
-    """The folder of install.sh and the rest: the checkout's, or the copy that the wheel carries."""
+def find_deploy_files() -> Path:
+    """Return the folder of install.sh and the unit: in the checkout, or the copy inside the wheel."""
     checkout = PACKAGE_ROOT / "export" / "deploy"
     return checkout if (checkout / INSTALLER).is_file() else Path(__file__).with_name("files")
 
 
-def _sums(folder: Path) -> str:
-    """As `sha256sum --check` reads them; of all files but the bundle's, which has a manifest."""
+def _compute_checksums(folder: Path) -> str:
+    """Return lines for `sha256sum --check`, for all files except the bundle's: it has a manifest."""
     found = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     covered = [path for path in found if path.parts[0] not in (BUNDLE, SUMS_FILE)]
-    return "".join(f"{_sha256(folder / path)}  {path}\n" for path in covered)
+    return "".join(f"{_compute_sha256(folder / path)}  {path}\n" for path in covered)
 
 
-def _sha256(path: Path) -> str:
+def _compute_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

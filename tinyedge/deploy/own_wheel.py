@@ -1,6 +1,6 @@
-"""tinyedge's own wheel: built from the checkout that runs, or put together again from what is installed.
+"""tinyedge's own wheel: built from the checkout, or rebuilt from the installed package.
 
-In: a folder. Out: a wheel in it, byte for byte the same each time. Knows pip, and no index.
+In: a folder. Out: a wheel in it, with the same bytes each time. Knows pip, but not which index it uses.
 """
 
 import base64
@@ -23,9 +23,9 @@ from tinyedge.core.errors import DeployError
 DISTRIBUTION = "tinyedge-lm"  # on the package index; `tinyedge` there is another project
 WHEEL_PATTERN = "tinyedge_lm-*.whl"
 PACKAGE_ROOT = Path(tinyedge.__file__).resolve().parents[1]
-# What an installer adds to a wheel's files; the last is of an installation that something was changed in.
+# Files that an installer adds to those of the wheel.
 INSTALLERS = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD", "uv_cache.json")
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time that a zip can hold
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can store
 LAST_LINE_CHARACTERS = 300
 NO_NETWORK = (
     *("NewConnectionError", "name resolution", "Name or service not known", "Connection refused"),
@@ -33,27 +33,37 @@ NO_NETWORK = (
 )
 
 
-def own_wheel(folder: Path) -> Path:
-    """Makes tinyedge's wheel in `folder`. Raises DeployError where that cannot be done."""
+def build_own_wheel(folder: Path) -> Path:
+    """Make tinyedge's wheel in `folder`.
+
+    Raises:
+        DeployError: The build failed, or tinyedge is neither a checkout nor an intact installation.
+    """
     if is_checkout(PACKAGE_ROOT):
-        # The backend is fetched anew for each build unless it is there.
+        # Use an installed build backend: an isolated build downloads it each time.
         isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
-        pip(
-            "wheel", "--no-deps", *isolation, "--wheel-dir", folder, PACKAGE_ROOT, doing="build its own wheel"
+        run_pip(
+            "wheel",
+            "--no-deps",
+            *isolation,
+            "--wheel-dir",
+            folder,
+            PACKAGE_ROOT,
+            task="build tinyedge's own wheel",
         )
         return next(folder.glob(WHEEL_PATTERN))
     try:
         distribution = importlib.metadata.distribution(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         raise DeployError(
-            f"{PACKAGE_ROOT} is neither a checkout nor an installed tinyedge, so it has no wheel to send",
-            "install tinyedge with pip, or run it from its checkout",
+            f"{PACKAGE_ROOT} is neither a checkout nor an installed tinyedge, so no wheel can be made of it",
+            "install tinyedge with pip, or run it from a checkout",
         ) from None
-    return wheel_of(distribution, folder)
+    return rebuild_wheel(distribution, folder)
 
 
-def own_digest() -> str:
-    """Of this very tinyedge, without making its wheel: of all that goes into one."""
+def compute_own_digest() -> str:
+    """Return a SHA-256 digest of all files that go into tinyedge's wheel, without making the wheel."""
     digest = hashlib.sha256()
     if is_checkout(PACKAGE_ROOT):
         metadata = (PACKAGE_ROOT / "pyproject.toml").read_bytes()
@@ -71,22 +81,29 @@ def own_digest() -> str:
 
 
 def is_checkout(root: Path) -> bool:
-    """Whether tinyedge's sources are there, with what a build needs."""
+    """Return whether the folder is a checkout of tinyedge, with the metadata that a build needs."""
     try:
         return bool(tomllib.loads((root / "pyproject.toml").read_text())["project"]["name"] == DISTRIBUTION)
     except (OSError, ValueError, KeyError):
         return False
 
 
-def wheel_of(distribution: importlib.metadata.Distribution, folder: Path) -> Path:
-    """The wheel that a distribution was installed from, by its RECORD; without scripts and bytecode.
+def rebuild_wheel(distribution: importlib.metadata.Distribution, folder: Path) -> Path:
+    """Rebuild the wheel that a distribution was installed from, by its RECORD.
 
-    Raises DeployError where a file is missing or was changed since.
+    Scripts and bytecode are left out: the installer creates them again.
+
+    Args:
+        distribution: An installed distribution.
+        folder: Where to write the wheel.
+
+    Raises:
+        DeployError: A file is missing or was changed after the installation.
     """
     name, version = distribution.metadata["Name"], distribution.version
     wheel_text = distribution.read_text("WHEEL")
     if not distribution.files or wheel_text is None:
-        raise DeployError(f"{name} {version} has no record of its files", "install it again with pip")
+        raise DeployError(f"{name} {version} has no record of its files", "reinstall it with pip")
     record = io.StringIO()
     rows = csv.writer(record, lineterminator="\n")
     tags = next(line.split(": ")[1] for line in wheel_text.splitlines() if line.startswith("Tag: "))
@@ -103,60 +120,65 @@ def wheel_of(distribution: importlib.metadata.Distribution, folder: Path) -> Pat
                 content = Path(str(file.locate())).read_bytes()
             except OSError as failure:
                 raise DeployError(
-                    f"{file.locate()} cannot be read: {failure.strerror}", "install tinyedge again"
+                    f"{file.locate()} cannot be read: {failure.strerror}", "reinstall tinyedge"
                 ) from None
             found = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
             if file.hash is None or file.hash.value != found:
-                raise DeployError(
-                    f"{file.locate()} was changed after it was installed", "install tinyedge again"
-                )
+                raise DeployError(f"{file.locate()} was changed after it was installed", "reinstall tinyedge")
             rows.writerow((file, f"sha256={found}", len(content)))
-            archive.writestr(_entry(str(file)), content)
+            archive.writestr(_make_entry(str(file)), content)
         rows.writerow((f"{information}/RECORD", "", ""))
-        archive.writestr(_entry(f"{information}/RECORD"), record.getvalue())
+        archive.writestr(_make_entry(f"{information}/RECORD"), record.getvalue())
     return path
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
+def _make_entry(name: str) -> zipfile.ZipInfo:
+    """Return an archive entry with a fixed time and mode, so that the wheel is reproducible."""
     entry = zipfile.ZipInfo(name, EPOCH)
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = 0o100644 << 16
     return entry
 
 
-def pip(*arguments: str | Path, doing: str) -> None:
-    """Runs pip to its end. Raises DeployError with its reason; `doing` completes "pip cannot ..."."""
-    command = [sys.executable, *_pip(), *map(str, arguments)]
+def run_pip(*arguments: str | Path, task: str) -> None:
+    """Run pip.
+
+    Args:
+        arguments: Command and arguments.
+        task: Completes "pip cannot ..." in an error.
+
+    Raises:
+        DeployError: pip failed; the message has pip's own reason.
+    """
+    command = [sys.executable, *_find_pip(), *map(str, arguments)]
     command += ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1"]
-    done = subprocess.run(
+    result = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
     )
-    if done.returncode == 0:
+    if result.returncode == 0:
         return
-    if any(sign in done.stderr for sign in NO_NETWORK):
+    if any(sign in result.stderr for sign in NO_NETWORK):
         raise DeployError(
-            f"pip cannot {doing}: it does not reach the package index",
-            "the kit is made with a network; PIP_INDEX_URL names another index",
+            f"pip cannot {task}: the package index cannot be reached",
+            "making a kit needs a network; PIP_INDEX_URL selects another index",
         )
-    # Those of a build inside it are indented.
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip().startswith("ERROR: ")]
-    reason = (lines or done.stderr.strip().splitlines() or ["it does not say why"])[-1].removeprefix(
-        "ERROR: "
-    )
+    # Errors of a build inside pip are indented.
+    lines = [line.strip() for line in result.stderr.splitlines() if line.strip().startswith("ERROR: ")]
+    reason = (lines or result.stderr.strip().splitlines() or ["no error message"])[-1].removeprefix("ERROR: ")
     raise DeployError(
-        f"pip cannot {doing}: {reason[:LAST_LINE_CHARACTERS]}", "PIP_INDEX_URL names another index"
+        f"pip cannot {task}: {reason[:LAST_LINE_CHARACTERS]}", "PIP_INDEX_URL selects another index"
     )
 
 
-def _pip() -> Sequence[str]:
-    """pip where it is installed, else the one that Python carries for new environments."""
+def _find_pip() -> Sequence[str]:
+    """Return Python's arguments that run pip: the installed one, else the one that ensurepip bundles."""
     if importlib.util.find_spec("pip"):
         return ("-m", "pip")
     bundled = importlib.util.find_spec("ensurepip")
-    folders = [Path("/usr/share/python-wheels")]  # where Debian has it
+    folders = [Path("/usr/share/python-wheels")]  # Debian moves it here
     if bundled and bundled.origin:
         folders.insert(0, Path(bundled.origin).parent / "_bundled")
     for folder in folders:
         for wheel in sorted(folder.glob("pip-*.whl")):
             return (f"{wheel}/pip",)
-    raise DeployError("pip is not installed, and a kit is made with it", "on Debian: apt install python3-pip")
+    raise DeployError("pip is not installed, and making a kit needs it", "on Debian: apt install python3-pip")

@@ -1,7 +1,8 @@
-"""A board over ssh: one connection, commands whose words stay words, and folders copied to it.
+"""A board over SSH: one shared connection, commands with safely quoted arguments, and folder copies.
 
-In: user@host as ssh knows it. Knows OpenSSH's programs and nothing of kits or bundles. A user's text reaches
-the board in two ways alone: quoted for a POSIX shell that reads its script from standard input, or as data.
+In: user@host as ssh accepts it. Out: results of commands. Knows OpenSSH's programs. Does not know kits or
+bundles. Text from the user reaches the board only as data, or quoted for a POSIX shell that reads its script
+from standard input.
 """
 
 import os
@@ -19,48 +20,47 @@ from typing import IO
 from tinyedge.core.errors import DeployError, UsageError
 
 CONNECT_SECONDS = 15
-KEEP_SECONDS = 60  # how long the connection stays open between two commands
+KEEP_SECONDS = 60  # the connection stays open this long between two commands
 SSH_FAILED = 255
-# The end of a destination: a name, an address, or one in ssh's own configuration. ssh itself takes more, and
-# some of it has been run by a shell (CVE-2023-51385).
+# user@ and a host name, an address, or an alias of ssh's configuration. ssh itself accepts more, and passed
+# some of it to a shell (CVE-2023-51385).
 DESTINATION = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*@)?(?:[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9A-Fa-f:]+(?:%\w+)?)"
 )
 REASONS = {
-    "Could not resolve hostname": ("its name is not known", "check the name, or use the address"),
+    "Could not resolve hostname": ("its name cannot be resolved", "check the name, or use the address"),
     "Permission denied": ("it refuses this user and key", "check user@, --identity, or run: ssh-copy-id"),
-    "Too many authentication failures": ("it refuses all keys", "name the right one with --identity"),
+    "Too many authentication failures": ("it refuses all keys", "select the right one with --identity"),
     "REMOTE HOST IDENTIFICATION HAS CHANGED": (
-        "its host key is not the one that was seen before",
-        "if the card was written anew: ssh-keygen -R HOST; if not, somebody may be in between",
+        "its host key has changed",
+        "after a new installation of its system: ssh-keygen -R HOST; else the connection may be intercepted",
     ),
-    "Host key verification failed": ("its host key is not known", "log in once with ssh and compare the key"),
+    "Host key verification failed": ("its host key is unknown", "log in once with ssh and compare the key"),
     "Connection refused": (
-        "no ssh server answers there",
+        "no SSH server listens on this port",
         "check --port; on the board: sudo systemctl enable --now ssh",
     ),
-    "timed out": ("it does not answer", "is it on, and in this network?"),
-    "No route to host": ("there is no way to it", "is it on, and in this network?"),
-    "Network is unreachable": ("there is no way to it", "is this machine in a network?"),
-    "Connection closed": ("it closed the connection", "look at its log: journalctl -u ssh"),
+    "timed out": ("it does not answer", "is it switched on, and in this network?"),
+    "No route to host": ("there is no route to it", "is it switched on, and in this network?"),
+    "Network is unreachable": ("there is no route to it", "is this machine connected to a network?"),
+    "Connection closed": ("it closed the connection", "see its log: journalctl -u ssh"),
 }
 
 
 @dataclass(frozen=True)
-class Done:
-    """How a command on the board ended."""
+class RemoteResult:
+    """Result of a command on the board."""
 
     code: int
+    """Exit code."""
     output: str
+    """Standard output."""
     errors: str
+    """Standard error."""
 
 
 class Remote:
-    """A connection; `with` ends it. ssh asks for passwords on the terminal, once.
-
-    destination: user@host or host. port, identity: as ssh's -p and -i. config: another ssh configuration.
-    Raises UsageError for a destination that ssh could take for something else.
-    """
+    """A connection to a board, as a context manager. ssh asks for a password on the terminal, once."""
 
     def __init__(
         self,
@@ -69,12 +69,24 @@ class Remote:
         identity: Path | None = None,
         config: Path | None = None,
     ) -> None:
+        """Prepare a connection; the first command opens it.
+
+        Args:
+            destination: user@host or host.
+            port: Port of the SSH server, as `ssh -p`.
+            identity: Private key, as `ssh -i`.
+            config: An SSH configuration file to use instead of the user's, as `ssh -F`.
+
+        Raises:
+            UsageError: The destination is not a host that ssh reads without ambiguity.
+            DeployError: ssh is not installed.
+        """
         if not DESTINATION.fullmatch(destination):
-            raise UsageError(f"{destination!a} is not user@host", "as in pi@raspberrypi.local")
+            raise UsageError(f"{destination!a} is not user@host", "example: pi@raspberrypi.local")
         if shutil.which("ssh") is None:
             raise DeployError("ssh is not installed", "on Debian: sudo apt install openssh-client")
         self.destination = destination
-        # Short, because a socket's path may have 107 bytes; private, because who opens it is on the board.
+        # Short: the path of a socket is limited to 107 bytes. Private: the socket gives access to the board.
         self._folder = tempfile.TemporaryDirectory(prefix="te-", dir="/tmp")
         options = {
             "ControlMaster": "auto",
@@ -94,46 +106,64 @@ class Remote:
         subprocess.run([*self._ssh, "-O", "exit", "--", self.destination], capture_output=True, check=False)
         self._folder.cleanup()
 
-    def run(self, script: str, *arguments: str) -> Done:
-        """Runs a POSIX shell script on the board; `arguments` are its "$1" and so on.
+    def run(self, script: str, *arguments: str) -> RemoteResult:
+        """Run a POSIX shell script on the board.
 
-        Raises DeployError where the board cannot be reached.
+        Args:
+            script: The script.
+            arguments: Its positional parameters "$1", "$2" and so on.
+
+        Raises:
+            DeployError: The board cannot be reached.
         """
-        done = subprocess.run(
-            self._command("exec sh -s"), input=_script(script, arguments), capture_output=True, check=False,
-            env=_environment(),
-        )  # fmt: skip
-        errors = done.stderr.decode(errors="replace")
-        if done.returncode == SSH_FAILED:
-            raise self._unreachable(errors)
-        return Done(done.returncode, done.stdout.decode(errors="replace"), errors)
-
-    def show(self, script: str, *arguments: str) -> int:
-        """Runs a script as `run` does, with its output on this terminal; its exit code."""
-        done = subprocess.run(
-            self._command("exec sh -s"), input=_script(script, arguments), check=False, env=_environment()
+        result = subprocess.run(
+            self._command("exec sh -s"),
+            input=_format_script(script, arguments),
+            capture_output=True,
+            check=False,
+            env=_make_environment(),
         )
-        if done.returncode == SSH_FAILED:
+        errors = result.stderr.decode(errors="replace")
+        if result.returncode == SSH_FAILED:
+            raise self._explain_connection_error(errors)
+        return RemoteResult(result.returncode, result.stdout.decode(errors="replace"), errors)
+
+    def run_visibly(self, script: str, *arguments: str) -> int:
+        """Run a script as `run` does, with its output on this terminal, and return its exit code."""
+        result = subprocess.run(
+            self._command("exec sh -s"),
+            input=_format_script(script, arguments),
+            check=False,
+            env=_make_environment(),
+        )
+        if result.returncode == SSH_FAILED:
             raise DeployError(
-                f"the connection to {self.destination} was lost", "run the same command again: it goes on"
+                f"the connection to {self.destination} was lost",
+                "run the same command again: it continues",
             )
-        return done.returncode
+        return result.returncode
 
     def copy(
-        self, source: Path, target: str, left_out: Collection[str], progress: Callable[[int], None]
+        self, source: Path, target: str, excluded: Collection[str], progress: Callable[[int], None]
     ) -> None:
-        """Makes the folder `target` on the board equal to `source`, without the files `left_out`.
+        """Make a folder on the board equal to a local one, with rsync or else with tar.
 
-        left_out: paths inside `source`. progress: told the bytes that went, where tar does the work; rsync
-        draws its own. Raises DeployError where it fails; `target` may then be half made.
+        Args:
+            source: The local folder.
+            target: The folder on the board.
+            excluded: Files to exclude, as paths inside `source`.
+            progress: Receives the bytes sent so far with tar; rsync draws its own progress.
+
+        Raises:
+            DeployError: The copy failed; `target` may then be incomplete.
         """
         if _can_rsync() and self.run("command -v rsync >/dev/null").code == 0:
-            self._rsync(source, target, left_out)
+            self._copy_with_rsync(source, target, excluded)
         else:
-            self._tar(source, target, left_out, progress)
+            self._copy_with_tar(source, target, excluded, progress)
 
-    def _rsync(self, source: Path, target: str, left_out: Collection[str]) -> None:
-        # --protect-args: the board's shell never sees the target's name.
+    def _copy_with_rsync(self, source: Path, target: str, excluded: Collection[str]) -> None:
+        # --protect-args: the board's shell does not interpret the target's name.
         command = [
             "rsync",
             "--recursive",
@@ -143,99 +173,101 @@ class Remote:
             "--delete-excluded",
             "--protect-args",
         ]
-        command += [f"--exclude=/{name}" for name in sorted(left_out)]
+        command += [f"--exclude=/{name}" for name in sorted(excluded)]
         command += ["--info=progress2"] if os.isatty(2) else []
         shell = shlex.join(self._ssh)
-        host = self.destination if ":" not in self.destination else self._bracketed()
-        done = subprocess.run(
+        host = self.destination if ":" not in self.destination else self._bracket_host()
+        result = subprocess.run(
             [*command, "--rsh", shell, "--", f"{source}/", f"{host}:{target}/"],
-            stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.PIPE, check=False, env=_environment(),
+            stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.PIPE, check=False, env=_make_environment(),
         )  # fmt: skip
-        if done.returncode:
-            raise self._not_copied(done.stderr.decode(errors="replace"))
+        if result.returncode:
+            raise self._explain_copy_error(result.stderr.decode(errors="replace"))
 
-    def _bracketed(self) -> str:
+    def _bracket_host(self) -> str:
+        """Put an IPv6 address in brackets: rsync takes a bare colon for the end of the host."""
         user, at, host = self.destination.rpartition("@")
         return f"{user}{at}[{host}]"
 
-    def _tar(
-        self, source: Path, target: str, left_out: Collection[str], progress: Callable[[int], None]
+    def _copy_with_tar(
+        self, source: Path, target: str, excluded: Collection[str], progress: Callable[[int], None]
     ) -> None:
-        # The name comes first on standard input, a line that `read` takes byte by byte; the archive follows.
+        # The first line of standard input is the target's name; `read` does not read past it.
         unpack = 'IFS= read -r to && rm -rf "$to" && mkdir -p "$to" && exec tar -xf - -C "$to"'
         with subprocess.Popen(
             self._command(f"exec sh -c {shlex.quote(unpack)}"),
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_environment(),
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_make_environment(),
         ) as child:  # fmt: skip
             assert child.stdin is not None
             assert child.stderr is not None
             try:
                 child.stdin.write(target.encode() + b"\n")
                 with tarfile.open(fileobj=child.stdin, mode="w|") as archive:
-                    _add(archive, source, left_out, progress)
+                    _add_files(archive, source, excluded, progress)
                 child.stdin.close()
             except BrokenPipeError:
-                pass  # the board says why
+                pass  # standard error has the reason
             errors = child.stderr.read().decode(errors="replace")
         if child.returncode:
-            raise self._not_copied(errors)
+            raise self._explain_copy_error(errors)
 
     def _command(self, remote: str) -> list[str]:
         return [*self._ssh, "-T", "--", self.destination, remote]
 
-    def _unreachable(self, errors: str) -> DeployError:
+    def _explain_connection_error(self, errors: str) -> DeployError:
         for sign, (reason, hint) in REASONS.items():
             if sign in errors:
                 return DeployError(f"{self.destination} cannot be reached: {reason}", hint)
-        return DeployError(f"{self.destination} cannot be reached: {_last(errors)}", "try it with ssh itself")
-
-    def _not_copied(self, errors: str) -> DeployError:
-        if "No space left" in errors or "Disk quota exceeded" in errors:
-            return DeployError(
-                f"{self.destination} has no space left", "free some space there, and try again"
-            )
         return DeployError(
-            f"the kit cannot be copied to {self.destination}: {_last(errors)}",
-            "run the same command again: it goes on",
+            f"{self.destination} cannot be reached: {_get_last_line(errors)}", "try to connect with ssh"
+        )
+
+    def _explain_copy_error(self, errors: str) -> DeployError:
+        if "No space left" in errors or "Disk quota exceeded" in errors:
+            return DeployError(f"{self.destination} has no space left", "free some space there and try again")
+        return DeployError(
+            f"the kit cannot be copied to {self.destination}: {_get_last_line(errors)}",
+            "run the same command again: it continues",
         )
 
 
 def _can_rsync() -> bool:
-    """Whether there is one here that knows what is asked of it; another program of that name does not."""
-    known = ["rsync", "--protect-args", "--info=progress2", "--version"]
-    return shutil.which("rsync") is not None and not subprocess.run(known, capture_output=True).returncode
+    """Return whether rsync is installed here and has the needed options; other programs of that name lack them."""
+    command = ["rsync", "--protect-args", "--info=progress2", "--version"]
+    return shutil.which("rsync") is not None and not subprocess.run(command, capture_output=True).returncode
 
 
-def _add(
-    archive: tarfile.TarFile, source: Path, left_out: Collection[str], progress: Callable[[int], None]
+def _add_files(
+    archive: tarfile.TarFile, source: Path, excluded: Collection[str], progress: Callable[[int], None]
 ) -> None:
     sent = 0
     for path in sorted(source.rglob("*")):
         name = str(path.relative_to(source))
-        if name in left_out:
+        if name in excluded:
             continue
         entry = archive.gettarinfo(path, name)
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = ""
-        with _content(path) as content:
+        with _open_content(path) as content:
             archive.addfile(entry, content)
         sent += entry.size
         progress(sent)
 
 
-def _content(path: Path) -> IO[bytes]:
+def _open_content(path: Path) -> IO[bytes]:
+    """Open a file; a folder reads as an empty one."""
     return Path(os.devnull if path.is_dir() else path).open("rb")
 
 
-def _script(script: str, arguments: Sequence[str]) -> bytes:
-    """As `sh -s` reads it: the login shell, whichever it is, sees none of it."""
+def _format_script(script: str, arguments: Sequence[str]) -> bytes:
+    """Format a script with its arguments for `sh -s`: the login shell interprets none of it."""
     return f"set -- {shlex.join(arguments)}\n{script}\n".encode()
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "LC_ALL": "C"}  # for what ssh and rsync say
+def _make_environment() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C"}  # English messages of ssh and rsync, see REASONS
 
 
-def _last(errors: str) -> str:
+def _get_last_line(errors: str) -> str:
     lines = [line for line in errors.strip().splitlines() if line.strip()]
-    return ascii(lines[-1].strip())[1:-1] if lines else "it does not say why"
+    return ascii(lines[-1].strip())[1:-1] if lines else "no error message"

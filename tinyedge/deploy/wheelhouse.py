@@ -1,7 +1,7 @@
-"""The wheels that a board needs, and the lock that says which, by hash.
+"""The wheels that a board needs, and the lock file that pins them by hash.
 
-In: a WheelPlatform, tinyedge's own wheel, an empty folder. Out: the folder filled, and Packages. What is
-needed is what the wheel's own metadata requires, the extra `serve` included.
+In: a WheelPlatform, tinyedge's own wheel, an empty folder. Out: the folder with all wheels, and a Package for
+each. The requirements come from the wheel's own metadata, the extra `serve` included.
 """
 
 import email
@@ -14,46 +14,57 @@ from typing import Any
 
 from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.core.errors import DeployError
-from tinyedge.deploy.own_wheel import DISTRIBUTION, pip
+from tinyedge.deploy.own_wheel import DISTRIBUTION, run_pip
 
 EXTRA = "serve"
-MAX_ROUNDS = 5  # of asking pip for what it left out; one is usual
+MAX_ROUNDS = 5  # of downloads until no requirement is missing; one or two are usual
 
 
 @dataclass(frozen=True)
 class Package:
-    """A wheel. name: normalized. pythons: those that need it. unpacked: its bytes once installed."""
+    """A wheel in the wheelhouse, as kit.json and the lock file describe it."""
 
     name: str
+    """Normalized name of the distribution."""
     version: str
+    """Version of the distribution."""
     file: str
+    """File name of the wheel."""
     sha256: str
+    """SHA-256 of the wheel, in hexadecimal."""
     pythons: tuple[str, ...]
+    """Versions of Python that need this wheel."""
     size: int
+    """Size of the wheel, in bytes."""
     unpacked: int
+    """Size of its files once installed, in bytes, without bytecode."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As in kit.json."""
+        """Return the entry in kit.json."""
         return {**vars(self), "pythons": list(self.pythons)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Package":
-        """The reverse."""
+        """Create a package from its entry in kit.json."""
         return cls(**{**value, "pythons": tuple(value["pythons"])})
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """What a wheel says of itself. requires: as in its metadata."""
+    """Metadata of a wheel file."""
 
     path: Path
+    """The file."""
     name: str
+    """Normalized name of the distribution."""
     version: str
+    """Version of the distribution."""
     requires: tuple[str, ...]
+    """Requirements, as `Requires-Dist` has them."""
 
     @classmethod
     def read(cls, path: Path) -> "Wheel":
-        """Raises DeployError where the file is no wheel."""
+        """Read the metadata of a wheel; raise DeployError if the file is not a wheel."""
         from packaging.utils import canonicalize_name
 
         try:
@@ -63,45 +74,54 @@ class Wheel:
                 ]
                 metadata = email.message_from_bytes(archive.read(name))
         except (OSError, ValueError, zipfile.BadZipFile) as failure:
-            raise DeployError(f"{path} is not a wheel: {failure}", "get it again") from None
+            raise DeployError(f"{path} is not a wheel: {failure}", "download it again") from None
         requires = tuple(metadata.get_all("Requires-Dist", ()))
         return cls(path, canonicalize_name(metadata["Name"]), metadata["Version"], requires)
 
 
-def fill(folder: Path, board: WheelPlatform, own: Path) -> list[Package]:
-    """Downloads into `folder` what `board` needs to run the wheel `own`, which is put there too.
+def fill_wheelhouse(folder: Path, board: WheelPlatform, own: Path) -> list[Package]:
+    """Download all wheels that a board needs to run tinyedge.
 
-    Raises DeployError where there is no network, or no wheel for the board.
+    Args:
+        folder: An empty folder for the wheels.
+        board: Platform of the board.
+        own: tinyedge's own wheel; it is copied to `folder` too.
+
+    Returns:
+        The wheels that are installed; pip's own wheel is in the folder, but not in this list.
+
+    Raises:
+        DeployError: The package index cannot be reached, or has no wheel for the board.
     """
     needed_by: dict[Path, list[str]] = {}
     for python in board.pythons:
-        into = folder / f".{python}"
-        into.mkdir()
-        for wheel in _resolve(into, board, python, own):
+        downloads = folder / f".{python}"
+        downloads.mkdir()
+        for wheel in _download_requirements(downloads, board, python, own):
             target = folder / wheel.path.name
             wheel.path.rename(target)
             needed_by.setdefault(target, []).append(python)
-        for left in into.iterdir():
-            left.unlink()
-        into.rmdir()
-    # No part of what is installed: the board makes its environment with it, so it needs no python3-venv.
-    pip(
+        for unused in downloads.iterdir():
+            unused.unlink()
+        downloads.rmdir()
+    # pip is not installed on the board: it installs from its own wheel, so the board needs no python3-venv.
+    run_pip(
         "download",
         "--dest",
         folder,
         "--no-deps",
         "--only-binary=:all:",
         "pip",
-        doing="get itself for the board",
+        task="download its own wheel for the board",
     )
-    return [package(path, pythons) for path, pythons in sorted(needed_by.items())]
+    return [describe_package(path, pythons) for path, pythons in sorted(needed_by.items())]
 
 
-def lock(packages: Iterable[Package], board: WheelPlatform, note: str) -> str:
-    """`requirements.lock`, as `pip install --require-hashes` reads it."""
+def format_lock(packages: Iterable[Package], board: WheelPlatform, note: str) -> str:
+    """Format `requirements.lock` for `pip install --require-hashes`; `note` is its first comment."""
     versions: dict[tuple[str, str], list[Package]] = {}
-    for one in packages:
-        versions.setdefault((one.name, one.version), []).append(one)
+    for package in packages:
+        versions.setdefault((package.name, package.version), []).append(package)
     lines = [f"# {note}"]
     for (name, version), wheels in sorted(versions.items()):
         pythons = {python for wheel in wheels for python in wheel.pythons}
@@ -112,39 +132,53 @@ def lock(packages: Iterable[Package], board: WheelPlatform, note: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _resolve(folder: Path, board: WheelPlatform, python: str, own: Path) -> list[Wheel]:
-    """The wheels of one Python, own first; they are in `folder`, perhaps with others.
+def _download_requirements(folder: Path, board: WheelPlatform, python: str, own: Path) -> list[Wheel]:
+    """Download the wheels for one version of Python; `folder` may then hold others too.
 
-    pip chooses wheels for the board but asks the Python that runs it for `python_version < "3.13"` and the
-    like: on 3.13 it leaves out what 3.11 needs. So what is needed is found here, and asked for by name.
+    `pip download` chooses wheels for the board, but evaluates markers such as `python_version < "3.13"` for
+    the Python that runs pip: on 3.13 it skips what 3.11 needs. So the requirements are resolved here, and
+    the missing ones are requested by name.
+
+    Returns:
+        The wheels that are needed, tinyedge's own first.
     """
-    asked = [f"{own}[{EXTRA}]"]
+    requested = [f"{own}[{EXTRA}]"]
     constraints = folder / "constraints"
     for _ in range(MAX_ROUNDS):
         _download(
             folder,
             board,
             python,
-            [*asked, "--constraint", str(constraints)] if constraints.exists() else asked,
+            [*requested, "--constraint", str(constraints)] if constraints.exists() else requested,
         )
         wheels = {wheel.name: wheel for wheel in map(Wheel.read, sorted(folder.glob("*.whl")))}
-        needed, missing = needs(wheels, DISTRIBUTION, EXTRA, board.markers(python))
+        needed, missing = resolve_requirements(wheels, DISTRIBUTION, EXTRA, board.markers(python))
         if not missing:
             return needed
         constraints.write_text(
             "".join(f"{w.name}=={w.version}\n" for w in wheels.values() if w.name != DISTRIBUTION)
         )
-        asked = missing
+        requested = missing
     raise DeployError(
-        f"pip does not give what tinyedge needs with Python {python}: {missing[0]}",
-        "PIP_INDEX_URL names another index",
+        f"pip cannot download a requirement of tinyedge on Python {python}: {missing[0]}",
+        "PIP_INDEX_URL selects another index",
     )
 
 
-def needs(
+def resolve_requirements(
     wheels: dict[str, Wheel], root: str, extra: str, markers: dict[str, str]
 ) -> tuple[list[Wheel], list[str]]:
-    """What `root` needs, and what that needs: the wheels, and requirements that none of them fulfils."""
+    """Find the direct and indirect requirements of a distribution among the wheels at hand.
+
+    Args:
+        wheels: Wheels by normalized name.
+        root: Name of the distribution.
+        extra: Its extra to include.
+        markers: Values of the environment markers.
+
+    Returns:
+        The wheels that are needed, `root` first, and the requirements that no wheel satisfies.
+    """
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
@@ -156,34 +190,34 @@ def needs(
         name, extras = queue.pop(0)
         wheel = found[name] = wheels[name]
         for text in wheel.requires:
-            wanted = Requirement(text)
-            if wanted.marker and not any(
-                wanted.marker.evaluate({**markers, "extra": one}) for one in extras or {""}
+            requirement = Requirement(text)
+            if requirement.marker and not any(
+                requirement.marker.evaluate({**markers, "extra": item}) for item in extras or {""}
             ):
                 continue
-            other = wheels.get(canonicalize_name(wanted.name))
-            if other is None or not wanted.specifier.contains(other.version, prereleases=True):
-                missing.append(f"{wanted.name}{wanted.specifier}")
+            other = wheels.get(canonicalize_name(requirement.name))
+            if other is None or not requirement.specifier.contains(other.version, prereleases=True):
+                missing.append(f"{requirement.name}{requirement.specifier}")
                 continue
-            step = (other.name, frozenset(wanted.extras))
+            step = (other.name, frozenset(requirement.extras))
             if step not in seen:
                 seen.add(step)
                 queue.append(step)
     return list(found.values()), missing
 
 
-def _download(folder: Path, board: WheelPlatform, python: str, asked: Sequence[str]) -> None:
+def _download(folder: Path, board: WheelPlatform, python: str, requested: Sequence[str]) -> None:
     platforms = [word for name in board.platforms for word in ("--platform", name)]
     abis = [word for name in board.abis(python) for word in ("--abi", name)]
-    pip(
+    run_pip(
         *("download", "--dest", folder, "--only-binary=:all:", "--implementation", "cp"),
-        *("--python-version", python, *abis, *platforms, *asked),
-        doing=f"get the wheels of Python {python} on {board.machine}",
+        *("--python-version", python, *abis, *platforms, *requested),
+        task=f"download the wheels for Python {python} on {board.machine}",
     )
 
 
-def package(path: Path, pythons: Sequence[str]) -> Package:
-    """What a lock has to know of a wheel."""
+def describe_package(path: Path, pythons: Sequence[str]) -> Package:
+    """Compute the entry of a wheel in the lock file; `pythons` are the versions of Python that need it."""
     wheel = Wheel.read(path)
     content = path.read_bytes()
     with zipfile.ZipFile(path) as archive:
