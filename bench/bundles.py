@@ -1,6 +1,6 @@
-"""Bundles for measuring: random weights and a vocabulary of invented words.
+"""Bundles for measurements: random weights and a vocabulary of invented words.
 
-As fast as trained ones, and soon made. Nothing was compared with anything, so they claim no quality.
+They are as fast as trained ones, and quick to make. Nothing is verified, so they state no quality.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train.model import TinyTransformer
 
 SEED = 4
-WORDS_A_PIECE, LINES_A_PIECE, WORDS_A_LINE = 1.5, 2.5, 8  # enough for a vocabulary of any size
+WORDS_PER_PIECE, LINES_PER_PIECE, WORDS_PER_LINE = 1.5, 2.5, 8  # enough for a vocabulary of any size
 ONSETS = ("b", "br", "c", "ch", "d", "f", "g", "gl", "h", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "v")
 ENDS = ("", "n", "r", "s", "l")
-NOTHING_COMPARED = {
+UNVERIFIED_PARITY = {
     "prompts": 0,
     "max_abs_logit_difference": 0.0,
     "greedy_tokens_equal": False,
@@ -36,31 +36,33 @@ NOTHING_COMPARED = {
 }
 
 
-def lines(vocab_size: int) -> Iterator[str]:
-    """Text that means nothing, the same each time."""
+def generate_lines(vocab_size: int) -> Iterator[str]:
+    """Generate meaningless text, enough for a vocabulary; it is the same each time."""
     draw = random.Random(SEED)
     syllables = [onset + vowel + end for onset in ONSETS for vowel in "aeiou" for end in ENDS]
-    count = int(WORDS_A_PIECE * vocab_size)
+    count = int(WORDS_PER_PIECE * vocab_size)
     words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(count)]
-    count = int(LINES_A_PIECE * vocab_size)
-    return (" ".join(draw.choices(words, k=WORDS_A_LINE)) for _ in range(count))
+    count = int(LINES_PER_PIECE * vocab_size)
+    return (" ".join(draw.choices(words, k=WORDS_PER_LINE)) for _ in range(count))
 
 
-def invented_pieces(vocab_size: int) -> bytes:
-    """A `tokenizer.model` of invented words."""
-    return train_tokenizer.train(lines(vocab_size), "invented words", TokenizerConfig(vocab_size=vocab_size))
+def train_random_tokenizer(vocab_size: int) -> bytes:
+    """Train a `tokenizer.model` on invented words."""
+    return train_tokenizer.train(
+        generate_lines(vocab_size), "invented words", TokenizerConfig(vocab_size=vocab_size)
+    )
 
 
-def write_invented(folder: Path, config: ModelConfig, pieces: bytes) -> Path:
-    """Random weights of that shape, in int8."""
+def write_random_bundle(folder: Path, config: ModelConfig, pieces: bytes) -> Path:
+    """Write a bundle with random weights in int8; `pieces` is the content of `tokenizer.model`."""
     torch.manual_seed(SEED)
     model = TinyTransformer(config).eval()
     weights = Weights.from_model(model)
     card = "# Random weights\n\nMade by bench/bundles.py; its text means nothing.\n"
-    return write_unproven(folder, model, weights, quantize(weights), pieces, "none", card)
+    return write_unverified_bundle(folder, model, weights, quantize(weights), pieces, "none", card)
 
 
-def write_unproven(
+def write_unverified_bundle(
     folder: Path,
     model: TinyTransformer,
     weights: Weights,
@@ -69,7 +71,17 @@ def write_unproven(
     recipe: str,
     card: str,
 ) -> Path:
-    """A bundle that claims nothing. quantization: None is fp32. recipe: name of the training."""
+    """Write a bundle whose manifest states no quality and no parity.
+
+    Args:
+        folder: Folder of the bundle.
+        model: The model.
+        weights: Its weights.
+        quantization: Its int8 matrices; None writes fp32.
+        pieces: Content of `tokenizer.model`.
+        recipe: Name of the training's recipe.
+        card: Content of README.md.
+    """
     config = model.config
     digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values()))
     manifest: dict[str, Any] = {
@@ -78,7 +90,7 @@ def write_unproven(
         "tokenizer": {"sha256": Tokenizer(pieces).sha256, "vocab_size": config.vocab_size, **SPECIAL_IDS},
         "target": DEFAULT_BOARD,
         "budgets": default_board().budgets.to_dict(),
-        "parity": NOTHING_COMPARED,
+        "parity": UNVERIFIED_PARITY,
         "quality": {},
         "training": {"recipe": recipe, "checkpoint_sha256": digest.hexdigest()},
         "precision": "int8" if quantization else "fp32",

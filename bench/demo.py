@@ -1,6 +1,6 @@
-"""`make demo`: runs every step from text to verdict with the commands a user would type, and sums up.
+"""`make demo`: run every step from text to verdict with the commands a user would type, and print a summary.
 
-Steps whose results are there already are reused, and say so. Exits as the last step that did not pass.
+Existing results are reused, with a message. Exits with the code of the last step that did not pass.
 """
 
 import argparse
@@ -17,16 +17,22 @@ from tinyedge.core.errors import BundleError
 from tinyedge.core.files import sha256_file
 
 PROMPTS = {"English": "My sister", "Spanish": "Mi hermana"}
-PHRASEBOOK = ["--source", "phrasebook", "--epochs", "4"]  # made of patterns: half of the usual epochs will do
+PHRASEBOOK = [
+    "--source",
+    "phrasebook",
+    "--epochs",
+    "4",
+]  # made of patterns: half of the default epochs are enough
 SEED = 1
 
 
 def main() -> None:
+    """Run all steps."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--data", type=Path, default=Path("data"))
     arguments.add_argument("--bundle", type=Path, default=Path("bundle"))
     arguments.add_argument("--corpus", help="your own text: a file or a folder; default: the phrasebook")
-    arguments.add_argument("--train-flags", default="", help="more flags for `tinyedge train`")
+    arguments.add_argument("--train-flags", default="", help="additional flags for `tinyedge train`")
     options = arguments.parse_args()
     data, bundle = options.data, options.bundle
 
@@ -46,22 +52,28 @@ def main() -> None:
         for language, prompt in PROMPTS.items()
     }
     verdict = tinyedge("bench", bundle, "--json", data / "bench.json", capture=True, allowed=(0, 3, 4))
-    print(summary(data, bundle, completions, verdict, time.monotonic() - started))
+    print(format_summary(data, bundle, completions, verdict, time.monotonic() - started))
     report = json.loads((data / "bench.json").read_text())
     sys.exit({"pass": 0, "fail": 3, "inconclusive": 4}[report["verdict"]])
 
 
 def tinyedge(*words: object, capture: bool = False, allowed: tuple[int, ...] = (0,)) -> str:
-    """Runs one command, shown first; ends the demo where it fails."""
+    """Print and run one command; end the demo if it fails.
+
+    Args:
+        words: Arguments of `tinyedge`.
+        capture: Whether to return the standard output instead of showing it.
+        allowed: Exit codes that are not failures.
+    """
     command = [str(word) for word in words]
     print(f"$ tinyedge {shlex.join(command)}", flush=True)
     stdout = subprocess.PIPE if capture else None
     with subprocess.Popen([sys.executable, "-m", "tinyedge", *command], stdout=stdout, text=True) as process:
         try:
             output, _ = process.communicate()
-        except KeyboardInterrupt:  # the command has it too, and saves before it ends
+        except KeyboardInterrupt:  # the command receives it too, and saves before it exits
             process.wait()
-            print("interrupted; the same `make demo` goes on from here", file=sys.stderr)
+            print("interrupted; run `make demo` again to continue", file=sys.stderr)
             sys.exit(130)
     if process.returncode not in allowed:
         sys.exit(process.returncode)
@@ -69,14 +81,14 @@ def tinyedge(*words: object, capture: bool = False, allowed: tuple[int, ...] = (
 
 
 def is_unfinished(data: Path) -> bool:
-    """Whether a training run was interrupted there, and left something to go on from."""
+    """Return whether a training run was interrupted and left a checkpoint to resume from."""
     metrics = data / "training_metrics.json"
     status = json.loads(metrics.read_text()).get("status", "finished") if metrics.exists() else "running"
     return any(data.glob("checkpoint_*.pt")) and bool(status != "finished")
 
 
 def is_export_of(bundle: Path, checkpoint: Path) -> bool:
-    """Whether the bundle that is there was made of this very checkpoint."""
+    """Return whether an existing bundle was exported from exactly this checkpoint."""
     try:
         training: Any = load_bundle(bundle).manifest["training"]
     except BundleError:
@@ -84,10 +96,10 @@ def is_export_of(bundle: Path, checkpoint: Path) -> bool:
     return bool(training["checkpoint_sha256"] == sha256_file(checkpoint))
 
 
-def summary(
+def format_summary(
     data: Path, bundle: Path, completions: dict[str, dict[str, Any]], verdict: str, seconds: float
 ) -> str:
-    """One screen: quality, sizes, two completions, the bench table and its verdict."""
+    """Format one screen: quality, sizes, two completions, the bench table and its verdict."""
     manifest: Any = load_bundle(bundle).manifest
     metrics = json.loads((data / "training_metrics.json").read_text())
     lines = [
@@ -97,7 +109,7 @@ def summary(
     for name, row in manifest["quality"].items():
         lines.append(
             f"  {name:<29} {row['fp32_bits_per_byte']:6.3f} {row['bits_per_byte']:9.3f}"
-            f" {row['change_percent']:+7.2f} %"
+            f" {row['change_percent']:+7.2f}%"
         )
     sizes = {"final_model.pt": (data / "final_model.pt").stat().st_size}
     sizes |= {name: file["size"] for name, file in manifest["files"].items() if name != "README.md"}

@@ -1,13 +1,16 @@
-"""Prompts of a wanted length, for measuring."""
+"""Prompts of a given length, for measurements."""
 
 from tinyedge.core.errors import BenchError
 from tinyedge.text.tokenizer import Tokenizer
 
 
-def prompt_of(tokenizer: Tokenizer, tokens: int) -> str:
-    """A text of exactly `tokens` tokens: words that are a piece each, so that every runtime cuts it alike.
+def make_prompt(tokenizer: Tokenizer, tokens: int) -> str:
+    """Make a text of exactly `tokens` tokens.
 
-    Raises BenchError where the vocabulary has too few of them.
+    Each word is one piece of the vocabulary, so that every runtime splits the text into the same tokens.
+
+    Raises:
+        BenchError: The vocabulary has too few such words.
     """
     words: list[str] = []
     for token in range(tokenizer.vocab_size):

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from bench.bundles import write_unproven
+from bench.bundles import write_unverified_bundle
 from tinyedge.core.config import ModelConfig
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
@@ -127,7 +127,7 @@ def main() -> None:
     card = "# A test fixture\n\nMade by tests/make_micro_bundle.py; its text means nothing.\n"
     for precision, done in (("fp32", None), ("int8", quantize(weights))):
         target = DATA / f"micro_bundle_{precision}"
-        folder = write_unproven(target, model, weights, done, pieces, "fixture", card)
+        folder = write_unverified_bundle(target, model, weights, done, pieces, "fixture", card)
         print(f"{folder}: {sum(file.stat().st_size for file in folder.iterdir()):,} bytes")
 
 

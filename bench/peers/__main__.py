@@ -1,9 +1,9 @@
-"""tinyedge beside onnxruntime-genai, llama.cpp and transformers: same shape, same machine, in turn.
+"""Compare tinyedge with onnxruntime-genai, llama.cpp and transformers: same shape, same machine, in turn.
 
     python -m bench.peers [--bundle BUNDLE] [--rounds 7] [--output bench/reports]
 
-Makes an environment for each in .venv-peers, and models of the bundle's shape; without --bundle, a bundle of
-random weights. Writes peers-x86-64.json, .md and .png. See README.md beside this file.
+Makes an environment for each runtime in .venv-peers, and models of the bundle's shape; without --bundle, a
+bundle of random weights. Writes peers-x86-64.json, .md and .png. See README.md in this folder.
 """
 
 import argparse
@@ -15,9 +15,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.peers.environments import PACKAGES, REPOSITORY, Environment, prepare, size_of
-from bench.peers.figures import BUSY_LOAD, SCHEMA, US, judge, markdown, medians, ratios
-from bench.peers.prepare_models import Models, invented_bundle, make_models, request_for
+from bench.peers.environments import PACKAGES, REPOSITORY, Environment, measure_size, prepare_environment
+from bench.peers.figures import (
+    BUSY_LOAD,
+    OWN_NAME,
+    SCHEMA,
+    compute_medians,
+    compute_ratios,
+    evaluate_goals,
+    format_report,
+)
+from bench.peers.prepare_models import PeerModels, make_models, make_random_bundle, make_request
 from bench.peers.rounds import Contender, Request, Track, run_rounds
 from tinyedge.bundle.bundle import Bundle, load_bundle
 from tinyedge.core import files
@@ -26,7 +34,7 @@ from tinyedge.host.machine import describe_machine
 
 ROOT = REPOSITORY / ".venv-peers"
 FILES = "peers-x86-64"
-# Runtime, precision, program, file or folder of the model. In this order, in each round.
+# Runtime, precision, program, file or folder of the model; in the order of each round.
 PEERS = (
     ("onnxruntime-genai", "int8", "use_genai.py", "genai-int8"),
     ("onnxruntime-genai", "int8 dynamic", "use_genai.py", "genai-int8-dynamic"),
@@ -39,12 +47,16 @@ PEERS = (
 
 
 def main() -> int:
-    """The command line; a known failure is one line and a hint."""
+    """Run the command; print a known failure as one line and a hint."""
     parser = argparse.ArgumentParser(prog="make bench-peers", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--bundle", type=Path, help="a bundle of tinyedge export [default: random weights]")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each runs [default: 7]")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of generating, in each run [default: 2]")
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "bench" / "reports", help="a folder")
+    parser.add_argument("--bundle", type=Path, help="bundle to compare [default: random weights]")
+    parser.add_argument("--rounds", type=int, default=7, help="number of rounds [default: 7]")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="duration of generation in each run [default: 2]"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=REPOSITORY / "bench" / "reports", help="folder for the report"
+    )
     try:
         compare(parser.parse_args())
     except TinyEdgeError as failure:
@@ -58,20 +70,24 @@ def main() -> int:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """All of it. A peer that cannot run is in the table; where tinyedge cannot, this raises TinyEdgeError."""
+    """Prepare, run all rounds and write the report. A peer that cannot run is listed with the reason.
+
+    Raises:
+        TinyEdgeError: The options are invalid, or tinyedge itself cannot run.
+    """
     if options.rounds < 1:
         raise UsageError(f"--rounds {options.rounds} is less than 1")
     if not 0 < options.seconds <= 60:
         raise UsageError(f"--seconds {options.seconds:g} is outside 0-60")
     if platform.machine() != "x86_64":
-        raise BenchError(f"this machine is {platform.machine()}", "compare the peers on x86_64")
-    bundle = load_bundle(options.bundle) if options.bundle else invented_bundle(ROOT / "bundle")
-    request = request_for(bundle, options.seconds)
+        raise BenchError(f"this machine is {platform.machine()}", "run the comparison on x86_64")
+    bundle = load_bundle(options.bundle) if options.bundle else make_random_bundle(ROOT / "bundle")
+    request = make_request(bundle, options.seconds)
     load = os.getloadavg()[0]
     failures: dict[str, str] = {}
-    environments = prepared(failures)
+    environments = prepare_environments(failures)
     models = make_models(ROOT, bundle, environments, failures)
-    contenders = [ours(environments[US], bundle, request)]
+    contenders = [make_own_contender(environments[OWN_NAME], bundle, request)]
     for name, precision, program, file in PEERS:
         failure = failures.get(name) or models.failures.get("") or models.failures.get(file)
         if failure:
@@ -79,19 +95,19 @@ def compare(options: argparse.Namespace) -> None:
         else:
             python = environments[name].python
             contenders.append(Contender(name, precision, python, program, models.folder / file))
-    tracks = run_rounds(contenders, request, options.rounds, say)
+    tracks = run_rounds(contenders, request, options.rounds, print_line)
     if tracks[0].failure:
-        raise BenchError(tracks[0].failure, "try the bundle with: tinyedge bench")
+        raise BenchError(tracks[0].failure, "check the bundle with: tinyedge bench")
     for track in tracks:
         if track.failure:
             failures[f"{track.contender.name} {track.contender.precision}"] = track.failure
-    found = [
-        described(track, tracks[0], environments[track.contender.name], models)
+    runtimes = [
+        describe_result(track, tracks[0], environments[track.contender.name], models)
         for track in tracks
         if not track.failure
     ]
-    found += [
-        absent(name, precision, failures)
+    runtimes += [
+        describe_failure(name, precision, failures)
         for name, precision, *_ in PEERS
         if f"{name} {precision}" in failures
     ]
@@ -101,32 +117,39 @@ def compare(options: argparse.Namespace) -> None:
         "shape": dict(bundle.manifest["model"]),
         "request": vars(request),
         "rounds": options.rounds,
-        "machine": this_machine(load),
-        "runtimes": found,
-        "goals": judge(found, load > BUSY_LOAD),
+        "machine": describe_this_machine(load),
+        "runtimes": runtimes,
+        "goals": evaluate_goals(runtimes, load > BUSY_LOAD),
     }
-    write(report, options.output)
+    write_report(report, options.output)
 
 
-def prepared(failures: dict[str, str]) -> dict[str, Environment]:
-    """The environments that could be made. Raises BenchError where tinyedge's own is not among them."""
-    found = {}
+def prepare_environments(failures: dict[str, str]) -> dict[str, Environment]:
+    """Make or reuse the environment of each runtime.
+
+    Args:
+        failures: Receives the reason of each environment that could not be made.
+
+    Raises:
+        BenchError: tinyedge itself cannot be installed.
+    """
+    environments = {}
     for name in PACKAGES:
-        say(f"environment of {name}")
+        print_line(f"environment of {name}")
         try:
-            found[name] = prepare(ROOT, name)
+            environments[name] = prepare_environment(ROOT, name)
         except BenchError as failure:
             failures[name] = failure.message
-            say(f"  left out: {failure.message}")
-    if US not in found:
+            print_line(f"  skipped: {failure.message}")
+    if OWN_NAME not in environments:
         raise BenchError(
-            f"tinyedge itself cannot be installed: {failures[US]}", "check the network and the disk"
+            f"tinyedge itself cannot be installed: {failures[OWN_NAME]}", "check the network and the disk"
         )
-    return found
+    return environments
 
 
-def ours(environment: Environment, bundle: Bundle, request: Request) -> Contender:
-    """tinyedge; what starts cold is its command, which shows the prompt before the first token."""
+def make_own_contender(environment: Environment, bundle: Bundle, request: Request) -> Contender:
+    """Make tinyedge's contender; its cold start is the command, which prints the prompt first."""
     settings = {
         "temperature": request.temperature,
         "top-k": request.top_k,
@@ -137,11 +160,13 @@ def ours(environment: Environment, bundle: Bundle, request: Request) -> Contende
     command += [f"--prompt={request.prompt}", *(f"--{name}={value}" for name, value in settings.items())]
     precision = bundle.manifest["precision"]
     python, echoed = environment.python, len(request.prompt.encode())
-    return Contender(US, precision, python, "use_tinyedge.py", bundle.path, tuple(command), echoed)
+    return Contender(OWN_NAME, precision, python, "use_tinyedge.py", bundle.path, tuple(command), echoed)
 
 
-def described(track: Track, first: Track, environment: Environment, models: Models) -> dict[str, Any]:
-    """A runtime's entry in the report; `first` is tinyedge's track."""
+def describe_result(
+    track: Track, first: Track, environment: Environment, models: PeerModels
+) -> dict[str, Any]:
+    """Make the report's entry of a runtime; `first` is tinyedge's track."""
     contender = track.contender
     return {
         "name": contender.name,
@@ -149,16 +174,16 @@ def described(track: Track, first: Track, environment: Environment, models: Mode
         "version": environment.version,
         "parameters": models.parameters if track is not first else None,
         "packages_bytes": environment.size,
-        "model_bytes": size_of(contender.model),
+        "model_bytes": measure_size(contender.model),
         "failure": None,
-        "medians": medians(track.rounds),
-        "ratios": ratios(first.rounds, track.rounds) if track is not first else None,
+        "medians": compute_medians(track.rounds),
+        "ratios": compute_ratios(first.rounds, track.rounds) if track is not first else None,
         "rounds": track.rounds,
     }
 
 
-def absent(name: str, precision: str, failures: Mapping[str, str]) -> dict[str, Any]:
-    """The entry of a runtime that could not run, with the reason."""
+def describe_failure(name: str, precision: str, failures: Mapping[str, str]) -> dict[str, Any]:
+    """Make the report's entry of a runtime that could not run, with the reason."""
     return {
         "name": name,
         "precision": precision,
@@ -170,8 +195,8 @@ def absent(name: str, precision: str, failures: Mapping[str, str]) -> dict[str, 
     }
 
 
-def this_machine(load: float) -> dict[str, Any]:
-    """What the figures depend on; load: the load average when it began."""
+def describe_this_machine(load: float) -> dict[str, Any]:
+    """Describe what the figures depend on; `load` is the load average at the start."""
     machine = describe_machine()
     return {
         "cpu": machine.cpu,
@@ -183,21 +208,21 @@ def this_machine(load: float) -> dict[str, Any]:
     }
 
 
-def write(report: dict[str, Any], folder: Path) -> None:
-    """The three files; the table and the goals also to the terminal."""
-    from bench.peers.chart import picture  # matplotlib: only now that there is something to draw
+def write_report(report: dict[str, Any], folder: Path) -> None:
+    """Write the three files, and print the Markdown."""
+    from bench.peers.chart import draw_chart  # imports matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
-    table = markdown(report)
+    table = format_report(report)
     files.write_json(folder / f"{FILES}.json", report)
     files.write_text(folder / f"{FILES}.md", table)
-    files.write_bytes(folder / f"{FILES}.png", picture(report))
-    say(table)
-    say(f"written: {folder / FILES}.json, .md and .png")
+    files.write_bytes(folder / f"{FILES}.png", draw_chart(report))
+    print_line(table)
+    print_line(f"written: {folder / FILES}.json, .md and .png")
 
 
-def say(line: str) -> None:
-    """A line of progress, seen at once."""
+def print_line(line: str) -> None:
+    """Print a line and flush it, for progress."""
     print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A picture of the report: a panel a figure, a bar a runtime."""
+"""A chart of the report: one panel for each figure, one bar for each runtime."""
 
 import io
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-OURS, THEIRS = "#c1440e", "#8a9ba8"
+OWN_COLOR, PEER_COLOR = "#c1440e", "#8a9ba8"
 MB = 1 << 20
 PANELS = (  # title, figure, divisor
     ("decode, tokens/s (longer is better)", "decode_tokens_per_s", 1),
@@ -19,8 +19,8 @@ PANELS = (  # title, figure, divisor
 )
 
 
-def picture(report: Mapping[str, Any]) -> bytes:
-    """A PNG. A bar that would dwarf the others is cut off, and its number stands there all the same."""
+def draw_chart(report: Mapping[str, Any]) -> bytes:
+    """Draw the chart as a PNG. A bar longer than 5 times the median is cut off; its label has the value."""
     runtimes = [runtime for runtime in report["runtimes"] if not runtime["failure"]][::-1]
     names = [f"{runtime['name']} {runtime['precision']}" for runtime in runtimes]
     figure = Figure(figsize=(13, 6.5), layout="constrained")
@@ -28,8 +28,8 @@ def picture(report: Mapping[str, Any]) -> bytes:
     for axes, (title, name, divisor) in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
         values = [(runtime["medians"] | runtime)[name] / divisor for runtime in runtimes]
         limit = 5 * sorted(values)[len(values) // 2]
-        colours = [OURS if runtime["name"] == "tinyedge" else THEIRS for runtime in runtimes]
-        axes.barh(names, [min(value, limit) for value in values], color=colours)
+        colors = [OWN_COLOR if runtime["name"] == "tinyedge" else PEER_COLOR for runtime in runtimes]
+        axes.barh(names, [min(value, limit) for value in values], color=colors)
         for place, value in enumerate(values):
             label = f" {value:,.0f}" if value >= 10 else f" {value:.2f}"
             axes.text(

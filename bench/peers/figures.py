@@ -1,7 +1,8 @@
-"""From rounds to a report: medians, ratios to tinyedge, the goals, a table.
+"""The report: medians, ratios to tinyedge, goals, and a table in Markdown.
 
-In: tracks and what is known of each runtime. Out: the JSON report (schema tinyedge.peers/1) and Markdown.
-A ratio is of two figures of the same round, and above 1 where tinyedge is better.
+In: the rounds and a description of each runtime. Out: parts of the JSON report (schema tinyedge.peers/1), and
+Markdown. A ratio compares two figures of the same round; it is above 1 if tinyedge is better. Does not know
+how the rounds were run.
 """
 
 import statistics
@@ -22,13 +23,13 @@ COMPARED = (
     "cold_start_cpu_s",
 )
 SHOWN = ("decode_tokens_per_s", "cpu_us_per_token", "cold_start_s", "cold_start_cpu_s")  # in the table
-US = "tinyedge"
-# A wall-clock figure, in words, and the processor time that says the same on a busy machine.
-STEADY = {
+OWN_NAME = "tinyedge"
+# Wall-clock figures: their description, and the processor time that replaces them on a busy machine.
+CPU_FIGURES = {
     "decode_tokens_per_s": ("decoding", "cpu_us_per_token"),
     "cold_start_s": ("cold start", "cold_start_cpu_s"),
 }
-# What tinyedge sets out to be: this many times better than a peer at its best, in a precision of these.
+# Goals: tinyedge is this many times better than the best variant of a peer in one of these precisions.
 GOALS = (
     ("decode_tokens_per_s", "onnxruntime-genai", ("int8", "int8 dynamic"), 1.3),
     ("decode_tokens_per_s", "llama.cpp", ("q8_0",), 2.0),
@@ -55,13 +56,21 @@ times.
 BUSY_LOAD = 0.5  # a load average above it means that other programs were running
 
 
-def medians(rounds: Sequence[Figures]) -> Figures:
-    """Of each figure over the rounds."""
+def compute_medians(rounds: Sequence[Figures]) -> Figures:
+    """Return the median of each figure over the rounds."""
     return {name: statistics.median(figures[name] for figures in rounds) for name in rounds[0]}
 
 
-def ratios(ours: Sequence[Figures], theirs: Sequence[Figures]) -> dict[str, dict[str, float]]:
-    """How many times better ours are, round by round: median, lowest and highest of each figure."""
+def compute_ratios(ours: Sequence[Figures], theirs: Sequence[Figures]) -> dict[str, dict[str, float]]:
+    """Compute how many times better tinyedge is, round by round.
+
+    Args:
+        ours: tinyedge's rounds.
+        theirs: The peer's rounds.
+
+    Returns:
+        Median, lowest and highest ratio of each figure.
+    """
     found = {}
     for name in COMPARED:
         pairs = zip(ours, theirs, strict=False)  # a peer that failed has fewer rounds
@@ -73,27 +82,30 @@ def ratios(ours: Sequence[Figures], theirs: Sequence[Figures]) -> dict[str, dict
     return found
 
 
-def judge(runtimes: Sequence[Mapping[str, Any]], busy: bool) -> list[dict[str, Any]]:
-    """Each goal, against the variant of the peer that tinyedge does worst against.
+def evaluate_goals(runtimes: Sequence[Mapping[str, Any]], busy: bool) -> list[dict[str, Any]]:
+    """Compare tinyedge with each goal, against the variant of the peer with the lowest ratio.
 
-    By wall clock, or on a `busy` machine by processor time: there, who waits for whom decides the other.
+    Args:
+        runtimes: Entries of the report.
+        busy: Whether other programs were running. Goals then use processor time instead of wall time, which
+            depends on the scheduler.
     """
     goals = []
     for figure, name, precisions, limit in GOALS:
-        word, steady = STEADY[figure]
-        judged = steady if busy else figure
+        description, cpu_figure = CPU_FIGURES[figure]
+        compared = cpu_figure if busy else figure
         rivals = [
             runtime
             for runtime in runtimes
             if runtime["name"].startswith(name) and runtime["precision"] in precisions and runtime["ratios"]
         ]
-        worst = min(rivals, key=lambda runtime: runtime["ratios"][judged]["median"], default=None)
-        measured = worst["ratios"][judged]["median"] if worst else None
+        worst = min(rivals, key=lambda runtime: runtime["ratios"][compared]["median"], default=None)
+        measured = worst["ratios"][compared]["median"] if worst else None
         goals.append(
             {
-                "goal": f"{word}, at least {limit:g} x as fast as {name}",
+                "goal": f"{description}, at least {limit:g} x as fast as {name}",
                 "against": f"{worst['name']} {worst['precision']}" if worst else None,
-                "figure": judged,
+                "figure": compared,
                 "limit": limit,
                 "measured": measured,
                 "ok": measured is not None and measured >= limit,
@@ -102,8 +114,8 @@ def judge(runtimes: Sequence[Mapping[str, Any]], busy: bool) -> list[dict[str, A
     return goals
 
 
-def goal_sentence(goal: Mapping[str, Any]) -> str:
-    """A goal and what became of it, in a line."""
+def format_goal(goal: Mapping[str, Any]) -> str:
+    """Format a goal and its result as one line."""
     if goal["measured"] is None:
         return f"{goal['goal']}: not measured"
     by = " by processor time" if "cpu" in goal["figure"] else ""
@@ -111,8 +123,8 @@ def goal_sentence(goal: Mapping[str, Any]) -> str:
     return f"{goal['goal']}: {goal['measured']:.2f} x{by} ({goal['against']}), {verdict}"
 
 
-def markdown(report: Mapping[str, Any]) -> str:
-    """The table, what was asked, the goals, and what to make of it."""
+def format_report(report: Mapping[str, Any]) -> str:
+    """Format the report as Markdown: conditions, table, explanation, goals."""
     shape, request, machine = report["shape"], report["request"], report["machine"]
     before, after = machine["load_average"]
     parts = [
@@ -126,18 +138,18 @@ def markdown(report: Mapping[str, Any]) -> str:
         f" Python {machine['python']}.\n",
         "| " + " | ".join(COLUMNS) + " |",
         "|---|---|" + "---:|" * (len(COLUMNS) - 2),
-        *(row(runtime) for runtime in report["runtimes"]),
+        *(format_row(runtime) for runtime in report["runtimes"]),
         "",
         EXPLANATION,
-        *(f"- {goal_sentence(goal)}" for goal in report["goals"]),
+        *(f"- {format_goal(goal)}" for goal in report["goals"]),
     ]
     if before > BUSY_LOAD:
         parts.append("\n" + BUSY.format(before, after).rstrip())
     return "\n".join(parts) + "\n"
 
 
-def row(runtime: Mapping[str, Any]) -> str:
-    """A runtime's line of the table."""
+def format_row(runtime: Mapping[str, Any]) -> str:
+    """Format a runtime as a row of the table."""
     name = f"{runtime['name']} {runtime['version'] or ''}".strip()
     head = f"| {name} | {runtime['precision']} |"
     if runtime["failure"]:
@@ -153,14 +165,14 @@ def row(runtime: Mapping[str, Any]) -> str:
         f"{middle['cold_start_cpu_s'] * 1000:,.0f}",
         f"{runtime['packages_bytes'] / MB:,.0f}",
         f"{runtime['model_bytes'] / MB:.1f}",
-        *(spread(runtime["ratios"], name) for name in SHOWN),
+        *(format_ratio(runtime["ratios"], name) for name in SHOWN),
     ]
     return head + "".join(f" {cell} |" for cell in cells)
 
 
-def spread(found: Mapping[str, Mapping[str, float]] | None, name: str) -> str:
-    """A ratio with its lowest and highest; tinyedge itself has none."""
-    if not found:
+def format_ratio(ratios: Mapping[str, Mapping[str, float]] | None, name: str) -> str:
+    """Format a ratio with its lowest and highest value; tinyedge itself has none."""
+    if not ratios:
         return ""
-    ratio = found[name]
+    ratio = ratios[name]
     return f"{ratio['median']:.2f} x ({ratio['low']:.2f}-{ratio['high']:.2f})"

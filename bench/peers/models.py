@@ -1,14 +1,14 @@
-"""Makes one Llama with random weights in the formats of the peers: same numbers, same vocabulary.
+"""Make one Llama with random weights in the formats of all peers: the same numbers and vocabulary.
 
     models.py SHAPE.json FOLDER
 
 In: the shape and the vocabulary of a tinyedge bundle. Out: a folder `transformers`, a folder for each of
-onnxruntime-genai's precisions, a file for each of llama.cpp's, and `made.json`, which says what could not be
-made. Runs where torch, transformers, gguf, onnx and onnxruntime-genai are.
+onnxruntime-genai's precisions, a file for each of llama.cpp's, and `made.json`, with the reasons of models
+that could not be made. Needs torch, transformers, gguf, onnx and onnxruntime-genai.
 
-A Llama, because it is what each of the peers runs by its own means. Where tinyedge's model has learned
-positions and a feed-forward part of two matrices, a Llama turns its queries and keys and has three: at the
-default shape 2,376,320 parameters for 2,327,552.
+The model is a Llama, because every peer supports it. tinyedge's model has learned positions and two
+feed-forward matrices; a Llama has rotary positions and three feed-forward matrices: at the default shape
+2,376,320 instead of 2,327,552 parameters.
 """
 
 import json
@@ -21,15 +21,18 @@ from typing import Any
 
 import gguf
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+FloatArray = npt.NDArray[np.float32]
+
 SEED = 4
-SPACE = "▁"  # what SentencePiece writes for a space
-TOKENIZER_CLASS = "T5Tokenizer"  # what onnxruntime-genai knows a unigram vocabulary by
+SPACE = "▁"  # SentencePiece's symbol for a space
+TOKENIZER_CLASS = "T5Tokenizer"  # the class that onnxruntime-genai reads as a unigram vocabulary
 GGUF_TYPES = {"f32": gguf.GGMLQuantizationType.F32, "q8_0": gguf.GGMLQuantizationType.Q8_0}
-# What of a Llama's weights has which name in a GGUF file.
+# Names of a Llama's weights in a GGUF file, by their names in transformers.
 GGUF_NAMES = {
     "model.embed_tokens": "token_embd",
     "model.norm": "output_norm",
@@ -46,8 +49,8 @@ GGUF_NAMES = {
 }
 
 
-def llama(shape: dict[str, Any]) -> LlamaForCausalLM:
-    """The model that all of them run. The weights are wide enough that greedy text is not one token."""
+def make_llama(shape: dict[str, Any]) -> LlamaForCausalLM:
+    """Make the model; its weights have enough variance that greedy text is not one repeated token."""
     torch.manual_seed(SEED)
     return LlamaForCausalLM(
         LlamaConfig(
@@ -67,8 +70,8 @@ def llama(shape: dict[str, Any]) -> LlamaForCausalLM:
     ).eval()
 
 
-def fast_tokenizer(shape: dict[str, Any]) -> PreTrainedTokenizerFast:
-    """The bundle's vocabulary as transformers and onnxruntime-genai read it."""
+def make_tokenizer(shape: dict[str, Any]) -> PreTrainedTokenizerFast:
+    """Convert the bundle's vocabulary for transformers and onnxruntime-genai."""
     pieces = list(zip(shape["pieces"], shape["scores"], strict=True))
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=shape["unk_id"]))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE)
@@ -78,12 +81,12 @@ def fast_tokenizer(shape: dict[str, Any]) -> PreTrainedTokenizerFast:
 
 
 def write_genai(source: Path, folder: Path, precision: str) -> None:
-    """With onnxruntime-genai's own builder; its int8 is of weights in blocks of 32 (MatMulNBits)."""
+    """Convert with onnxruntime-genai's builder; its int8 has weights in blocks of 32 (MatMulNBits)."""
     subprocess.run(
         [
             sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", "", "-i", source, "-o", folder,
             "-p", precision, "-e", "cpu", "-c", folder / "cache",
-            # Activations in 8 bits too, and logits of the last position only: what makes it fastest.
+            # Its fastest options: activations in 8 bits too, logits of the last position only.
             "--extra_options", "accuracy_level=4", "prune_lm_head=true",
         ],
         check=True, capture_output=True, text=True,
@@ -93,7 +96,7 @@ def write_genai(source: Path, folder: Path, precision: str) -> None:
 
 
 def write_dynamic(source: Path, folder: Path) -> None:
-    """From the builder's fp32 with ONNX Runtime's own quantizer, activations quantized as they come."""
+    """Quantize the builder's fp32 model with ONNX Runtime's dynamic quantization."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("model.onnx*"))
@@ -106,7 +109,7 @@ def write_dynamic(source: Path, folder: Path) -> None:
 
 
 def write_gguf(model: LlamaForCausalLM, shape: dict[str, Any], path: Path, kind: str) -> None:
-    """As llama.cpp's own converter lays a Llama out: matrices quantized, norms in fp32."""
+    """Write a GGUF file as llama.cpp's own converter does: matrices quantized, norms in fp32."""
     writer = gguf.GGUFWriter(path, "llama")
     config = model.config
     writer.add_vocab_size(config.vocab_size)
@@ -122,9 +125,11 @@ def write_gguf(model: LlamaForCausalLM, shape: dict[str, Any], path: Path, kind:
     for name, tensor in model.state_dict().items():
         values = tensor.numpy()
         if name.endswith(("q_proj.weight", "k_proj.weight")):
-            values = interleaved(values, config.num_attention_heads)
+            values = interleave_rows(values, config.num_attention_heads)
         quantization = GGUF_TYPES[kind] if values.ndim == 2 else gguf.GGMLQuantizationType.F32
-        writer.add_tensor(gguf_name(name), gguf.quants.quantize(values, quantization), raw_dtype=quantization)
+        writer.add_tensor(
+            convert_name(name), gguf.quants.quantize(values, quantization), raw_dtype=quantization
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -132,7 +137,7 @@ def write_gguf(model: LlamaForCausalLM, shape: dict[str, Any], path: Path, kind:
 
 
 def write_vocabulary(writer: gguf.GGUFWriter, shape: dict[str, Any]) -> None:
-    """The bundle's pieces, as the unigram vocabulary that llama.cpp calls t5."""
+    """Write the bundle's pieces as a unigram vocabulary, which llama.cpp names t5."""
     special = {shape["bos_id"], shape["eos_id"], shape["pad_id"]}
     count = shape["vocab_size"]
     kinds = [gguf.TokenType.CONTROL if n in special else gguf.TokenType.NORMAL for n in range(count)]
@@ -151,14 +156,21 @@ def write_vocabulary(writer: gguf.GGUFWriter, shape: dict[str, Any]) -> None:
     writer.add_add_eos_token(False)
 
 
-def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Rows as llama.cpp turns them: a pair is two neighbours there, and half a head apart in transformers."""
+def interleave_rows(weight: FloatArray, heads: int) -> FloatArray:
+    """Reorder the rows of a query or key matrix for llama.cpp's rotary positions.
+
+    The two rows of a rotated pair are neighbours in llama.cpp, and half a head apart in transformers.
+
+    Args:
+        weight: Matrix of shape (rows, columns).
+        heads: Number of attention heads.
+    """
     rows, columns = weight.shape
     return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
 
 
-def gguf_name(name: str) -> str:
-    """transformers' name of a weight in llama.cpp's words."""
+def convert_name(name: str) -> str:
+    """Convert transformers' name of a weight to the name in a GGUF file."""
     stem, kind = name.rsplit(".", 1)
     if not stem.startswith("model.layers."):
         return f"{GGUF_NAMES[stem]}.{kind}"
@@ -167,12 +179,12 @@ def gguf_name(name: str) -> str:
 
 
 def main(shape_path: Path, folder: Path) -> None:
-    """Makes all of them."""
+    """Make all models."""
     shape = json.loads(shape_path.read_text())
-    model = llama(shape)
+    model = make_llama(shape)
     source = folder / "transformers"
     model.save_pretrained(source)
-    fast_tokenizer(shape).save_pretrained(source)
+    make_tokenizer(shape).save_pretrained(source)
     for kind in GGUF_TYPES:
         write_gguf(model, shape, folder / f"llama-{kind}.gguf", kind)
     makers: dict[str, Callable[[], None]] = {
@@ -186,7 +198,9 @@ def main(shape_path: Path, folder: Path) -> None:
             make()
         except subprocess.CalledProcessError as failure:
             failures[name] = (failure.stderr.strip() or str(failure)).splitlines()[-1]
-        except Exception as failure:  # a peer's own tools fail in their own ways: the others still run
+        except (
+            Exception
+        ) as failure:  # tools of the peers raise errors of any class; the other models are still made
             failures[name] = f"{type(failure).__name__}: {failure}"
     parameters = sum(weight.numel() for weight in model.parameters())
     (folder / "made.json").write_text(json.dumps({"parameters": parameters, "failures": failures}))

@@ -1,4 +1,8 @@
-"""What the runtimes run: tinyedge's bundle, the peers' models of its shape and vocabulary, and a prompt."""
+"""The models that the runtimes run, and the request.
+
+In: a bundle of tinyedge and the environments. Out: PeerModels with the bundle's shape and vocabulary, and a
+Request. Does not know how the rounds are run.
+"""
 
 import json
 import shutil
@@ -7,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.peers.environments import Environment, prepare_maker, run
+from bench.peers.environments import Environment, prepare_model_tools, run_command
 from bench.peers.rounds import Request
-from bench.prompts import prompt_of
+from bench.prompts import make_prompt
 from tinyedge.bundle.bundle import Bundle, load_bundle
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
@@ -17,56 +21,68 @@ from tinyedge.core.errors import BenchError
 from tinyedge.text.tokenizer import Tokenizer
 
 PROGRAM = Path(__file__).parent / "models.py"
-PROMPT_SHARE = 4  # a quarter of the context is prompt, the rest is generated
+PROMPT_DIVISOR = 4  # a quarter of the context is prompt, the rest is generated
 SHAPE_FILE, MADE_FILE = "shape.json", "made.json"
 
 
 @dataclass(frozen=True)
-class Models:
-    """The peers' models. failures: why one is missing, by its name in the folder, "" for all of them."""
+class PeerModels:
+    """The models of the peers."""
 
     folder: Path
+    """Folder of the models."""
     parameters: int | None
+    """Number of parameters of each model; None if none could be made."""
     failures: Mapping[str, str]
+    """Why a model could not be made, by its name in the folder; the key "" stands for all models."""
 
 
-def invented_bundle(folder: Path) -> Bundle:
-    """Random weights in tinyedge's default shape, exported by this checkout."""
-    from bench.bundles import invented_pieces, write_invented  # torch
+def make_random_bundle(folder: Path) -> Bundle:
+    """Export random weights in tinyedge's default shape with this checkout."""
+    from bench.bundles import train_random_tokenizer, write_random_bundle  # imports torch
 
     config = ModelConfig()
-    return load_bundle(write_invented(folder, config, invented_pieces(config.vocab_size)))
+    return load_bundle(write_random_bundle(folder, config, train_random_tokenizer(config.vocab_size)))
 
 
 def make_models(
     root: Path, bundle: Bundle, environments: Mapping[str, Environment], failures: Mapping[str, str]
-) -> Models:
-    """Has them made, unless they are there for this shape and vocabulary. What cannot be made is no error."""
+) -> PeerModels:
+    """Make the peers' models, or reuse those with this shape and vocabulary.
+
+    A model that cannot be made is not an error: the result has the reason.
+
+    Args:
+        root: Folder of all environments.
+        bundle: tinyedge's bundle.
+        environments: Environments by name of the runtime.
+        failures: Why an environment is missing, by name of the runtime.
+    """
     folder = root / "models"
-    shape = shape_of(bundle)
+    shape = extract_shape(bundle)
     made, described = folder / MADE_FILE, folder / SHAPE_FILE
     if not (made.exists() and json.loads(described.read_text()) == shape):
         if "transformers" not in environments:
-            return Models(
+            return PeerModels(
                 folder, None, {"": f"the models are made with transformers: {failures['transformers']}"}
             )
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         files.write_json(described, shape)
         try:
-            paths = [prepare_maker(root)]
+            paths = [prepare_model_tools(root)]
             if "onnxruntime-genai" in environments:
                 paths.append(environments["onnxruntime-genai"].packages)
             command = [environments["transformers"].python, PROGRAM, described, folder]
-            run(command, PYTHONPATH=":".join(map(str, paths)))
+            run_command(command, PYTHONPATH=":".join(map(str, paths)))
         except BenchError as failure:
-            return Models(folder, None, {"": f"its model was not made: {failure.message}"})
-    told = json.loads(made.read_text())
-    return Models(folder, told["parameters"], told["failures"])
+            return PeerModels(folder, None, {"": f"its model was not made: {failure.message}"})
+    result = json.loads(made.read_text())
+    return PeerModels(folder, result["parameters"], result["failures"])
 
 
-def shape_of(bundle: Bundle) -> dict[str, Any]:
-    """What the peers' models share with the bundle: dimensions, special ids, pieces with their scores."""
+def extract_shape(bundle: Bundle) -> dict[str, Any]:
+    """Return what the peers' models share with the bundle: dimensions, special ids, pieces and scores."""
     rows = [
         line.split("\t")
         for line in Tokenizer(bundle.tokenizer).vocabulary_table().removesuffix("\n").split("\n")
@@ -79,12 +95,12 @@ def shape_of(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def request_for(bundle: Bundle, seconds: float) -> Request:
-    """A prompt of a quarter of the context, BOS included, and the rest to generate."""
+def make_request(bundle: Bundle, seconds: float) -> Request:
+    """Make a request that fills the context: a quarter is prompt, BOS included, and the rest is generated."""
     context = bundle.config.max_seq_length
-    prompt_tokens = context // PROMPT_SHARE
+    prompt_tokens = context // PROMPT_DIVISOR
     return Request(
-        prompt=prompt_of(Tokenizer(bundle.tokenizer), prompt_tokens - 1),
+        prompt=make_prompt(Tokenizer(bundle.tokenizer), prompt_tokens - 1),
         prompt_tokens=prompt_tokens,
         tokens=context - prompt_tokens,
         context=context,

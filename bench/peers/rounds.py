@@ -1,7 +1,7 @@
-"""The rounds: every runtime in turn, each in processes of its own, and again, as often as asked.
+"""The rounds: in each round, every runtime runs once in turn, in new processes.
 
-In: contenders. Out: their figures, a list with one entry a round each. Knows no environment's making and
-judges nothing.
+In: contenders and a request. Out: a Track for each contender, with its figures of each round. Does not know
+how environments are made, and does not evaluate the figures.
 """
 
 import json
@@ -17,63 +17,93 @@ from typing import Any
 from tinyedge.core.errors import BenchError
 
 PROGRAMS = Path(__file__).parent / "runtimes"
-PATIENCE_S = 300
-# One thread everywhere, and nobody asks a hub for anything.
-SURROUNDINGS = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-DROPPED = ("PYTHONPATH", "PYTHONHOME")  # would mix the environments
+TIMEOUT_S = 300
+# One thread for every runtime, and no requests to a model hub.
+VARIABLES = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+REMOVED_VARIABLES = ("PYTHONPATH", "PYTHONHOME")  # they would mix the environments
 
 Figures = dict[str, float]
+"""Figures of one round by name; the name ends in the unit."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What each of them does in a round. seconds: how long it generates, a text after the other."""
+    """What each runtime does in a round."""
 
     prompt: str
+    """The prompt."""
     prompt_tokens: int
+    """Length of the prompt in tokens, BOS included."""
     tokens: int
+    """Number of tokens to generate."""
     context: int
+    """Length of the model's context, in tokens."""
     bos_id: int
+    """Token id of BOS."""
     seconds: float = 2.0
+    """How long a process generates, one text after the other."""
     temperature: float = 0.8
+    """Temperature of the sampling."""
     top_k: int = 40
+    """Tokens are drawn from the `top_k` most likely ones."""
     seed: int = 1
+    """Random seed of the first text."""
 
     def to_json(self, model: Path, cold: bool) -> str:
-        """As the programs in `runtimes` read it."""
+        """Format the argument of a program in `runtimes`.
+
+        Args:
+            model: File or folder of the model.
+            cold: Whether the program ends after the first token.
+        """
         return json.dumps({**vars(self), "model": str(model), "cold": cold})
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A runtime with a model. program: its file in `runtimes`. command: of its cold start, where that is
-    not the program itself. echoed: bytes that the command shows before the first token.
-    """
+    """A runtime with a model."""
 
     name: str
+    """Name of the runtime."""
     precision: str
+    """Precision of the model, as the runtime names it."""
     python: Path
+    """Python of the runtime's environment."""
     program: str
+    """File name of its program in `runtimes`."""
     model: Path
+    """File or folder of the model."""
     command: tuple[str, ...] = ()
+    """Command of its cold start, if that is not the program itself."""
     echoed: int = 0
+    """Bytes that the command prints before the first token."""
 
 
 @dataclass
 class Track:
-    """A contender's rounds so far, and why it left, if it did."""
+    """Results of a contender so far."""
 
     contender: Contender
+    """The contender."""
     rounds: list[Figures]
+    """Its figures, one entry for each round."""
     failure: str | None = None
+    """Why it failed; it takes part in no further round."""
 
 
 def run_rounds(
     contenders: Sequence[Contender], request: Request, rounds: int, note: Callable[[str], None]
 ) -> list[Track]:
-    """A B C ..., A B C ...: what slows the machine down for a while hits all of them.
+    """Run all contenders in turn, again and again: A B C, A B C.
 
-    A contender that fails leaves; the others go on.
+    A temporary slowdown of the machine then affects all of them. A contender that fails takes part in no
+    further round; the others continue.
+
+    Args:
+        contenders: The contenders, in order.
+        request: What each of them does.
+        rounds: Number of rounds.
+        note: Receives one line after each round.
     """
     tracks = [Track(contender, []) for contender in contenders]
     for index in range(rounds):
@@ -88,24 +118,24 @@ def run_rounds(
 
 
 def run_round(contender: Contender, request: Request) -> Figures:
-    """One process that generates, and one that only starts. Raises BenchError where either fails."""
+    """Run one process that generates and one that only starts; raise BenchError if one of them fails."""
     program = (str(contender.python), str(PROGRAMS / contender.program))
     command = (*program, request.to_json(contender.model, cold=False))
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, env=surroundings(), timeout=PATIENCE_S, check=False
+            command, capture_output=True, text=True, env=make_environment(), timeout=TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        raise BenchError(f"{contender.name} took longer than {PATIENCE_S} s") from None
+        raise BenchError(f"{contender.name} took longer than {TIMEOUT_S} s") from None
     if done.returncode:
-        raise BenchError(f"{contender.name} failed: {last_line(done.stderr)}")
+        raise BenchError(f"{contender.name} failed: {get_last_line(done.stderr)}")
     cold = contender.command or (*program, request.to_json(contender.model, cold=True))
-    figures = condensed(json.loads(done.stdout.splitlines()[-1]))
-    return figures | cold_start(cold, contender.echoed)
+    figures = summarize(json.loads(done.stdout.splitlines()[-1]))
+    return figures | measure_cold_start(cold, contender.echoed)
 
 
-def condensed(answer: dict[str, Any]) -> Figures:
-    """A process's answer, with one figure for each list: the median generation, and the fastest of them."""
+def summarize(answer: dict[str, Any]) -> Figures:
+    """Reduce the lists in a process's answer to their medians, and to the fastest generation."""
     return {
         "decode_tokens_per_s": statistics.median(answer["tokens_per_s"]),
         "best_tokens_per_s": max(answer["tokens_per_s"]),
@@ -117,34 +147,45 @@ def condensed(answer: dict[str, Any]) -> Figures:
     }
 
 
-def cold_start(command: Sequence[str], echoed: int) -> Figures:
-    """Seconds from starting a process until more than `echoed` bytes have come out of it, and the processor
-    time that it took until it ended. Raises BenchError where it shows no more than that.
+def measure_cold_start(command: Sequence[str], echoed: int) -> Figures:
+    """Measure the start of a process.
+
+    Args:
+        command: The command.
+        echoed: Bytes that it prints before the first token.
+
+    Returns:
+        Seconds from the start of the process until it has printed more than `echoed` bytes, and the processor
+        time of the process until its end, in seconds.
+
+    Raises:
+        BenchError: The process failed or printed no more than `echoed` bytes.
     """
     began = time.perf_counter()
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=surroundings(), bufsize=0
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=make_environment(), bufsize=0
     )
     with process:
         assert process.stdout is not None
-        seen, shown = 0, b" "
-        while shown and seen <= echoed:
-            shown = process.stdout.read(1 << 16)
-            seen += len(shown)
-        took = time.perf_counter() - began
-        process.stdout.read()  # one that is still writing must be able to end
+        received, block = 0, b" "
+        while block and received <= echoed:
+            block = process.stdout.read(1 << 16)
+            received += len(block)
+        elapsed = time.perf_counter() - began
+        process.stdout.read()  # a process that is still writing must be able to end
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if seen <= echoed or process.returncode:
-        raise BenchError(f"{command[0]} ended with {process.returncode} at its cold start")
-    return {"cold_start_s": took, "cold_start_cpu_s": usage.ru_utime + usage.ru_stime}
+    if received <= echoed or process.returncode:
+        raise BenchError(f"{command[0]} ended with {process.returncode} during its cold start")
+    return {"cold_start_s": elapsed, "cold_start_cpu_s": usage.ru_utime + usage.ru_stime}
 
 
-def surroundings() -> dict[str, str]:
-    """The variables that a contender sees."""
-    return {name: value for name, value in os.environ.items() if name not in DROPPED} | SURROUNDINGS
+def make_environment() -> dict[str, str]:
+    """Return the environment variables of a contender."""
+    return {name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES} | VARIABLES
 
 
-def last_line(errors: str) -> str:
+def get_last_line(errors: str) -> str:
+    """Return the last line of a standard error that is not blank."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no error message"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.prompts import prompt_of
+from bench.prompts import make_prompt
 from bench.twin.layout import Twin, TwinError
 from bench.twin.measure import (
     MAX_TOKENS,
@@ -83,19 +83,19 @@ class Sweep:
 
     def _make_bundle(self, shape: Shape) -> Path:
         """Make the shape's bundle of random weights; vocabularies are reused between shapes."""
-        from bench.bundles import invented_pieces, write_invented  # torch
+        from bench.bundles import train_random_tokenizer, write_random_bundle  # torch
 
         size = shape.config.vocab_size
         pieces = self._folder / f"{size}.model"
         if not pieces.exists():
-            files.write_bytes(pieces, invented_pieces(size))
-        return write_invented(self._folder / "bundles" / shape.name, shape.config, pieces.read_bytes())
+            files.write_bytes(pieces, train_random_tokenizer(size))
+        return write_random_bundle(self._folder / "bundles" / shape.name, shape.config, pieces.read_bytes())
 
     def _count(self, shape: Shape) -> dict[str, Any]:
         bundle = self._make_bundle(shape)
         tokenizer = Tokenizer((bundle / "tokenizer.model").read_bytes())
         words = {length: length - 1 for length in prompt_lengths(shape)}  # BOS is a token too
-        prompts = {str(length): prompt_of(tokenizer, tokens) for length, tokens in words.items()}
+        prompts = {str(length): make_prompt(tokenizer, tokens) for length, tokens in words.items()}
         with tempfile.TemporaryDirectory() as folder:
             prompts_file = Path(folder) / "prompts.json"
             prompts_file.write_text(json.dumps(prompts))

@@ -1,13 +1,13 @@
-"""What the four programs beside this file have in common: one request in, one line of figures out.
+"""Common part of the programs in this folder: one request in, one line of figures out.
 
     use_X.py REQUEST     REQUEST is a JSON object, see `Request` in ../rounds.py
 
-Each of them has a `load(request)` that returns `generate(seed, emit)`: it continues the request's prompt by
-its number of tokens, drawn from the top k at the temperature, and calls `emit` with the text of each token
-as it comes. It returns tokens/s by the runtime's own count where it has one, else None.
+Each program has a function `load(request)` that returns `generate(seed, emit)`. `generate` continues the
+request's prompt by its number of tokens, drawn from the top k at the temperature, and calls `emit` with the
+text of each token as it comes. It returns tokens/s if the runtime measures them itself, else None.
 
-`cold` in a request: show the first token, and end. The parent has the clock then. Imports little: what is
-imported here is part of a peer's cold start.
+With `cold` in the request, the program prints the first token and exits; its parent measures the time. This
+module imports little, because its imports are part of a peer's cold start.
 """
 
 import json
@@ -15,59 +15,74 @@ import os
 import sys
 import time
 
-LEAST, PATIENCE_S = 3, 60  # generations, and how much longer than asked they may take
+TYPE_CHECKING = False  # not imported: `typing` would be part of a peer's cold start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    JsonObject = dict[str, Any]
+    Emit = Callable[[str], object]
+    Generate = Callable[[int, Emit], float | None]
+
+MIN_GENERATIONS = 3
+PATIENCE_S = 60  # how much longer than requested they may take
 
 
-def serve(load):
-    """Loads, and measures what the request asks for, in this process with one thread."""
-    request = json.loads(sys.argv[1])
+def serve(load: "Callable[[JsonObject], Generate]") -> None:
+    """Load the model and measure what the request asks for, in this process with one thread."""
+    request: JsonObject = json.loads(sys.argv[1])
     if request["cold"]:
         load(request | {"tokens": 1})(request["seed"], show)
         sys.stdout.flush()
-        os._exit(0)  # what a runtime tears down is no part of its start
+        os._exit(0)  # the shutdown of a runtime is not part of its start
     began = time.perf_counter()
     generate = load(request)
-    figures = {"load_s": time.perf_counter() - began, **measured(generate, request)}
-    print(json.dumps(figures | {"peak_rss_bytes": peak_rss()}))
+    figures = {"load_s": time.perf_counter() - began, **measure(generate, request)}
+    print(json.dumps(figures | {"peak_rss_bytes": read_peak_rss()}))
     sys.stdout.flush()
     os._exit(0)
 
 
-def show(text):
-    """Puts a token where the parent sees it, at once; one that has no text as a line break."""
+def show(text: str) -> None:
+    """Print a token at once; a token without text as a line break."""
     sys.stdout.write(text or "\n")
     sys.stdout.flush()
 
 
-def measured(generate, request):
-    """Generations until `seconds` are over, after two that warm up: lists of a figure each.
+def measure(generate: "Generate", request: "JsonObject") -> dict[str, list[float]]:
+    """Generate for the requested time, after two generations to warm up.
 
-    A generation that ended before its number of tokens is left out: one may draw the end of the text.
+    A generation that ended before its number of tokens is ignored: a runtime may draw the end of the text.
+
+    Returns:
+        Lists with one figure for each generation.
     """
-    rates, processor, firsts = [], [], []
+    rates: list[float] = []
+    cpu_times: list[float] = []
+    first_times: list[float] = []
     for _ in range(2):
         generate(request["seed"], lambda text: None)
-    until = time.perf_counter() + request["seconds"]
+    end = time.perf_counter() + request["seconds"]
     seed = request["seed"]
-    while (now := time.perf_counter()) < until or (len(rates) < LEAST and now < until + PATIENCE_S):
-        moments = []
+    while (now := time.perf_counter()) < end or (len(rates) < MIN_GENERATIONS and now < end + PATIENCE_S):
+        moments: list[float] = []
         seed += 1
         cpu = time.process_time()
         began = time.perf_counter()
-        own = generate(seed, lambda text, note=moments.append: note(time.perf_counter()))
+        own_rate = generate(seed, lambda text, note=moments.append: note(time.perf_counter()))
         cpu = time.process_time() - cpu
         if len(moments) < request["tokens"]:
             continue
         rate = (request["tokens"] - 1) / (moments[request["tokens"] - 1] - moments[0])
-        rates.append(max(rate, own or 0))
-        processor.append(cpu / request["tokens"] * 1e6)
-        firsts.append((moments[0] - began) * 1e3)
+        rates.append(max(rate, own_rate or 0))
+        cpu_times.append(cpu / request["tokens"] * 1e6)
+        first_times.append((moments[0] - began) * 1e3)
     if not rates:
         sys.exit("every text ended before its number of tokens")
-    return {"tokens_per_s": rates, "cpu_us_per_token": processor, "ttft_ms": firsts}
+    return {"tokens_per_s": rates, "cpu_us_per_token": cpu_times, "ttft_ms": first_times}
 
 
-def peak_rss():
-    """The most memory this process ever had resident, in bytes."""
-    with open("/proc/self/status") as status:  # noqa: PTH123 - pathlib would be imported for it
+def read_peak_rss() -> int:
+    """Return the peak resident memory of this process, in bytes."""
+    with open("/proc/self/status") as status:  # noqa: PTH123 - pathlib would be one more import
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))

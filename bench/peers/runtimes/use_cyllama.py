@@ -1,11 +1,11 @@
-"""llama.cpp, by the wheel of cyllama: its own functions called from Python, a token at a time."""
+"""llama.cpp through the wheel cyllama: its functions, called from Python one token at a time."""
 
 import cyllama.llama.llama_cpp as llama
 import protocol
 
 
-def load(request):
-    """A GGUF file."""
+def load(request: "protocol.JsonObject") -> "protocol.Generate":
+    """Load a GGUF file."""
     llama.disable_logging()
     llama.ggml_backend_load_all()
     model_params = llama.LlamaModelParams()
@@ -17,17 +17,17 @@ def load(request):
     context = llama.LlamaContext(model, params)
     vocabulary = model.get_vocab()
 
-    def generate(seed, emit):
+    def generate(seed: int, emit: "protocol.Emit") -> None:
         sampler = llama.LlamaSampler(llama.LlamaSamplerChainParams())
         sampler.add_top_k(request["top_k"])
         sampler.add_temp(request["temperature"])
         sampler.add_dist(seed)
         context.kv_cache_clear()
         tokens = vocabulary.tokenize(request["prompt"], add_special=True, parse_special=False)
-        place = 0
+        position = 0
         for _ in range(request["tokens"]):
-            context.decode(llama.llama_batch_get_one(tokens, place))
-            place += len(tokens)
+            context.decode(llama.llama_batch_get_one(tokens, position))
+            position += len(tokens)
             tokens = [sampler.sample(context, -1)]
             emit(vocabulary.token_to_piece(tokens[0], special=True))
 

@@ -1,4 +1,4 @@
-"""onnxruntime-genai, as its examples use it."""
+"""onnxruntime-genai, used as in its examples."""
 
 import onnxruntime_genai as og
 import protocol
@@ -6,14 +6,14 @@ import protocol
 ONE_THREAD = '{"model": {"decoder": {"session_options": {"intra_op_num_threads": 1}}}}'
 
 
-def load(request):
-    """A folder that its model builder made."""
+def load(request: "protocol.JsonObject") -> "protocol.Generate":
+    """Load a folder that its model builder wrote."""
     config = og.Config(request["model"])
     config.overlay(ONE_THREAD)
     model = og.Model(config)
     tokenizer = og.Tokenizer(model)
 
-    def generate(seed, emit):
+    def generate(seed: int, emit: "protocol.Emit") -> None:
         prompt = [request["bos_id"], *tokenizer.encode(request["prompt"])]
         params = og.GeneratorParams(model)
         params.set_search_options(

@@ -1,31 +1,31 @@
-"""llama.cpp, by the wheel of xllamacpp: its server's engine in this process, with one slot, no HTTP asked.
+"""llama.cpp through the wheel xllamacpp: its server's engine in this process, with one slot and no HTTP.
 
-The engine hands each token over as a dictionary; so its own count of the decoding, in C++ and with sampling,
-is taken where it is the faster one.
+The engine passes each token to Python as a dictionary, which costs time. So its own measurement of the
+decoding, in C++ and with sampling, counts if it is faster.
 """
 
 import protocol
 import xllamacpp
 
 
-def load(request):
-    """A GGUF file."""
+def load(request: "protocol.JsonObject") -> "protocol.Generate":
+    """Load a GGUF file."""
     params = xllamacpp.CommonParams()
     params.model.path = request["model"]
     params.n_ctx = request["context"]
     params.n_parallel = 1
     params.n_gpu_layers = 0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    params.fit_params = params.ui = params.warmup = False  # what a cold start would pay for
+    params.fit_params = params.ui = params.warmup = False  # each would make a cold start slower
     params.verbosity = -1
     server = xllamacpp.Server(params)
 
-    def generate(seed, emit):
-        own = []
+    def generate(seed: int, emit: "protocol.Emit") -> float | None:
+        rates: list[float] = []
 
-        def took(step):
+        def receive(step: "protocol.JsonObject") -> None:
             if timings := step.get("timings"):
-                own.append(timings["predicted_per_second"])
+                rates.append(timings["predicted_per_second"])
             else:
                 emit(step["choices"][0]["text"])
 
@@ -41,9 +41,9 @@ def load(request):
                 "cache_prompt": False,
                 "stream": True,
             },
-            took,
+            receive,
         )
-        return own[-1] if own else None
+        return rates[-1] if rates else None
 
     return generate
 
