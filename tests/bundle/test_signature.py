@@ -1,15 +1,14 @@
 """Signatures are valid only for the right bundle and key, and ssh-keygen itself accepts them."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.program import tinyedge
 from tinyedge.bundle import signature
 from tinyedge.bundle.bundle import load_bundle, write_bundle
 from tinyedge.core.errors import BundleError
@@ -152,10 +151,6 @@ def test_replacing_a_bundle_removes_its_signature(bundle_copy: Copy, key: Path) 
 
 def test_sign_and_verify_on_the_command_line(bundle_copy: Copy, key: Path) -> None:
     folder = bundle_copy()
-
-    def tinyedge(*words: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tinyedge", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
 
     unsigned = tinyedge("verify", folder, "--key", public(key))
     assert unsigned.returncode == 1

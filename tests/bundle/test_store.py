@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.faults import Disk
+from tests.support.program import tinyedge
 from tinyedge.bundle.bundle import Bundle, bundle_digest, load_bundle
 from tinyedge.bundle.store import BUNDLES, CONFIRMED_FILE, Activation, Store
 from tinyedge.cli import main
@@ -356,12 +357,11 @@ def test_forty_kills_always_leave_a_valid_bundle(bundles: dict[str, Path], tmp_p
 
 
 def test_the_activate_command(micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path) -> None:
-    def tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "tinyedge", "activate", *words, "--store", tmp_path / "store"]
-        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    def activate(*words: object) -> "subprocess.CompletedProcess[str]":
+        return tinyedge("activate", *words, "--store", tmp_path / "store")
 
-    assert tinyedge(micro_bundle).stdout == f"bundle {digest(micro_bundle)[:12]} serves\n"
-    found = json.loads(tinyedge(micro_bundle_fp32, "--json").stdout)
+    assert activate(micro_bundle).stdout == f"bundle {digest(micro_bundle)[:12]} serves\n"
+    found = json.loads(activate(micro_bundle_fp32, "--json").stdout)
     assert found == {
         "schema": "tinyedge.activate/1",
         "store": str(tmp_path / "store"),
@@ -369,16 +369,16 @@ def test_the_activate_command(micro_bundle: Path, micro_bundle_fp32: Path, tmp_p
         "replaced": digest(micro_bundle),
         "reason": "",
     }
-    status = json.loads(tinyedge("--status", "--json").stdout)
+    status = json.loads(activate("--status", "--json").stdout)
     assert (status["schema"], status["current"]) == (
         "tinyedge.store-status/1",
         digest(micro_bundle_fp32),
     )
-    assert "serves, confirmed" in tinyedge("--status").stdout
-    assert tinyedge("--rollback").returncode == 0
-    assert tinyedge("--recover").stdout == f"bundle {digest(micro_bundle)[:12]} serves, as before\n"
+    assert "serves, confirmed" in activate("--status").stdout
+    assert activate("--rollback").returncode == 0
+    assert activate("--recover").stdout == f"bundle {digest(micro_bundle)[:12]} serves, as before\n"
     for words in ((), (micro_bundle, "--status"), ("--recover", "--rollback")):
-        done = tinyedge(*words)
+        done = activate(*words)
         assert done.returncode == 2
         assert done.stderr.startswith("error: tinyedge activate needs exactly one of")
 
@@ -387,10 +387,6 @@ def test_activate_with_a_key_refuses_an_unsigned_bundle(micro_bundle: Path, tmp_
     if shutil.which("ssh-keygen") is None:
         pytest.skip("needs OpenSSH's ssh-keygen")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
-
-    def tinyedge(*words: object) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "tinyedge", *words]
-        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
 
     key = ("--key", tmp_path / "key.pub", "--store", tmp_path / "store")
     done = tinyedge("activate", micro_bundle, *key)

@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
+from tests.support.program import tinyedge
+
 
 def fit(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "tinyedge", "fit", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return tinyedge("fit", *words)
 
 
 def test_the_screen_tells_what_is_modelled_and_how_well() -> None:

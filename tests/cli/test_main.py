@@ -1,4 +1,4 @@
-"""The program as a shell sees it: exit codes, one error line, and what is not imported."""
+"""The program in a shell: exit codes, one error line, and imports."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_version_and_no_arguments() -> None:
     assert "Data commands" in tinyedge().stdout
 
 
-def test_the_help_of_train_has_the_recipes_own_values() -> None:
+def test_the_help_of_train_shows_the_values_of_the_recipes() -> None:
     from tinyedge.train.recipe import FAST, GUIDE
 
     words = " ".join(tinyedge("train", "--help").stdout.split())
@@ -64,7 +64,7 @@ def test_shell_completion(shell: str) -> None:
     assert "generate" in tinyedge(env=env).stdout
 
 
-def test_list_flags_take_several_values() -> None:
+def test_list_options_accept_several_values() -> None:
     assert repeat_list_flags(["train", "--input", "a", "b", "--epochs", "2"]) == [
         *("train", "--input", "a", "--input", "b", "--epochs", "2")
     ]
@@ -135,7 +135,7 @@ def test_usage_errors_name_the_flag(words: tuple[str, ...], named: str, tmp_path
 FILES = ("missing", "folder", "empty", "unreadable", "text", "fifo")
 
 
-def make(kind: str, path: Path) -> Path:
+def make_invalid_file(kind: str, path: Path) -> Path:
     match kind:
         case "folder":
             path.mkdir()
@@ -169,10 +169,10 @@ def make(kind: str, path: Path) -> Path:
     ],
     ids=lambda words: words[0],
 )
-def test_bad_files_get_one_line(words: tuple[str, ...], kind: str, tmp_path: Path) -> None:
+def test_an_invalid_file_gives_one_error_line(words: tuple[str, ...], kind: str, tmp_path: Path) -> None:
     if kind == "unreadable" and os.geteuid() == 0:
         pytest.skip("root may read anything")
-    path = make(kind, tmp_path / "thing")
+    path = make_invalid_file(kind, tmp_path / "thing")
     out = tmp_path / "out"
     line = assert_refused(tinyedge(*(word.format(path, out=out) for word in words)), 1)
     if not (words[0] == "tokenizer" and kind == "text"):
@@ -188,8 +188,8 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert done.returncode == 1
 
 
-def test_full_disk_is_one_line(micro_bundle: Path) -> None:
-    """/dev/full accepts the open and refuses the bytes."""
+def test_a_full_disk_gives_one_error_line(micro_bundle: Path) -> None:
+    """/dev/full can be opened, but writing to it fails."""
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "tinyedge", "generate", str(micro_bundle), "--max-tokens", "2"],
@@ -210,7 +210,7 @@ def test_a_closed_pipe_is_quiet(micro_bundle: Path) -> None:
     assert done.stderr == ""
 
 
-def test_bundle_of_another_version(micro_bundle: Path, tmp_path: Path) -> None:
+def test_a_bundle_of_another_version_is_refused(micro_bundle: Path, tmp_path: Path) -> None:
     other = tmp_path / "bundle"
     other.mkdir()
     for file in micro_bundle.iterdir():
@@ -227,7 +227,7 @@ def test_bundle_of_another_version(micro_bundle: Path, tmp_path: Path) -> None:
         assert "tinyedge.bundle/9" in assert_refused(tinyedge(*words), 1)
 
 
-def test_a_report_may_not_take_the_place_of_a_device(micro_bundle: Path, tmp_path: Path) -> None:
+def test_a_report_does_not_replace_a_device(micro_bundle: Path, tmp_path: Path) -> None:
     text = tmp_path / "a.txt"
     text.write_text("The men said that they would go to the house.\n")
     done = tinyedge("eval", micro_bundle, "--text", f"a={text}", "--json", "/dev/null")
@@ -236,8 +236,8 @@ def test_a_report_may_not_take_the_place_of_a_device(micro_bundle: Path, tmp_pat
     assert Path("/dev/null").is_char_device()
 
 
-def test_termination_leaves_nothing_behind(tmp_path: Path) -> None:
-    """SIGTERM in the middle of writing a corpus."""
+def test_termination_leaves_no_files(tmp_path: Path) -> None:
+    """SIGTERM while a corpus is written."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "tinyedge", "corpus", "--output-dir", str(out)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
@@ -248,12 +248,12 @@ def test_termination_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(out.iterdir()) == []
 
 
-def test_closed_streams_are_no_error(micro_bundle: Path) -> None:
+def test_closed_streams_are_not_an_error(micro_bundle: Path) -> None:
     command = f"{sys.executable} -m tinyedge generate {micro_bundle} --max-tokens 2 >&- 2>&- <&-"
     assert subprocess.run(["bash", "-c", command], check=False).returncode == 0
 
 
-def test_a_report_may_not_damage_what_it_is_about(bundle_copy: Callable[[], Path], tmp_path: Path) -> None:
+def test_a_report_does_not_overwrite_its_inputs(bundle_copy: Callable[[], Path], tmp_path: Path) -> None:
     bundle = bundle_copy()
     text = tmp_path / "a.txt"
     text.write_text("The men said that they would go to the house.\n")
@@ -265,7 +265,7 @@ def test_a_report_may_not_damage_what_it_is_about(bundle_copy: Callable[[], Path
 
 @pytest.mark.parametrize("name", ["training_metrics.json", "shards/validation.bin", "bilingual_1k.model"])
 @pytest.mark.parametrize("command", ["check", "eval"])
-def test_a_report_never_takes_the_place_of_a_file_of_the_run(
+def test_a_report_does_not_replace_a_file_of_the_run(
     command: str, name: str, micro_bundle: Path, tmp_path: Path
 ) -> None:
     run, text = tmp_path / "run", tmp_path / "a.txt"

@@ -1,4 +1,4 @@
-"""`tinyedge generate` and `tinyedge verify`, as a user runs them; and what the runtime may not load."""
+"""`tinyedge generate` and `tinyedge verify`, as a user runs them, and what the runtime must not import."""
 
 import json
 import os
@@ -24,7 +24,7 @@ PROMPT = "The captain lost"
 
 
 def run(*arguments: object, stdin: str | None = None) -> tuple[str, str]:
-    """Standard output and standard error of a command that succeeds."""
+    """Run a command that succeeds; return its stdout and stderr."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], stdin, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout, result.stderr
@@ -61,11 +61,11 @@ def test_json(micro_bundle: Path) -> None:
     }
 
 
-def test_one_token_has_no_rate(micro_bundle: Path) -> None:
+def test_one_token_has_no_speed(micro_bundle: Path) -> None:
     assert completion(micro_bundle, "--max-tokens", 1)["timing"]["decode_tokens_per_s"] is None
 
 
-def test_a_random_seed_is_reported_and_gives_the_text_again(micro_bundle: Path) -> None:
+def test_a_random_seed_is_reported_and_reproduces_the_text(micro_bundle: Path) -> None:
     first, other = (completion(micro_bundle, "--max-tokens", 30) for _ in range(2))
     assert first["seed"] != other["seed"]
     assert completion(micro_bundle, "--max-tokens", 30, "--seed", first["seed"])["text"] == first["text"]
@@ -85,7 +85,7 @@ def test_the_prompt_from_standard_input(micro_bundle: Path) -> None:
     assert found["prompt"] == PROMPT
 
 
-def test_a_note_says_when_the_context_was_outgrown(micro_bundle: Path) -> None:
+def test_a_note_reports_a_text_longer_than_the_context(micro_bundle: Path) -> None:
     stdout, stderr = run("generate", micro_bundle, "--prompt", "la niña y el mar " * 20)
     assert stderr.startswith("note: the text is longer than the model's context of 32 tokens")
     assert stderr.count("\n") == 1
@@ -96,7 +96,7 @@ def test_a_note_says_when_the_context_was_outgrown(micro_bundle: Path) -> None:
     "flags",
     [("--temperature", "nan"), ("--top-p", "2"), ("--max-tokens", "0"), ("--stop", ""), ("--threads", "0")],
 )
-def test_flags_that_cannot_work_are_named(micro_bundle: Path, flags: tuple[str, str]) -> None:
+def test_an_invalid_value_names_its_flag(micro_bundle: Path, flags: tuple[str, str]) -> None:
     result = tinyedge("generate", micro_bundle, *flags)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: {flags[0]} ")
@@ -125,7 +125,7 @@ def test_verify_as_json(micro_bundle: Path) -> None:
 def test_verify_finds_a_model_that_does_not_run(
     micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path
 ) -> None:
-    """Whole by every hash, of known operators alone, and still no graph: its first node is missing."""
+    """All hashes are correct and all operators are known, but the first node of the graph is missing."""
     from tests.support.hostile import change_model
     from tinyedge.bundle.bundle import load_bundle, write_bundle
 
@@ -147,7 +147,7 @@ def tinyedge(*arguments: object, **options: Any) -> subprocess.CompletedProcess[
     return subprocess.run(command, text=True, capture_output=True, timeout=60, **options)
 
 
-def test_a_reader_that_has_seen_enough_hears_no_complaint(micro_bundle: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(micro_bundle: Path) -> None:
     command = f"{sys.executable} -m tinyedge generate {micro_bundle} --max-tokens 100 --prompt - | head -c 4"
     result = subprocess.run(
         ["bash", "-c", command], input="la " * 90_000, text=True, capture_output=True, timeout=60
@@ -173,7 +173,7 @@ def test_a_damaged_bundle_is_one_line_and_a_hint(micro_bundle: Path, tmp_path: P
         assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["error", "hint"]
 
 
-def test_the_runtime_loads_nothing_of_training(micro_bundle: Path) -> None:
+def test_the_runtime_does_not_import_training(micro_bundle: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tinyedge.runtime.generator import Generator;"
         " Generator.load(Path(sys.argv[1])).generate('la', max_tokens=3);"
@@ -186,8 +186,8 @@ def test_the_runtime_loads_nothing_of_training(micro_bundle: Path) -> None:
     assert result.stdout.strip() == "[]"
 
 
-# What a start of `tinyedge generate` imports of tinyedge; another line here costs every start on the device.
-ON_THE_WAY = {
+# What a start of `tinyedge generate` imports of tinyedge; each further one slows every start on the device.
+START_IMPORTS = {
     *("__main__", "cli", "cli.main", "cli._options", "cli.generate"),  # the command
     *("core", "core.errors", "core.files", "core.config"),  # how it may fail, and what it reads
     *("core.settings", "core.sampling"),  # what the flags of sampling are
@@ -201,7 +201,7 @@ ON_THE_WAY = {
     "runtime.ort",  # ONNX Runtime without threads and sockets of its own
 }
 # And beside that and the packages that it cannot do without: hashes, JSON, dataclasses, NFC.
-BESIDE = {
+OTHER_IMPORTS = {
     *("hashlib", "_hashlib", "_blake2", "_hmac", "_md5", "_sha1", "_sha2", "_sha3"),
     *("json", "json.decoder", "json.encoder", "json.scanner", "_json"),
     "dataclasses",
@@ -209,14 +209,14 @@ BESIDE = {
 }
 PACKAGES = "numpy, onnxruntime, sentencepiece, typer"
 # Large, and nothing of them is needed: draws come from `random`, tables are printed by hand.
-NOT_ON_THE_WAY = {
+NOT_START_IMPORTS = {
     *("torch", "onnx", "numpy.random", "numpy.ma", "numpy.typing", "psutil", "rich"),
     *("asyncio", "socket", "ssl", "email", "secrets", "hmac"),
 }
 
 
 def start(bundle: Path, before: str, after: str) -> list[str]:
-    """Runs `tinyedge generate` in a process of its own; the words that the code `after` it printed."""
+    """Run `tinyedge generate` in a new process; return the words that the code `after` it prints."""
     code = (
         f"import gc, sys\n{before}\nfrom tinyedge.__main__ import main\n"
         "try: main()\n"
@@ -230,21 +230,21 @@ def start(bundle: Path, before: str, after: str) -> list[str]:
     return result.stderr.split()
 
 
-def test_a_start_imports_what_it_needs_and_no_more(micro_bundle: Path) -> None:
+def test_a_start_imports_only_what_it_needs(micro_bundle: Path) -> None:
     loaded = set(start(micro_bundle, "", "sys.modules"))
     ours = {name.removeprefix("tinyedge.") for name in loaded if name.startswith("tinyedge.")}
-    assert ours == ON_THE_WAY
-    assert not loaded & NOT_ON_THE_WAY
+    assert ours == START_IMPORTS
+    assert not loaded & NOT_START_IMPORTS
 
 
-def test_a_start_imports_little_beside_its_packages(micro_bundle: Path) -> None:
+def test_a_start_imports_few_modules_besides_its_packages(micro_bundle: Path) -> None:
     packages = f"import {PACKAGES}\nbefore = set(sys.modules)"
     added = set(start(micro_bundle, packages, "set(sys.modules) - before"))
     theirs = {"tinyedge", *PACKAGES.split(", ")}
-    assert {name for name in added if name.partition(".")[0] not in theirs} <= BESIDE
+    assert {name for name in added if name.partition(".")[0] not in theirs} <= OTHER_IMPORTS
 
 
-def test_a_start_is_not_looked_through_for_garbage(micro_bundle: Path) -> None:
+def test_garbage_collection_is_off_during_a_start(micro_bundle: Path) -> None:
     watch = "seen = []\ngc.callbacks.append(lambda phase, about: seen.append(phase == 'start'))"
     collections, frozen, enabled = start(
         micro_bundle, watch, "sum(seen), gc.get_freeze_count(), gc.isenabled()"
@@ -254,7 +254,7 @@ def test_a_start_is_not_looked_through_for_garbage(micro_bundle: Path) -> None:
     assert enabled == "True"
 
 
-def test_code_that_has_run_leaves_before_and_after_loading(micro_bundle: Path) -> None:
+def test_executed_code_is_dropped_before_and_after_loading(micro_bundle: Path) -> None:
     watch = (
         "from tinyedge.host import drop_code\n"
         "seen, give_back = [], drop_code.drop_executed_code\n"

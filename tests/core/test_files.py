@@ -9,7 +9,7 @@ from tinyedge.core import files
 from tinyedge.core.errors import BundleError, TinyEdgeError
 
 
-def test_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     files.write_json(path, {"old": 1})
     with pytest.raises(TypeError), files.atomic_writer(path) as file:
@@ -19,7 +19,7 @@ def test_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
 
@@ -73,7 +73,7 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
         (lambda p: p.write_text("[]"), "has schema None"),
     ],
 )
-def test_read_json_says_what_is_wrong(tmp_path: Path, make: object, words: str) -> None:
+def test_read_json_reports_what_is_invalid(tmp_path: Path, make: object, words: str) -> None:
     path = tmp_path / "x.json"
     make(path)  # type: ignore[operator]
     with pytest.raises(BundleError, match=words) as caught:
@@ -93,7 +93,7 @@ def test_devices_and_pipes_are_neither_replaced_nor_waited_for(tmp_path: Path) -
     assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
 
 
-def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
+def test_the_next_writer_removes_the_file_of_a_killed_one(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     with pytest.raises(TypeError), files.atomic_writer(path) as file:
         file.writelines([(left := next(tmp_path.iterdir())) and "not bytes"])  # type: ignore[list-item]
@@ -103,7 +103,7 @@ def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "file"])
-def test_what_lies_under_the_temporary_name_is_not_written_through(tmp_path: Path, kind: str) -> None:
+def test_a_link_with_the_temporary_name_is_not_followed(tmp_path: Path, kind: str) -> None:
     victim, trap = tmp_path / "victim", tmp_path / ".report.json.tmp"
     victim.write_text("mine")
     {"link": lambda: trap.symlink_to(victim), "fifo": lambda: os.mkfifo(trap),

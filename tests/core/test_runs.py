@@ -1,4 +1,4 @@
-"""Runs read back and compared: no torch, whatever state their files are in."""
+"""Runs are read and compared without torch, whatever the state of their files."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Make = Callable[..., Path]
 
 
 def metrics(bits: float, epochs: int = 2, **training: Any) -> dict[str, Any]:
-    """As training writes them: the last epoch is the best."""
+    """Return metrics as training writes them; the last epoch is the best."""
     history = [
         {
             "epoch": epoch,
@@ -68,7 +68,7 @@ def make(tmp_path: Path) -> Make:
     return make
 
 
-def test_a_run_as_it_was_written(make: Make) -> None:
+def test_a_run_is_read_as_it_was_written(make: Make) -> None:
     run = read_run(make("a", metrics(1.9)))
     assert run.best is run.last
     assert run.best.bits_per_byte == pytest.approx({"all": 1.9, "en": 1.8, "es": 2.0})
@@ -89,11 +89,13 @@ def test_a_run_as_it_was_written(make: Make) -> None:
         ("running", None, "running"),
     ],
 )
-def test_why_a_run_ended(make: Make, status: str, ended_by: str | None, shown: str) -> None:
+def test_the_status_gives_the_reason_why_a_run_ended(
+    make: Make, status: str, ended_by: str | None, shown: str
+) -> None:
     assert read_run(make("a", metrics(1.9) | {"status": status, "ended_by": ended_by})).status == shown
 
 
-def test_a_file_of_the_first_version(make: Make) -> None:
+def test_a_file_of_the_first_version_can_be_read(make: Make) -> None:
     value = metrics(1.9)
     del value["status"], value["ended_by"], value["trace"]
     for record in value["epoch_history"]:
@@ -105,7 +107,7 @@ def test_a_file_of_the_first_version(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda v: v.pop("configuration"), "lacks configuration"),
         (lambda v: v["configuration"]["model"].pop("nhead"), "nhead"),
@@ -119,17 +121,17 @@ def test_a_file_of_the_first_version(make: Make) -> None:
         (lambda v: v.update(schema="tinyedge.training/9"), "tinyedge.training/9"),
     ],
 )
-def test_a_damaged_file_is_named(make: Make, damage: Callable[[Any], Any], said: str) -> None:
+def test_a_damaged_file_is_named(make: Make, damage: Callable[[Any], Any], message: str) -> None:
     value = metrics(1.9)
     damage(value)
     folder = make("a", value)
     with pytest.raises(TinyEdgeError) as caught:
         read_run(folder)
     assert caught.value.message.startswith(str(folder / "training_metrics.json"))
-    assert said in caught.value.message
+    assert message in caught.value.message
 
 
-def test_where_runs_are_looked_for(make: Make, tmp_path: Path) -> None:
+def test_runs_are_found_at_any_depth(make: Make, tmp_path: Path) -> None:
     folders = [make(name, metrics(1.9)) for name in ("a", "b/c", "a/previous/20260101")]
     assert find_runs(folders[0], previous=False) == [folders[0]]
     assert find_runs(tmp_path, previous=False) == folders[:2]
@@ -140,7 +142,7 @@ def test_where_runs_are_looked_for(make: Make, tmp_path: Path) -> None:
             find_runs(nothing, previous=True)
 
 
-def test_only_what_differs_is_told(make: Make) -> None:
+def test_only_differing_fields_are_listed(make: Make) -> None:
     runs = [
         read_run(make("a", metrics(2.1))),
         read_run(make("b", metrics(1.9, learning_rate=0.01))),
@@ -191,7 +193,7 @@ def test_the_table(make: Make, tmp_path: Path) -> None:
     assert "previous/1" in tinyedge("runs", tmp_path / "runs", "--previous").stdout
 
 
-def test_a_stopped_run_shows_how_far_it_came(make: Make, tmp_path: Path) -> None:
+def test_a_stopped_run_shows_its_progress(make: Make, tmp_path: Path) -> None:
     value = metrics(1.9, epochs=3) | {"status": "stopped", "ended_by": None}
     value["epoch_history"].pop()
     make("a", value)
@@ -200,7 +202,7 @@ def test_a_stopped_run_shows_how_far_it_came(make: Make, tmp_path: Path) -> None
     assert (shown["best"], shown["done"], shown["status"]) == ("2", "2/3", "stopped")
 
 
-def test_a_run_without_an_epoch_is_named(make: Make, tmp_path: Path) -> None:
+def test_a_run_without_a_finished_epoch_is_reported(make: Make, tmp_path: Path) -> None:
     (make("whole", metrics(1.9)) / "checkpoint_epoch_5.pt").touch()
     for folder in ("runs/trial-0001", "runs/whole/previous/1"):
         (tmp_path / folder).mkdir(parents=True)
@@ -214,7 +216,7 @@ def test_a_run_without_an_epoch_is_named(make: Make, tmp_path: Path) -> None:
     assert "trial-0001: no epoch is finished" in line
 
 
-def test_other_texts_are_not_compared_in_silence(make: Make, tmp_path: Path) -> None:
+def test_a_comparison_of_different_texts_gives_a_warning(make: Make, tmp_path: Path) -> None:
     make("a", metrics(2.1))
     other = metrics(1.0)
     other["configuration"]["corpus_sha256"] = "e" * 64
@@ -225,7 +227,7 @@ def test_other_texts_are_not_compared_in_silence(make: Make, tmp_path: Path) -> 
     assert "corpus_sha256" in done.stdout.splitlines()[0]
 
 
-def test_no_run_is_a_failure(tmp_path: Path) -> None:
+def test_no_run_is_an_error(tmp_path: Path) -> None:
     done = tinyedge("runs", tmp_path, tmp_path / "missing")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -237,7 +239,7 @@ def test_no_run_is_a_failure(tmp_path: Path) -> None:
     ]
 
 
-def test_their_curves_in_one_picture(make: Make, tmp_path: Path) -> None:
+def test_the_curves_are_plotted_in_one_picture(make: Make, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need the extra `train`")
     make("costs $5", metrics(1.9))
     make("other", metrics(2.1))

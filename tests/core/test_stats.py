@@ -1,4 +1,4 @@
-"""Exact values: a percentile is a definition, not an opinion."""
+"""Exact values of percentiles, bounds and intervals."""
 
 import math
 import random
@@ -85,7 +85,7 @@ def test_upper_bound_of_values() -> None:
     assert stats.p95_upper_99([]) is None
 
 
-def test_upper_bound_holds_as_often_as_it_says() -> None:
+def test_upper_bound_holds_with_its_confidence() -> None:
     rng = random.Random(3)
     runs = 2000
     held = sum(stats.p95_upper_99([rng.random() for _ in range(130)]) >= 0.95 for _ in range(runs))
@@ -107,11 +107,11 @@ def test_lower_bound_is_the_definition() -> None:
 @pytest.mark.parametrize(
     ("slow", "within"), [(0, True), (1, None), (5, None), (11, None), (12, False), (50, False)]
 )
-def test_a_p95_is_within_over_or_in_doubt(slow: int, within: bool | None) -> None:
+def test_a_p95_is_within_above_or_inconclusive(slow: int, within: bool | None) -> None:
     assert stats.is_p95_within([20.0] * (100 - slow) + [300.0] * slow, 250.0) is within
 
 
-def test_a_difference_has_an_interval_that_holds_it() -> None:
+def test_the_interval_of_a_difference_contains_it() -> None:
     rng = random.Random(5)
     old = {"a": [rng.gauss(100, 5) for _ in range(50)], "b": [rng.gauss(200, 5) for _ in range(50)]}
     new = {name: [value * 1.1 for value in values] for name, values in old.items()}
@@ -124,7 +124,7 @@ def test_a_difference_has_an_interval_that_holds_it() -> None:
     assert found == stats.difference(new, old, statistics.fmean)  # the same draws each time
 
 
-def test_a_bootstrap_interval_covers_as_often_as_it_says() -> None:
+def test_a_bootstrap_interval_covers_with_its_confidence() -> None:
     rng, covered = random.Random(6), 0
     for _ in range(100):
         old, new = ({"a": [rng.gauss(100, 10) for _ in range(40)]} for _ in range(2))

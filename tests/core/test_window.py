@@ -1,4 +1,4 @@
-"""The window that a sequence is read in."""
+"""The sliding window of a sequence."""
 
 import itertools
 

@@ -9,13 +9,13 @@ from tinyedge.core.errors import UsageError
 from tinyedge.train.recipe import FAST, GUIDE, RECIPES, TrainConfig, resolve
 
 
-def test_the_guide_is_the_guides() -> None:
+def test_recipe_guide_has_the_values_of_the_guide() -> None:
     assert (GUIDE.learning_rate, GUIDE.weight_decay, GUIDE.batch_size, GUIDE.epochs) == (3e-4, 0.01, 32, 20)
     assert (GUIDE.beta1, GUIDE.beta2, GUIDE.matrix_learning_rate, GUIDE.init_std) == (0.9, 0.999, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(("epoch", "share"), [(0, 1.0), (5, (1 + math.cos(math.pi / 4)) / 2), (10, 0.5)])
-def test_the_guides_cosine_steps_once_an_epoch(epoch: int, share: float) -> None:
+def test_the_cosine_schedule_of_the_guide_steps_once_an_epoch(epoch: int, share: float) -> None:
     for step in (0, 99):
         assert GUIDE.rate_factor(100 * epoch + step, 100) == pytest.approx(share)
 
@@ -55,15 +55,15 @@ def test_an_invalid_value_names_the_parameter(flags: dict[str, float], words: st
         resolve("fast", flags)
 
 
-def test_unknown_recipe() -> None:
+def test_an_unknown_recipe_is_refused() -> None:
     with pytest.raises(UsageError, match="recipe best is unknown"):
         resolve("best", {})
 
 
 @pytest.mark.parametrize("recipe", [FAST, GUIDE])
-def test_a_time_limit_bends_the_schedule_so_that_both_end_together(recipe: TrainConfig) -> None:
+def test_a_time_limit_scales_the_schedule_so_that_both_end_together(recipe: TrainConfig) -> None:
     total = recipe.epochs * 200
-    for step in range(recipe.warmup_steps, total, 50):  # half of the time is enough: nothing bends
+    for step in range(recipe.warmup_steps, total, 50):  # half of the time is used: the schedule stays
         epoch_began = step // 200 * 200
         factor = recipe.rate_factor(step, 200, elapsed=epoch_began / total / 2)
         assert factor == recipe.rate_factor(step, 200)

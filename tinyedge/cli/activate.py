@@ -45,15 +45,15 @@ def activate(
             "tinyedge activate needs exactly one of BUNDLE, --recover, --rollback and --status",
             "see tinyedge activate --help",
         )
-    kept = Store(store.expanduser(), _make_acceptance_check(key))
+    bundles = Store(store.expanduser(), _make_acceptance_check(key))
     if status:
-        found = kept.status()
-        typer.echo(dumps(_status_to_dict(kept, found)) if json else _format_status(kept, found))
+        found = bundles.status()
+        typer.echo(dumps(_status_to_dict(bundles, found)) if json else _format_status(bundles, found))
         return
-    change = kept.recover(LOCK_SECONDS) if recover else _activate(kept, bundle or kept.previous())
+    change = bundles.recover(LOCK_SECONDS) if recover else _activate(bundles, bundle or bundles.previous())
     if json:
         result = {"serving": change.serving, "replaced": change.replaced, "reason": change.reason}
-        typer.echo(dumps({"schema": "tinyedge.activate/1", "store": str(kept.root), **result}))
+        typer.echo(dumps({"schema": "tinyedge.activate/1", "store": str(bundles.root), **result}))
     else:
         typer.echo(_format_result(change))
 
@@ -88,14 +88,15 @@ def _format_result(change: "Activation") -> str:
 def _status_to_dict(store: "Store", status: "StoreStatus") -> dict[str, Any]:
     bundles = [
         {
-            "digest": kept.digest,
-            "ok": kept.damage is None,
-            "damage": kept.damage,
+            "digest": entry.digest,
+            "ok": entry.damage is None,
+            "damage": entry.damage,
             **{
-                name: kept.bundle.manifest[name] if kept.bundle else None for name in ("precision", "created")
+                name: entry.bundle.manifest[name] if entry.bundle else None
+                for name in ("precision", "created")
             },
         }
-        for kept in status.bundles
+        for entry in status.bundles
     ]
     return {
         "schema": "tinyedge.store-status/1",
@@ -111,12 +112,12 @@ def _format_status(store: "Store", status: "StoreStatus") -> str:
     from tinyedge.bundle.store import SHORT_DIGEST
 
     lines = []
-    for kept in status.bundles:
+    for entry in status.bundles:
         names = {"serves": status.current, "confirmed": status.confirmed, "previous": status.previous}
-        roles = ", ".join(role for role, digest in names.items() if digest == kept.digest) or "not in use"
-        manifest = kept.bundle.manifest if kept.bundle else {}
+        roles = ", ".join(role for role, digest in names.items() if digest == entry.digest) or "not in use"
+        manifest = entry.bundle.manifest if entry.bundle else {}
         about = (
-            f"{manifest['precision']}, made {manifest['created']}" if manifest else f"damaged: {kept.damage}"
+            f"{manifest['precision']}, made {manifest['created']}" if manifest else f"damaged: {entry.damage}"
         )
-        lines.append(f"{kept.digest[:SHORT_DIGEST]}  {roles:<20}  {about}")
+        lines.append(f"{entry.digest[:SHORT_DIGEST]}  {roles:<20}  {about}")
     return "\n".join(lines) or f"{store.root} keeps no bundle"
