@@ -27,6 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from bench.serve.loopback import TIMEOUT_S, Server, completion_request, parse_events, wait_until
 from tinyedge.core.stats import slope
@@ -36,8 +37,8 @@ FREE_S = 1.0
 END_S = 5.0
 MB_PER_1000 = 1.0
 FLAT_MB = 2.0
-LONG = {"max_tokens": 100_000, "ignore_eos": True, "stream": True, "seed": 1}
-SHORT = {"max_tokens": 12, "temperature": 0.8, "seed": 7}
+LONG: dict[str, Any] = {"max_tokens": 100_000, "ignore_eos": True, "stream": True, "seed": 1}
+SHORT: dict[str, Any] = {"max_tokens": 12, "temperature": 0.8, "seed": 7}
 SAMPLES = 20  # of the memory, after the warm-up
 
 failed_checks: list[str] = []

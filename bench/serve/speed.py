@@ -13,6 +13,7 @@ import json
 import statistics
 import time
 from pathlib import Path
+from typing import Protocol
 
 from bench.serve.loopback import JSON, Server
 from tinyedge.bench.prompts import PROMPTS
@@ -33,7 +34,7 @@ def main() -> None:
     prompts = [text for text in PROMPTS.values() if len(generator.encode_prompt(text)) <= context]
     with Server(arguments.bundle) as server:
         stats_at_start = server.read_process_stats()
-        subjects = {
+        subjects: dict[str, Subject] = {
             "library": LibraryAnswers(generator),
             "whole": CompleteAnswers(server),
             "stream": StreamedAnswers(server),
@@ -60,6 +61,17 @@ def main() -> None:
             f"  {base / median:.2f} of the speed of the library"
             f"  CPU time {cpu_times[name] / arguments.responses * 1000:.2f} ms per response"
         )
+
+
+class Subject(Protocol):
+    """A way to get responses."""
+
+    def respond(self, prompt: str, seed: int) -> None:
+        """Generate all tokens of one response."""
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of the generating process so far."""
+        ...
 
 
 class LibraryAnswers:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +14,8 @@ from tinyedge.bench import worker
 from tinyedge.bench.prompts import PROMPTS, PromptSet
 from tinyedge.bench.worker import Channel, Job
 from tinyedge.core.errors import BenchError, UsageError
-from tinyedge.runtime.sampler import SamplingConfig
+from tinyedge.core.sampling import SamplingConfig
+from tinyedge.runtime import Generator
 
 MEMORY = {"rss": 1, "peak": 2, "swap": 0}
 
@@ -41,6 +42,10 @@ class FakeGenerator:
         self.now += 3
 
 
+def as_generator(fake: FakeGenerator) -> Generator:
+    return cast(Generator, fake)
+
+
 def record_events(action: Callable[[Channel], object]) -> list[dict[str, Any]]:
     file = io.BytesIO()
     channel = Channel(file)
@@ -52,7 +57,7 @@ def record_events(action: Callable[[Channel], object]) -> list[dict[str, Any]]:
 def measure(job: Job, generator: FakeGenerator, **options: Any) -> list[dict[str, Any]]:
     return record_events(
         lambda channel: worker.measure(
-            job, generator, channel, memory=lambda: MEMORY, clock=generator.clock, **options
+            job, as_generator(generator), channel, memory=lambda: MEMORY, clock=generator.clock, **options
         )
     )
 
@@ -74,7 +79,7 @@ def test_the_first_response_reports_memory_after_its_first_token_and_at_its_end(
     generator = FakeGenerator(stall=(0, 0, 500))
     events = record_events(
         lambda channel: worker.answer_first_prompt(
-            Job("b", max_tokens=3), generator, channel, generator.clock
+            Job("b", max_tokens=3), as_generator(generator), channel, generator.clock
         )
     )
     assert [(event["event"], event["name"]) for event in events] == [
@@ -97,7 +102,9 @@ def warm_up(costs: list[int]) -> dict[str, Any]:
 
     generator.stream = stream  # type: ignore[method-assign]
     job = Job("b", max_tokens=1)
-    (event,) = record_events(lambda channel: worker.warm_up(job, generator, channel, generator.clock))
+    (event,) = record_events(
+        lambda channel: worker.warm_up(job, as_generator(generator), channel, generator.clock)
+    )
     assert len(generator.requests) == len(event["rounds_ns"]) * len(PROMPTS)
     return event
 
@@ -185,8 +192,9 @@ def test_prompts_have_both_languages_and_enough_long_ones_for_the_p95() -> None:
     ],
 )
 def test_an_invalid_value_names_its_parameter(field: str, value: int) -> None:
+    options: dict[str, Any] = {field: value}
     with pytest.raises(UsageError, match=f"^{field} {value} "):
-        Job("b", **{field: value})
+        Job("b", **options)
 
 
 def test_output_of_a_library_does_not_mix_with_the_events() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.serve.loopback import JSON, HttpAnswer, Server, completion_request
 
-VALID = {"prompt": "The captain", "max_tokens": 2, "seed": 1}
+VALID: dict[str, Any] = {"prompt": "The captain", "max_tokens": 2, "seed": 1}
 CHAT = {"messages": [{"role": "user", "content": "The captain"}], "max_tokens": 2}
 COMPLETIONS, CHATS = "/v1/completions", "/v1/chat/completions"
 HUGE = 10**400
@@ -69,11 +69,13 @@ INVALID_COMPLETION: dict[str, list[Any]] = {
     "best_of": [2, 0, "1", True],
     "messages": [[{"role": "user", "content": "x"}]],
 }
+INVALID_ROLES: list[Any] = ["tool", "", 1, None, [], "User"]
+INVALID_CONTENTS: list[Any] = [1, [1], [{"type": "text"}], {}, "\udfff"]
 INVALID_CHAT: dict[str, list[Any]] = {
     "messages": [
         *(1, "x", {}, [], [1], [{}], [{"role": "user"}], [{"content": "x"}], [[]]),
-        *([{"role": role, "content": "x"}] for role in ("tool", "", 1, None, [], "User")),
-        *([{"role": "user", "content": content}] for content in (1, [1], [{"type": "text"}], {}, "\udfff")),
+        *([{"role": role, "content": "x"}] for role in INVALID_ROLES),
+        *([{"role": "user", "content": content}] for content in INVALID_CONTENTS),
         [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://localhost/"}}]}],
         [{"role": "user", "content": "x", "unheard_of": 1}],
         [{"role": "assistant", "content": "x", "tool_calls": [{}]}],

@@ -72,7 +72,7 @@ def test_every_sampling_field_is_applied(
 
 
 def test_a_stream_has_the_same_text(server: Server) -> None:
-    fields = {"prompt": PROMPT, "max_tokens": 40, "seed": 2}
+    fields: dict[str, Any] = {"prompt": PROMPT, "max_tokens": 40, "seed": 2}
     complete = server.complete(**fields).json()
     parts = stream(server, **fields, stream_options={"include_usage": True})
     assert "".join(part["choices"][0]["text"] for part in parts[:-1]) == complete["choices"][0]["text"]
@@ -88,7 +88,7 @@ def test_a_stream_has_the_same_text(server: Server) -> None:
 
 def test_several_prompts_and_answers(server: Server) -> None:
     prompts = [PROMPT, "Mi hermana"]
-    value = server.complete(prompts, n=2, seed=9, max_tokens=8).json()
+    value = server.post("/v1/completions", {"prompt": prompts, "n": 2, "seed": 9, "max_tokens": 8}).json()
     texts = [choice["text"] for choice in value["choices"]]
     assert [choice["index"] for choice in value["choices"]] == [0, 1, 2, 3]
     assert texts[0] == server.complete(PROMPT, seed=9, max_tokens=8).text
@@ -214,7 +214,7 @@ def test_the_model_is_listed(server: Server) -> None:
 
 
 def test_neutral_fields_change_nothing(server: Server) -> None:
-    neutral = {
+    neutral: dict[str, Any] = {
         **{"suffix": None, "best_of": 1, "user": "me", "store": False, "metadata": {}, "stop": None},
         **{"logit_bias": None, "stream": False, "stream_options": None, "service_tier": "auto", "n": None},
     }

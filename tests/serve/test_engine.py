@@ -1,6 +1,7 @@
 """The queue and its workers, without a model and without HTTP."""
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
@@ -56,7 +57,7 @@ async def wait_until(condition: Callable[[], bool]) -> None:
 @run_in_loop
 async def test_steps_arrive_in_order_and_tasks_run_one_after_the_other() -> None:
     engine = Engine(1, 10, 60)
-    tasks = [engine.submit(lambda n=n: count_up(n)) for n in range(5)]
+    tasks = [engine.submit(functools.partial(count_up, n)) for n in range(5)]
     for n, task in enumerate(tasks):
         assert await read_all(task) == list(range(n, n + 500))
         assert await task.next_batch() is None  # None again after the end

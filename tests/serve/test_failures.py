@@ -18,6 +18,7 @@ from tinyedge.runtime import Generator as Model
 from tinyedge.serve import app as module
 from tinyedge.serve.app import App
 from tinyedge.serve.connection import Connection
+from tinyedge.serve.generation import generate_steps
 from tinyedge.serve.settings import Settings
 
 FIELDS = {"prompt": "The captain", "max_tokens": 5, "seed": 1}
@@ -48,7 +49,7 @@ def test_the_model_fails(
     stream: bool,
     steps: int,
 ) -> None:
-    real: Callable[..., Any] = module.generate_steps
+    real: Callable[..., Any] = generate_steps
 
     def fail_once(*arguments: Any) -> Generator[Any, None, None]:
         monkeypatch.setattr(module, "generate_steps", real)

@@ -1,6 +1,8 @@
 """/metrics, parsed by Prometheus' own parser."""
 
 import math
+import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -107,12 +109,17 @@ def test_percentiles_are_those_of_the_last_responses() -> None:
 
 
 def test_the_firmware_is_queried_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[str] = []
     clock = [100.0]
-    monkeypatch.setattr(module.shutil, "which", lambda name: "/usr/bin/vcgencmd")
-    monkeypatch.setattr(module, "read_throttling_bits", lambda program: calls.append(program) or 0x50005)
+
+    def read_bits(program: str) -> int:
+        calls.append(program)
+        return 0x50005
+
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/vcgencmd")
+    monkeypatch.setattr(module, "read_throttling_bits", read_bits)
     monkeypatch.setattr(module, "read_temperature", lambda: 61.5)
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     metrics = ServerMetrics(lambda: 3, lambda: 1)
     for _ in range(5):
         found = parse_metrics(metrics.render())
@@ -127,7 +134,7 @@ def test_the_firmware_is_queried_at_intervals(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_unavailable_metrics_are_omitted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(module, "read_temperature", lambda: None)
     found = parse_metrics(ServerMetrics(lambda: 0, lambda: 0).render())
     assert "tinyedge_throttled_bits" not in found

@@ -9,6 +9,7 @@ from bench.serve.loopback import Server
 
 if TYPE_CHECKING:
     from openai import OpenAI
+    from openai.types.chat import ChatCompletionMessageParam
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised by the client
 
@@ -53,9 +54,9 @@ def test_streamed_completions(client: "OpenAI", server: Server) -> None:
 
 
 def test_chat_completions(client: "OpenAI") -> None:
-    messages = [{"role": "user", "content": PROMPT}]
-    complete = client.chat.completions.create(model="tinyedge", messages=messages, max_tokens=10, seed=1)  # type: ignore[call-overload]
-    stream = client.chat.completions.create(  # type: ignore[call-overload]
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": PROMPT}]
+    complete = client.chat.completions.create(model="tinyedge", messages=messages, max_tokens=10, seed=1)
+    stream = client.chat.completions.create(
         model="tinyedge", messages=messages, max_tokens=10, seed=1, stream=True
     )
     text = "".join(part.choices[0].delta.content or "" for part in stream)

@@ -45,7 +45,8 @@ def test_the_text_is_that_of_the_api(server: Server, desktop: Browser) -> None:
 
 def test_works_with_the_keyboard_only(server: Server, desktop: Browser) -> None:
     desktop.open(f"http://127.0.0.1:{server.port}/")
-    desktop.press(PROMPT[0])  # the prompt has the focus
+    desktop.wait(lambda: bool(desktop.run("return document.activeElement.id == 'prompt'")))
+    desktop.press(PROMPT[0])
     assert desktop.run("return document.getElementById('prompt').value") == PROMPT[0]
     desktop.type_text("max-tokens", END + "000")  # 64000: above the limit of the server
     desktop.press(CONTROL + ENTER)

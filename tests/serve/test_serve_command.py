@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -17,7 +18,7 @@ from tinyedge.cli.serve import serve
 from tinyedge.core.errors import MissingDependencyError
 
 SOAK = Path(__file__).parents[2] / "bench" / "serve" / "soak.py"
-LONG = {"max_tokens": 100_000, "ignore_eos": True, "stream": True}
+LONG: dict[str, Any] = {"max_tokens": 100_000, "ignore_eos": True, "stream": True}
 KEY = "a-key-that-nobody-guesses"
 
 app = typer.Typer()
@@ -175,11 +176,13 @@ def test_a_short_soak_test() -> None:
 def test_executed_code_is_dropped_before_and_after_loading(
     micro_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tinyedge.host import drop_code
+    from tinyedge.runtime import Generator
     from tinyedge.serve import server
     from tinyedge.serve.settings import Settings
 
     events: list[str] = []
-    monkeypatch.setattr(server.drop_code, "drop_executed_code", lambda: events.append("dropped"))
-    monkeypatch.setattr(server.Generator, "load", lambda *arguments: events.append("loaded"))
+    monkeypatch.setattr(drop_code, "drop_executed_code", lambda: events.append("dropped"))
+    monkeypatch.setattr(Generator, "load", lambda *arguments: events.append("loaded"))
     server._load_model(Settings(micro_bundle))
     assert events == ["dropped", "loaded", "dropped"]
