@@ -1,0 +1,80 @@
+"""The structure that docs/design.md describes: the rooms, their order, and names that exist once."""
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "tinyedge"
+TREES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+MAX_ROOMS = 20
+
+
+def list_rooms(page: str) -> list[str]:
+    """Names of the rooms in a page's table, from top to bottom."""
+    return re.findall(r"^\| `tinyedge/(\w+)/` \|", (ROOT / page).read_text(), re.MULTILINE)
+
+
+def imported_rooms(tree: ast.AST) -> set[str]:
+    """Rooms that a module imports, also inside functions; imports for annotations alone do not count."""
+    typing_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    parts = [name.split(".") for name in names]
+    return {
+        part[1] for part in parts if part[0] == "tinyedge" and len(part) > 1 and (PACKAGE / part[1]).is_dir()
+    }
+
+
+def test_no_module_stands_loose_at_the_root() -> None:
+    files = {path.name for path in PACKAGE.iterdir() if path.is_file()}
+    assert files == {"__init__.py", "__main__.py", "py.typed"}
+
+
+@pytest.mark.parametrize("page", ["docs/design.md", "CONTRIBUTING.md"])
+def test_the_tables_list_every_room_once(page: str) -> None:
+    rooms = sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__")
+    assert sorted(list_rooms(page)) == rooms
+    assert len(rooms) <= MAX_ROOMS
+
+
+@pytest.mark.parametrize("page", ["docs/design.md", "CONTRIBUTING.md"])
+def test_a_room_imports_only_rooms_below_it(page: str) -> None:
+    floor = {room: number for number, room in enumerate(list_rooms(page))}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {other}"
+        for path, tree in TREES.items()
+        if (room := path.relative_to(PACKAGE).parts[0]) in floor
+        for other in imported_rooms(tree)
+        if floor[other] < floor[room]
+    ]
+    assert wrong == []
+
+
+def test_no_class_name_stands_for_two_classes() -> None:
+    places = defaultdict(list)
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(str(path.relative_to(ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_modules_stay_short() -> None:
+    """At most 400 lines, so that a module can be read in one sitting."""
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in TREES}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
