@@ -52,7 +52,7 @@ def micro_bundle_fp32() -> Path:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that a release of this checkout would publish."""
     folder, root = tmp_path_factory.mktemp("dist"), Path(__file__).parents[1]
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, root]
+    command: list[str | Path] = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, root]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = folder.glob("*.whl")

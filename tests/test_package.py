@@ -42,7 +42,7 @@ def test_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) ->
         run(tinyedge, "generate", micro_bundle, "--prompt", "Hola", "--seed", 1, "--json", cwd=tmp_path)
     )
     assert completion["tokens"]
-    command = [tinyedge, "bench", micro_bundle, "--samples", "25"]
+    command: list[str | Path] = [tinyedge, "bench", micro_bundle, "--samples", "25"]
     said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
     # What else runs on this machine may take its processor, and nothing but that may be doubted.
     assert "verdict: pass" in said or "doubt: other programs" in said
@@ -55,8 +55,8 @@ def test_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) ->
     copy = Path(run(python, "-c", again, tmp_path, cwd=tmp_path).strip())
     assert copy.name == wheel.name  # it can give itself to a board
     assert contents(copy) == contents(wheel)
-    for command in ("train", "export"):
-        done = subprocess.run([tinyedge, command], capture_output=True, text=True, check=False, cwd=tmp_path)
+    for name in ("train", "export"):
+        done = subprocess.run([tinyedge, name], capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 1
         assert done.stderr.startswith("error: torch is not installed\nhint: on the workstation")
 

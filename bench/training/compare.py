@@ -75,7 +75,7 @@ class PlainLoop:
         batch = self._batches.batch(epoch, step)
         logits = self.model(batch.inputs)
         loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), batch.targets.view(-1))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         for group in self._optimizer.param_groups:
             group["lr"] = RATE * self._factor()

@@ -13,7 +13,8 @@ from tinyedge.bench.measurement import Measurement
 from tinyedge.bench.prompts import PROMPTS
 from tinyedge.bench.report import Report
 from tinyedge.bench.worker import Job
-from tinyedge.host.machine import Device, SwapArea
+from tinyedge.host.machine import Device
+from tinyedge.host.system_memory import SwapArea
 
 MB = 1 << 20
 NS = 1_000_000  # per millisecond

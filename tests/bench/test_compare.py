@@ -30,6 +30,7 @@ def test_noise_shows_no_difference_and_ten_percent_does(report: Make, tmp_path: 
     assert all("no difference shown" in change.sentence for change in compare(same, old, path).changes[:4])
     found = compare(slower, old, path).changes
     assert all(change.sentence.endswith("slower in this pair") for change in found[:4])
+    assert found[0].difference is not None
     assert found[0].difference.low < 10.0 < found[0].difference.high
     assert all(
         change.sentence.endswith("faster in this pair") for change in compare(old, slower, path).changes[:4]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tinyedge.bench.gate import Limits
+from tinyedge.bench.limits import Limits
 from tinyedge.bench.page import chart
 from tinyedge.bench.page.content import page_content
 from tinyedge.bench.page.html import MAX_DOTS, render

@@ -204,6 +204,7 @@ def test_a_real_bundle_in_a_real_worker() -> None:
     assert phases["session"].rss < phases["decode"].rss < report.measurement.peak
     assert phases["bare"].rss < 20 * MB
     assert report.measurement.peak < 80 * MB
+    assert phases["decode"].pss is not None
     assert 0 < phases["decode"].pss <= phases["decode"].rss
     assert len(report.measurement.warm_up.rounds_ms) >= 3
     assert report.measurement.model_bytes == (MICRO_BUNDLE / "model.onnx").stat().st_size

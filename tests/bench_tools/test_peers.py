@@ -196,8 +196,12 @@ def test_a_text_that_ends_early_is_ignored(monkeypatch: pytest.MonkeyPatch) -> N
     answer = protocol.measure(namespace["load"](request), request)
     assert len(answer["tokens_per_s"]) == protocol.MIN_GENERATIONS
     monkeypatch.setattr(protocol, "PATIENCE_S", 0)
+
+    def generate_one_token(seed: int, emit: "protocol.Emit") -> None:
+        emit("a")
+
     with pytest.raises(SystemExit, match="ended before"):
-        protocol.measure(lambda seed, emit: emit("a"), request)
+        protocol.measure(generate_one_token, request)
 
 
 def test_a_cold_start_ends_after_more_bytes_than_the_echo() -> None:

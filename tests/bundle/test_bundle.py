@@ -1,6 +1,7 @@
 """Valid bundles load; incomplete, unknown or unsafe ones are refused with a one-line error."""
 
 import contextlib
+import ctypes
 import hashlib
 import itertools
 import json
@@ -227,7 +228,7 @@ BAD_VALUES: list[Any] = [
     [[[[[[[[[[1]]]]]]]]]],
 ]
 # Values of BAD_VALUES that are valid for some fields.
-ALLOWED = {("parity", "greedy_tokens_equal"): [True], ("quality",): [{}]}
+ALLOWED: dict[tuple[str, ...], list[object]] = {("parity", "greedy_tokens_equal"): [True], ("quality",): [{}]}
 ALLOWED |= {("quantization", "per_channel"): [True]}
 ALLOWED |= {("quantization", "kept_fp32"): [[], ["a"]]}
 ALLOWED |= {("quality", "en", name): [-1, -0.5] for name in ("change_percent", "kl_nats")}
@@ -409,7 +410,13 @@ def test_other_files_and_folders_are_not_replaced(
 
 def test_an_invalid_manifest_is_not_written(parts: dict[str, Any], bundle_copy: Copy, tmp_path: Path) -> None:
     folder = bundle_copy()
-    for change in ({"parameters": 5}, {"parity": {}}, {"target": float("nan")}, {"unknown": 1}):
+    changes: list[dict[str, Any]] = [
+        {"parameters": 5},
+        {"parity": {}},
+        {"target": float("nan")},
+        {"unknown": 1},
+    ]
+    for change in changes:
         wrong = {**parts, "manifest": {**parts["manifest"], **change}}
         with pytest.raises(BundleError):
             write_bundle(folder, **wrong)
@@ -442,7 +449,7 @@ def test_a_failure_of_any_system_call_leaves_the_old_or_the_new_bundle(
         monkeypatch.setattr(owner, name, breaking(getattr(owner, name)))
     monkeypatch.setattr(bundle, "_exchange", breaking(bundle._exchange))
     if not exchange:
-        monkeypatch.setattr(bundle.ctypes, "CDLL", lambda *_, **__: object())
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
     for k in itertools.count(1):
         failing = -1
         old = bundle_copy()

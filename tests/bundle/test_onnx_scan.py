@@ -39,15 +39,15 @@ def test_every_allowed_operator_is_accepted(domain: str) -> None:
         for operator in sorted(onnx_scan.OPERATORS[domain]):
             model.graph.node.append(
                 helper.make_node(
-                    *(operator, ["a", "b"], ["c"]),
+                    operator,
+                    ["a", "b"],
+                    ["c"],
                     domain=domain,
-                    **{
-                        "float": 1.5,
-                        "integer": -1,
-                        "text": "tanh",
-                        "floats": [1.0, 2.0],
-                        "integers": [-1, 2],
-                    },
+                    float=1.5,
+                    integer=-1,
+                    text="tanh",
+                    floats=[1.0, 2.0],
+                    integers=[-1, 2],
                     texts=["a", "b"],
                     tensor=helper.make_tensor("t", 1, [1, 2], [1.0, 2.0]),
                 )
@@ -62,9 +62,11 @@ def test_operators_that_run_other_graphs_or_read_files_are_not_allowed() -> None
             assert not operator.startswith(("Loop", "If", "Scan", "Sequence", "String", "Random", "Optional"))
             assert operator not in ("EPContext", "ImageDecoder", "Expand", "ConstantOfShape", "Range", "Tile")
     # None of the standard operators has a graph as an attribute.
+    types = onnx.defs.OpSchema.AttrType
+    graph_types = (types.GRAPH, types.GRAPHS, types.SPARSE_TENSOR)
     for operator in onnx_scan.OPERATORS[""] & {schema.name for schema in onnx.defs.get_all_schemas()}:
         for attribute in onnx.defs.get_schema(operator).attributes.values():
-            assert attribute.type.name not in ("GRAPH", "GRAPHS", "SPARSE_TENSOR") or operator == "Constant"
+            assert attribute.type not in graph_types or operator == "Constant"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "int8", "int32", "int64", "bool", "float16"])

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -212,7 +213,8 @@ def test_a_missing_current_is_restored(store: Store) -> None:
 def test_a_folder_named_current_is_not_changed(store: Store, bundles: dict[str, Path]) -> None:
     (store.root / "current").unlink()
     (store.root / "current").mkdir()
-    for call in (store.recover, lambda: store.activate(bundles[NEW], passes)):
+    calls: list[Callable[[], object]] = [store.recover, lambda: store.activate(bundles[NEW], passes)]
+    for call in calls:
         with pytest.raises(StoreError, match="current is not a symbolic link"):
             call()
 
@@ -225,7 +227,11 @@ def test_a_refused_bundle_creates_no_store(tmp_path: Path) -> None:
 
 def test_only_one_process_may_change_the_store(store: Store, bundles: dict[str, Path]) -> None:
     def second(folder: Path) -> None:
-        for call in (lambda: store.activate(bundles[OLDER], passes), lambda: store.recover(wait_s=0.2)):
+        calls: list[Callable[[], object]] = [
+            lambda: store.activate(bundles[OLDER], passes),
+            lambda: store.recover(wait_s=0.2),
+        ]
+        for call in calls:
             with pytest.raises(StoreError, match="another process is changing"):
                 call()
 

@@ -39,7 +39,7 @@ def test_every_place_that_a_number_may_be_in() -> None:
         helper.make_tensor("sound", kinds.FLOAT, [2], [1.0, 2.0]),
         helper.make_tensor("whole", kinds.INT64, [2], [1, 2]),
     ]
-    constant = helper.make_tensor("constant", kinds.FLOAT, [1], np.float32([np.inf]).tobytes(), raw=True)
+    constant = helper.make_tensor("constant", kinds.FLOAT, [1], np.float32(np.inf).tobytes(), raw=True)
     nodes = [
         helper.make_node("Constant", [], ["a"], value=constant),
         helper.make_node("Gemm", ["a", "a"], ["b"], alpha=float("nan")),

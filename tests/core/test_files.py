@@ -26,7 +26,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)
+    monkeypatch.setattr(os if call == "fsync" else Path, call, fail)
     with pytest.raises(OSError, match="No space left"):
         files.write_text(path, "new")
     monkeypatch.undo()
@@ -106,8 +106,12 @@ def test_the_next_writer_removes_the_file_of_a_killed_one(tmp_path: Path) -> Non
 def test_a_link_with_the_temporary_name_is_not_followed(tmp_path: Path, kind: str) -> None:
     victim, trap = tmp_path / "victim", tmp_path / ".report.json.tmp"
     victim.write_text("mine")
-    {"link": lambda: trap.symlink_to(victim), "fifo": lambda: os.mkfifo(trap),
-     "file": lambda: trap.write_text("left by a killed process")}[kind]()  # fmt: skip
+    if kind == "link":
+        trap.symlink_to(victim)
+    elif kind == "fifo":
+        os.mkfifo(trap)
+    else:
+        trap.write_text("left by a killed process")
     files.write_text(tmp_path / "report.json", "new")
     assert victim.read_text() == "mine"
     assert (tmp_path / "report.json").read_text() == "new"

@@ -150,7 +150,7 @@ def test_corpus_and_report_are_written_together_or_not_at_all(
     def fail(*_: object, **__: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(build.json, "dumps", fail)
+    monkeypatch.setattr(json, "dumps", fail)
     with pytest.raises(CorpusError, match="No space left on device"):
         build_corpus([ONE], tmp_path / "corpus_bilingual.txt", request=REQUEST)
     assert not list(tmp_path.iterdir())

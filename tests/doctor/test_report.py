@@ -34,7 +34,8 @@ def examine_board(
     """Examine the recorded board after `changes` to its files."""
     record(root, changes, throttled)
     device = describe_machine(root, str(root / "vcgencmd"))
-    device = dataclasses.replace(device, **{**PROCESS, **process})
+    facts: dict[str, Any] = {**PROCESS, **process}
+    device = dataclasses.replace(device, **facts)
     state = dataclasses.replace(
         read_recorded_state(root), platform="linux", pointer_bits=bits, free_disk=free_disk
     )
@@ -163,7 +164,8 @@ def test_a_newer_arm_cpu_runs_that_onnxruntime(tmp_path: Path) -> None:
 
 def test_a_machine_that_reports_nothing_is_examined(tmp_path: Path) -> None:
     device = describe_machine(tmp_path, "no-such-program")
-    device = dataclasses.replace(device, **{**PROCESS, "machine": "x86_64"})
+    facts: dict[str, Any] = {**PROCESS, "machine": "x86_64"}
+    device = dataclasses.replace(device, **facts)
     state = dataclasses.replace(
         read_recorded_state(tmp_path), platform="linux", pointer_bits=64, free_disk=1 << 40
     )

@@ -63,7 +63,7 @@ def change_constant() -> Change:
         tensor = next(tensor for tensor in parsed.graph.initializer if tensor.name == name)
         value = edit(onnx.numpy_helper.to_array(tensor).copy())
         tensor.CopyFrom(onnx.numpy_helper.from_array(value, name))
-        return parsed.SerializeToString()
+        return bytes(parsed.SerializeToString())
 
     return change
 
@@ -77,7 +77,7 @@ def strip_weights() -> Callable[[bytes], bytes]:
         parsed = onnx.load_model_from_string(graph)
         for tensor in parsed.graph.initializer:
             tensor.ClearField("raw_data")
-        return parsed.SerializeToString()
+        return bytes(parsed.SerializeToString())
 
     return strip
 

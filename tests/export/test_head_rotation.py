@@ -35,7 +35,7 @@ def test_rotated_heads_are_the_same_model(
     """Also widths that are no multiple of eight, which the cache pads with zeros."""
     model = make_model(**shape)
     weights = Weights.from_model(model)
-    tokens = list(range(5, 35))
+    tokens = np.arange(5, 35, dtype=np.uint16)
     before, after = (
         np.stack([*BundleModel(Session(build_fused_graph(w, {}), model.config)).logits(tokens, 0)])
         for w in (weights, rotate_heads(weights))

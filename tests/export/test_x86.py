@@ -24,7 +24,7 @@ def test_int8_is_the_same_model_without_vnni(run: Any, tmp_path: Path) -> None:
     bundle = export_bundle(
         ExportOptions(run.checkpoint, tmp_path / "bundle", text=run.texts), lambda line: None
     )
-    command = [sys.executable, "-m", "bench.x86", bundle, "--turns", "1"]
+    command: list[str | Path] = [sys.executable, "-m", "bench.x86", bundle, "--turns", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if "no CPUID faulting" in done.stderr:
         pytest.skip("this processor cannot hide anything")

@@ -1,5 +1,6 @@
 """Executed code is dropped from memory, and can run again."""
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def test_only_code_of_existing_files_is_dropped(tmp_path: Path, monkeypatch: pyt
         def __init__(self, name: None) -> None:
             self.madvise = lambda *arguments: dropped.append(arguments)
 
-    monkeypatch.setattr(drop_code.ctypes, "CDLL", Library)
+    monkeypatch.setattr(ctypes, "CDLL", Library)
     maps = tmp_path / "maps"
     maps.write_bytes(
         b"1000-3000 r-xp 00000000 fe:00 12 /usr/lib/my code\xff.so\n"

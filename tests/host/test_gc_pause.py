@@ -18,7 +18,7 @@ def test_objects_created_during_the_pause_are_excluded_from_later_collections() 
     before = gc.get_freeze_count()
     with gc_pause.pause_gc():
         assert not gc.isenabled()
-        created = [[] for _ in range(1000)]
+        created: list[list[int]] = [[] for _ in range(1000)]
         assert gc.get_freeze_count() == before
     assert gc.isenabled()
     assert gc.get_freeze_count() >= before + len(created)

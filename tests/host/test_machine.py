@@ -52,7 +52,7 @@ def test_a_pc(tmp_path: Path) -> None:
     device = describe_machine(write_files(tmp_path, PC), "no-such-program")
     assert (device.cpu, device.cores) == ("AMD EPYC", 2)
     assert device.features == ("avx", "f16c", "fma", "avx2")
-    assert device.model is device.governor is device.freq is device.temp is device.throttled is None
+    assert {device.model, device.governor, device.freq, device.temp, device.throttled} == {None}
 
 
 def test_an_unknown_arm_cpu_is_named_by_its_numbers(tmp_path: Path) -> None:
@@ -63,5 +63,5 @@ def test_an_unknown_arm_cpu_is_named_by_its_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "\0\0", "garbage", "MemTotal: many kB\nprocessor"])
 def test_missing_and_invalid_files_give_none(tmp_path: Path, text: str) -> None:
     device = describe_machine(write_files(tmp_path, dict.fromkeys(PI, text)), "no-such-program")
-    assert device.ram is device.freq is device.temp is device.throttled is device.cpu is None
+    assert {device.ram, device.freq, device.temp, device.throttled, device.cpu} == {None}
     assert describe_machine(tmp_path / "nothing", "no-such-program").cores is None

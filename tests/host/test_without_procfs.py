@@ -4,6 +4,7 @@ macOS is simulated: `sys.platform` is darwin, /proc and /sys do not exist, there
 psutil answers as it does there.
 """
 
+import ctypes
 import json
 import os
 import platform
@@ -97,7 +98,7 @@ def test_the_description_has_what_is_known_and_none_elsewhere() -> None:
     assert (device.cores, device.ram, device.freq) == (8, 16 * GB, 3200.0)
     assert device.swap == (SwapArea("swap", 2 * GB, GB),)
     assert device.kernel == f"{platform.system()} {platform.release()}"
-    assert device.model is device.governor is device.temp is device.memory_controller is None
+    assert {device.model, device.governor, device.temp, device.memory_controller} == {None}
     assert (device.throttled, device.features) == (None, ())
     assert count_usable_cores() == 8
 
@@ -127,7 +128,7 @@ def test_the_hottest_sensor_counts_where_psutil_has_some(monkeypatch: pytest.Mon
 
 @pytest.mark.usefixtures("macos")
 def test_a_child_is_started_without_prctl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(subprocess_env.ctypes, "CDLL")
+    monkeypatch.delattr(ctypes, "CDLL")
     subprocess_env.die_with_parent()
 
 
@@ -184,8 +185,8 @@ def test_training_runs_and_records_its_peak(
     from tinyedge.text.train_tokenizer import TokenizerConfig
     from tinyedge.train import pipeline
     from tinyedge.train.hardware import choose_hardware
+    from tinyedge.train.limits import RunLimits
     from tinyedge.train.recipe import resolve
-    from tinyedge.train.trainer import RunLimits
 
     request.getfixturevalue("macos")  # only now: torch looks at sys.platform when it is imported
     monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))

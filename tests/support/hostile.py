@@ -10,15 +10,22 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper
 
 Corruption = Callable[[Path], object]
+Target = TypeVar("Target")
+Value = TypeVar("Value")
 MICRO = Path(__file__).parents[1] / "data/micro_bundle_int8"
 SECRET = "../secret"  # a file next to the bundle that must not be opened
 FILES = ("manifest.json", "model.onnx", "tokenizer.model", "README.md")
+
+
+def _bind(function: Callable[[Target, Value], object], value: Value) -> Callable[[Target], object]:
+    """Fix the second argument of a function."""
+    return lambda target: function(target, value)
 
 
 # --- the folder ---
@@ -32,9 +39,13 @@ def _replace(name: str, make: Callable[[Path], object]) -> Corruption:
     return corrupt
 
 
+def _add_hard_link(folder: Path, name: str) -> None:
+    (folder.parent / f"{folder.name} {name}").hardlink_to(folder / name)
+
+
 def _folder_attacks() -> Iterator[tuple[str, Corruption]]:
     for name in FILES:
-        yield f"{name} missing", lambda folder, name=name: (folder / name).unlink()
+        yield f"{name} missing", _bind(lambda folder, name: (folder / name).unlink(), name)
         yield f"{name} empty", _replace(name, Path.touch)
         yield f"{name} a folder", _replace(name, Path.mkdir)
         yield f"{name} a FIFO", _replace(name, os.mkfifo)
@@ -43,13 +54,13 @@ def _folder_attacks() -> Iterator[tuple[str, Corruption]]:
         yield f"{name} a device", _replace(name, lambda path: path.symlink_to("/dev/zero"))
         yield (
             f"{name} a hard link",
-            lambda folder, name=name: (folder.parent / f"{folder.name} {name}").hardlink_to(folder / name),
+            _bind(_add_hard_link, name),
         )
-        yield f"{name} cut", lambda folder, name=name: os.truncate(folder / name, 40)
-        yield f"{name} endless", lambda folder, name=name: os.truncate(folder / name, 1 << 32)
-        yield f"{name.upper()} added", lambda folder, name=name: (folder / name.upper()).touch()
+        yield f"{name} cut", _bind(lambda folder, name: os.truncate(folder / name, 40), name)
+        yield f"{name} endless", _bind(lambda folder, name: os.truncate(folder / name, 1 << 32), name)
+        yield f"{name.upper()} added", _bind(lambda folder, name: (folder / name.upper()).touch(), name)
     for name in ("extra", "model.onnx.data", "lib.so", ".hidden", "a\nb", "\x1b[2J", "\udcff", "..."):
-        yield f"extra file {name!a}", lambda folder, name=name: (folder / name).touch()
+        yield f"extra file {name!a}", _bind(lambda folder, name: (folder / name).touch(), name)
     yield "signature a link", lambda folder: (folder / "manifest.json.sig").symlink_to(SECRET)
     yield "signature a FIFO", lambda folder: os.mkfifo(folder / "manifest.json.sig")
     yield "signature too large", lambda folder: (folder / "manifest.json.sig").write_bytes(b"x" * 5000)
@@ -97,24 +108,29 @@ RAW_MANIFESTS = {
 }
 
 
+def _set_field(path: tuple[str, ...], value: object) -> Corruption:
+    return _change_manifest(lambda m: _parent_of(m, path).update({path[-1]: value}))
+
+
 def _manifest_attacks() -> Iterator[tuple[str, Corruption]]:
     for path in _list_fields(json.loads((MICRO / "manifest.json").read_text())):
         where = ".".join(path)
-        yield f"{where} missing", _change_manifest(lambda m, path=path: _parent_of(m, path).pop(path[-1]))
+        yield (
+            f"{where} missing",
+            _change_manifest(_bind(lambda m, path: _parent_of(m, path).pop(path[-1]), path)),
+        )
         for name, value in BAD_VALUES.items():
             yield (
                 f"{where} {name}",
-                _change_manifest(
-                    lambda m, path=path, value=value: _parent_of(m, path).update({path[-1]: value})
-                ),
+                _set_field(path, value),
             )
     for name, raw in RAW_MANIFESTS.items():
-        yield f"manifest {name}", lambda folder, raw=raw: (folder / "manifest.json").write_bytes(raw)
+        yield f"manifest {name}", _bind(lambda folder, raw: (folder / "manifest.json").write_bytes(raw), raw)
     for name in (SECRET, "/etc/passwd", "..", "", "a/b", "model.onnx\0"):
         entry = {"size": 6, "sha256": hashlib.sha256(b"secret").hexdigest()}
         yield (
             f"lists the file {name!a}",
-            _change_manifest(lambda m, name=name, entry=entry: m["files"].update({name: entry})),
+            _set_field(("files", name), entry),
         )
 
 
@@ -203,6 +219,10 @@ def _change_data(change: Callable[[bytes], bytes]) -> Callable[[ModelProto], obj
     return make
 
 
+def _add_node_with_graph(model: ModelProto, operator: str) -> None:
+    model.graph.node.append(_make_node(operator, body=_make_inner_graph(TensorProto())))
+
+
 def _add_function(model: ModelProto) -> None:
     body = [helper.make_node("Constant", [], ["y"], value=make_external_tensor())]
     model.functions.append(
@@ -221,7 +241,7 @@ def _model_attacks() -> Iterator[tuple[str, Callable[[ModelProto], object]]]:
     for location in (SECRET, "/etc/passwd", "model.onnx", "", "*/_ORT_MEM_ADDR_/*"):
         yield (
             f"external {location}",
-            lambda m, x=location: m.graph.initializer.append(make_external_tensor(location=x)),
+            _bind(lambda m, x: m.graph.initializer.append(make_external_tensor(location=x)), location),
         )
     yield "external by flag alone", _change_tensor(data_location=TensorProto.EXTERNAL)
     yield "external by data alone", lambda m: m.graph.initializer[0].external_data.add(key="location")
@@ -258,15 +278,15 @@ def _model_attacks() -> Iterator[tuple[str, Callable[[ModelProto], object]]]:
     for operator in ("Loop", "If", "Scan", "SequenceMap"):
         yield (
             operator,
-            lambda m, x=operator: m.graph.node.append(_make_node(x, body=_make_inner_graph(TensorProto()))),
+            _bind(_add_node_with_graph, operator),
         )
     for operator in ("Expand", "ConstantOfShape", "Range", "RandomNormal", "StringNormalizer", "matmul", ""):
-        yield f"operator {operator!a}", lambda m, x=operator: m.graph.node.append(_make_node(x))
+        yield f"operator {operator!a}", _bind(lambda m, x: m.graph.node.append(_make_node(x)), operator)
     for domain in ("evil", "ai.onnx.ml", "com.microsoft.nchwc", "COM.MICROSOFT", "ai.onnx.preview.training"):
-        yield f"domain {domain}", lambda m, x=domain: m.graph.node.append(_make_node("Identity", x))
+        yield f"domain {domain}", _bind(lambda m, x: m.graph.node.append(_make_node("Identity", x)), domain)
         yield (
             f"imports {domain}",
-            lambda m, x=domain: m.opset_import.append(helper.make_opsetid(x, 1)),
+            _bind(lambda m, x: m.opset_import.append(helper.make_opsetid(x, 1)), domain),
         )
     yield (
         "EPContext",
@@ -317,14 +337,20 @@ def _model_attacks() -> Iterator[tuple[str, Callable[[ModelProto], object]]]:
 
     # names and comments
     for name, text in {"long": "x" * 300, "control": "a\x1b[2J", "other": "ñ", "NUL": "a\0"}.items():
-        yield f"{name} node name", lambda m, x=text: setattr(m.graph.node[0], "name", x)
-        yield f"{name} tensor name", lambda m, x=text: setattr(m.graph.initializer[0], "name", x)
+        yield f"{name} node name", _bind(lambda m, x: setattr(m.graph.node[0], "name", x), text)
+        yield f"{name} tensor name", _bind(lambda m, x: setattr(m.graph.initializer[0], "name", x), text)
     yield "metadata", lambda m: m.metadata_props.add(key="k", value="v")
     yield "metadata of a node", lambda m: m.graph.node[0].metadata_props.add(key="k", value="v")
     yield "a long note", lambda m: setattr(m, "doc_string", "x" * 10_000)
-    yield "an attribute of two values", _add_attribute(AttributeProto(name="a", type=2, i=1, s=b"x"))
+    yield (
+        "an attribute of two values",
+        _add_attribute(AttributeProto(name="a", type=AttributeProto.INT, i=1, s=b"x")),
+    )
     yield "an attribute of no type", _add_attribute(AttributeProto(name="a", i=1))
-    yield "an attribute by reference", _add_attribute(AttributeProto(name="a", type=2, ref_attr_name="x"))
+    yield (
+        "an attribute by reference",
+        _add_attribute(AttributeProto(name="a", type=AttributeProto.INT, ref_attr_name="x")),
+    )
 
     # the wire
     yield "an unknown field", lambda m: encode_field(99, b"x")
@@ -354,8 +380,5 @@ BUNDLES: dict[str, Corruption] = {
     **dict(_folder_attacks()),
     **dict(_manifest_attacks()),
     **{f"model: {name}": _change_model(make) for name, make in MODELS.items()},
-    **{
-        f"model: {name}": lambda folder, raw=raw: replace_model(folder, raw)  # type: ignore[misc]
-        for name, raw in RAW_MODELS.items()
-    },
+    **{f"model: {name}": _bind(replace_model, raw) for name, raw in RAW_MODELS.items()},
 }

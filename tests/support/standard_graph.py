@@ -118,7 +118,7 @@ class CachedTransformer(nn.Module):
         new = input_ids.shape[1]
         start = past[0].shape[2]
         end = start + new
-        torch._check(end <= self.config.max_seq_length)  # type: ignore[no-untyped-call]
+        torch._check(end <= self.config.max_seq_length)
         x = self.model.token_embedding(input_ids) + self.model.position_embedding.weight[start:end]
         mask = self.mask[start:end, :end]  # (S, T)
         present: list[Tensor] = []

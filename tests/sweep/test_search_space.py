@@ -79,7 +79,12 @@ def test_a_grid_has_no_ranges() -> None:
 
 
 def test_a_point_trains_what_the_same_flags_train() -> None:
-    point = {"recipe": "guide", "learning_rate": 0.002, "preset": "small", "nhead": 8}
+    point: dict[str, int | float | str] = {
+        "recipe": "guide",
+        "learning_rate": 0.002,
+        "preset": "small",
+        "nhead": 8,
+    }
     model, training = configure(point, 1000, 7)
     assert (model.vocab_size, model.d_model, model.nhead) == (1000, 256, 8)
     assert (training.recipe, training.learning_rate, training.epochs) == ("guide", 0.002, 7)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -60,7 +60,8 @@ def run_tokenizer_command(folder: Path) -> Iterator["subprocess.Popen[str]"]:
 def test_the_model_equals_the_one_from_sentencepiece() -> None:
     lines = [*syllable_lines(), "¡Qué día! “Ñandú” \u2028 \r", ""]
     model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=model, **OPTIONS)
+    options: dict[str, Any] = OPTIONS
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=model, **options)
     assert train_unigram(lines, OPTIONS) == model.getvalue()
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_once_without_a_server() -> None:
 )
 def test_a_server_that_refuses(status: int, error: type[MonitorError], message: str) -> None:
     with serve_page(body="secret elsewhere") as (other, elsewhere):
-        headers = {"Location": f"{elsewhere}/metrics"} if status == 302 else {}
+        headers: dict[str, Any] = {"Location": f"{elsewhere}/metrics"} if status == 302 else {}
         with (
             serve_page(status=status, **headers) as (_, address),
             pytest.raises(error, match=message) as caught,
@@ -133,7 +134,7 @@ def test_a_server_that_sends_an_invalid_page(body: bytes, message: str) -> None:
 
 
 def test_a_server_that_closes_the_connection_early() -> None:
-    headers = {"Content-Length": "1000"}
+    headers: dict[str, Any] = {"Content-Length": "1000"}
     with (
         serve_page(body=b"a 1\n", **headers) as (_, address),
         pytest.raises(MonitorError, match="closed the connection too early"),

@@ -4,10 +4,12 @@ import math
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.core.config import ModelConfig  # noqa: E402
-from tinyedge.train.model import TinyTransformer  # noqa: E402
+import torch
+
+from tinyedge.core.config import ModelConfig
+from tinyedge.train.model import Block, TinyTransformer
 
 SMALL = ModelConfig(
     vocab_size=1000, d_model=64, nhead=2, num_layers=2, dim_feedforward=128, max_seq_length=32
@@ -44,6 +46,7 @@ def test_a_block_equals_post_norm_written_by_hand() -> None:
     tokens = torch.tensor([5, 77, 900, 3, 5])
     x = model.token_embedding.weight[tokens] + model.position_embedding.weight[:5]
     for block in model.blocks:
+        assert isinstance(block, Block)
         query, key, value = (x @ block.attention.qkv.weight.T).split(64, dim=1)
         rows = []
         for t in range(5):
@@ -65,7 +68,7 @@ def test_a_block_equals_post_norm_written_by_hand() -> None:
     torch.testing.assert_close(model(tokens[None])[0], expected, atol=1e-5, rtol=1e-5)
 
 
-def _normalize(x: "torch.Tensor", norm: "torch.nn.LayerNorm") -> "torch.Tensor":
+def _normalize(x: torch.Tensor, norm: torch.nn.LayerNorm) -> torch.Tensor:
     mean = x.mean(1, keepdim=True)
     variance = ((x - mean) ** 2).mean(1, keepdim=True)
     return (x - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias
@@ -85,13 +88,16 @@ def test_later_tokens_are_not_seen() -> None:
 def test_plain_attention_equals_torchs_own() -> None:
     """In bf16 on a CPU, forward and backward, within the precision of bf16."""
     torch.manual_seed(0)
-    attention = TinyTransformer(ModelConfig()).blocks[0].attention
+    block = TinyTransformer(ModelConfig()).blocks[0]
+    assert isinstance(block, Block)
     rows = torch.randn(2, 128, 128)
     results = []
     for dtype in (torch.float32, torch.bfloat16):
         given = rows.clone().requires_grad_()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
-            attention(given).float().square().sum().backward()
+            block.attention(given).float().square().sum().backward()
         results.append(given.grad)
     expected, found = results
+    assert expected is not None
+    assert found is not None
     assert (found - expected).norm() < 0.02 * expected.norm()

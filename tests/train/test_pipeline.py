@@ -14,20 +14,20 @@ import pytest
 
 from tests.support.recording_reporter import RecordingReporter
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.core.config import ModelConfig  # noqa: E402
-from tinyedge.core.errors import CheckpointError, CorpusError, TokenizerError, TrainingError  # noqa: E402
-from tinyedge.corpus import phrasebook  # noqa: E402
-from tinyedge.corpus.build import CorpusRequest  # noqa: E402
-from tinyedge.text.train_tokenizer import TokenizerConfig  # noqa: E402
-from tinyedge.train import pipeline  # noqa: E402
-from tinyedge.train.hardware import choose_hardware  # noqa: E402
-from tinyedge.train.limits import RunLimits  # noqa: E402
-from tinyedge.train.pipeline import RunRequest  # noqa: E402
-from tinyedge.train.recipe import resolve  # noqa: E402
-from tinyedge.train.report.metrics import MetricsWriter  # noqa: E402
-from tinyedge.train.storage import checkpoint, previous_run  # noqa: E402
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.errors import CheckpointError, CorpusError, TokenizerError, TrainingError
+from tinyedge.corpus import phrasebook
+from tinyedge.corpus.build import CorpusRequest
+from tinyedge.text.train_tokenizer import TokenizerConfig
+from tinyedge.train import pipeline
+from tinyedge.train.hardware import choose_hardware
+from tinyedge.train.limits import Outcome, RunLimits
+from tinyedge.train.pipeline import RunRequest
+from tinyedge.train.recipe import resolve
+from tinyedge.train.report.metrics import MetricsWriter
+from tinyedge.train.storage import checkpoint, previous_run
 
 MODEL = ModelConfig(
     vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
@@ -46,6 +46,13 @@ def make_request(folder: Path, text: Path, **changes: Any) -> RunRequest:
         limits=RunLimits(),
     )
     return dataclasses.replace(base, **changes)
+
+
+def run_training(request: RunRequest, reporter: Any) -> Outcome:
+    """Run the pipeline and check that training was necessary."""
+    outcome = pipeline.run(request, reporter)
+    assert outcome is not None
+    return outcome
 
 
 @pytest.fixture(scope="module")
@@ -156,13 +163,13 @@ def stop_at(reporter: Any, step: int) -> None:
 def test_a_damaged_checkpoint_causes_a_warning(request_for: Any, reporter: Any) -> None:
     folder = request_for().output_dir
     stop_at(reporter, 15)
-    assert pipeline.run(request_for(epochs=2), reporter).signal == signal.SIGTERM
+    assert run_training(request_for(epochs=2), reporter).signal == signal.SIGTERM
     last = folder / checkpoint.LAST_FILE
     assert (folder / checkpoint.BEFORE_LAST_FILE).exists()
     last.write_bytes(last.read_bytes()[:-1000])
     reporter.notes.clear()
     reporter.on_step = lambda progress: None
-    assert pipeline.run(request_for(epochs=2, resume=True), reporter).ended_by == "epochs"
+    assert run_training(request_for(epochs=2, resume=True), reporter).ended_by == "epochs"
     (warning,) = (note for note in reporter.notes if note.startswith("warning: "))
     assert "checkpoint_last.pt is truncated" in warning
     assert sum("resumed from" in note for note in reporter.notes) == 1
@@ -206,10 +213,15 @@ def test_a_run_killed_at_its_very_end_is_completed(
         if call == "draw_curve":
             patch.setattr(pipeline, "draw_curve", cut)
         elif call == "clean":
-            patch.setattr(pipeline.checkpoint, "remove_resume_files", cut)
+            patch.setattr(checkpoint, "remove_resume_files", cut)
         else:
             write = MetricsWriter.write
-            patch.setattr(MetricsWriter, "write", lambda *all_: (cut(*all_), write(*all_))[1])
+
+            def write_unless_cut(*arguments: Any) -> None:
+                cut(*arguments)
+                write(*arguments)
+
+            patch.setattr(MetricsWriter, "write", write_unless_cut)
         with pytest.raises(PowerCutError):
             pipeline.run(request_for(), reporter)
     folder = request_for().output_dir
@@ -228,7 +240,12 @@ def test_metrics_record_the_status_of_a_run(request_for: Any, reporter: Any) -> 
         return metrics["status"], metrics["ended_by"], metrics["end_timestamp"] is None, metrics["run_id"]
 
     seen: list[Any] = []
-    reporter.on_step = lambda progress: progress.epoch == 2 and seen.append(status())
+
+    def record_status(progress: Any) -> None:
+        if progress.epoch == 2:
+            seen.append(status())
+
+    reporter.on_step = record_status
     pipeline.run(request_for(epochs=2), reporter)
     assert {entry[:3] for entry in seen} == {("running", None, True)}
     assert status() == ("finished", "epochs", False, seen[0][3])
@@ -393,7 +410,7 @@ def test_an_error_keeps_the_data_of_an_unfinished_run(
     reporter.on_step = lambda progress: None
     monkeypatch.undo()
     monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
-    assert pipeline.run(request_for(resume=True), reporter).ended_by == "epochs"
+    assert run_training(request_for(resume=True), reporter).ended_by == "epochs"
 
 
 def test_a_kill_keeps_the_data_of_an_unfinished_run(
@@ -412,7 +429,7 @@ def test_a_kill_keeps_the_data_of_an_unfinished_run(
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert read_contents(folder)["corpus_bilingual.txt"] != before["corpus_bilingual.txt"]
     reporter.on_step = lambda progress: None
-    assert pipeline.run(request_for(resume=True), reporter).ended_by == "epochs"
+    assert run_training(request_for(resume=True), reporter).ended_by == "epochs"
     after = read_contents(folder)
     assert not [name for name in after if name.startswith(".")]
     assert {name for name in before if after.get(name) != before[name]} <= {

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ SHAPE = "--vocab-size 1000 --d-model 64 --nhead 2 --num-layers 1 --dim-feedforwa
 GRACE_S = 60  # for a busy machine; the promise for an idle one is 5 s
 
 
-def run_and_signal(command: list[str], numbers: list[int], pause_s: float = 0.05) -> tuple[int, str]:
+def run_and_signal(command: list[str], numbers: Sequence[int], pause_s: float = 0.05) -> tuple[int, str]:
     """Start a run, send signals once it trains, and return its exit code and its output."""
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr

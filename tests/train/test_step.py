@@ -5,20 +5,23 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.core.config import ModelConfig  # noqa: E402
-from tinyedge.train.data import Batch  # noqa: E402
-from tinyedge.train.hardware import Hardware, choose_hardware  # noqa: E402
-from tinyedge.train.methods.features import Features  # noqa: E402
-from tinyedge.train.methods.sampled_softmax import CandidateSampler  # noqa: E402
-from tinyedge.train.model import TinyTransformer  # noqa: E402
-from tinyedge.train.recipe import FAST  # noqa: E402
-from tinyedge.train.step import TrainStep  # noqa: E402
+import torch
+
+from tinyedge.core.config import ModelConfig
+from tinyedge.train.data import Batch
+from tinyedge.train.hardware import Hardware, choose_hardware
+from tinyedge.train.methods.features import Features
+from tinyedge.train.methods.sampled_softmax import CandidateSampler
+from tinyedge.train.model import TinyTransformer
+from tinyedge.train.recipe import FAST
+from tinyedge.train.step import TrainStep
 
 SMALL = ModelConfig(
     vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=32
@@ -125,10 +128,10 @@ def test_a_failing_compiler_does_not_change_the_step(monkeypatch: pytest.MonkeyP
 def test_compiled_code_is_used_for_full_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def recording(function: object, **options: object) -> object:
+    def recording(function: Callable[[torch.Tensor], torch.Tensor], **options: object) -> object:
         def call(rows: torch.Tensor) -> torch.Tensor:
             calls.append((len(rows), rows.requires_grad))
-            return function(rows)  # type: ignore[operator, no-any-return]
+            return function(rows)
 
         return call
 

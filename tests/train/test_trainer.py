@@ -14,24 +14,27 @@ from typing import Any
 import pytest
 
 from tests.support.forgery import forge
+from tests.support.recording_reporter import RecordingReporter
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.core.errors import CheckpointError, TrainingError, UsageError  # noqa: E402
-from tinyedge.core.runs import METRICS_FILE  # noqa: E402
-from tinyedge.text.evaluate import Quality  # noqa: E402
-from tinyedge.train.hardware import choose_hardware  # noqa: E402
-from tinyedge.train.limits import RunLimits  # noqa: E402
-from tinyedge.train.methods import subword_regularization  # noqa: E402
-from tinyedge.train.recipe import resolve  # noqa: E402
-from tinyedge.train.report.advice import Advice  # noqa: E402
-from tinyedge.train.report.metrics import MetricsWriter, is_finished  # noqa: E402
-from tinyedge.train.report.reporter import Progress  # noqa: E402
-from tinyedge.train.state import State  # noqa: E402
-from tinyedge.train.storage import checkpoint  # noqa: E402
-from tinyedge.train.trainer import Trainer  # noqa: E402
+import torch
 
-Make = Callable[..., tuple[Trainer, "object"]]
+from tinyedge.core.errors import CheckpointError, TrainingError, UsageError
+from tinyedge.core.runs import METRICS_FILE
+from tinyedge.text.evaluate import Quality
+from tinyedge.train.hardware import choose_hardware
+from tinyedge.train.limits import RunLimits
+from tinyedge.train.methods import subword_regularization
+from tinyedge.train.recipe import resolve
+from tinyedge.train.report.advice import Advice
+from tinyedge.train.report.metrics import MetricsWriter, is_finished
+from tinyedge.train.report.reporter import Progress
+from tinyedge.train.state import State
+from tinyedge.train.storage import checkpoint
+from tinyedge.train.trainer import Trainer
+
+Make = Callable[..., tuple[Trainer, RecordingReporter]]
 NO_LIMITS = RunLimits()
 
 
@@ -43,7 +46,7 @@ def weight_bytes(trainer: Trainer) -> bytes:
 def test_a_run_learns_and_writes_the_guides_files(make_trainer: Make, tmp_path: Path, recipe: str) -> None:
     trainer, reporter = make_trainer(tmp_path, recipe, epochs=5, learning_rate=3e-3)
     outcome = trainer.run(NO_LIMITS)
-    first, last = reporter.records[0], reporter.records[-1]  # type: ignore[attr-defined]
+    first, last = reporter.records[0], reporter.records[-1]
     assert last.val_loss < first.val_loss < 6.9  # ln(1000) = 6.91
     assert set(last.val_bits_per_byte) == {"all", "en", "es"}
     assert {p.name for p in tmp_path.iterdir()} == {
@@ -80,7 +83,8 @@ def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(
 ) -> None:
     whole = tmp_path / "whole"
     parts = tmp_path / "parts"
-    whole.mkdir(), parts.mkdir()
+    whole.mkdir()
+    parts.mkdir()
     reference, _ = make_trainer(whole, recipe, stride=64)
     reference.run(NO_LIMITS)
     stops = iter([(3, signal.SIGINT), (9, signal.SIGTERM)])
@@ -94,7 +98,7 @@ def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(
             if progress.step == step:
                 os.kill(os.getpid(), number)
 
-        reporter.on_step = stop  # type: ignore[attr-defined]
+        reporter.on_step = stop
         outcome = trainer.run(NO_LIMITS)
         assert outcome.signal == number
         assert not (parts / "final_model.pt").exists()
@@ -136,7 +140,7 @@ def test_the_schedule_fits_the_time_limit(
     clock = itertools.count()
     monkeypatch.setattr("tinyedge.train.pace.time.monotonic", lambda: float(next(clock)))
     rates: list[float] = []
-    reporter.on_step = lambda progress: rates.append(progress.lr)  # type: ignore[attr-defined]
+    reporter.on_step = lambda progress: rates.append(progress.lr)
     outcome = trainer.run(RunLimits(max_minutes=0.5))
     assert outcome.ended_by == "max-minutes"
     assert 10 < len(rates) <= 31
@@ -163,7 +167,7 @@ def test_the_last_validation_ends_within_the_time_limit(
         return [Quality.from_sums("all", 4.0, 1, 1, 0)]
 
     run_step = trainer._train_step.run
-    trainer._train_step.run = step  # type: ignore[method-assign]
+    monkeypatch.setattr(trainer._train_step, "run", step)
     trainer._validate = slow_validate  # type: ignore[method-assign]
     outcome = trainer.run(RunLimits(max_minutes=limit_s / 60))
     assert outcome.ended_by == "max-minutes"
@@ -188,7 +192,9 @@ def test_patience_ends_a_run_that_does_not_improve(make_trainer: Make, tmp_path:
     assert again.run(RunLimits(patience=2)).state.epoch == 5  # its history shows that it has ended
 
 
-def test_a_loss_of_nan_stops_the_run_at_once(make_trainer: Make, tmp_path: Path) -> None:
+def test_a_loss_of_nan_stops_the_run_at_once(
+    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer, _ = make_trainer(tmp_path, stride=200)
     run_step = trainer._train_step.run
 
@@ -196,7 +202,7 @@ def test_a_loss_of_nan_stops_the_run_at_once(make_trainer: Make, tmp_path: Path)
         loss, rate = run_step(batch, step, factor)
         return (loss if step < trainer._batches.steps_per_epoch + 1 else math.nan), rate
 
-    trainer._train_step.run = explode  # type: ignore[method-assign]
+    monkeypatch.setattr(trainer._train_step, "run", explode)
     with pytest.raises(TrainingError, match=r"the loss is nan in epoch 2, step 2") as caught:
         trainer.run(NO_LIMITS)
     assert "--learning-rate 0.0001" in caught.value.hint
@@ -222,7 +228,8 @@ def test_a_held_out_loss_of_nan_or_infinity_stops_the_run(
 
 def test_a_signal_during_validation_stops_it_at_once(make_trainer: Make, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whole.mkdir(), parts.mkdir()
+    whole.mkdir()
+    parts.mkdir()
     reference, _ = make_trainer(whole, stride=500)
     reference.run(NO_LIMITS)
     trainer, _ = make_trainer(parts, stride=500)
@@ -249,9 +256,11 @@ def test_a_signal_during_validation_stops_it_at_once(make_trainer: Make, tmp_pat
     assert [r["val_loss"] for r in resumed.state.history] == [r["val_loss"] for r in reference.state.history]
 
 
-def test_a_signal_during_sampling_stops_the_run_after_the_samples(make_trainer: Make, tmp_path: Path) -> None:
+def test_a_signal_during_sampling_stops_the_run_after_the_samples(
+    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer, reporter = make_trainer(tmp_path, epochs=6, stride=2000)
-    reporter.sample = lambda prompt, text: os.kill(os.getpid(), signal.SIGINT)  # type: ignore[attr-defined]
+    monkeypatch.setattr(reporter, "sample", lambda prompt, text: os.kill(os.getpid(), signal.SIGINT))
     outcome = trainer.run(NO_LIMITS)
     assert outcome.signal == signal.SIGINT
     state = checkpoint.load(tmp_path / checkpoint.LAST_FILE)["state"]
@@ -272,7 +281,7 @@ def test_advice_is_given_once(make_trainer: Make, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("tinyedge.train.trainer.advise", lambda history, *_: both[: len(history)])
     trainer, reporter = make_trainer(tmp_path, epochs=3, stride=2000)
     trainer.run(NO_LIMITS)
-    notes = [note for note in reporter.notes if not note.startswith("H")]  # type: ignore[attr-defined]
+    notes = [note for note in reporter.notes if not note.startswith("H")]
     assert notes == ["first", "second"]
     assert trainer.state.advised == ["slowed", "long"]
 
@@ -298,8 +307,8 @@ def test_the_step_that_compiles_does_not_count_for_the_speed(
             if progress.step == stops_at:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        trainer._train_step.run = step  # type: ignore[method-assign]
-        reporter.on_step = listen  # type: ignore[attr-defined]
+        monkeypatch.setattr(trainer._train_step, "run", step)
+        reporter.on_step = listen
         return trainer, reporter
 
     steps = make_trainer(tmp_path, stride=64)[0]._batches.steps_per_epoch
@@ -320,7 +329,7 @@ def test_the_step_that_compiles_does_not_count_for_the_speed(
 def test_checkpoint_minutes_saves_within_an_epoch(make_trainer: Make, tmp_path: Path) -> None:
     trainer, reporter = make_trainer(tmp_path, epochs=1)
     seen: list[bool] = []
-    reporter.on_step = lambda p: seen.append((tmp_path / checkpoint.LAST_FILE).exists())  # type: ignore
+    reporter.on_step = lambda p: seen.append((tmp_path / checkpoint.LAST_FILE).exists())
     trainer.run(RunLimits(checkpoint_minutes=1e-9))
     assert seen[:3] == [False, True, True]
 

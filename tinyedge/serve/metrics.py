@@ -70,7 +70,7 @@ class ServerMetrics:
             active: Returns the number of requests that are running.
         """
         # They would add a second series, of a counter's creation time, to each counter.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         self.recent_responses = RecentResponses()
         self._depth = depth

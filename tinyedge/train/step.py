@@ -77,7 +77,7 @@ class TrainingObjective(nn.Module):
                 self._compiled_sizes = sizes
                 for rows in sizes:  # with a gradient, as in training: torch compiles other code without one
                     example = torch.zeros(rows, length, width, device=device, requires_grad=True)
-                    self._run_body(example).sum().backward()  # type: ignore[no-untyped-call]
+                    self._run_body(example).sum().backward()
         except Exception:  # a compiler may raise anything
             self._compiled_sizes = set()
         self.zero_grad(set_to_none=True)

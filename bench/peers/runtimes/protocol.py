@@ -65,11 +65,10 @@ def measure(generate: "Generate", request: "JsonObject") -> dict[str, list[float
     end = time.perf_counter() + request["seconds"]
     seed = request["seed"]
     while (now := time.perf_counter()) < end or (len(rates) < MIN_GENERATIONS and now < end + PATIENCE_S):
-        moments: list[float] = []
         seed += 1
         cpu = time.process_time()
         began = time.perf_counter()
-        own_rate = generate(seed, lambda text, note=moments.append: note(time.perf_counter()))
+        moments, own_rate = time_tokens(generate, seed)
         cpu = time.process_time() - cpu
         if len(moments) < request["tokens"]:
             continue
@@ -80,6 +79,13 @@ def measure(generate: "Generate", request: "JsonObject") -> dict[str, list[float
     if not rates:
         sys.exit("every text ended before its number of tokens")
     return {"tokens_per_s": rates, "cpu_us_per_token": cpu_times, "ttft_ms": first_times}
+
+
+def time_tokens(generate: "Generate", seed: int) -> tuple[list[float], float | None]:
+    """Generate once; return the time of each token, and the runtime's own rate."""
+    moments: list[float] = []
+    own_rate = generate(seed, lambda text: moments.append(time.perf_counter()))
+    return moments, own_rate
 
 
 def read_peak_rss() -> int:

@@ -2,13 +2,15 @@
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.core.config import ModelConfig  # noqa: E402
-from tinyedge.train.methods.composed_rows import ComposedTable, EmbeddingTables  # noqa: E402
-from tinyedge.train.methods.features import Features  # noqa: E402
-from tinyedge.train.methods.morphology import extract_features, number_shared_features  # noqa: E402
-from tinyedge.train.model import TinyTransformer  # noqa: E402
+import torch
+
+from tinyedge.core.config import ModelConfig
+from tinyedge.train.methods.composed_rows import ComposedTable, EmbeddingTables
+from tinyedge.train.methods.features import Features
+from tinyedge.train.methods.morphology import extract_features, number_shared_features
+from tinyedge.train.model import TinyTransformer
 
 
 def test_related_pieces_share_features_and_others_do_not() -> None:
@@ -51,7 +53,8 @@ def test_a_row_is_the_sum_of_its_own_vector_and_its_parts() -> None:
     given = Features([[], [0], [0, 1]], 2)
 
     def rows(*ids: int) -> torch.Tensor:
-        return table(torch.tensor(ids), given.index[[*ids]], given.share[[*ids]])
+        found: torch.Tensor = table(torch.tensor(ids), given.index[[*ids]], given.share[[*ids]])
+        return found
 
     torch.testing.assert_close(rows(0, 1, 2), weight / 2)  # the parts start at zero
     with torch.no_grad():
@@ -83,7 +86,7 @@ def test_materialized_weights_are_what_was_learned() -> None:
     torch.testing.assert_close(tables()[0], start)  # the initial table is that of the model
     with torch.no_grad():
         for parameter in tables.parameters():
-            parameter += torch.randn(parameter.shape)
+            parameter.add_(torch.randn(parameter.shape))
     tables.materialize()
     embedding, output = tables(torch.tensor([7, 0, 3]))
     torch.testing.assert_close(model.token_embedding.weight[[7, 0, 3]], embedding)
@@ -100,7 +103,7 @@ def test_training_one_piece_changes_related_pieces_and_its_output_row() -> None:
     with torch.no_grad():
         for parameter in tables.parameters():
             if parameter.grad is not None:
-                parameter -= parameter.grad
+                parameter.sub_(parameter.grad)
     tables.materialize()
     for old, new in zip(before, (model.token_embedding.weight, model.output.weight), strict=True):
         moved = (new - old).abs().sum(dim=1) > 1e-6

@@ -2,14 +2,22 @@
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.core.config import ModelConfig  # noqa: E402
-from tinyedge.train.methods.init_local_heads import init_local_heads  # noqa: E402
-from tinyedge.train.model import TinyTransformer  # noqa: E402
+import torch
+
+from tinyedge.core.config import ModelConfig
+from tinyedge.train.methods.init_local_heads import init_local_heads
+from tinyedge.train.model import Block, TinyTransformer
 
 
-def compute_attention(config: ModelConfig, heads: int) -> "torch.Tensor":
+def get_first_block(model: TinyTransformer) -> Block:
+    block = model.blocks[0]
+    assert isinstance(block, Block)
+    return block
+
+
+def compute_attention(config: ModelConfig, heads: int) -> torch.Tensor:
     """Return the attention of the first block's heads on random text: (H, T, T)."""
     torch.manual_seed(0)
     model = TinyTransformer(config)
@@ -18,10 +26,11 @@ def compute_attention(config: ModelConfig, heads: int) -> "torch.Tensor":
     tokens = torch.randint(0, config.vocab_size, (8, config.max_seq_length))
     with torch.no_grad():
         rows = model.token_embedding(tokens) + model.position_embedding.weight
-        q, k, _ = model.blocks[0].attention.heads(rows)
+        q, k, _ = get_first_block(model).attention.heads(rows)
         scores = q @ k.transpose(-1, -2) / config.head_dim**0.5
         hidden = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1)
-        return scores.masked_fill(hidden, -torch.inf).softmax(dim=-1).mean(dim=0)
+        weights: torch.Tensor = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1).mean(dim=0)
+    return weights
 
 
 @pytest.mark.parametrize(
@@ -41,6 +50,6 @@ def test_each_head_looks_one_token_further_back(d_model: int, nhead: int, contex
 def test_without_local_heads_no_matrix_changes() -> None:
     torch.manual_seed(0)
     model = TinyTransformer(ModelConfig())
-    before = model.blocks[0].attention.qkv.weight.clone()
+    before = get_first_block(model).attention.qkv.weight.clone()
     init_local_heads(model, 0)
-    assert torch.equal(model.blocks[0].attention.qkv.weight, before)
+    assert torch.equal(get_first_block(model).attention.qkv.weight, before)

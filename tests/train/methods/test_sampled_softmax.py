@@ -4,11 +4,13 @@ import math
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.train.methods import sampled_softmax as module  # noqa: E402
-from tinyedge.train.methods.loss import output_cross_entropy  # noqa: E402
-from tinyedge.train.methods.sampled_softmax import CandidateSampler  # noqa: E402
+import torch
+
+from tinyedge.train.methods import sampled_softmax as module
+from tinyedge.train.methods.loss import output_cross_entropy
+from tinyedge.train.methods.sampled_softmax import CandidateSampler
 
 PIECES = 60
 

@@ -25,7 +25,7 @@ def make_record(step: int) -> EpochRecord:
     return EpochRecord(1, 5.0, 4.5, 1e-3, {"all": 2.0, "en": 1.9, "es": 2.1}, 9000.0, 1.0, TOKENS * step)
 
 
-def read_scalars(folder: Path, name: str) -> list[tuple[int, float]]:
+def read_scalars(folder: Path, name: str) -> list[tuple[int, Any]]:
     reader = EventAccumulator(str(folder / "tensorboard"))
     reader.Reload()
     return [(event.step, pytest.approx(event.value)) for event in reader.Scalars(name)]

@@ -14,11 +14,13 @@ import pytest
 
 from tests.support.faults import Disk
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from tinyedge.cli import main  # noqa: E402
-from tinyedge.train.state import State  # noqa: E402
-from tinyedge.train.storage import checkpoint  # noqa: E402
+import torch
+
+from tinyedge.cli import main
+from tinyedge.train.state import State
+from tinyedge.train.storage import checkpoint
 
 
 @pytest.fixture
@@ -58,14 +60,17 @@ def test_a_save_that_fails_at_any_call_leaves_a_valid_state(
         checkpoint.save(tmp_path / checkpoint.BEST_FILE, make_content_at(step))
         checkpoint.save_last(tmp_path, make_content_at(step))
 
-    save(1), disk.mend(), save(2)
+    save(1)
+    disk.mend()
+    save(2)
     calls = disk.calls
     kinds = [call.split()[0] for call in calls]
     assert (kinds.count("rename"), kinds.count("fsync"), kinds.count("open")) == (3, 4, 4)
     assert kinds.count("write") >= 4
     for bad in range(1, len(calls) + 1):
         disk.mend()
-        save(1), save(2)
+        save(1)
+        save(2)
         disk.mend()
         disk.error, disk.short, disk.forever = error, short, forever
         disk.bad = lambda number, call, bad=bad: number == bad  # type: ignore[misc]

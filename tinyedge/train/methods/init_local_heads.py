@@ -51,5 +51,5 @@ def _rotation(angles: torch.Tensor) -> torch.Tensor:
     """
     cosines, sines = angles.cos(), angles.sin()
     blocks = torch.stack((torch.stack((cosines, sines), dim=1), torch.stack((-sines, cosines), dim=1)), dim=1)
-    matrix: torch.Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+    matrix: torch.Tensor = torch.block_diag(*blocks)
     return matrix
