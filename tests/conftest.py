@@ -1,4 +1,4 @@
-"""The bundles that tests run on; tests/make_micro_bundle.py makes them."""
+"""Fixtures for all tests: the micro bundles (see tests/make_micro_bundle.py), the wheel, a tokenizer."""
 
 import os
 import shutil
@@ -13,11 +13,11 @@ from hypothesis import settings
 
 from tests.support.syllables import syllable_lines
 
-# As the program itself does: threads that wait for each other do not spin.
+# As in the program itself: waiting threads do not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# A shell lets its background jobs ignore Ctrl-C, `nohup` a terminal that goes, and children inherit both:
-# what the tests send their processes would not arrive.
+# A shell makes its background jobs ignore SIGINT, and `nohup` makes a program ignore SIGHUP. Child processes
+# inherit both, and would ignore the signals that tests send.
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, _handler)
@@ -26,9 +26,8 @@ DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(autouse=True)
-def signals_as_before() -> Iterator[None]:
-    """A run that a signal stopped leaves later ones ignored, and what it starts inherits that; here the
-    process goes on."""
+def restore_signal_handlers() -> Iterator[None]:
+    """Restore the handlers after each test: a run that a signal stopped ignores later signals, for good."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.getsignal(number) for number in numbers]
     yield
@@ -38,7 +37,7 @@ def signals_as_before() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def micro_bundle() -> Path:
-    """The smallest bundle there is, int8. Read it, never write to it: `bundle_copy` is for that."""
+    """The smallest possible bundle, in int8. Tests must not change it; see `bundle_copy`."""
     return DATA / "micro_bundle_int8"
 
 
@@ -50,7 +49,7 @@ def micro_bundle_fp32() -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that a release of this checkout would publish."""
+    """The wheel of this checkout, built as for a release."""
     folder, root = tmp_path_factory.mktemp("dist"), Path(__file__).parents[1]
     command: list[str | Path] = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, root]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
@@ -61,7 +60,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bundle_copy(micro_bundle: Path, tmp_path: Path) -> Callable[[], Path]:
-    """Makes fresh copies of `micro_bundle` that a test may damage."""
+    """A function that makes a new copy of `micro_bundle`, which a test may damage."""
 
     def copy() -> Path:
         folder = tmp_path / "bundle"
@@ -73,12 +72,12 @@ def bundle_copy(micro_bundle: Path, tmp_path: Path) -> Callable[[], Path]:
 
 @pytest.fixture(scope="session")
 def byte_fallback_model() -> bytes:
-    """A tokenizer of 1100 pieces, 256 of them single bytes, so that it can spell any text."""
+    """A tokenizer with 1100 pieces, 256 of them single bytes, so that it can encode any text."""
     from tinyedge.text.train_tokenizer import TokenizerConfig, train
 
     return train(syllable_lines(), "the tests' lines", TokenizerConfig(1100, byte_fallback=True))
 
 
-# How long an example takes says something about the machine's other work, not about the code.
+# The duration of an example depends on other programs on the machine.
 settings.register_profile("tinyedge", deadline=None)
 settings.load_profile("tinyedge")

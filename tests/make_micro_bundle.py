@@ -1,10 +1,10 @@
-"""Makes the bundles that the tests run on: tests/data/micro_bundle_fp32 and micro_bundle_int8.
+"""Make the bundles that the tests use: tests/data/micro_bundle_fp32 and micro_bundle_int8.
 
     python -m tests.make_micro_bundle
 
-Needs the `train` extra and less than a minute. The smallest model in the ranges, trained just long enough
-that greedy text is no mere repetition, goes through the real tokenizer training, exporter and quantizer.
-Run it again whenever one of those or the bundle's schema changes; else only `created` differs.
+Needs the `train` extra and less than a minute. The smallest valid model, trained just long enough that greedy
+text does not only repeat itself, passes through the real tokenizer training, exporter and quantizer. Run it
+again when one of those or the bundle's schema changes; otherwise only `created` differs.
 """
 
 import random
@@ -69,7 +69,7 @@ SPANISH = {
     "why": "porque nadie escuchaba|para que los demás pudieran dormir|aunque ya era tarde|"
     "y todos se rieron|pero no dijo nada|sin saber la razón|lo que fue muy amable",
 }
-# Names of people and towns that nobody has: they are what fills 1000 pieces.
+# Syllables of invented names, which are needed to fill 1000 pieces.
 SYLLABLES = (
     "al an ba be bel ca cor da del do el fa fer ga go la lin lo ma mar me mi mon na ni no o pa per"
     " ra ri ro sa sel so ta te ti to tor u va ve vi za"
@@ -77,32 +77,32 @@ SYLLABLES = (
 NAMES = 700
 
 
-def names() -> list[str]:
-    """Invented names of three syllables, the same each time."""
+def make_names() -> list[str]:
+    """Make invented names of three syllables; they are the same each time."""
     draw = random.Random(SEED)
     return ["".join(draw.choices(SYLLABLES.split(), k=3)).capitalize() for _ in range(NAMES)]
 
 
-def sentences() -> Iterator[str]:
-    """The same few thousand sentences each time, half of them Spanish."""
+def generate_sentences() -> Iterator[str]:
+    """Generate some thousand sentences, half of them Spanish; they are the same each time."""
     draw = random.Random(SEED)
-    invented = names()
+    names = make_names()
     for number in range(SENTENCES):
         words = {
             part: draw.choice(texts.split("|")) for part, texts in (ENGLISH, SPANISH)[number % 2].items()
         }
         body = f"{words['who']} {words['did']} {words['what']} {words['where']}"
-        body += f" {('for', 'para')[number % 2]} {draw.choice(invented)}"
+        body += f" {('for', 'para')[number % 2]} {draw.choice(names)}"
         body += draw.choice(("", f", {words['why']}"))
         first = draw.choice((body, f"{words['when']} {body}", f"{body} {words['when']}"))
         yield first[0].upper() + first[1:] + draw.choice((".", ".", "!", "?"))
 
 
-def trained(corpus: list[str], text: Tokenizer) -> TinyTransformer:
-    """A model that has seen the corpus for a few seconds."""
+def train_model(corpus: list[str], tokenizer: Tokenizer) -> TinyTransformer:
+    """Train a model for a few seconds."""
     torch.manual_seed(SEED)
     model = TinyTransformer(CONFIG)
-    stream = torch.tensor([token for line in corpus for token in text.encode_line(line)])
+    stream = torch.tensor([token for line in corpus for token in tokenizer.encode_line(line)])
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(STEPS):
         starts = torch.randint(len(stream) - CONFIG.max_seq_length - 1, (BATCH,))
@@ -116,18 +116,17 @@ def trained(corpus: list[str], text: Tokenizer) -> TinyTransformer:
 
 
 def main() -> None:
-    """Writes both bundles."""
-    corpus = list(sentences())
+    """Write both bundles."""
+    corpus = list(generate_sentences())
     pieces = train_tokenizer.train(
         corpus, "the fixture's text", TokenizerConfig(vocab_size=CONFIG.vocab_size)
     )
-    text = Tokenizer(pieces)
-    model = trained(corpus, text)
+    model = train_model(corpus, Tokenizer(pieces))
     weights = Weights.from_model(model)
     card = "# A test fixture\n\nMade by tests/make_micro_bundle.py; its text means nothing.\n"
-    for precision, done in (("fp32", None), ("int8", quantize(weights))):
+    for precision, quantization in (("fp32", None), ("int8", quantize(weights))):
         target = DATA / f"micro_bundle_{precision}"
-        folder = write_unverified_bundle(target, model, weights, done, pieces, "fixture", card)
+        folder = write_unverified_bundle(target, model, weights, quantization, pieces, "fixture", card)
         print(f"{folder}: {sum(file.stat().st_size for file in folder.iterdir()):,} bytes")
 
 

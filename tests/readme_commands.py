@@ -1,7 +1,8 @@
-"""Runs every command of the README, as `.ci/run` does after `make test`.
+"""Run every command of the README, as `.ci/run` does after `make test`.
 
-Each ```sh block is one script. What needs the world outside gets a stand-in: `scp` and `ssh` work in a folder
-that plays the board, and `my-texts` is a part of the phrasebook. ```python blocks are run too, last.
+Each ```sh block is one script; the ```python blocks run last. Commands that need a board or a user's files
+get replacements: `scp` and `ssh` use a folder in place of the board, and `my-texts` is a part of the
+phrasebook.
 """
 
 import os
@@ -13,25 +14,26 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ALREADY_RUN = "make test"  # by .ci/run, right before
+ALREADY_RUN = "make test"  # by .ci/run, just before
 
 SCP = """#!/bin/sh
-# scp [-r] FILE... HOST:  copies into the folder that plays the board
+# scp [-r] FILE... HOST:  copies into the folder in place of the board
 last=$(eval echo \\${$#})
 [ "${last%:}" = pi@raspberrypi.local ] || exit 9
 for word; do [ "$word" = "$last" ] || [ "$word" = -r ] || cp -r "$word" "$BOARD"/ || exit 1; done
 """
 SSH = """#!/bin/sh
-# ssh HOST COMMAND  runs it in the folder that plays the board
+# ssh HOST COMMAND  runs it in the folder in place of the board
 [ "$1" = pi@raspberrypi.local ] || exit 9
 cd "$BOARD" && exec sh -c "$2"
 """
 
 
 def main() -> None:
+    """Run all blocks, then the demo with its own corpus."""
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 4, "README.md has lost its commands"
+    assert len(blocks) >= 4, "README.md has no commands"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = prepare(folder)
@@ -40,23 +42,24 @@ def main() -> None:
             print(f"--- {kind}\n{script}", flush=True)
             command = ["bash", "-euc", script] if kind == "sh" else [sys.executable, "-c", script]
             run(command, environment)
-        own = "make demo CORPUS=my-texts"
-        assert own in text  # in one epoch, and with the smaller vocabulary that the README speaks of
+        demo = "make demo CORPUS=my-texts"
+        assert demo in text  # run here with one epoch, and with the smaller vocabulary from the README
         assert "--vocab-size 4000" in text
         flags = "--vocab-size 4000 --epochs 1"
-        quick = f"{own} DATA={folder}/data BUNDLE={folder}/bundle TRAIN_FLAGS='{flags}'"
+        quick = f"{demo} DATA={folder}/data BUNDLE={folder}/bundle TRAIN_FLAGS='{flags}'"
         run(["bash", "-euc", quick], environment)
         for path in (ROOT / "my-texts", ROOT / "dist"):
             shutil.rmtree(path, ignore_errors=True)
 
 
 def run(command: list[str], environment: dict[str, str]) -> None:
+    """Run a command; exit if it fails."""
     if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
         sys.exit(f"error: a command of README.md failed: {command[-1]}")
 
 
 def prepare(folder: Path) -> dict[str, str]:
-    """Stand-ins and their place in PATH."""
+    """Write the replacements; return the environment with their folder in PATH."""
     tools, board, texts = folder / "bin", folder / "board", ROOT / "my-texts"
     for path in (tools, board, texts):
         path.mkdir(exist_ok=True)

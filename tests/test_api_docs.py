@@ -1,4 +1,4 @@
-"""docs/api.md: its examples run, and it has every public name, field and error of `tinyedge.runtime`."""
+"""docs/api.md: its examples run, and it lists every public name, field and error of `tinyedge.runtime`."""
 
 import dataclasses
 import inspect
@@ -16,12 +16,12 @@ PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
-def test_there_are_examples() -> None:
+def test_there_are_two_examples() -> None:
     assert len(EXAMPLES) == 2
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_the_examples_run(example: str, micro_bundle: Path, tmp_path: Path) -> None:
+def test_an_example_runs(example: str, micro_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "bundle").symlink_to(micro_bundle)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example],
@@ -35,7 +35,7 @@ def test_the_examples_run(example: str, micro_bundle: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", runtime.__all__)
-def test_every_public_class_and_its_fields_are_there(name: str) -> None:
+def test_every_public_class_is_documented_with_its_fields(name: str) -> None:
     kind = getattr(runtime, name)
     assert re.search(rf"^## {name}$", PAGE, re.MULTILINE)
     section = PAGE.split(f"\n## {name}\n")[1].split("\n## ")[0]
@@ -47,7 +47,7 @@ def test_every_public_class_and_its_fields_are_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["stream", "generate"])
-def test_every_argument_is_there_with_its_default(method: str) -> None:
+def test_every_argument_is_documented_with_its_default(method: str) -> None:
     section = PAGE.split("\n## Generator\n")[1].split("\n## ")[0]
     for name, parameter in inspect.signature(getattr(runtime.Generator, method)).parameters.items():
         if name != "self":
@@ -57,13 +57,13 @@ def test_every_argument_is_there_with_its_default(method: str) -> None:
             assert f"`{name}{shown}`" in section
 
 
-def test_every_field_of_the_sampling_has_its_default() -> None:
+def test_every_sampling_field_is_documented_with_its_default() -> None:
     for field in dataclasses.fields(runtime.SamplingConfig):
         default = {} if field.default is dataclasses.MISSING else field.default
         assert f"`{field.name}={default!r}`" in PAGE
 
 
-def test_the_errors_are_there() -> None:
+def test_every_documented_error_exists() -> None:
     section = PAGE.split("\n## Errors\n")[1]
     named = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     assert named

@@ -1,4 +1,4 @@
-"""The whole line by its commands, small: text to verdict, and the numbers that must agree along the way."""
+"""All commands from text to verdict with a small model, and the figures that must agree between them."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ def tinyedge(*words: object) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained model with its int8 and fp32 bundles, and text that it has not seen."""
+    """A trained model with its int8 and fp32 bundles, and unseen text."""
     from tinyedge.corpus.phrasebook import generate_documents
 
     folder = tmp_path_factory.mktemp("line")
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_checkpoint_and_bundle_read_the_same(folder: Path) -> None:
+def test_checkpoint_and_bundles_have_the_same_quality(folder: Path) -> None:
     bits = {}
     for name, model in (
         ("torch", folder / "data" / "best_model.pt"),
@@ -51,14 +51,14 @@ def test_checkpoint_and_bundle_read_the_same(folder: Path) -> None:
         assert report["schema"] == "tinyedge.eval/1"
         (result,) = report["results"]
         assert set(result) >= {"name", "bits_per_byte", "perplexity", "tokens", "bytes"}
-        assert result["bytes"] == (folder / "new.txt").stat().st_size - 39  # less the blank lines
+        assert result["bytes"] == (folder / "new.txt").stat().st_size - 39  # without the blank lines
         bits[name] = result["bits_per_byte"]
-    assert bits["fp32"] == pytest.approx(bits["torch"], rel=1e-4)  # 1 % is the promise
+    assert bits["fp32"] == pytest.approx(bits["torch"], rel=1e-4)  # the documented limit is 1%
     assert bits["int8"] == pytest.approx(bits["torch"], rel=0.01)
-    assert bits["torch"] < 3.2  # it learned: untrained, each of some 2.6 bytes a token would need 3.8 bits
+    assert bits["torch"] < 3.2  # untrained it would be 3.8: about 2.6 bytes per token
 
 
-def test_the_manifest_tells_the_story(folder: Path) -> None:
+def test_the_manifest_describes_the_training(folder: Path) -> None:
     manifest = json.loads((folder / "int8" / "manifest.json").read_text())
     assert manifest["precision"] == "int8"
     assert set(manifest["quality"]) == {"en", "es"}
@@ -69,13 +69,13 @@ def test_the_manifest_tells_the_story(folder: Path) -> None:
     ).stat().st_size
 
 
-def test_it_generates_and_keeps_its_budget(folder: Path) -> None:
+def test_the_bundle_generates_text_within_its_budget(folder: Path) -> None:
     words = ("generate", folder / "int8", "--prompt", "Mi hermana", "--seed", 3, "--max-tokens", 80)
     first, second = (json.loads(tinyedge(*words, "--json")) for _ in range(2))
     assert first["text"] == second["text"]
     assert first["schema"] == "tinyedge.completion/1"
-    patient = ("--max-p95-ms", 60_000)  # time on a shared machine is no matter of tests; memory is
-    command = [sys.executable, "-m", "tinyedge", "bench", folder / "int8", "--samples", 30, *patient]
+    generous = ("--max-p95-ms", 60_000)  # times on a shared machine vary; memory does not
+    command = [sys.executable, "-m", "tinyedge", "bench", folder / "int8", "--samples", 30, *generous]
     subprocess.run([*map(str, command), "--json", folder / "bench.json"], check=False)
     report = json.loads((folder / "bench.json").read_text())
     busy = any("other programs" in doubt for doubt in report["doubts"])
@@ -83,7 +83,7 @@ def test_it_generates_and_keeps_its_budget(folder: Path) -> None:
     assert report["memory"]["peak_rss"] < 80 * 2**20
 
 
-def test_other_flags_than_the_checkpoints_tokenizer(folder: Path, micro_bundle: Path) -> None:
+def test_export_refuses_another_tokenizer_than_the_checkpoints(folder: Path, micro_bundle: Path) -> None:
     command = [sys.executable, "-m", "tinyedge", "export", str(folder / "data" / "best_model.pt")]
     command += ["--output-dir", str(folder / "x"), "--tokenizer", str(micro_bundle / "tokenizer.model")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

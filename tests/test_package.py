@@ -1,4 +1,4 @@
-"""The wheel as a device gets it: tinyedge alone, no extras, no torch; it generates and benches."""
+"""The wheel on a device: only tinyedge, without extras and torch; it generates text and runs bench."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def run(*words: object, cwd: Path = ROOT) -> str:
     return done.stdout
 
 
-def test_holds_the_package_alone_with_its_data(wheel: Path) -> None:
+def test_the_wheel_contains_only_the_package_and_its_data(wheel: Path) -> None:
     from tinyedge import __version__
 
     names = zipfile.ZipFile(wheel).namelist()
@@ -31,7 +31,7 @@ def test_holds_the_package_alone_with_its_data(wheel: Path) -> None:
     assert wheel.stat().st_size < 1 << 20
 
 
-def test_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) -> None:
+def test_the_wheel_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
@@ -43,9 +43,9 @@ def test_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) ->
     )
     assert completion["tokens"]
     command: list[str | Path] = [tinyedge, "bench", micro_bundle, "--samples", "25"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
-    # What else runs on this machine may take its processor, and nothing but that may be doubted.
-    assert "verdict: pass" in said or "doubt: other programs" in said
+    output = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
+    # Other programs may use the processor of this machine; no other doubt is acceptable.
+    assert "verdict: pass" in output or "doubt: other programs" in output
     run(tinyedge, "verify", micro_bundle, cwd=tmp_path)
     again = (
         "import sys; from pathlib import Path; from tinyedge.deploy import kit, own_wheel\n"
@@ -53,16 +53,16 @@ def test_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) ->
         "assert (kit.find_deploy_files() / 'install.sh').is_file()\n"
     )
     copy = Path(run(python, "-c", again, tmp_path, cwd=tmp_path).strip())
-    assert copy.name == wheel.name  # it can give itself to a board
-    assert contents(copy) == contents(wheel)
+    assert copy.name == wheel.name  # an installed tinyedge can rebuild its wheel for a board
+    assert read_contents(copy) == read_contents(wheel)
     for name in ("train", "export"):
         done = subprocess.run([tinyedge, name], capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 1
         assert done.stderr.startswith("error: torch is not installed\nhint: on the workstation")
 
 
-def contents(wheel: Path) -> dict[str, bytes]:
-    """Of every file but the record, whose order is free."""
+def read_contents(wheel: Path) -> dict[str, bytes]:
+    """Read every file except RECORD, whose order may differ."""
     with zipfile.ZipFile(wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/RECORD")}
 

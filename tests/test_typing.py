@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("mypy", reason="type checking needs the extra `dev`")
 
 ROOT = Path(__file__).parents[1]
-CONSUMER = '''
+CONSUMER = """
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,12 +27,12 @@ def completion(bundle: Path) -> Completion:
 
 
 reveal_type(completion(Path("bundle")).text)
-'''
+"""
 
 
 @pytest.fixture(scope="module")
 def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of packages that holds the wheel alone."""
+    """A folder of packages that contains only the wheel."""
     folder = tmp_path_factory.mktemp("site")
     quiet = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile")
     subprocess.run(
@@ -42,7 +42,7 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(program: str, site: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Runs `mypy --strict` on a user's program that sees the installed wheel, and no checkout."""
+    """Run `mypy --strict` on a user's program that sees the installed wheel, but no checkout."""
     (folder / "consumer.py").write_text(program)
     # MYPYPATH would treat the wheel as sources: a bare environment makes it an installed package.
     environment = folder / "environment"
