@@ -1,0 +1,1 @@
+"""tinyedge compared with onnxruntime-genai, llama.cpp and transformers: `python -m bench.peers`."""

@@ -1,3 +1,5 @@
+"""Files that are written completely or not at all, and errors that name them."""
+
 import errno
 import json
 import os

@@ -86,7 +86,7 @@ def test_an_older_manifest_with_the_standard_graphs_parity_loads(options: Export
 
 
 def test_export_imports_no_onnxscript(options: ExportOptions, run: Any) -> None:
-    """torch's exporter needs it, and only the tests use that."""
+    """Only torch's own exporter needs it, which is a test oracle."""
     code = "import sys; sys.modules['onnxscript'] = None\nfrom tinyedge.__main__ import main; main()"
     texts = [part for name, path in options.text.items() for part in ("--text", f"{name}={path}")]
     command = [sys.executable, "-c", code, "export", options.checkpoint, "--output-dir", options.output_dir]

@@ -402,7 +402,7 @@ def test_generate_filters_by_default(micro_bundle: Path, text: str, tmp_path: Pa
     command = ("generate", micro_bundle, "--prompt", PROMPT, "--temperature", 0)
     custom = run_tinyedge(*command, "--filter", list_file)
     assert custom.stdout == PROMPT + text[: text.index(word)] + "\n"
-    assert custom.stderr.startswith("note: the text ends before a word that is on the filter's list")
+    assert custom.stderr.startswith("note: the text ends before a word on the filter's list")
     assert (
         '"finish_reason": "content_filter"' in run_tinyedge(*command, "--filter", list_file, "--json").stdout
     )

@@ -232,7 +232,7 @@ class Remote:
 
 
 def _can_rsync() -> bool:
-    """Return whether rsync is installed here and has the needed options; other programs of that name lack them."""
+    """Return whether rsync is installed and has the options used here; other programs named so lack them."""
     command = ["rsync", "--protect-args", "--info=progress2", "--version"]
     return shutil.which("rsync") is not None and not subprocess.run(command, capture_output=True).returncode
 

@@ -1,4 +1,4 @@
-"""Settings of a vocabulary's training. Does not know SentencePiece, because commands read it for their help."""
+"""Settings of a vocabulary's training. Does not know SentencePiece: commands read it for their help."""
 
 from dataclasses import dataclass
 

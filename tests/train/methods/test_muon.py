@@ -29,7 +29,7 @@ def test_stacked_matrices_are_updated_separately() -> None:
 
 
 def test_updates_agree_with_torchs_muon() -> None:
-    """torch iterates in bfloat16, so directions agree to its precision, over several steps."""
+    """Torch iterates in bfloat16, so directions agree to its precision, over several steps."""
     torch.manual_seed(2)
     ours = torch.nn.Parameter(torch.randn(96, 32))
     theirs = torch.nn.Parameter(ours.detach().clone())
