@@ -69,7 +69,7 @@ def test_exit_codes(
     verdict: str,
 ) -> None:
     worker(e2e)
-    # Real starts wait for the machine's other work, which would make them inconclusive; test_run.py has those.
+    # Real starts, which other work makes inconclusive, are in test_run.py.
     monkeypatch.setattr(run, "measure_starts", lambda command, starts: ((0.5, 0.5),) * starts)
     path = tmp_path / "report.json"
     result = invoke("--json", str(path), *flags)
