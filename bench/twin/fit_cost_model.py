@@ -96,6 +96,7 @@ def fit_costs(rows: Sequence[Row], created: str, versions: Mapping[str, str]) ->
         prompt_tokens=PROMPT_TOKENS,
     )
     source = CostSource(
+        board=BOARD.name,
         created=created,
         versions=versions,
         made_by=COMMAND,

@@ -20,6 +20,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     value = json.loads(board_file("pi-zero-2w").read_text())
     value |= {"name": "made-up", "title": "Made up", "budgets": BUDGETS, "debian": {"forky": "3.14"}}
     value["wheels"]["newest_glibc"] = "2.41"
+    value["cost_model"]["source"]["board"] = "made-up"
     latency = value["cost_model"]["latency_model"]
     for name in ("ns_per_instruction", "ns_per_dram_fill"):
         latency[name] *= 2

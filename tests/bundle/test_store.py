@@ -366,7 +366,7 @@ def test_the_activate_command(micro_bundle: Path, micro_bundle_fp32: Path, tmp_p
     def activate(*words: object) -> "subprocess.CompletedProcess[str]":
         return tinyedge("activate", *words, "--store", tmp_path / "store")
 
-    assert activate(micro_bundle).stdout == f"bundle {digest(micro_bundle)[:12]} serves\n"
+    assert activate(micro_bundle).stdout == f"bundle {digest(micro_bundle)[:12]} is active\n"
     found = json.loads(activate(micro_bundle_fp32, "--json").stdout)
     assert found == {
         "schema": "tinyedge.activate/1",
@@ -382,7 +382,7 @@ def test_the_activate_command(micro_bundle: Path, micro_bundle_fp32: Path, tmp_p
     )
     assert "serves, confirmed" in activate("--status").stdout
     assert activate("--rollback").returncode == 0
-    assert activate("--recover").stdout == f"bundle {digest(micro_bundle)[:12]} serves, as before\n"
+    assert activate("--recover").stdout == f"bundle {digest(micro_bundle)[:12]} is active, as before\n"
     for words in ((), (micro_bundle, "--status"), ("--recover", "--rollback")):
         done = activate(*words)
         assert done.returncode == 2

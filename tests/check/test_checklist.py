@@ -14,7 +14,7 @@ import pytest
 from tinyedge.bundle.bundle import load_bundle, write_bundle
 from tinyedge.check import budget, checklist
 from tinyedge.check.checklist import Checklist, CheckOptions, run_checklist
-from tinyedge.check.item import COMPLIANCE, ChecklistItem, combine_marks, make_item
+from tinyedge.check.item import BUDGETS, ChecklistItem, combine_marks, make_item
 from tinyedge.check.render import render_markdown, render_text
 from tinyedge.core.errors import CheckpointError, CorpusError
 from tinyedge.core.sampling import SamplingConfig
@@ -80,7 +80,7 @@ METRICS: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _no_bench(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bench is measured once, below; elsewhere it only costs time."""
-    line = ChecklistItem(COMPLIANCE, "steady memory", "60 MB")
+    line = ChecklistItem(BUDGETS, "steady memory", "60 MB")
     monkeypatch.setattr(checklist, "check_budget", lambda bundle: ([line], [{"name": "rss"}]))
 
 
@@ -156,7 +156,7 @@ def test_a_bundle_with_everything(make_bundle: Callable[..., Path], run_dir: Pat
     assert "bundle is made from best_model.pt" in find_item("best_model.pt", found).found
     assert [line.section for line in found.items] == sorted(
         (line.section for line in found.items),
-        key=["Model validation", COMPLIANCE, "Artifact verification", "Code quality", "Documentation"].index,
+        key=["Model validation", BUDGETS, "Artifact verification", "Code quality", "Documentation"].index,
     )
 
 

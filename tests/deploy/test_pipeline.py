@@ -67,7 +67,7 @@ def test_a_bundle_is_installed_and_then_upgraded(
     before, env_before = list_installed(), (board / "env").readlink()
     again = tinyedge("deploy", server.destination, bundle, *server.flags, *kit)
     assert again.returncode == 0
-    assert "serves, as before" in again.stdout
+    assert "is active, as before" in again.stdout
     assert list_installed() == before
 
     make_kit(micro_bundle_fp32, tmp_path / "next-kit", version="9.9.9")

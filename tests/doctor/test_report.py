@@ -170,7 +170,7 @@ def test_a_machine_that_reports_nothing_is_examined(tmp_path: Path) -> None:
         read_recorded_state(tmp_path), platform="linux", pointer_bits=64, free_disk=1 << 40
     )
     report = examine_machine(device, state, IMPORTS_WORK)
-    assert get_finding("board", report).found == "unknown board"
+    assert get_finding("board", report).found == "not a known board"
     assert get_finding("throttling", report).found == "not a Raspberry Pi"
     assert report.fit
 

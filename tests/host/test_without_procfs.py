@@ -141,7 +141,7 @@ def test_doctor_warns_of_nothing_that_only_linux_has() -> None:
     assert found["memory limits"] == ("ok", "MemoryMax= of a service needs Linux")
     assert found["temperature"] == ("ok", "no sensor")
     assert found["throttling"] == ("ok", "not a Raspberry Pi")
-    assert found["board"][1].startswith("unknown board, ")
+    assert found["board"][1].startswith("not a known board, ")
     assert " x 8: " in found["CPU"][1]
 
 

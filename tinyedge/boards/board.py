@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tinyedge.boards import DEFAULT_BOARD
-from tinyedge.boards.decode import DecodeError, decode
+from tinyedge.boards.from_json import DecodeError, decode, mismatch
 from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.core import files
 from tinyedge.core.errors import UsageError
@@ -182,6 +182,8 @@ class FormulaErrors:
 class CostSource:
     """Origin of a cost formula."""
 
+    board: str
+    """Name of the board that the counts were made for: a formula holds for no other."""
     created: str
     """Time in UTC."""
     versions: Mapping[str, str]
@@ -267,14 +269,15 @@ def load_board(name_or_path: str) -> Board:
     """Load a board.
 
     Args:
-        name_or_path: One of `board_names()`, or the path of a JSON file, which ends with ".json".
+        name_or_path: One of `board_names()`, or the path of a JSON file.
 
     Raises:
         UsageError: For an unknown name, as parameter `target`; for a file that is missing or invalid.
     """
-    if name_or_path.endswith(FILE_SUFFIX):
-        return _read(Path(name_or_path))
     known = board_names()
+    is_path = name_or_path.endswith(FILE_SUFFIX) or Path(name_or_path).is_file()
+    if is_path and name_or_path not in known:
+        return _read(Path(name_or_path))
     if name_or_path not in known:
         raise UsageError(
             f"target {name_or_path} is unknown",
@@ -322,7 +325,7 @@ def _read(path: Path) -> Board:
     files.require_file(path, UsageError, "pass the JSON file of a board")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise UsageError(f"{path} is larger than {MAX_FILE_BYTES} bytes", "pass the JSON file of a board")
-    value = files.read_json(path, SCHEMA, UsageError)
+    value = files.read_json(path, SCHEMA, UsageError, f"compare it with {board_file(DEFAULT_BOARD)}")
     del value["schema"]
     try:
         board = decode(Board, value)
@@ -333,60 +336,46 @@ def _read(path: Path) -> Board:
 
 
 def _validate(board: Board) -> None:
-    """Check ranges and what one field has to do with another. Raises DecodeError."""
-    _require(
-        bool(NAME.fullmatch(board.name)), "name", "lowercase letters, digits, '.', '_' and '-', up to 64"
-    )
-    _require(board.title.isprintable() and bool(board.title), "title", "a printable text")
-    _require_positive("budgets", asdict(board.budgets))
-    _require(board.processor.cores is None or board.processor.cores > 0, "processor.cores", "1 or more")
-    _require(
-        bool(board.debian) and all(map(PYTHON_VERSION.fullmatch, board.pythons)),
-        "debian",
-        'suites with versions of Python, such as "3.11"',
-    )
-    for name in ("newest_glibc", "oldest_glibc"):
-        version = getattr(board.wheels, name)
-        _require(bool(GLIBC_VERSION.fullmatch(version)), f"wheels.{name}", 'a version such as "2.36"')
-    _require(
-        board.budgets.max_rss_mb <= board.budgets.max_peak_mb, "budgets.max_rss_mb", "max_peak_mb or less"
-    )
+    """Check ranges, and fields that depend on each other. Raises DecodeError."""
+
+    def require(name: str, valid: bool, expected: str) -> None:
+        if not valid:
+            raise mismatch(name, functools.reduce(getattr, name.split("."), board), expected)
+
+    def require_positive(name: str) -> None:
+        for part, value in asdict(functools.reduce(getattr, name.split("."), board)).items():
+            require(f"{name}.{part}", value > 0, "a number above 0")
+
+    name = "lowercase letters, digits, '.', '_' and '-', up to 64"
+    require("name", bool(NAME.fullmatch(board.name)), name)
+    require("title", board.title.isprintable() and bool(board.title), "a printable text")
+    require_positive("budgets")
+    require("processor.cores", board.processor.cores is None or board.processor.cores > 0, "1 or more")
+    pythons = bool(board.debian) and all(map(PYTHON_VERSION.fullmatch, board.pythons))
+    require("debian", pythons, 'suites with versions of Python, such as "3.11"')
+    for part in ("newest_glibc", "oldest_glibc"):
+        version = bool(GLIBC_VERSION.fullmatch(getattr(board.wheels, part)))
+        require(f"wheels.{part}", version, 'a version such as "2.36"')
+    peak = board.budgets.max_peak_mb
+    require("budgets.max_rss_mb", board.budgets.max_rss_mb <= peak, f"budgets.max_peak_mb ({peak:g}) or less")
     if board.memory is not None:
-        _require_positive("memory", asdict(board.memory))
-        _require(board.memory.usable_mb <= board.memory.ram_mb, "memory.usable_mb", "ram_mb or less")
-        _require(board.budgets.max_peak_mb <= board.memory.ram_mb, "budgets.max_peak_mb", "ram_mb or less")
+        require_positive("memory")
+        ram = board.memory.ram_mb
+        require("memory.usable_mb", board.memory.usable_mb <= ram, f"memory.ram_mb ({ram}) or less")
+        require("budgets.max_peak_mb", peak <= ram, f"memory.ram_mb ({ram}) or less")
     if board.emulation is not None:
-        _require(board.emulation.memory_mb > 0, "emulation.memory_mb", "1 or more")
-    if board.cost_model is not None:
-        _validate_costs(board.cost_model)
-
-
-def _validate_costs(costs: CostData) -> None:
-    latency = costs.latency_model
-    _require_positive("cost_model.latency_model", asdict(latency))
-    _require(latency.margin >= 1, "cost_model.latency_model.margin", "1 or more")
-    _require(
-        bool(costs.prompt_tokens) and min(costs.prompt_tokens) > 0,
-        "cost_model.prompt_tokens",
-        "lengths above 0",
-    )
-    for name in ("instructions", "dram_fills", "peak_bytes"):
-        coefficients: Mapping[str, float] = getattr(costs, name)
-        _require(
-            bool(coefficients) and min(coefficients.values()) >= 0,
-            f"cost_model.{name}",
-            "numbers of 0 or more",
-        )
-
-
-def _require(valid: bool, name: str, expected: str) -> None:
-    if not valid:
-        raise DecodeError(f"{name} is invalid, expected {expected}")
-
-
-def _require_positive(where: str, values: Mapping[str, float]) -> None:
-    for name, value in values.items():
-        _require(value > 0, f"{where}.{name}", "a number above 0")
+        require("emulation.memory_mb", board.emulation.memory_mb > 0, "1 or more")
+    if (costs := board.cost_model) is not None:
+        is_own = costs.source.board == board.name
+        require("cost_model.source.board", is_own, f"{board.name!r}: leave out another board's cost model")
+        require_positive("cost_model.latency_model")
+        require("cost_model.latency_model.margin", costs.latency_model.margin >= 1, "1 or more")
+        lengths = bool(costs.prompt_tokens) and min(costs.prompt_tokens) > 0
+        require("cost_model.prompt_tokens", lengths, "lengths above 0")
+        for part in ("instructions", "dram_fills", "peak_bytes"):
+            coefficients: Mapping[str, float] = getattr(costs, part)
+            valid = bool(coefficients) and min(coefficients.values()) >= 0
+            require(f"cost_model.{part}", valid, "numbers of 0 or more")
 
 
 def _glibc_minor(version: str) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 from tinyedge.bench.run import BenchPlan, run
 from tinyedge.bench.stopping_rule import StoppingRule
 from tinyedge.bench.worker import Job
-from tinyedge.check.item import COMPLIANCE, ChecklistItem, Mark
+from tinyedge.check.item import BUDGETS, ChecklistItem, Mark
 
 SAMPLES = 100  # "measured with 100 samples"
 MARKS: dict[bool | None, Mark] = {True: "pass", False: "fail", None: "unsure"}
@@ -26,7 +26,7 @@ def check_budget(bundle: Path) -> tuple[list[ChecklistItem], list[dict[str, Any]
     for gate in report.gates:
         name, _, found = gate.sentence.partition(": ")
         items.append(
-            ChecklistItem(COMPLIANCE, f"{name} at most {gate.limit:g} {gate.unit}", found, MARKS[gate.ok])
+            ChecklistItem(BUDGETS, f"{name} at most {gate.limit:g} {gate.unit}", found, MARKS[gate.ok])
         )
         fields = ("name", "limit", "measured", "unit", "ok")
         gates.append({field: getattr(gate, field) for field in fields})

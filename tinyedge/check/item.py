@@ -9,7 +9,7 @@ Verdict = Literal["pass", "fail", "inconclusive"]
 
 # The guide's headings, in its order.
 VALIDATION = "Model validation"
-COMPLIANCE = "Constitutional compliance"
+BUDGETS = "Budgets"
 ARTIFACTS = "Artifact verification"
 CODE = "Code quality"
 DOCUMENTATION = "Documentation"

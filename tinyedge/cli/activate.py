@@ -76,7 +76,7 @@ def _make_acceptance_check(key: Path | None) -> Any:
 def _format_result(change: "Activation") -> str:
     from tinyedge.bundle.store import SHORT_DIGEST
 
-    serving = f"bundle {change.serving[:SHORT_DIGEST]} serves"
+    serving = f"bundle {change.serving[:SHORT_DIGEST]} is active"
     if change.replaced == change.serving:
         return f"{serving}, as before"
     if change.replaced is None:

@@ -80,8 +80,16 @@ def to_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_json(path: Path, schema: str | tuple[str, ...], error: type[TinyEdgeError]) -> dict[str, Any]:
+def read_json(
+    path: Path, schema: str | tuple[str, ...], error: type[TinyEdgeError], hint: str = ""
+) -> dict[str, Any]:
     """Read a JSON object whose field `schema` is `schema`, or one of several.
+
+    Args:
+        path: The file.
+        schema: What its field `schema` may be.
+        error: What to raise.
+        hint: For a file that people write; by default, to create it again.
 
     Raises:
         error: The file is missing, not JSON, or has another schema.
@@ -91,14 +99,14 @@ def read_json(path: Path, schema: str | tuple[str, ...], error: type[TinyEdgeErr
         value = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as failure:
         raise error(
-            f"{path} is not valid JSON ({failure})", "create it again with the command that wrote it"
+            f"{path} is not valid JSON ({failure})", hint or "create it again with the command that wrote it"
         ) from None
     found = value.get("schema") if isinstance(value, dict) else None
     known = (schema,) if isinstance(schema, str) else schema
     if found not in known:
         raise error(
             f"{path} has schema {found!r}, this version reads {' or '.join(map(repr, known))}",
-            "create it again with this version",
+            hint or "create it again with this version",
         )
     return dict(value)
 
@@ -116,7 +124,7 @@ def require_file(path: Path, error: type[TinyEdgeError], hint: str = "check the 
     if not path.is_file():
         raise error(f"{path} is not a regular file", hint)
     if path.stat().st_size == 0:
-        raise error(f"{path} is empty", hint)
+        raise error(f"{path} is empty", "pass a file that is not empty" if hint == "check the path" else hint)
 
 
 def _require_regular(path: Path) -> None:

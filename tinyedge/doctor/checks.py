@@ -24,7 +24,7 @@ CMDLINE = "/boot/firmware/cmdline.txt"
 def check_machine(device: Device, state: SystemState) -> list[Finding]:
     """Run all checks of this module, in the order in which they are shown."""
     return [
-        Finding("board", ", ".join(filter(None, [device.model or "unknown board", device.kernel]))),
+        Finding("board", ", ".join(filter(None, [device.model or "not a known board", device.kernel]))),
         check_userland(device, state.pointer_bits),
         check_cpu(device),
         check_python(device),

@@ -259,14 +259,12 @@ def require_same_run(path: Path, content: Mapping[str, Any], run: Mapping[str, A
         if saved == wanted:
             continue
         if isinstance(saved, dict) and isinstance(wanted, dict):
-            differences = [
-                f"{name} is {saved.get(name)} there, {wanted[name]} here"
-                for name in wanted
-                if saved.get(name) != wanted[name]
-            ]
+            names = [name for name in wanted if saved.get(name) != wanted[name]]
+            differences = [f"{name} is {saved.get(name)} there, {wanted[name]} here" for name in names]
             raise UsageError(
                 f"{path} belongs to another run: {'; '.join(differences)}",
                 "resume with the flags of that run, or start a new run with --restart",
+                names,
             )
         what = section.removesuffix("_sha256")
         raise CheckpointError(

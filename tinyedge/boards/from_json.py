@@ -34,7 +34,7 @@ def decode(cls: type[T], value: object, where: str = "") -> T:
         DecodeError: For the first field that is not as declared.
     """
     if not isinstance(value, dict):
-        raise _mismatch(where or "the file", value, "an object")
+        raise mismatch(where or "the file", value, "an object")
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     prefix = f"{where}." if where else ""
@@ -60,24 +60,25 @@ def _convert(hint: Any, value: object, where: str) -> Any:
         return None if value is None else _convert(arguments[0], value, where)
     if origin is tuple:
         if not isinstance(value, list):
-            raise _mismatch(where, value, "a list")
+            raise mismatch(where, value, "a list")
         return tuple(_convert(arguments[0], part, f"{where}[{at}]") for at, part in enumerate(value))
     if origin is Mapping:
         if not isinstance(value, dict):
-            raise _mismatch(where, value, "an object")
+            raise mismatch(where, value, "an object")
         return {name: _convert(arguments[1], part, f"{where}.{name}") for name, part in value.items()}
     kinds = (int, float) if hint is float else hint  # an int stays one: 400 is not printed as 400.0
     if isinstance(value, bool) or not isinstance(value, kinds):
-        raise _mismatch(where, value, NOUNS[hint])
+        raise mismatch(where, value, NOUNS[hint])
     if isinstance(value, float) and not math.isfinite(value):
-        raise _mismatch(where, value, NOUNS[hint])
+        raise mismatch(where, value, NOUNS[hint])
     return value
 
 
-def _mismatch(where: str, value: object, expected: str) -> DecodeError:
+def mismatch(where: str, value: object, expected: str) -> DecodeError:
+    """Return the error of a field with an invalid value."""
     return DecodeError(f"{where} is {_show(value)}, expected {expected}")
 
 
 def _show(value: object) -> str:
-    text = "an object" if isinstance(value, dict) else ascii(value)
+    text = "an object" if isinstance(value, dict) and value else ascii(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
