@@ -77,12 +77,22 @@ def test_the_help_has_range_and_default_or_the_values_of_the_presets() -> None:
         (["generate", "seed/"], UsageError("seed 1 seed/ seed=1", "", ["seed"]), "--seed 1 seed/ seed=1"),
         (["generate", "b"], UsageError("not_a_flag 1", "", ["not_a_flag"]), "--not-a-flag 1"),
         (["generate", "b"], UsageError("seed 1 is odd"), "seed 1 is odd"),
+        # What the user typed stays, also where it is the name of the parameter.
+        (["serve", "--host", "host"], UsageError("host host is odd", "", ["host"]), "--host host is odd"),
+        (["train", "--preset", "preset"], UsageError("preset preset", "", ["preset"]), "--preset preset"),
     ],
 )  # fmt: skip
 def test_the_shell_reads_flags_where_a_library_names_parameters(
     words: list[str], error: UsageError, message: str
 ) -> None:
     assert name_flags(error, words).message == message
+
+
+def test_the_hint_names_flags_too_but_keeps_what_the_user_typed() -> None:
+    error = UsageError("d_model 7", "with d_model 7, nhead can be 2", ["d_model", "nhead"])
+    assert name_flags(error, ["train"]).hint == "with --d-model 7, --nhead can be 2"
+    error = UsageError("api_key_file x", "chmod 600 api_key_file", ["api_key_file"])
+    assert name_flags(error, ["serve", "--api-key-file", "api_key_file"]).hint == "chmod 600 api_key_file"
 
 
 def test_every_command_has_a_function_whose_options_can_be_built() -> None:

@@ -15,6 +15,10 @@ class Oven:
     degrees: int = setting(180, low=30, high=300, help="Temperature.")
     hours: float | None = setting(None, low=0.0, high=9.5, exclusive=True, unit="hours", help="Time.")
     mode: str = setting("fan", choices=("fan", "grill"), help="Heat.")
+    light: bool = setting(True, help="Lamp.")
+    timer: bool | None = setting(None, help="Timer.")
+    label: str = setting("oven", help="Name on the display.")
+    note: str | None = setting(None, help="Second line of the display.")
     name: str = "free"
 
     def __post_init__(self) -> None:
@@ -29,10 +33,18 @@ class Oven:
         ({"degrees": 180.0}, "degrees 180.0 is not a whole number"),
         ({"degrees": True}, "degrees True is not a whole number"),
         ({"degrees": None}, "degrees None is not a whole number"),
-        ({"hours": 0}, "hours 0 is outside 0-9.5 hours"),
-        ({"hours": math.nan}, "hours nan is outside 0-9.5 hours"),
+        ({"hours": 0}, "hours 0 is outside 0-9.5 hours, 0 excluded"),
+        ({"hours": math.nan}, "hours nan is outside 0-9.5 hours, 0 excluded"),
         ({"hours": "2"}, "hours '2' is not a number"),
         ({"mode": "steam"}, "mode steam is unknown"),
+        ({"mode": None}, "mode None is unknown"),
+        ({"light": "no"}, "light 'no' is not True or False"),
+        ({"light": 1}, "light 1 is not True or False"),
+        ({"light": None}, "light None is not True or False"),
+        ({"timer": ""}, "timer '' is not True or False"),
+        ({"label": 5}, "label 5 is not a string"),
+        ({"label": None}, "label None is not a string"),
+        ({"note": b"x"}, "note b'x' is not a string"),
     ],
 )
 def test_an_invalid_value_names_its_parameter(values: dict[str, Any], message: str) -> None:
@@ -48,6 +60,7 @@ def test_both_ends_of_a_range_are_inside_unless_the_low_one_is_excluded() -> Non
     Oven(hours=None, name="anything")
     Oven(hours=9.5)
     Oven(hours=1)
+    Oven(light=False, timer=True, label="", note="x")
     require_range("x", 0, 0, 1)
 
 

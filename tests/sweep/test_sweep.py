@@ -187,7 +187,7 @@ def test_a_sweep_that_is_killed_then_interrupted_can_be_finished(
     assert train.startswith("tinyedge train --output-dir")
     assert read_run(trial).last.number == 4
     failed, _ = json.loads((folder / "sweep.json").read_text())["trials"]
-    assert "nhead 3 does not divide d_model 64" in failed["error"]
+    assert "--nhead 3 does not divide --d-model 64" in failed["error"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"a line\n\x00\x01"])

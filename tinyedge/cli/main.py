@@ -136,18 +136,10 @@ def main() -> NoReturn:
 
 def name_flags(error: UsageError, arguments: Sequence[str]) -> UsageError:
     """Replace the names of parameters in a library's error by the flags of the command that ran."""
-    import re
-
     group: Any = typer.main.get_command(app_for(arguments))
     options = group.commands[find_command(arguments)].params
     flags = {option.name: str(option.opts[0]) for option in options if option.param_type_name == "option"}
-
-    def name_flag(found: re.Match[str]) -> str:
-        return flags.get(found[0], flag(found[0]))
-
-    names = "|".join(map(re.escape, error.parameters))
-    pattern = re.compile(rf"(?<![\w./-])(?:{names})(?![\w/=-])" if names else r"(?!)")
-    return UsageError(pattern.sub(name_flag, error.message), pattern.sub(name_flag, error.hint))
+    return error.name_flags(lambda name: flags.get(name, flag(name)), arguments)
 
 
 def _is_reported_by_main_process(failure: BaseException) -> bool:

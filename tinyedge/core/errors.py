@@ -21,7 +21,7 @@ Library code raises these; `tinyedge.cli.main` alone turns them into one `error:
 code. A failed gate (3), an inconclusive one (4) and an interrupt (130, 143) are results, not errors.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import ClassVar
 
 
@@ -54,6 +54,24 @@ class UsageError(TinyEdgeError):
         """
         super().__init__(message, hint)
         self.parameters = tuple(parameters)
+
+    def name_flags(self, flags: Callable[[str], str], values: Collection[str] = ()) -> "UsageError":
+        """Return the error with flags in the place of its parameters' names.
+
+        Args:
+            flags: Maps a parameter's name to its flag.
+            values: What the user typed: a value that is the name of a parameter stays.
+        """
+        import re
+
+        message, hint = self.message, self.hint
+        for name in self.parameters:
+            pattern = re.compile(rf"(?<![\w./-]){re.escape(name)}(?![\w/=-])")
+            # A name stands before its value, so only the first occurrence is the name.
+            message = pattern.sub(lambda _, name=name: flags(name), message, count=1)  # type: ignore[misc]
+            if name not in values:
+                hint = pattern.sub(lambda _, name=name: flags(name), hint)  # type: ignore[misc]
+        return UsageError(message, hint)
 
 
 class MissingDependencyError(TinyEdgeError):

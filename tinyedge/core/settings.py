@@ -63,7 +63,8 @@ def check_settings(config: Any) -> None:
 
     Raises:
         UsageError: Naming the first field whose type, range or choice is wrong. None is valid where the
-            annotation allows it; True is not a number, and NaN is in no range.
+            annotation allows it; True is not a number, and NaN is in no range. A number that declares no
+            range is not checked.
     """
     for field in dataclasses.fields(config):
         if not field.metadata:
@@ -82,8 +83,13 @@ def check_settings(config: Any) -> None:
                 exclusive=declared["exclusive"],
                 unit=declared["unit"],
             )
-        if declared["choices"]:
+        elif declared["choices"]:
             require_choice(field.name, value, declared["choices"])
+        # A non-empty string is true: without this check it would switch a bool setting on.
+        elif bool in kinds and not isinstance(value, bool):
+            raise UsageError(f"{field.name} {value!r} is not True or False", parameters=(field.name,))
+        elif str in kinds and not isinstance(value, str):
+            raise UsageError(f"{field.name} {value!r} is not a string", parameters=(field.name,))
 
 
 def require_range(
@@ -111,6 +117,7 @@ def require_range(
         raise UsageError(f"{name} {value!r} is not a {'whole ' if whole else ''}number", parameters=(name,))
     if not low <= value <= high or (exclusive and value == low):
         allowed = " ".join(filter(None, (format_range(low, high), unit)))
+        allowed += f", {low:g} excluded" if exclusive else ""
         raise UsageError(f"{name} {value} is outside {allowed}", parameters=(name,))
 
 

@@ -341,7 +341,7 @@ class StopStringMatcher:
         if not all(isinstance(text, str) for text in self._stop_strings):
             raise UsageError("stop is not text", parameters=("stop",))
         if not all(self._stop_strings):
-            raise UsageError("stop is empty", "omit it, or pass the text to stop before", ("stop",))
+            raise UsageError("stop is empty", "omit it, or pass the text that ends the answer", ("stop",))
         self._pending = ""
         self.stopped = False
 

@@ -14,6 +14,7 @@ from typing import Any
 from tinyedge.core import files
 from tinyedge.core.errors import TrainingError, UsageError
 from tinyedge.core.runs import ALL, read_run
+from tinyedge.core.settings import flag
 from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.sweep.plot import draw_sweep
 from tinyedge.sweep.search_space import Point, Space, configure, describe_point, format_flags, list_varied
@@ -121,8 +122,9 @@ def _run_trial(request: SweepRequest, claim: Claim, reporter: Reporter) -> int |
         )
         outcome = pipeline.run(trial, _TrialReporter(claim, reporter))
     except (TrainingError, UsageError) as failure:
-        claim.fail(failure.message)
-        reporter.note(f"{claim.folder.name}: failed: {failure.message}")
+        reason = failure.name_flags(flag).message if isinstance(failure, UsageError) else failure.message
+        claim.fail(reason)
+        reporter.note(f"{claim.folder.name}: failed: {reason}")
         return None
     if outcome is not None and outcome.signal is not None:
         claim.pause()
