@@ -78,7 +78,17 @@ def test_a_card_that_agrees_passes() -> None:
         ("2,327,552", "12,327,552", "results", "lacks 2,327,552 parameters"),
         (", int8", ", fp32", "results", "lacks int8"),
         ("| 2.159 |", "| 2.1 |", "results", "lacks 2.159"),
+        ("| en | 0.8900 | 0.8916 |", "| en | 0.8916 | 0.9999 |", "results", "another figure than 0.8916"),
+        ("| en | 0.8900 | 0.8916 |", "| en | 9.9 | 10.8916 |", "results", "another figure than 0.8916"),
+        ("| en | 0.8900 | 0.8916 |", "| en | 0.8916 |", "results", "another figure than 0.8916"),
+        ("| en |", "| zz |", "results", "lacks en 0.8916"),
+        ("| this model |", "| another |", "results", "lacks en 0.8916"),
+        ("| 2.159 |", "| -2.159 |", "results", "lacks 2.159"),
+        ("| 2.159 |", "| 2.159.1 |", "results", "lacks 2.159"),
         ("400 MB", "1400 MB", "requirements", "lacks 400 MB"),
+        ("400 MB", "-400 MB", "requirements", "lacks 400 MB"),
+        ("400 MB", "\N{MINUS SIGN}400 MB", "requirements", "lacks 400 MB"),
+        ("400 MB", "400 MB/s", "requirements", "lacks 400 MB"),
         ("250 ms", "250 msec", "requirements", "lacks 250 ms"),
         ("`pi-zero-2w`", "`x86-64`", "requirements", "lacks pi-zero-2w"),
         ("## Use", "## Introduction", "requirements", "no heading of use or requirements"),
@@ -97,6 +107,29 @@ def test_figures_of_two_texts_cannot_be_swapped() -> None:
     assert check(card)["results"].found == (
         "has another figure than 0.8916 in the row of en; has another figure than 0.8132 in the row of es"
     )
+
+
+def test_a_table_may_be_indented_and_omit_the_outer_pipes() -> None:
+    quality = "text | fp32 | this model\n---|---|---\nen | 0.8900 | 0.8916\n  es | 0.8100 | 0.8132"
+    table = CARD[CARD.index("| text") : CARD.index("\n\n## Training")]
+    card = CARD.replace(table, quality)
+    assert check(card)["results"].mark == "pass"
+    assert check(card.replace("0.8900 | 0.8916", "0.8916 | 0.9999"))["results"].mark == "fail"
+
+
+@pytest.mark.parametrize("figure", ["0.8916", "0.8916,", "10.8916", "-0.8916", "0.89161"])
+def test_a_sentence_may_have_the_figures_where_there_is_no_table(figure: str) -> None:
+    table = CARD[CARD.index("| text") : CARD.index("\n\n## Training")]
+    card = CARD.replace(table, f"In en {figure} and in es 0.8132 bits per byte.")
+    assert check(card)["results"].found.startswith(
+        "lacks en" if figure.strip(",") != "0.8916" else "2,327,552"
+    )
+
+
+def test_a_pipe_in_the_name_of_a_text_is_escaped_in_the_card() -> None:
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["quality"]["a|b"] = manifest["quality"].pop("en")
+    assert check(CARD.replace("| en |", r"| a\|b |"), manifest)["results"].mark == "pass"
 
 
 def test_the_card_of_an_earlier_model_is_found() -> None:

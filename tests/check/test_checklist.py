@@ -354,7 +354,7 @@ def test_the_terminal_and_the_release(make_bundle: Callable[..., Path]) -> None:
 
 
 def test_the_budget_is_the_benchs(micro_bundle: Path) -> None:
-    lines, gates = budget.check_budget(micro_bundle)
+    lines, gates = budget.check_budget(load_bundle(micro_bundle))
     assert [gate["name"] for gate in gates] == ["rss", "peak", "p95"]
     assert gates[0]["measured"] < gates[0]["limit"]
     assert [line.name for line in lines] == [
@@ -364,6 +364,19 @@ def test_the_budget_is_the_benchs(micro_bundle: Path) -> None:
     ]
     assert [line.mark for line in lines[:2]] == ["pass", "pass"]
     assert lines[0].found.endswith("to spare")
+
+
+def test_the_budget_is_the_one_that_the_manifest_promises(make_bundle: Callable[..., Path]) -> None:
+    promised = {"max_rss_mb": 300, "max_peak_mb": 1, "max_p95_ms": 0.5}
+    lines, gates = budget.check_budget(load_bundle(make_bundle(budgets=promised)))
+    assert [gate["limit"] for gate in gates] == list(promised.values())
+    assert [line.name for line in lines] == [
+        "steady memory (RSS + swap) at most 300 MB",
+        "peak memory (VmHWM + swap) at most 1 MB",
+        "p95 of a response at most 0.5 ms",
+    ]
+    assert [line.mark for line in lines[:2]] == ["pass", "fail"]
+    assert lines[2].mark != "pass"
 
 
 # --- as a process ---

@@ -17,6 +17,8 @@ RESULTS = re.compile(r"\b(quality|results?|evaluation)\b", re.IGNORECASE)
 REQUIREMENTS = re.compile(r"\b(use|usage|requirements?)\b", re.IGNORECASE)
 LIMITS = re.compile(r"\blimit", re.IGNORECASE)
 MIN_LIMITS = 100  # characters: one sentence
+MODEL_COLUMN = "this model"  # header of the exported model's figures; the fp32 model's are next to it
+CELL_END = re.compile(r"(?<!\\)\|")  # a pipe, unless it is escaped
 
 
 def check_card(card: str, manifest: Mapping[str, Any]) -> list[ChecklistItem]:
@@ -50,7 +52,11 @@ def _mark_headings(card: str) -> Iterator[tuple[int, str]]:
 
 
 def _check_results(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
-    """Size, precision, held-out loss anywhere; the bits per byte of each text under a heading of results."""
+    """Size, precision, held-out loss anywhere; the bits per byte of each text under a heading of results.
+
+    A results table must have the figure in the row of the text and the column of this model. A card without
+    such a table may give the figures in a sentence.
+    """
     name = f"{CARD_FILE} has the training results"
     figures = {text: f"{row['bits_per_byte']:.4f}" for text, row in manifest["quality"].items()}
     if not figures:
@@ -62,12 +68,12 @@ def _check_results(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
     if "val_loss" in manifest["training"]:
         needed.append(f"{manifest['training']['val_loss']:.4g}")
     faults = _list_missing(card, needed)
-    results = "\n".join(sections)
+    table, prose = _split_results("\n\n".join(sections))
     for text, figure in figures.items():
-        rows = _find_rows(results, text)
-        if rows and not any(figure in row for row in rows):
+        cells = [cell for row, cell in table if row == text.replace("\n", " ").strip()]
+        if any(cell != figure for cell in cells):
             faults.append(f"has another figure than {figure} in the row of {text}")
-        elif figure not in results:
+        elif not cells and (table or _list_missing(prose, [figure])):
             faults.append(f"lacks {text} {figure}")
     bits = ", ".join(f"{text} {figure}" for text, figure in figures.items())
     found = f"{', '.join(needed[:2])}; bits per byte: {bits}"
@@ -100,13 +106,43 @@ def _check_limits(card: str) -> ChecklistItem:
 
 
 def _list_missing(text: str, needed: list[str]) -> list[str]:
-    """A fault for what the text lacks; a line break counts as a space, a part of a longer number does not."""
+    """A fault for what the text lacks; a line break counts as a space.
+
+    A part of a longer number, word or unit does not count, nor does a number after a minus sign.
+    """
     flat = " ".join(text.split())
-    missing = [each for each in needed if not re.search(rf"(?<![\w.,]){re.escape(each)}(?!\w)", flat)]
+    missing = [
+        each
+        for each in needed
+        if not re.search(rf"(?<![\w.,\-\u2212\u2013]){re.escape(each)}(?![\w/-]|[.,]\d)", flat)
+    ]
     return [f"lacks {', '.join(missing)}"] if missing else []
 
 
-def _find_rows(section: str, text: str) -> list[str]:
-    """Rows of tables whose first cell is the name of a text."""
-    name = text.replace("|", "\\|")
-    return [line for line in section.splitlines() if re.match(rf"\|\s*{re.escape(name)}\s*\|", line)]
+def _split_results(section: str) -> tuple[list[tuple[str, str]], str]:
+    """Separate tables from prose.
+
+    Returns:
+        The first cell and this model's cell of each row, of tables that have a column for this model; and
+        the lines that belong to no table.
+    """
+    rows: list[tuple[str, str]] = []
+    prose: list[str] = []
+    header: list[str] = []
+    for line in section.splitlines():
+        if not CELL_END.search(line):
+            prose.append(line)
+            header = []
+            continue
+        cells = _split_row(line)
+        if not header:
+            header = cells
+        elif MODEL_COLUMN in header:
+            column = header.index(MODEL_COLUMN)
+            rows.append((cells[0], cells[column] if column < len(cells) else ""))
+    return rows, "\n".join(prose)
+
+
+def _split_row(line: str) -> list[str]:
+    """Cells of a table row, whose first pipe is optional; an escaped pipe is part of its cell."""
+    return [cell.strip().replace("\\|", "|") for cell in CELL_END.split(line.strip().removeprefix("|"))]

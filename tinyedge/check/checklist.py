@@ -117,7 +117,7 @@ def run_checklist(options: CheckOptions, progress: Callable[[str], None] = lambd
     weights = check_weights(bundle, generator)
     checkpoint = check_checkpoint(_find_checkpoint(options, run_dir), options.read_checkpoint)
     progress("measuring 100 responses")
-    budget, gates = check_budget(options.bundle)
+    budget, gates = check_budget(bundle)
     progress("checking files and answers")
     corpus = run_dir / CORPUS_FILE if run_dir else None
     items = (
