@@ -213,6 +213,10 @@ def test_top_p_is_the_smallest_set_that_reaches_p(
         ({"seed": -1}, "seed -1 is outside"),
         ({"seed": 1 << 63}, "seed 9223372036854775808 is outside"),
         ({"seed": False}, "seed False is not a whole number"),
+        ({"logit_bias": None}, "logit_bias None is not a mapping"),
+        ({"logit_bias": "4"}, "logit_bias '4' is not a mapping"),
+        ({"logit_bias": 5}, "logit_bias 5 is not a mapping"),
+        ({"logit_bias": {4: 101.0}}, "logit_bias 101.0 is outside -100-100"),
     ],
 )
 def test_invalid_values_name_their_parameter(settings: dict[str, object], message: str) -> None:

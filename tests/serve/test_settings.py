@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,24 @@ def test_an_invalid_value_names_its_parameter(name: str, value: float) -> None:
 def test_an_allowed_host_must_be_a_name(host: str) -> None:
     with pytest.raises(UsageError, match="allowed_hosts"):
         Settings(Path(), allowed_hosts=(host,))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        # A non-empty string is true, and would open the server to other machines.
+        ({"insecure": "false"}, "insecure 'false' is not True or False"),
+        ({"host": None}, "host None is not a string"),
+        ({"allowed_hosts": "pi.local"}, "allowed_hosts 'pi.local' is not a tuple"),
+        ({"allowed_hosts": None}, "allowed_hosts None is not a tuple"),
+        ({"allowed_hosts": (1,)}, "allowed_hosts 1 is not a host name"),
+    ],
+)
+def test_a_value_of_another_type_names_its_parameter(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as failure:
+        Settings(Path(), **values)
+    assert failure.value.message == message
+    assert failure.value.parameters == tuple(values)
 
 
 def test_sources_of_the_key(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tinyedge.core.errors import UsageError
 from tinyedge.core.settings import check_settings, require_range, setting
 
 GREEDY_BELOW = 1e-5  # a lower temperature would overflow the division, and is greedy anyway
@@ -16,7 +17,7 @@ class SamplingConfig:
     The steps apply to the logits in this order: bias, penalties, temperature, top_k, top_p, min_p.
 
     Raises:
-        UsageError: A value is outside its range; the message names the parameter.
+        UsageError: A value has the wrong type or is outside its range; the message names the parameter.
     """
 
     temperature: float = setting(
@@ -93,6 +94,11 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if not isinstance(self.logit_bias, Mapping):
+            raise UsageError(
+                f"logit_bias {self.logit_bias!r} is not a mapping of token ids to numbers",
+                parameters=("logit_bias",),
+            )
         for bias in self.logit_bias.values():
             require_range("logit_bias", bias, -100, 100)
 

@@ -30,8 +30,8 @@ class Settings:
     """Settings of the server.
 
     Raises:
-        UsageError: A value is outside its range, a host name is invalid, or a word list is given although
-            the filter is off; the message names the parameter.
+        UsageError: A value has the wrong type or is outside its range, a host name is invalid, or a word
+            list is given although the filter is off; the message names the parameter.
     """
 
     bundle: Path
@@ -89,8 +89,14 @@ class Settings:
         check_settings(self)
         if self.filter_file and not self.filtered:
             raise UsageError("filter_file is given, but filtered is False", "leave one of them out")
+        if not isinstance(self.allowed_hosts, tuple):  # a string would allow each of its characters
+            raise UsageError(
+                f"allowed_hosts {self.allowed_hosts!r} is not a tuple",
+                "pass a tuple of host names",
+                ("allowed_hosts",),
+            )
         for host in self.allowed_hosts:
-            if not re.fullmatch(r"[A-Za-z0-9._-]+", host):
+            if not isinstance(host, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", host):
                 raise UsageError(
                     f"allowed_hosts {host!r} is not a host name",
                     "pass the name alone, without http:// and the port",
