@@ -156,13 +156,80 @@ def put(*keys: str, value: Any) -> Change:
         (put("cost_model", "latency_model", "margin", value=0.9), r"latency_model\.margin is 0\.9, expected"),
         (
             put("cost_model", "instructions", "passes", value=-1),
-            r"cost_model\.instructions is an object, expected",
+            r"cost_model\.instructions\.passes is -1, expected a number from 0 to",
         ),
         (
             put("cost_model", "instructions", "passes", value=None),
             r"instructions\.passes is None, expected a",
         ),
         (put("cost_model", "prompt_tokens", value=[]), r"cost_model\.prompt_tokens is \(\), expected"),
+        (
+            put("budgets", "max_p95_ms", value=1e300),
+            r"budgets\.max_p95_ms is 1e\+300, expected a number above 0, at most 1e\+09",
+        ),
+        (put("budgets", "max_rss_mb", value=10**400), r"budgets\.max_rss_mb is 10+\.\.\., expected a number"),
+        (put("processor", "cores", value=10**400), r"processor\.cores is 10+\.\.\., expected an integer"),
+        (
+            put("processor", "cores", value=4097),
+            r"processor\.cores is 4097, expected 1 or more, at most 4096",
+        ),
+        (put("memory", "ram_mb", value=10**10), r"memory\.ram_mb is 10000000000, expected"),
+        (put("emulation", "memory_mb", value=10**10), r"emulation\.memory_mb is 10000000000, expected"),
+        (
+            put("cost_model", "latency_model", "ns_per_instruction", value=1e13),
+            r"latency_model\.ns_per_instruction is 10000000000000\.0, expected",
+        ),
+        (
+            put("cost_model", "latency_model", "margin", value=1001),
+            r"latency_model\.margin is 1001, expected",
+        ),
+        (
+            put("cost_model", "latency_model", "error_percent", value=1e300),
+            r"latency_model\.error_percent is 1e\+300, expected",
+        ),
+        (
+            put("cost_model", "dram_fills", "passes", value=2e12),
+            r"dram_fills\.passes is 2000000000000\.0, expected a number from 0 to 1e\+12",
+        ),
+        (put("cost_model", "peak_bytes", value={}), r"cost_model\.peak_bytes is \{\}, expected"),
+        (
+            put("cost_model", "peak_bytes", "\x1b[2J\n", value=-1),
+            r"peak_bytes\.'\\x1b\[2J\\n' is -1, expected",
+        ),
+        (
+            put("cost_model", "prompt_tokens", value=[7] * 65),
+            r"cost_model\.prompt_tokens is \(7, .*, expected 1 to 64 lengths",
+        ),
+        (
+            put("cost_model", "prompt_tokens", value=[7, 513]),
+            r"cost_model\.prompt_tokens\[1\] is 513, expected a length of 1 to 512",
+        ),
+        (
+            put("cost_model", "source", "errors_percent", "held_out", "p95", "worst", value=-1e300),
+            r"errors_percent\.held_out\.p95\.worst is -1e\+300, expected",
+        ),
+        (
+            put("cost_model", "source", "errors_percent", "fitted", "response", "n", value=-1),
+            r"errors_percent\.fitted\.response\.n is -1, expected",
+        ),
+        (
+            put("processor", "machine", value="riscv64"),
+            r"processor\.machine is 'riscv64', expected one of aarch64, x86_64",
+        ),
+        (put("title", value="x" * 101), "title is 'x+\\.\\.\\., expected a printable text of 1 to 100"),
+        (
+            put("wheels", "oldest_glibc", value="2.37"),
+            r"wheels\.oldest_glibc is '2\.37', expected wheels\.newest_glibc \(2\.36\) or older",
+        ),
+        (
+            put("wheels", "legacy", value=["manylinux2014", "many linux"]),
+            r"wheels\.legacy\[1\] is 'many linux', expected lowercase letters, digits",
+        ),
+        (
+            put("debian", "Book worm", value="3.11"),
+            "the name of a suite in debian is 'Book worm', expected lowercase letters, digits",
+        ),
+        (put("debian", "a\nb", value=3), r"debian\.'a\\nb' is 3, expected a text"),
         (put("name", value="mine"), r"source\.board is 'pi-zero-2w', expected 'mine': leave out another"),
         (
             put("cost_model", "source", "errors_percent", value={}),
@@ -204,6 +271,38 @@ def test_numbers_beyond_floats_are_refused(tmp_path: Path) -> None:
     path.write_text(text.replace('"max_p95_ms": 250', '"max_p95_ms": 1e999'))
     with pytest.raises(UsageError, match=r"budgets\.max_p95_ms is inf, expected a number"):
         load_board(str(path))
+
+
+def test_a_field_that_appears_twice_is_refused(tmp_path: Path) -> None:
+    path = Path(write(tmp_path))
+    text = path.read_text()
+    for twice, message in (
+        (text.replace('"budgets":', '"title": "again", "budgets":'), "the field 'title' appears twice"),
+        (
+            text.replace('"max_p95_ms": 250', '"max_p95_ms": 250, "max_p95_ms": 9'),
+            "'max_p95_ms' appears twice",
+        ),
+    ):
+        assert twice != text
+        path.write_text(twice)
+        with pytest.raises(UsageError, match=message) as failure:
+            load_board(str(path))
+        assert failure.value.message.startswith(str(path))
+
+
+def test_a_file_that_is_not_an_object_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text("[1]")
+    with pytest.raises(UsageError, match=r"the file is \[1\], expected an object"):
+        load_board(str(path))
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a" * 300 + ".json"])
+def test_a_path_that_the_system_refuses_is_an_invalid_target(name: str) -> None:
+    with pytest.raises(UsageError, match=r"target a+\.\.\. cannot be read: File name too long") as failure:
+        load_board(name)
+    assert failure.value.parameters == ("target",)
+    assert len(failure.value.message) < 300
 
 
 def test_no_number_of_a_board_is_typed_again_with_another_value() -> None:

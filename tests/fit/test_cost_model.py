@@ -2,15 +2,20 @@
 
 import dataclasses
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tinyedge.boards.board import CostData, default_board, load_board
+from tinyedge.boards.board import CostData, LatencyModel, default_board, load_board
+from tinyedge.boards.validate import MAX_COEFFICIENT, MAX_FACTOR, MAX_PROMPT_TOKENS
 from tinyedge.core.config import PRESETS, ModelConfig
-from tinyedge.core.errors import UsageError
+from tinyedge.core.errors import FitError, UsageError
 from tinyedge.fit.cost_model import CostModel, dot_product, memory_amounts, require_cost_data
+from tinyedge.fit.search import FitBudget, search
+from tinyedge.fit.table import render, to_json
 from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS
 
 REPORT = Path(__file__).parents[2] / "bench" / "reports" / "scale-pi-zero-2w.json"
@@ -80,6 +85,36 @@ def test_a_board_without_a_cost_model_names_those_that_have_one() -> None:
         require_cost_data(load_board("x86-64"))
     assert failure.value.hint.startswith("choose one of: pi-zero-2w, ")
     assert failure.value.parameters == ("target",)
+
+
+def test_a_board_without_a_cost_model_is_not_its_own_alternative() -> None:
+    own = replace(default_board(), cost_model=None)  # a file may have the name of a known board
+    with pytest.raises(UsageError, match="target pi-zero-2w has no cost model") as failure:
+        require_cost_data(own)
+    assert failure.value.hint.startswith("add a cost_model, as in ")
+
+
+def test_the_largest_coefficients_give_finite_costs(data: CostData) -> None:
+    def fill(terms: Mapping[str, float]) -> dict[str, float]:
+        return dict.fromkeys(terms, MAX_COEFFICIENT)
+
+    latency = LatencyModel(MAX_COEFFICIENT, MAX_COEFFICIENT, MAX_FACTOR, MAX_FACTOR)
+    largest = replace(
+        data,
+        latency_model=latency,
+        prompt_tokens=(MAX_PROMPT_TOKENS,),
+        instructions=fill(data.instructions),
+        dram_fills=fill(data.dram_fills),
+        peak_bytes=fill(data.peak_bytes),
+    )
+    model = CostModel.from_data("mine", largest)
+    assert math.isfinite(model.p95_ms(PRESETS["base"], 1000) * MAX_FACTOR)
+    with pytest.raises(FitError, match="is too small by"):
+        search(model, FitBudget(250, 400, 2, 512, 32_000))
+    result = search(model, FitBudget(1e300, 1e300, 2, 512, 32_000))
+    errors = data.source.errors_percent
+    assert "inf" not in render(result, errors)
+    assert "Infinity" not in to_json(result, errors)
 
 
 def test_terms_of_another_version_are_refused(data: CostData) -> None:

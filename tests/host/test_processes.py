@@ -3,6 +3,7 @@
 import os
 import subprocess
 
+import psutil
 import pytest
 
 from tinyedge.host.processes import is_running
@@ -22,3 +23,13 @@ def test_a_process_that_has_ended() -> None:
 @pytest.mark.parametrize("pid", [2**40, 10**30])
 def test_a_number_that_is_too_large_for_a_process(pid: int) -> None:
     assert not is_running(pid)
+
+
+def test_a_process_that_the_system_does_not_tell_about_counts_as_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(pid: int) -> bool:
+        raise psutil.AccessDenied(pid)
+
+    monkeypatch.setattr(psutil, "pid_exists", fail)
+    assert is_running(1)

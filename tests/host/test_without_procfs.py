@@ -6,6 +6,7 @@ psutil answers as it does there.
 
 import ctypes
 import json
+import math
 import os
 import platform
 import resource
@@ -24,6 +25,7 @@ from tests.support.syllables import syllable_lines
 from tinyedge.bench.conditions import MachineMonitor, Reading
 from tinyedge.bench.measurement import Measurement
 from tinyedge.bench.worker import Job
+from tinyedge.core.errors import BenchError
 from tinyedge.doctor.report import examine_machine
 from tinyedge.host import subprocess_env
 from tinyedge.host.affinity import count_usable_cores
@@ -35,6 +37,10 @@ from tinyedge.host.system_memory import SwapArea
 GB = 1 << 30
 PEAK = 87_654_321
 IMPORTS_WORK = (sys.executable, "-c", "pass")  # stands for the child that imports the libraries
+FAILURES = (
+    *(psutil.AccessDenied(1), psutil.NoSuchProcess(1), NotImplementedError("not here")),
+    *(RuntimeError(), AttributeError("no function"), OSError(5, "refused")),
+)
 
 # Applied in this process by the fixture, and in the measured worker by its command.
 PATCHES = f"""
@@ -124,6 +130,54 @@ def test_the_hottest_sensor_counts_where_psutil_has_some(monkeypatch: pytest.Mon
     assert read_temperature() == 57.5
     monkeypatch.setattr(psutil, "sensors_temperatures", dict, raising=False)
     assert read_temperature() is None
+
+
+@pytest.mark.usefixtures("macos")
+@pytest.mark.parametrize("failure", FAILURES)
+def test_readings_that_psutil_refuses_are_none(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    def fail() -> None:
+        raise failure
+
+    for name in ("cpu_freq", "sensors_temperatures", "virtual_memory", "swap_memory"):
+        monkeypatch.setattr(psutil, name, fail, raising=False)
+    device = describe_machine(vcgencmd="no-such-program")
+    assert (device.freq, device.temp, device.ram, device.swap) == (None, None, None, ())
+
+
+@pytest.mark.usefixtures("macos")
+@pytest.mark.parametrize("nothing", [None, math.nan])
+def test_readings_without_a_value_are_ignored(monkeypatch: pytest.MonkeyPatch, nothing: float | None) -> None:
+    monkeypatch.setattr(psutil, "cpu_freq", lambda: SimpleNamespace(current=nothing))
+    ram = SimpleNamespace(total=nothing, available=nothing)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: ram)
+    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(total=nothing, used=nothing))
+    sensors = {"cpu": [SimpleNamespace(current=nothing), SimpleNamespace(current=41.0)]}
+    monkeypatch.setattr(psutil, "sensors_temperatures", lambda: sensors, raising=False)
+    device = describe_machine(vcgencmd="no-such-program")
+    assert (device.freq, device.temp, device.ram, device.swap) == (None, 41.0, None, ())
+    sensors["cpu"].pop()
+    assert read_temperature() is None
+
+
+@pytest.mark.usefixtures("macos")
+@pytest.mark.parametrize("failure", FAILURES)
+def test_memory_that_psutil_refuses_is_an_error_of_the_measurement(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail() -> None:
+        raise failure
+
+    monkeypatch.setattr(psutil, "Process", fail)
+    with pytest.raises(BenchError, match="does not report this process's memory"):
+        read_memory()
+
+
+@pytest.mark.usefixtures("macos")
+def test_memory_without_a_value_is_an_error_of_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=None))
+    monkeypatch.setattr(psutil, "Process", lambda: process)
+    with pytest.raises(BenchError, match="does not report this process's memory"):
+        read_memory()
 
 
 @pytest.mark.usefixtures("macos")

@@ -5,14 +5,14 @@ Does not know models, bundles or the network.
 """
 
 import functools
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from tinyedge.boards import DEFAULT_BOARD
-from tinyedge.boards.from_json import DecodeError, decode, mismatch
+from tinyedge.boards.from_json import DecodeError, decode, parse_object
+from tinyedge.boards.validate import validate
 from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.core import files
 from tinyedge.core.errors import UsageError
@@ -21,10 +21,7 @@ SCHEMA: Final = "tinyedge.board/1"
 FOLDER: Final = Path(__file__).parent
 FILE_SUFFIX: Final = ".json"
 MAX_FILE_BYTES: Final = 1 << 20
-# The name is printed, and stands in every manifest, kit and report.
-NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-PYTHON_VERSION: Final = re.compile(r"3\.[0-9]{1,2}")
-GLIBC_VERSION: Final = re.compile(r"2\.([0-9]{1,3})")
+MAX_SHOWN: Final = 200  # characters of a path in a message
 
 
 @dataclass(frozen=True)
@@ -272,19 +269,20 @@ def load_board(name_or_path: str) -> Board:
         name_or_path: One of `board_names()`, or the path of a JSON file.
 
     Raises:
-        UsageError: For an unknown name, as parameter `target`; for a file that is missing or invalid.
+        UsageError: For an unknown name, or a path that the system refuses, as parameter `target`; for a file
+            that is missing or invalid.
     """
     known = board_names()
-    is_path = name_or_path.endswith(FILE_SUFFIX) or Path(name_or_path).is_file()
-    if is_path and name_or_path not in known:
-        return _read(Path(name_or_path))
-    if name_or_path not in known:
-        raise UsageError(
-            f"target {name_or_path} is unknown",
-            f"choose one of: {', '.join(known)}, or pass a JSON file that describes your board",
-            ("target",),
-        )
-    return _read_known(name_or_path)
+    if name_or_path in known:
+        return _read_known(name_or_path)
+    hint = f"choose one of: {', '.join(known)}, or pass a JSON file that describes your board"
+    try:
+        if name_or_path.endswith(FILE_SUFFIX) or Path(name_or_path).is_file():
+            return _read(Path(name_or_path))
+    except OSError as failure:  # such as a name that is too long, or a file without permission to read it
+        shown = name_or_path if len(name_or_path) <= MAX_SHOWN else name_or_path[:MAX_SHOWN] + "..."
+        raise UsageError(f"target {shown} cannot be read: {failure.strerror}", hint, ("target",)) from None
+    raise UsageError(f"target {name_or_path} is unknown", hint, ("target",))
 
 
 def default_board() -> Board:
@@ -325,57 +323,18 @@ def _read(path: Path) -> Board:
     files.require_file(path, UsageError, "pass the JSON file of a board")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise UsageError(f"{path} is larger than {MAX_FILE_BYTES} bytes", "pass the JSON file of a board")
-    value = files.read_json(path, SCHEMA, UsageError, f"compare it with {board_file(DEFAULT_BOARD)}")
-    del value["schema"]
+    hint = f"compare it with {board_file(DEFAULT_BOARD)}"
     try:
+        value = parse_object(path.read_bytes())
+        if (found := value.pop("schema", None)) != SCHEMA:
+            raise UsageError(f"{path} has schema {found!r}, this version reads {SCHEMA!r}", hint)
         board = decode(Board, value)
-        _validate(board)
+        validate(board)
     except DecodeError as failure:
-        raise UsageError(f"{path}: {failure}", f"compare it with {board_file(DEFAULT_BOARD)}") from None
+        raise UsageError(f"{path}: {failure}", hint) from None
+    except (ValueError, RecursionError) as failure:
+        raise UsageError(f"{path} is not valid JSON ({failure})", hint) from None
     return board
-
-
-def _validate(board: Board) -> None:
-    """Check ranges, and fields that depend on each other. Raises DecodeError."""
-
-    def require(name: str, valid: bool, expected: str) -> None:
-        if not valid:
-            raise mismatch(name, functools.reduce(getattr, name.split("."), board), expected)
-
-    def require_positive(name: str) -> None:
-        for part, value in asdict(functools.reduce(getattr, name.split("."), board)).items():
-            require(f"{name}.{part}", value > 0, "a number above 0")
-
-    name = "lowercase letters, digits, '.', '_' and '-', up to 64"
-    require("name", bool(NAME.fullmatch(board.name)), name)
-    require("title", board.title.isprintable() and bool(board.title), "a printable text")
-    require_positive("budgets")
-    require("processor.cores", board.processor.cores is None or board.processor.cores > 0, "1 or more")
-    pythons = bool(board.debian) and all(map(PYTHON_VERSION.fullmatch, board.pythons))
-    require("debian", pythons, 'suites with versions of Python, such as "3.11"')
-    for part in ("newest_glibc", "oldest_glibc"):
-        version = bool(GLIBC_VERSION.fullmatch(getattr(board.wheels, part)))
-        require(f"wheels.{part}", version, 'a version such as "2.36"')
-    peak = board.budgets.max_peak_mb
-    require("budgets.max_rss_mb", board.budgets.max_rss_mb <= peak, f"budgets.max_peak_mb ({peak:g}) or less")
-    if board.memory is not None:
-        require_positive("memory")
-        ram = board.memory.ram_mb
-        require("memory.usable_mb", board.memory.usable_mb <= ram, f"memory.ram_mb ({ram}) or less")
-        require("budgets.max_peak_mb", peak <= ram, f"memory.ram_mb ({ram}) or less")
-    if board.emulation is not None:
-        require("emulation.memory_mb", board.emulation.memory_mb > 0, "1 or more")
-    if (costs := board.cost_model) is not None:
-        is_own = costs.source.board == board.name
-        require("cost_model.source.board", is_own, f"{board.name!r}: leave out another board's cost model")
-        require_positive("cost_model.latency_model")
-        require("cost_model.latency_model.margin", costs.latency_model.margin >= 1, "1 or more")
-        lengths = bool(costs.prompt_tokens) and min(costs.prompt_tokens) > 0
-        require("cost_model.prompt_tokens", lengths, "lengths above 0")
-        for part in ("instructions", "dram_fills", "peak_bytes"):
-            coefficients: Mapping[str, float] = getattr(costs, part)
-            valid = bool(coefficients) and min(coefficients.values()) >= 0
-            require(f"cost_model.{part}", valid, "numbers of 0 or more")
 
 
 def _glibc_minor(version: str) -> int:

@@ -4,6 +4,7 @@ In: a dataclass and a JSON object. Out: an instance, or a DecodeError that names
 """
 
 import dataclasses
+import json
 import math
 import types
 import typing
@@ -18,6 +19,33 @@ T = TypeVar("T")
 
 class DecodeError(ValueError):
     """A field that is missing, unknown or of another type."""
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Parse a JSON object; a field that appears twice, NaN and infinity are errors.
+
+    Raises:
+        DecodeError: A field appears twice, or the value is not an object.
+        ValueError: The bytes are not JSON.
+        RecursionError: The nesting is too deep.
+    """
+    value = json.loads(raw, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
+    if not isinstance(value, dict):
+        raise mismatch("the file", value, "an object")
+    return value
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise DecodeError(f"the field {_show(name)} appears twice")
+        found[name] = value
+    return found
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def decode(cls: type[T], value: object, where: str = "") -> T:
@@ -65,13 +93,22 @@ def _convert(hint: Any, value: object, where: str) -> Any:
     if origin is Mapping:
         if not isinstance(value, dict):
             raise mismatch(where, value, "an object")
-        return {name: _convert(arguments[1], part, f"{where}.{name}") for name, part in value.items()}
+        return {
+            name: _convert(arguments[1], part, f"{where}.{show_key(name)}") for name, part in value.items()
+        }
     kinds = (int, float) if hint is float else hint  # an int stays one: 400 is not printed as 400.0
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise mismatch(where, value, NOUNS[hint])
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, int | float) and not _is_finite(value):
         raise mismatch(where, value, NOUNS[hint])
     return value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the floats
+        return False
 
 
 def mismatch(where: str, value: object, expected: str) -> DecodeError:
@@ -82,3 +119,8 @@ def mismatch(where: str, value: object, expected: str) -> DecodeError:
 def _show(value: object) -> str:
     text = "an object" if isinstance(value, dict) and value else ascii(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def show_key(name: str) -> str:
+    """A key of a mapping, quoted and shortened unless it is a plain word."""
+    return name if name.isascii() and name.isidentifier() and len(name) <= SHOWN else _show(name)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tinyedge.boards.board import Board, CostData, LatencyModel, board_file, known_boards
+from tinyedge.boards.from_json import show_key
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import UsageError
 from tinyedge.fit.workload import FILL_TERMS, FLOAT_BYTES, INSTRUCTION_TERMS, Work, answer_work
@@ -48,8 +49,9 @@ class CostModel:
         """
         for field, terms in TERMS.items():
             if unmatched := sorted(set(getattr(data, field)) ^ set(terms)):
+                names = ", ".join(map(show_key, unmatched))
                 raise UsageError(
-                    f"board {board}: cost_model.{field} has unknown or missing terms: {', '.join(unmatched)}",
+                    f"board {board}: cost_model.{field} has unknown or missing terms: {names}",
                     "fit it again with this version: python -m bench.twin scale",
                 )
         return cls(
@@ -93,9 +95,11 @@ def require_cost_data(board: Board) -> CostData:
     """
     if board.cost_model is None:
         known = [one.name for one in known_boards() if one.cost_model is not None]
+        others = [name for name in known if name != board.name]  # a file may have the name of a known board
+        choice = f"choose one of: {', '.join(others)}, or " if others else ""
         raise UsageError(
             f"target {board.name} has no cost model",
-            f"choose one of: {', '.join(known)}, or add a cost_model, as in {board_file(known[0])}",
+            f"{choice}add a cost_model, as in {board_file(known[0])}",
             ("target",),
         )
     return board.cost_model

@@ -12,7 +12,7 @@ from tinyedge.host.procfs import has_kernel_files, read_fields, read_number, rea
 
 STATUS = Path("/proc/self/status")
 SMAPS_ROLLUP = Path("/proc/self/smaps_rollup")
-_NAMES = {"VmRSS": "rss", "VmHWM": "peak", "VmSwap": "swap"}
+_NAMES = {"rss": "VmRSS", "peak": "VmHWM", "swap": "VmSwap"}
 
 
 def read_memory(status: Path = STATUS) -> dict[str, int]:
@@ -26,18 +26,17 @@ def read_memory(status: Path = STATUS) -> dict[str, int]:
         does not report it for a process (macOS).
 
     Raises:
-        BenchError: A Linux kernel does not report all three.
+        BenchError: A Linux kernel does not report all three, or another system not both of the others.
     """
     if status == STATUS and not has_kernel_files():
         return _read_memory_elsewhere()
-    memory = {}
-    for line in status.read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key in _NAMES:
-            memory[_NAMES[key]] = int(value.split()[0]) * 1024
+    fields = read_fields(read_text(status))
+    kilobytes = {name: read_number(fields.get(key)) for name, key in _NAMES.items()}
+    memory = {name: value * 1024 for name, value in kilobytes.items() if value is not None}
     if len(memory) < len(_NAMES):
         raise BenchError(
-            f"{status} lacks one of {', '.join(_NAMES)}", "measure on a Linux kernel that reports them"
+            f"{status} lacks one of {', '.join(_NAMES.values())}",
+            "measure on a Linux kernel that reports them",
         )
     return memory
 
@@ -59,6 +58,15 @@ def _read_memory_elsewhere() -> dict[str, int]:
 
     import psutil
 
+    from tinyedge.host.psutil_readings import READING_ERRORS, is_reading
+
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes on macOS, KiB on the BSDs
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"rss": psutil.Process().memory_info().rss, "peak": peak}
+    try:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        rss = psutil.Process().memory_info().rss
+    except READING_ERRORS as failure:
+        reason = str(failure) or type(failure).__name__
+        raise BenchError(f"the system does not report this process's memory: {reason}") from None
+    if not is_reading(rss):
+        raise BenchError("the system does not report this process's memory")
+    return {"rss": rss, "peak": peak}

@@ -39,18 +39,23 @@ def read_temperature(root: Path = ROOT) -> float | None:
 def _read_mhz_elsewhere() -> float | None:
     import psutil
 
+    from tinyedge.host.psutil_readings import READING_ERRORS, is_reading
+
     try:
-        clock = psutil.cpu_freq()
-    except (AttributeError, OSError, RuntimeError):  # not on this system, or not on this CPU
+        mhz = psutil.cpu_freq().current  # cpu_freq() is None where the clock is unknown
+    except READING_ERRORS:
         return None
-    return float(clock.current) if clock is not None and clock.current else None
+    return float(mhz) if is_reading(mhz) and mhz > 0 else None
 
 
 def _read_temperature_elsewhere() -> float | None:
     import psutil
 
+    from tinyedge.host.psutil_readings import READING_ERRORS, is_reading
+
     try:
-        sensors = psutil.sensors_temperatures()
-    except (AttributeError, OSError):  # macOS has none
+        groups = psutil.sensors_temperatures().values()  # the function is missing on macOS
+    except READING_ERRORS:
         return None
-    return max((float(each.current) for group in sensors.values() for each in group), default=None)
+    readings = (each.current for group in groups for each in group)
+    return max((float(value) for value in readings if is_reading(value)), default=None)

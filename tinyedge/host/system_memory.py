@@ -42,11 +42,15 @@ def read_system_memory() -> SystemMemory | None:
     """
     import psutil
 
+    from tinyedge.host.psutil_readings import READING_ERRORS, is_reading
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # about counters that are not used here
             memory = psutil.virtual_memory()
-    except (OSError, LookupError, ValueError):  # no /proc/meminfo, or one without the expected lines
+    except (*READING_ERRORS, LookupError, ValueError):  # also /proc/meminfo without the expected lines
+        return None
+    if not (is_reading(memory.total) and is_reading(memory.available)):
         return None
     return SystemMemory(memory.total, memory.available)
 
@@ -93,8 +97,11 @@ def read_memory_controller(root: Path = ROOT) -> bool | None:
 def _read_swap_elsewhere() -> tuple[SwapArea, ...]:
     import psutil
 
+    from tinyedge.host.psutil_readings import READING_ERRORS, is_reading
+
     try:
         swap = psutil.swap_memory()
-    except (OSError, RuntimeError):
+    except READING_ERRORS:
         return ()
-    return (SwapArea("swap", swap.total, swap.used),) if swap.total else ()
+    is_known = is_reading(swap.total) and is_reading(swap.used)
+    return (SwapArea("swap", swap.total, swap.used),) if is_known and swap.total else ()

@@ -1,0 +1,135 @@
+"""Ranges of a board's values, and fields that depend on each other.
+
+In: a `Board` whose fields have the declared types. Out: nothing, or a DecodeError that names the field. Does
+not know files.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from tinyedge.boards.from_json import mismatch, show_key
+from tinyedge.core.config import MODEL_RANGES
+
+if TYPE_CHECKING:
+    from tinyedge.boards.board import Board, CostData, ErrorSummary
+
+# The name is printed, and stands in every manifest, kit and report.
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+MAX_TITLE: Final = 100  # characters
+MACHINES: Final = ("aarch64", "x86_64")
+PYTHON_VERSION: Final = re.compile(r"3\.[0-9]{1,2}")
+GLIBC_VERSION: Final = re.compile(r"2\.([0-9]{1,3})")
+TAG: Final = re.compile(r"[a-z0-9_.]+")  # a Debian suite, or the system in a wheel's platform tag
+# Larger numbers are mistakes. With these bounds no product of a cost model exceeds a float, and each budget
+# is below the limit of a manifest.
+MAX_AMOUNT: Final = 1e9  # of MB or ms
+MAX_COEFFICIENT: Final = 1e12
+MAX_FACTOR: Final = 1000  # of a margin
+MAX_CORES: Final = 4096
+MAX_PROMPTS: Final = 64
+MAX_PROMPT_TOKENS: Final = int(MODEL_RANGES["max_seq_length"][1])
+
+
+def validate(board: "Board") -> None:
+    """Check the values of a board.
+
+    Raises:
+        DecodeError: For the first field that is outside its range, or contradicts another one.
+    """
+    name = "lowercase letters, digits, '.', '_' and '-', up to 64"
+    _require("name", board.name, bool(NAME.fullmatch(board.name)), name)
+    has_title = board.title.isprintable() and 0 < len(board.title) <= MAX_TITLE
+    _require("title", board.title, has_title, f"a printable text of 1 to {MAX_TITLE} characters")
+    machine = board.processor.machine
+    _require("processor.machine", machine, machine in MACHINES, f"one of {', '.join(MACHINES)}")
+    cores = board.processor.cores
+    is_count = cores is None or 0 < cores <= MAX_CORES
+    _require("processor.cores", cores, is_count, f"1 or more, at most {MAX_CORES}")
+    _require_positive("budgets", asdict(board.budgets), MAX_AMOUNT)
+    _validate_system(board)
+    peak = board.budgets.max_peak_mb
+    rss = board.budgets.max_rss_mb
+    _require("budgets.max_rss_mb", rss, rss <= peak, f"budgets.max_peak_mb ({peak:g}) or less")
+    if board.memory is not None:
+        _require_positive("memory", asdict(board.memory), MAX_AMOUNT)
+        ram, usable = board.memory.ram_mb, board.memory.usable_mb
+        _require("memory.usable_mb", usable, usable <= ram, f"memory.ram_mb ({ram}) or less")
+        _require("budgets.max_peak_mb", peak, peak <= ram, f"memory.ram_mb ({ram}) or less")
+    if board.emulation is not None:
+        _require_positive("emulation", {"memory_mb": board.emulation.memory_mb}, MAX_AMOUNT)
+    if board.cost_model is not None:
+        _validate_cost_model(board.name, board.cost_model)
+
+
+def _validate_system(board: "Board") -> None:
+    """Check the Debian suites and the tags of wheels."""
+    pythons = bool(board.debian) and all(map(PYTHON_VERSION.fullmatch, board.pythons))
+    _require("debian", board.debian, pythons, 'suites with versions of Python, such as "3.11"')
+    tag = "lowercase letters, digits, '_' and '.'"
+    for suite in board.debian:
+        _require("the name of a suite in debian", suite, bool(TAG.fullmatch(suite)), tag)
+    wheels = board.wheels
+    for part in ("newest_glibc", "oldest_glibc"):
+        version = getattr(wheels, part)
+        _require(
+            f"wheels.{part}", version, bool(GLIBC_VERSION.fullmatch(version)), 'a version such as "2.36"'
+        )
+    newest, oldest = (
+        int(version.partition(".")[2]) for version in (wheels.newest_glibc, wheels.oldest_glibc)
+    )
+    expected = f"wheels.newest_glibc ({wheels.newest_glibc}) or older"
+    _require("wheels.oldest_glibc", wheels.oldest_glibc, oldest <= newest, expected)
+    for at, legacy in enumerate(wheels.legacy):
+        _require(f"wheels.legacy[{at}]", legacy, bool(TAG.fullmatch(legacy)), tag)
+
+
+def _validate_cost_model(board: str, costs: "CostData") -> None:
+    """Check the cost model of the board with this name."""
+    expected = f"{board!r}: leave out another board's cost model"
+    _require("cost_model.source.board", costs.source.board, costs.source.board == board, expected)
+    latency = asdict(costs.latency_model)
+    for part in ("error_percent", "margin"):
+        _require_positive("cost_model.latency_model", {part: latency.pop(part)}, MAX_FACTOR)
+    _require_positive("cost_model.latency_model", latency, MAX_COEFFICIENT)
+    margin = costs.latency_model.margin
+    _require("cost_model.latency_model.margin", margin, margin >= 1, "1 or more")
+    lengths = costs.prompt_tokens
+    is_count = 0 < len(lengths) <= MAX_PROMPTS
+    _require("cost_model.prompt_tokens", lengths, is_count, f"1 to {MAX_PROMPTS} lengths")
+    for at, length in enumerate(lengths):
+        is_length = 0 < length <= MAX_PROMPT_TOKENS
+        _require(
+            f"cost_model.prompt_tokens[{at}]", length, is_length, f"a length of 1 to {MAX_PROMPT_TOKENS}"
+        )
+    for part in ("instructions", "dram_fills", "peak_bytes"):
+        coefficients: Mapping[str, float] = getattr(costs, part)
+        _require(f"cost_model.{part}", coefficients, bool(coefficients), "coefficients by term")
+        for term, value in coefficients.items():
+            expected = f"a number from 0 to {MAX_COEFFICIENT:g}"
+            where = f"cost_model.{part}.{show_key(term)}"
+            _require(where, value, 0 <= value <= MAX_COEFFICIENT, expected)
+    errors = costs.source.errors_percent
+    for shapes, figures in (("fitted", errors.fitted), ("held_out", errors.held_out)):
+        for figure in ("response", "p95", "peak_rss"):
+            _validate_errors(f"cost_model.source.errors_percent.{shapes}.{figure}", getattr(figures, figure))
+
+
+def _validate_errors(where: str, errors: "ErrorSummary") -> None:
+    """Check the errors of one figure."""
+    for part, least in (("mean", 0.0), ("worst", -MAX_AMOUNT), ("n", 0.0)):
+        value = getattr(errors, part)
+        expected = f"a number from {least:g} to {MAX_AMOUNT:g}"
+        _require(f"{where}.{part}", value, least <= value <= MAX_AMOUNT, expected)
+
+
+def _require_positive(where: str, values: Mapping[str, float], largest: float) -> None:
+    for name, value in values.items():
+        expected = f"a number above 0, at most {largest:g}"
+        _require(f"{where}.{name}", value, 0 < value <= largest, expected)
+
+
+def _require(where: str, value: object, is_valid: bool, expected: str) -> None:
+    if not is_valid:
+        raise mismatch(where, value, expected)
