@@ -18,7 +18,7 @@ from tinyedge.host import subprocess_env
 
 START_PROMPT = "Once upon a time"
 MAX_STARTS = 1000
-TIMEOUT_S = 120.0  # of one start; a Pi takes a few seconds, an emulated one about 60
+TIMEOUT_S = 120.0  # for one start; a Pi takes a few seconds, an emulated one about 60
 
 
 def check_start_count(starts: int) -> None:
@@ -35,7 +35,7 @@ def build_cold_start_command(bundle: Path, threads: int) -> list[str]:
 
 
 def compute_waited_share(starts: Sequence[tuple[float, float]]) -> float:
-    """Return the median share of the time in which a start did not run on a processor.
+    """Return the median share of a start's duration in which it did not run on a processor.
 
     Args:
         starts: For each start, its duration and its CPU time, both in seconds.

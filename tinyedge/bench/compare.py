@@ -30,7 +30,7 @@ MUST_MATCH = {
     "length of a response": ("max_tokens",),
     "set of prompts": ("prompt_set",),
 }
-# May explain a change of the figures; reported if different.
+# A difference in one of these may explain a change of the figures, so it is reported.
 MAY_DIFFER = {
     "bundle": ("bundle", "sha256"),
     "precision": ("bundle", "precision"),

@@ -56,7 +56,7 @@ class Gate:
     measured: float
     """The figure: a measured value, or the upper confidence bound of a percentile."""
     subject: str = ""
-    """Name of the text, for a figure of several texts."""
+    """Name of the text, for a figure that is measured on several texts."""
     estimate: float | None = None
     """Estimate of a percentile; None for other figures."""
     doubt: str = ""

@@ -105,7 +105,7 @@ class Measurement:
     """The result of a complete run."""
 
     job: Job
-    """The work."""
+    """The job that the worker ran."""
     samples: tuple[ResponseSample, ...]
     """The measured responses."""
     phases: Mapping[str, PhaseMemory]

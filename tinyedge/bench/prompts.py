@@ -1,8 +1,8 @@
 """The prompts of the benchmark: a fixed, named set, so that two reports measure the same work.
 
 In: nothing, or a file of prompts. Out: a PromptSet. A change of a prompt changes every figure, so the set
-must then get a new name. Two of eight prompts are long, so more than 5% of the samples are, and the p95 is
-that of a long prompt.
+must then get a new name. Two of the eight prompts are long. So more than 5% of the samples have a long
+prompt, and the p95 is the latency of a long prompt.
 """
 
 from collections.abc import Mapping

@@ -14,7 +14,7 @@ from tinyedge.text.evaluate import Quality, evaluate, read_passages
 
 
 def measure_quality(bundle: Bundle, texts: Mapping[str, Path]) -> tuple[Quality, ...]:
-    """Measure the quality on each text by the protocol of `tinyedge.text.evaluate`, stride half the context.
+    """Measure the quality on each text as `tinyedge.text.evaluate` does, with a stride of half the context.
 
     Raises:
         BundleError: The model cannot be loaded.

@@ -92,7 +92,7 @@ class Report:
             basis: Figure of a percentile that must be within its limit; None is the 99% upper bound if the
                 number of samples has one, else the estimate.
             cold_starts_s: Durations of cold starts, in seconds.
-            cold_waited_share: Median share of a cold start without a processor.
+            cold_waited_share: Median share of a cold start's duration in which it did not run on a processor.
             quality: Quality on each text.
         """
         samples = measurement.samples

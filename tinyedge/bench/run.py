@@ -28,7 +28,7 @@ from tinyedge.host import machine
 if TYPE_CHECKING:
     from tinyedge.text.evaluate import Quality
 
-DEFAULT_COLD_STARTS = 5  # if there is a limit of cold starts, and their number is not given
+DEFAULT_COLD_STARTS = 5  # used if cold starts have a limit and their number is not given
 
 Progress = Callable[[int], None]
 
@@ -44,7 +44,7 @@ class BenchPlan:
     job: Job
     """Work of the worker; its number of samples is the maximum."""
     stopping: StoppingRule
-    """When there are enough samples."""
+    """Decides when there are enough samples."""
     limits: Limits = field(default_factory=Limits)
     """The limits."""
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -79,7 +79,7 @@ def run(
         command: Command of the worker, for tests.
         max_silence_s: Maximum time without an event of the worker, in seconds.
         monitor: Reads the state of the machine, or of a simulated one.
-        progress: Called with the number of samples so far, several times in a row about once per second.
+        progress: Called with the number of samples so far; the calls come in groups, about once per second.
 
     Raises:
         BenchError: There is no complete measurement.

@@ -12,7 +12,7 @@ from tinyedge.bench.worker import MAX_SAMPLES
 from tinyedge.core.settings import check_settings, setting
 from tinyedge.core.stats import is_p95_within
 
-MAX_UNTIL_SURE_S = 600.0  # of --until-sure without --duration; a p95 at its limit would never become certain
+MAX_UNTIL_SURE_S = 600.0  # for --until-sure without --duration; a p95 near its limit may stay uncertain
 MAX_DURATION_S = 7 * 24 * 3600.0
 
 
@@ -69,9 +69,9 @@ class StoppingRule:
             return elapsed_s >= (self.duration_s or 0.0)
         if elapsed_s >= (self.duration_s or MAX_UNTIL_SURE_S):
             return True
-        # Repeated tests find a false result sooner or later. So tests are made at doubled numbers of samples,
-        # each with half the error probability of the one before: all together are wrong in 1% of the runs at
-        # most.
+        # A test that is repeated often enough gives a wrong result at some point. So a test is made only when
+        # the number of samples has doubled, with half the error probability of the test before. All tests
+        # together give a wrong result in at most 1% of the runs.
         looks = int(math.log2(len(e2e_ms) / self.samples)) + 1
         seen = e2e_ms[: self.samples << (looks - 1)]
         return is_p95_within(seen, self.until_sure_ms, 1 - Fraction(1, 100 << looks)) is not None

@@ -60,7 +60,7 @@ def measure(
 
     Args:
         job: The work.
-        stopping: When there are enough samples.
+        stopping: Decides when there are enough samples.
         command: Command of the worker.
         max_silence_s: Maximum time without an event, in seconds; None depends on the length of a response.
         on_samples: Called with the number of samples so far, about once per second.

@@ -272,7 +272,8 @@ def _exchange(first: Path, second: Path) -> None:
         return
     if renameat2 and (code := ctypes.get_errno()) not in (errno.ENOSYS, errno.EINVAL):
         raise OSError(code, os.strerror(code))
-    # The file system or the kernel lacks it. If killed in between, the old bundle is complete under `aside`.
+    # The file system or the kernel does not support it. If the process is killed between the two renames, the
+    # complete old bundle is still in `aside`.
     aside = second.with_name(f".{second.name}.old{TEMPORARY_SUFFIX}")
     shutil.rmtree(aside, ignore_errors=True)
     second.rename(aside)

@@ -25,8 +25,8 @@ IR_VERSIONS = range(8, 14)
 OPSETS = {"": range(17, 26), "ai.onnx": range(17, 26), "com.microsoft": range(1, 2)}
 
 # Operators that compute or move elements. None of them has a nested graph, reads a file, keeps state or uses
-# random numbers. None creates a tensor whose size is a value, as Expand, Tile, Range, ConstantOfShape and
-# Pad do.
+# random numbers. None creates a tensor whose size depends on a value, as Expand, Tile, Range, ConstantOfShape
+# and Pad do.
 ONNX_OPERATORS = """
     Abs Add And ArgMax ArgMin Attention Cast Clip Concat Constant CumSum DequantizeLinear Div
     DynamicQuantizeLinear Equal Erf Exp Flatten Gather Gelu Gemm Greater GreaterOrEqual Identity
@@ -275,7 +275,7 @@ def _check_range(what: str, value: Any, allowed: range) -> None:
 
 
 def _check_dimensions(values: Any) -> Any:
-    """Return the dimensions if they are within the limits; a negative one reads as a huge one here."""
+    """Return the dimensions if they are within the limits; a negative one is read as a huge one."""
     if len(values) > MAX_RANK:
         raise ValueError(f"a shape has {len(values)} dimensions, more than {MAX_RANK}")
     if any(value > MAX_DIMENSION for value in values):

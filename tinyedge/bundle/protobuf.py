@@ -12,7 +12,7 @@ from typing import Any
 MAX_TEXT_BYTES = 256  # the longest name that an exporter writes has about 60
 MAX_VARINT_BYTES = 10  # enough for 64 bits
 CONTINUATION_BIT = 0x80  # set in each byte of a varint except the last
-INTEGER, BYTES, FLOAT = 0, 2, 5  # wire types: a varint, a length with that many bytes, four bytes
+INTEGER, BYTES, FLOAT = 0, 2, 5  # wire types: a varint, a length followed by that many bytes, four bytes
 
 
 class Field:

@@ -2,7 +2,7 @@
 
     DIR/bundles/<digest>/   complete bundles, normally at most two; the digest is the sha256 of the manifest
     DIR/current             the active bundle: a symbolic link that is replaced atomically
-    DIR/confirmed.json      digests of the bundle that passed its self-test last, and of the one before it
+    DIR/confirmed.json      digests of the bundle that last passed its self-test, and of the one before it
 
 In: a bundle's folder and a self-test. Out: `current`. A new bundle is staged, synced and verified before
 `current` points to it, and confirmed after it passed its self-test. A start that finds an unconfirmed
@@ -64,7 +64,7 @@ class StoreStatus:
     current: str | None
     """Digest of the active bundle."""
     confirmed: str | None
-    """Digest of the bundle that passed its self-test last."""
+    """Digest of the bundle that last passed its self-test."""
     previous: str | None
     """Digest of the bundle that was confirmed before it."""
     bundles: tuple[StoredBundle, ...]
@@ -330,7 +330,7 @@ class Store:
         except OSError as failure:
             if failure.errno != errno.EROFS:
                 raise
-            yield  # the card has become read-only, so no other process writes either
+            yield  # the card has become read-only, so no other process can write to it
             return
         try:
             self._acquire(descriptor, time.monotonic() + wait_s)

@@ -1,7 +1,7 @@
 """Baselines for a model: bits per byte of the same text with methods that need no training.
 
-In: bytes. Out: bits per byte. All three methods see the text that they are measured on: the byte frequencies
-at once, the other two while they read it.
+In: bytes. Out: bits per byte. All three methods learn from the text that they are measured on: the byte
+frequencies are counted in advance, the other two methods learn while they read it.
 """
 
 import lzma

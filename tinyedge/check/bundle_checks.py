@@ -13,7 +13,7 @@ from tinyedge.runtime.generator import Generator
 from tinyedge.text.tokenizer import BOS_ID
 
 MB = 1 << 20
-WEIGHT_BYTES = 4  # of a trained weight, fp32
+WEIGHT_BYTES = 4  # size of a trained weight, fp32
 EDGE_CASES = {
     "empty": "",
     "10,000 characters": "palabra " * 1250,
@@ -49,13 +49,13 @@ def check_quantization(bundle: Bundle) -> ChecklistItem:
     fp32_size = WEIGHT_BYTES * bundle.config.parameters
     found = f"{precision}, {size / MB:.2f} MB compared with {fp32_size / MB:.2f} MB for fp32 weights"
     name = "quantization applied"
-    if precision == "fp32":  # "if needed for smaller footprint": the budget decides that
+    if precision == "fp32":  # required only "if needed for smaller footprint"
         return ChecklistItem(CODE, name, f"{found}: not needed if the budget is met", "skipped")
     return make_item(CODE, name, size < fp32_size, found)
 
 
 def check_edge_cases(generator: Generator) -> ChecklistItem:
-    """Check that unusual prompts get tokens and no error."""
+    """Check that unusual prompts produce tokens and no error."""
     failed = []
     for name, prompt in EDGE_CASES.items():
         try:

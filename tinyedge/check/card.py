@@ -52,10 +52,11 @@ def _mark_headings(card: str) -> Iterator[tuple[int, str]]:
 
 
 def _check_results(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
-    """Size, precision, held-out loss anywhere; the bits per byte of each text under a heading of results.
+    """Check that the card has size, precision and held-out loss, and bits per byte under a results heading.
 
-    A results table must have the figure in the row of the text and the column of this model. A card without
-    such a table may give the figures in a sentence.
+    Bits per byte are required for each text; all other figures may be anywhere in the card. A results table
+    must have the figure in the row of the text and the column of this model. A card without such a table may
+    give the figures in a sentence.
     """
     name = f"{CARD_FILE} has the training results"
     figures = {text: f"{row['bits_per_byte']:.4f}" for text, row in manifest["quality"].items()}
@@ -81,7 +82,7 @@ def _check_results(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
 
 
 def _check_requirements(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
-    """The target anywhere; the budgets under a heading of use or requirements."""
+    """Check that the card names the target, and has the budgets under a heading of use or requirements."""
     name = f"{CARD_FILE} has the system requirements"
     sections = find_sections(card, REQUIREMENTS)
     if not sections:
@@ -98,7 +99,7 @@ def _check_requirements(card: str, manifest: Mapping[str, Any]) -> ChecklistItem
 
 
 def _check_limits(card: str) -> ChecklistItem:
-    """At least a sentence under a heading of limits."""
+    """Check that there is at least one sentence under a heading of limits."""
     sections = find_sections(card, LIMITS)
     longest = max(map(len, sections), default=0)
     found = f"{longest} characters under a heading of limits" if sections else "no heading of limits"
@@ -106,7 +107,7 @@ def _check_limits(card: str) -> ChecklistItem:
 
 
 def _list_missing(text: str, needed: list[str]) -> list[str]:
-    """A fault for what the text lacks; a line break counts as a space.
+    """List what is missing in the text, as one fault; a line break in the text counts as a space.
 
     A part of a longer number, word or unit does not count, nor does a number after a minus sign.
     """

@@ -69,7 +69,7 @@ def check_filter(
 
 
 def _stream(content_filter: ContentFilter, tokenizer: Tokenizer, word: str) -> tuple[str, bool]:
-    """What is shown of a word that comes token by token, and whether the text was stopped."""
+    """Return what is shown of a word that arrives token by token, and whether the text was stopped."""
     text, matcher = TextStream(tokenizer), content_filter.watch()
     shown = "".join(matcher.push(text.push(token)) for token in tokenizer.encode(word))
     shown += matcher.push(text.flush()) + matcher.flush()

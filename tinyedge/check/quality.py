@@ -30,17 +30,17 @@ class TextQuality:
     """How well the model predicts one text."""
 
     name: str
-    """Of the text, usually its language."""
+    """Name of the text, usually its language."""
     bits_per_byte: float
-    """Of the model."""
+    """Bits per byte of the model."""
     loss: float
-    """Nats per token."""
+    """Loss of the model, in nats per token."""
     tokens: int
-    """Predictions made."""
+    """Number of predicted tokens."""
     bytes: int
     """UTF-8 bytes of the text."""
     baselines: Mapping[str, float]
-    """Bits per byte by the name of the method."""
+    """Bits per byte of each baseline, by the name of the method."""
 
     @property
     def best_baseline(self) -> tuple[str, float]:

@@ -24,8 +24,8 @@ SAMPLES_PER_PROMPT = 2  # 16 samples of eight prompts
 WORD = re.compile(r"[^\W\d_]+")
 
 # Measured with the defaults of `generate` (docs/check.md): a model trained on novels has 0.92, 100% and 97%.
-# A model that draws tokens at random never ends a text, and 80% of what it writes are words.
-LOOP_WORDS, LOOP_REPEATS = 6, 2  # minimum of repeated words and of repetitions: "no, no, no" is no loop
+# For comparison, a model that draws tokens at random never ends a text, and 80% of the words it writes exist.
+LOOP_WORDS, LOOP_REPEATS = 6, 2  # least words and repetitions of a loop; "no, no, no" is not one
 MIN_DISTINCT = 0.5  # distinct word pairs, as a share of all word pairs
 MIN_ENDED = 0.5  # samples that ended by themselves, as a share of all samples
 MIN_KNOWN = 0.9  # words that are in the training text, as a share of all words
@@ -42,7 +42,7 @@ class GeneratedText:
     finish_reason: str
     """"stop", "length" or "content_filter"."""
     seed: int
-    """Of the sampler."""
+    """Random seed of the sampler."""
 
     @property
     def words(self) -> list[str]:

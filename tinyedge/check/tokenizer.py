@@ -1,8 +1,9 @@
 """Whether the bundle's tokenizer can read and write the text that the model is for.
 
 In: a loaded bundle, and text. Out: a checklist item. Loading has compared the tokenizer's hash, size and
-special ids with the manifest. That says that it is the right file, not that it fits the text: a vocabulary of
-another alphabet reads every word as UNK, and one that normalizes its input writes other text than it read.
+special ids with the manifest. This proves that it is the right file, but not that it fits the text: a
+vocabulary for another alphabet encodes every word as UNK, and a tokenizer that normalizes its input does not
+decode to the original text.
 """
 
 import re
@@ -18,7 +19,8 @@ from tinyedge.text.tokenizer import UNK_ID, UNKNOWN_TEXT, WORD_BOUNDARY, Tokeniz
 
 NAME = "the tokenizer is compatible with the model"
 PROMPTS_NAME = "the built-in prompts"
-# Of a text's tokens. `tinyedge tokenizer` covers 99.95% of a corpus's characters; a token has 2 to 4 of them.
+# Share of a text's tokens. `tinyedge tokenizer` covers 99.95% of a corpus's characters; a token has 2 to 4 of
+# them.
 MAX_UNKNOWN_SHARE = 0.01
 MAX_QUOTED = 40  # characters of a line that failed
 
@@ -28,7 +30,7 @@ class RoundTrip:
     """A text that was encoded and decoded."""
 
     name: str
-    """Of the text."""
+    """Name of the text."""
     lines: int
     """Lines without UNK, which are compared with what was decoded."""
     unknown_share: float

@@ -1,6 +1,6 @@
 """The layout of `--help`: commands in groups, options in sections, an example at the end.
 
-In: the parser's commands. Out: text. Imported only where help is shown, so that no other start pays for it.
+In: the parser's commands. Out: text. Imported only to show help, so that it does not slow down other starts.
 """
 
 from typing import Any

@@ -14,7 +14,7 @@ import typer
 
 from tinyedge.core.settings import flag, format_range
 
-MANY = 1_000_000  # a larger upper bound is a limit of the implementation: the help leaves it out
+MANY = 1_000_000  # a larger upper bound is only a technical limit, and the help omits it
 
 Command = Callable[..., None]
 Values = dict[str, Any]

@@ -166,7 +166,7 @@ def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) ->
         comparison = compare_reports(result, old, compare)
         text += "\n\n" + "\n".join(comparison.lines)
         result["compared"] = comparison.to_dict()
-    outputs.write(result)  # before the table, whose reader may be gone
+    outputs.write(result)  # before the table is printed, which fails if the pipe is closed
     typer.echo(text)
     for path in outputs.paths_by_flag.values():
         print_note(f"wrote {path}")

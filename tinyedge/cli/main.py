@@ -109,13 +109,14 @@ def find_command(arguments: Sequence[str]) -> str:
 def main() -> NoReturn:
     """Run the program and exit: 0 ok, 1 known failure, 2 usage, 3 limit exceeded, 4 inconclusive, 130 ^C."""
     # By default torch's threads spin while they wait for each other: on a busy machine training was 2.7 times
-    # slower (docs/log.md). Read once, when torch is loaded.
+    # slower (docs/log.md). The variable is read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # numpy's own threads are not needed here, and creating them slows every start. Read when it is loaded.
+    # numpy's own threads are not needed here, and creating them slows every start. The variable is read when
+    # numpy is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _open_streams()
     signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup's
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
         signal.signal(signal.SIGHUP, _terminate)
     arguments = repeat_list_flags(sys.argv[1:])
     try:

@@ -16,7 +16,7 @@ from typing import IO, Any
 from tinyedge.core.errors import TinyEdgeError
 
 TEMPORARY_SUFFIX = ".tmp"
-# The exceptions of code that reads fields of unvalidated JSON, where one is missing or of another type.
+# Exceptions raised by code that reads fields of unvalidated JSON, if a field is missing or has another type.
 INVALID_FIELD_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
@@ -30,7 +30,8 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
         The temporary file, open for writing.
 
     Raises:
-        OSError: Naming `path`. An old file is then unchanged, and the temporary one is removed.
+        OSError: The file cannot be written; the error names `path`. An old file is then unchanged, and the
+            temporary one is removed.
     """
     _require_regular(path)  # a rename would replace a device by a file
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
@@ -43,7 +44,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
-    except OSError as failure:  # a write's error names no file, a rename's the temporary one
+    except OSError as failure:  # an error of write names no file, one of rename the temporary file
         raise OSError(failure.errno, failure.strerror, str(path)) from None
     finally:
         with contextlib.suppress(OSError):
@@ -89,7 +90,7 @@ def read_json(
         path: The file.
         schema: What its field `schema` may be.
         error: What to raise.
-        hint: For a file that people write; by default, to create it again.
+        hint: Remedy that the error suggests; by default, to create the file again.
 
     Raises:
         error: The file is missing, not JSON, or has another schema.

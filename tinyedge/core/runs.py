@@ -112,7 +112,7 @@ def find_runs(folder: Path, previous: bool) -> list[Path]:
 
 
 def find_started_runs(folder: Path, previous: bool) -> list[Path]:
-    """Find run folders as `find_runs` does, but those with a checkpoint and without a finished epoch."""
+    """Find run folders that have a checkpoint but no finished epoch; otherwise like `find_runs`."""
     return [
         path
         for path in _find_folders(CHECKPOINT_FILES, folder, previous)
@@ -129,7 +129,7 @@ def read_run(folder: Path) -> TrainingRun:
     """Read a run folder's metrics.
 
     Raises:
-        TinyEdgeError: Naming the file and the field that is invalid.
+        TinyEdgeError: The file is invalid; the message names the file and the field.
     """
     path = folder / METRICS_FILE
     value = files.read_json(path, SCHEMA, TinyEdgeError)
@@ -169,7 +169,7 @@ def list_differing_fields(runs: Sequence[TrainingRun]) -> list[str]:
 
 
 def are_comparable(runs: Sequence[TrainingRun]) -> bool:
-    """Whether all runs were evaluated on the same text: the held-out text is a function of the corpus."""
+    """Whether all runs were evaluated on the same text: the held-out text depends only on the corpus."""
     return "corpus_sha256" not in list_differing_fields(runs)
 
 
@@ -180,7 +180,7 @@ def _read_status(value: Mapping[str, Any]) -> str:
 
 
 def _flatten(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge model, training and the rest; the guide's own names in it are duplicates."""
+    """Merge model, training and other settings, without duplicates under the guide's names."""
     parts = {**configuration["model"], **configuration["training"]}
     guide = ("vocab_size", "batch_size", "learning_rate", "num_epochs", "max_seq_length")
     rest = {k: v for k, v in configuration.items() if k not in ("model", "training", *guide)}

@@ -51,7 +51,7 @@ class SamplingConfig:
         section="Sampling",
         help="Exclude tokens less likely than this times the most likely one; 0 is off.",
     )
-    """Tokens at least this times as likely as the most likely one remain; 0 is off."""
+    """Tokens remain whose probability is at least this share of the highest probability; 0 is off."""
     repetition_penalty: float = setting(
         1.0,
         low=0.01,

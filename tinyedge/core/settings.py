@@ -62,9 +62,9 @@ def check_settings(config: Any) -> None:
     """Check every field of a dataclass that `setting` declared; call it in `__post_init__`.
 
     Raises:
-        UsageError: Naming the first field whose type, range or choice is wrong. None is valid where the
-            annotation allows it; True is not a number, and NaN is in no range. A number that declares no
-            range is not checked.
+        UsageError: A field has a wrong type, range or choice; the message names the first such field. None is
+            valid where the annotation allows it; True is not a number, and NaN is in no range. A number that
+            declares no range is not checked.
     """
     for field in dataclasses.fields(config):
         if not field.metadata:
@@ -128,7 +128,7 @@ def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def format_range(low: float, high: float) -> str:
-    """Both ends of a range, for a person: `0-1`, `1e-06-1`, `0-2147483647`."""
+    """Format both ends of a range for display: `0-1`, `1e-06-1`, `0-2147483647`."""
     return "-".join(f"{end:g}" if isinstance(end, float) else str(end) for end in (low, high))
 
 
@@ -142,7 +142,7 @@ def get_ranges(kind: type) -> dict[str, tuple[Any, Any]]:
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """The types that an annotation allows: of `int | None`, both."""
+    """Return the types that an annotation allows: for `int | None`, both."""
     return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
 
 

@@ -70,7 +70,8 @@ def upper_bound_rank(n: int, quantile: Fraction, confidence: Fraction) -> int | 
     It is the smallest k with P(Binomial(n, quantile) < k) >= confidence: if the k-th smallest value were
     below the true quantile, then at least k values would be, with a probability of at most 1 - confidence.
     This holds for any distribution, if the values are independent samples. Computed exactly, in fractions.
-    At 0.95 and 0.99 it allows as many larger values as MLPerf's early stopping allows misses.
+    At 0.95 and 0.99 it allows as many larger values as MLPerf's early stopping allows queries above the
+    latency limit.
 
     Args:
         n: Number of values.

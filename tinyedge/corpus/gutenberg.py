@@ -31,7 +31,7 @@ BASE_URL = "https://gutenberg.pglaf.org/cache/epub/{number}/pg{number}.txt"
 USER_AGENT = f"tinyedge/{__version__} (python-urllib; a few books, cached)"
 MIN_BOOK_CHARS = 10_000  # a novella has ten times as many
 MAX_BOOK_BYTES = 1 << 24  # several times the size of the longest novel
-MAX_CONSECUTIVE_UNREACHABLE = 3  # books without an answer from a server: the machine is offline
+MAX_CONSECUTIVE_UNREACHABLE = 3  # books without an answer; then the machine counts as offline
 
 _START = re.compile(r"\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
 _END = re.compile(r"\*{3} ?END OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")

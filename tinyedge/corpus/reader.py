@@ -26,7 +26,7 @@ COMPRESSED = ".gz"
 CHUNK_BYTES = 1 << 16
 MAX_LINE_CHARS = 1 << 18  # at most 1 MiB of UTF-8; a longer line is cut at white space
 MAX_RECORD_CHARS = 1 << 23  # of one `.jsonl` line, which cannot be cut
-MANY_FILES = 20  # this many files are a document each; fewer are cut, so that enough can be held out
+MANY_FILES = 20  # so many files are one document each; fewer files are split, to hold out enough
 SAMPLE_CHARS = 20_000  # read to detect front matter and hard-wrapped lines
 SAMPLE_LINES = 200  # the same, as a number of lines
 

@@ -185,7 +185,7 @@ class Remote:
             raise self._explain_copy_error(result.stderr.decode(errors="replace"))
 
     def _bracket_host(self) -> str:
-        """Put an IPv6 address in brackets: rsync takes a bare colon for the end of the host."""
+        """Put an IPv6 address in brackets: rsync treats a bare colon as the end of the host."""
         user, at, host = self.destination.rpartition("@")
         return f"{user}{at}[{host}]"
 
@@ -232,7 +232,7 @@ class Remote:
 
 
 def _can_rsync() -> bool:
-    """Return whether rsync is installed and has the options used here; other programs named so lack them."""
+    """Return whether rsync is installed with the options used here, which other rsync programs lack."""
     command = ["rsync", "--protect-args", "--info=progress2", "--version"]
     return shutil.which("rsync") is not None and not subprocess.run(command, capture_output=True).returncode
 
@@ -255,7 +255,7 @@ def _add_files(
 
 
 def _open_content(path: Path) -> IO[bytes]:
-    """Open a file; a folder reads as an empty one."""
+    """Open a file; for a folder, return an empty one."""
     return Path(os.devnull if path.is_dir() else path).open("rb")
 
 

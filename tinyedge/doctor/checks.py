@@ -13,7 +13,7 @@ from tinyedge.host.throttling import HOT_C, TOO_HOT_C, Throttling
 MB = 1 << 20
 MACHINES = ("aarch64", "arm64", "x86_64")  # with onnxruntime wheels; macOS calls aarch64 arm64
 MIN_PYTHON = (3, 11)
-# The default model needs about 80 MB to answer; a bundle may promise up to 512 MB.
+# The default model needs about 80 MB to answer; the budget of a bundle may be up to 512 MB.
 FREE_MEMORY_BAD, FREE_MEMORY_LOW = 100 * MB, 200 * MB
 # Two bundles, and what pip unpacks to install another version: numpy and onnxruntime are about 100 MB.
 FREE_DISK_BAD, FREE_DISK_LOW = 50 * MB, 500 * MB

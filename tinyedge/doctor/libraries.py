@@ -1,6 +1,7 @@
 """Check that the compiled libraries can be imported, in a child process.
 
-A wheel that was built for a newer CPU kills the process that imports it with SIGILL: here that is the child.
+The import of a wheel that was built for a newer CPU ends the process with SIGILL. Here, that is the child
+process.
 In: a Device. Out: a Finding. Does not import the libraries itself.
 """
 
@@ -35,7 +36,7 @@ def check_libraries(
     """Import numpy, onnxruntime and sentencepiece in a child process.
 
     Args:
-        device: The machine; a version that is known to fail on its CPU is reported without a try.
+        device: The machine; a version that is known to fail on its CPU is reported without importing it.
         command: Command of the child; it prints the name of each library before importing it.
         seconds: Time limit.
     """

@@ -26,7 +26,7 @@ class MachineReport:
     device: Device
     """The machine."""
     findings: tuple[Finding, ...]
-    """In the order in which they are shown."""
+    """The findings, in the order in which they are shown."""
 
     @property
     def fit(self) -> bool:

@@ -20,7 +20,7 @@ class SystemState:
     """What the checks need in addition to a Device."""
 
     platform: str
-    """As `sys.platform`."""
+    """Operating system, as in `sys.platform`."""
     pointer_bits: int
     """Width of this Python's addresses: 32 or 64."""
     memory: SystemMemory | None

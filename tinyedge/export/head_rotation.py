@@ -1,12 +1,12 @@
 """Rotates attention heads before they are quantized, to remove outliers from their weights.
 
-A head that looks back has a few large weights in its queries and keys, and the single scale of a matrix
-depends on the largest. Attention scores are products of a query and a key, so a rotation of both does not
-change them. A rotation of the values is undone by rotating the rows of the matrix that reads them. Each head
-is rotated by a matrix whose elements have similar magnitudes, which spreads an outlier over the head. QuaRot
-uses Hadamard matrices for this (Ashkboos et al., 2024, "QuaRot: Outlier-Free 4-Bit Inference in Rotated
-LLMs"). The matrix of the cosine transform is nearly as flat, and exists for every width. The values are then
-scaled to the magnitude of queries and keys, and the same rows undo that.
+A head that attends to earlier tokens has a few large weights in its queries and keys. A matrix has a single
+scale, which depends on its largest weight. Attention scores are products of a query and a key, so a rotation
+of both does not change them. A rotation of the values is undone by rotating the rows of the matrix that reads
+them. Each head is rotated by a matrix whose elements have similar magnitudes, which spreads an outlier over
+the head. QuaRot uses Hadamard matrices for this (Ashkboos et al., 2024, "QuaRot: Outlier-Free 4-Bit Inference
+in Rotated LLMs"). The elements of the cosine transform's matrix are nearly as similar, and it exists for
+every width. The values are then scaled to the magnitude of queries and keys, and the same rows undo that.
 
 In: `Weights`. Out: `Weights` of the same function, up to rounding.
 """

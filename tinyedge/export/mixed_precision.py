@@ -41,7 +41,7 @@ def quantize_to_goal(
     Heads are rotated first: the fp32 model stays the same, and int8 gets a finer scale.
 
     Args:
-        weights: Of the trained model.
+        weights: Weights of the trained model.
         reference: The fp32 model.
         texts: Held-out passages by language.
         limit: Number of predictions for each language.

@@ -19,7 +19,7 @@ from tinyedge.core.window import window_start
 from tinyedge.text.tokenizer import BOS_ID, Tokenizer
 from tinyedge.train.model import TinyTransformer
 
-TOLERANCE = 1e-4  # of the largest logit, or of 1 if that is more; another order of sums changes about 1e-6
+TOLERANCE = 1e-4  # times the largest logit, at least 1; another order of summation changes about 1e-6
 GREEDY_TOKENS = 32  # decoded after each prompt; the longest prompt fills the context, so the window slides
 PROMPT_LENGTHS = 43  # number of random prompts, from one token to the complete context
 SEED = 0
@@ -81,7 +81,7 @@ def check_parity(
     Args:
         model: The trained model.
         decoder: Runs the exported graph.
-        name: Of the graph, for errors.
+        name: Name of the graph, for error messages.
         tokenizer: Adds prompts of real text.
 
     Returns:

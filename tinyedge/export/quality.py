@@ -2,8 +2,8 @@
 
 In: two models and passages. Out: a `QualityComparison` for each language, or an error where one lost too
 much. Both models read text as the device does (`text.evaluate.LanguageModel`: one prefill, then one step for
-each token), because an int8 graph scales its activations by all tokens that it gets at once: other steps
-would give other results.
+each token), because an int8 graph computes the scale of its activations from all tokens of one call: other
+steps would give other results.
 """
 
 import math
@@ -17,9 +17,9 @@ from tinyedge.core.arrays import Doubles, log_softmax
 from tinyedge.core.errors import ExportError
 from tinyedge.text.evaluate import LanguageModel, Passage, Window, default_stride, split_windows
 
-# Predictions for each language. At a divergence of 3e-4 nats the difference of a token's nats has a standard
-# deviation of 0.025, so that of the mean of 10,000 is 0.0003 nats: about 0.006% of the bits per byte. The
-# gate is 1%.
+# Predictions for each language. At a divergence of 3e-4 nats, the difference of a token's nats has a standard
+# deviation of 0.025. The mean of 10,000 differences then has a standard deviation of 0.0003 nats, about
+# 0.006% of the bits per byte. The gate is 1%.
 TOKEN_LIMIT = 10_000
 MIN_TOKENS = 2_000
 FULL_LIMIT_PARAMETERS = 2_500_000  # larger models need more time for a token, so they read fewer
@@ -31,15 +31,15 @@ class QualityComparison:
     """The fp32 and the quantized graph on the same predictions."""
 
     reference_bits_per_byte: float
-    """Of the fp32 graph."""
+    """Bits per byte of the fp32 graph."""
     bits_per_byte: float
-    """Of the quantized graph."""
+    """Bits per byte of the quantized graph."""
     kl_nats: float
     """Mean KL(fp32 || quantized) per token."""
     top1_agreement: float
     """Share of tokens after which both graphs predict the same most likely token."""
     tokens: int
-    """Predictions made."""
+    """Number of predicted tokens."""
     bytes: int
     """UTF-8 bytes of the text that they cover."""
 
@@ -74,7 +74,7 @@ def compare_quality(
     window counts its share of its passage's bytes.
 
     Args:
-        name: Of the text, for the error.
+        name: Name of the text, for the error message.
         reference: The fp32 model.
         candidate: The quantized model.
         passages: Held-out text.

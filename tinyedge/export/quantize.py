@@ -33,9 +33,9 @@ class Int8Matrix:
     """A quantized matrix: `values` times `scale`."""
 
     values: npt.NDArray[np.int8]
-    """(rows, columns)."""
+    """The int8 values, (rows, columns)."""
     scale: Floats
-    """()."""
+    """Scale of all values, a scalar ()."""
 
     @classmethod
     def for_lookup(cls, rows: Floats) -> "Int8Matrix":
@@ -67,7 +67,7 @@ class Quantization:
     """The int8 matrices of a model."""
 
     matrices: Mapping[str, Int8Matrix]
-    """By name."""
+    """The int8 matrices, by name."""
     relative_errors: Mapping[str, float]
     """Relative error of each int8 matrix, by name."""
     kept_fp32: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ def quantize(weights: Weights, kept_fp32: Collection[str] = ()) -> Quantization:
     """Quantize the token embedding and all matrices; norms and positions stay fp32.
 
     Args:
-        weights: Of the model.
+        weights: Weights of the model.
         kept_fp32: Names of matrices that are not quantized.
 
     Returns:

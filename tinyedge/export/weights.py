@@ -30,7 +30,7 @@ class Weights:
     positions: Floats
     """Position embedding, (C, D)."""
     matrices: Mapping[str, Floats]
-    """By name in the graph's order: "blocks.0.qkv" (D, 3 A), "blocks.0.out" (A, D),
+    """Matrices by name, in the graph's order: "blocks.0.qkv" (D, 3 A), "blocks.0.out" (A, D),
     "blocks.0.linear1" (D, F), "blocks.0.linear2" (F, D), ..., "output" (D, V)."""
     norms: Mapping[str, tuple[Floats, Floats]]
     """Scale and bias, each (D,), of "blocks.0.norm1", "blocks.0.norm2", ..."""

@@ -22,23 +22,23 @@ from tinyedge.core.errors import FilterError
 LIST_FILE = Path(__file__).parent / "data" / "blocked_words.txt"
 MAX_LIST_BYTES = 1 << 20
 MAX_PATTERN_LENGTH = 100  # characters
-MIN_LETTERS = 2  # of a pattern, and of a match in the text: "A55" is a road, not a word
+MIN_LETTERS = 2  # of a pattern, and of a match in the text: "A55" has too few to be a word
 MIN_STEM_LETTERS = 3  # before a star
 PROMPT_TAIL_SYMBOLS = (
     128  # symbols at the end of the prompt that are compared; longer than a realistic phrase
 )
-MAX_TAIL_LENGTH = 10_000  # characters of that end, however few symbols they have
+MAX_TAIL_LENGTH = 10_000  # characters that are read for these symbols, even if there are fewer symbols
 
 TILDE = "\u0303"  # combining; the only mark that distinguishes words here: ano, año
 WORD_GAP, PHRASE_END = " ", "."  # symbols between words: one may stand inside a phrase, the other ends it
 SEPARATORS = WORD_GAP + PHRASE_END
-# Characters that end a word or stand for a letter of it: both readings are tried.
+# Characters that can either end a word or replace one of its letters: both interpretations are tried.
 LOOKALIKES = {"0": "o", "1": "il", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"}
 # Letters and signs by Unicode category that are invisible on a screen.
 INVISIBLE = frozenset("\u115f\u1160\u17b4\u17b5\u2065\u2800\u3164\uffa0")
-STRETCH_LENGTH = 3  # repeats that no English or Spanish word has: such a letter also counts as once or twice
+STRETCH_LENGTH = 3  # no English or Spanish word repeats a letter so often: it also counts as one or two
 SYMBOL_CACHE_SIZE = (
-    1024  # characters; a text has some hundred different ones, a stranger's prompts may have any
+    1024  # characters; a normal text has about a hundred different ones, a prompt may have any
 )
 PREFIX_LENGTH = 3  # letters that distinguish most words from the listed ones
 NON_LETTER = re.compile(r"[\W\d_]")
@@ -140,7 +140,7 @@ class ContentMatcher:
         self.stopped = False
         self._content_filter = content_filter
         self._partial_matches: list[PartialMatch] = []  # listed words that may have started
-        self._unrepeated_matches: list[PartialMatch] = []  # after a double letter: those after its first one
+        self._unrepeated_matches: list[PartialMatch] = []  # after a double letter: those without its second
         self._last_symbol = ""
         self._repeat_count = 0  # of the last symbol, in a row
         self._last_letter_at = -1  # position of the last letter of a partial match
@@ -168,7 +168,7 @@ class ContentMatcher:
         return self._release_safe_text() if match is None else self._stop_at(match)
 
     def flush(self) -> str:
-        """Return the text held back, at the end of the text; nothing of it if it ends with a listed word."""
+        """Return the text held back, at the end of the text, without a listed word at its end."""
         if self.stopped:
             return ""
         end = self._pending_start + len(self._pending)
@@ -207,7 +207,7 @@ class ContentMatcher:
 
     def _may_begin(self, head: str) -> bool:
         """Check whether a listed word may begin with `head`: PREFIX_LENGTH letters, or all there are."""
-        # More of two equal letters at the end may follow, and three would count as one or two.
+        # After two equal letters at the end, a third may follow, and three would count as one or two.
         if not (head.isascii() and head.isalpha()) or head[-1:] == head[-2:-1]:
             return True
         return head.lower() in self._content_filter.prefixes

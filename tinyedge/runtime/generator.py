@@ -50,7 +50,8 @@ class Piece:
     token: int
     """Token id."""
     text: str
-    """Text that can be shown now: empty if it is held back, longer than this token if earlier text was."""
+    """Text that can be shown now: empty if it is held back, longer than this token if it includes text that
+    was held back before."""
     index: int
     """Number of the generated token, from 0."""
     finish_reason: FinishReason | None

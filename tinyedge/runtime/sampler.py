@@ -193,7 +193,7 @@ def find_largest(logits: Logits, k: int) -> IndexArray:
 
 
 def _find_lower_bound(logits: Logits, k: int) -> np.float32:
-    """Find a value that at least `k` logits reach, and few more: the k-th largest of the maxima of blocks.
+    """Find a value that `k` or slightly more logits reach: the k-th largest of the maxima of blocks.
 
     The CPU vectorizes the maxima and the caller's comparison, but not a partition of all logits.
     """

@@ -61,7 +61,7 @@ class Session:
             )
         except Exception as failure:  # onnxruntime's exceptions have no common base of their own
             raise self._make_error("load", failure) from None
-        # onnxruntime keeps the bytes for a reload: 2 of 60 MB of the process (int8), 9 of 75 MB (fp32).
+        # onnxruntime keeps the bytes for a reload: 2 MB of the process's 60 MB (int8), 9 MB of 75 MB (fp32).
         self._session._model_bytes = None
         self._check_graph()
 

@@ -265,7 +265,7 @@ class Connection(asyncio.Protocol):
         except SlowClientError:
             return
         except ApiError as error:
-            if response.status:  # a part of an answer cannot be taken back
+            if response.status:  # a part of the answer was already sent
                 self._transport.abort()
                 return
             self._send_error(error)

@@ -69,7 +69,7 @@ class ServerMetrics:
             depth: Returns the number of requests that are waiting.
             active: Returns the number of requests that are running.
         """
-        # They would add a second series, of a counter's creation time, to each counter.
+        # Otherwise, each counter would have a second series, with the time of its creation.
         disable_created_metrics()
         self.registry = CollectorRegistry()
         self.recent_responses = RecentResponses()

@@ -24,7 +24,7 @@ Position = Callable[[Trial], float]  # of a trial on the x axis
 def draw_sweep(trials: Sequence[Trial], best: Trial, space: Space, title: str, path: Path) -> None:
     """Draw bits per byte by trial and by flag.
 
-    A hollow point is a pruned trial; at the upper edge, its result is worse than shown.
+    A hollow point is a pruned trial. If it is at the upper edge, its result is worse than the axis shows.
     """
     names = ["trial", *list_varied(space)][:MAX_PANELS]
     columns = 2 if len(names) == 4 else min(3, len(names))

@@ -30,7 +30,7 @@ from tinyedge.core.errors import TinyEdgeError, UsageError
 from tinyedge.sweep.search_space import WHOLE_NUMBERS, Categorical, Point, Range, Space, Value, list_grid
 
 JOURNAL_FILE, LOCK_FILE, TRIAL_LOCK_FILE = "sweep.journal", "sweep.lock", "trial.lock"
-MAX_ATTEMPTS = 3  # a trial whose process died this often is the cause, as when memory is short
+MAX_ATTEMPTS = 3  # a trial whose process died this often is the cause, e.g. by its need of memory
 RANDOM_TRIALS = 8  # before the search has enough results to learn from
 PRUNING_MIN_TRIALS, PRUNING_MIN_SHARE = 5, 0.25  # finished trials, and share of the epochs, before pruning
 

@@ -46,7 +46,7 @@ class _PassageEntry:
     """Number of tokens."""
 
     bytes: int
-    """UTF-8 length of the lines, with one line break document."""
+    """UTF-8 length of the lines, with one line break each."""
 
 
 class TokenFile:

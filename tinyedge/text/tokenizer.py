@@ -18,7 +18,7 @@ from tinyedge.core import files
 from tinyedge.core.errors import TokenizerError
 
 BOS_ID, EOS_ID, PAD_ID, UNK_ID = 0, 1, 2, 3  # as the project's guide defines them
-WORD_BOUNDARY = "\u2581"  # SentencePiece writes a space so
+WORD_BOUNDARY = "\u2581"  # SentencePiece writes a space as this character
 LONE_SURROGATE = "[\ud800-\udfff]"  # a pattern; a surrogate in a str never has a partner
 UNKNOWN_TEXT = "\ufffd"  # the text of an UNK
 

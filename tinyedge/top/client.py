@@ -19,7 +19,7 @@ METRICS_PATH = "/metrics"
 TIMEOUT_S = 5.0
 MAX_PAGE_BYTES = 1 << 20  # a page of tinyedge serve has about 10 kB
 HINT = "start it with tinyedge serve BUNDLE"
-# Responses that another request would not change.
+# HTTP errors that a repeated request would get again.
 PERMANENT_ERRORS = {
     401: ("requires an API key", "pass its file with --api-key-file"),
     403: ("rejects this API key", "pass another one with --api-key-file"),
@@ -32,7 +32,7 @@ class RequestRefusedError(MonitorError):
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Keeps the API key from a server that this one redirects to."""
+    """Refuses redirects, so that the API key is never sent to another server."""
 
     def redirect_request(self, *arguments: object) -> None:
         return None

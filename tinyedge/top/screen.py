@@ -21,7 +21,7 @@ def render(history: Sequence[Snapshot], address: str, problem: str = "") -> list
 
     Args:
         history: The last snapshots, oldest first; empty before the server's first response.
-        address: Of the server.
+        address: Address of the server.
         problem: Why the last request failed; empty if it did not.
 
     Returns:

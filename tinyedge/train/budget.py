@@ -10,12 +10,12 @@ from tinyedge.train.state import State
 # Validation takes this many times as long per token as training: it computes the full softmax, and a
 # checkpoint is saved after it. Used until a pause has been measured.
 PAUSE_FACTOR = 1.5
-MAX_RESERVED_SHARE = 0.5  # of the limit, however long validation takes: without training it has no use
+MAX_RESERVED_SHARE = 0.5  # of the limit, even if validation takes longer: it is useless without training
 
 
 @dataclass(frozen=True)
 class TimeBudget:
-    """Time for training steps. Depends on the run's state alone, so that a resumed run decides alike."""
+    """Time for training steps. Depends only on the run's state, so a resumed run decides the same."""
 
     minutes: float | None
     """Time limit for training, validation and saving; None means no limit."""
@@ -28,7 +28,7 @@ class TimeBudget:
         return self._share(state, state.elapsed_s)
 
     def is_exhausted(self, state: State) -> bool:
-        """Whether there is no time for another step. There always is for the run's first step."""
+        """Whether there is no time for another step. There is always time for the run's first step."""
         if not state.epoch and not state.step:
             return False
         # Between epochs, `elapsed_s` does not yet include the validation of the finished epoch.

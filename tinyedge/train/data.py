@@ -31,7 +31,7 @@ class AugmentedTokens:
     """Token ids, (N,)."""
 
     alternatives: npt.NDArray[np.uint16] | None = None
-    """Tokens that could have stood in the place of each, (N, K)."""
+    """Alternative tokens for each position, (N, K)."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Batch:
     """The token that follows each input, (B, T) int64."""
 
     alternatives: Tensor | None = None
-    """Tokens that could have stood in a target's place, (B, T, K) int64."""
+    """Alternative tokens for each target, (B, T, K) int64."""
 
     @property
     def tokens(self) -> Tensor:

@@ -15,7 +15,8 @@ from tinyedge.core.errors import UsageError
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
-# Other values let cuBLAS sum in varying order, so torch refuses to multiply (its notes on reproducibility).
+# With other values, cuBLAS sums in varying order, and torch refuses matrix products (see torch's notes on
+# reproducibility).
 CUBLAS_WORKSPACE, DETERMINISTIC_WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
 
 

@@ -49,7 +49,7 @@ AUGMENTED_SHARE = 0.88  # of the run; the rest uses the segmentation that text i
 EPOCHS_PER_CHECKPOINT = 5  # the guide's value; samples are generated at the same interval
 SAMPLE_PROMPTS = ("Hello", "Hola")  # the guide's
 TRACE_POINTS = 200  # approximate number of points in the training curve of a complete run
-ADVICE_STEP = 50  # of an epoch: its speed is known, and most of it is still to come
+ADVICE_STEP = 50  # step of an epoch after which its speed is known and most of it remains
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 
 

@@ -10,7 +10,7 @@ from html import escape
 WIDTH, HEIGHT = 480, 230
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 18, 40  # margins for the axes, in pixels
 TICKS = 5
-HEADROOM = 1.4  # of the highest bar of a histogram, for the names of the marks above it
+HEADROOM = 1.4  # times the highest bar of a histogram; the names of the marks are above it
 
 
 class Axes:
@@ -129,7 +129,7 @@ def _draw_marks(axes: Axes, marks: Sequence[tuple[str, float]]) -> str:
 
 
 def draw_dots(points: Sequence[tuple[float, float, int, str]], x_label: str, y_label: str, title: str) -> str:
-    """Return a scatter plot of points (x, y, group, label); a group is a colour of the page."""
+    """Return a scatter plot of points (x, y, group, label); the group selects the colour."""
     highest = max(y for _, y, _, _ in points)
     axes = Axes(
         (0, max(1.0, *(x for x, _, _, _ in points)) * 1.02), (0, highest * 1.05 or 1), x_label, y_label

@@ -10,7 +10,7 @@ from pathlib import Path
 from tinyedge.bench.page import chart
 from tinyedge.bench.page.content import GateRow, PageContent, PageTable, Response
 
-MAX_DOTS = 2000  # more are slow to draw and do not show more
+MAX_DOTS = 2000  # more dots are slow to draw and add no information
 SHORT, MEDIUM = 8, 32  # maximum tokens of a short and of a medium prompt
 LENGTH_NAMES = (f"up to {SHORT} tokens", f"up to {MEDIUM}", "longer")
 GATE_MARKS = {True: ("ok", "✓"), False: ("bad", "✗"), None: ("unsure", "?")}

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from tinyedge.corpus.phrasebook.lexicon import Lexicon
 
-# Who can play a role, by kind: I, w we, f a woman, m a man, t several people. Repetition makes it likelier.
+# Who can play a role, by kind. I: I, w: we, f: a woman, m: a man, t: several people. A repeated letter is
+# more likely to be drawn.
 _CASTS = {
     "one": "IIffmm",
     "any": "Iwfmt",

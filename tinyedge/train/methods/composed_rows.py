@@ -1,10 +1,10 @@
 """Embedding and output projection whose rows share parts during training.
 
-A row is a vector of the piece's own plus the sum of its features' vectors, as in Botha and Blunsom,
+A row is the piece's own vector plus the sum of its features' vectors, as in Botha and Blunsom,
 "Compositional Morphology for Word Representations and Language Modelling" (2014), and fastText (Bojanowski et
 al., 2017). So related pieces learn from each other. In addition, one learned matrix maps input rows to output
 rows, so that a piece seen as input is also learned as output. Where tables are tied (Press and Wolf, "Using
-the Output Embedding to Improve Language Models", 2017) that matrix is the identity and stays so; here it is
+the Output Embedding to Improve Language Models", 2017), that matrix is always the identity. Here it is
 trained, and each output row has parameters of its own.
 
 The sums are ordinary tables. The saved model has the guide's shape and contains no trace of this method.
@@ -20,7 +20,7 @@ from tinyedge.train.methods.features import Features
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.storage.tensor_checks import require_matching
 
-EMBEDDING_SCALE = 8.0  # embedding parameters are smaller than their rows by this, and so change faster
+EMBEDDING_SCALE = 8.0  # embedding rows are this times their parameters, so that they change faster
 
 
 class ComposedTable(nn.Module):

@@ -1,11 +1,11 @@
 """Initialization of positions and of local attention heads, after Trockman and Kolter.
 
 A post-norm block reads the embeddings unnormalized. While they are small, all scores of the first block are
-near zero. Every head then averages all earlier positions, and no gradient changes that: after eight epochs it
-still did (docs/log.md). Positions therefore start as the sinusoids of Vaswani et al. ("Attention Is All You
-Need", 2017), where moving by some tokens is a rotation, and some heads start with that rotation: the first
-looks one token back, the second two, and so on. Starting from the structure of trained models is the idea of
-Trockman and Kolter ("Mimetic Initialization of Self-Attention Layers", 2023).
+near zero. Every head then averages all earlier positions, and no gradient changes that: it was still so after
+eight epochs (docs/log.md). Positions therefore start as the sinusoids of Vaswani et al. ("Attention Is All
+You Need", 2017), where moving by some tokens is a rotation, and some heads start with that rotation: the
+first looks one token back, the second two, and so on. Starting from the structure of trained models is the
+idea of Trockman and Kolter ("Mimetic Initialization of Self-Attention Layers", 2023).
 """
 
 import torch

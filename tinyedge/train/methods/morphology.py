@@ -16,7 +16,7 @@ from tinyedge.text.tokenizer import WORD_BOUNDARY
 ENDINGS = (2, 3, 4)  # letters
 BEGINNINGS = (3, 4, 5)  # letters
 LONGEST = 8  # longer pieces count as this long
-MIN_PIECES = 2  # a feature that only one piece has relates it to nothing
+MIN_PIECES = 2  # a feature that only one piece has does not relate it to other pieces
 
 Feature = tuple[str, str]
 

@@ -84,8 +84,8 @@ class Optimizers:
     def load_state_dict(self, state: Any) -> None:
         """Restore the optimizers' state. Groups and learning rates stay those of the recipe.
 
-        Every tensor is copied into memory laid out like its parameter's: AdamW's fused step writes to where
-        the shape implies, without checking that the memory is there.
+        Every tensor is copied into memory with the same layout as its parameter: AdamW's fused step computes
+        addresses from the shape and does not check the size of the memory.
 
         Args:
             state: What `state_dict` returned.

@@ -139,7 +139,7 @@ def _draw_loss(axes: Axes, run: TrainingRun) -> None:
     axes.plot(tokens, [epoch.val_loss for epoch in run.history], color=held_out, **_marker_style(run))
     axes.set_title("Loss, nats per token")
     format_token_axis(axes, end)
-    axes.set(xlabel="", xticklabels=[])  # the panel below has them
+    axes.set(xlabel="", xticklabels=[])  # the panel below shows them
     add_time_axis(axes, [*tokens, end], [*seconds, end_s])
     _mark_best(axes, run, run.best.val_loss, held_out)
     label_line_ends(

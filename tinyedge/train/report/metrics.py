@@ -38,10 +38,10 @@ class MetricsWriter:
     """Recipe and its parameters."""
 
     limits: RunLimits
-    """When the run stops early."""
+    """Conditions that stop the run early."""
 
     hardware: Hardware
-    """Where it computes."""
+    """Device and number format."""
 
     identity: dict[str, str]
     """Digests of its corpus and tokenizer, by field name."""

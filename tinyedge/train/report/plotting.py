@@ -23,7 +23,7 @@ SIZE, DPI = (12.8, 7.2), 150  # inches: 1920 x 1080
 FORMATS = (".png", ".svg", ".pdf")
 MARGIN = 1.03  # of a token axis, so that the last marker is not clipped
 INK, GREY = "#222222", "#767676"
-# Okabe and Ito's palette, without the yellow that a projector loses.
+# Okabe and Ito's palette, without yellow, which is hard to see on a projector.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLE: dict[Any, Any] = {
     "font.size": 15,
@@ -81,7 +81,7 @@ def open_figure(path: Path, title: str, subtitle: str) -> Iterator[Figure]:
         subtitle: Second line.
 
     Yields:
-        The figure. Its top, above 0.87 of the height, is taken by the two lines.
+        The figure. Its top, above 0.87 of the height, is reserved for the two lines.
 
     Raises:
         UsageError: The suffix is not supported.
