@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from tinyedge.boards import DEFAULT_BOARD
-from tinyedge.boards.board import default_board
+from tinyedge.boards.load import default_board
 from tinyedge.bundle.bundle import write_bundle
 from tinyedge.bundle.manifest import SPECIAL_IDS
 from tinyedge.core.config import ModelConfig

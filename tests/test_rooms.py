@@ -65,6 +65,21 @@ def test_a_room_imports_only_rooms_below_it(page: str) -> None:
     assert wrong == []
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports for annotations count here: they show which module cannot be understood without the other."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): tree for path, tree in TREES.items()}
+    graph: dict[str, set[str]] = {}
+    for module, tree in modules.items():
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+        names = {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
+        graph[module] = ({str(node.module) for node in imports} | names) & modules.keys()
+    # A module that imports none of the modules that are left cannot be in a circle.
+    while leaves := [module for module, imported in graph.items() if not imported & graph.keys()]:
+        for module in leaves:
+            del graph[module]
+    assert graph == {}
+
+
 def test_no_class_name_stands_for_two_classes() -> None:
     places = defaultdict(list)
     for path, tree in TREES.items():

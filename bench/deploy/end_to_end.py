@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from tests.support import sshd
-from tinyedge.boards.board import wheel_platform
+from tinyedge.boards.load import wheel_platform
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.deploy.kit import KitBuilder, get_kit_folder
 

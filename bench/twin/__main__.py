@@ -29,7 +29,7 @@ from bench.twin.report import add_comparison, compose_report, read_versions, ren
 from bench.twin.self_check import check_instructions, check_logits, check_onnxruntime, check_parity
 from bench.twin.system_emulation import check_system
 from bench.twin.user_emulation import Guest
-from tinyedge.boards.board import board_file
+from tinyedge.boards.load import board_file
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core import files
 from tinyedge.core.errors import TinyEdgeError

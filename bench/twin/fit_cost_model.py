@@ -16,7 +16,8 @@ import numpy.typing as npt
 from bench.twin.layout import BOARD, LATENCY, TwinError
 from bench.twin.measure import MAX_TOKENS
 from bench.twin.shape_sweep import PROMPT_TOKENS
-from tinyedge.boards.board import SCHEMA, CostData, CostSource, ErrorSummary, FigureErrors, FormulaErrors
+from tinyedge.boards.board import CostData, CostSource, ErrorSummary, FigureErrors, FormulaErrors
+from tinyedge.boards.load import SCHEMA
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.fit.cost_model import CostModel, memory_amounts

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tinyedge.boards.board import load_board
+from tinyedge.boards.load import load_board
 from tinyedge.core.errors import TinyEdgeError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

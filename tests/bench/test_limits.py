@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tinyedge.bench.limits import NAMES, Limits, read_limits_file, resolve
-from tinyedge.boards.board import default_board, load_board
+from tinyedge.boards.load import default_board, load_board
 from tinyedge.core.errors import UsageError
 
 RECORDED = Path(__file__).parents[2] / "bench" / "gates" / "pi-zero-2w.toml"

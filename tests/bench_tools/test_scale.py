@@ -13,7 +13,7 @@ from bench.twin.quoted_tables import BLOCK, DOCUMENTS, fill_tables, make_tables
 from bench.twin.scale_report import compose_report, render_table
 from bench.twin.shape_sweep import prompt_lengths
 from bench.twin.shapes import AXES, BOOTED, TINY, list_shapes
-from tinyedge.boards.board import board_file, load_board
+from tinyedge.boards.load import board_file, load_board
 from tinyedge.core.config import PRESETS, ModelConfig
 from tinyedge.fit.cost_model import require_cost_data
 from tinyedge.fit.workload import answer_work

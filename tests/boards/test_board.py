@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tinyedge.boards import DEFAULT_BOARD
-from tinyedge.boards.board import (
+from tinyedge.boards.load import (
     board_file,
     board_names,
     default_board,
@@ -328,7 +328,7 @@ def test_no_number_of_a_board_is_typed_again_with_another_value() -> None:
 
 def test_only_the_standard_library_and_core_are_imported() -> None:
     code = (
-        "import sys\nfrom tinyedge.boards.board import default_board\ndefault_board()\n"
+        "import sys\nfrom tinyedge.boards.load import default_board\ndefault_board()\n"
         "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('tinyedge.')}\n"
         "assert rooms == {'boards', 'core'}, rooms\n"
         "assert not {'numpy', 'onnxruntime', 'torch', 'typer', 'sentencepiece', 'tomllib'} & set(sys.modules)"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.syllables import syllable_lines
-from tinyedge.boards.board import board_file, load_board
+from tinyedge.boards.load import board_file, load_board
 
 BUDGETS = {"max_rss_mb": 390, "max_peak_mb": 391.5, "max_p95_ms": 60_000}
 

@@ -65,7 +65,7 @@ def test_one_line_for_each_error(words: tuple[object, ...], code: int, line: str
 
 def test_nothing_but_the_standard_library_is_loaded() -> None:
     code = (
-        "import sys\nfrom tinyedge.boards.board import default_board\n"
+        "import sys\nfrom tinyedge.boards.load import default_board\n"
         "from tinyedge.fit import cost_model, search, table\n"
         "board = default_board()\ncosts = cost_model.require_cost_data(board)\n"
         "model = cost_model.CostModel.from_data(board.name, costs)\n"

@@ -13,7 +13,7 @@ import tinyedge
 from tests.support import sshd
 from tests.support.sshd import BASE_PYTHON, replace_program
 from tests.support.wheels import make_wheel
-from tinyedge.boards.board import known_machines, wheel_platform
+from tinyedge.boards.load import known_machines, wheel_platform
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.deploy import own_wheel, wheelhouse
 from tinyedge.deploy.kit import WHEELHOUSE, Kit, KitBuilder

@@ -6,7 +6,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.support.wheels import make_wheel
-from tinyedge.boards.board import load_board, wheel_platform
+from tinyedge.boards.load import load_board, wheel_platform
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy import wheelhouse
 

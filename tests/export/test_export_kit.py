@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the export needs the extra `train`")
 
-from tinyedge.boards.board import board_names, load_board
+from tinyedge.boards.load import board_names, load_board
 from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.cli.export import export

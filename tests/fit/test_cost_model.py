@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tinyedge.boards.board import CostData, LatencyModel, default_board, load_board
+from tinyedge.boards.board import CostData, LatencyModel
+from tinyedge.boards.load import default_board, load_board
 from tinyedge.boards.validate import MAX_COEFFICIENT, MAX_FACTOR, MAX_PROMPT_TOKENS
 from tinyedge.core.config import PRESETS, ModelConfig
 from tinyedge.core.errors import FitError, UsageError

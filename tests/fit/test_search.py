@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tinyedge.boards.board import default_board
+from tinyedge.boards.load import default_board
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import FitError, UsageError
 from tinyedge.fit.cost_model import CostModel, require_cost_data

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinyedge.boards.board import default_board
+from tinyedge.boards.load import default_board
 from tinyedge.core.errors import UsageError
 from tinyedge.core.settings import setting
 

@@ -1,27 +1,12 @@
-"""A board as typed, validated data, and how it is found by name or by file.
+"""A board as typed data: what its JSON file holds.
 
-In: a board's name or the path of a JSON file. Out: a `Board`, or an error of one line that names the field.
-Does not know models, bundles or the network.
+Does not know files, models, bundles or the network.
 """
 
-import functools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Final
+from dataclasses import asdict, dataclass, field
 
-from tinyedge.boards import DEFAULT_BOARD
-from tinyedge.boards.from_json import DecodeError, decode, parse_object
-from tinyedge.boards.validate import validate
 from tinyedge.boards.wheel_platform import WheelPlatform
-from tinyedge.core import files
-from tinyedge.core.errors import UsageError
-
-SCHEMA: Final = "tinyedge.board/1"
-FOLDER: Final = Path(__file__).parent
-FILE_SUFFIX: Final = ".json"
-MAX_FILE_BYTES: Final = 1 << 20
-MAX_SHOWN: Final = 200  # characters of a path in a message
 
 
 @dataclass(frozen=True)
@@ -250,91 +235,6 @@ class Board:
         """The board as a package installer sees it."""
         machine = self.processor.machine
         return WheelPlatform(machine, self.pythons, self.wheels.platforms(machine))
-
-
-def board_names() -> list[str]:
-    """Names of the boards that come with tinyedge, sorted."""
-    return sorted(path.stem for path in FOLDER.glob(f"*{FILE_SUFFIX}"))
-
-
-def board_file(name: str) -> Path:
-    """The data file of a board that comes with tinyedge."""
-    return FOLDER / f"{name}{FILE_SUFFIX}"
-
-
-def load_board(name_or_path: str) -> Board:
-    """Load a board.
-
-    Args:
-        name_or_path: One of `board_names()`, or the path of a JSON file.
-
-    Raises:
-        UsageError: For an unknown name, or a path that the system refuses, as parameter `target`; for a file
-            that is missing or invalid.
-    """
-    known = board_names()
-    if name_or_path in known:
-        return _read_known(name_or_path)
-    hint = f"choose one of: {', '.join(known)}, or pass a JSON file that describes your board"
-    try:
-        if name_or_path.endswith(FILE_SUFFIX) or Path(name_or_path).is_file():
-            return _read(Path(name_or_path))
-    except OSError as failure:  # such as a name that is too long, or a file without permission to read it
-        shown = name_or_path if len(name_or_path) <= MAX_SHOWN else name_or_path[:MAX_SHOWN] + "..."
-        raise UsageError(f"target {shown} cannot be read: {failure.strerror}", hint, ("target",)) from None
-    raise UsageError(f"target {name_or_path} is unknown", hint, ("target",))
-
-
-def default_board() -> Board:
-    """The board that tinyedge is made for."""
-    return _read_known(DEFAULT_BOARD)
-
-
-def known_boards() -> list[Board]:
-    """The boards that come with tinyedge, sorted by name."""
-    return [_read_known(name) for name in board_names()]
-
-
-def wheel_platform(machine: str, pythons: tuple[str, ...]) -> WheelPlatform:
-    """A platform that need not be exactly a known board's: its architecture is that of one, its Pythons any.
-
-    Raises:
-        UsageError: If no known board has that architecture.
-    """
-    for board in known_boards():
-        if board.processor.machine == machine:
-            return replace(board.wheel_platform, pythons=pythons)
-    raise UsageError(
-        f"there are no packages for {machine}", f"there are for {' and '.join(known_machines())}"
-    )
-
-
-def known_machines() -> tuple[str, ...]:
-    """Architectures of the known boards, each once, in the order of their names."""
-    return tuple(dict.fromkeys(board.processor.machine for board in known_boards()))
-
-
-@functools.cache
-def _read_known(name: str) -> Board:
-    return _read(board_file(name))
-
-
-def _read(path: Path) -> Board:
-    files.require_file(path, UsageError, "pass the JSON file of a board")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_FILE_BYTES} bytes", "pass the JSON file of a board")
-    hint = f"compare it with {board_file(DEFAULT_BOARD)}"
-    try:
-        value = parse_object(path.read_bytes())
-        if (found := value.pop("schema", None)) != SCHEMA:
-            raise UsageError(f"{path} has schema {found!r}, this version reads {SCHEMA!r}", hint)
-        board = decode(Board, value)
-        validate(board)
-    except DecodeError as failure:
-        raise UsageError(f"{path}: {failure}", hint) from None
-    except (ValueError, RecursionError) as failure:
-        raise UsageError(f"{path} is not valid JSON ({failure})", hint) from None
-    return board
 
 
 def _glibc_minor(version: str) -> int:

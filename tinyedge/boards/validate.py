@@ -7,13 +7,11 @@ not know files.
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from tinyedge.boards.board import Board, CostData, ErrorSummary
 from tinyedge.boards.from_json import mismatch, show_key
 from tinyedge.core.config import MODEL_RANGES
-
-if TYPE_CHECKING:
-    from tinyedge.boards.board import Board, CostData, ErrorSummary
 
 # The name is printed, and stands in every manifest, kit and report.
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -32,7 +30,7 @@ MAX_PROMPTS: Final = 64
 MAX_PROMPT_TOKENS: Final = int(MODEL_RANGES["max_seq_length"][1])
 
 
-def validate(board: "Board") -> None:
+def validate(board: Board) -> None:
     """Check the values of a board.
 
     Raises:
@@ -63,7 +61,7 @@ def validate(board: "Board") -> None:
         _validate_cost_model(board.name, board.cost_model)
 
 
-def _validate_system(board: "Board") -> None:
+def _validate_system(board: Board) -> None:
     """Check the Debian suites and the tags of wheels."""
     pythons = bool(board.debian) and all(map(PYTHON_VERSION.fullmatch, board.pythons))
     _require("debian", board.debian, pythons, 'suites with versions of Python, such as "3.11"')
@@ -85,7 +83,7 @@ def _validate_system(board: "Board") -> None:
         _require(f"wheels.legacy[{at}]", legacy, bool(TAG.fullmatch(legacy)), tag)
 
 
-def _validate_cost_model(board: str, costs: "CostData") -> None:
+def _validate_cost_model(board: str, costs: CostData) -> None:
     """Check the cost model of the board with this name."""
     expected = f"{board!r}: leave out another board's cost model"
     _require("cost_model.source.board", costs.source.board, costs.source.board == board, expected)
@@ -116,7 +114,7 @@ def _validate_cost_model(board: str, costs: "CostData") -> None:
             _validate_errors(f"cost_model.source.errors_percent.{shapes}.{figure}", getattr(figures, figure))
 
 
-def _validate_errors(where: str, errors: "ErrorSummary") -> None:
+def _validate_errors(where: str, errors: ErrorSummary) -> None:
     """Check the errors of one figure."""
     for part, least in (("mean", 0.0), ("worst", -MAX_AMOUNT), ("n", 0.0)):
         value = getattr(errors, part)

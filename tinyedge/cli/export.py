@@ -89,7 +89,7 @@ def export(
 
 def _export_kit(options: "ExportOptions") -> "tuple[Bundle, Path]":
     """Export the bundle and its kit. The wheels come first, so that a missing network fails early."""
-    from tinyedge.boards.board import load_board
+    from tinyedge.boards.load import load_board
     from tinyedge.bundle.bundle import load_bundle
     from tinyedge.bundle.bundle import require_replaceable as require_bundle_replaceable
     from tinyedge.cli._echo import print_note

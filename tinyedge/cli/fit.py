@@ -21,7 +21,7 @@ def fit(
     Prints the largest shapes, as options for `tinyedge train`; nothing is trained. Times are estimated by a
     formula fitted to counts of the emulated board. Exits with 1 if no shape meets the budget.
     """
-    from tinyedge.boards.board import load_board
+    from tinyedge.boards.load import load_board
     from tinyedge.fit import table
     from tinyedge.fit.cost_model import CostModel, require_cost_data
     from tinyedge.fit.search import search

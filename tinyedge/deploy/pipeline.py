@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyedge.boards.board import known_boards, known_machines, wheel_platform
+from tinyedge.boards.load import known_boards, known_machines, wheel_platform
 from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.bundle import signature
 from tinyedge.bundle.bundle import Bundle, load_bundle

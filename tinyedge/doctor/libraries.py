@@ -12,7 +12,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tinyedge.boards.board import BadPackage, known_boards
+from tinyedge.boards.board import BadPackage
+from tinyedge.boards.load import known_boards
 from tinyedge.doctor.finding import Finding
 from tinyedge.host.machine import Device
 

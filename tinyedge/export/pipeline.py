@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge.boards import DEFAULT_BOARD
-from tinyedge.boards.board import load_board
+from tinyedge.boards.load import load_board
 from tinyedge.bundle.bundle import require_replaceable, write_bundle
 from tinyedge.bundle.manifest import SPECIAL_IDS
 from tinyedge.core.errors import ExportError

@@ -7,8 +7,9 @@ emulated board. Out: a `CostModel`. Does not know how the shapes were counted.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tinyedge.boards.board import Board, CostData, LatencyModel, board_file, known_boards
+from tinyedge.boards.board import Board, CostData, LatencyModel
 from tinyedge.boards.from_json import show_key
+from tinyedge.boards.load import board_file, known_boards
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import UsageError
 from tinyedge.fit.workload import FILL_TERMS, FLOAT_BYTES, INSTRUCTION_TERMS, Work, answer_work

@@ -5,7 +5,7 @@ In: the last snapshots, oldest first. Out: lines of text. Does not know the term
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from tinyedge.boards.board import default_board
+from tinyedge.boards.load import default_board
 from tinyedge.host.throttling import HOT_C, Throttling
 from tinyedge.top.client import replace_unprintable
 from tinyedge.top.snapshot import PERCENTILES, Snapshot
