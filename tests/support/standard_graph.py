@@ -24,7 +24,7 @@ from torch.export import Dim
 from tinyedge.core.arrays import Logits
 from tinyedge.core.config import ModelConfig
 from tinyedge.export.onnx_model import IR_VERSION, OPSET, cache_names
-from tinyedge.runtime.ort import onnxruntime
+from tinyedge.export.portable.decoder import PortableDecoder
 from tinyedge.train.model import Block, TinyTransformer
 
 TRACED_PAST, TRACED_NEW = 5, 3  # any lengths above 1; torch.export treats 0 and 1 as constants
@@ -59,27 +59,8 @@ def matrix_names(config: ModelConfig) -> list[str]:
     return [f"blocks.{layer}.{part}" for layer in range(config.num_layers) for part in parts] + ["output"]
 
 
-class StandardDecoder:
-    """An ONNX Runtime session of the standard graph, with the cache of one text."""
-
-    def __init__(self, graph: bytes, config: ModelConfig) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self._names = cache_names(config, "past_key_values")
-        self._outputs = ["logits", *cache_names(config, "present")]
-        self._empty = np.zeros((1, config.nhead, 0, config.head_dim), dtype=np.float32)
-        self._cache = [self._empty] * len(self._names)
-
-    def prefill(self, tokens: Sequence[int]) -> Logits:
-        """Start a new text and return the logits (V,) after its last token."""
-        self._cache = [self._empty] * len(self._names)
-        return self._feed(tokens)
-
-    def step(self, token: int) -> Logits:
-        """Append a token and return the logits (V,) after it."""
-        return self._feed([token])
+class StandardDecoder(PortableDecoder):
+    """An ONNX Runtime session of the standard graph: its inputs are the token ids and the cache alone."""
 
     def _feed(self, tokens: Sequence[int]) -> Logits:
         feeds = dict(zip(self._names, self._cache, strict=True))

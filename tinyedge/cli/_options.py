@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,16 @@ from tinyedge.core.settings import flag, format_range
 MANY = 1_000_000  # a larger upper bound is only a technical limit, and the help omits it
 
 Command = Callable[..., None]
+FilterFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--filter",
+        help="Stop before the words in this file instead of the built-in list.",
+        show_default=False,
+        rich_help_panel="Filter",
+    ),
+]
+"""The option of all commands that filter text."""
 Values = dict[str, Any]
 """What a command receives: the value of each field, None where an optional one was not given."""
 

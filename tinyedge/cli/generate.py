@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tinyedge.cli._options import Values, options_from
+from tinyedge.cli._options import FilterFile, Values, options_from
 from tinyedge.core.sampling import SamplingConfig
 
 
@@ -21,15 +21,7 @@ def generate(
         bool,
         typer.Option("--no-filter", help="Also show words of the filter's list.", rich_help_panel="Filter"),
     ] = False,
-    filter_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--filter",
-            help="Stop before the words in this file instead of the built-in list.",
-            show_default=False,
-            rich_help_panel="Filter",
-        ),
-    ] = None,
+    filter_file: FilterFile = None,
     threads: Annotated[int, typer.Option(help="CPU cores to use.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end instead.")] = False,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tinyedge.cli._options import Values, options_from
+from tinyedge.cli._options import FilterFile, Values, options_from
 from tinyedge.serve.settings import Settings, find_key
 
 
@@ -34,15 +34,7 @@ def serve(
         bool,
         typer.Option("--no-filter", help="Also send words of the filter's list.", rich_help_panel="Filter"),
     ] = False,
-    filter_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--filter",
-            help="Stop before the words in this file instead of the built-in list.",
-            show_default=False,
-            rich_help_panel="Filter",
-        ),
-    ] = None,
+    filter_file: FilterFile = None,
 ) -> None:
     """Serve a bundle over HTTP with an OpenAI-compatible API.
 
