@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from tinyedge.core.errors import CorpusError
-from tinyedge.corpus import reader
-from tinyedge.corpus.reader import find_files, read_documents, read_lines
+from tinyedge.corpus import encoding, reader
+from tinyedge.corpus.encoding import read_lines
+from tinyedge.corpus.find_files import find_files
+from tinyedge.corpus.formats import jsonl
+from tinyedge.corpus.read_notes import ReadNotes
+from tinyedge.corpus.reader import read_documents
 
 PROSE = "The old man went down to the sea. He had not been there for a year, and it was cold."
 PROSA = "El viejo bajó hasta el mar. No había estado allí en todo el año, y hacía mucho frío."
@@ -78,7 +82,7 @@ def test_invisible_characters_are_removed(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    "before", [0, 10, reader.CHUNK_BYTES - 1, reader.CHUNK_BYTES, 3 * reader.CHUNK_BYTES + 7]
+    "before", [0, 10, encoding.CHUNK_BYTES - 1, encoding.CHUNK_BYTES, 3 * encoding.CHUNK_BYTES + 7]
 )
 @pytest.mark.parametrize(
     ("bad", "name"),
@@ -153,7 +157,7 @@ def test_offsets_include_the_byte_order_mark(write: Write) -> None:
 
 
 def test_the_size_of_a_record_is_limited(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_RECORD_CHARS", 1_000)
+    monkeypatch.setattr(jsonl, "MAX_RECORD_CHARS", 1_000)
     assert "over 1000 characters" in read_and_fail(write("a.jsonl", '{"text": "' + "x" * 2_000)).message
 
 
@@ -190,7 +194,7 @@ def test_a_file_without_read_permission_is_refused(write: Write, monkeypatch: py
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(reader, "_open", refuse)  # the tests may run as root, who can read every file
+    monkeypatch.setattr(encoding, "open_file", refuse)  # the tests may run as root, who can read every file
     assert read_and_fail(path).message == f"{path} cannot be read: Permission denied"
 
 
@@ -269,8 +273,8 @@ def test_few_files_are_split_at_blank_lines_and_many_are_not(write: Write, tmp_p
 
 def test_long_lines_are_cut_at_white_space(write: Write) -> None:
     path = write("a.txt", "palabra " * 100_000 + "\n" + "x" * 600_000 + "\nfin")
-    lines = list(read_lines(path))
-    assert max(map(len, lines)) <= reader.MAX_LINE_CHARS
+    lines = list(read_lines(path, ReadNotes(path)))
+    assert max(map(len, lines)) <= encoding.MAX_LINE_CHARS
     assert "".join(lines) == "palabra " * 100_000 + "x" * 600_000 + "fin"
     assert all(line.startswith("palabra") and line.endswith("palabra ") for line in lines[:4])
 

@@ -19,7 +19,10 @@ from tinyedge.core.errors import CorpusError, UsageError
 from tinyedge.core.files import atomic_writer, read_json, require_file, sha256_file
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_splitter import MAX_DOCUMENT_CHARS
-from tinyedge.corpus.reader import find_files, read_documents, read_lines
+from tinyedge.corpus.encoding import read_lines
+from tinyedge.corpus.find_files import find_files
+from tinyedge.corpus.read_notes import ReadNotes
+from tinyedge.corpus.reader import read_documents
 
 CORPUS_NAME = "corpus_bilingual.txt"
 REPORT_NAME = "corpus.json"
@@ -210,7 +213,7 @@ def read_corpus_documents(path: Path) -> Iterator[list[str]]:
     require_file(path, CorpusError)
     sentences: list[str] = []
     size = 0
-    for line in read_lines(path):
+    for line in read_lines(path, ReadNotes(path)):
         sentence = line.strip()
         if sentences and (not sentence or size >= MAX_DOCUMENT_CHARS):
             yield sentences

@@ -25,7 +25,7 @@ from tinyedge.core.errors import CorpusError
 from tinyedge.core.files import write_bytes
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_splitter import split_documents
-from tinyedge.corpus.reader import join_wrapped
+from tinyedge.corpus.line_joining import join_wrapped
 
 BASE_URL = "https://gutenberg.pglaf.org/cache/epub/{number}/pg{number}.txt"
 USER_AGENT = f"tinyedge/{__version__} (python-urllib; a few books, cached)"
