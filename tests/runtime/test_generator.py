@@ -435,3 +435,29 @@ def test_a_closed_generator_is_a_usage_error(micro_bundle: Path) -> None:
     assert len(list(started)) <= 2
     with pytest.raises(UsageError, match="the generator is closed"):
         generator.stream(PROMPT)
+
+
+def test_token_ids_are_continued_as_their_text(generator: Generator) -> None:
+    ids = generator.encode_prompt(PROMPT)
+    expected = generator.generate(PROMPT + " ", max_tokens=20, sampling=SamplingConfig(seed=3))
+    found = generator.generate(ids, max_tokens=20, sampling=SamplingConfig(seed=3))
+    assert found.tokens == expected.tokens
+    assert found.text.lstrip(" ") == expected.text
+    assert found.prompt_tokens == len(ids)
+
+
+@pytest.mark.parametrize("ids", [[], [1000], [-1], [1.0], [True], ["a"], [[1]]])
+def test_invalid_token_ids_are_usage_errors(generator: Generator, ids: list[Any]) -> None:
+    with pytest.raises(UsageError):
+        generator.stream(ids)
+
+
+@pytest.mark.parametrize("top_k", [0, 3])
+def test_eos_waits_for_min_tokens(generator: Generator, top_k: int) -> None:
+    biased = SamplingConfig(logit_bias={EOS_ID: 100.0}, top_k=top_k, seed=1)
+    assert generator.generate(PROMPT, sampling=biased).tokens == (EOS_ID,)
+    found = generator.generate(PROMPT, sampling=biased, min_tokens=5).tokens
+    assert len(found) == 6
+    assert found.index(EOS_ID) == 5
+    with pytest.raises(UsageError, match="min_tokens"):
+        generator.stream(PROMPT, max_tokens=4, min_tokens=5)

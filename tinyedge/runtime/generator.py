@@ -148,19 +148,38 @@ class Generator:
             raise UsageError("the generator is closed", "load the bundle again")
         return self._session
 
-    def encode_prompt(self, prompt: str) -> list[int]:
-        """Convert a prompt to token ids: BOS and its pieces, with EOS and BOS in place of a line break."""
+    def encode_prompt(self, prompt: str | Sequence[int]) -> list[int]:
+        """Convert a prompt to token ids: BOS and its pieces, with EOS and BOS in place of a line break.
+
+        A prompt of token ids is returned as it is, without an additional BOS.
+
+        Raises:
+            UsageError: There is no token id, or one is not in the vocabulary.
+        """
+        if not isinstance(prompt, str):
+            return self._require_token_ids(prompt)
         first, *others = LINE_BREAK.split(prompt)
         tokens = [BOS_ID, *self.tokenizer.encode(first)]
         for line in others:
             tokens += [EOS_ID, BOS_ID, *self.tokenizer.encode(line)]
         return tokens
 
+    def _require_token_ids(self, ids: Sequence[int]) -> list[int]:
+        size = self.config.vocab_size
+        found = list(ids)
+        if not found:
+            raise UsageError("the prompt has no token", "pass at least BOS, token 0")
+        for token in found:
+            if type(token) is not int or not 0 <= token < size:
+                raise UsageError(f"the prompt has the token {token!r}, which is not an id of 0-{size - 1}")
+        return found
+
     def stream(
         self,
-        prompt: str,
+        prompt: str | Sequence[int],
         *,
         max_tokens: int = 64,
+        min_tokens: int = 0,
         sampling: SamplingConfig = DEFAULT_SAMPLING,
         stop: Sequence[str] = (),
         ignore_eos: bool = False,
@@ -174,8 +193,11 @@ class Generator:
         continuation may be longer than the context: the model then sees the window of `window_start`.
 
         Args:
-            prompt: Text to continue; may be empty.
+            prompt: Text to continue; may be empty. Or token ids, which the model sees exactly as they are:
+                the first one should be BOS.
             max_tokens: Maximum number of tokens to generate, at least 1.
+            min_tokens: Number of tokens before which EOS is not generated. A stop string or a listed word
+                still ends the text.
             sampling: How the next token is chosen.
             stop: Strings that end the text; none of them may be empty.
             ignore_eos: Whether EOS is a line break, after which the text continues, instead of its end.
@@ -189,12 +211,15 @@ class Generator:
         Raises:
             UsageError: An argument is invalid; raised by this call, not with the first piece.
         """
-        if not isinstance(prompt, str):
+        if not isinstance(prompt, str | list | tuple):
             raise UsageError(f"the prompt is {type(prompt).__name__}, not text")
+        if not isinstance(prompt, str):
+            self._require_token_ids(prompt)
         if type(max_tokens) is not int:
             raise UsageError(f"max_tokens {max_tokens!r} is not a whole number", parameters=("max_tokens",))
         if max_tokens < 1:
             raise UsageError(f"max_tokens {max_tokens} is less than 1", parameters=("max_tokens",))
+        require_range("min_tokens", min_tokens, 0, max_tokens, whole=True)
         if not isinstance(sampling, SamplingConfig):
             raise UsageError(f"sampling is {type(sampling).__name__}, not a SamplingConfig")
         if content_filter is not None and not isinstance(content_filter, ContentFilter):
@@ -204,27 +229,33 @@ class Generator:
             require_range("logprobs", logprobs, 0, size, whole=True)
         sampler = Sampler(sampling, size)
         # The largest logits suffice for most settings; the banned ones among them need replacements.
-        top_k_count = sampling.candidates + len(BANNED_IDS) if sampling.candidates else 0
+        banned_count = len(BANNED_IDS) + (min_tokens > 0)
+        top_k_count = sampling.candidates + banned_count if sampling.candidates else 0
         if top_k_count >= size:
             top_k_count = 0
         decoder = self.session.decoder(top_k_count)
         return self._stream(
             prompt,
             max_tokens,
+            min_tokens,
             sampler,
             decoder,
             top_k_count > 0,
             StopStringMatcher(stop),
-            content_filter.watch(prompt) if content_filter else None,
+            self._watch(content_filter, prompt) if content_filter else None,
             ignore_eos,
             logprobs,
         )
 
+    def _watch(self, content_filter: ContentFilter, prompt: str | Sequence[int]) -> ContentMatcher:
+        return content_filter.watch(prompt if isinstance(prompt, str) else self.tokenizer.decode(prompt))
+
     def generate(
         self,
-        prompt: str,
+        prompt: str | Sequence[int],
         *,
         max_tokens: int = 64,
+        min_tokens: int = 0,
         sampling: SamplingConfig = DEFAULT_SAMPLING,
         stop: Sequence[str] = (),
         ignore_eos: bool = False,
@@ -235,6 +266,7 @@ class Generator:
             self.stream(
                 prompt,
                 max_tokens=max_tokens,
+                min_tokens=min_tokens,
                 sampling=sampling,
                 stop=stop,
                 ignore_eos=ignore_eos,
@@ -253,8 +285,9 @@ class Generator:
 
     def _stream(
         self,
-        prompt: str,
+        prompt: str | Sequence[int],
         max_tokens: int,
+        min_tokens: int,
         sampler: Sampler,
         decoder: Decoder,
         use_top_k: bool,
@@ -268,11 +301,16 @@ class Generator:
         tokens = self.encode_prompt(prompt)
         sampler.count_tokens(tokens)
         # A space at the end of the prompt has no token of its own: the first word must not add a second one.
-        text = TextStream(self.tokenizer, () if prompt[-1:].isspace() else tokens)
+        ends_with_space = isinstance(prompt, str) and prompt[-1:].isspace()
+        text = TextStream(self.tokenizer, () if ends_with_space else tokens)
         start = window_start(len(tokens), context)
         logits = decoder.prefill(tokens[start:])
         for index in range(max_tokens):
-            banned_ids = BANNED_IDS_AFTER_EOS if ignore_eos and tokens[-1] == EOS_ID else BANNED_IDS
+            banned_ids: tuple[int, ...] = (
+                BANNED_IDS_AFTER_EOS if ignore_eos and tokens[-1] == EOS_ID else BANNED_IDS
+            )
+            if index < min_tokens and not ignore_eos:  # otherwise, EOS does not end the text
+                banned_ids = (*BANNED_IDS, EOS_ID)
             if use_top_k:
                 token = sampler.sample_top_k(decoder.top_logits, decoder.top_ids, banned_ids)
             else:
