@@ -4,6 +4,8 @@ In: a corpus file. Out: its documents with training and held-out lines. Does not
 """
 
 import hashlib
+import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ from tinyedge.corpus.language import detect_language
 
 VALIDATION_SHARE = 0.1  # 90/10, as the project's guide specifies
 MIN_DOCUMENTS = 10  # with fewer, complete documents would make far more or less than a tenth
+TOLERANCE = 0.5  # of the tenth: between a twentieth and three twentieths is close enough
+MIN_HELD_OUT_SHARE = 0.02  # of the corpus: less than a fiftieth measures too little
 MIN_LANGUAGE_SHARE = 0.01  # of the bytes: below it a language's held-out tenth would be too little to measure
 LANGUAGE_SAMPLE_CHARS = 4000  # enough text to detect a language
 SPLIT_SEED = 0  # fixed: the held-out text must not change with the seed of a training run
@@ -23,7 +27,7 @@ SPLIT_SEED = 0  # fixed: the held-out text must not change with the seed of a tr
 
 @dataclass(frozen=True)
 class SplitDocument:
-    """Lines of a document; either part is empty, unless the language has too few documents."""
+    """Lines of a document; either part is empty, unless the document is cut."""
 
     language: str
     """Detected language."""
@@ -35,6 +39,20 @@ class SplitDocument:
     """Lines for validation only."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """What the choice needs to know about a document."""
+
+    language: str
+    """Detected language."""
+
+    size: int
+    """UTF-8 bytes of its lines, with one line break each."""
+
+    lines: int
+    """Number of lines."""
+
+
 @dataclass(frozen=True)
 class Split:
     """A corpus with the choice of its held-out lines."""
@@ -43,7 +61,7 @@ class Split:
     """The corpus file."""
 
     unit: str
-    """What is held out: "documents", or "passages" if a language has too few documents."""
+    """What is held out: "documents", or "passages" if at least one document is cut."""
 
     _first_held_out: tuple[tuple[str, int], ...]
     """Language and index of the first held-out line of each document, in order."""
@@ -69,43 +87,101 @@ class Split:
 def draw_split(corpus: Path) -> Split:
     """Hold out a tenth of each language's bytes, in complete documents drawn with a fixed seed.
 
-    In a language with fewer than MIN_DOCUMENTS documents, the last tenth of each document is held out
-    instead. A language with less than MIN_LANGUAGE_SHARE of the corpus, such as a few documents of unknown
-    language, is only trained on.
+    A document that is much larger than a tenth of its language is not drawn, because the held-out share
+    would depend on it alone. It is cut instead: its last tenth is held out. With fewer than MIN_DOCUMENTS
+    other documents, all documents of the language are cut. A language with less than MIN_LANGUAGE_SHARE of
+    the corpus, such as a few documents of unknown language, is only trained on.
 
     Raises:
-        CorpusError: There is too little text to hold anything out.
+        CorpusError: The corpus has too few lines to hold about a tenth of it out.
     """
-    sizes: list[tuple[str, int, int]] = []  # language, bytes, lines
-    for lines in read_corpus_documents(corpus):
-        language = detect_language(" ".join(lines)[:LANGUAGE_SAMPLE_CHARS])
-        sizes.append((language, sum(len(line.encode()) + 1 for line in lines), len(lines)))
-    if sum(lines for *_, lines in sizes) < MIN_DOCUMENTS:
-        raise CorpusError(f"{corpus} has too little text to hold a tenth of it out", "add text")
-    first_held_out = [(language, lines) for language, _, lines in sizes]
-    unit = "documents"
-    min_bytes = MIN_LANGUAGE_SHARE * sum(size for _, size, _ in sizes)
-    for language in sorted({language for language, *_ in sizes}):
-        numbers = [number for number, (name, *_) in enumerate(sizes) if name == language]
-        if sum(sizes[number][1] for number in numbers) < min_bytes:
+    sizes = [
+        _Size(
+            detect_language(" ".join(lines)[:LANGUAGE_SAMPLE_CHARS]),
+            sum(map(_count_bytes, lines)),
+            len(lines),
+        )
+        for lines in read_corpus_documents(corpus)
+    ]
+    total = sum(document.size for document in sizes)
+    first_held_out = [document.lines for document in sizes]
+    held_out_bytes = 0
+    cut: set[int] = set()
+    for language in sorted({document.language for document in sizes}):
+        numbers = [number for number, document in enumerate(sizes) if document.language == language]
+        if sum(sizes[number].size for number in numbers) < MIN_LANGUAGE_SHARE * total:
             continue
-        if len(numbers) < MIN_DOCUMENTS:
-            unit = "passages"
-            for number in numbers:
-                count = sizes[number][2]
-                first_held_out[number] = language, count - round(count * VALIDATION_SHARE)
-            continue
-        for number in _draw_documents(language, numbers, [sizes[number][1] for number in numbers]):
-            first_held_out[number] = language, 0
-    return Split(corpus, unit, tuple(first_held_out))
+        complete = _exclude_large(numbers, sizes)
+        cut.update(set(numbers) - set(complete))
+        for number in _draw_documents(language, complete, [sizes[number].size for number in complete]):
+            first_held_out[number] = 0
+            held_out_bytes += sizes[number].size
+    if cut:
+        for number, (first, size) in _cut_documents(corpus, cut, sizes).items():
+            first_held_out[number] = first
+            held_out_bytes += size
+    lines = sum(document.lines for document in sizes)
+    if not MIN_HELD_OUT_SHARE * total < held_out_bytes <= (1 + TOLERANCE) * VALIDATION_SHARE * total:
+        raise CorpusError(
+            f"{corpus} has too little text to hold a tenth of it out: it has {lines} lines",
+            "add text; if its lines are very long, write one sentence per line",
+        )
+    unit = "passages" if cut else "documents"
+    languages = (document.language for document in sizes)
+    return Split(corpus, unit, tuple(zip(languages, first_held_out, strict=True)))
+
+
+def _count_bytes(line: str) -> int:
+    return len(line.encode()) + 1
+
+
+def _exclude_large(numbers: list[int], sizes: list[_Size]) -> list[int]:
+    """Return the documents of a language that are not too large to be held out completely.
+
+    Returns:
+        Their numbers in order; none if fewer than MIN_DOCUMENTS remain.
+    """
+    ordered = sorted(numbers, key=lambda number: sizes[number].size)
+    total = sum(sizes[number].size for number in ordered)
+    while ordered and sizes[ordered[-1]].size > (1 + TOLERANCE) * VALIDATION_SHARE * total:
+        total -= sizes[ordered.pop()].size
+    return sorted(ordered) if len(ordered) >= MIN_DOCUMENTS else []
 
 
 def _draw_documents(language: str, numbers: list[int], sizes: list[int]) -> Iterator[int]:
-    """Yield document numbers in a seeded order until their bytes are closest to VALIDATION_SHARE."""
+    """Yield document numbers in a seeded order until their bytes are close to VALIDATION_SHARE."""
     salt = int.from_bytes(hashlib.sha256(language.encode()).digest()[:4], "little")
     goal, taken = VALIDATION_SHARE * sum(sizes), 0
     for place in np.random.default_rng([SPLIT_SEED, salt]).permutation(len(numbers)):
-        if taken and taken + sizes[place] / 2 > goal:
+        size = sizes[place]
+        if taken + size / 2 <= goal and taken + size <= (1 + TOLERANCE) * goal:
+            taken += size
+            yield numbers[place]
+        elif taken >= (1 - TOLERANCE) * goal:
             return
-        taken += sizes[place]
-        yield numbers[place]
+
+
+def _cut_documents(corpus: Path, cut: set[int], sizes: list[_Size]) -> dict[int, tuple[int, int]]:
+    """Choose the last tenth of each document.
+
+    A document of a few long lines cannot be cut at a tenth. What it gives too much or too little is carried
+    to the next document of its language.
+
+    Returns:
+        The index of the first held-out line and the held-out bytes of each document, by document number.
+    """
+    chosen: dict[int, tuple[int, int]] = {}
+    missing: dict[str, float] = defaultdict(float)  # bytes still to be held out, by language
+    for number, lines in enumerate(read_corpus_documents(corpus)):
+        if number not in cut:
+            continue
+        tenth = VALIDATION_SHARE * sizes[number].size
+        missing[sizes[number].language] += tenth
+        goal = missing[sizes[number].language]
+        ends = [0, *itertools.accumulate(map(_count_bytes, reversed(lines)))]  # bytes of the last n lines
+        count = round(len(lines) * VALIDATION_SHARE)
+        if not abs(ends[count] - tenth) <= TOLERANCE * tenth:
+            count = min(range(len(ends)), key=lambda n: abs(ends[n] - goal))
+        missing[sizes[number].language] -= ends[count]
+        chosen[number] = len(lines) - count, ends[count]
+    return chosen
