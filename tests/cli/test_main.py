@@ -279,3 +279,12 @@ def test_a_report_does_not_replace_a_file_of_the_run(
     }[command]
     assert "would replace a file of the run" in assert_refused(tinyedge(*words, "--json", run / name), 2)
     assert (run / name).read_text() == "precious"
+
+
+def test_foreign_text_does_not_control_the_terminal(tmp_path: Path) -> None:
+    hostile = tmp_path / "a\x1b]0;title\x07\u202eb\nerror: forged.txt"
+    error = assert_refused(tinyedge("generate", hostile, "--prompt", "a"), 1)
+    assert "a\\u001b]0;title\\u0007\\u202eb" in error
+    usage = tinyedge("corpus", "--no-such-\x1b[31m")
+    assert usage.returncode == 2
+    assert "\x1b" not in usage.stderr

@@ -16,14 +16,13 @@ from typing import Any, NamedTuple
 
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import BundleError, UsageError
+from tinyedge.core.printable import has_control_chars
 
 MANIFEST_SCHEMA = "tinyedge.bundle/1"
 SPECIAL_IDS = {"bos_id": 0, "eos_id": 1, "pad_id": 2, "unk_id": 3}  # the guide's table
 MAX_DEPTH = 8  # levels of nesting in the manifest
 MAX_STRING = 4096  # characters
 MAX_NUMBER = 1e15  # a larger value is a mistake, and JSON readers start to round it
-# A regular expression. These characters could forge lines on a terminal.
-CONTROL_CHARACTERS = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 HEX_DIGEST = re.compile("[0-9a-f]{64}")
 MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
     "manifest.json",
@@ -66,12 +65,6 @@ def parse_manifest(raw: bytes, path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as failure:
         raise BundleError(f"{path} is not a valid manifest: {failure}", COPY_AGAIN) from None
     return value
-
-
-def has_control_chars(text: str) -> bool:
-    """Return whether a text has control characters, which could forge lines on a terminal."""
-    # isprintable() is True for almost every text, so a normal start does not compile the pattern.
-    return not text.isprintable() and re.search(CONTROL_CHARACTERS, text) is not None
 
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

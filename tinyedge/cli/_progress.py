@@ -6,6 +6,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from tinyedge.cli._echo import redraw_line
+
 if TYPE_CHECKING:
     from tinyedge.train.report.reporter import Progress
     from tinyedge.train.state import EpochRecord
@@ -39,7 +41,7 @@ class TerminalReporter:
         self._next_update = now + (TERMINAL_PERIOD_S if self._is_terminal else LOG_PERIOD_S)
         line = _format_progress(progress)
         if self._is_terminal:
-            _write(f"\r{line.ljust(self._drawn_width)}", end="")
+            _redraw(line.ljust(self._drawn_width))
             self._drawn_width = len(line)
         else:
             _write(line)
@@ -64,14 +66,21 @@ class TerminalReporter:
 
     def _clear(self) -> None:
         if self._drawn_width:
-            _write("\r" + " " * self._drawn_width + "\r", end="")
+            _redraw(" " * self._drawn_width)
+            _redraw("")
             self._drawn_width = 0
 
 
-def _write(text: str, end: str = "\n") -> None:
-    """Write to stderr. A closed stderr must not end a training run."""
+def _write(text: str) -> None:
+    """Write a line to stderr. A closed stderr must not end a training run."""
     with contextlib.suppress(OSError, ValueError):
-        print(text, end=end, file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
+
+
+def _redraw(text: str) -> None:
+    """Write over the terminal's current line."""
+    with contextlib.suppress(OSError, ValueError):
+        redraw_line(text)
 
 
 def _format_progress(progress: "Progress") -> str:

@@ -2,9 +2,12 @@
 
 from collections.abc import Collection, Sequence
 
+from tinyedge.core.printable import printable
+
 
 def format_columns(rows: Sequence[Sequence[str]], left: Collection[int]) -> str:
     """Return rows of equal length as columns; those numbered in `left` are left-aligned."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(

@@ -141,7 +141,7 @@ def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) ->
 
     from tinyedge.bench import table
     from tinyedge.bench.run import run
-    from tinyedge.cli._echo import print_note
+    from tinyedge.cli._echo import print_note, redraw_line
     from tinyedge.host.machine import describe_machine
 
     if compare is not None:
@@ -156,7 +156,7 @@ def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) ->
         nonlocal shown
         if show and done > shown:
             shown = done
-            typer.echo(f"\r{done} samples", nl=done >= plan.job.samples, err=True)
+            redraw_line(f"{done} samples" + "\n" * (done >= plan.job.samples))
 
     report = run(plan, progress=progress)
     if show and shown < plan.job.samples:

@@ -43,7 +43,7 @@ def deploy(
     """
     import sys
 
-    from tinyedge.cli._echo import print_note
+    from tinyedge.cli._echo import print_note, redraw_line
     from tinyedge.core.errors import DeployError
     from tinyedge.core.files import require_file
     from tinyedge.core.settings import require_range
@@ -62,7 +62,7 @@ def deploy(
         nonlocal shown
         percent = 100 * sent // max(total, 1)
         if sys.stderr.isatty() and percent > shown:
-            typer.echo(f"\r{percent}%", nl=percent == 100, err=True)
+            redraw_line(f"{percent}%" + "\n" * (percent == 100))
             shown = percent
 
     with Remote(destination, port, identity, ssh_config) as remote:

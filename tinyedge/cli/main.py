@@ -20,6 +20,7 @@ import typer
 
 from tinyedge import __version__
 from tinyedge.core.errors import TinyEdgeError, UsageError
+from tinyedge.core.printable import PrintableStream, printable
 from tinyedge.core.settings import flag
 
 # Commands, each in the module of its name, with the name of its function there. cli/_help.py groups them.
@@ -150,12 +151,14 @@ def _is_reported_by_main_process(failure: BaseException) -> bool:
 
 
 def _open_streams() -> None:
-    """Redirect closed standard streams to the null device; escape bytes that are not text in open ones."""
+    """Redirect closed standard streams to the null device; escape what controls a terminal in open ones."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if descriptor == 0 else "w"))  # noqa: PTH123, SIM115
-        elif descriptor and isinstance(getattr(sys, name), io.TextIOWrapper):
-            getattr(sys, name).reconfigure(errors="backslashreplace")
+        elif descriptor and type(getattr(sys, name)) is io.TextIOWrapper:
+            stream = PrintableStream.replace(getattr(sys, name))
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 def _discard_unwritten_stdout() -> None:
@@ -235,6 +238,6 @@ def _suggest_remedy(failure: OSError) -> str:
 
 def _print_error(message: str, hint: str = "") -> None:
     line = " ".join(message.split())
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {printable(line)}", file=sys.stderr)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        print(f"hint: {printable(hint)}", file=sys.stderr)

@@ -13,8 +13,8 @@ from tinyedge.boards.load import known_boards, known_machines, wheel_platform
 from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.bundle import signature
 from tinyedge.bundle.bundle import Bundle, load_bundle
-from tinyedge.bundle.manifest import has_control_chars
 from tinyedge.core.errors import DeployError, UsageError
+from tinyedge.core.printable import has_control_chars
 from tinyedge.deploy.kit import (
     INSTALLER,
     LOCK_FILE,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tinyedge.core import files
 from tinyedge.core.errors import MonitorError, UsageError
+from tinyedge.core.printable import printable
 from tinyedge.top.prometheus_text import MetricsPage, parse
 
 METRICS_PATH = "/metrics"
@@ -86,7 +87,7 @@ class MetricsClient:
         except (OSError, http.client.HTTPException) as failure:
             reason = getattr(failure, "reason", failure)
             text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            raise MonitorError(f"{self.address} does not answer: {replace_unprintable(text)}", HINT) from None
+            raise MonitorError(f"{self.address} does not answer: {printable(text)}", HINT) from None
         if len(page) > MAX_PAGE_BYTES:
             raise MonitorError(f"{self.address} sent more than {MAX_PAGE_BYTES} bytes", HINT)
         if missing_bytes:
@@ -95,7 +96,7 @@ class MetricsClient:
             return parse(page.decode("utf-8"))
         except ValueError as failure:
             raise MonitorError(
-                f"{self.address} sent invalid metrics: {replace_unprintable(str(failure))}", HINT
+                f"{self.address} sent invalid metrics: {printable(str(failure))}", HINT
             ) from None
 
     def _request_page(self) -> tuple[bytes, int]:
@@ -136,11 +137,6 @@ class _PageReader(threading.Thread):
                 self.missing_bytes = answer.length or 0
         except Exception as failure:
             self.failure = failure
-
-
-def replace_unprintable(text: str) -> str:
-    """Replace characters of a server's text that could control the terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def read_api_key(path: Path) -> str:

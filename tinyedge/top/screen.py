@@ -6,8 +6,8 @@ In: the last snapshots, oldest first. Out: lines of text. Does not know the term
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tinyedge.boards.load import default_board
+from tinyedge.core.printable import printable
 from tinyedge.host.throttling import HOT_C, Throttling
-from tinyedge.top.client import replace_unprintable
 from tinyedge.top.snapshot import PERCENTILES, Snapshot
 
 SPARKLINE_BLOCKS = "▁▂▃▄▅▆▇█"
@@ -86,7 +86,7 @@ def _format_title(now: Snapshot | None, address: str) -> str:
     if now is None:
         return f"tinyedge top  {address}"
     version, bundle, precision = (
-        replace_unprintable(now.info.get(name, default))
+        printable(now.info.get(name, default))
         for name, default in (("version", "?"), ("bundle", "?"), ("precision", ""))
     )
     parts = [f"tinyedge {version}", address, f"bundle {bundle[:12]} {precision}".rstrip()]
@@ -122,7 +122,7 @@ def _format_requests(history: Sequence[Snapshot]) -> str:
 
 
 def _format_counts(counts: Mapping[str, float]) -> list[str]:
-    return [f"{replace_unprintable(kind)} {count:,.0f}" for kind, count in sorted(counts.items())]
+    return [f"{printable(kind)} {count:,.0f}" for kind, count in sorted(counts.items())]
 
 
 def _format_errors(now: Snapshot) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
+from tinyedge.core.printable import write_control
+
 ENTER_SCREEN, LEAVE_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # also hide and show the cursor
 HOME, ERASE_TO_LINE_END, ERASE_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 QUIT_KEYS = b"qQ\x03\x04"
@@ -73,5 +75,5 @@ class LiveTerminal:
         return False
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(text)
+        write_control(sys.stdout, text)
         sys.stdout.flush()
