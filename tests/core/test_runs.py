@@ -193,6 +193,21 @@ def test_the_table(make: Make, tmp_path: Path) -> None:
     assert "previous/1" in tinyedge("runs", tmp_path / "runs", "--previous").stdout
 
 
+def test_bytes_behind_unk_are_shown_and_earlier_runs_are_marked(make: Make, tmp_path: Path) -> None:
+    make("drops", metrics(2.1) | {"val_unknown_bytes": {"all": 0.058, "en": 0.0, "es": 0.116}})
+    make("keeps", metrics(1.9) | {"val_unknown_bytes": {"all": 0.0, "en": 0.0, "es": 0.0}})
+    shown = tinyedge("runs", tmp_path / "runs", "--json", tmp_path / "runs.json")
+    head, *rows = (line.split() for line in shown.stdout.splitlines())
+    assert [row[head.index("unknown")] for row in rows] == ["0.000%", "5.800%"]
+    assert "5.8% of drops (bytes behind UNK)" in shown.stderr
+    table = json.loads((tmp_path / "runs.json").read_text())
+    assert table["runs"][1]["unknown_bytes"] == {"all": 0.058, "en": 0.0, "es": 0.116}
+    make("earlier", metrics(1.5))
+    shown = tinyedge("runs", tmp_path / "runs")
+    assert shown.stdout.splitlines()[1].split()[4] == "-"
+    assert "earlier version" in shown.stderr
+
+
 def test_a_stopped_run_shows_its_progress(make: Make, tmp_path: Path) -> None:
     value = metrics(1.9, epochs=3) | {"status": "stopped", "ended_by": None}
     value["epoch_history"].pop()

@@ -1,6 +1,10 @@
 """Bits per byte against exact values: windows that predict each token once, sums, UNK."""
 
+import gzip
+import json
 import math
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +13,12 @@ from tinyedge.core.arrays import Logits, TokenIds
 from tinyedge.core.errors import CorpusError
 from tinyedge.text import evaluate
 from tinyedge.text.evaluate import Passage
+from tinyedge.text.tokenizer import UNK_ID, Tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(micro_bundle: Path) -> Tokenizer:
+    return Tokenizer.load(micro_bundle / "tokenizer.model")
 
 
 class Bigram:
@@ -51,6 +61,58 @@ def test_bits_per_byte_match_a_manual_calculation() -> None:
     assert quality.bits_per_byte == pytest.approx(19 * 1.0 / 38, rel=1e-6)  # one bit per token
     assert quality.perplexity == pytest.approx(2.0, rel=1e-6)
     assert quality.unknown == pytest.approx(1 / 19)  # token 3 is UNK
+
+
+def test_bytes_behind_unk_cost_eight_bits_each() -> None:
+    tokens = np.arange(20, dtype=np.uint16)
+    quality = evaluate.evaluate("x", Bigram(), [Passage(tokens, bytes=38, unknown_bytes=6)], stride=4)
+    assert quality.bits_per_byte == pytest.approx((19 + 6 * 8) / 38, rel=1e-6)
+    assert quality.unknown_bytes == pytest.approx(6 / 38)
+    assert quality.perplexity == pytest.approx(2.0, rel=1e-6)  # of the tokens alone
+
+
+def test_a_run_of_unknown_characters_is_counted_in_bytes(tokenizer: Tokenizer) -> None:
+    lines = ["The men", "漢字かな交じり文 and αβγ", "漢"]
+    passage = evaluate.tokenize_document(lines, tokenizer)
+    assert passage.bytes == sum(len(line.encode()) + 1 for line in lines)
+    assert passage.unknown_bytes == 24 + 6 + 3
+    assert (passage.tokens == UNK_ID).sum() == 3
+
+
+def test_dropping_text_never_improves_the_figure(tokenizer: Tokenizer) -> None:
+    """A model that predicts nothing needs at least as many bits where its vocabulary lacks characters."""
+
+    class Uniform:
+        context = 32
+
+        def logits(self, inputs: TokenIds, first: int) -> Logits:
+            return np.zeros((len(inputs) - first, tokenizer.vocab_size), np.float32)
+
+    plain = evaluate.evaluate("en", Uniform(), [evaluate.tokenize_document(["men and dogs"] * 9, tokenizer)])
+    dropped = evaluate.evaluate(
+        "zh", Uniform(), [evaluate.tokenize_document(["漢字かな交じり文"] * 9, tokenizer)]
+    )
+    assert dropped.bits_per_byte > 8 * 24 / 25 > plain.bits_per_byte
+    assert evaluate.describe_unknown({"en": plain.unknown_bytes}) == ""
+    assert "96.0% of zh" in evaluate.describe_unknown({"zh": dropped.unknown_bytes})
+
+
+def test_wrapped_text_and_other_formats_are_read_as_corpus_reads_them(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    sentences = [f"The {'more and ' * (n % 5)}men said that they would go to house {n}." for n in range(60)]
+    paragraphs = [" ".join(sentences[start : start + 6]) for start in range(0, 60, 6)]
+    wrapped = "\n\n".join(textwrap.fill(paragraph, 60) for paragraph in paragraphs)
+    (tmp_path / "wrapped.txt").write_text(wrapped)
+    (tmp_path / "wrapped.txt.gz").write_bytes(gzip.compress(wrapped.encode()))
+    (tmp_path / "one.md").write_text("\n\n".join(f"- {sentence}" for sentence in sentences))
+    (tmp_path / "one.jsonl").write_text(json.dumps({"text": "\n\n".join(paragraphs)}) + "\n")
+    for path in tmp_path.iterdir():
+        read = [line for lines in evaluate.read_lines_by_document(path) for line in lines]
+        assert read == sentences, path.name
+        assert sum(p.bytes for p in evaluate.read_passages(path, tokenizer)) == sum(
+            len(line.encode()) + 1 for line in sentences
+        )
 
 
 def test_context_does_not_cross_documents() -> None:

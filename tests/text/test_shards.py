@@ -55,6 +55,23 @@ def test_training_and_held_out_text_add_up(shards: Shards, tmp_path: Path, token
     assert list(shards.validation_passages("es")) == []
 
 
+def test_bytes_behind_unk_are_counted_also_for_an_earlier_index(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(make_document(n) + f"He wrote 漢字{'語' * n} there.\n" for n in range(40)))
+    shards = build_shards(draw_split(path), tokenizer, tmp_path / "shards")
+    counted = [(p.bytes, p.unknown_bytes) for p in shards.validation_passages()]
+    assert all(6 <= unknown < size for size, unknown in counted)
+    assert shards.unknown_byte_shares["all"] == sum(u for _, u in counted) / sum(b for b, _ in counted)
+    index = json.loads((shards.folder / "shards.json").read_text())
+    for entry in index["validation"]:
+        del entry["unknown_bytes"]
+    (shards.folder / "shards.json").write_text(json.dumps(index))
+    with pytest.raises(CorpusError, match="earlier version"):
+        Shards.load(shards.folder)
+    again = Shards.load(shards.folder, tokenizer)
+    assert [(p.bytes, p.unknown_bytes) for p in again.validation_passages()] == counted
+
+
 def test_slices_equal_those_of_an_array(shards: Shards) -> None:
     file, array = shards.training(), np.fromfile(shards.folder / "train.bin", dtype="<u2")
     size = len(array)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Checkpoint (.pt, needs torch) or bundle (a folder).")],
     text: Annotated[
-        list[str], typer.Option(help="NAME=FILE: UTF-8 text with a blank line between documents; repeatable.")
+        list[str],
+        typer.Option(help="NAME=FILE: text in any format that `tinyedge corpus` reads; repeatable."),
     ],
     tokenizer: Annotated[
         Path | None, typer.Option(help="Tokenizer of a checkpoint. [default: the one next to it]")
@@ -27,10 +28,11 @@ def evaluate(
     import dataclasses
 
     from tinyedge.bench.report_files import ReportFiles
+    from tinyedge.cli._echo import print_note
     from tinyedge.cli._named_files import parse_named_files
     from tinyedge.core import files
     from tinyedge.core.settings import require_range
-    from tinyedge.text.evaluate import default_stride, read_passages
+    from tinyedge.text.evaluate import default_stride, describe_unknown, read_passages
     from tinyedge.text.evaluate import evaluate as evaluate_text
 
     texts = parse_named_files(text)
@@ -42,15 +44,18 @@ def evaluate(
     stride = default_stride(subject.context) if stride is None else stride
     require_range("stride", stride, 1, subject.context, whole=True)
     results = [
-        evaluate_text(name, subject, read_passages(file, vocabulary), stride) for name, file in texts.items()
+        evaluate_text(name, subject, read_passages(file, vocabulary, print_note), stride)
+        for name, file in texts.items()
     ]
     typer.echo(f"{'text':<12} {'bits/byte':>9} {'perplexity':>10} {'tokens':>9} {'bytes':>9} {'unknown':>8}")
     for r in results:
         typer.echo(
             f"{r.name:<12} {r.bits_per_byte:9.4f} {r.perplexity:10.2f} {r.tokens:9d} {r.bytes:9d}"
-            f" {100 * r.unknown:7.3f}%"
+            f" {100 * r.unknown_bytes:7.3f}%"
         )
     typer.echo(f"windows of {subject.context} tokens, stride {stride}; no context across documents")
+    if warning := describe_unknown({result.name: result.unknown_bytes for result in results}):
+        print_note(f"warning: {warning}")
     if json_file:
         value = {"model": str(model), "context": subject.context, "stride": stride}
         value["results"] = [dataclasses.asdict(result) for result in results]

@@ -1,6 +1,6 @@
 """`tinyedge runs`: compare training runs, best first."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +37,14 @@ def runs(
     from tinyedge.cli._table import format_columns
     from tinyedge.core import files
     from tinyedge.core.errors import TinyEdgeError, UsageError
-    from tinyedge.core.runs import METRICS_FILE, are_comparable, list_differing_fields, sort_best_first
+    from tinyedge.core.runs import (
+        ALL,
+        METRICS_FILE,
+        are_comparable,
+        list_differing_fields,
+        sort_best_first,
+    )
+    from tinyedge.text.evaluate import describe_unknown
 
     if json is not None and json.name == METRICS_FILE:
         raise UsageError(f"--json {json} would damage a run", "choose another name")
@@ -55,6 +62,14 @@ def runs(
         print_note(
             "warning: the runs have different held-out text, so their bits per byte are not comparable"
         )
+    if len({run.unknown_bytes is None for run in found}) > 1:
+        print_note(
+            "warning: the runs without a figure under `unknown` are of an earlier version, whose bits per byte"
+            " do not charge for bytes behind UNK; compare them with `tinyedge eval`"
+        )
+    shares = {name: (run.unknown_bytes or {}).get(ALL, 0.0) for run, name in zip(found, names, strict=True)}
+    if warning := describe_unknown(shares):
+        print_note(f"warning: {warning}")
     if json is not None:
         table = [_run_to_dict(run, name) for run, name in zip(found, names, strict=True)]
         value = {"comparable": are_comparable(found), "differing": fields, "runs": table}
@@ -103,7 +118,19 @@ def _make_rows(
     from tinyedge.core.runs import ALL
 
     languages = sorted({name for run in found for name in run.best.bits_per_byte} - {ALL})
-    head = ["run", "bits/byte", *languages, "best", "done", "tokens", "minutes", "tokens/s", "parameters"]
+    unknown = ["unknown"] if any(run.unknown_bytes is not None for run in found) else []
+    head = [
+        "run",
+        "bits/byte",
+        *languages,
+        *unknown,
+        "best",
+        "done",
+        "tokens",
+        "minutes",
+        "tokens/s",
+        "parameters",
+    ]
     rows = [[*head, "status", *fields]]
     for run, name in zip(found, names, strict=True):
         bits = [run.best.bits_per_byte.get(language) for language in (ALL, *languages)]
@@ -111,6 +138,7 @@ def _make_rows(
             [
                 name,
                 *("-" if value is None else f"{value:.4f}" for value in bits),
+                *(_format_share(run.unknown_bytes) for _ in unknown),
                 str(run.best.number),
                 run.epochs,
                 "-" if run.last.tokens is None else f"{run.last.tokens:,}",
@@ -124,6 +152,12 @@ def _make_rows(
     return rows
 
 
+def _format_share(unknown_bytes: Mapping[str, float] | None) -> str:
+    from tinyedge.core.runs import ALL
+
+    return "-" if unknown_bytes is None else f"{100 * unknown_bytes[ALL]:.3f}%"
+
+
 def _format_cell(field: str, value: Any) -> str:
     if value is None:
         return "-"
@@ -135,6 +169,7 @@ def _run_to_dict(run: "TrainingRun", name: str) -> dict[str, Any]:
         "run": name,
         "folder": str(run.folder),
         "bits_per_byte": run.best.bits_per_byte,
+        "unknown_bytes": run.unknown_bytes,
         "best_epoch": run.best.number,
         "epochs": run.last.number,
         "tokens": run.last.tokens,

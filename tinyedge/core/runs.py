@@ -18,6 +18,7 @@ METRICS_FILE = "training_metrics.json"
 CHECKPOINT_FILES = "checkpoint_*.pt"  # from which a run can continue
 PREVIOUS_FOLDER = "previous"  # where a run folder keeps its previous runs
 ALL = "all"  # the name of the figure over all languages
+UNKNOWN_BYTES_FIELD = "val_unknown_bytes"  # earlier versions did not write it
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,9 @@ class TrainingRun:
     """The finished epochs; at least one."""
     trace: tuple[Point, ...]
     """The points of the training curve."""
+    unknown_bytes: dict[str, float] | None = None
+    """Share of the held-out bytes behind UNK, 0-1, by language and for ALL. None in files of earlier
+    versions, whose bits per byte do not charge for these bytes."""
 
     @property
     def best(self) -> Epoch:
@@ -146,6 +150,7 @@ def read_run(folder: Path) -> TrainingRun:
             _parse_number(value, "tokens_per_second"),
             history,
             tuple(_parse_point(record) for record in value.get("trace", ())),
+            _parse_unknown_bytes(value),
         )
     except KeyError as failure:
         raise TinyEdgeError(f"{path} lacks {failure.args[0]}", "train the run again") from None
@@ -213,6 +218,15 @@ def _parse_point(record: Mapping[str, Any]) -> Point:
         _parse_number(record, "train_loss"),
         _parse_number(record, "lr"),
     )
+
+
+def _parse_unknown_bytes(value: Mapping[str, Any]) -> dict[str, float] | None:
+    shares = value.get(UNKNOWN_BYTES_FIELD)
+    if not shares:
+        return None
+    if ALL not in shares:
+        raise ValueError(f"{UNKNOWN_BYTES_FIELD} has no {ALL!r}")
+    return {name: _parse_number(shares, name) for name in shares}
 
 
 def _parse_number(record: Mapping[str, Any], name: str) -> float:

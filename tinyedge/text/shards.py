@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import os
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +20,11 @@ import numpy as np
 from tinyedge.core import files
 from tinyedge.core.arrays import TokenIds
 from tinyedge.core.errors import CorpusError
+from tinyedge.core.runs import ALL
 from tinyedge.corpus.split import Split, SplitDocument
 from tinyedge.host.affinity import count_usable_cores
 from tinyedge.text.evaluate import Passage, tokenize_document
-from tinyedge.text.tokenizer import Tokenizer
+from tinyedge.text.tokenizer import UNK_ID, Tokenizer
 
 SCHEMA = "tinyedge.shards/1"
 FOLDER = "shards"  # inside a run's folder
@@ -47,6 +48,9 @@ class _PassageEntry:
 
     bytes: int
     """UTF-8 length of the lines, with one line break each."""
+
+    unknown_bytes: int | None = None
+    """Number of these bytes that are behind UNK; None in an index of an earlier version."""
 
 
 class TokenFile:
@@ -107,8 +111,13 @@ class Shards:
             raise ValueError("its passages are not contiguous")
 
     @classmethod
-    def load(cls, folder: Path) -> "Shards":
+    def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> "Shards":
         """Open a folder and check sizes and sha256 of its files.
+
+        Args:
+            folder: The folder.
+            tokenizer: The tokenizer of the shards. With it, the bytes behind UNK are counted where an index
+                of an earlier version lacks them.
 
         Raises:
             CorpusError: A file is missing, damaged or from another version.
@@ -135,6 +144,14 @@ class Shards:
                     f"{folder / name} does not match {INDEX_FILE}: its sha256 differs",
                     "delete the folder and run the command again",
                 )
+        if any(entry.unknown_bytes is None for entry in shards._entries):
+            if tokenizer is None:
+                raise CorpusError(
+                    f"{folder} was written by an earlier version, which did not count the bytes behind UNK",
+                    "delete the folder and run the command again",
+                )
+            if tokenizer.sha256 == shards.tokenizer_sha256:  # otherwise the caller refuses the folder
+                shards._count_unknown_bytes(tokenizer)
         return shards
 
     @property
@@ -146,6 +163,17 @@ class Shards:
     def validation_tokens(self) -> int:
         """Number of held-out tokens."""
         return sum(entry.tokens for entry in self._entries)
+
+    @property
+    def unknown_byte_shares(self) -> dict[str, float]:
+        """Share of held-out bytes behind UNK, 0-1, by language and for ALL."""
+        sizes: Counter[str] = Counter()
+        unknown: Counter[str] = Counter()
+        for entry in self._entries:
+            for name in (ALL, entry.language):
+                sizes[name] += entry.bytes
+                unknown[name] += entry.unknown_bytes or 0
+        return {name: unknown[name] / sizes[name] for name in sorted(sizes)}
 
     @property
     def validation_bytes(self) -> int:
@@ -178,7 +206,26 @@ class Shards:
         """Read the held-out documents with their languages; one is in memory at a time."""
         tokens = TokenFile(self.folder / VALIDATION_FILE)
         for entry in self._entries:
-            yield entry.language, Passage(tokens[entry.start : entry.start + entry.tokens], entry.bytes)
+            yield (
+                entry.language,
+                Passage(
+                    tokens[entry.start : entry.start + entry.tokens], entry.bytes, entry.unknown_bytes or 0
+                ),
+            )
+
+    def _count_unknown_bytes(self, tokenizer: Tokenizer) -> None:
+        """Count the bytes behind UNK as the bytes of a passage that its other tokens do not account for.
+
+        This is exact for the lines of a corpus, whose white space is collapsed and which are in NFC.
+        """
+        replacement = len(tokenizer.piece(UNK_ID))
+        counted = []
+        for entry, (_, passage) in zip(self._entries, self.validation(), strict=True):
+            ids = passage.tokens.tolist()
+            unknown = ids.count(UNK_ID)
+            known = len(tokenizer.decode(ids).encode()) - unknown * replacement if unknown else entry.bytes
+            counted.append(dataclasses.replace(entry, unknown_bytes=max(0, entry.bytes - known)))
+        self._entries = counted
 
 
 def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
@@ -208,7 +255,11 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
             train_bytes += training.bytes
             if held_out.bytes:
                 validation.write(held_out.tokens.astype("<u2").tobytes())
-                entries.append(_PassageEntry(language, position, len(held_out.tokens), held_out.bytes))
+                entries.append(
+                    _PassageEntry(
+                        language, position, len(held_out.tokens), held_out.bytes, held_out.unknown_bytes
+                    )
+                )
                 position += len(held_out.tokens)
     index = {
         "schema": SCHEMA,

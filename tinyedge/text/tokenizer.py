@@ -87,6 +87,15 @@ class Tokenizer:
         )
         return encoded
 
+    def count_unknown_bytes(self, text: str) -> int:
+        """Count the UTF-8 bytes of a text that are encoded as UNK. A run of unknown characters is one UNK."""
+        text = _normalize(text)
+        ids = self._processor.encode(text)
+        if UNK_ID not in ids:
+            return 0
+        pieces = self._processor.encode(text, out_type=str)  # the piece of an UNK is the text behind it
+        return sum(len(piece.encode()) for i, piece in zip(ids, pieces, strict=True) if i == UNK_ID)
+
     def find_segmentations(
         self, texts: Sequence[str], count: int
     ) -> list[list[tuple[tuple[int, ...], float]]]:
@@ -174,6 +183,11 @@ class TextStream:
         self._at_line_start = True
         for token in context:
             self._update_line_start(token)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the text so far ends in an incomplete character, which is not returned yet."""
+        return bool(self._decoder.getstate()[0])
 
     def push(self, token: int) -> str:
         """Add a token and return the text that it completes; empty while a character is incomplete."""

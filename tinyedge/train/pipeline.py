@@ -5,7 +5,6 @@ Each phase leaves a file that records its inputs. A phase is reused if its input
 """
 
 import contextlib
-import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,12 @@ from pathlib import Path
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError, TrainingError
-from tinyedge.core.runs import PREVIOUS_FOLDER, read_run
+from tinyedge.core.folder_lock import ensure_dir, exclusive_lock
+from tinyedge.core.run_files import has_unfinished_run
+from tinyedge.core.runs import ALL, read_run
 from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest, prepare_corpus
 from tinyedge.corpus.split import draw_split
+from tinyedge.text.evaluate import describe_unknown
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards, build_shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
@@ -29,7 +31,6 @@ from tinyedge.train.report.curve import CURVE_FILE, draw_curve
 from tinyedge.train.report.metrics import MetricsWriter, is_finished
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.storage import checkpoint, previous_run
-from tinyedge.train.storage.run_lock import ensure_dir, exclusive_lock
 from tinyedge.train.trainer import Trainer
 
 
@@ -134,7 +135,13 @@ def _prepare_run(
         tokenizer, shards = prepare_data(request, reporter)
         identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
         metrics = MetricsWriter(
-            folder, request.model, request.training, request.limits, request.hardware, identity
+            folder,
+            request.model,
+            request.training,
+            request.limits,
+            request.hardware,
+            identity,
+            shards.unknown_byte_shares,
         )
         finished = not request.restart and metrics.is_finished() and _has_models(folder)
         if group.broadcast(finished):
@@ -148,7 +155,7 @@ def _prepare_run(
         if request.resume:
             resumed_from = _resume(trainer, metrics, reporter)
         elif preserved is not None:
-            _archive_previous_run(folder, preserved, reporter)
+            previous_run.archive_run(folder, preserved, reporter.note)
     group.broadcast(resumed_from)
     processes = f", {group.size} processes" if group.size > 1 else ""
     reporter.note(
@@ -227,6 +234,7 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
         wanted = files.sha256_file(corpus), tokenizer.sha256
         if (shards.corpus_sha256, shards.tokenizer_sha256) == wanted:
             reporter.note(f"shards: reused {shards.folder}")
+            _note_unknown_bytes(shards, reporter)
             return tokenizer, shards
     except CorpusError:
         pass  # missing or damaged: rebuilt below
@@ -235,7 +243,16 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
         f"shards: {shards.train_tokens:,} tokens to train on, {shards.validation_tokens:,} held out"
         f" by {shards.held_out} ({', '.join(shards.languages)})"
     )
+    _note_unknown_bytes(shards, reporter)
     return tokenizer, shards
+
+
+def _note_unknown_bytes(shards: Shards, reporter: Reporter) -> None:
+    """Report the share of the held-out bytes behind UNK; with a warning where it is high."""
+    shares = shards.unknown_byte_shares
+    reporter.note(f"unknown: {100 * shares.pop(ALL, 0):.3f}% of the held-out bytes are UNK")
+    if warning := describe_unknown(shares):
+        reporter.note(f"warning: {warning}; a tokenizer with --byte-fallback keeps them")
 
 
 def _has_models(folder: Path) -> bool:
@@ -263,16 +280,8 @@ def _resume(trainer: Trainer, metrics: MetricsWriter, reporter: Reporter) -> Pat
 
 def _require_no_unfinished_run(folder: Path, restart: bool) -> None:
     """Raise CheckpointError if a new run would replace an unfinished one."""
-    if checkpoint.list_resumable(folder) and not (restart or is_finished(folder)):
+    if has_unfinished_run(folder) and not restart:
         raise CheckpointError(
             f"{folder} holds an unfinished run",
             "pass --resume to continue it, or --restart to start a new one",
         )
-
-
-def _archive_previous_run(folder: Path, preserved: Path, reporter: Reporter) -> None:
-    """Move the previous run to `previous/`, together with the data that it was trained on."""
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
-    previous = folder / PREVIOUS_FOLDER / stamp
-    previous_run.archive_run(folder, preserved, previous)
-    reporter.note(f"model: the files of the previous run are now in {previous}")

@@ -25,6 +25,7 @@ class _Totals:
     tokens: int = 0
     bytes: int = 0
     unknown: int = 0
+    unknown_bytes: int = 0
 
 
 def validate(
@@ -50,6 +51,7 @@ def validate(
     for language, passage in passages:
         entry = totals.setdefault(language, _Totals())
         entry.bytes += passage.bytes
+        entry.unknown_bytes += passage.unknown_bytes
         context = model.config.max_seq_length
         for window in split_windows(passage.tokens, context, stride=context):
             entry.tokens += len(window.targets)
@@ -61,10 +63,14 @@ def validate(
     if pending:
         _add_losses(model, pending, totals, device)
     model.train(was_training)
-    names = ("nats", "tokens", "bytes", "unknown")
+    names = ("nats", "tokens", "bytes", "unknown", "unknown_bytes")
     overall = _Totals(*(sum(getattr(each, name) for each in totals.values()) for name in names))
     named = [("all", overall), *sorted(totals.items())]
-    return [Quality.from_sums(name, t.nats, t.tokens, t.bytes, t.unknown) for name, t in named if t.tokens]
+    return [
+        Quality.from_sums(name, t.nats, t.tokens, t.bytes, t.unknown, t.unknown_bytes)
+        for name, t in named
+        if t.tokens
+    ]
 
 
 @torch.no_grad()

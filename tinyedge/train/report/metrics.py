@@ -4,15 +4,17 @@ In: the run's state. Out: the JSON file in the run folder. Does not know the mod
 """
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tinyedge import __version__
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
-from tinyedge.core.errors import TinyEdgeError
-from tinyedge.core.runs import METRICS_FILE, SCHEMA
+from tinyedge.core.run_files import is_finished as is_finished
+from tinyedge.core.run_files import read_metrics
+from tinyedge.core.runs import METRICS_FILE, SCHEMA, UNKNOWN_BYTES_FIELD
 from tinyedge.host.memory import read_memory
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.limits import RunLimits
@@ -45,6 +47,9 @@ class MetricsWriter:
 
     identity: dict[str, str]
     """Digests of its corpus and tokenizer, by field name."""
+
+    unknown_byte_shares: Mapping[str, float] = field(default_factory=dict)
+    """Share of the held-out bytes behind UNK, by language and for all."""
 
     def write(self, state: State, status: str = "running", ended_by: str | None = None) -> None:
         """Write the file atomically. Nothing is written before the first epoch is finished.
@@ -84,6 +89,7 @@ class MetricsWriter:
                 "total_epochs": state.epoch,
             },
             "val_bits_per_byte": best["val_bits_per_byte"],
+            UNKNOWN_BYTES_FIELD: dict(self.unknown_byte_shares),
             "tokens_per_second": last["tokens_per_second"],
             "elapsed_s": state.elapsed_s,
             "peak_rss_bytes": read_memory()["peak"],
@@ -95,7 +101,7 @@ class MetricsWriter:
 
     def is_finished(self) -> bool:
         """Whether the folder's metrics are those of this run, finished."""
-        configuration = _read_metrics(self.folder).get("configuration")
+        configuration = read_metrics(self.folder).get("configuration")
         return (
             is_finished(self.folder)
             and isinstance(configuration, dict)
@@ -111,15 +117,3 @@ class MetricsWriter:
             "patience": self.limits.patience,
             **self.identity,
         }
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a folder's metrics are those of a finished run, of any settings."""
-    return _read_metrics(folder).get("status") == "finished"
-
-
-def _read_metrics(folder: Path) -> dict[str, Any]:
-    try:
-        return files.read_json(folder / METRICS_FILE, SCHEMA, TinyEdgeError)
-    except (TinyEdgeError, OSError):
-        return {}
