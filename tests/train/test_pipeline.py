@@ -17,7 +17,13 @@ from tests.support.recording_reporter import RecordingReporter
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from tinyedge.core.config import ModelConfig
-from tinyedge.core.errors import CheckpointError, CorpusError, TokenizerError, TrainingError
+from tinyedge.core.errors import (
+    CheckpointError,
+    CorpusError,
+    TinyEdgeError,
+    TokenizerError,
+    TrainingError,
+)
 from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
 from tinyedge.text.train_tokenizer import TokenizerConfig
@@ -302,13 +308,13 @@ def test_a_folder_is_used_by_one_run_at_a_time(request_for: Any, reporter: Any) 
 
     def second(progress: Any) -> None:
         if not refusals:
-            with pytest.raises(CheckpointError) as caught:
+            with pytest.raises(TinyEdgeError) as caught:
                 pipeline.run(request_for(), reporter)
             refusals.append(caught.value.message)
 
     reporter.on_step = second
     assert pipeline.run(request_for(), reporter) is not None
-    assert "another tinyedge train is running" in refusals[0]
+    assert "another tinyedge command is writing to" in refusals[0]
 
 
 def test_damaged_shards_are_rebuilt(request_for: Any, reporter: Any) -> None:

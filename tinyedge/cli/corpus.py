@@ -44,11 +44,13 @@ def corpus(
 
     The corpus is UTF-8 text: one sentence per line, a blank line between documents.
     """
+    from tinyedge.cli._echo import print_note
     from tinyedge.corpus.build import prepare_corpus
+    from tinyedge.train.storage.previous_run import replace_data
 
-    result = prepare_corpus(
-        make_corpus_request(source, inputs, seed), output_dir, report=lambda line: typer.echo(line, err=True)
-    )
+    request = make_corpus_request(source, inputs, seed)
+    with replace_data(output_dir, print_note):
+        result = prepare_corpus(request, output_dir, print_note)
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
         return

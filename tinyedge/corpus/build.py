@@ -5,9 +5,9 @@ line between documents, and `corpus.json` with the request, the content and the 
 later run decides from it whether it may reuse or replace the corpus. Does not know tokenizers or models.
 """
 
+import contextlib
 import datetime
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,14 @@ from typing import Any
 
 from tinyedge import __version__
 from tinyedge.core.errors import CorpusError, UsageError
-from tinyedge.core.files import atomic_writer, read_json, require_file, sha256_file
+from tinyedge.core.files import (
+    atomic_writer,
+    read_json,
+    require_file,
+    sha256_file,
+    sync_folder,
+    write_json,
+)
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_splitter import MAX_DOCUMENT_CHARS
 from tinyedge.corpus.encoding import read_lines
@@ -26,6 +33,7 @@ from tinyedge.corpus.reader import read_documents
 
 CORPUS_NAME = "corpus_bilingual.txt"
 REPORT_NAME = "corpus.json"
+PENDING_NAME = f".{REPORT_NAME}.next"  # the report of a corpus that is about to get its name
 SCHEMA = "tinyedge.corpus/1"
 PHRASEBOOK = "phrasebook"
 GUTENBERG = "gutenberg"
@@ -139,16 +147,19 @@ def prepare_corpus(
         report: Receives lines about progress.
 
     Raises:
-        CorpusError: An input cannot be read, the corpus cannot be written, or the folder contains a corpus
-            that tinyedge did not write or that was changed later; such a corpus is never replaced.
+        CorpusError: An input cannot be read, the corpus cannot be written, or the folder contains a corpus or
+            a report that tinyedge did not write or that was changed later; such a file is never replaced.
     """
     output = output_dir / CORPUS_NAME
+    _finish_interrupted_build(output)
     if output.exists():
         existing = _load_own_report(output)
         if existing.matches(request):
             report(f"{output} matches the request: reused")
             return existing
         report(f"{output} does not match the request: building it again")
+    elif (description := output_dir / REPORT_NAME).exists():
+        _require_own(description)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
@@ -163,6 +174,9 @@ def prepare_corpus(
 def build_corpus(documents: Iterable[Document], output: Path, *, request: CorpusRequest) -> CorpusReport:
     """Stream documents to a corpus file and write `corpus.json` next to it; both files or none.
 
+    The report is complete on disk, under PENDING_NAME, before the corpus gets its name: if the process is
+    killed in between, the next `prepare_corpus` gives the report its name.
+
     A document with exactly the sentences of an earlier one is dropped and counted as a duplicate.
 
     Args:
@@ -175,8 +189,9 @@ def build_corpus(documents: Iterable[Document], output: Path, *, request: Corpus
     """
     requested = request.to_json()
     counter = _DocumentCounter()
+    pending = output.with_name(PENDING_NAME)
     try:
-        with atomic_writer(output.with_name(REPORT_NAME)) as description, atomic_writer(output) as file:
+        with atomic_writer(output) as file:
             for text in counter.encode_unique(documents):
                 file.write(text)
             if not counter.counts:
@@ -196,9 +211,14 @@ def build_corpus(documents: Iterable[Document], output: Path, *, request: Corpus
             ]
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             report = CorpusReport(corpus, requested, sources, counter.languages(), created, __version__)
-            description.write(json.dumps(report.to_json(), indent=2, ensure_ascii=False).encode() + b"\n")
-            description.flush()  # a full disk fails here, before either file gets its name
-    except OSError as failure:
+            write_json(pending, report.to_json())
+        pending.replace(output.with_name(REPORT_NAME))
+        sync_folder(output.parent)
+    except BaseException as failure:
+        with contextlib.suppress(OSError):
+            _finish_interrupted_build(output)
+        if not isinstance(failure, OSError):
+            raise
         hint = "free some space, or give another --output-dir"
         raise CorpusError(f"{output} cannot be written: {failure.strerror}", hint) from None
     return report
@@ -285,6 +305,39 @@ def _iter_documents(
         yield from gutenberg.fetch_documents(output_dir / GUTENBERG, report=report)
     if request.inputs:
         yield from read_documents(request.inputs, report)
+
+
+def _finish_interrupted_build(output: Path) -> None:
+    """Give a pending report its name if its corpus has its own; otherwise remove the report.
+
+    A temporary report of tinyedge 0.1.0, which wrote no pending one, is accepted too.
+    """
+    if not output.parent.is_dir():
+        return
+    for path in sorted(output.parent.glob(f".{REPORT_NAME}.*")):
+        if _describes(path, output):
+            path.replace(output.with_name(REPORT_NAME))
+            sync_folder(output.parent)
+    output.with_name(PENDING_NAME).unlink(missing_ok=True)  # interrupted before the corpus got its name
+
+
+def _describes(description: Path, output: Path) -> bool:
+    """Whether a report is complete and is that of the corpus at `output`."""
+    try:
+        return bool(load_report(description).corpus["sha256"] == sha256_file(output))
+    except (CorpusError, OSError, KeyError):
+        return False
+
+
+def _require_own(description: Path) -> None:
+    """Raise CorpusError if `description` is not a report of tinyedge."""
+    try:
+        read_json(description, SCHEMA, CorpusError)
+    except CorpusError as failure:
+        raise CorpusError(
+            f"{description} was not written by tinyedge corpus ({failure})",
+            "move it away, or give another --output-dir",
+        ) from None
 
 
 def _load_own_report(output: Path) -> CorpusReport:

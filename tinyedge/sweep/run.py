@@ -13,6 +13,7 @@ from typing import Any
 
 from tinyedge.core import files
 from tinyedge.core.errors import TrainingError, UsageError
+from tinyedge.core.folder_lock import ensure_dir
 from tinyedge.core.runs import ALL, read_run
 from tinyedge.core.settings import flag
 from tinyedge.corpus.build import CORPUS_NAME
@@ -27,7 +28,6 @@ from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.state import EpochRecord
 from tinyedge.train.storage.checkpoint import list_resumable
-from tinyedge.train.storage.run_lock import ensure_dir
 
 SCHEMA = "tinyedge.sweep/1"
 SWEEP_FILE, PICTURE_FILE = "sweep.json", "sweep.png"

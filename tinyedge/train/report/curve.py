@@ -10,6 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from tinyedge.core.run_files import CURVE_FILE as CURVE_FILE
 from tinyedge.core.runs import ALL, Epoch, TrainingRun
 from tinyedge.train.report.plotting import (
     COLOURS,
@@ -25,7 +26,6 @@ from tinyedge.train.report.plotting import (
     shorten,
 )
 
-CURVE_FILE = "training_curve.png"
 MAX_MARKERS = 24  # epochs; more markers would overlap
 MAX_NAMED = 10  # runs; more names would overlap
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from tinyedge.core.run_files import TENSORBOARD_FOLDER as FOLDER
 from tinyedge.train.report.reporter import Progress, Reporter
 from tinyedge.train.state import EpochRecord
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-FOLDER = "tensorboard"  # in the run folder
 STEPS_PER_SCALAR = 10
 
 

@@ -4,7 +4,6 @@ In: the guide's keys and the state of a run. Out: archives (`archive`) in the ru
 the last and the one before it, and the guide's periodic checkpoints. Does not know the training loop.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,12 @@ import torch
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import CheckpointError, TinyEdgeError, UsageError
+from tinyedge.core.run_files import BEFORE_LAST_FILE as BEFORE_LAST_FILE
+from tinyedge.core.run_files import BEST_FILE as BEST_FILE
+from tinyedge.core.run_files import FINAL_FILE as FINAL_FILE
+from tinyedge.core.run_files import LAST_FILE as LAST_FILE
+from tinyedge.core.run_files import list_periodic
+from tinyedge.core.run_files import list_resumable as list_resumable
 from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.state import State
@@ -22,8 +27,6 @@ from tinyedge.train.storage import archive
 from tinyedge.train.storage.tensor_checks import find_mismatch
 
 FORMAT = 1
-BEST_FILE, FINAL_FILE = "best_model.pt", "final_model.pt"
-LAST_FILE, BEFORE_LAST_FILE = "checkpoint_last.pt", "checkpoint_before_last.pt"
 _REQUIRED = ("format", "epoch", "model_state_dict", "train_loss", "val_loss", "config")
 _RESUMED = ("state", "optimizer_state_dict", "tables", "rng")  # a final model does not have these
 WEIGHT_BYTES = 4  # weights are fp32, whatever matrix products are computed in
@@ -209,12 +212,6 @@ def require_finite(what: str, content: Mapping[str, Any]) -> None:
             )
 
 
-def list_resumable(folder: Path) -> list[Path]:
-    """Return checkpoints that a run can resume from: last, before last, and periodic ones, newest first."""
-    found = [folder / LAST_FILE, folder / BEFORE_LAST_FILE, *_list_periodic(folder)]
-    return [path for path in found if path.exists()]
-
-
 def find_newest(folder: Path, warn: Callable[[str], None]) -> Path:
     """Return the valid checkpoint with the most steps. The best model is used only if there is no other.
 
@@ -285,7 +282,7 @@ def no_checkpoint_error(folder: Path) -> CheckpointError:
 
 def remove_old_periodic(folder: Path, keep: int) -> None:
     """Remove all except the newest `keep` periodic checkpoints."""
-    for path in _list_periodic(folder)[keep:]:
+    for path in list_periodic(folder)[keep:]:
         path.unlink()
 
 
@@ -318,16 +315,6 @@ def _count_stored_bytes(weights: object) -> int:
     tensors = weights.values() if isinstance(weights, dict) else ()
     storages = [value.untyped_storage() for value in tensors if isinstance(value, torch.Tensor)]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
-
-
-def _list_periodic(folder: Path) -> list[Path]:
-    """Return the guide's periodic checkpoints, newest first."""
-    found = [
-        (int(match[1]), path)
-        for path in folder.glob("checkpoint_epoch_*.pt")
-        if (match := re.fullmatch(r"checkpoint_epoch_(\d+)\.pt", path.name))
-    ]
-    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _is_plain_json(value: Any) -> bool:

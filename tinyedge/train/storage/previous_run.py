@@ -5,32 +5,33 @@ In: a run folder. Out: a subfolder of `previous/`, or the folder as it was.
 To resume or export its checkpoints, a run needs its corpus, tokenizer and shards, and preparing other data
 replaces them. Those files are always replaced by renaming, so hard links preserve the old ones at no cost.
 The links are in a hidden folder. Once the run's own files are moved there too, one rename turns it into the
-folder of the previous run.
+folder of the previous run. Does not know torch: `tinyedge corpus` and `tinyedge tokenizer` use it too.
 """
 
 import contextlib
+import datetime
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tinyedge.core import files
-from tinyedge.core.runs import METRICS_FILE
+from tinyedge.core.errors import CheckpointError
+from tinyedge.core.folder_lock import ensure_dir, exclusive_lock
+from tinyedge.core.run_files import has_unfinished_run, list_run_files
+from tinyedge.core.runs import PREVIOUS_FOLDER
 from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.corpus.build import REPORT_NAME as CORPUS_REPORT
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.train_tokenizer import REPORT_FILE as TOKENIZER_REPORT
-from tinyedge.train.report.curve import CURVE_FILE
-from tinyedge.train.report.tensorboard import FOLDER as TENSORBOARD_FOLDER
-from tinyedge.train.storage import checkpoint
 
 FOLDER = ".earlier"
+_TOKENIZER_PATTERN = "bilingual_*.model"  # as tokenizer.model_name names them
 _DATA_PATTERNS = (
     *(CORPUS_NAME, CORPUS_REPORT),
-    *("bilingual_*.model", "bilingual_*.vocab", TOKENIZER_REPORT),  # as tokenizer.model_name names them
+    *(_TOKENIZER_PATTERN, "bilingual_*.vocab", TOKENIZER_REPORT),
     f"{SHARDS_FOLDER}/[!.]*",
 )
-_RUN_FILES = (checkpoint.BEST_FILE, checkpoint.FINAL_FILE, CURVE_FILE, TENSORBOARD_FOLDER, METRICS_FILE)
 
 
 @contextlib.contextmanager
@@ -48,10 +49,8 @@ def preserve_data(folder: Path, note: Callable[[str], None]) -> Iterator[Path | 
     """
     preserved = folder / FOLDER
     if _restore(preserved, folder):
-        note(
-            f"data: restored that of the run in {folder}, which a killed tinyedge train had begun to replace"
-        )
-    has_run = bool(_list_run_files(folder))
+        note(f"data: restored that of the run in {folder}, which a killed command had begun to replace")
+    has_run = bool(list_run_files(folder))
     if has_run:
         temporary = _make_temporary_path(preserved)
         temporary.mkdir()
@@ -66,21 +65,55 @@ def preserve_data(folder: Path, note: Callable[[str], None]) -> Iterator[Path | 
     _remove(preserved)
 
 
-def archive_run(folder: Path, preserved: Path, previous: Path) -> None:
-    """Move a run out of its folder, completely or not at all.
+@contextlib.contextmanager
+def replace_data(folder: Path, note: Callable[[str], None], *, wait: bool = False) -> Iterator[None]:
+    """Let a block replace the corpus or the tokenizer of a folder, as the only process that writes to it.
+
+    A finished run that needs the replaced files is moved to `previous/` together with them.
+
+    Args:
+        folder: Folder of the data, perhaps a run folder; created if missing.
+        note: Receives a message if a run is moved.
+        wait: Whether to wait for a process that writes to the folder.
+
+    Raises:
+        TinyEdgeError: Another process writes to the folder, or it cannot be created.
+        CheckpointError: An unfinished run needs the replaced files. They are restored.
+    """
+    with (
+        ensure_dir(folder),
+        exclusive_lock(folder, wait=wait),
+        preserve_data(folder, note) as preserved,
+    ):
+        yield
+        if preserved is None or not _is_replaced(folder, preserved):
+            return
+        if has_unfinished_run(folder):
+            raise CheckpointError(
+                f"{folder} holds an unfinished run, which needs its text and tokenizer",
+                "pass another --output-dir, or finish the run with: tinyedge train --resume",
+            )
+        archive_run(folder, preserved, note)
+
+
+def archive_run(folder: Path, preserved: Path, note: Callable[[str], None]) -> None:
+    """Move a run to a new folder in `previous/`, completely or not at all.
 
     Args:
         folder: Run folder.
         preserved: Where `preserve_data` preserved the run's data.
-        previous: New folder for the run.
+        note: Receives a message with the new folder.
     """
-    for path in _list_run_files(folder):
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
+    previous = folder / PREVIOUS_FOLDER / stamp
+    for path in list_run_files(folder):
         path.rename(preserved / path.name)
     previous.parent.mkdir(exist_ok=True)
     files.sync_folder(preserved)
     preserved.rename(previous)
     files.sync_folder(previous.parent)
     files.sync_folder(folder)
+    note(f"model: the files of the previous run are now in {previous}")
 
 
 def _restore(preserved: Path, folder: Path) -> bool:
@@ -92,17 +125,22 @@ def _restore(preserved: Path, folder: Path) -> bool:
         for path in _list_data(folder) - _list_data(preserved):
             (folder / path).unlink()
         _copy_data(preserved, folder)
-        for path in _list_run_files(preserved):
+        for path in list_run_files(preserved):
             path.rename(folder / path.name)
         files.sync_folder(folder)
     _remove(preserved)
     return has_content
 
 
-def _list_run_files(folder: Path) -> list[Path]:
-    return checkpoint.list_resumable(folder) + [
-        path for name in _RUN_FILES if (path := folder / name).exists()
-    ]
+def _is_replaced(folder: Path, preserved: Path) -> bool:
+    """Whether the folder's corpus or a tokenizer differs from what was preserved."""
+    for old in (preserved / CORPUS_NAME, *preserved.glob(_TOKENIZER_PATTERN)):
+        new = folder / old.name
+        if old.is_file() and not (
+            new.is_file() and (new.samefile(old) or files.sha256_file(new) == files.sha256_file(old))
+        ):
+            return True
+    return False
 
 
 def _copy_data(source: Path, target: Path) -> None:
