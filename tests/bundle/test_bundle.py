@@ -474,15 +474,16 @@ def test_a_failure_of_any_system_call_leaves_the_old_or_the_new_bundle(
     assert bundle_digest(load_bundle(target)) != digest
 
 
-def test_leftovers_of_a_killed_process_are_removed(parts: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["bundle", "**", "[a]?"])
+def test_leftovers_of_a_killed_process_are_removed(parts: dict[str, Any], tmp_path: Path, name: str) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
     for owner in (dead.pid, os.getppid()):
-        (tmp_path / f".bundle.{owner}.tmp").mkdir()
-        (tmp_path / f".bundle.{owner}.tmp" / "model.onnx").write_bytes(b"half")
-    load_bundle(write_bundle(tmp_path / "bundle", **parts))
-    alive = f".bundle.{os.getppid()}.tmp"  # of another export that is still running
-    assert sorted(part.name for part in tmp_path.iterdir()) == [alive, "bundle"]
+        (tmp_path / f".{name}.{owner}.tmp").mkdir()
+        (tmp_path / f".{name}.{owner}.tmp" / "model.onnx").write_bytes(b"half")
+    load_bundle(write_bundle(tmp_path / name, **parts))
+    alive = f".{name}.{os.getppid()}.tmp"  # of another export that is still running
+    assert sorted(part.name for part in tmp_path.iterdir()) == sorted([alive, name])
 
 
 WRITER = """

@@ -288,3 +288,18 @@ def test_foreign_text_does_not_control_the_terminal(tmp_path: Path) -> None:
     usage = tinyedge("corpus", "--no-such-\x1b[31m")
     assert usage.returncode == 2
     assert "\x1b" not in usage.stderr
+
+
+def test_a_deleted_current_folder_is_one_error_line(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = (
+        "import os, runpy, sys\nos.rmdir(os.getcwd())\nsys.argv = ['tinyedge', 'fit']\n"
+        "runpy.run_module('tinyedge', run_name='__main__', alter_sys=True)\n"
+    )
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=gone, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert "the current folder is not accessible" in assert_refused(done, 1)

@@ -8,14 +8,16 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinyedge.bench.report import SCHEMA
 from tinyedge.bench.worker import Job
-from tinyedge.core import files, stats
+from tinyedge.core import files
 from tinyedge.core.errors import BenchError
-from tinyedge.core.stats import Difference
 from tinyedge.host.machine import Device
+
+if TYPE_CHECKING:  # numpy in this process would take memory from the measured one
+    from tinyedge.bench.bootstrap import Difference, Values
 
 MB = 1 << 20
 
@@ -41,16 +43,30 @@ MAY_DIFFER = {
 }
 
 
-def _p95(values: list[float]) -> float:
-    return stats.percentile(sorted(values), 95)
+def _mean(values: "Values") -> float:
+    return float(values.mean())
+
+
+def _median(values: "Values") -> float:
+    middle = [(values.size - 1) // 2, values.size // 2]
+    ordered = values.copy()
+    ordered.partition(middle)
+    return float(ordered[middle].mean())
+
+
+def _p95(values: "Values") -> float:
+    rank = -(-95 * values.size // 100) - 1  # core.stats' nearest rank, from 0
+    ordered = values.copy()
+    ordered.partition(rank)
+    return float(ordered[rank])
 
 
 # Compared latencies: the field of a sample, and the statistic of all samples.
-LATENCY_FIGURES: Mapping[str, tuple[str, Callable[[list[float]], float]]] = {
-    "p50 of a response": ("e2e_ms", statistics.median),
+LATENCY_FIGURES: Mapping[str, tuple[str, Callable[["Values"], float]]] = {
+    "p50 of a response": ("e2e_ms", _median),
     "p95 of a response": ("e2e_ms", _p95),
-    "p50 of the first token": ("ttft_ms", statistics.median),
-    "mean between tokens": ("itl_ms", statistics.fmean),
+    "p50 of the first token": ("ttft_ms", _median),
+    "mean between tokens": ("itl_ms", _mean),
 }
 # Compared memory: one value per run.
 MEMORY_FIGURES = {"steady memory": "steady_rss", "peak memory": "peak_rss"}
@@ -68,7 +84,7 @@ class FigureChange:
     """Value in the old report."""
     new: float
     """Value in the new report."""
-    difference: Difference | None
+    difference: "Difference | None"
     """Change with its confidence interval; None for a figure with only one value per run."""
 
     @property
@@ -146,8 +162,9 @@ def read_comparable(path: Path, device: Device, job: Job) -> dict[str, Any]:
             for name, field_path in MUST_MATCH.items()
             if _get_field(old, field_path) != _get_field(here, field_path)
         ]
-        for figure, statistic in LATENCY_FIGURES.values():
-            statistic(_pool(_group_by_prompt(old, figure)))
+        for figure, _ in LATENCY_FIGURES.values():
+            if not _group_by_prompt(old, figure):
+                raise ValueError(f"no sample has {figure}")
         [old["memory"][figure] / MB for figure in MEMORY_FIGURES.values()]
         printed = [
             *old["doubts"],
@@ -203,20 +220,18 @@ def _get_field(report: Mapping[str, Any], field_path: Sequence[str]) -> Any:
 
 
 def _list_changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[FigureChange]:
+    from tinyedge.bench.bootstrap import compute_difference, pool
+
     found = []
     for name, (figure, statistic) in LATENCY_FIGURES.items():
         after, before = _group_by_prompt(new, figure), _group_by_prompt(old, figure)
-        change = stats.difference(after, before, statistic)
-        found.append(FigureChange(name, "ms", statistic(_pool(before)), statistic(_pool(after)), change))
+        change = compute_difference(after, before, statistic)
+        found.append(FigureChange(name, "ms", statistic(pool(before)), statistic(pool(after)), change))
     found += [
         FigureChange(name, "MB", old["memory"][figure] / MB, new["memory"][figure] / MB, None)
         for name, figure in MEMORY_FIGURES.items()
     ]
     return found
-
-
-def _pool(groups: Mapping[str, Sequence[float]]) -> list[float]:
-    return [value for values in groups.values() for value in values]
 
 
 def _group_by_prompt(report: Mapping[str, Any], field: str) -> dict[str, list[float]]:

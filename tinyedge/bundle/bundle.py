@@ -242,9 +242,10 @@ def create_staging_folder(target: Path) -> Path:
     """Create an empty folder next to `target` for this process, and remove those of killed processes."""
     from tinyedge.host.processes import is_running  # only when a bundle is written, not when it is loaded
 
-    for leftover in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
-        owner = leftover.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
-        if owner.isdecimal() and not is_running(int(owner)):
+    prefix = f".{target.name}."  # compared, not globbed: a folder may be named "**" or "[a]"
+    for leftover in [path for path in target.parent.iterdir() if path.name.startswith(prefix)]:
+        owner = leftover.name.removeprefix(prefix).removesuffix(TEMPORARY_SUFFIX)
+        if leftover.name.endswith(TEMPORARY_SUFFIX) and owner.isdecimal() and not is_running(int(owner)):
             shutil.rmtree(leftover, ignore_errors=True)
     staged = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     shutil.rmtree(staged, ignore_errors=True)

@@ -121,6 +121,7 @@ def main() -> NoReturn:
         signal.signal(signal.SIGHUP, _terminate)
     arguments = repeat_list_flags(sys.argv[1:])
     try:
+        _require_current_folder()
         sys.exit(app_for(arguments)(arguments, prog_name="tinyedge", standalone_mode=False) or 0)
     except (Exception, KeyboardInterrupt) as failure:
         _discard_unwritten_stdout()
@@ -159,6 +160,16 @@ def _open_streams() -> None:
             stream = PrintableStream.replace(getattr(sys, name))
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
+
+
+def _require_current_folder() -> None:
+    """Refuse to start in a folder that was deleted: torch's MKL would end the process without an error."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError as failure:
+        raise TinyEdgeError(
+            f"the current folder is not accessible: {failure.strerror}", "change to a folder that exists"
+        ) from None
 
 
 def _discard_unwritten_stdout() -> None:

@@ -5,9 +5,8 @@ limits.
 """
 
 import functools
-import random
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -128,59 +127,6 @@ def is_p95_within(values: Sequence[float], limit: float, confidence: Fraction = 
     if lower is not None and ordered[lower - 1] > limit:
         return False
     return None
-
-
-def difference(
-    new: Mapping[str, Sequence[float]],
-    old: Mapping[str, Sequence[float]],
-    statistic: Callable[[list[float]], float],
-) -> "Difference":
-    """Return the change of a statistic from `old` to `new` in percent, with its 95% confidence interval.
-
-    The interval is that of the percentile bootstrap (Efron, 1979). It covers the variation within the two
-    runs, not the variation between runs.
-
-    Args:
-        new: Values by group; each group keeps its size in every resample.
-        old: Values by group, likewise.
-        statistic: Function of all values of a run.
-    """
-    draw = random.Random(0)
-
-    def compute(groups: Mapping[str, Sequence[float]], resample: bool) -> float:
-        return statistic([
-            value
-            for values in groups.values()
-            for value in (draw.choices(values, k=len(values)) if resample else values)
-        ])  # fmt: skip
-
-    def compute_percent(resample: bool) -> float:
-        before = compute(old, resample)
-        return 100 * (compute(new, resample) / before - 1) if before else 0.0
-
-    ordered = sorted(compute_percent(True) for _ in range(RESAMPLES))
-    tail = round(RESAMPLES * 0.025)
-    return Difference(compute_percent(False), ordered[tail], ordered[-tail - 1])
-
-
-RESAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A change in percent, with its 95% confidence interval."""
-
-    percent: float
-    """The change."""
-    low: float
-    """Lower end of the interval."""
-    high: float
-    """Upper end of the interval."""
-
-    @property
-    def shown(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.low > 0 or self.high < 0
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
