@@ -3,8 +3,9 @@
 In: folders. Out: runs and the settings that differ. Does not know torch, so runs can be compared anywhere.
 """
 
+import fnmatch
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import TinyEdgeError, UsageError
+from tinyedge.core.walk import walk_files
 
 SCHEMA = "tinyedge.training/1"
 METRICS_FILE = "training_metrics.json"
@@ -94,12 +96,13 @@ class TrainingRun:
         return self.history[-1]
 
 
-def find_runs(folder: Path, previous: bool) -> list[Path]:
+def find_runs(folder: Path, previous: bool, report: Callable[[str], None] = lambda line: None) -> list[Path]:
     """Find run folders in `folder` at any depth, `folder` included.
 
     Args:
         folder: Where to search.
         previous: Whether to include the previous runs that run folders keep.
+        report: Receives a line about each folder that cannot be searched.
 
     Returns:
         The folders, sorted; at least one.
@@ -109,7 +112,7 @@ def find_runs(folder: Path, previous: bool) -> list[Path]:
     """
     if not folder.is_dir():
         raise TinyEdgeError(f"{folder} is not a folder", "pass a folder that contains runs")
-    found = _find_folders(METRICS_FILE, folder, previous)
+    found = [path for path, names in _list_names(folder, previous, report).items() if METRICS_FILE in names]
     if not found:
         raise TinyEdgeError(f"{folder} contains no {METRICS_FILE}", "tinyedge train writes one")
     return found
@@ -119,14 +122,21 @@ def find_started_runs(folder: Path, previous: bool) -> list[Path]:
     """Find run folders that have a checkpoint but no finished epoch; otherwise like `find_runs`."""
     return [
         path
-        for path in _find_folders(CHECKPOINT_FILES, folder, previous)
-        if not (path / METRICS_FILE).exists()
+        for path, names in _list_names(folder, previous, lambda line: None).items()
+        if fnmatch.filter(names, CHECKPOINT_FILES) and METRICS_FILE not in names
     ]
 
 
-def _find_folders(pattern: str, folder: Path, previous: bool) -> list[Path]:
-    found = sorted({path.parent for path in folder.rglob(pattern)})
-    return [path for path in found if previous or PREVIOUS_FOLDER not in path.relative_to(folder).parts]
+def _list_names(folder: Path, previous: bool, report: Callable[[str], None]) -> dict[Path, list[str]]:
+    """Return the names of the files in each folder, folders sorted."""
+
+    def skip(failure: OSError) -> None:
+        report(f"warning: {failure.filename} cannot be read ({failure.strerror}), so it is skipped")
+
+    names: dict[Path, list[str]] = {}
+    for path in walk_files(folder, skip, lambda name: previous or name != PREVIOUS_FOLDER):
+        names.setdefault(path.parent, []).append(path.name)
+    return dict(sorted(names.items()))
 
 
 def read_run(folder: Path) -> TrainingRun:
