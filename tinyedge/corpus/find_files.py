@@ -3,14 +3,15 @@
 In: paths as the user gave them. Out: the files in a supported format. Does not open files.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinyedge.core.errors import CorpusError
 from tinyedge.core.files import require_file
+from tinyedge.core.walk import walk_files
 from tinyedge.corpus.formats import describe_formats, find_format
+from tinyedge.corpus.read_notes import ReadLog, describe_other_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,43 +25,62 @@ class InputFile:
     """Whether the user gave the file itself, not a folder that contains it."""
 
 
-def find_files(paths: Sequence[Path]) -> list[InputFile]:
+def find_files(paths: Sequence[Path], log: ReadLog | None = None) -> list[InputFile]:
     """List the files at some paths: the files themselves, and the files in folders.
 
     Folders are searched recursively and sorted, without hidden files. Symbolic links to folders inside a
     folder are not followed, so that a loop cannot block the search.
 
+    Args:
+        paths: Files and folders.
+        log: Receives what was left out: folders that cannot be read, and the number of files that have no
+            supported format, by file name extension.
+
     Raises:
         CorpusError: A path does not exist, cannot be read, or contains no file in a supported format.
     """
+    log = ReadLog() if log is None else log
     files: list[InputFile] = []
     for path in paths:
         try:
-            files += _expand_path(path)
+            files += _expand_path(path, log)
         except OSError as failure:
             raise CorpusError(f"{path} cannot be read: {failure.strerror}", "check its permissions") from None
     return files
 
 
-def _expand_path(path: Path) -> list[InputFile]:
+def _expand_path(path: Path, log: ReadLog) -> list[InputFile]:
     if path.is_dir():
-        found = [InputFile(file, is_explicit=False) for file in _walk_folder(path)]
+        others: Counter[str] = Counter()
+        found = [InputFile(file, is_explicit=False) for file in _walk_folder(path, log, others)]
         if not found:
-            raise CorpusError(f"{path} contains no file in a supported format", describe_formats())
+            listed = f" (there are {describe_other_files(others)})" if others else ""
+            raise CorpusError(f"{path} contains no file in a supported format{listed}", describe_formats())
+        log.other_files.update(others)
         return found
-    require_file(path, CorpusError)
+    if not path.is_file():
+        require_file(path, CorpusError)
     if find_format(path) is None:
         raise CorpusError(f"{path} has an unsupported file name extension", describe_formats())
     return [InputFile(path, is_explicit=True)]
 
 
-def _walk_folder(folder: Path) -> Iterator[Path]:
-    def refuse(failure: OSError) -> None:
-        raise CorpusError(f"{failure.filename} cannot be read: {failure.strerror}", "check its permissions")
+def _walk_folder(folder: Path, log: ReadLog, others: Counter[str]) -> Iterator[Path]:
+    def skip(failure: OSError) -> None:
+        if Path(failure.filename) == folder:
+            raise failure
+        hint = "check its permissions"
+        log.skip(Path(failure.filename), CorpusError(f"{failure.filename} cannot be read: {failure.strerror}", hint))
 
-    for root, folders, names in os.walk(folder, onerror=refuse):
+    for root, folders, names in os.walk(folder, onerror=skip):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(root, name)
-            if not name.startswith(".") and find_format(path) and path.is_file():
+            if name.startswith("."):
+                continue
+            if find_format(path) is None:
+                others[path.suffix.lower()] += 1
+            elif path.is_file():
                 yield path
+            else:
+                log.skip(path, CorpusError(f"{path} is not a regular file"))
