@@ -35,6 +35,14 @@ def restore_signal_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture
+def ignored_sigchld() -> Iterator[None]:
+    """Ignore SIGCHLD, as a parent may have left it: the exit status of every child is then 0."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
 @pytest.fixture(scope="session")
 def micro_bundle() -> Path:
     """The smallest possible bundle, in int8. Tests must not change it; see `bundle_copy`."""

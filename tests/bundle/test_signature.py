@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,46 @@ def test_an_unsigned_bundle_is_refused(bundle_copy: Copy, key: Path) -> None:
 def test_a_signature_by_another_key_is_refused(bundle_copy: Copy, key: Path, tmp_path: Path) -> None:
     folder = sign(bundle_copy(), make_key(tmp_path, "other"))
     assert "is not a signature of this bundle by" in expect_refusal(folder, public(key)).message
+
+
+def test_only_the_line_of_ssh_keygen_makes_a_signature_valid(
+    bundle_copy: Copy, key: Path, tmp_path: Path, ignored_sigchld: None
+) -> None:
+    """In a process that ignores SIGCHLD, every ssh-keygen seems to end with exit status 0."""
+    folder = sign(bundle_copy(), key)
+    signature.verify(load_bundle(folder), public(key))
+    other = make_key(tmp_path, "other")
+    expect_refusal(folder, public(other))
+    (folder / SIGNATURE).write_bytes(b"junk")
+    expect_refusal(folder, public(key))
+
+
+@pytest.mark.parametrize("fake", ["exit 0", 'echo "Good \\"tinyedge-bundle\\" signature for tinyedge"'])
+def test_an_ssh_keygen_that_does_not_name_the_key_proves_nothing(
+    bundle_copy: Copy, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: str
+) -> None:
+    folder = sign(bundle_copy(), key)
+    (tmp_path / "ssh-keygen").write_text(f"#!/bin/sh\n{fake}\n")
+    (tmp_path / "ssh-keygen").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    expect_refusal(folder, public(key))
+
+
+def test_the_program_verifies_if_its_parent_ignores_sigchld(
+    bundle_copy: Copy, key: Path, tmp_path: Path, ignored_sigchld: None
+) -> None:
+    folder = sign(bundle_copy(), key)
+    make_key(tmp_path, "other")
+    command = [sys.executable, "-m", "tinyedge", "verify", str(folder), "--key"]
+    for public_key, code in ((public(key), 0), (tmp_path / "other.pub", 1)):
+        # This process cannot read an exit status while it ignores the signal.
+        done = subprocess.run(
+            ["sh", "-c", '"$@"; echo "$?"', "sh", *command, public_key],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert int(done.stdout.splitlines()[-1]) == code, done.stderr
 
 
 def test_a_signature_of_another_bundle_is_refused(

@@ -24,6 +24,17 @@ def test_a_damaged_bundle(bundle_copy: Callable[[], Path]) -> None:
         self_test.run(folder)
 
 
+def test_only_the_word_of_the_child_passes_the_test(
+    micro_bundle: Path, bundle_copy: Callable[[], Path], ignored_sigchld: None
+) -> None:
+    """In a process that ignores SIGCHLD, every child seems to end with exit status 0."""
+    self_test.run(micro_bundle)
+    folder = bundle_copy()
+    (folder / "model.onnx").write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"failed its self-test: .*model\.onnx has 1 bytes"):
+        self_test.run(folder)
+
+
 def test_a_model_whose_logits_are_not_finite(micro_bundle_fp32: Path, tmp_path: Path) -> None:
     """Its hashes match the manifest, but its weights are NaN."""
     import numpy as np
@@ -51,6 +62,7 @@ def test_a_model_whose_logits_are_not_finite(micro_bundle_fp32: Path, tmp_path: 
         ("import time; time.sleep(60)", "no text after 0.5 s"),
         ("import sys; sys.exit('no such thing')", "no such thing"),
         ("import sys; sys.exit(1)", "no reason given"),
+        ("pass", "no reason given"),
     ],
 )
 def test_a_process_that_dies_or_hangs(

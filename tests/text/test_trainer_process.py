@@ -85,6 +85,20 @@ def test_the_error_of_a_killed_process_names_the_signal(number: int, name: str, 
         train_unigram(lines(), OPTIONS)
 
 
+def test_only_a_complete_model_is_a_result(children: Children, ignored_sigchld: None) -> None:
+    """In a process that ignores SIGCHLD, every child seems to end with exit status 0."""
+    assert train_unigram(syllable_lines(), OPTIONS)
+    with pytest.raises(TrainerRefusedError, match="Vocabulary size too high"):
+        train_unigram(["one two three"], OPTIONS | {"vocab_size": 30_000})
+
+    def lines() -> Iterator[str]:
+        children()[0].kill()
+        yield "one line"
+
+    with pytest.raises(TrainerDiedError):
+        train_unigram(lines(), OPTIONS)
+
+
 def test_an_error_from_the_lines_ends_the_process(children: Children) -> None:
     def lines() -> Iterator[str]:
         yield "one line"

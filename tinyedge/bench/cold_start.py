@@ -75,7 +75,8 @@ def _measure_start(command: list[str]) -> tuple[float, float]:
     except (OSError, subprocess.TimeoutExpired) as failure:
         raise BenchError(f"a cold start failed: {failure}", "check that `tinyedge generate` works") from None
     seconds = time.perf_counter() - started
-    if result.returncode != 0:
+    # A process that ignores SIGCHLD gets 0 for a start that failed, but no text.
+    if result.returncode != 0 or not result.stdout:
         errors = result.stderr.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
         raise BenchError(f"a cold start failed: {errors[0]}", "check that `tinyedge generate` works")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

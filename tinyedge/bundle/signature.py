@@ -6,6 +6,7 @@ everybody can verify a bundle with `ssh-keygen -Y verify`. Does not create keys:
 """
 
 import base64
+import hashlib
 import subprocess
 import tempfile
 from pathlib import Path
@@ -44,7 +45,7 @@ def sign(bundle: Bundle, key: Path) -> bytes:
     if key.stat().st_mode & GROUP_AND_OTHERS:
         raise BundleError(f"{key} can be read by other users, so ssh-keygen refuses it", f"chmod 600 {key}")
     result = _run_ssh_keygen("sign", "-n", NAMESPACE, "-f", str(key.absolute()), stdin=bundle.raw_manifest)
-    if result.returncode:
+    if result.returncode or not result.stdout:
         raise BundleError(f"ssh-keygen cannot sign with {key}: {_last_line(result.stderr)}", KEY_HINT)
     if len(result.stdout) > MAX_SIGNATURE_BYTES or not _is_ed25519(result.stdout):
         raise BundleError(f"{key} is not an ed25519 key", KEY_HINT)
@@ -54,7 +55,11 @@ def sign(bundle: Bundle, key: Path) -> bytes:
 def verify(bundle: Bundle, key: Path) -> None:
     """Raise BundleError unless `bundle` is signed by the key whose public half is in file `key`."""
     public = _read_key(key).split()
-    if public[:1] != [KEY_TYPE] or len(public) < 2:
+    try:
+        blob = base64.b64decode(public[1], validate=True) if public[:1] == [KEY_TYPE] else b""
+    except (IndexError, ValueError):
+        blob = b""
+    if not blob:
         raise BundleError(f"{key} is not the public half of an ed25519 key", KEY_HINT)
     path = bundle.path / SIGNATURE_FILE
     if bundle.signature is None:
@@ -70,12 +75,19 @@ def verify(bundle: Bundle, key: Path) -> None:
             *("verify", "-n", NAMESPACE, "-I", SIGNER, "-f", str(allowed), "-s", str(signature)),
             stdin=bundle.raw_manifest,
         )
-    if result.returncode:
+    # The exit status alone proves nothing: in a process that ignores SIGCHLD, `subprocess` always reports 0.
+    if result.returncode or _format_verdict(blob) not in result.stdout.splitlines():
         reason = _last_line(result.stderr or result.stdout)
         raise BundleError(
             f"{path} is not a signature of this bundle by {key}: {reason}",
             "do not use the bundle; get the bundle or the key again, from a trusted source",
         )
+
+
+def _format_verdict(key: bytes) -> bytes:
+    """Return the line that ssh-keygen prints for a valid signature by the public key `key`."""
+    fingerprint = base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
+    return f'Good "{NAMESPACE}" signature for {SIGNER} with ED25519 key SHA256:{fingerprint}'.encode()
 
 
 def _read_key(path: Path) -> str:

@@ -24,7 +24,11 @@ import importlib, sys
 for name in sys.argv[1:]:
     print(name, flush=True)
     importlib.import_module(name)
+print("imported", flush=True)
 """
+# Last word that the child prints. The exit status alone proves nothing: in a process that ignores SIGCHLD,
+# `subprocess` reports 0 for every child.
+IMPORTED = "imported"
 # -P keeps the current folder, and any numpy.py in it, out of the imports.
 CHILD = (sys.executable, "-P", "-c", IMPORT_EACH, *LIBRARIES)
 # onnxruntime 1.32 sends telemetry as soon as it is imported, unless this is set (see its Privacy.md).
@@ -38,7 +42,8 @@ def check_libraries(
 
     Args:
         device: The machine; a version that is known to fail on its CPU is reported without importing it.
-        command: Command of the child; it prints the name of each library before importing it.
+        command: Command of the child; it prints the name of each library before importing it, and "imported"
+            at the end.
         seconds: Time limit.
     """
     if bad := find_bad_package(device):
@@ -60,9 +65,10 @@ def check_libraries(
     except OSError as failure:
         found = f"{command[0]} cannot be started: {failure.strerror}"
         return Finding("libraries", found, "bad", "create the Python environment again")
-    if child.returncode == 0:
+    words = child.stdout.split()
+    if child.returncode == 0 and words[-1:] == [IMPORTED]:
         return Finding("libraries", ", ".join(f"{name} {_get_version(name)}" for name in LIBRARIES))
-    library = (child.stdout.split() or [LIBRARIES[0]])[-1]
+    library = (words or [LIBRARIES[0]])[-1]
     if child.returncode < 0:
         return _report_signal(library, child.returncode)
     reason = (child.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -1,9 +1,9 @@
 """SentencePiece's trainer in a child process: `python -m tinyedge.text.trainer_process PARENT OPTIONS`.
 
-In: lines on standard input. Out: the bytes of a `.model` on standard output. Python handles a signal only
-after C++ code returns, which takes seconds to minutes here. A child process can be ended at once, and its
-memory is separate from the parent's. The child ends whenever its parent ends, even if the parent was killed.
-Does not know corpora or the project's settings.
+In: lines on standard input. Out: the bytes of a `.model` on standard output, after a line with their number.
+Python handles a signal only after C++ code returns, which takes seconds to minutes here. A child process can
+be ended at once, and its memory is separate from the parent's. The child ends whenever its parent ends, even
+if the parent was killed. Does not know corpora or the project's settings.
 """
 
 import contextlib
@@ -18,7 +18,9 @@ from typing import Any
 
 from tinyedge.host import subprocess_env
 
-EXIT_REFUSED = 3  # exit status: standard output contains SentencePiece's error message
+# First line of the output; the rest is the model or SentencePiece's message. The exit status alone proves
+# nothing: in a process that ignores SIGCHLD, `subprocess` reports 0 for every child.
+TRAINED, REFUSED = b"model of %d bytes", b"refused"
 
 
 class TrainerRefusedError(Exception):
@@ -59,11 +61,12 @@ def train_unigram(lines: Iterable[str], options: Mapping[str, Any]) -> bytes:
         finally:  # after the kill: closing flushes the pipe, which blocks while a living child does not read
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
-    if process.returncode == EXIT_REFUSED:
-        raise TrainerRefusedError(output.decode())
-    if process.returncode:
+    kind, _, content = output.partition(b"\n")
+    if kind == REFUSED:
+        raise TrainerRefusedError(content.decode())
+    if process.returncode or kind != TRAINED % len(content):
         raise TrainerDiedError(_describe_exit_status(process.returncode))
-    return output
+    return content
 
 
 def main() -> int:
@@ -78,8 +81,9 @@ def main() -> int:
             sentence_iterator=lines, model_writer=model, **json.loads(sys.argv[2])
         )
     except RuntimeError as failure:
-        sys.stdout.buffer.write(str(failure).encode(errors="replace"))
-        return EXIT_REFUSED
+        sys.stdout.buffer.write(REFUSED + b"\n" + str(failure).encode(errors="replace"))
+        return 1
+    sys.stdout.buffer.write(TRAINED % len(model.getbuffer()) + b"\n")
     sys.stdout.buffer.write(model.getbuffer())
     return 0
 
@@ -103,7 +107,7 @@ def _exit_with_parent(parent: int) -> None:
 
 
 def _describe_exit_status(status: int) -> str:
-    if status > 0:
+    if status >= 0:
         return f"exit status {status}"
     try:
         return signal.Signals(-status).name
