@@ -196,7 +196,8 @@ class Study:
         if self._points is not None:
             return _FixedSampler(self._points[number])
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
-        return TPESampler(n_startup_trials=RANDOM_TRIALS, seed=seed)
+        # Optuna 5 has other defaults than 4; with these, a sweep draws the same points under both.
+        return TPESampler(n_startup_trials=RANDOM_TRIALS, seed=seed, multivariate=False, constant_liar=False)
 
 
 class _FixedSampler(BaseSampler):
