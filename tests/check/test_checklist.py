@@ -307,6 +307,21 @@ def test_text_that_the_model_cannot_read(make_bundle: Callable[..., Path], tmp_p
         run_checklist(CheckOptions(make_bundle(), texts={"empty": tmp_path / "empty.txt"}))
 
 
+def test_unknown_characters_get_no_verdict(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    """A run of them is one UNK token, which is easy to predict."""
+    chinese = tmp_path / "chinese.txt"
+    chinese.write_text("吾輩は猫である。名前はまだ無い。どこで生れたか見当がつかぬ。\n" * 200)
+    found = run_checklist(CheckOptions(make_bundle(), texts={"zh": chinese}, max_loss=9.0))
+    for name in ("text is predicted", "validation loss"):
+        item = find_item(name, found)
+        assert item.mark == "unsure"
+        assert item.found.startswith("no verdict: 9")
+        assert "of the bytes of zh are UNK" in item.found
+    assert found.texts[0].bits_per_byte > 7
+    assert found.texts[0].unknown_bytes > 0.9
+    assert find_item("the tokenizer is compatible", found).mark == "fail"
+
+
 def test_a_checkpoint_with_nan(make_bundle: Callable[..., Path], run_dir: Path) -> None:
     def read(path: Path) -> int:
         raise CheckpointError(f"{path} has NaN or infinity in output.weight")

@@ -1,9 +1,13 @@
 """Coherence of samples: what counts as a loop and as a word, and what is crossed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tinyedge.bench.prompts import PROMPTS
+from tinyedge.check.prompts import choose_sample_prompts
+from tinyedge.check.quality import TextSample
 from tinyedge.check.samples import GeneratedText, check_samples, generate_samples, has_loop, known_word_share
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
@@ -86,3 +90,31 @@ def test_samples_are_the_same_each_time(micro_bundle: Path) -> None:
     assert first == generate_samples(generator, words)
     assert len({(each.prompt, each.seed) for each in first}) == len(first) == 16
     assert check_samples(first, None).mark == "pass"
+
+
+def test_prompts_are_openings_of_the_text() -> None:
+    german = TextSample("de", (tuple(f"Der Zug {n} fuhr am Abend nach Hause." for n in range(20)),))
+    short = TextSample("fr", (("Oui monsieur",),))
+    chosen = choose_sample_prompts([german, short], {"quality": {"en": {}}})
+    assert chosen.source == "openings of de, fr"
+    assert chosen.prompts == ("Der", "Der Zug", "Der Zug 10", "Der Zug 15", "Oui")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "prompts", "source"),
+    [
+        ({"quality": {"es": {}}}, [PROMPTS[name] for name in PROMPTS if name.startswith("es")], "built-in"),
+        ({"quality": {"zh": {}}}, [""], "the model's own beginnings"),
+        ({}, list(PROMPTS.values()), "built-in"),
+    ],
+)
+def test_prompts_without_a_text(manifest: dict[str, Any], prompts: list[str], source: str) -> None:
+    chosen = choose_sample_prompts([], manifest)
+    assert list(chosen.prompts) == prompts
+    assert source in chosen.source
+
+
+def test_any_number_of_prompts_gives_16_samples(micro_bundle: Path) -> None:
+    samples = generate_samples(Generator.load(micro_bundle), None, ["", "the", "men"])
+    assert len(samples) == 16
+    assert {sample.seed for sample in samples if sample.prompt == ""} == set(range(6))

@@ -146,3 +146,12 @@ def test_int8_of_a_trained_model_passes_and_a_ruined_matrix_does_not(
     assert good.top1_agreement > 0.9
     with pytest.raises(ExportError, match="int8 costs es"):
         require_quality({"es": measure_quality(change_constant(int8, "blocks.0.linear1", ruined))}, 1.0)
+
+
+def test_bytes_behind_unk_cost_what_they_cost_in_an_evaluation() -> None:
+    model = FixedModel(0.4, 0.3, 0.2, 0.1)
+    unknown = [Passage(np.arange(41, dtype=np.uint16) % 4, 80, unknown_bytes=30)]
+    result = compare_quality("zh", model, model, unknown)
+    assert result.unknown_bytes == pytest.approx(30 / 80)
+    assert result.bits_per_byte == pytest.approx(evaluate("zh", model, unknown).bits_per_byte)
+    assert result.to_dict()["unknown_bytes"] == result.unknown_bytes

@@ -97,7 +97,8 @@ def _format_memory(report: Report) -> list[str]:
 
 def _format_quality(report: Report) -> list[str]:
     return [
-        f"bits per byte   {one.name} {one.bits_per_byte:.4f} ({_format_count(one.tokens, 'token')})"
+        f"bits per byte   {one.name} {one.bits_per_byte:.4f} ({_format_count(one.tokens, 'token')},"
+        f" {100 * one.unknown_bytes:.2f}% of the bytes are UNK)"
         for one in report.quality
     ]
 

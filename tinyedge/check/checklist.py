@@ -19,6 +19,7 @@ from tinyedge.check.bundle_checks import check_edge_cases, check_quantization, c
 from tinyedge.check.card import check_card
 from tinyedge.check.content import check_filter, load_filter
 from tinyedge.check.item import VALIDATION, ChecklistItem, Verdict, combine_marks, make_item
+from tinyedge.check.prompts import choose_sample_prompts
 from tinyedge.check.quality import TextQuality, TextSample
 from tinyedge.check.samples import GeneratedText, check_samples, generate_samples
 from tinyedge.check.tokenizer import check_tokenizer
@@ -108,11 +109,12 @@ def run_checklist(options: CheckOptions, progress: Callable[[str], None] = lambd
     content_filter, filter_fault = load_filter()
     run_dir = options.run_dir or _find_run(options, bundle)
     progress("reading text")
-    read, unreadable = _read_texts(options, run_dir, generator)
+    read, unreadable = _read_texts(options, run_dir, generator, progress)
     texts = [quality.measure_text(text, generator) for text in read]
     predicted = unreadable or quality.make_quality_items(texts, options.max_loss)
     progress("writing samples")
-    samples = generate_samples(generator, content_filter)
+    prompts = choose_sample_prompts(read, bundle.manifest)
+    samples = generate_samples(generator, content_filter, prompts.prompts)
     progress("reading weights")
     weights = check_weights(bundle, generator)
     checkpoint = check_checkpoint(_find_checkpoint(options, run_dir), options.read_checkpoint)
@@ -122,7 +124,7 @@ def run_checklist(options: CheckOptions, progress: Callable[[str], None] = lambd
     corpus = run_dir / CORPUS_FILE if run_dir else None
     items = (
         *predicted,
-        check_samples(samples, corpus if corpus and corpus.is_file() else None),
+        check_samples(samples, corpus if corpus and corpus.is_file() else None, prompts.source),
         weights,
         checkpoint,
         *budget,
@@ -137,11 +139,11 @@ def run_checklist(options: CheckOptions, progress: Callable[[str], None] = lambd
 
 
 def _read_texts(
-    options: CheckOptions, run_dir: Path | None, generator: Generator
+    options: CheckOptions, run_dir: Path | None, generator: Generator, report: Callable[[str], None]
 ) -> tuple[list[TextSample], list[ChecklistItem]]:
     """Read the texts of the options, or those that the run held out, or else make skipped items."""
     if options.texts:
-        return quality.read_texts(options.texts), []
+        return quality.read_texts(options.texts, report), []
     if run_dir is not None and (run_dir / SHARDS_FOLDER).is_dir():
         try:
             return quality.read_held_out(run_dir / SHARDS_FOLDER, generator.tokenizer), []

@@ -6,7 +6,7 @@ baselines do not depend on the tokenizer. A limit of the loss is checked if one 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,12 @@ from tinyedge.check.item import VALIDATION, ChecklistItem, make_item
 from tinyedge.core.errors import CorpusError
 from tinyedge.runtime.generator import Generator
 from tinyedge.runtime.session import BundleModel
-from tinyedge.text.evaluate import evaluate, read_documents, tokenize_document
+from tinyedge.text.evaluate import (
+    MAX_UNKNOWN_SHARE,
+    evaluate,
+    read_lines_by_document,
+    tokenize_document,
+)
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer
 
@@ -39,6 +44,8 @@ class TextQuality:
     """Number of predicted tokens."""
     bytes: int
     """UTF-8 bytes of the text."""
+    unknown_bytes: float
+    """Share of these bytes behind UNK, 0-1; the model's bits per byte charge 8 bits for each."""
     baselines: Mapping[str, float]
     """Bits per byte of each baseline, by the name of the method."""
 
@@ -51,7 +58,10 @@ class TextQuality:
     def summary(self) -> str:
         """The figure and the best baseline."""
         name, bits = self.best_baseline
-        return f"{self.name} {self.bits_per_byte:.3f} bits per byte, {name} {bits:.3f}"
+        return (
+            f"{self.name} {self.bits_per_byte:.3f} bits per byte, {name} {bits:.3f}"
+            f" ({100 * self.unknown_bytes:.2f}% of its bytes are UNK)"
+        )
 
 
 @dataclass(frozen=True)
@@ -68,14 +78,22 @@ class TextSample:
         return tuple(line for document in self.documents for line in document)
 
 
-def read_texts(texts: Mapping[str, Path]) -> list[TextSample]:
-    """Read text files by name. Raises CorpusError."""
-    return [TextSample(name, _beginning(read_documents(path))) for name, path in texts.items()]
+def read_texts(
+    texts: Mapping[str, Path], report: Callable[[str], None] = lambda line: None
+) -> list[TextSample]:
+    """Read text files by name, as `tinyedge corpus` reads them. `report` receives what was skipped.
+
+    Raises:
+        CorpusError: A file cannot be read, or contains no text.
+    """
+    return [
+        TextSample(name, _beginning(read_lines_by_document(path, report))) for name, path in texts.items()
+    ]
 
 
 def read_held_out(folder: Path, tokenizer: Tokenizer) -> list[TextSample]:
     """Read what a run held out, by language. Raises CorpusError where it has none for this tokenizer."""
-    shards = Shards.load(folder)
+    shards = Shards.load(folder, tokenizer)
     if shards.tokenizer_sha256 != tokenizer.sha256:
         raise CorpusError(f"{folder} was made with another tokenizer than the bundle's")
     return [
@@ -101,20 +119,38 @@ def measure_text(sample: TextSample, generator: Generator) -> TextQuality:
         math.log(found.perplexity),
         found.tokens,
         found.bytes,
+        found.unknown_bytes,
         measure_baselines(data),
     )
 
 
 def make_quality_items(found: Iterable[TextQuality], max_loss: float | None) -> list[ChecklistItem]:
-    """Make an item for the baselines, ticked if the model beats all on every text; one for the loss limit."""
+    """Make an item for the baselines, ticked if the model beats all on every text; one for the loss limit.
+
+    Neither gets a verdict where more than MAX_UNKNOWN_SHARE of a text's bytes are behind UNK: the loss per
+    token does not contain them, and their charge in the bits per byte is no prediction of the model.
+    """
     texts = list(found)
+    high = [text for text in texts if text.unknown_bytes > MAX_UNKNOWN_SHARE]
+    refused = "; ".join(
+        f"no verdict: {100 * text.unknown_bytes:.1f}% of the bytes of {text.name} are UNK, which no model"
+        f" predicts, above {100 * MAX_UNKNOWN_SHARE:g}%"
+        for text in high
+    )
+    summary = "; ".join(text.summary for text in texts)
     ok = all(text.bits_per_byte < text.best_baseline[1] for text in texts)
-    items = [make_item(VALIDATION, NAME, ok, "; ".join(text.summary for text in texts))]
+    items = [_make_text_item(NAME, ok, summary, refused)]
     if max_loss is not None:
         figures = "; ".join(f"{text.name} {text.loss:.3f} nats per token" for text in texts)
         under = all(text.loss < max_loss for text in texts)
-        items.append(make_item(VALIDATION, LOSS_NAME, under, f"{figures}, limit {max_loss:g}"))
+        items.append(_make_text_item(LOSS_NAME, under, f"{figures}, limit {max_loss:g}", refused))
     return items
+
+
+def _make_text_item(name: str, ok: bool, found: str, refused: str) -> ChecklistItem:
+    if refused:
+        return ChecklistItem(VALIDATION, name, f"{refused}; {found}", "unsure")
+    return make_item(VALIDATION, name, ok, found)
 
 
 def quote_manifest(manifest: Mapping[str, Any], max_loss: float | None) -> list[ChecklistItem]:

@@ -20,7 +20,7 @@ from tinyedge.text.tokenizer import UNKNOWN_TEXT
 
 NAME = "sample generation produces coherent text"
 MAX_TOKENS = 128  # a sentence of a novel has about 30
-SAMPLES_PER_PROMPT = 2  # 16 samples of eight prompts
+SAMPLES = 16
 WORD = re.compile(r"[^\W\d_]+")
 
 # Measured with the defaults of `generate` (docs/check.md): a model trained on novels has 0.92, 100% and 97%.
@@ -53,27 +53,38 @@ class GeneratedText:
         return WORD.findall((self.prompt + self.text).lower())[before:]
 
 
-def generate_samples(generator: Generator, content_filter: ContentFilter | None) -> list[GeneratedText]:
-    """Generate as `tinyedge generate` does, with fixed seeds, so that a bundle always writes the same."""
+def generate_samples(
+    generator: Generator,
+    content_filter: ContentFilter | None,
+    prompts: Sequence[str] = tuple(PROMPTS.values()),
+) -> list[GeneratedText]:
+    """Generate SAMPLES texts as `tinyedge generate` does, with fixed seeds.
+
+    Args:
+        generator: The model.
+        content_filter: The filter that `generate` uses.
+        prompts: Prompts, used in turn; each round has another seed.
+    """
     samples = []
-    for seed in range(SAMPLES_PER_PROMPT):
-        for prompt in PROMPTS.values():
-            found = generator.generate(
-                prompt,
-                max_tokens=MAX_TOKENS,
-                sampling=SamplingConfig(seed=seed),
-                content_filter=content_filter,
-            )
-            samples.append(GeneratedText(prompt, found.text, found.finish_reason, seed))
+    for number in range(SAMPLES):
+        seed, prompt = divmod(number, len(prompts))
+        found = generator.generate(
+            prompts[prompt],
+            max_tokens=MAX_TOKENS,
+            sampling=SamplingConfig(seed=seed),
+            content_filter=content_filter,
+        )
+        samples.append(GeneratedText(prompts[prompt], found.text, found.finish_reason, seed))
     return samples
 
 
-def check_samples(samples: Sequence[GeneratedText], corpus: Path | None) -> ChecklistItem:
+def check_samples(samples: Sequence[GeneratedText], corpus: Path | None, source: str = "") -> ChecklistItem:
     """Check that the samples are coherent.
 
     Args:
         samples: What the model wrote.
         corpus: The training text, or None where it is not available.
+        source: Where the prompts come from, for the result.
     """
     words = [sample.words for sample in samples]
     pairs = [pair for each in words for pair in itertools.pairwise(each)]
@@ -82,7 +93,7 @@ def check_samples(samples: Sequence[GeneratedText], corpus: Path | None) -> Chec
     unreadable = sum(UNKNOWN_TEXT in sample.text for sample in samples)
     loops = sum(map(has_loop, words))
     found = (
-        f"{len(samples)} samples, {unreadable} unreadable, {loops} with loops,"
+        f"{len(samples)} samples{source and f' of {source}'}, {unreadable} unreadable, {loops} with loops,"
         f" {100 * distinct:.0f}% distinct word pairs, {100 * ended:.0f}% ended by themselves"
     )
     ok = not unreadable and not loops and distinct >= MIN_DISTINCT and ended >= MIN_ENDED

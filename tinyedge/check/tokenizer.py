@@ -12,16 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinyedge.bench.prompts import PROMPTS
 from tinyedge.check.item import ARTIFACTS, ChecklistItem, make_item
+from tinyedge.check.prompts import select_builtin_prompts
 from tinyedge.check.quality import TextSample
+from tinyedge.text.evaluate import MAX_UNKNOWN_SHARE
 from tinyedge.text.tokenizer import UNK_ID, UNKNOWN_TEXT, WORD_BOUNDARY, Tokenizer
 
 NAME = "the tokenizer is compatible with the model"
 PROMPTS_NAME = "the built-in prompts"
-# Share of a text's tokens. `tinyedge tokenizer` covers 99.95% of a corpus's characters; a token has 2 to 4 of
-# them.
-MAX_UNKNOWN_SHARE = 0.01
 MAX_QUOTED = 40  # characters of a line that failed
 
 
@@ -34,7 +32,7 @@ class RoundTrip:
     lines: int
     """Lines without UNK, which are compared with what was decoded."""
     unknown_share: float
-    """UNK tokens, as a share of all tokens of the text."""
+    """Bytes behind UNK, as a share of all bytes of the text. A run of unknown characters is one UNK token."""
     changed: tuple[str, ...]
     """Lines without UNK that were decoded to other text."""
 
@@ -43,7 +41,7 @@ class RoundTrip:
         """Why the tokenizer does not fit the text, or None."""
         if self.unknown_share > MAX_UNKNOWN_SHARE:
             return (
-                f"{100 * self.unknown_share:.2f}% of the tokens of {self.name} are UNK,"
+                f"{100 * self.unknown_share:.2f}% of the bytes of {self.name} are UNK,"
                 f" limit {100 * MAX_UNKNOWN_SHARE:g}%"
             )
         if self.changed:
@@ -57,7 +55,7 @@ class RoundTrip:
 def check_tokenizer(
     manifest: Mapping[str, Any], tokenizer: Tokenizer, texts: Sequence[TextSample]
 ) -> ChecklistItem:
-    """Encode and decode the built-in prompts and the text that is here.
+    """Encode and decode the text that is here, and the built-in prompts that are in the model's languages.
 
     Args:
         manifest: The bundle's.
@@ -65,10 +63,11 @@ def check_tokenizer(
         texts: Held-out text, or none.
 
     Returns:
-        An item that fails where a text has too many unknown tokens or does not survive the round trip.
+        An item that fails where a text has too many bytes behind UNK or does not survive the round trip.
     """
-    found = [measure_round_trip(PROMPTS_NAME, PROMPTS.values(), tokenizer)]
-    found += [measure_round_trip(text.name, text.lines, tokenizer) for text in texts]
+    found = [measure_round_trip(text.name, text.lines, tokenizer) for text in texts]
+    if prompts := select_builtin_prompts(manifest):
+        found.insert(0, measure_round_trip(PROMPTS_NAME, prompts, tokenizer))
     faults = [trip.fault for trip in found if trip.fault]
     if faults:
         return make_item(ARTIFACTS, NAME, False, "; ".join(faults))
@@ -79,29 +78,35 @@ def check_tokenizer(
         if name.endswith("_id")
     )
     unknown = ", ".join(f"{100 * trip.unknown_share:.2f}% of {trip.name}" for trip in found)
+    tried = (
+        f"{sum(trip.lines for trip in found)} lines without UNK do not change when they are"
+        f" encoded and decoded; bytes behind UNK: {unknown}"
+        if found
+        else "not tried, there is no text in its languages here (pass --text NAME=FILE)"
+    )
     return make_item(
         ARTIFACTS,
         NAME,
         True,
         f"sha256 {described['sha256'][:12]}..., {described['vocab_size']:,} pieces as the model, {ids};"
-        f" {sum(trip.lines for trip in found)} lines without UNK do not change when they are"
-        f" encoded and decoded; UNK tokens: {unknown}",
+        f" {tried}",
     )
 
 
 def measure_round_trip(name: str, lines: Iterable[str], tokenizer: Tokenizer) -> RoundTrip:
     """Encode and decode each line."""
-    compared = tokens = unknown = 0
+    compared = size = unknown = 0
     changed = []
     for line in lines:
         encoded = tokenizer.encode(line)
-        tokens += len(encoded)
-        unknown += encoded.count(UNK_ID)
-        if UNK_ID not in encoded:
+        size += len(_normalize(line).encode()) + 1  # with its line break, as in `text.evaluate`
+        if UNK_ID in encoded:
+            unknown += tokenizer.count_unknown_bytes(line)
+        else:
             compared += 1
             if tokenizer.decode(encoded) != _normalize(line):
                 changed.append(line)
-    return RoundTrip(name, compared, unknown / tokens if tokens else 0.0, tuple(changed))
+    return RoundTrip(name, compared, unknown / size if size else 0.0, tuple(changed))
 
 
 def _normalize(line: str) -> str:

@@ -161,7 +161,7 @@ def _read_held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, li
             f"there is no held-out text to measure the bundle on: no --text, and no {folder}",
             "pass --text NAME=FILE for each language, or keep the checkpoint in its training folder",
         )
-    shards = Shards.load(folder)
+    shards = Shards.load(folder, tokenizer)
     if shards.tokenizer_sha256 != tokenizer.sha256:
         raise ExportError(
             f"{folder} was made with tokenizer {shards.tokenizer_sha256[:12]}..., the checkpoint has"

@@ -6,16 +6,23 @@ each token), because an int8 graph computes the scale of its activations from al
 steps would give other results.
 """
 
-import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinyedge.core.arrays import Doubles, log_softmax
+from tinyedge.core.arrays import Doubles, TokenIds, log_softmax
 from tinyedge.core.errors import ExportError
-from tinyedge.text.evaluate import LanguageModel, Passage, Window, default_stride, split_windows
+from tinyedge.text.evaluate import (
+    LanguageModel,
+    Passage,
+    Window,
+    default_stride,
+    split_windows,
+    to_bits_per_byte,
+)
+from tinyedge.text.tokenizer import UNK_ID
 
 # Predictions for each language. At a divergence of 3e-4 nats, the difference of a token's nats has a standard
 # deviation of 0.025. The mean of 10,000 differences then has a standard deviation of 0.0003 nats, about
@@ -42,6 +49,8 @@ class QualityComparison:
     """Number of predicted tokens."""
     bytes: int
     """UTF-8 bytes of the text that they cover."""
+    unknown_bytes: float = 0.0
+    """Share of these bytes behind UNK, 0-1; the bits per byte charge for them as in `text.evaluate`."""
 
     @property
     def change_percent(self) -> float:
@@ -58,6 +67,7 @@ class QualityComparison:
             "top1_agreement": self.top1_agreement,
             "tokens": self.tokens,
             "bytes": self.bytes,
+            "unknown_bytes": self.unknown_bytes,
         }
 
 
@@ -71,7 +81,7 @@ def compare_quality(
     """Compare both models on a sample of windows.
 
     The windows are those of `text.evaluate`, in a fixed random order, until `limit` tokens are predicted. A
-    window counts its share of its passage's bytes.
+    window counts its share of its passage's bytes, and of the bytes behind UNK.
 
     Args:
         name: Name of the text, for the error message.
@@ -87,8 +97,8 @@ def compare_quality(
         ExportError: `passages` have nothing to predict.
     """
     reference_nats, candidate_nats, kl = 0.0, 0.0, 0.0
-    agreed, tokens, size = 0, 0, 0.0
-    for window, share in _sample_windows(passages, reference.context, limit):
+    agreed, tokens, size, unknown_bytes = 0, 0, 0.0, 0.0
+    for window, window_bytes, window_unknown in _sample_windows(passages, reference.context, limit):
         predictions = zip(
             reference.logits(window.inputs, window.first),  # (T, V)
             candidate.logits(window.inputs, window.first),
@@ -102,14 +112,20 @@ def compare_quality(
             kl += kl_divergence(p, q)
             agreed += int(p.argmax() == q.argmax())
         tokens += len(window.targets)
-        size += share
+        size += window_bytes
+        unknown_bytes += window_unknown
     if not tokens:
         raise ExportError(
             f"the held-out text of {name} has nothing to predict", f"pass another with --text {name}=FILE"
         )
-    bits = math.log(2) * size
     return QualityComparison(
-        reference_nats / bits, candidate_nats / bits, kl / tokens, agreed / tokens, tokens, round(size)
+        to_bits_per_byte(reference_nats, size, unknown_bytes),
+        to_bits_per_byte(candidate_nats, size, unknown_bytes),
+        kl / tokens,
+        agreed / tokens,
+        tokens,
+        round(size),
+        unknown_bytes / size,
     )
 
 
@@ -136,20 +152,32 @@ def require_quality(quality: Mapping[str, QualityComparison], max_loss_percent: 
             )
 
 
-def _sample_windows(passages: Iterable[Passage], context: int, limit: int) -> Iterable[tuple[Window, float]]:
-    """Yield windows in a fixed random order, each with its bytes, until they have `limit` predictions."""
-    pool = [
-        (window, passage.bytes * len(window.targets) / (len(passage.tokens) - 1))
-        for passage in passages
-        for window in split_windows(passage.tokens, context, default_stride(context))
-    ]
+def _sample_windows(
+    passages: Iterable[Passage], context: int, limit: int
+) -> Iterator[tuple[Window, float, float]]:
+    """Yield windows in a fixed random order, until they have `limit` predictions.
+
+    Yields:
+        A window, its share of the passage's bytes, and its share of the passage's bytes behind UNK.
+    """
+    pool: list[tuple[Window, float, float]] = []
+    for passage in passages:
+        bytes_per_token = passage.bytes / max(1, len(passage.tokens) - 1)
+        bytes_per_unk = passage.unknown_bytes / max(1, _count_unk(passage.tokens))
+        for window in split_windows(passage.tokens, context, default_stride(context)):
+            unknown_bytes = bytes_per_unk * _count_unk(window.targets)
+            pool.append((window, bytes_per_token * len(window.targets), unknown_bytes))
     random.Random(SAMPLE_SEED).shuffle(pool)
     taken = 0
-    for window, share in pool:
+    for window, size, unknown_bytes in pool:
         if taken >= limit:
             return
         taken += len(window.targets)
-        yield window, share
+        yield window, size, unknown_bytes
+
+
+def _count_unk(tokens: TokenIds) -> int:
+    return int((tokens == UNK_ID).sum())
 
 
 def kl_divergence(p: Doubles, q: Doubles) -> float:

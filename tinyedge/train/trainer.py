@@ -39,7 +39,7 @@ from tinyedge.train.pace import Pace
 from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.report.advice import advise, divergence_error
 from tinyedge.train.report.reporter import Progress, Reporter
-from tinyedge.train.report.sample import generate_sample
+from tinyedge.train.report.sample import choose_prompts, generate_sample
 from tinyedge.train.state import EpochRecord, State
 from tinyedge.train.step import TrainStep
 from tinyedge.train.storage import checkpoint
@@ -47,7 +47,6 @@ from tinyedge.train.validation import validate
 
 AUGMENTED_SHARE = 0.88  # of the run; the rest uses the segmentation that text is evaluated with
 EPOCHS_PER_CHECKPOINT = 5  # the guide's value; samples are generated at the same interval
-SAMPLE_PROMPTS = ("Hello", "Hola")  # the guide's
 TRACE_POINTS = 200  # approximate number of points in the training curve of a complete run
 ADVICE_STEP = 50  # step of an epoch after which its speed is known and most of it remains
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
@@ -115,6 +114,7 @@ class Trainer:
         self._limits = RunLimits()
         self._budget = TimeBudget(None, shards.validation_tokens)
         self._pace = Pace(config.epochs, self._batches.steps_per_epoch)
+        self._sample_prompts = choose_prompts(shards, tokenizer)
         self._signal = 0  # the last signal that this process received
         self._stop_signal: int | None = None  # the signal for which all processes stop
 
@@ -307,7 +307,7 @@ class Trainer:
         checkpoint.save(self._folder / name, self._checkpoint_content())
 
     def _generate_samples(self, epoch: int) -> None:
-        for prompt in SAMPLE_PROMPTS:
+        for prompt in self._sample_prompts:
             text = generate_sample(self.model, self._tokenizer, prompt, seed=self._config.seed)
             self.state.samples.append({"epoch": epoch, "prompt": prompt, "text": text})
             self._reporter.sample(prompt, text)
@@ -374,10 +374,10 @@ class Trainer:
     def _run_config(self) -> dict[str, Any]:
         """Return what determines the weights. A checkpoint can be resumed only if its own is equal."""
         return {
+            "corpus_sha256": self._shards.corpus_sha256,  # first: with other text the tokenizer differs too
             "model": self.model.config.to_dict(),
             "training": self._config.to_dict(),
             "tokenizer_sha256": self._tokenizer.sha256,
-            "corpus_sha256": self._shards.corpus_sha256,
         }
 
     def _summary(self, last: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,38 @@
+"""Openings: first words in any script, spread over the text, never with an unknown character."""
+
+import pytest
+
+from tinyedge.text.openings import choose_openings, cut_opening
+
+
+@pytest.mark.parametrize(
+    ("line", "opening"),
+    [
+        ("The old keeper counted the ships.", "The old keeper"),
+        ("Es regnete gestern", "Es"),
+        ("Rain tomorrow", "Rain"),
+        ("吾輩は猫である。名前はまだ無い。", "吾輩は猫"),
+        ("नमस्ते", "नमस्"),  # four code points would end before the virama
+        ("Yes", "Y"),
+        ("a", ""),
+        ("", ""),
+        ("吾輩は猫である" * 10 + " 名前はまだ無い " * 3, "吾輩は猫"),
+    ],
+)
+def test_the_first_words_of_a_line(line: str, opening: str) -> None:
+    assert cut_opening(line) == opening
+
+
+def test_openings_are_spread_over_the_text_and_differ() -> None:
+    lines = ["CHAPTER I", *(f"Keeper number {n} counted the ships that came home." for n in range(80))]
+    openings = choose_openings(lines, 8)
+    assert len(set(openings)) == 8
+    assert openings == choose_openings(lines, 8)
+    assert not any(opening.startswith("CHAPTER") for opening in openings)
+    assert openings[:2] == ["Keeper", "Keeper number"]
+    assert openings[2] != openings[3]  # three words each
+
+
+def test_short_lines_are_used_where_there_are_no_others() -> None:
+    assert choose_openings(["Rain tomorrow", "Sun today", "\ufffd too"], 8) == ["Rain", "Sun"]
+    assert choose_openings([], 8) == []

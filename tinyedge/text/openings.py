@@ -1,0 +1,50 @@
+"""Openings of a text: the first words of some of its lines, as prompts in the text's own language and manner.
+
+In: lines. Out: prompts. Does not know models or languages: a script without spaces is cut between characters.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+from tinyedge.text.tokenizer import UNKNOWN_TEXT
+
+MAX_WORDS, MAX_CHARACTERS = 3, 40
+FEW_CHARACTERS = 4  # of a line without spaces
+MIN_WORDS = 5  # shorter lines, such as headings, are used only where there are not enough others
+
+
+def choose_openings(lines: Sequence[str], count: int) -> list[str]:
+    """Choose up to `count` different openings, evenly from all lines; the same lines give the same openings.
+
+    An opening has one to MAX_WORDS words. Openings with an unknown character are not chosen.
+    """
+    openings: list[str] = []
+    sentences = [line for line in lines if len(line.split()) >= MIN_WORDS]
+    for candidates in (sentences, lines):
+        # Evenly spaced lines first, then the others, in case some of the first are unusable.
+        step = max(1, len(candidates) // count)
+        order = [*candidates[::step], *candidates]
+        for line in order:
+            if len(openings) == count:
+                return openings
+            # Lengths alternate; where many lines begin alike, more words make a difference.
+            lengths = range(1 + len(openings) % MAX_WORDS, MAX_WORDS + 1)
+            found = (cut_opening(line, words) for words in lengths)
+            opening = next((each for each in found if each and each not in openings), "")
+            if opening and UNKNOWN_TEXT not in opening:
+                openings.append(opening)
+    return openings
+
+
+def cut_opening(line: str, max_words: int = MAX_WORDS) -> str:
+    """Return the first words of a line, at most half of them; "" if the line is too short to be continued."""
+    words = line.split()
+    if len(words) > 1:
+        opening = " ".join(words[: max(1, min(max_words, len(words) // 2))])
+        end = len(opening) if len(opening) <= MAX_CHARACTERS else FEW_CHARACTERS
+    else:
+        opening = line.strip()
+        end = min(FEW_CHARACTERS, len(opening) // 2)
+    while 0 < end < len(opening) and unicodedata.category(opening[end]).startswith("M"):
+        end += 1  # a combining mark belongs to the character before it
+    return opening[:end]
