@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @options_from("settings", SweepSettings)
 @options_from("limits", RunLimits, omit=("checkpoint_minutes", "patience", "keep"))
-@options_from("vocabulary", TokenizerConfig, omit=("character_coverage", "byte_fallback"))
+@options_from("vocabulary", TokenizerConfig, omit=("character_coverage", "byte_fallback"), optional=True)
 def sweep(
     *,
     inputs: Inputs = None,
@@ -69,7 +69,8 @@ def sweep(
     space = space or (GUIDE_GRID if plan.search == "grid" else DEFAULT)
     if plan.search == "grid":
         list_grid(space)  # raises for a space that is not a grid
-    tokenizer = TokenizerConfig(**vocabulary)
+    chosen = {name: value for name, value in vocabulary.items() if value is not None}
+    tokenizer = TokenizerConfig(**chosen)
     model, training = ModelConfig(tokenizer.vocab_size), resolve("fast", {"epochs": plan.epochs})
     data = data_dir or output_dir / "data"
     reuses_corpus = not (source or inputs) and (data / CORPUS_NAME).exists()
@@ -86,6 +87,7 @@ def sweep(
         output_dir=data,
         corpus=make_corpus_request(source, inputs),
         tokenizer=tokenizer,
+        flexible=frozenset(vocabulary.keys() - chosen),
         model=model,
         training=training,
         hardware=choose_hardware(device, precision),

@@ -9,7 +9,7 @@ from tinyedge.cli._options import Values, options_from
 from tinyedge.text.tokenizer_config import TokenizerConfig
 
 
-@options_from("settings", TokenizerConfig)
+@options_from("settings", TokenizerConfig, optional=True)
 def tokenizer(
     *,
     corpus: Annotated[
@@ -25,14 +25,21 @@ def tokenizer(
     It is measured on the tenth of the corpus that is held out.
     """
     from tinyedge.cli._echo import print_note
+    from tinyedge.core.errors import CorpusError
+    from tinyedge.core.files import require_file
     from tinyedge.corpus.build import CORPUS_NAME
     from tinyedge.corpus.split import draw_split
     from tinyedge.text.train_tokenizer import prepare_tokenizer
+    from tinyedge.train.storage.previous_run import replace_data
 
-    config = TokenizerConfig(**settings)
-    split = draw_split(corpus or output_dir / CORPUS_NAME)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    path, report = prepare_tokenizer(split, output_dir, config, print_note)
+    chosen = {name: value for name, value in settings.items() if value not in (None, False)}
+    config = TokenizerConfig(**chosen)
+    text = corpus or output_dir / CORPUS_NAME
+    require_file(text, CorpusError, "write a corpus with tinyedge corpus, or pass --corpus")
+    with replace_data(output_dir, print_note):
+        path, report = prepare_tokenizer(
+            draw_split(text), output_dir, config, print_note, flexible=settings.keys() - chosen, chosen=chosen
+        )
     typer.echo(f"{path}  {report.pieces} pieces, sha256 {report.sha256[:12]}")
     typer.echo(
         f"held-out text: {report.bytes_per_token:.2f} bytes per token, {100 * report.unknown:.3f}% unknown"

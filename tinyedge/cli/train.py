@@ -35,7 +35,7 @@ Precision = Annotated[
 
 
 @options_from("model", ModelConfig, presets=PRESETS)
-@options_from("vocabulary", TokenizerConfig, omit=("vocab_size",))
+@options_from("vocabulary", TokenizerConfig, omit=("vocab_size",), optional=True)
 @options_from("training", TrainConfig, presets=RECIPES)
 @options_from("limits", RunLimits)
 def train(
@@ -103,7 +103,9 @@ def train(
     reuses_corpus = not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists()
     shape = resolve_shape(preset, model)
     config = resolve(recipe, training)
-    tokenizer = TokenizerConfig(shape.vocab_size, **vocabulary)
+    chosen = {name: value for name, value in vocabulary.items() if value not in (None, False)}
+    tokenizer = TokenizerConfig(shape.vocab_size, **chosen)
+    flexible = vocabulary.keys() - chosen | ({"vocab_size"} if model["vocab_size"] is None else set())
     run_limits = RunLimits(**limits)
     require_package("torch", "train")
     require_package("matplotlib", "train")
@@ -121,6 +123,7 @@ def train(
         output_dir=output_dir,
         corpus=make_corpus_request(source, inputs),
         tokenizer=tokenizer,
+        flexible=frozenset(flexible),
         model=shape,
         training=config,
         hardware=choose_hardware(device, precision),

@@ -32,20 +32,16 @@ def ensure_dir(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def exclusive_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Lock a folder for a block. The lock of a killed process is released by the kernel.
 
-    Args:
-        folder: An existing folder.
-        wait: Whether to wait for a process that holds the lock.
-
     Raises:
-        TinyEdgeError: Another process holds the lock, and `wait` is false.
+        TinyEdgeError: Another process holds the lock.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TinyEdgeError(
                 f"another tinyedge command is writing to {folder}",

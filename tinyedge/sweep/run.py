@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge.core import files
-from tinyedge.core.errors import TrainingError, UsageError
+from tinyedge.core.errors import TinyEdgeError, TrainingError, UsageError
 from tinyedge.core.folder_lock import ensure_dir
 from tinyedge.core.runs import ALL, read_run
 from tinyedge.core.settings import flag
@@ -20,7 +20,7 @@ from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.sweep.plot import draw_sweep
 from tinyedge.sweep.search_space import Point, Space, configure, describe_point, format_flags, list_varied
 from tinyedge.sweep.settings import SweepSettings
-from tinyedge.sweep.study import Claim, Study, Trial, lock_folder
+from tinyedge.sweep.study import JOURNAL_FILE, Claim, Study, Trial, lock_folder
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.tokenizer import model_name
 from tinyedge.train import pipeline
@@ -28,6 +28,7 @@ from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.state import EpochRecord
 from tinyedge.train.storage.checkpoint import list_resumable
+from tinyedge.train.storage.previous_run import replace_data
 
 SCHEMA = "tinyedge.sweep/1"
 SWEEP_FILE, PICTURE_FILE = "sweep.json", "sweep.png"
@@ -68,8 +69,15 @@ def sweep(request: SweepRequest, reporter: Reporter) -> SweepResult:
         UsageError: The folder contains another sweep.
     """
     # The first process prepares what the others use; invalid text leaves no files behind.
-    with ensure_dir(request.folder), lock_folder(request.folder), ensure_dir(request.common.output_dir):
+    with (
+        ensure_dir(request.folder),
+        lock_folder(request.folder),
+        replace_data(request.common.output_dir, reporter.note),
+    ):
+        _require_own_files(request.folder)
         tokenizer, shards = pipeline.prepare_data(request.common, reporter)
+    common = pipeline.adopt_vocab_size(request.common, tokenizer.vocab_size)
+    request = dataclasses.replace(request, common=common)
     settings = request.settings
     study = Study(request.folder, request.space, settings.search, settings.seed, settings.epochs)
     study.join(
@@ -135,6 +143,16 @@ def _run_trial(request: SweepRequest, claim: Claim, reporter: Reporter) -> int |
     else:
         claim.finish(run.best.bits_per_byte[ALL])
     return None
+
+
+def _require_own_files(folder: Path) -> None:
+    """Raise TinyEdgeError if a file would be replaced that no sweep wrote."""
+    hint = "move it away, or pass another --output-dir"
+    result, picture, study = folder / SWEEP_FILE, folder / PICTURE_FILE, folder / JOURNAL_FILE
+    if result.exists():
+        files.read_json(result, SCHEMA, TinyEdgeError, hint)
+    elif picture.exists() and not study.exists():
+        raise TinyEdgeError(f"{picture} was not written by tinyedge sweep and would be replaced", hint)
 
 
 def _link_data(data: Path, folder: Path, tokenizer: str) -> None:

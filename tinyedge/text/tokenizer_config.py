@@ -24,7 +24,7 @@ class TokenizerConfig:
     """Number of pieces, special tokens included."""
     character_coverage: float = setting(
         0.9995,
-        low=0.9,
+        low=0.98,  # SentencePiece refuses less
         high=1.0,
         section="Tokenizer",
         help="Share of the text's characters that get a piece; the others become UNK.",

@@ -7,24 +7,29 @@ Does not know models.
 import dataclasses
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+
+import sentencepiece
 
 from tinyedge.core import files
 from tinyedge.core.config import MODEL_RANGES
 from tinyedge.core.errors import TokenizerError
+from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.corpus.split import Split
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer, model_name
 from tinyedge.text.tokenizer_config import TokenizerConfig as TokenizerConfig
 from tinyedge.text.trainer_process import TrainerDiedError, TrainerRefusedError, train_unigram
-
-SCHEMA = "tinyedge.tokenizer/1"
-REPORT_FILE = "tokenizer.json"
-# These get a piece even if they are rare: a text of ten thousand sentences has few 6s and few words with Á.
-REQUIRED_CHARACTERS = (
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZáéíóúüñÁÉÍÓÚÜÑ0123456789.,;:!?¡¿'\"()-—«»“”‘’…€$%&/"
+from tinyedge.text.vocabulary_report import REPORT_FILE as REPORT_FILE
+from tinyedge.text.vocabulary_report import (
+    REQUIRED_CHARACTERS,
+    VocabularyReport,
+    format_setting,
+    load_report,
+    require_own_files,
+    save_report,
 )
+
 TRAINER_THREADS = 16  # fixed, because it affects the vocabulary
 MIN_VOCAB_SIZE = MODEL_RANGES["vocab_size"][0]
 SAMPLE_BYTES = 10 << 20  # used of a larger text; SentencePiece needs about 20 bytes of memory for each byte
@@ -32,31 +37,32 @@ SAMPLE_SEED = 0  # fixed: the vocabulary must not change with the seed of a trai
 MAX_SENTENCE_BYTES = 1 << 20  # SentencePiece drops longer lines silently; corpus lines are far shorter
 
 
-@dataclass(frozen=True)
-class VocabularyReport:
-    """A trained vocabulary and how well it fits text that it was not trained on."""
+class VocabularyTooLargeError(TokenizerError):
+    """The text cannot fill a vocabulary of the requested size; a smaller one works."""
 
-    config: TokenizerConfig
-    """Settings of the training."""
+    def __init__(self, name: str, vocab_size: int, largest: int) -> None:
+        """Create the error.
 
-    corpus_sha256: str
-    """Hash of the corpus file."""
-
-    sha256: str
-    """Hash of the `.model` file."""
-
-    pieces: int
-    """Size of the vocabulary."""
-
-    bytes_per_token: float
-    """Mean UTF-8 bytes per token on the corpus's held-out lines."""
-
-    unknown: float
-    """Share of UNK among the tokens of the held-out lines, 0-1."""
+        Args:
+            name: Name of the text.
+            vocab_size: Requested size.
+            largest: The largest size that works.
+        """
+        super().__init__(
+            f"{name} is too small for --vocab-size {vocab_size}: the largest that works is {largest}",
+            f"pass --vocab-size {largest} or less, or add text",
+        )
+        self.largest = largest
 
 
 def prepare_tokenizer(
-    split: Split, output_dir: Path, config: TokenizerConfig, note: Callable[[str], None]
+    split: Split,
+    output_dir: Path,
+    config: TokenizerConfig,
+    note: Callable[[str], None],
+    *,
+    flexible: Collection[str] = (),
+    chosen: Collection[str] | None = None,
 ) -> tuple[Path, VocabularyReport]:
     """Train a vocabulary, or reuse the existing one from the same corpus and settings.
 
@@ -64,36 +70,106 @@ def prepare_tokenizer(
         split: The corpus and its held-out lines.
         output_dir: Folder of the `.model`, `.vocab` and report files.
         config: Settings of the training.
-        note: Receives a line about what was done.
+        note: Receives lines about what was done and what was changed.
+        flexible: Settings in `config` that the user did not choose. A flexible `vocab_size` is reduced to
+            what the text can fill.
+        chosen: Settings that the user chose for this vocabulary, to be recorded. With None, those of the
+            existing vocabulary are kept and replace flexible settings.
 
     Returns:
         The path of the `.model` file and the report.
 
     Raises:
         TokenizerError: The corpus is too small for the vocabulary (the message names the largest that works),
-            or the training failed.
+            the training failed, or a file would be replaced that tinyedge did not write or that the user made
+            from another text.
     """
-    path = output_dir / model_name(config.vocab_size)
     corpus_sha256 = files.sha256_file(split.corpus)
-    report = _load_existing_report(path, output_dir / REPORT_FILE)
-    if report and (report.config, report.corpus_sha256) == (config, corpus_sha256):
-        note(f"tokenizer: reused {path}")
-        return path, report
-    lines, share = split.training_lines(), SAMPLE_BYTES / split.corpus.stat().st_size
+    existing = load_report(output_dir)
+    if chosen is None:
+        config = _adopt_settings(existing, config, flexible, note)
+    can_shrink = "vocab_size" in flexible
+    if existing and existing.corpus_sha256 == corpus_sha256 and existing.fulfills(config, can_shrink):
+        path = output_dir / model_name(existing.config.vocab_size)
+        note(f"tokenizer: reused {path}{_describe_reduction(existing)}")
+        return path, existing
+    if existing:
+        path = output_dir / model_name(existing.config.vocab_size)
+        if existing.corpus_sha256 == corpus_sha256:
+            note(f"tokenizer: {path} has {existing.describe_differences(config)}: training another")
+        elif existing.other_corpus and chosen is None:
+            raise TokenizerError(
+                f"{path} was trained on {existing.other_corpus} and would be replaced",
+                "pass --skip-tokenizer to use it, or another --output-dir",
+            )
+        else:
+            note(f"tokenizer: {path} was trained on another text: training again")
+    share = SAMPLE_BYTES / split.corpus.stat().st_size
     if share < 1:
         note(f"tokenizer: training on a sample of {100 * share:.0f}% of the text")
-        lines = sample_lines(lines, share)
-    model = train(lines, str(split.corpus), config)
+
+    def train_with(config: TokenizerConfig) -> bytes:
+        require_own_files(output_dir, output_dir / model_name(config.vocab_size))
+        lines = split.training_lines()
+        return train(sample_lines(lines, share) if share < 1 else lines, str(split.corpus), config)
+
+    requested_vocab_size = None
+    try:
+        model = train_with(config)
+    except VocabularyTooLargeError as failure:
+        if not can_shrink:
+            raise
+        requested_vocab_size = config.vocab_size
+        config = dataclasses.replace(config, vocab_size=failure.largest)
+        model = train_with(config)
+    path = output_dir / model_name(config.vocab_size)
     tokenizer = Tokenizer(model)
     bytes_per_token, unknown = measure_fit(tokenizer, split.held_out_lines())
+    own_corpus = output_dir / CORPUS_NAME
+    is_own_corpus = own_corpus.exists() and own_corpus.samefile(split.corpus)
     report = VocabularyReport(
-        config, corpus_sha256, tokenizer.sha256, tokenizer.vocab_size, bytes_per_token, unknown
+        config,
+        corpus_sha256,
+        tokenizer.sha256,
+        tokenizer.vocab_size,
+        bytes_per_token,
+        unknown,
+        requested_vocab_size,
+        sentencepiece.__version__,
+        tuple(sorted(chosen)) if chosen is not None else existing.chosen if existing else (),
+        None if is_own_corpus else str(split.corpus),
     )
     files.write_bytes(path, model)
     files.write_text(path.with_suffix(".vocab"), tokenizer.vocabulary_table())
-    files.write_json(output_dir / REPORT_FILE, {"schema": SCHEMA, **dataclasses.asdict(report)})
-    note(f"tokenizer: wrote {path}")
+    save_report(output_dir, report)
+    note(f"tokenizer: wrote {path}{_describe_reduction(report)}")
     return path, report
+
+
+def _adopt_settings(
+    existing: VocabularyReport | None,
+    config: TokenizerConfig,
+    flexible: Collection[str],
+    note: Callable[[str], None],
+) -> TokenizerConfig:
+    """Replace flexible settings by those that the user chose for the existing vocabulary."""
+    if existing is None:
+        return config
+    adopted = {
+        name: getattr(existing.config, name)
+        for name in existing.chosen
+        if name in flexible and getattr(existing.config, name) != getattr(config, name)
+    }
+    if adopted:
+        settings = ", ".join(format_setting(name, value) for name, value in adopted.items())
+        note(f"tokenizer: using {settings}, as chosen with tinyedge tokenizer")
+    return dataclasses.replace(config, **adopted)
+
+
+def _describe_reduction(report: VocabularyReport) -> str:
+    if report.requested_vocab_size is None:
+        return ""
+    return f" ({report.pieces} pieces: the text is too small for {report.requested_vocab_size})"
 
 
 def sample_lines(lines: Iterable[str], share: float) -> Iterator[str]:
@@ -156,17 +232,6 @@ def train(lines: Iterable[str], name: str, config: TokenizerConfig) -> bytes:
         ) from None
 
 
-def _load_existing_report(path: Path, report_path: Path) -> VocabularyReport | None:
-    """Load the report of the vocabulary at `path`; None unless both files exist and match."""
-    try:
-        value = files.read_json(report_path, SCHEMA, TokenizerError)
-        del value["schema"]
-        report = VocabularyReport(**{**value, "config": TokenizerConfig(**value["config"])})
-        return report if files.sha256_file(path) == report.sha256 else None
-    except (TokenizerError, OSError, KeyError, TypeError):
-        return None
-
-
 def _convert_error(failure: str, name: str, config: TokenizerConfig) -> TokenizerError:
     """Convert SentencePiece's message to an error that tells which settings work."""
     too_high = re.search(r"Vocabulary size too high.*<= (\d+)", failure, re.DOTALL)
@@ -177,11 +242,7 @@ def _convert_error(failure: str, name: str, config: TokenizerConfig) -> Tokenize
             "add text: about 100 kB are enough for --vocab-size 1000",
         )
     if too_high:
-        return TokenizerError(
-            f"{name} is too small for --vocab-size {config.vocab_size}:"
-            f" the largest that works is {too_high[1]}",
-            f"pass --vocab-size {too_high[1]} or less, or add text",
-        )
+        return VocabularyTooLargeError(name, config.vocab_size, int(too_high[1]))
     too_low = re.search(r"smaller than required_chars.*?(\d+) vs (\d+)", failure, re.DOTALL)
     if too_low:
         return TokenizerError(

@@ -5,6 +5,7 @@ Each phase leaves a file that records its inputs. A phase is reused if its input
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards, build_shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.text.train_tokenizer import TokenizerConfig, prepare_tokenizer
+from tinyedge.text.vocabulary_report import load_report
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.limits import Outcome, RunLimits
@@ -58,6 +60,10 @@ class RunRequest:
 
     limits: RunLimits
     """When to stop early."""
+
+    flexible: frozenset[str] = frozenset()
+    """Settings of the tokenizer that the user did not choose: the folder's tokenizer or the text's size may
+    change them. The model gets the vocabulary size of the tokenizer."""
 
     skip_corpus: bool = False
     """Use the corpus file in the folder as it is."""
@@ -105,19 +111,22 @@ def _run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | Non
         trainer, metrics = prepared
         try:
             outcome = trainer.run(request.limits, metrics.write)
-        except (TrainingError, RuntimeError, MemoryError):
-            metrics.write(trainer.state, "failed")
+            _write_results(outcome, metrics)
+        except (TinyEdgeError, RuntimeError, MemoryError, OSError):
+            metrics.mark_failed(trainer.state)
             raise
-    if outcome.signal is not None:
-        metrics.write(outcome.state, "stopped")
-        if outcome.state.history:
-            draw_curve(read_run(folder), folder / CURVE_FILE)
-        return outcome
-    metrics.write(outcome.state)
-    draw_curve(read_run(folder), folder / CURVE_FILE)
-    metrics.write(outcome.state, "finished", outcome.ended_by)  # from here on the run needs no resume
-    checkpoint.remove_resume_files(folder)
+    if outcome.signal is None:
+        checkpoint.remove_resume_files(folder)
     return outcome
+
+
+def _write_results(outcome: Outcome, metrics: MetricsWriter) -> None:
+    """Write metrics and curve of a run that has ended. The status "finished" is written last."""
+    metrics.write(outcome.state, "stopped" if outcome.signal is not None else "running")
+    if outcome.state.history:
+        draw_curve(read_run(metrics.folder), metrics.folder / CURVE_FILE)
+    if outcome.signal is None:
+        metrics.write(outcome.state, "finished", outcome.ended_by)  # from here on the run needs no resume
 
 
 def _prepare_run(
@@ -133,6 +142,7 @@ def _prepare_run(
         _require_no_unfinished_run(folder, request.restart)
     with previous_run.preserve_data(folder, reporter.note) as preserved:
         tokenizer, shards = prepare_data(request, reporter)
+        request = adopt_vocab_size(request, tokenizer.vocab_size)
         identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
         metrics = MetricsWriter(
             folder,
@@ -144,7 +154,8 @@ def _prepare_run(
             shards.unknown_byte_shares,
         )
         finished = not request.restart and metrics.is_finished() and _has_models(folder)
-        if group.broadcast(finished):
+        group.broadcast(None if finished else tokenizer.vocab_size)
+        if finished:
             checkpoint.remove_resume_files(folder)
             reporter.note(f"model: reused {folder / checkpoint.FINAL_FILE} (--restart trains it again)")
             return None
@@ -168,8 +179,10 @@ def _prepare_run(
 def _join_run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
     """Train in a process other than the main one, on its data. Writes nothing."""
     folder = request.output_dir
-    if group.broadcast(True):  # receives whether the model is already there
+    vocab_size: int | None = group.broadcast(None)
+    if vocab_size is None:  # the model is already there
         return None
+    request = adopt_vocab_size(request, vocab_size)
     try:
         tokenizer = Tokenizer.load(folder / model_name(request.tokenizer.vocab_size))
         shards = Shards.load(folder / SHARDS_FOLDER)
@@ -219,12 +232,14 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
         prepare_corpus(request.corpus, folder, reporter.note)
     split = draw_split(corpus)
     if request.skip_tokenizer:
-        path = folder / model_name(request.tokenizer.vocab_size)
+        path = folder / model_name(_find_vocab_size(request))
         files.require_file(path, TokenizerError, "omit --skip-tokenizer, or put the file there")
     else:
-        path, _ = prepare_tokenizer(split, folder, request.tokenizer, reporter.note)
+        path, _ = prepare_tokenizer(
+            split, folder, request.tokenizer, reporter.note, flexible=request.flexible
+        )
     tokenizer = Tokenizer.load(path)
-    if tokenizer.vocab_size != request.model.vocab_size:
+    if tokenizer.vocab_size != request.model.vocab_size and "vocab_size" not in request.flexible:
         raise TokenizerError(
             f"{path} has {tokenizer.vocab_size} pieces, but --vocab-size is {request.model.vocab_size}",
             f"pass --vocab-size {tokenizer.vocab_size}, or omit --skip-tokenizer",
@@ -245,6 +260,21 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
     )
     _note_unknown_bytes(shards, reporter)
     return tokenizer, shards
+
+
+def adopt_vocab_size(request: RunRequest, vocab_size: int) -> RunRequest:
+    """Return the request with the size of the vocabulary that was prepared for it."""
+    return dataclasses.replace(
+        request,
+        model=dataclasses.replace(request.model, vocab_size=vocab_size),
+        tokenizer=dataclasses.replace(request.tokenizer, vocab_size=vocab_size),
+    )
+
+
+def _find_vocab_size(request: RunRequest) -> int:
+    """Return the size of the folder's vocabulary if the user requested none, otherwise the requested one."""
+    existing = load_report(request.output_dir) if "vocab_size" in request.flexible else None
+    return existing.config.vocab_size if existing else request.tokenizer.vocab_size
 
 
 def _note_unknown_bytes(shards: Shards, reporter: Reporter) -> None:

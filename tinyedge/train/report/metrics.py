@@ -3,6 +3,7 @@
 In: the run's state. Out: the JSON file in the run folder. Does not know the model's weights.
 """
 
+import contextlib
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -98,6 +99,18 @@ class MetricsWriter:
             "samples": state.samples,
         }
         files.write_json(self.folder / METRICS_FILE, value)
+
+    def mark_failed(self, state: State) -> None:
+        """Write the file with the status "failed", even on a full disk."""
+        try:
+            self.write(state, "failed")
+        except OSError:  # there is no space for a second file: change the status in the existing one
+            with contextlib.suppress(OSError), (self.folder / METRICS_FILE).open("r+b") as file:
+                running, failed = b'"status": "running",', b'"status": "failed", '
+                place = file.read().find(running)
+                if place >= 0:
+                    file.seek(place)
+                    file.write(failed)
 
     def is_finished(self) -> bool:
         """Whether the folder's metrics are those of this run, finished."""

@@ -263,10 +263,15 @@ def require_same_run(path: Path, content: Mapping[str, Any], run: Mapping[str, A
                 "resume with the flags of that run, or start a new run with --restart",
                 names,
             )
-        what = section.removesuffix("_sha256")
+        if section == "corpus_sha256":
+            raise CheckpointError(
+                f"{path} was trained on another text: --input, --source or the files there have changed",
+                "omit --input and --source to continue on the text of that run, or start a new run with"
+                " --restart",
+            )
         raise CheckpointError(
-            f"{path} was trained with another {what} than the one in {path.parent}",
-            f"use the {what} of that run, or start a new run with --restart",
+            f"{path} was trained with another tokenizer than the one in {path.parent}",
+            "use the tokenizer of that run, or start a new run with --restart",
         )
 
 

@@ -66,7 +66,7 @@ def preserve_data(folder: Path, note: Callable[[str], None]) -> Iterator[Path | 
 
 
 @contextlib.contextmanager
-def replace_data(folder: Path, note: Callable[[str], None], *, wait: bool = False) -> Iterator[None]:
+def replace_data(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
     """Let a block replace the corpus or the tokenizer of a folder, as the only process that writes to it.
 
     A finished run that needs the replaced files is moved to `previous/` together with them.
@@ -74,17 +74,12 @@ def replace_data(folder: Path, note: Callable[[str], None], *, wait: bool = Fals
     Args:
         folder: Folder of the data, perhaps a run folder; created if missing.
         note: Receives a message if a run is moved.
-        wait: Whether to wait for a process that writes to the folder.
 
     Raises:
         TinyEdgeError: Another process writes to the folder, or it cannot be created.
         CheckpointError: An unfinished run needs the replaced files. They are restored.
     """
-    with (
-        ensure_dir(folder),
-        exclusive_lock(folder, wait=wait),
-        preserve_data(folder, note) as preserved,
-    ):
+    with ensure_dir(folder), exclusive_lock(folder), preserve_data(folder, note) as preserved:
         yield
         if preserved is None or not _is_replaced(folder, preserved):
             return
