@@ -158,7 +158,7 @@ def test_corpus_and_report_are_written_together_or_not_at_all(
 
 def test_a_failing_source_leaves_nothing(tmp_path: Path) -> None:
     bad = tmp_path / "in.txt"
-    bad.write_bytes(b"Good.\n" * 10 + b"\xff")
+    bad.write_bytes(b"Good.\n" * 10 + bytes(100) + b"x")
     with pytest.raises(CorpusError, match="byte 60"):
         prepare_corpus(CorpusRequest((), (bad,)), tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
@@ -174,7 +174,7 @@ def test_sources_are_read_in_order_with_their_settings(tmp_path: Path, sources: 
     assert report.sources[2]["licence"] == "unknown (user's own text)"
     assert report.sources[2]["sha256"] == hashlib.sha256(text.read_bytes()).hexdigest()
     assert sources == [3, out / "gutenberg"]
-    assert lines == ["downloading"]
+    assert lines[0] == "downloading"
 
 
 def test_a_matching_corpus_is_reused(tmp_path: Path, sources: list[object]) -> None:

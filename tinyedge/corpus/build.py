@@ -233,7 +233,7 @@ def read_corpus_documents(path: Path) -> Iterator[list[str]]:
     require_file(path, CorpusError)
     sentences: list[str] = []
     size = 0
-    for line in read_lines(path, ReadNotes(path)):
+    for line in read_lines(path, ReadNotes(path), "utf-8"):
         sentence = line.strip()
         if sentences and (not sentence or size >= MAX_DOCUMENT_CHARS):
             yield sentences

@@ -4,11 +4,11 @@ In: lines or paragraphs. Out: documents of sentences. Does not know files.
 """
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator
 
 from tinyedge.corpus.document import UNKNOWN_LANGUAGE, Document
 from tinyedge.corpus.language import detect_language
+from tinyedge.corpus.read_notes import ReadNotes
 from tinyedge.corpus.sentence_splitter import split_sentences
 
 MIN_DOCUMENT_CHARS = 4_000
@@ -17,14 +17,16 @@ MAX_DOCUMENT_CHARS = 1_000_000  # limits memory
 LONG_DOCUMENT_CHARS = 40_000
 SAMPLE_CHARS = 20_000  # used to detect the language of a document
 
-# Soft hyphen, zero-width space, word joiner, byte-order mark, C1 controls: invisible, and noise for a model.
-_INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff\x80-\x84\x86-\x9f]")
-
 Block = tuple[list[str], bool]
 
 
 def split_documents(
-    units: Iterable[str], source: str, *, as_one_document: bool = False, language: str | None = None
+    units: Iterable[str],
+    source: str,
+    *,
+    as_one_document: bool = False,
+    language: str | None = None,
+    notes: ReadNotes | None = None,
 ) -> Iterator[Document]:
     """Split a text into sentences and group them into documents.
 
@@ -37,13 +39,14 @@ def split_documents(
         source: Source of the documents.
         as_one_document: Keep the text in one document unless it exceeds MAX_DOCUMENT_CHARS.
         language: Language of the text; detected if None.
+        notes: Receives how many sentences were dropped because they contain no word.
     """
     limit = MAX_DOCUMENT_CHARS if as_one_document else LONG_DOCUMENT_CHARS
     pending: list[str] = []  # complete, but a short remainder may still join it
     current: list[str] = []
     size = 0
     current_language = UNKNOWN_LANGUAGE  # of `current`
-    for block, follows_boundary in _split_blocks(units):
+    for block, follows_boundary in _split_blocks(units, notes):
         block_language = language or ("" if as_one_document else detect_language("\n".join(block)))
         language_changed = (
             follows_boundary
@@ -74,7 +77,7 @@ def split_documents(
         yield _make_document(pending + current, source, language)
 
 
-def _split_blocks(units: Iterable[str]) -> Iterator[Block]:
+def _split_blocks(units: Iterable[str], notes: ReadNotes | None) -> Iterator[Block]:
     """Yield blocks of sentences, and whether a boundary precedes each.
 
     A block ends at a boundary or at about MIN_DOCUMENT_CHARS.
@@ -83,7 +86,10 @@ def _split_blocks(units: Iterable[str]) -> Iterator[Block]:
     size = 0
     follows_boundary = True
     for unit in units:
-        sentences = list(filter(_has_word, split_sentences(_INVISIBLE.sub("", unit))))
+        found = split_sentences(unit)
+        sentences = list(filter(_has_word, found))
+        if notes is not None:
+            notes.count("sentences_without_words", len(found) - len(sentences))
         if block and (not sentences or size >= MIN_DOCUMENT_CHARS):
             yield block, follows_boundary
             block, size, follows_boundary = [], 0, False

@@ -3,6 +3,7 @@
 In: paths as the user gave them. Out: the files in a supported format. Does not open files.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,18 +70,15 @@ def _walk_folder(folder: Path, log: ReadLog, others: Counter[str]) -> Iterator[P
     def skip(failure: OSError) -> None:
         if Path(failure.filename) == folder:
             raise failure
-        hint = "check its permissions"
-        log.skip(Path(failure.filename), CorpusError(f"{failure.filename} cannot be read: {failure.strerror}", hint))
+        reason = f"{failure.filename} cannot be read: {failure.strerror}"
+        log.skip(Path(failure.filename), CorpusError(reason, "check its permissions"))
 
-    for root, folders, names in os.walk(folder, onerror=skip):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(root, name)
-            if name.startswith("."):
-                continue
-            if find_format(path) is None:
-                others[path.suffix.lower()] += 1
-            elif path.is_file():
-                yield path
-            else:
-                log.skip(path, CorpusError(f"{path} is not a regular file"))
+    for path in walk_files(folder, skip, is_entered=lambda name: not name.startswith(".")):
+        if path.name.startswith("."):
+            continue
+        if find_format(path) is None:
+            others[path.suffix.lower()] += 1
+        elif path.is_file():
+            yield path
+        else:
+            log.skip(path, CorpusError(f"{path} is not a regular file"))

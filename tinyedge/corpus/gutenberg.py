@@ -5,10 +5,10 @@ Project Gutenberg asks programs not to use its main site. Each download is check
 character set) before it enters the cache. Does not know the corpus file.
 """
 
-import codecs
 import email.utils
 import http.client
 import importlib.resources
+import itertools
 import re
 import ssl
 import time
@@ -23,9 +23,13 @@ from pathlib import Path
 from tinyedge import __version__
 from tinyedge.core.errors import CorpusError
 from tinyedge.core.files import write_bytes
+from tinyedge.corpus.characters import clean_characters, split_lines
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_splitter import split_documents
-from tinyedge.corpus.line_joining import join_wrapped
+from tinyedge.corpus.encoding import WINDOWS_1252
+from tinyedge.corpus.line_joining import join_lines
+from tinyedge.corpus.read_notes import ReadLog, ReadNotes
+from tinyedge.corpus.read_settings import AUTO_LINES
 
 BASE_URL = "https://gutenberg.pglaf.org/cache/epub/{number}/pg{number}.txt"
 USER_AGENT = f"tinyedge/{__version__} (python-urllib; a few books, cached)"
@@ -36,6 +40,8 @@ MAX_CONSECUTIVE_UNREACHABLE = 3  # books without an answer; then the machine cou
 _START = re.compile(r"\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
 _END = re.compile(r"\*{3} ?END OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
 _CHARSET = re.compile(rb"Character set encoding:\s*([\w.-]+)")
+# Old books declare these and contain the quotes and dashes of Windows-1252 all the same.
+_SUBSETS_OF_WINDOWS_1252 = ("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _CREDITS = re.compile(
     r"(?:Produced by|E-?text prepared|Transcribed |End of (?:the )?Project Gutenberg|\[Illustration)"
@@ -126,6 +132,7 @@ def fetch_documents(
     base_url: str = BASE_URL,
     report: Callable[[str], None] = lambda line: None,
     policy: DownloadPolicy = DownloadPolicy(),
+    log: ReadLog | None = None,
 ) -> Iterator[Document]:
     """Stream the documents of some books, and download those that are not in the cache.
 
@@ -135,6 +142,7 @@ def fetch_documents(
         base_url: URL of a book, with `{number}` in place of its number.
         report: Receives a line about each download and each failure.
         policy: Limits and pauses of the downloads.
+        log: Receives what was joined and changed in each book.
 
     Raises:
         CorpusError: No book of a language is available; raised after the documents of all other books.
@@ -158,9 +166,12 @@ def fetch_documents(
             continue
         if text is not None:
             languages_found.add(book.language)
-            yield from split_documents(
-                _split_paragraphs(text), f"gutenberg:{book.number}", language=book.language
-            )
+            notes = ReadNotes(_cache_path(book, cache_dir))
+            if log is not None:
+                log.files.append(notes)
+            paragraphs = _split_paragraphs(text, notes)
+            name = f"gutenberg:{book.number}"
+            yield from split_documents(paragraphs, name, language=book.language, notes=notes)
     if skipped:
         report(f"no server answered: {skipped} more books were not tried")
     missing = sorted({book.language for book in books} - languages_found)
@@ -291,13 +302,14 @@ def _decode(book: Book, data: bytes, report: Callable[[str], None]) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         declared = _CHARSET.search(data[:4096])
-        name = declared[1].decode() if declared else "iso-8859-1"
+        name = declared[1].decode() if declared else WINDOWS_1252
+    if name.lower() in _SUBSETS_OF_WINDOWS_1252:
+        name = WINDOWS_1252
     try:
-        codecs.lookup(name)
         text = data.decode(name)
     except (LookupError, UnicodeDecodeError):
-        name = "iso-8859-1"
-        text = data.decode(name)
+        name = WINDOWS_1252
+        text = data.decode(name, "surrogateescape")
     report(f"Gutenberg {book.number}, {book.title}: not UTF-8, read as {name}")
     return text
 
@@ -307,14 +319,18 @@ def _extract_title_words(text: str) -> set[str]:
     return set(re.findall(r"[a-z0-9]{4,}", plain))  # shorter words ("la", "the") are in every book
 
 
-def _split_paragraphs(text: str) -> Iterator[str]:
-    """Yield the paragraphs of a book, each followed by a boundary, without credits and headings."""
-    for paragraph in join_wrapped(text.splitlines()):
-        paragraph = paragraph.strip()
-        if _CREDITS.match(paragraph) or _is_heading(paragraph):
+def _split_paragraphs(text: str, notes: ReadNotes) -> Iterator[str]:
+    """Yield the paragraphs and the kept lines of a book, with boundaries, without credits and headings."""
+    lines = (clean_characters(line, notes) for line in split_lines(text))
+    units = map(str.strip, join_lines(lines, AUTO_LINES, notes))
+    for is_text, block in itertools.groupby(units, bool):
+        if not is_text:
+            yield ""
             continue
-        yield paragraph.replace("_", "")  # marks italics
-        yield ""
+        paragraphs = list(block)
+        if not _CREDITS.match(paragraphs[0]):
+            # An underscore marks italics.
+            yield from (paragraph.replace("_", "") for paragraph in paragraphs if not _is_heading(paragraph))
 
 
 def _is_heading(paragraph: str) -> bool:

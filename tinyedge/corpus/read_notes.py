@@ -1,20 +1,30 @@
 """What happened to a file while it was read: encoding, changes, and everything that was left out.
 
-In: counts from the modules that read a file. Out: the file's entry in `corpus.json` and in the summary that
-`corpus` prints. Does not know formats.
+In: counts from the modules that read a file. Out: the file's entry in `corpus.json` and lines for the user.
+Does not know formats.
 """
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-# What is counted, with its words in the summary. A format adds its own lines here.
+from tinyedge.core.errors import TinyEdgeError
+
+# What is counted, with its words for the user. A format adds its own lines here.
 COUNTED = {
-    "lines_joined": "wrapped lines joined",
-    "lines_kept": "lines kept as they are",
-    "control_characters": "control characters read as spaces",
+    "lines_joined": "wrapped lines joined to paragraphs",
+    "lines_kept": "lines kept apart",
+    "words_joined": "words joined that a line break had cut",
+    "control_characters": "control characters read as white space",
+    "c1_characters": "control characters U+0080-U+009F read as Windows-1252",
+    "invalid_bytes": "invalid bytes read as Windows-1252",
+    "half_characters": "halves of a character dropped (JSON lines)",
     "invisible_characters": "invisible characters dropped",
+    "sentences_without_words": "lines without a letter or a digit dropped",
 }
+MAX_LISTED = 10  # files that the summary lists by name; corpus.json lists all
 
 
 @dataclass(slots=True)
@@ -36,3 +46,79 @@ class ReadNotes:
             raise KeyError(what)
         if number:
             self.counts[what] += number
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file's entry in `corpus.json`."""
+        counts = {what: self.counts[what] for what in COUNTED if self.counts[what]}
+        return {"name": str(self.path)} | ({"encoding": self.encoding} if self.encoding else {}) | counts
+
+
+@dataclass(slots=True)
+class ReadLog:
+    """Record of all files of a corpus, filled while they are read."""
+
+    files: list[ReadNotes] = field(default_factory=list)
+    """Files that were read, in order."""
+
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Reason by file, for files in a supported format that were not read."""
+
+    other_files: Counter[str] = field(default_factory=Counter)
+    """Number of files that no supported format reads, by file name extension."""
+
+    def skip(self, path: Path, failure: TinyEdgeError, is_partial: bool = False) -> None:
+        """Record a file that could not be read, or that could be read only in part."""
+        hint = f" ({failure.hint})" if failure.hint else ""
+        part = "; the text before it was read" if is_partial else ""
+        self.skipped[str(path)] = f"{failure.message}{hint}{part}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the field `reading` of `corpus.json`."""
+        return {
+            "files": [notes.to_json() for notes in self.files],
+            "skipped": [{"name": name, "reason": reason} for name, reason in self.skipped.items()],
+            "other_files": dict(sorted(self.other_files.items())),
+        }
+
+
+def describe_reading(reading: dict[str, Any]) -> Iterator[str]:
+    """Describe the field `reading` of a `corpus.json` in lines for the user.
+
+    Args:
+        reading: What `ReadLog.to_json` returned.
+    """
+    files = reading["files"]
+    if files:
+        encodings = Counter(file["encoding"] for file in files if "encoding" in file)
+        listed = ", ".join(f"{number:,} {name}" for name, number in encodings.most_common())
+        yield f"read {len(files):,} file{'s' * (len(files) != 1)}{f' ({listed})' if listed else ''}"
+        unusual = [file for file in files if file.get("encoding", "utf-8") != "utf-8"]
+        for file in unusual[:MAX_LISTED]:
+            yield f"  {file['name']}: read as {file['encoding']}"
+        if len(unusual) > MAX_LISTED:
+            yield f"  and {len(unusual) - MAX_LISTED:,} more that are not UTF-8"
+    for what, words in COUNTED.items():
+        total = sum(file.get(what, 0) for file in files)
+        if total:
+            number = sum(what in file for file in files)
+            where = f", in {number:,} of {len(files):,} files" if len(files) > 1 else ""
+            yield f"  {total:,} {words}{where}"
+    skipped = reading["skipped"]
+    if skipped:
+        yield f"skipped {len(skipped):,} file{'s' * (len(skipped) != 1)}:"
+        for entry in skipped[:MAX_LISTED]:
+            yield f"  {entry['reason']}"
+        if len(skipped) > MAX_LISTED:
+            yield f"  and {len(skipped) - MAX_LISTED:,} more (corpus.json lists them)"
+    if reading["other_files"]:
+        kinds = describe_other_files(reading["other_files"])
+        yield f"not read, because no supported format has the extension: {kinds}"
+
+
+def describe_other_files(numbers: Mapping[str, int]) -> str:
+    """List numbers of files by extension, the largest first."""
+    ordered = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
+    kinds = [f"{number:,} {suffix or 'without extension'}" for suffix, number in ordered]
+    if len(kinds) > MAX_LISTED:
+        kinds[MAX_LISTED:] = [f"{sum(number for _, number in ordered[MAX_LISTED:]):,} others"]
+    return ", ".join(kinds)

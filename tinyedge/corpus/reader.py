@@ -1,59 +1,79 @@
 """Read the user's files as documents.
 
-In: paths of files and folders. Out: documents. Files are streamed; no complete file or long line is in
-memory. Does not download anything. Does not know how a file format is read: `tinyedge.corpus.formats` does.
+In: paths of files and folders. Out: documents, and a log of what was read, changed and left out. Files are
+streamed; no complete file or long line is in memory. Does not download anything. Does not know how a file
+format is read: `tinyedge.corpus.formats` does.
 """
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tinyedge.core.errors import CorpusError
+from tinyedge.core.errors import CorpusError, MissingDependencyError
+from tinyedge.corpus.characters import clean_characters
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_splitter import split_documents
 from tinyedge.corpus.find_files import find_files
 from tinyedge.corpus.formats import END_OF_DOCUMENT, get_format
-from tinyedge.corpus.line_joining import join_if_wrapped
-from tinyedge.corpus.read_notes import ReadNotes
+from tinyedge.corpus.line_joining import join_lines
+from tinyedge.corpus.read_notes import ReadLog, ReadNotes, describe_reading
+from tinyedge.corpus.read_settings import ReadSettings
 
+DEFAULT_SETTINGS = ReadSettings()
 MANY_FILES = 20  # so many files are one document each; fewer files are split, to hold out enough
 
 
 def read_documents(
-    paths: Sequence[Path], report: Callable[[str], None] = lambda line: None
+    paths: Sequence[Path],
+    report: Callable[[str], None] = lambda line: None,
+    settings: ReadSettings = DEFAULT_SETTINGS,
+    log: ReadLog | None = None,
 ) -> Iterator[Document]:
     """Stream the documents of files and folders.
 
+    A file that cannot be read is skipped, and its reason reported.
+
     Args:
         paths: Files and folders, read in this order; the files of a folder are read in sorted order.
-        report: Receives a line about files that were skipped because they contain no text.
+        report: Receives lines about what was read, changed and skipped, after the last document.
+        settings: How files are read.
+        log: Receives what was read, changed and skipped.
 
     Raises:
-        CorpusError: A file cannot be read as text, or a file that was given explicitly contains no text.
+        CorpusError: No file contains text that can be read, or one cannot be read and `settings` are strict.
     """
-    files = find_files(paths)
-    empty: list[Path] = []
+    log = ReadLog() if log is None else log
+    files = find_files(paths, log)
+    first_failure: CorpusError | MissingDependencyError | None = None
     for file in files:
-        documents = _read_file(file.path, as_one_document=len(files) >= MANY_FILES)
-        first = next(documents, None)
-        if first is not None:
-            yield first
+        notes = ReadNotes(file.path)
+        documents = _read_file(notes, settings.lines, as_one_document=len(files) >= MANY_FILES)
+        try:
+            document = next(documents, None)
+            if document is None:
+                reason = "contains no text" if file.path.stat().st_size else "is empty"
+                raise CorpusError(f"{file.path} {reason}", "give a file with sentences in it")
+            log.files.append(notes)
+            yield document
             yield from documents
-        elif file.is_explicit:
-            raise CorpusError(f"{file.path} contains no text", "give a file with sentences in it")
-        else:
-            empty.append(file.path)
-    if empty:
-        report(f"skipped {len(empty)} files without text; the first is {empty[0]}")
+        except (CorpusError, MissingDependencyError) as failure:
+            if settings.strict:
+                raise
+            first_failure = first_failure or failure
+            log.skip(file.path, failure, is_partial=notes in log.files[-1:])
+    if not log.files and first_failure is not None:
+        raise first_failure
+    for line in describe_reading(log.to_json()):
+        report(line)
 
 
-def _read_file(path: Path, as_one_document: bool) -> Iterator[Document]:
-    file_format = get_format(path)
-    units = file_format.read_paragraphs(path, ReadNotes(path))
+def _read_file(notes: ReadNotes, lines: str, as_one_document: bool) -> Iterator[Document]:
+    file_format = get_format(notes.path)
     is_document = as_one_document or file_format.has_documents
+    units = file_format.read_paragraphs(notes.path, notes)
     for is_end, part in itertools.groupby(units, END_OF_DOCUMENT.__eq__):
         if is_end:
             continue
-        if file_format.has_lines:
-            part = join_if_wrapped(part)
-        yield from split_documents(part, str(path), as_one_document=is_document)
+        clean = (clean_characters(unit, notes) for unit in part)
+        paragraphs = join_lines(clean, lines, notes) if file_format.has_lines else clean
+        yield from split_documents(paragraphs, str(notes.path), as_one_document=is_document, notes=notes)

@@ -4,26 +4,26 @@ In: a `.jsonl` file. Out: the lines of each text. Does not decide whether lines 
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from tinyedge.core.errors import CorpusError
-from tinyedge.corpus.encoding import (
-    BYTE_ORDER_MARK,
-    describe_offset,
-    read_text_chunks,
-    replace_control_characters,
-)
+from tinyedge.corpus.characters import repair_bytes, split_lines
+from tinyedge.corpus.encoding import BYTE_ORDER_MARK, describe_offset, read_text_chunks
 from tinyedge.corpus.formats import END_OF_DOCUMENT
 from tinyedge.corpus.read_notes import ReadNotes
 
 MAX_RECORD_CHARS = 1 << 23  # of one line, which cannot be cut
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON can hold half an emoji, where a program cut a text
 
 
 def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
-    """Stream the lines of each record's `text`."""
+    """Stream the lines of each record's `text`, after a check of all records."""
+    for _ in _read_records(path, ReadNotes(path)):
+        pass
     for text in _read_records(path, notes):
-        yield from (line if line.strip() else "" for line in text.splitlines())
+        yield from (line if line.strip() else "" for line in split_lines(text))
         yield END_OF_DOCUMENT
 
 
@@ -33,33 +33,34 @@ def _read_records(path: Path, notes: ReadNotes) -> Iterator[str]:
     for number, (line, size) in enumerate(_read_record_lines(path, notes), start=1):
         where = f"{path}, line {number} ({describe_offset(path, offset)})"
         offset += size
-        line = line.strip().strip(BYTE_ORDER_MARK)
+        line = repair_bytes(line.strip().strip(BYTE_ORDER_MARK), notes)
         if not line:
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(
+                line, strict=False
+            )  # control characters in a string are read, and counted later
         except (ValueError, RecursionError) as failure:
             raise CorpusError(f"{where} is not JSON: {failure}", "write one JSON object per line") from None
         text = record.get("text") if isinstance(record, dict) else None
         if not isinstance(text, str):
             raise CorpusError(f"{where} has no string field `text`", 'write lines such as {"text": "..."}')
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise CorpusError(
-                f"{where} has half a surrogate pair in `text`", "write the record again"
-            ) from None
-        yield replace_control_characters(text, notes)
+        text, halves = _HALF_CHARACTER.subn("", text)
+        notes.count("half_characters", halves)
+        yield text
 
 
 def _read_record_lines(path: Path, notes: ReadNotes) -> Iterator[tuple[str, int]]:
     """Yield the lines of a `.jsonl` file with their size in bytes, line break included."""
     rest = ""
-    encoding = "utf-8"
-    for chunk, encoding in read_text_chunks(path, notes):
+    for chunk in read_text_chunks(path, notes):
         *lines, rest = (rest + chunk).split("\n")
         for line in lines:
-            yield line, len(f"{line}\n".encode(encoding))
+            yield line, _count_bytes(f"{line}\n", notes.encoding)
         if len(rest) > MAX_RECORD_CHARS:
             raise CorpusError(f"{path} has a line of over {MAX_RECORD_CHARS} characters", "split the record")
-    yield rest, len(rest.encode(encoding))
+    yield rest, _count_bytes(rest, notes.encoding)
+
+
+def _count_bytes(text: str, encoding: str) -> int:
+    return len(text.encode(encoding, "surrogateescape"))

@@ -1,0 +1,66 @@
+"""Join a word that a line break cut, and the lines around the break.
+
+In: two lines of a paragraph, and the lines around them. Out: their text as one. Does not decide whether lines
+belong together.
+
+A soft hyphen at the end of a line is removed, and the word joined. A hyphen is harder: "exam-/ple" is one
+word, but "well-/known" keeps its hyphen. The lines around decide, by the form that they contain. If they
+contain neither form, the earlier cases of the same text decide. Without any, the hyphen stays, because nothing
+is lost then. No space is inserted in any of these cases.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterable
+
+from tinyedge.corpus.characters import SOFT_HYPHEN
+
+BEHIND_LINES = 200  # lines that are kept to look for words in
+# Languages write "two- and three-year-old" with the space.
+_CONJUNCTIONS = frozenset(
+    ("and", "or", "to", "und", "oder", "bis", "bzw", "noch", "sowie", "y", "o", "e", "u", "et", "ou", "i")
+)
+_CUT_WORD = re.compile(r"([^\W\d_]+)-$")
+_REST = re.compile(r"[^\W\d_]+")
+_DIGITS = re.compile(r"\d[-–]$")
+
+
+class WordJoiner:
+    """Joins lines of one text, and remembers how its hyphens were meant."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque()
+        self._behind = 0
+        self._removed = 0
+        self._retained = 0
+
+    def look_ahead(self, lines: Iterable[str]) -> None:
+        """Add the next lines to those that are searched for a word."""
+        self._lines.extend(lines)
+
+    def forget(self, number: int) -> None:
+        """Move on by a number of lines; only the last BEHIND_LINES before this position are kept."""
+        self._behind += number
+        while self._behind > BEHIND_LINES:
+            self._lines.popleft()
+            self._behind -= 1
+
+    def join(self, first: str, second: str) -> tuple[str, str, bool]:
+        """Return the two lines so that one follows the other directly, and whether a word was joined."""
+        first, second = first.rstrip(), second.lstrip()
+        if first.endswith(SOFT_HYPHEN):
+            return first.rstrip(SOFT_HYPHEN), second, True
+        if _DIGITS.search(first) and second[:1].isdigit():
+            return first, second, True
+        cut, rest = _CUT_WORD.search(first), _REST.match(second)
+        if not cut or not rest or not rest[0][0].islower() or rest[0] in _CONJUNCTIONS:
+            return f"{first} ", second, False
+        return (first[:-1] if self._is_one_word(cut[1], rest[0]) else first), second, True
+
+    def _is_one_word(self, start: str, rest: str) -> bool:
+        text = "\n".join(self._lines)
+        one = len(re.findall(rf"\b{start}{rest}\b", text, re.IGNORECASE))
+        two = len(re.findall(rf"\b{start}-{rest}\b", text, re.IGNORECASE))
+        self._removed += one > two
+        self._retained += two > one
+        return one > two if one != two else self._removed > self._retained
