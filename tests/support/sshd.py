@@ -38,6 +38,11 @@ class Server:
         return self.folder / "home"
 
     @property
+    def startup(self) -> Path:
+        """Start-up file of the account: a shell script that runs before each command, if it exists."""
+        return self.folder / "startup"
+
+    @property
     def programs(self) -> Path:
         """The only folder in PATH after a login: symbolic links, which a test may remove."""
         return self.folder / "bin"
@@ -86,7 +91,10 @@ def run_server(folder: Path) -> Iterator[Server]:
     # After a login, HOME and PATH are the test's, not those of the account.
     forced = folder / "login"
     environment = f"HOME={server.home} PATH={server.programs}"
-    forced.write_text(f'#!/bin/sh\nexport {environment}\ncd\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
+    forced.write_text(
+        f"#!/bin/sh\nexport {environment}\ncd\n[ ! -e {server.startup} ] || . {server.startup}\n"
+        'exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n'
+    )
     forced.chmod(0o755)
     (folder / "authorized_keys").write_text((folder / "identity.pub").read_text())
     (folder / "sshd_config").write_text(
@@ -140,6 +148,16 @@ def replace_program(server: Server, name: str, script: str | None, link: str = "
     elif script is not None:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
+
+
+@contextlib.contextmanager
+def start_up_file(server: Server, script: str) -> Iterator[None]:
+    """Give the account a start-up file inside the `with` block."""
+    server.startup.write_text(f"{script}\n")
+    try:
+        yield
+    finally:
+        server.startup.unlink()
 
 
 @contextlib.contextmanager

@@ -5,19 +5,30 @@ measures on the board. Nothing is changed on the board before it is known to be 
 """
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyedge.boards.load import known_boards, known_machines, wheel_platform
+from tinyedge.boards.load import known_boards, wheel_platform
 from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.bundle import signature
 from tinyedge.bundle.bundle import Bundle, load_bundle
 from tinyedge.core.errors import DeployError, UsageError
 from tinyedge.core.printable import has_control_chars
+from tinyedge.deploy.inspection import (
+    FORBIDDEN_IN_FOLDER,
+    BoardState,
+    describe_clock_error,
+    inspect_board,
+    require_room_for_pip,
+    require_space,
+)
 from tinyedge.deploy.kit import (
+    BUNDLE,
     INSTALLER,
     LOCK_FILE,
+    REBUILD_HINT,
     WHEELHOUSE,
     Kit,
     KitBuilder,
@@ -25,79 +36,40 @@ from tinyedge.deploy.kit import (
     require_replaceable,
 )
 from tinyedge.deploy.ssh import Remote
+from tinyedge.deploy.ssh_errors import DEAD_CARD, READ_ONLY, show_answer
 
-MB = 1 << 20
 LOCK_DIGEST_CHARACTERS = 12  # of the lock's digest, in the name of an environment; install.sh has them too
-UNPACKED_MB = 230  # approximate size of an environment; the installer computes the exact one
 STEPS = 4
-OLDEST_PYTHON = (3, 11)
 OMIT_KIT_HINT = "omit --kit to make a new one"
-FORBIDDEN_IN_FOLDER = frozenset("'\"\\`$")  # pip's scripts contain their folder in quotes
 
-# Prints facts of the board. `python` is the first interpreter that is new enough, else the first one found.
-INSPECT_SCRIPT = r"""
-case $1 in /*) dir=$1 ;; *) dir=$HOME/$1 ;; esac
-at=$dir
-while [ ! -d "$at" ]; do at=$(dirname -- "$at"); done
-printf 'dir=%s\nmachine=%s\n' "$dir" "$(uname -m)"
-[ ! -w "$at" ] || echo writable=yes
-printf 'free=%s\n' "$(df -Pk -- "$at" | sed -n 2p)"
-for env in "$dir"/envs/*/complete; do
-  [ ! -e "$env" ] || printf 'env=%s\n' "$(basename -- "$(dirname -- "$env")")"
-done
-for name in python3 python3.14 python3.13 python3.12 python3.11; do
-  found=$("$name" -I -c '
-import platform, struct, sys
-try:
-    import venv
-except ImportError:
-    venv = None
-print("python=%d.%d" % sys.version_info[:2])
-print("bits=%d" % (8 * struct.calcsize("P")))
-print("venv=%s" % ("yes" if venv else "no"))
-print("libc=%s" % " ".join(platform.libc_ver()))
-sys.exit(sys.version_info < (3, 11))
-' 2>/dev/null) && { printf '%s\nprogram=%s\n' "$found" "$name"; exit 0; }
-  [ -z "$found" ] || [ -n "${first-}" ] || first=$found
-done
-printf '%s\n' "${first-}"
+# In the folder $1, which exists, tests what no flag of a file system tells (a card with FAT, a policy of the
+# kernel); then makes the kit's folder in $2 and marks it as ours.
+PREPARE_SCRIPT = r"""
+umask 022
+probe=$(mktemp -d "$1/.tinyedge.XXXXXX") || exit 1
+trap 'rm -rf "$probe"' EXIT
+printf '#!/bin/sh\necho ok\n' >"$probe/program" && chmod 700 "$probe/program" || exit 1
+[ "$("$probe/program" 2>/dev/null)" = ok ] || { echo exec; exit 1; }
+ln -s program "$probe/link" 2>/dev/null || { echo link; exit 1; }
+mkdir -p -- "$2/kit" || exit 1
+[ -e "$2/.tinyedge-kit" ] || : >"$2/.tinyedge-kit"
 """
+PROBE_REASONS = {
+    "exec": "cannot run programs",
+    "link": "cannot hold symbolic links",
+}
 INSTALL_SCRIPT = r"""
 dir=$1 program=$2 key=$3 service=$4
 set -- --dir "$dir"
 if [ -n "$key" ]; then
-  printf '%s\n' "$key" >"$dir/key.pub" || exit 1
+  [ "$key" = "$(cat "$dir/key.pub" 2>/dev/null)" ] || {
+    printf '%s\n' "$key" >"$dir/.key.pub.tmp" && mv -f "$dir/.key.pub.tmp" "$dir/key.pub" || exit 1
+  }
   set -- "$@" --key "$dir/key.pub"
 fi
 [ -z "$service" ] || set -- "$@" --service
 PYTHON=$program exec sh "$dir/kit/install.sh" "$@"
 """
-
-
-@dataclass(frozen=True)
-class BoardState:
-    """Facts of a board that decide whether tinyedge can be installed there."""
-
-    directory: str
-    """Absolute path of the folder to install to."""
-    machine: str
-    """Architecture as `uname -m` prints it."""
-    writable: bool
-    """Whether the folder, or its nearest existing parent, is writable."""
-    free_mb: int
-    """Free disk space there, in MB of 2^20 bytes."""
-    python: str
-    """Version of Python, such as "3.11"."""
-    program: str
-    """Name of that Python's executable."""
-    bits: int
-    """Width of a pointer in that Python: 32 or 64."""
-    venv: bool
-    """Whether that Python can create virtual environments."""
-    libc: str
-    """Name and version of the C library, such as "glibc 2.36"; empty if unknown."""
-    envs: tuple[str, ...]
-    """Names of the complete environments that are installed in the folder."""
 
 
 @dataclass(frozen=True)
@@ -149,29 +121,31 @@ def deploy(
     if plan.key is not None:
         signature.verify(bundle, plan.key)
     chosen = Kit.load(plan.kit) if plan.kit is not None else None
-    board = inspect_board(remote, plan.directory)
+    board = inspect_board(remote, plan.directory, plan.service)
     report(
         f"1/{STEPS} board: {remote.destination}, {board.machine}, Python {board.python}, {board.libc},"
         f" {board.free_mb:,} MB free"
     )
+    if note := describe_clock_error(board):
+        report(note)
     kit = _provide_kit(plan, chosen, bundle, board, report)
     if kit is None:
         return 0
+    target = f"{board.directory}/kit"
     excluded = find_unneeded_files(kit, board)
     sizes = {str(p.relative_to(kit.path)): p.stat().st_size for p in kit.path.rglob("*") if p.is_file()}
+    present = remote.find_present(kit.path, target)
+    missing = sum(size for name, size in sizes.items() if name not in excluded and name not in present)
+    size, files = estimate_installation(remote.destination, kit, board)
+    require_space(remote.destination, board, size + missing, files + len(sizes))
     total = sum(size for name, size in sizes.items() if name not in excluded)
-    target = f"{board.directory}/kit"
     if plan.dry_run:
-        report(f"3/{STEPS} would copy up to {total / 1e6:.1f} MB to {target}")
+        report(f"3/{STEPS} would copy up to {missing / 1e6:.1f} MB to {target}")
         report(f"4/{STEPS} would run {target}/{INSTALLER}; nothing was changed")
         return 0
-    report(f"3/{STEPS} copying up to {total / 1e6:.1f} MB to {target}")
-    result = remote.run('umask 022; mkdir -p -- "$1"', target)
-    if result.code:
-        raise DeployError(
-            f"{target} cannot be created: {result.errors.strip()[-200:]}", "choose another --dir"
-        )
-    remote.copy(kit.path, target, excluded, lambda sent: progress(sent, total))
+    report(f"3/{STEPS} copying up to {missing / 1e6:.1f} MB to {target}")
+    _prepare_folder(remote, board)
+    remote.copy(kit.path, target, excluded, lambda sent: progress(sent, total), present)
     report(f"4/{STEPS} {target}/{INSTALLER}")
     key = plan.key.read_text().strip() if plan.key else ""
     return remote.run_visibly(
@@ -179,69 +153,54 @@ def deploy(
     )
 
 
-def inspect_board(remote: Remote, directory: str) -> BoardState:
-    """Collect the facts of a board; raise DeployError if tinyedge cannot run on it."""
-    result = remote.run(INSPECT_SCRIPT, directory)
-    lines = [line.split("=", 1) for line in result.output.splitlines() if "=" in line]
-    facts = dict(lines)
-    if result.code or "machine" not in facts:
+def _prepare_folder(remote: Remote, board: BoardState) -> None:
+    """Make the kit's folder; raise DeployError if the file system cannot hold an environment."""
+    result = remote.run(PREPARE_SCRIPT, board.existing, board.directory)
+    if result.code == 0:
+        return
+    if reason := PROBE_REASONS.get(result.output.strip()):
         raise DeployError(
-            f"{remote.destination} has no POSIX shell: {result.errors.strip()[-200:]!r}",
-            "is it a Linux machine?",
+            f"the file system of {board.existing} on {remote.destination} {reason}", "choose another --dir"
         )
-    if "python" not in facts:
-        raise DeployError(f"{remote.destination} has no Python", "on the board: sudo apt install python3")
-    free = facts["free"].split()
-    board = BoardState(
-        directory=facts["dir"],
-        machine=facts["machine"],
-        writable="writable" in facts,
-        free_mb=int(free[3]) >> 10 if len(free) > 3 and free[3].isdecimal() else 0,
-        python=facts["python"],
-        program=facts.get("program", "python3"),
-        bits=int(facts["bits"]),
-        venv=facts["venv"] == "yes",
-        libc=facts["libc"].strip(),
-        envs=tuple(value for name, value in lines if name == "env"),
+    if READ_ONLY in result.errors:
+        raise DeployError(
+            f"{board.directory} on {remote.destination} is on a read-only file system", DEAD_CARD
+        )
+    raise DeployError(
+        f"{board.directory}/kit on {remote.destination} cannot be created: {show_answer(result.errors)}",
+        "choose another --dir",
     )
-    _require_suitable(remote.destination, board)
-    return board
 
 
-def _require_suitable(destination: str, board: BoardState) -> None:
-    """Raise DeployError if tinyedge cannot run on the board, or does not fit on its disk."""
-    if board.machine not in known_machines():
-        raise DeployError(
-            f"{destination} is {board.machine}; there are packages for {' and '.join(known_machines())}",
-            "write the 64-bit Raspberry Pi OS to the card",
-        )
-    if board.bits != 64:
-        raise DeployError(
-            f"{destination} is a 32-bit system on a 64-bit kernel",
-            "write the 64-bit Raspberry Pi OS to the card",
-        )
-    if tuple(map(int, board.python.split("."))) < OLDEST_PYTHON:
-        raise DeployError(
-            f"{destination} has Python {board.python}; 3.11 or newer is required",
-            "write Raspberry Pi OS bookworm or newer to the card",
-        )
-    if not board.venv:
-        raise DeployError(
-            f"{destination} has a Python that cannot create virtual environments",
-            "on the board: sudo apt install python3-venv",
-        )
-    if not board.libc.startswith("glibc"):
-        raise DeployError(
-            f"{destination} has no glibc, which the packages require",
-            "use Raspberry Pi OS or another Debian-based system",
-        )
-    if not board.writable:
-        raise DeployError(f"{board.directory} on {destination} is not writable", "choose another --dir")
-    if not board.envs and board.free_mb < UNPACKED_MB:
-        raise DeployError(
-            f"{destination} has {board.free_mb} MB free; about {UNPACKED_MB} MB are required",
-            "free some space there, or choose another --dir",
-        )
+def estimate_installation(destination: str, kit: Kit, board: BoardState) -> tuple[int, int]:
+    """Estimate what the installation adds to the board, without the kit itself.
+
+    Returns:
+        Bytes, and the number of files and folders; those of the bundle only if the environment is installed.
+
+    Raises:
+        DeployError: pip has too little memory or no room for its temporary files, see `inspection`.
+    """
+    bundle = [path.stat().st_size for path in (kit.path / BUNDLE).iterdir()]
+    if get_environment_name(kit, board) in board.envs:
+        return sum(bundle), len(bundle)
+    require_room_for_pip(destination, board)
+    # As in install.sh: 1.5 times the unpacked size, for bytecode and for blocks that are partly used.
+    packages = kit.select_packages(board.python)
+    size = sum(package.unpacked for package in packages) * 3 // 2
+    files = 0
+    for package in packages:
+        try:
+            with zipfile.ZipFile(kit.path / WHEELHOUSE / package.file) as archive:
+                names = archive.namelist()
+        except (OSError, zipfile.BadZipFile) as failure:
+            raise DeployError(
+                f"{package.file} in {kit.path} is not a wheel: {failure}", REBUILD_HINT
+            ) from None
+        # One for bytecode too; each folder may have a __pycache__.
+        folders = {name.rpartition("/")[0] for name in names}
+        files += len(names) + sum(name.endswith(".py") for name in names) + 2 * len(folders)
+    return sum(bundle) + size, len(bundle) + files
 
 
 def _provide_kit(
@@ -304,14 +263,12 @@ def _choose_platform(bundle: Bundle, board: BoardState) -> WheelPlatform:
 
 
 def find_unneeded_files(kit: Kit, board: BoardState) -> Collection[str]:
-    """Find the wheels that need not be copied.
-
-    Returns:
-        Paths inside the kit: wheels for other versions of Python, or all wheels if the board has the
-        environment already.
-    """
-    lock = hashlib.sha256((kit.path / LOCK_FILE).read_bytes()).hexdigest()
-    if f"{lock[:LOCK_DIGEST_CHARACTERS]}-py{board.python}" in board.envs:
-        return [f"{WHEELHOUSE}/{path.name}" for path in (kit.path / WHEELHOUSE).iterdir()]
+    """Find the wheels for other versions of Python, as paths inside the kit; they need not be copied."""
     needed = {package.file for package in kit.select_packages(board.python)}
     return [f"{WHEELHOUSE}/{package.file}" for package in kit.packages if package.file not in needed]
+
+
+def get_environment_name(kit: Kit, board: BoardState) -> str:
+    """Return the name of the environment that install.sh makes of the kit on the board."""
+    lock = hashlib.sha256((kit.path / LOCK_FILE).read_bytes()).hexdigest()
+    return f"{lock[:LOCK_DIGEST_CHARACTERS]}-py{board.python}"

@@ -1,50 +1,59 @@
 """A board over SSH: one shared connection, commands with safely quoted arguments, and folder copies.
 
 In: user@host as ssh accepts it. Out: results of commands. Knows OpenSSH's programs. Does not know kits or
-bundles. Text from the user reaches the board only as data, or quoted for a POSIX shell that reads its script
-from standard input.
+bundles. Text from the user reaches the board only as data, never as a part of a command line. What a board
+sends is bounded in time and size.
 """
 
-import os
 import re
-import shlex
 import shutil
 import subprocess
-import tarfile
+import sys
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from tinyedge.core.errors import DeployError, UsageError
+from tinyedge.deploy import folder_copy, ssh_errors
+from tinyedge.deploy.bounded_child import BoundedChild
+from tinyedge.deploy.marked_script import COMMAND, MarkedScript
 
 CONNECT_SECONDS = 15
 KEEP_SECONDS = 60  # the connection stays open this long between two commands
-SSH_FAILED = 255
+COMMAND_SECONDS = (
+    60.0  # for a command that only reads the board; a Python from a cold SD card needs about 3 s
+)
+# Installation and measurement take minutes on a board, an hour under emulation.
+INSTALL_SECONDS = 2 * 3600.0
+OUTPUT_BYTES = 1 << 20  # of a command
+SHOWN_BYTES = 1 << 23  # of a command whose output is shown
+CLOSE_SECONDS = (
+    5.0  # for a session to end after its command; a background job of a start-up file keeps it open
+)
 # user@ and a host name, an address, or an alias of ssh's configuration. ssh itself accepts more, and passed
 # some of it to a shell (CVE-2023-51385).
 DESTINATION = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*@)?(?:[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9A-Fa-f:]+(?:%\w+)?)"
 )
-REASONS = {
-    "Could not resolve hostname": ("its name cannot be resolved", "check the name, or use the address"),
-    "Permission denied": ("it refuses this user and key", "check user@, --identity, or run: ssh-copy-id"),
-    "Too many authentication failures": ("it refuses all keys", "select the right one with --identity"),
-    "REMOTE HOST IDENTIFICATION HAS CHANGED": (
-        "its host key has changed",
-        "after a new installation of its system: ssh-keygen -R HOST; else the connection may be intercepted",
-    ),
-    "Host key verification failed": ("its host key is unknown", "log in once with ssh and compare the key"),
-    "Connection refused": (
-        "no SSH server listens on this port",
-        "check --port; on the board: sudo systemctl enable --now ssh",
-    ),
-    "timed out": ("it does not answer", "is it switched on, and in this network?"),
-    "No route to host": ("there is no route to it", "is it switched on, and in this network?"),
-    "Network is unreachable": ("there is no route to it", "is this machine connected to a network?"),
-    "Connection closed": ("it closed the connection", "see its log: journalctl -u ssh"),
+# Settings of the user's configuration that a command without a terminal cannot work with, or that print.
+OPTIONS = {
+    "RemoteCommand": "none",
+    "RequestTTY": "no",
+    "PermitLocalCommand": "no",
+    "ClearAllForwardings": "yes",
+    "ForwardX11": "no",
+    "Tunnel": "no",
+    "VisualHostKey": "no",
+    "LogLevel": "ERROR",  # errors have reasons; a banner and warnings are not among them
+    "ConnectTimeout": str(CONNECT_SECONDS),
+    "ServerAliveInterval": "15",
+    "ServerAliveCountMax": "4",
+    "ControlMaster": "auto",
+    "ControlPersist": str(KEEP_SECONDS),
 }
+# OpenSSH 8.7 introduced these; an older one refuses them.
+NEWER_OPTIONS = {"SessionType": "default", "StdinNull": "no", "ForkAfterAuthentication": "no"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,8 @@ class RemoteResult:
     """Standard output."""
     errors: str
     """Standard error."""
+    has_noise: bool = False
+    """Whether the account's start-up files printed something on standard output."""
 
 
 class Remote:
@@ -88,13 +99,9 @@ class Remote:
         self.destination = destination
         # Short: the path of a socket is limited to 107 bytes. Private: the socket gives access to the board.
         self._folder = tempfile.TemporaryDirectory(prefix="te-", dir="/tmp")
-        options = {
-            "ControlMaster": "auto",
-            "ControlPath": f"{self._folder.name}/%C",
-            "ControlPersist": str(KEEP_SECONDS),
-            "ConnectTimeout": str(CONNECT_SECONDS),
-            "ServerAliveInterval": "15",
-        }
+        options = {**OPTIONS, "ControlPath": f"{self._folder.name}/%C"}
+        if _has_newer_options():
+            options |= NEWER_OPTIONS
         self._ssh = ["ssh", *(["-F", str(config)] if config else []), *(["-p", str(port)] if port else [])]
         self._ssh += ["-i", str(identity)] if identity else []
         self._ssh += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
@@ -106,45 +113,56 @@ class Remote:
         subprocess.run([*self._ssh, "-O", "exit", "--", self.destination], capture_output=True, check=False)
         self._folder.cleanup()
 
-    def run(self, script: str, *arguments: str) -> RemoteResult:
+    def run(self, script: str, *arguments: str, seconds: float = COMMAND_SECONDS) -> RemoteResult:
         """Run a POSIX shell script on the board.
 
         Args:
-            script: The script.
+            script: The script. It gets an empty standard input.
             arguments: Its positional parameters "$1", "$2" and so on.
+            seconds: Time limit.
 
         Raises:
-            DeployError: The board cannot be reached.
+            DeployError: The board cannot be reached, does not run commands, or exceeds the limits of time and
+                output.
         """
-        result = subprocess.run(
-            self._command("exec sh -s"),
-            input=_format_script(script, arguments),
-            capture_output=True,
-            check=False,
-            env=_make_environment(),
-        )
-        errors = result.stderr.decode(errors="replace")
-        if result.returncode == SSH_FAILED:
-            raise self._explain_connection_error(errors)
-        return RemoteResult(result.returncode, result.stdout.decode(errors="replace"), errors)
+        marked = MarkedScript(script, arguments)
+        code = self._run(marked, seconds, OUTPUT_BYTES)
+        output, errors = marked.output, marked.errors
+        return RemoteResult(code, output.content, errors.content, bool(output.noise.strip()))
 
-    def run_visibly(self, script: str, *arguments: str) -> int:
+    def run_visibly(self, script: str, *arguments: str, seconds: float = INSTALL_SECONDS) -> int:
         """Run a script as `run` does, with its output on this terminal, and return its exit code."""
-        result = subprocess.run(
-            self._command("exec sh -s"),
-            input=_format_script(script, arguments),
-            check=False,
-            env=_make_environment(),
-        )
-        if result.returncode == SSH_FAILED:
-            raise DeployError(
-                f"the connection to {self.destination} was lost",
-                "run the same command again: it continues",
-            )
-        return result.returncode
+        return self._run(MarkedScript(script, arguments, (sys.stdout, sys.stderr)), seconds, SHOWN_BYTES)
+
+    def _run(self, marked: MarkedScript, seconds: float, limit: int) -> int:
+        """Run a script and return its exit code; raise DeployError if it did not run to its end."""
+        with BoundedChild(self._command(COMMAND), seconds, limit) as child:
+            child.send(marked.stdin)
+            for descriptor, chunk in child.read_chunks():
+                marked.add(descriptor, chunk)
+                if marked.has_ended:
+                    child.wait(CLOSE_SECONDS)
+                    break
+            output, errors = marked.output, marked.errors
+            if output.code is not None:
+                return output.code
+            if child.ended_by:
+                said = (output.content, errors.content) if output.has_begun else (output.noise, errors.noise)
+                raise ssh_errors.explain_limit(self.destination, child.ended_by, seconds, *said)
+            code = child.wait(CLOSE_SECONDS)
+        if output.has_begun:
+            raise ssh_errors.explain_lost_connection(self.destination, code)
+        if code == ssh_errors.SSH_FAILED and (errors.noise.strip() or not output.noise.strip()):
+            raise ssh_errors.explain_connection(self.destination, errors.noise)
+        raise ssh_errors.explain_no_shell(self.destination, output.noise, errors.noise)
 
     def copy(
-        self, source: Path, target: str, excluded: Collection[str], progress: Callable[[int], None]
+        self,
+        source: Path,
+        target: str,
+        excluded: Collection[str],
+        progress: Callable[[int], None],
+        present: Collection[str] | None = None,
     ) -> None:
         """Make a folder on the board equal to a local one, with rsync or else with tar.
 
@@ -153,121 +171,48 @@ class Remote:
             target: The folder on the board.
             excluded: Files to exclude, as paths inside `source`.
             progress: Receives the bytes sent so far with tar; rsync draws its own progress.
+            present: Files that need not be sent with tar, see `find_present`; None looks for them.
 
         Raises:
             DeployError: The copy failed; `target` may then be incomplete.
         """
-        if _can_rsync() and self.run("command -v rsync >/dev/null").code == 0:
-            self._copy_with_rsync(source, target, excluded)
-        else:
-            self._copy_with_tar(source, target, excluded, progress)
+        if folder_copy.can_rsync():
+            found = self.run("command -v rsync >/dev/null")
+            # rsync mistakes what a start-up file prints for its protocol.
+            if found.code == 0 and not found.has_noise:
+                host = self.destination if ":" not in self.destination else self._bracket_host()
+                if folder_copy.copy_with_rsync(self._ssh, host, source, target, excluded):
+                    return
+        if present is None:
+            present = self.find_present(source, target)
+        command = [*self._ssh, "-T", "--", self.destination]
+        folder_copy.copy_with_tar(command, self.destination, source, target, excluded, present, progress)
 
-    def _copy_with_rsync(self, source: Path, target: str, excluded: Collection[str]) -> None:
-        # --protect-args: the board's shell does not interpret the target's name.
-        command = [
-            "rsync",
-            "--recursive",
-            "--times",
-            "--perms",
-            "--delete",
-            "--delete-excluded",
-            "--protect-args",
-        ]
-        command += [f"--exclude=/{name}" for name in sorted(excluded)]
-        command += ["--info=progress2"] if os.isatty(2) else []
-        shell = shlex.join(self._ssh)
-        host = self.destination if ":" not in self.destination else self._bracket_host()
-        result = subprocess.run(
-            [*command, "--rsh", shell, "--", f"{source}/", f"{host}:{target}/"],
-            stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.PIPE, check=False, env=_make_environment(),
-        )  # fmt: skip
-        if result.returncode:
-            raise self._explain_copy_error(result.stderr.decode(errors="replace"))
+    def find_present(self, source: Path, target: str) -> set[str]:
+        """Find the large files of a local folder that a folder on the board has already, by their digests.
+
+        Args:
+            source: The local folder.
+            target: The folder on the board; it need not exist.
+
+        Returns:
+            Their paths inside `source`.
+        """
+        script = 'cd -- "$1" 2>/dev/null && find . -type f -exec sha256sum -- {} +'
+        found = self.run(script, target, seconds=folder_copy.STALL_SECONDS)
+        return folder_copy.find_present(source, found.output)
 
     def _bracket_host(self) -> str:
         """Put an IPv6 address in brackets: rsync treats a bare colon as the end of the host."""
         user, at, host = self.destination.rpartition("@")
         return f"{user}{at}[{host}]"
 
-    def _copy_with_tar(
-        self, source: Path, target: str, excluded: Collection[str], progress: Callable[[int], None]
-    ) -> None:
-        # The first line of standard input is the target's name; `read` does not read past it.
-        unpack = 'IFS= read -r to && rm -rf "$to" && mkdir -p "$to" && exec tar -xf - -C "$to"'
-        with subprocess.Popen(
-            self._command(f"exec sh -c {shlex.quote(unpack)}"),
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_make_environment(),
-        ) as child:  # fmt: skip
-            assert child.stdin is not None
-            assert child.stderr is not None
-            try:
-                child.stdin.write(target.encode() + b"\n")
-                with tarfile.open(fileobj=child.stdin, mode="w|") as archive:
-                    _add_files(archive, source, excluded, progress)
-                child.stdin.close()
-            except BrokenPipeError:
-                pass  # standard error has the reason
-            errors = child.stderr.read().decode(errors="replace")
-        if child.returncode:
-            raise self._explain_copy_error(errors)
-
     def _command(self, remote: str) -> list[str]:
         return [*self._ssh, "-T", "--", self.destination, remote]
 
-    def _explain_connection_error(self, errors: str) -> DeployError:
-        for sign, (reason, hint) in REASONS.items():
-            if sign in errors:
-                return DeployError(f"{self.destination} cannot be reached: {reason}", hint)
-        return DeployError(
-            f"{self.destination} cannot be reached: {_get_last_line(errors)}", "try to connect with ssh"
-        )
 
-    def _explain_copy_error(self, errors: str) -> DeployError:
-        if "No space left" in errors or "Disk quota exceeded" in errors:
-            return DeployError(f"{self.destination} has no space left", "free some space there and try again")
-        return DeployError(
-            f"the kit cannot be copied to {self.destination}: {_get_last_line(errors)}",
-            "run the same command again: it continues",
-        )
-
-
-def _can_rsync() -> bool:
-    """Return whether rsync is installed with the options used here, which other rsync programs lack."""
-    command = ["rsync", "--protect-args", "--info=progress2", "--version"]
-    return shutil.which("rsync") is not None and not subprocess.run(command, capture_output=True).returncode
-
-
-def _add_files(
-    archive: tarfile.TarFile, source: Path, excluded: Collection[str], progress: Callable[[int], None]
-) -> None:
-    sent = 0
-    for path in sorted(source.rglob("*")):
-        name = str(path.relative_to(source))
-        if name in excluded:
-            continue
-        entry = archive.gettarinfo(path, name)
-        entry.uid = entry.gid = 0
-        entry.uname = entry.gname = ""
-        with _open_content(path) as content:
-            archive.addfile(entry, content)
-        sent += entry.size
-        progress(sent)
-
-
-def _open_content(path: Path) -> IO[bytes]:
-    """Open a file; for a folder, return an empty one."""
-    return Path(os.devnull if path.is_dir() else path).open("rb")
-
-
-def _format_script(script: str, arguments: Sequence[str]) -> bytes:
-    """Format a script with its arguments for `sh -s`: the login shell interprets none of it."""
-    return f"set -- {shlex.join(arguments)}\n{script}\n".encode()
-
-
-def _make_environment() -> dict[str, str]:
-    return {**os.environ, "LC_ALL": "C"}  # English messages of ssh and rsync, see REASONS
-
-
-def _get_last_line(errors: str) -> str:
-    lines = [line for line in errors.strip().splitlines() if line.strip()]
-    return ascii(lines[-1].strip())[1:-1] if lines else "no error message"
+def _has_newer_options() -> bool:
+    """Return whether ssh knows the options of OpenSSH 8.7, which an older one refuses."""
+    options = [word for name, value in NEWER_OPTIONS.items() for word in ("-o", f"{name}={value}")]
+    command = ["ssh", "-G", "-F", "none", *options, "localhost"]
+    return not subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode
