@@ -383,7 +383,9 @@ def test_an_empty_folder_is_filled(parts: dict[str, Any], tmp_path: Path) -> Non
     load_bundle(write_bundle(tmp_path / "bundle", **parts))
 
 
-@pytest.mark.parametrize("what", ["file", "link", "other folder", "bundle with a note", "no manifest"])
+@pytest.mark.parametrize(
+    "what", ["file", "link", "other folder", "bundle with a note", "no manifest", "other manifest"]
+)
 def test_other_files_and_folders_are_not_replaced(
     what: str, parts: dict[str, Any], bundle_copy: Copy, tmp_path: Path
 ) -> None:
@@ -399,6 +401,8 @@ def test_other_files_and_folders_are_not_replaced(
         bundle_copy().rename(target)
         if what == "no manifest":
             (target / "manifest.json").unlink()
+        elif what == "other manifest":
+            (target / "manifest.json").write_text('{"manifest_version": 3, "name": "a browser extension"}')
         else:
             (target / "note.txt").write_text("mine")
     before = sorted(str(path) for path in tmp_path.rglob("*"))

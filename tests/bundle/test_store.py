@@ -18,7 +18,8 @@ import pytest
 from tests.support.faults import Disk
 from tests.support.program import tinyedge
 from tinyedge.bundle.bundle import Bundle, bundle_digest, load_bundle
-from tinyedge.bundle.store import BUNDLES, CONFIRMED_FILE, Activation, Store
+from tinyedge.bundle.store import Activation, Store
+from tinyedge.bundle.store_files import BUNDLES, CONFIRMED_FILE, MARKER_FILE
 from tinyedge.cli import main
 from tinyedge.core.errors import BundleError, StoreError
 
@@ -60,7 +61,7 @@ def serving(store: Store) -> str:
 
 def stored_names(store: Store) -> set[str]:
     """Return the names of all bundles in the store; each of them must be valid."""
-    return {str(load_bundle(folder).manifest["target"]) for folder in (store.root / "bundles").iterdir()}
+    return {str(load_bundle(folder).manifest["target"]) for folder in (store.root / BUNDLES).iterdir()}
 
 
 def digest(bundle: Path) -> str:
@@ -189,11 +190,121 @@ def test_an_oversized_record_is_ignored(store: Store) -> None:
     assert serving(store) == before
 
 
-def test_other_files_among_the_bundles_are_removed(store: Store, bundles: dict[str, Path]) -> None:
-    os.mkfifo(store.root / BUNDLES / "f")
-    (store.root / BUNDLES / "link").symlink_to("/etc")
+def test_only_bundles_are_removed_from_a_store(
+    store: Store, bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = store.root / BUNDLES
+    os.mkfifo(folder / "f")
+    (folder / "link").symlink_to(bundles[OLD])
+    (folder / ("0" * 64)).symlink_to(bundles[OLD])
+    (folder / "mine").mkdir()
+    (folder / "mine" / "thesis.tex").write_text("mine")
+    (folder / digest(bundles[OLDER]) / "note.txt").write_text("mine")
+    shutil.copytree(bundles[OLD], folder / f".{'a' * 64}.12.tmp")
     store.activate(bundles[NEW], passes)
+    names = {"f", "link", "0" * 64, "mine", *(digest(bundles[name]) for name in (OLDER, OLD, NEW))}
+    assert {part.name for part in folder.iterdir()} == names
+    assert (folder / "mine" / "thesis.tex").exists()
+    assert (folder / digest(bundles[OLDER]) / "note.txt").exists()
+    load_bundle(bundles[OLD])  # no link was followed
+
+
+def list_tree(folder: Path) -> list[tuple[str, bytes]]:
+    return [
+        (str(path.relative_to(folder)), path.read_bytes() if path.is_file() else b"")
+        for path in sorted(folder.rglob("*"))
+    ]
+
+
+DIGEST = "0123456789abcdef" * 4
+FOREIGN: dict[str, Callable[[Path, Path], object]] = {
+    "the source bundle": lambda root, bundle: shutil.copytree(bundle, root / BUNDLES / "mine"),
+    "a linked folder": lambda root, bundle: (root / BUNDLES).symlink_to(bundle.parent),
+    "a file": lambda root, bundle: (root / "thesis.tex").write_text("mine"),
+    "a file among the bundles": lambda root, bundle: (root / BUNDLES / "thesis.tex").write_text("mine"),
+    "another folder with a digest's name": lambda root, bundle: shutil.copytree(
+        bundle.parent, root / BUNDLES / DIGEST
+    ),
+    "a linked bundle": lambda root, bundle: (root / BUNDLES / DIGEST).symlink_to(bundle),
+    "another current": lambda root, bundle: (root / "current").symlink_to("releases/7"),
+    "another record": lambda root, bundle: (root / CONFIRMED_FILE).write_text('{"confirmed": true}'),
+    "a linked record": lambda root, bundle: (root / CONFIRMED_FILE).symlink_to(bundle / "manifest.json"),
+    "another lock": lambda root, bundle: (root / ".lock").write_text("123"),
+    "a linked lock": lambda root, bundle: (root / ".lock").symlink_to(bundle / "new"),
+    "a linked marker": lambda root, bundle: (root / ".tinyedge-store").symlink_to(bundle / "README.md"),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_a_folder_that_is_not_a_store_is_refused_before_anything_is_changed(
+    bundles: dict[str, Path], tmp_path: Path, what: str
+) -> None:
+    root = tmp_path / "root"
+    (root / BUNDLES).mkdir(parents=True)
+    if what == "a linked folder":
+        (root / BUNDLES).rmdir()
+    FOREIGN[what](root, bundles[OLD])
+    before = list_tree(tmp_path), list_tree(bundles[OLD].parent)
+    calls: list[Callable[[], object]] = [
+        lambda: Store(root).activate(bundles[NEW], passes),
+        Store(root).recover,
+    ]
+    for call in calls:
+        with pytest.raises(StoreError, match=r"is not a store of tinyedge|is a symbolic link"):
+            call()
+    assert (list_tree(tmp_path), list_tree(bundles[OLD].parent)) == before
+
+
+def test_a_store_without_a_marker_is_accepted(store: Store, bundles: dict[str, Path]) -> None:
+    """Older versions wrote no marker."""
+    marker = store.root / MARKER_FILE
+    marker.unlink()
+    (store.root / BUNDLES / f".{digest(bundles[NEW])}.12.tmp").mkdir()
+    (store.root / BUNDLES / f".{digest(bundles[NEW])}.12.tmp" / ".model.onnx.tmp").write_text("half")
+    (store.root / ".confirmed.json.tmp").write_text("half")
+    assert store.recover().reason == ""
+    assert not marker.exists()
+    store.activate(bundles[NEW], passes)
+    assert marker.exists()
     assert stored_names(store) == {OLD, NEW}
+
+
+@pytest.mark.parametrize("name", ["confirmed.json", ".lock", ".current.tmp", ".confirmed.json.tmp"])
+def test_a_link_in_a_store_is_not_followed(
+    store: Store, bundles: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (store.root / name).unlink(missing_ok=True)
+    (store.root / name).symlink_to(victim)
+    if name == ".lock":
+        with pytest.raises(StoreError, match="is a symbolic link"):
+            store.activate(bundles[NEW], passes)
+    else:
+        store.activate(bundles[NEW], passes)
+        assert serving(store) == NEW
+    assert victim.read_text() == "mine"
+
+
+def test_a_current_that_points_outside_the_store_is_replaced(store: Store, bundles: dict[str, Path]) -> None:
+    (store.root / "current").unlink()
+    (store.root / "current").symlink_to(Path("..", "elsewhere", digest(bundles[OLD])))
+    store.recover()
+    assert serving(store) == OLD
+
+
+def test_the_verified_bytes_are_stored(bundles: dict[str, Path], tmp_path: Path) -> None:
+    """A file that is replaced by a FIFO after the verification is not opened again."""
+    source = Path(shutil.copytree(bundles[NEW], tmp_path / "source"))
+
+    def replace_model(bundle: Bundle) -> None:
+        if bundle.path == source:
+            (source / "model.onnx").unlink()
+            os.mkfifo(source / "model.onnx")
+
+    store = Store(tmp_path / "store", replace_model)
+    store.activate(source, passes)
+    assert serving(store) == NEW
 
 
 def test_no_bundle_is_removed_if_it_is_unknown_which_to_keep(store: Store, bundles: dict[str, Path]) -> None:
@@ -383,6 +494,9 @@ def test_the_activate_command(micro_bundle: Path, micro_bundle_fp32: Path, tmp_p
     assert "serves, confirmed" in activate("--status").stdout
     assert activate("--rollback").returncode == 0
     assert activate("--recover").stdout == f"bundle {digest(micro_bundle)[:12]} is active, as before\n"
+    for bad in ("", "~no-such-user/store"):
+        done = tinyedge("activate", micro_bundle, "--store", bad)
+        assert (done.returncode, done.stderr.splitlines()[0][:14]) == (2, "error: --store")
     for words in ((), (micro_bundle, "--status"), ("--recover", "--rollback")):
         done = activate(*words)
         assert done.returncode == 2

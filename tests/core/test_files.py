@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +104,59 @@ def test_the_next_writer_removes_the_file_of_a_killed_one(tmp_path: Path) -> Non
         file.writelines([(left := next(tmp_path.iterdir())) and "not bytes"])  # type: ignore[list-item]
     left.write_text("half")
     files.write_text(path, "whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_writers_of_one_file_do_not_share_a_temporary_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with files.atomic_writer(path) as first:
+        first.write(b"first")
+        with files.atomic_writer(path) as second:
+            second.write(b"second")
+        assert path.read_text() == "second"
+        first.write(b" writer")
+    assert path.read_text() == "first writer"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_writer_that_fails_does_not_remove_the_file_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with files.atomic_writer(path) as first:
+        first.write(b"first")
+        with pytest.raises(ZeroDivisionError), files.atomic_writer(path):
+            raise ZeroDivisionError
+    assert path.read_text() == "first"
+
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from tinyedge.core import files
+path = Path(sys.argv[1])
+if sys.argv[2] == "kill":
+    with files.atomic_writer(path) as file, files.atomic_writer(path) as other:
+        file.write(b"half"), other.write(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+for number in range(50):
+    files.write_text(path, sys.argv[2] * 5000)
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", WRITER, path, "kill"], check=False)
+        assert done.returncode == -signal.SIGKILL
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".a.txt.1.tmp", ".a.txt.tmp"]
+    files.write_text(path, "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_processes_that_write_one_file_leave_a_complete_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, text]) for text in "abc"]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert path.read_text() in {text * 5000 for text in "abc"}
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 

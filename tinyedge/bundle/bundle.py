@@ -42,6 +42,8 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import BundleError
 from tinyedge.core.files import TEMPORARY_SUFFIX
 
+SCHEMA_FAMILY = b"tinyedge.bundle/"  # in every manifest, of older and newer versions too
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -61,10 +63,25 @@ class Bundle:
     """Bytes of model.onnx. Release them with `without_bytes` when they have been loaded."""
     tokenizer: bytes = dataclasses.field(repr=False)
     """Bytes of tokenizer.model. Release them with `without_bytes` when they have been loaded."""
+    card: bytes = dataclasses.field(repr=False)
+    """Bytes of README.md."""
 
     def without_bytes(self) -> "Bundle":
-        """Return this bundle without the bytes of its model and tokenizer, to release memory."""
-        return dataclasses.replace(self, model=b"", tokenizer=b"")
+        """Return this bundle without the bytes of its files, to release memory."""
+        return dataclasses.replace(self, model=b"", tokenizer=b"", card=b"")
+
+    def write_copy(self, folder: Path) -> None:
+        """Write the verified bytes to an empty folder. The files of the bundle may have changed since."""
+        content = {
+            MANIFEST_FILE: self.raw_manifest,
+            MODEL_FILE: self.model,
+            TOKENIZER_FILE: self.tokenizer,
+            CARD_FILE: self.card,
+            SIGNATURE_FILE: self.signature,
+        }
+        for name, data in content.items():
+            if data is not None:
+                files.write_bytes(folder / name, data)
 
 
 def bundle_digest(bundle: Bundle) -> str:
@@ -120,7 +137,8 @@ def _load_open_folder(path: Path, folder: int) -> Bundle:
     signature = (
         _read_file(path, folder, SIGNATURE_FILE, MAX_SIGNATURE_BYTES) if SIGNATURE_FILE in names else None
     )
-    return Bundle(path, manifest, raw, signature, config, content[MODEL_FILE], content[TOKENIZER_FILE])
+    model, tokenizer, card = (content[name] for name in (MODEL_FILE, TOKENIZER_FILE, CARD_FILE))
+    return Bundle(path, manifest, raw, signature, config, model, tokenizer, card)
 
 
 def _read_verified(path: Path, folder: int, name: str, listed: Mapping[str, Any]) -> bytes:
@@ -236,6 +254,18 @@ def require_replaceable(output_dir: Path) -> None:
     if foreign or (names and MANIFEST_FILE not in names):
         unexpected = format_untrusted((foreign or sorted(names))[0])
         raise BundleError(f"{output_dir} exists and is not a bundle: it contains {unexpected}", hint)
+    # Other programs have a manifest.json too: a browser extension, for example.
+    if names and SCHEMA_FAMILY not in _read_start(output_dir / MANIFEST_FILE):
+        raise BundleError(f"{output_dir} exists and is not a bundle: see its {MANIFEST_FILE}", hint)
+
+
+def _read_start(path: Path) -> bytes:
+    """Return the first bytes of a regular file; empty if it is none."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
+            return file.read(MAX_MANIFEST_BYTES) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    except OSError:
+        return b""
 
 
 def create_staging_folder(target: Path) -> Path:

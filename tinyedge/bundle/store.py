@@ -3,6 +3,7 @@
     DIR/bundles/<digest>/   complete bundles, normally at most two; the digest is the sha256 of the manifest
     DIR/current             the active bundle: a symbolic link that is replaced atomically
     DIR/confirmed.json      digests of the bundle that last passed its self-test, and of the one before it
+    DIR/.tinyedge-store     marks the folder as a store: bundles are removed from no other folder
 
 In: a bundle's folder and a self-test. Out: `current`. A new bundle is staged, synced and verified before
 `current` points to it, and confirmed after it passed its self-test. A start that finds an unconfirmed
@@ -21,14 +22,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyedge.bundle.bundle import Bundle, bundle_digest, create_staging_folder, load_bundle, swap_folders
-from tinyedge.bundle.manifest import HEX_DIGEST, MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE
+from tinyedge.bundle.manifest import HEX_DIGEST
+from tinyedge.bundle.store_files import (
+    BUNDLES,
+    CONFIRMED_FILE,
+    CURRENT,
+    CURRENT_TEMPORARY,
+    LOCK_FILE,
+    SCHEMA,
+    is_own_bundle,
+    mark_own,
+    read_confirmed,
+    read_link,
+    remove_bundle,
+    require_own,
+)
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError, StoreError
-from tinyedge.core.files import TEMPORARY_SUFFIX
 
-BUNDLES, CURRENT, CONFIRMED_FILE, LOCK_FILE = "bundles", "current", "confirmed.json", ".lock"
-SCHEMA = "tinyedge.store/1"
-MAX_CONFIRMED_BYTES = 4096  # the file contains two digests
 SHORT_DIGEST = 12  # digits of a digest that are shown to a person
 POLL_S = 0.1
 
@@ -90,7 +101,7 @@ class Store:
         the new one, if it pointed to one before.
 
         Args:
-            source: Folder of the bundle; it is copied.
+            source: Folder of the bundle; the bytes that were verified are copied.
             test: The self-test. It gets the path under which the bundle will be used, and raises BundleError.
 
         Returns:
@@ -98,27 +109,30 @@ class Store:
 
         Raises:
             BundleError: The bundle is refused or fails its self-test.
-            StoreError: Another process is changing the store.
+            StoreError: Another process is changing the store, or the folder contains anything but a store.
             OSError: The disk fails.
         """
         wanted = self._load_accepted(source)
         digest = bundle_digest(wanted)
-        (self.root / BUNDLES).mkdir(parents=True, exist_ok=True)
+        require_own(self.root)
+        self.root.mkdir(parents=True, exist_ok=True)
         with self._lock(wait_s=0):
+            mark_own(self.root)
+            (self.root / BUNDLES).mkdir(exist_ok=True)
             self._read_current()  # raises if `current` is not a symbolic link
             try:
                 # Completes or undoes an interrupted call first.
                 before: str | None = self._recover_locked().serving
             except StoreError:
                 before = None
-            if digest == before == self._read_confirmed()[0] and self._contains(wanted):
-                self._prune(set(self._read_confirmed()))
+            if digest == before == read_confirmed(self.root)[0] and self._contains(wanted):
+                self._prune(set(read_confirmed(self.root)))
                 return Activation(digest, digest)
-            self._stage(source, wanted)
+            self._stage(wanted)
             try:
                 self._set_current(digest)
                 test(self.root / CURRENT)
-                previous = before if before != digest else self._read_confirmed()[1]
+                previous = before if before != digest else read_confirmed(self.root)[1]
                 self._write_confirmed(digest, previous)
             except BaseException:
                 self._restore(before)
@@ -135,8 +149,10 @@ class Store:
             wait_s: Seconds to wait for another process that is changing the store.
 
         Raises:
-            StoreError: The store has no valid bundle, or another process is still changing it.
+            StoreError: The folder is not a store or has no valid bundle, or another process is still
+                changing it.
         """
+        require_own(self.root)
         with self._lock(wait_s):
             return self._recover_locked()
 
@@ -146,7 +162,7 @@ class Store:
         Raises:
             StoreError: There is none.
         """
-        digest = self._read_confirmed()[1]
+        digest = read_confirmed(self.root)[1]
         if digest is None:
             raise StoreError(
                 f"{self.root} has no previous bundle", "activate another one with: tinyedge activate BUNDLE"
@@ -161,12 +177,12 @@ class Store:
                 bundles.append(StoredBundle(digest, self._load_stored(digest).without_bytes(), None))
             except BundleError as failure:
                 bundles.append(StoredBundle(digest, None, failure.message))
-        return StoreStatus(self._read_current(), *self._read_confirmed(), tuple(bundles))
+        return StoreStatus(self._read_current(), *read_confirmed(self.root), tuple(bundles))
 
     # The methods below require the lock.
 
     def _recover_locked(self) -> Activation:
-        current, (confirmed, previous) = self._read_current(), self._read_confirmed()
+        current, (confirmed, previous) = self._read_current(), read_confirmed(self.root)
         reasons = []
         # If no bundle is confirmed, the first activation was interrupted: its bundle is better than none.
         for digest in dict.fromkeys((confirmed, previous, current, *self._list_digests())):
@@ -189,18 +205,17 @@ class Store:
             "add one with: tinyedge activate BUNDLE, or from the workstation with: tinyedge deploy",
         )
 
-    def _stage(self, source: Path, wanted: Bundle) -> None:
-        """Copy `source` to its folder in the store, synced and verified. `current` does not change."""
+    def _stage(self, wanted: Bundle) -> None:
+        """Write a bundle to its folder in the store, synced and verified. `current` does not change."""
         target = self._bundle_folder(bundle_digest(wanted))
         if self._contains(wanted):
             return
+        if os.path.lexists(target) and not is_own_bundle(target):
+            raise StoreError(f"{target} contains other files than those of a bundle", "move or remove it")
         staged = create_staging_folder(target)
         try:
-            for name in (MANIFEST_FILE, *MAX_BYTES, *([SIGNATURE_FILE] if wanted.signature else [])):
-                files.write_bytes(staged / name, (source / name).read_bytes())
-            copied = self._load_accepted(staged)
-            if (copied.raw_manifest, copied.signature) != (wanted.raw_manifest, wanted.signature):
-                raise BundleError(f"{source} changed while it was copied", "copy the bundle again")
+            wanted.write_copy(staged)
+            self._load_accepted(staged)
             swap_folders(staged, target)
             files.sync_folder(target.parent)
         finally:
@@ -208,7 +223,7 @@ class Store:
 
     def _set_current(self, digest: str) -> None:
         """Point `current` to another bundle, atomically."""
-        link = self.root / f".{CURRENT}{TEMPORARY_SUFFIX}"
+        link = self.root / CURRENT_TEMPORARY
         link.unlink(missing_ok=True)
         link.symlink_to(Path(BUNDLES, digest))
         try:
@@ -228,7 +243,7 @@ class Store:
         If the disk keeps failing, `recover` does it at the next start.
         """
         with contextlib.suppress(OSError):
-            confirmed, previous = self._read_confirmed()
+            confirmed, previous = read_confirmed(self.root)
             serving = confirmed or before
             if serving is None:
                 (self.root / CURRENT).unlink(missing_ok=True)
@@ -241,17 +256,8 @@ class Store:
     def _prune(self, keep: set[str | None]) -> None:
         """Remove the other bundles and the leftovers of interrupted calls, as far as that is possible."""
         for folder in (self.root / BUNDLES).iterdir():
-            if folder.name in keep:
-                continue
-            # Renamed first, so that an interrupted removal leaves no partial bundle under a digest's name.
-            doomed = folder.with_name(f".{folder.name}{TEMPORARY_SUFFIX}")
-            with contextlib.suppress(OSError):
-                if not folder.name.startswith("."):
-                    folder = folder.rename(doomed)
-                if folder.is_dir() and not folder.is_symlink():
-                    shutil.rmtree(folder)
-                else:
-                    folder.unlink()
+            if folder.name not in keep:
+                remove_bundle(folder)
 
     def _bundle_folder(self, digest: str) -> Path:
         return self.root / BUNDLES / digest
@@ -266,32 +272,13 @@ class Store:
     def _read_current(self) -> str | None:
         """Return the digest that `current` points to, even if that bundle is missing."""
         try:
-            name = (self.root / CURRENT).readlink().name
+            return read_link(self.root / CURRENT)
         except FileNotFoundError:
             return None
         except OSError as failure:
             if failure.errno != errno.EINVAL:
                 raise
             raise StoreError(f"{self.root / CURRENT} is not a symbolic link", "remove it") from None
-        return name if HEX_DIGEST.fullmatch(name) else None
-
-    def _read_confirmed(self) -> tuple[str | None, str | None]:
-        """Return the digests of the confirmed bundle and of the one before it.
-
-        A damaged or unreadable file counts as missing.
-        """
-        path = self.root / CONFIRMED_FILE
-        try:
-            if path.stat().st_size > MAX_CONFIRMED_BYTES:
-                return None, None
-            found = files.read_json(path, SCHEMA, StoreError)
-        except (StoreError, OSError):
-            return None, None
-        confirmed, previous = (
-            value if isinstance(value := found.get(name), str) and HEX_DIGEST.fullmatch(value) else None
-            for name in ("confirmed", "previous")
-        )
-        return confirmed, previous
 
     def _load_accepted(self, folder: Path) -> Bundle:
         """Load a bundle and check that it is accepted."""
@@ -306,6 +293,8 @@ class Store:
             BundleError: Its folder contains no valid bundle, or a different one.
         """
         folder = self._bundle_folder(digest)
+        if folder.is_symlink():
+            raise BundleError(f"{folder} is a symbolic link, a store contains folders", "remove it")
         bundle = self._load_accepted(folder)
         if (found := bundle_digest(bundle)) != digest:
             raise BundleError(f"{folder} contains bundle {found[:SHORT_DIGEST]}", "activate the bundle again")
@@ -321,13 +310,16 @@ class Store:
     @contextlib.contextmanager
     def _lock(self, wait_s: float) -> Iterator[None]:
         """Hold the lock of the store. The kernel releases the lock of a killed process."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            descriptor = os.open(self.root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.root / LOCK_FILE, flags, 0o600)
         except FileNotFoundError:
             raise StoreError(
                 f"{self.root} does not exist", "add a bundle with: tinyedge activate BUNDLE"
             ) from None
         except OSError as failure:
+            if failure.errno == errno.ELOOP:
+                raise StoreError(f"{self.root / LOCK_FILE} is a symbolic link", "remove it") from None
             if failure.errno != errno.EROFS:
                 raise
             yield  # the card has become read-only, so no other process can write to it

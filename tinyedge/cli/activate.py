@@ -16,7 +16,9 @@ def activate(
         Path | None,
         typer.Argument(help="Folder created by `tinyedge export`.", show_default=False),
     ] = None,
-    store: Annotated[Path, typer.Option(help="Folder of this board's bundles.")] = Path("~/tinyedge/store"),
+    store: Annotated[
+        str, typer.Option(help="Folder of this board's bundles.", metavar="PATH")
+    ] = "~/tinyedge/store",
     key: Annotated[
         Path | None, typer.Option(help="Public key that must have signed the bundle.", show_default=False)
     ] = None,
@@ -45,7 +47,7 @@ def activate(
             "tinyedge activate needs exactly one of BUNDLE, --recover, --rollback and --status",
             "see tinyedge activate --help",
         )
-    bundles = Store(store.expanduser(), _make_acceptance_check(key))
+    bundles = Store(_expand_user(store), _make_acceptance_check(key))
     if status:
         found = bundles.status()
         typer.echo(dumps(_status_to_dict(bundles, found)) if json else _format_status(bundles, found))
@@ -56,6 +58,19 @@ def activate(
         typer.echo(dumps({"schema": "tinyedge.activate/1", "store": str(bundles.root), **result}))
     else:
         typer.echo(_format_result(change))
+
+
+def _expand_user(store: str) -> Path:
+    """Return the folder of the store; a Path of "" would be the current folder."""
+    from tinyedge.core.errors import UsageError
+
+    if not store:
+        raise UsageError("--store is empty", "pass the folder of the store, or omit --store")
+    try:
+        return Path(store).expanduser()
+    except RuntimeError:
+        user = store.partition("/")[0]
+        raise UsageError(f"--store {store}: the home of {user} is unknown", "pass an absolute path") from None
 
 
 def _activate(store: "Store", bundle: Path) -> "Activation":

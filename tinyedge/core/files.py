@@ -2,13 +2,20 @@
 
 A power cut after a rename without fsync leaves a file of length zero; so an artifact is written to a
 temporary name in the same folder, synced, renamed, and the folder synced.
+
+Two processes that write the same file never share a temporary file: each locks its own, and uses the next
+number if another process holds the lock. The kernel releases the lock of a killed process, and the next
+writer of that file removes what it left.
 """
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -16,15 +23,18 @@ from typing import IO, Any
 from tinyedge.core.errors import TinyEdgeError
 
 TEMPORARY_SUFFIX = ".tmp"
+MAX_WRITERS = 1000  # of one file at the same time; so many mean that a loop is broken
 # Exceptions raised by code that reads fields of unvalidated JSON, if a field is missing or has another type.
 INVALID_FIELD_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 @contextlib.contextmanager
-def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
+def atomic_writer(path: Path, temporary_folder: Path | None = None) -> Iterator[IO[bytes]]:
     """Open a binary file that gets the name `path` only if the block ends without an exception.
 
-    A temporary file that a killed process left has the same name, so the next writer removes it.
+    Args:
+        path: The file to create or replace.
+        temporary_folder: Folder of the temporary file, on the same file system; by default that of `path`.
 
     Yields:
         The temporary file, open for writing.
@@ -34,21 +44,93 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
             temporary one is removed.
     """
     _require_regular(path)  # a rename would replace a device by a file
-    temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     try:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        with temporary.open("xb") as file:  # "x", so that an existing link is not followed
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary, file = _open_temporary(temporary_folder or path.parent, path.name)
+        with file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()  # while the lock is held: afterwards the name may be another writer's
+                raise
         sync_folder(path.parent)
     except OSError as failure:  # an error of write names no file, one of rename the temporary file
         raise OSError(failure.errno, failure.strerror, str(path)) from None
-    finally:
+
+
+def is_temporary_of(temporary: str, name: str) -> bool:
+    """Return whether a file name is one of those under which the file `name` is written."""
+    return bool(re.fullmatch(rf"\.{re.escape(name)}(\.[0-9]+)?{re.escape(TEMPORARY_SUFFIX)}", temporary))
+
+
+def _open_temporary(folder: Path, name: str) -> tuple[Path, IO[bytes]]:
+    """Create and lock the temporary file of a writer, and remove those of killed writers.
+
+    Returns:
+        Its path, and the open file.
+    """
+    paths = (
+        folder / f".{name}{f'.{number}' if number else ''}{TEMPORARY_SUFFIX}" for number in range(MAX_WRITERS)
+    )
+    for path in paths:
+        if _remove_abandoned(path) and (file := _create_locked(path)):
+            for other in paths:  # those after it
+                if not os.path.lexists(other):
+                    break
+                _remove_abandoned(other)
+            return path, file
+    raise OSError(errno.EBUSY, f"{MAX_WRITERS} other programs are writing it")
+
+
+def _create_locked(path: Path) -> IO[bytes] | None:
+    """Create a file and lock it; None if another writer was faster."""
+    try:
+        file = path.open("xb")  # "x", so that an existing link is not followed
+    except FileExistsError:
+        return None
+    # Before it was locked, another writer may have taken it for abandoned.
+    if _lock(file.fileno()) and os.fstat(file.fileno()).st_nlink:
+        return file
+    file.close()
+    return None
+
+
+def _remove_abandoned(path: Path) -> bool:
+    """Remove a temporary file that no process is writing; return whether its name is free."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError as failure:
+        if failure.errno not in (errno.ELOOP, errno.ENXIO):  # a link or a socket: no writer made it
+            return False
+        path.unlink(missing_ok=True)
+        return True
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and not _lock(descriptor):
+            return False
+        # A writer renames only a file that it has locked, so the name still belongs to the checked file.
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            if os.path.samestat(status, path.lstat()):
+                path.unlink()
+    finally:
+        os.close(descriptor)
+    return not os.path.lexists(path)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file until it is closed; return whether no other process holds the lock."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has no locks
+        return True
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -60,9 +142,9 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, atomically."""
-    with atomic_writer(path) as file:
+def write_bytes(path: Path, data: bytes, temporary_folder: Path | None = None) -> None:
+    """Write `data` to `path`, atomically; see `atomic_writer`."""
+    with atomic_writer(path, temporary_folder) as file:
         file.write(data)
 
 
