@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.program import tinyedge
-from tests.support.sshd import Server, temporarily_replace
+from tests.support.sshd import Server, start_up_file, temporarily_replace
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.deploy.kit import Kit
 
@@ -160,6 +160,10 @@ def test_the_signature_is_checked_here_and_on_the_board(
         ),
         ({"python3": "printf 'python=3.11\\nbits=64\\nvenv=yes\\nlibc= \\n'"}, "has no glibc"),
         ({"python3": None}, "has no Python"),
+        (
+            {"python3": "printf 'python=3.11\\nbits=64\\nvenv=yes\\nlibc=glibc 2.36\\ndisk=1 1 1 8\\n'"},
+            "mounted with noexec",
+        ),
         ({"df": "echo Filesystem; echo /dev/root 100 90 10240 90% /"}, "has 10 MB free"),
     ],
 )
@@ -171,10 +175,45 @@ def test_an_unsuitable_board_is_refused(
         done = tinyedge("deploy", server.destination, bundle, *server.flags, "--dir", "unfit")
     assert done.returncode == 1
     error, hint = done.stderr.splitlines()
-    assert error.startswith(f"error: {server.destination}")
+    assert server.destination in error
     assert reason in error
     assert hint.startswith("hint: ")
     assert not (server.home / "unfit").exists()
+
+
+@pytest.mark.parametrize(
+    ("programs", "reason"),
+    [
+        ({"chmod": "exit 0"}, "cannot run programs"),
+        ({"ln": "exit 1"}, "cannot hold symbolic links"),
+        ({"mktemp": "echo 'mktemp: Read-only file system' >&2; exit 1"}, "read-only file system"),
+        ({"mkdir": "printf '\\033[1mno\\n' >&2; exit 1"}, "cannot be created"),
+    ],
+)
+def test_a_file_system_that_cannot_hold_an_environment_is_refused_before_the_copy(
+    server: Server, bundle: Path, tmp_path: Path, programs: dict[str, str | None], reason: str
+) -> None:
+    with temporarily_replace(server, **programs):
+        flags = [*server.flags, "--dir", "unfit", "--kit", tmp_path / "bundle-kit"]
+        done = tinyedge("deploy", server.destination, bundle, *flags)
+    assert done.returncode == 1
+    assert reason in done.stderr.splitlines()[-2]
+    assert "\033" not in done.stderr
+    assert not (server.home / "unfit").exists()
+    assert not list(server.home.glob(".tinyedge.*"))
+
+
+def test_a_bundle_is_deployed_although_a_start_up_file_prints(
+    server: Server, bundle: Path, tmp_path: Path
+) -> None:
+    noise = "echo dir=/etc; echo machine=m68k; printf 'Welcome\\033[2J'; echo warning >&2"
+    with start_up_file(server, noise):
+        flags = [*server.flags, "--dir", "noisy", "--kit", tmp_path / "bundle-kit"]
+        done = tinyedge("deploy", server.destination, bundle, *flags)
+    assert done.returncode in INSTALLED, done.stdout + done.stderr
+    assert "Welcome" not in done.stdout
+    assert "warning" not in done.stderr
+    assert digest(server.home / "noisy" / "store" / "current") == digest(bundle)
 
 
 def test_a_newer_python_is_found_next_to_an_old_one(server: Server, bundle: Path, tmp_path: Path) -> None:

@@ -158,14 +158,15 @@ def copy_with_tar(
         child.restart_clock()
         output, errors = (part.decode(errors="replace") for part in child.read_all())
         code = child.wait(STALL_SECONDS)
-        if child.ended_by:
-            raise ssh_errors.explain_limit(destination, child.ended_by, STALL_SECONDS, output, errors)
+    if word in output:
+        return
+    if child.ended_by:
+        raise ssh_errors.explain_limit(destination, child.ended_by, STALL_SECONDS, output, errors)
     if code == ssh_errors.SSH_FAILED:
         raise ssh_errors.explain_lost_connection(destination, code)
-    if code:
-        raise ssh_errors.explain_copy(destination, errors)
-    if word not in output:
+    if code == 0:
         raise ssh_errors.explain_no_shell(destination, output, errors)
+    raise ssh_errors.explain_copy(destination, errors)
 
 
 def format_command(script: str) -> str:

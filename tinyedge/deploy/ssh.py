@@ -149,7 +149,7 @@ class Remote:
             if child.ended_by:
                 said = (output.content, errors.content) if output.has_begun else (output.noise, errors.noise)
                 raise ssh_errors.explain_limit(self.destination, child.ended_by, seconds, *said)
-            code = child.wait(CLOSE_SECONDS)
+            code = child.wait(seconds)
         if output.has_begun:
             raise ssh_errors.explain_lost_connection(self.destination, code)
         if code == ssh_errors.SSH_FAILED and (errors.noise.strip() or not output.noise.strip()):
