@@ -188,11 +188,14 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert done.returncode == 1
 
 
-def test_a_full_disk_gives_one_error_line(micro_bundle: Path) -> None:
+@pytest.mark.parametrize(
+    "words", [("generate", "{}", "--max-tokens", "2"), ("serve", "{}", "--port", "0"), ("--version",)]
+)
+def test_a_full_disk_gives_one_error_line(micro_bundle: Path, words: tuple[str, ...]) -> None:
     """/dev/full can be opened, but writing to it fails."""
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "tinyedge", "generate", str(micro_bundle), "--max-tokens", "2"],
+            [sys.executable, "-m", "tinyedge", *(word.format(micro_bundle) for word in words)],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -200,8 +203,16 @@ def test_a_full_disk_gives_one_error_line(micro_bundle: Path) -> None:
         )
     assert "Traceback" not in done.stderr
     assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert "No space left" in done.stderr
+    assert done.stderr.startswith("error: the standard output cannot be written: No space left")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_server_whose_stdout_is_closed_does_not_run_unnoticed(micro_bundle: Path) -> None:
+    serve = f"{sys.executable} -m tinyedge serve {micro_bundle} --port 0"
+    command = f"{serve} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("error: the standard output cannot be written: Broken pipe")
+    assert done.returncode == 1
 
 
 def test_a_closed_pipe_is_quiet(micro_bundle: Path) -> None:

@@ -13,7 +13,7 @@ RULES = find_deploy_files() / "alerts.yml"
 METRICS = {
     "tinyedge_requests_total", "tinyedge_errors_total", "tinyedge_tokens_total", "tinyedge_queue_depth",
     "tinyedge_active_requests", "tinyedge_rss_bytes", "tinyedge_swap_bytes", "tinyedge_peak_rss_bytes",
-    "tinyedge_temperature_celsius", "tinyedge_throttled_bits", "tinyedge_response_p95_seconds",
+    "tinyedge_temperature_celsius", "tinyedge_throttling_flags", "tinyedge_response_p95_seconds",
     "tinyedge_ttft_seconds_bucket", "tinyedge_itl_seconds_bucket", "tinyedge_response_seconds_bucket",
 }  # fmt: skip
 

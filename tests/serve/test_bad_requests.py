@@ -1,5 +1,6 @@
 """Over 300 invalid requests: each gets a 4xx with OpenAI's error object, and the next valid one succeeds."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ INVALID: dict[str, list[Any]] = {
     "temperature": [-0.1, 2.1, "hot", True, [], {}, HUGE],
     "top_p": [-0.1, 1.1, "1", False, [0.5]],
     "min_p": [-1, 2, "0"],
-    "top_k": [-1, 1.0, "40", True, HUGE],
+    "top_k": [-2, 1.0, "40", True, HUGE],
     "repetition_penalty": [0, -1, 101, "1"],
     "presence_penalty": [-2.1, 2.1, "0", True],
     "frequency_penalty": [-2.1, 2.1, "0", {}],
     "n": [0, -1, 17, 1.0, "1", True],
-    "stop": [1, True, {}, [1], [["a"]], "", [""], ["a"] * 5, "x" * 300, [None]],
-    "seed": [-1, 1.5, "1", True, 1 << 63, HUGE],
+    "stop": [1, True, {}, [1], [["a"]], "", [""], ["a"] * 65, "x" * 300, [None]],
+    "min_tokens": [-1, 3, 1.5, "1", True],
+    "seed": [-2, 1.5, "1", True, 1 << 63, HUGE],
     "logit_bias": [
         [],
         "1",
@@ -35,11 +37,10 @@ INVALID: dict[str, list[Any]] = {
         {"1100": 1},
         {"1": 101},
         {"1": "a"},
-        {"1": None},
         {"1.0": 1},
     ],
     "stream": [1, "true", [], 0],
-    "stream_options": [{"include_usage": True}, True, []],
+    "stream_options": [{"include_usage": True}, {"continuous_usage_stats": 1}, True, []],
     "user": [1, {}, []],
     "model": ["gpt-4", 1, [], ""],
     "ignore_eos": [1, "no"],
@@ -54,9 +55,21 @@ INVALID_COMPLETION: dict[str, list[Any]] = {
         True,
         {},
         [],
-        [1, 2],
-        [[1, 2], [3]],
+        [1000],
+        [-1],
+        [1.0],
+        [True],
+        [[1, 2], [1000]],
+        [[1], []],
+        [[]],
+        [[[1]]],
+        [1, "a"],
+        [1, [2]],
+        [[1], 2],
+        [20] * 33,
+        [[20]] * 17,
         ["a", 1],
+        ["a", [1]],
         [None],
         "\ud800",
         "x" * 10_000,
@@ -77,14 +90,17 @@ INVALID_CHAT: dict[str, list[Any]] = {
         *([{"role": role, "content": "x"}] for role in INVALID_ROLES),
         *([{"role": "user", "content": content}] for content in INVALID_CONTENTS),
         [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://localhost/"}}]}],
-        [{"role": "user", "content": "x", "unheard_of": 1}],
+        [{"role": "user", "content": None}],
+        [{"role": "user", "content": [{"type": "text", "text": None}]}],
         [{"role": "assistant", "content": "x", "tool_calls": [{}]}],
+        [{"role": "assistant", "content": "x", "function_call": {"name": "f"}}],
         [{"role": "user", "content": "x"}] * 257,
         [{"role": "user", "content": "a " * 500}],
     ],
     "logprobs": [1, 5, "true"],
     "top_logprobs": [1, -1, 21, True, "1"],
-    "max_completion_tokens": [0, -1, "5", 1],
+    "max_completion_tokens": [0, -1, "5", 1, 1.5, True],
+    "parallel_tool_calls": ["yes", 1],
     "tools": [[{"type": "function"}], {}],
     "tool_choice": ["auto", {}],
     "response_format": [{"type": "json_object"}, "text"],
@@ -147,13 +163,9 @@ RAW: list[bytes] = [
         b"\r\n\r\n\r\n",
         b"GET\r\n\r\n",
         b"GET /\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
     ),
-    *(
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 60 + b"\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ),
+    *(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 60 + b"\r\n\r\n",),
     *(
         b"get / http/1.1\r\n" + HOST + b"\r\n",
         b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n",
@@ -165,7 +177,12 @@ RAW: list[bytes] = [
     b"GET / HTTP/1.1\r\n" + HOST + b": empty\r\n\r\n",
     b"GET / HTTP/1.1\r\n" + HOST + b"Folded: a\r\n\tb\x00\r\n\r\n",
     b"GET / HTTP/1.1\r\n" + HOST + b"Nul: a\x00b\r\n\r\n",
-    b"GET http://localhost/ HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"GET ftp://localhost/ HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"GET http://a@localhost/ HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"GET http://evil.example/healthz HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"GET http:///healthz HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n",
     b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n",
     b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n",
     b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
@@ -189,10 +206,19 @@ RAW: list[bytes] = [
     POST + b"Transfer-Encoding: chunked\r\n\r\n" + (b"8000\r\n" + b" " * 0x8000 + b"\r\n") * 9,
     POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 100 + b"\r\n",
     POST + b"Transfer-Encoding: chunked\r\n\r\n2;" + b"x" * 20_000 + b"\r\n{}\r\n0\r\n\r\n",
+    POST + b"Transfer-Encoding: chunked\r\n\r\n" + (b"1;" + b"x" * 200 + b"\r\n \r\n") * 100,
+    POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nLong: " + b"a" * 20_000 + b"\r\n\r\n",
+    POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"A: 1\r\n" * 101 + b"\r\n",
     POST + b"Content-Length: 0\r\n\r\n",
     POST.replace(b"application/json", b"text/plain") + b"Content-Length: 2\r\n\r\n{}",
     POST.replace(b"Content-Type: application/json\r\n", b"") + b"Content-Length: 2\r\n\r\n{}",
     POST.replace(b"HTTP/1.1", b"HTTP/1.0").replace(HOST, b"") + b"Content-Length: 2\r\n\r\n{}",
+]
+DEEP = [b"[" * depth + b"]" * depth for depth in (33, 500, 960, 990)]
+DEEP_BODIES = [
+    b'{"prompt": "x", "%s": %s}' % (name, value)
+    for value in DEEP
+    for name in (b"prompt", b"stop", b"tools", b"logit_bias", b"metadata", b"unheard_of", b"max_tokens")
 ]
 HOSTS = (
     "evil.example",
@@ -254,6 +280,36 @@ def test_invalid_fields(server: Server, path: str, fields: dict[str, Any]) -> No
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
 def test_invalid_bodies(server: Server, body: bytes) -> None:
     require_error(server, server.request("POST", COMPLETIONS, body, JSON))
+
+
+@pytest.mark.parametrize("depth", range(len(DEEP)))
+def test_deeply_nested_values(server: Server, depth: int) -> None:
+    """Values that the parser accepts, but that Python cannot compare or format."""
+    per_depth = len(DEEP_BODIES) // len(DEEP)
+    for body in DEEP_BODIES[depth * per_depth : (depth + 1) * per_depth]:
+        assert (
+            require_error(server, server.request("POST", COMPLETIONS, body, JSON))["code"] == "invalid_json"
+        )
+
+
+@pytest.mark.parametrize(
+    "start", [b"GET / HTTP/9.9", b"PRI * HTTP/2.0", b"GET / HTTP/2.0", b"GET / HTTP/0.9"]
+)
+def test_other_versions_of_http(server: Server, start: bytes) -> None:
+    answer = server.send_raw(start + b"\r\n" + HOST + b"\r\n")
+    assert answer is not None
+    assert answer.status == 505
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, identity"])
+def test_encoded_bodies(server: Server, coding: str) -> None:
+    headers = {**JSON, "Content-Encoding": coding}
+    answer = server.request("POST", COMPLETIONS, gzip.compress(json.dumps(VALID).encode()), headers)
+    assert require_error(server, answer)["code"] == "unsupported_content_encoding"
+    assert (answer.status, answer.headers["accept-encoding"]) == (415, "identity")
+    headers["Content-Encoding"] = "identity"
+    assert server.request("POST", COMPLETIONS, json.dumps(VALID).encode(), headers).status == 200
 
 
 @pytest.mark.parametrize("data", RAW, ids=range(len(RAW)))

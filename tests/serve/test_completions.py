@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from bench.serve.loopback import Server, parse_events
+from tinyedge.core.arrays import log_softmax
 from tinyedge.runtime import Generator, SamplingConfig
-from tinyedge.serve.generation import score_prompt
+from tinyedge.serve.generation import Prompt, score_prompt
 
 PROMPT = "The captain"
 CHAT = "/v1/chat/completions"
@@ -155,7 +156,7 @@ def test_scores_equal_those_of_generation(micro_bundle_fp32: Path) -> None:
                 PROMPT, max_tokens=6, sampling=SamplingConfig(temperature=0), logprobs=0, ignore_eos=True
             )
         )
-        scored = score_prompt(exact, PROMPT + "".join(piece.text for piece in pieces), 1)
+        scored = score_prompt(Prompt(exact, PROMPT + "".join(piece.text for piece in pieces)), 1)
     assert len(scored) == len(exact.encode_prompt(PROMPT)) - 1 + len(pieces)
     for piece, token in zip(pieces, scored[-len(pieces) :], strict=True):
         assert piece.logprob == pytest.approx(token.logprob, abs=1e-4)
@@ -215,7 +216,113 @@ def test_the_model_is_listed(server: Server) -> None:
 
 def test_neutral_fields_change_nothing(server: Server) -> None:
     neutral: dict[str, Any] = {
-        **{"suffix": None, "best_of": 1, "user": "me", "store": False, "metadata": {}, "stop": None},
-        **{"logit_bias": None, "stream": False, "stream_options": None, "service_tier": "auto", "n": None},
+        **{"suffix": None, "best_of": 1, "user": "me", "store": False, "metadata": {}, "stop": ["zzz"] * 64},
+        **{
+            "logit_bias": {"1": None},
+            "stream": False,
+            "stream_options": None,
+            "service_tier": "auto",
+            "n": None,
+        },
+        **{"min_tokens": 0},
     }
     assert server.complete(PROMPT, seed=1, **neutral).text == server.complete(PROMPT, seed=1).text
+    everything = server.complete(PROMPT, seed=1, top_k=0).text
+    assert server.complete(PROMPT, seed=1, top_k=-1).text == everything
+    assert server.complete(PROMPT, seed=-1).status == 200
+    messages = [{"role": "user", "content": PROMPT}]
+    expected = server.post(CHAT, {"messages": messages, "seed": 1}).json()["choices"]
+    for value in (True, False):
+        fields = {"messages": messages, "seed": 1, "parallel_tool_calls": value, "functions": []}
+        assert server.post(CHAT, fields).json()["choices"] == expected
+
+
+def test_an_answer_has_at_least_min_tokens(server: Server) -> None:
+    fields: dict[str, Any] = {"logit_bias": {"1": 100}, "max_tokens": 9, "seed": 1}
+    assert server.complete(PROMPT, **fields).json()["usage"]["completion_tokens"] == 1
+    value = server.complete(PROMPT, **fields, min_tokens=6).json()
+    assert value["usage"]["completion_tokens"] == 7
+    assert value["choices"][0]["finish_reason"] == "stop"
+
+
+def test_max_completion_tokens_above_the_limit_is_the_limit(server: Server) -> None:
+    fields = {"messages": [{"role": "user", "content": PROMPT}], "seed": 1}
+    expected = server.post(CHAT, {**fields, "max_tokens": 4000}).json()
+    found = server.post(CHAT, {**fields, "max_completion_tokens": 10**30}).json()
+    assert (found["choices"], found["usage"]) == (expected["choices"], expected["usage"])
+
+
+def test_events_with_token_counts(server: Server) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    *parts, last = stream(server, prompt=PROMPT, max_tokens=9, seed=2, stream_options=options)
+    counts = [part["usage"]["completion_tokens"] for part in parts]
+    assert counts == sorted(counts)
+    assert parts[-1]["usage"] == last["usage"]
+    assert last["usage"]["completion_tokens"] <= 9
+
+
+def test_prompts_of_token_ids(server: Server, generator: Generator) -> None:
+    ids = generator.encode_prompt(PROMPT)
+    fields: dict[str, Any] = {"temperature": 0, "max_tokens": 6, "min_tokens": 6, "logprobs": 1}
+    (expected,) = server.complete(PROMPT + " ", **fields).json()["choices"]
+    value = server.post("/v1/completions", {"prompt": ids, **fields}).json()
+    assert value["usage"]["prompt_tokens"] == len(ids)
+    assert value["choices"][0]["logprobs"]["tokens"] == expected["logprobs"]["tokens"]
+    value = server.post("/v1/completions", {"prompt": [ids, ids[:3]], **fields, "echo": True}).json()
+    assert value["usage"]["prompt_tokens"] == len(ids) + 3
+    assert value["choices"][0]["text"].startswith(PROMPT)
+    for choice, prompt in zip(value["choices"], (ids, ids[:3]), strict=True):
+        listed = choice["logprobs"]
+        assert listed["tokens"][0] == "<s>"
+        assert listed["token_logprobs"][0] is listed["top_logprobs"][0] is None
+        assert all(logprob < 0 for logprob in listed["token_logprobs"][1:])
+        assert {len(listed[name]) for name in listed} == {len(prompt) + 6}
+
+
+def test_token_ids_and_their_text_have_the_same_score(server: Server, generator: Generator) -> None:
+    """As lm-evaluation-harness sends them: token ids, or the text to which its tokenizer decodes them."""
+    text = PROMPT + " was here."
+    fields: dict[str, Any] = {"echo": True, "logprobs": 1, "max_tokens": 0}
+    ids = generator.encode_prompt(text)
+    by_ids = server.post("/v1/completions", {"prompt": ids, **fields}).json()["choices"][0]["logprobs"]
+    for prompt in ("<s>" + text, "<s> " + text):
+        (choice,) = server.complete(prompt, **fields).json()["choices"]
+        assert choice["text"] == prompt
+        found = choice["logprobs"]
+        assert found["token_logprobs"] == by_ids["token_logprobs"]
+        assert found["tokens"] == by_ids["tokens"]
+        assert found["text_offset"][:2] == [0, 3]
+    plain = server.complete(text, **fields).json()["choices"][0]["logprobs"]
+    assert plain["token_logprobs"] == by_ids["token_logprobs"][1:]
+
+
+def test_token_ids_are_used_as_they_are(server: Server, generator: Generator) -> None:
+    """Without BOS if it is not sent: the scores are those of the same tokens in any other tool."""
+    ids = generator.encode_prompt(PROMPT)[1:]
+    value = server.post(
+        "/v1/completions", {"prompt": ids, "echo": True, "logprobs": 0, "max_tokens": 0}
+    ).json()
+    assert value["usage"]["prompt_tokens"] == len(ids)
+    decoder = generator.session.decoder()
+    logits = decoder.prefill(ids[:1])
+    (choice,) = value["choices"]
+    assert choice["logprobs"]["token_logprobs"][1] == pytest.approx(
+        float(log_softmax(logits)[ids[1]]), abs=1e-6
+    )
+
+
+def test_a_received_message_can_be_sent_back(server: Server) -> None:
+    """Client libraries add fields to it, most of them null."""
+    received: dict[str, Any] = {
+        **{"role": "assistant", "content": "Yes.", "refusal": None, "annotations": [], "audio": None},
+        **{"function_call": None, "tool_calls": None, "parsed": None, "reasoning_content": "x"},
+    }
+    parts = [{"type": "text", "text": "And", "annotations": None, "cache_control": {"type": "ephemeral"}}]
+    messages = [
+        {"role": "user", "content": PROMPT, "name": None},
+        received,
+        {"role": "user", "content": parts},
+    ]
+    value = server.post(CHAT, {"messages": messages, "seed": 1, "max_tokens": 6}).json()
+    expected = server.complete(f"{PROMPT}\nYes.\nAnd\n", seed=1, max_tokens=6).text
+    assert value["choices"][0]["message"]["content"] == expected

@@ -46,6 +46,19 @@ def test_no_token_is_listed_before_its_text_is_shown(generator: Generator) -> No
     assert remove_spaces(shown).startswith(remove_spaces(listed))
 
 
+def test_each_generated_token_is_listed_after_an_echo(generator: Generator) -> None:
+    """Evaluation harnesses count from the end of the list; a removed token has no text there."""
+    text = "".join(step.text for step in run_steps(generator, None, max_tokens=4))
+    word = re.findall(r"[^\W\d_]+", text)[-1]
+    (first, *found) = run_steps(generator, ContentFilter([word]), max_tokens=4, echo=True)
+    assert found[-1].finish_reason == "content_filter"
+    listed = [token for step in found for token in step.tokens]
+    assert len(listed) == sum(step.generated for step in found)
+    assert word not in "".join(token.text for token in listed)
+    assert [(token.text, token.raw, token.top) for token in listed][-1] == ("", b"", [])
+    assert first.tokens[-1].offset < len(PROMPT)
+
+
 def test_a_filter_without_a_match_changes_only_the_timing(generator: Generator) -> None:
     plain, filtered = run_steps(generator, None), run_steps(generator, ContentFilter(["zyzyx"]))
     assert [step.text for step in plain] != [] != [token for step in plain for token in step.tokens]

@@ -136,6 +136,46 @@ class TestConnections:
         assert found.endswith(b"data: [DONE]\n\n")
         assert b"chunked" not in found
 
+    def test_a_probe_without_a_host(self, server: Server) -> None:
+        """As HAProxy's health check sends it by default."""
+        for path in (b"/healthz", b"/readyz", b"/health"):
+            answer = server.send_raw(b"GET " + path + b" HTTP/1.0\r\n\r\n")
+            assert answer is not None
+            assert answer.status == 200
+            answer = server.send_raw(b"OPTIONS " + path + b" HTTP/1.0\r\n\r\n")
+            assert answer is not None
+            assert answer.status == 405
+
+    def test_the_url_as_target(self, server: Server) -> None:
+        """Proxies send it; its host replaces that of the header (RFC 9112, section 3.2.2)."""
+        for target in (b"http://127.0.0.1:8080/healthz", b"HTTP://localhost/healthz?x=1"):
+            answer = server.send_raw(b"GET " + target + b" HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+            assert answer is not None
+            assert (answer.status, answer.body) == (200, b"ok\n")
+        answer = server.send_raw(b"GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answer is not None
+        assert answer.headers["content-type"].startswith("text/html")
+
+    def test_a_chunked_body_with_extensions_and_trailers(self, server: Server) -> None:
+        body = json.dumps({"prompt": PROMPT, "max_tokens": 2}).encode()
+        chunks = b"".join(b"1;name=value\r\n%c\r\n" % byte for byte in body)
+        data = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\nTrailer: 1\r\n\r\n"
+        with server.connect() as connection:
+            for _ in range(2):
+                connection.sendall(data)
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+    def test_chunks_whose_parts_arrive_separately(self, server: Server) -> None:
+        body = json.dumps({"prompt": PROMPT, "max_tokens": 2}).encode() + b" " * 1000
+        with server.connect() as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+            for byte in body:
+                connection.sendall(b"%018x\r\n" % 1)
+                connection.sendall(b"%c\r\n" % byte)
+            connection.sendall(b"0\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
     def test_a_head_request(self, server: Server) -> None:
         answer = server.request("HEAD", "/")
         assert (answer.status, answer.body) == (200, b"")

@@ -64,7 +64,7 @@ def test_all_metrics_are_present(micro_bundle: Path) -> None:
     for name in GAUGES:
         assert found[name].type == "gauge"
         assert math.isfinite(found[name].samples[0].value)
-    optional = {"tinyedge_temperature_celsius", "tinyedge_throttled_bits"}
+    optional = {"tinyedge_temperature_celsius", "tinyedge_throttling_flags"}
     assert found.keys() - optional == {*COUNTERS, *HISTOGRAMS, *GAUGES, "tinyedge_info"}
     info = found["tinyedge_info"].samples[0].labels
     assert (info["version"], info["precision"], len(info["bundle"])) == (__version__, "int8", 64)
@@ -91,7 +91,7 @@ def test_labels_do_not_depend_on_what_clients_send(server: Server) -> None:
     found = parse_metrics(server.get("/metrics").body)
     endpoints = {sample.labels["endpoint"] for sample in found["tinyedge_requests"].samples}
     assert endpoints <= {
-        *("none", "/", "/healthz", "/readyz", "/metrics"),
+        *("none", "/", "/healthz", "/readyz", "/health", "/metrics", "/v1/responses"),
         *("/v1/models", "/v1/models/{id}", "/v1/completions", "/v1/chat/completions"),
     }
 
@@ -125,7 +125,7 @@ def test_the_firmware_is_queried_at_intervals(monkeypatch: pytest.MonkeyPatch) -
         found = parse_metrics(metrics.render())
         clock[0] += 1
     assert calls == ["/usr/bin/vcgencmd"]
-    assert get_value(found, "tinyedge_throttled_bits") == 0x50005
+    assert get_value(found, "tinyedge_throttling_flags") == 0x50005
     assert get_value(found, "tinyedge_temperature_celsius") == 61.5
     assert get_value(found, "tinyedge_queue_depth") == 3
     clock[0] += module.THROTTLING_INTERVAL_S
@@ -137,5 +137,5 @@ def test_unavailable_metrics_are_omitted(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(module, "read_temperature", lambda: None)
     found = parse_metrics(ServerMetrics(lambda: 0, lambda: 0).render())
-    assert "tinyedge_throttled_bits" not in found
+    assert "tinyedge_throttling_flags" not in found
     assert "tinyedge_temperature_celsius" not in found

@@ -20,7 +20,7 @@ FIGURES: dict[str, float] = {
     "tinyedge_peak_rss_bytes": 70 * 2**20,
     "tinyedge_swap_bytes": 0,
     "tinyedge_temperature_celsius": 52.4,
-    "tinyedge_throttled_bits": 0,
+    "tinyedge_throttling_flags": 0,
     "tinyedge_response_p50_seconds": 0.0402,
     "tinyedge_response_p95_seconds": 0.0713,
     "tinyedge_response_p99_seconds": 0.0894,

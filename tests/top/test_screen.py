@@ -44,8 +44,8 @@ def test_the_complete_screen() -> None:
         ("response, ms", {"response_p95_seconds": float("nan")}, "p50 40.2 p95 - p99 89.4"),
         ("memory, MB", {"rss_bytes": 401 * 2**20}, "RSS 401.0 peak 70.0 swap 0.0 ! RSS over 400"),
         ("temperature", {"temperature_celsius": 81}, "81 °C ! over 70"),
-        ("throttling", {"throttled_bits": 0x50005}, "! now: under-voltage, throttled"),
-        ("throttling", {"throttled_bits": 0x20000}, "since boot: frequency capped"),
+        ("throttling", {"throttling_flags": 0x50005}, "! now: under-voltage, throttled"),
+        ("throttling", {"throttling_flags": 0x20000}, "since boot: frequency capped"),
     ],
 )
 def test_a_figure(name: str, changes: dict[str, Any], shown: str) -> None:
@@ -56,7 +56,7 @@ def test_a_figure(name: str, changes: dict[str, Any], shown: str) -> None:
     ("without", "name", "shown"),
     [
         ("tinyedge_temperature", "temperature", "no sensor"),
-        ("tinyedge_throttled", "throttling", "unknown"),
+        ("tinyedge_throttling", "throttling", "unknown"),
         ("tinyedge_errors", "errors", "none"),
         ("tinyedge_ttft", "tokens/s", "401.2 first token - ms, then 3.0 ms per token"),
         ("tinyedge_requests", "requests", "-/s 0 total 1 active 2 queued"),

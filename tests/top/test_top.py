@@ -184,11 +184,11 @@ def test_a_slow_server_has_one_deadline_for_the_complete_page(monkeypatch: pytes
     "line",
     [
         'tinyedge_tokens_total{kind="\x1b]0;PWN\x07"} 3',
-        "tinyedge_throttled_bits +Inf",
+        "tinyedge_throttling_flags +Inf",
         "tinyedge_uptime_seconds +Inf",
         "tinyedge_rss_bytes +Inf",
         "tinyedge_rss_bytes -1e300",
-        "tinyedge_throttled_bits -1",
+        "tinyedge_throttling_flags -1",
     ],
 )
 def test_invalid_figures_are_unknown_and_control_characters_are_removed(line: str) -> None:

@@ -122,7 +122,12 @@ def main() -> NoReturn:
     arguments = repeat_list_flags(sys.argv[1:])
     try:
         _require_current_folder()
-        sys.exit(app_for(arguments)(arguments, prog_name="tinyedge", standalone_mode=False) or 0)
+        code = app_for(arguments)(arguments, prog_name="tinyedge", standalone_mode=False) or 0
+        sys.stdout.flush()  # at exit, a full disk would be a traceback
+        sys.exit(code)
+    except BrokenPipeError:  # the reader has what it wanted, as in `tinyedge runs | head`
+        _discard_unwritten_stdout()
+        sys.exit(1)
     except (Exception, KeyboardInterrupt) as failure:
         _discard_unwritten_stdout()
         if _is_reported_by_main_process(failure):
@@ -211,6 +216,12 @@ def explain(failure: BaseException) -> int:
         case KeyboardInterrupt() | typer.Abort():
             _print_error("interrupted")
             return 130
+        case OSError() if failure is getattr(sys.stdout, "failure", None):
+            _print_error(
+                f"the standard output cannot be written: {failure.strerror}",
+                "free some space, or redirect the output elsewhere",
+            )
+            return 1
         case OSError():
             where = f"{failure.filename}: " if failure.filename else ""
             _print_error(f"{where}{failure.strerror or failure}", _suggest_remedy(failure))

@@ -63,8 +63,21 @@ def serve(
 
     from tinyedge.serve.server import serve as run
 
-    ended_by = run(config, lambda url: typer.echo(f"serving {bundle} at {url}"))
+    ended_by = run(config, lambda url: _announce(f"serving {bundle} at {url}"))
     raise typer.Exit(_get_exit_code(ended_by))
+
+
+def _announce(line: str) -> None:
+    """Print a line on stdout; ServeError if it cannot be written, because nobody would know the address."""
+    from tinyedge.core.errors import ServeError
+
+    try:
+        typer.echo(line)
+    except OSError as failure:
+        raise ServeError(
+            f"the standard output cannot be written: {failure.strerror}",
+            "redirect it: tinyedge serve ... > /dev/null",
+        ) from None
 
 
 def _exit_on_signal(number: int, frame: object) -> None:

@@ -38,6 +38,9 @@ class PrintableStream(io.TextIOWrapper):
     The escapes are those of JSON, so a JSON text on this stream keeps its value.
     """
 
+    failure: OSError | None = None
+    """Why a text could not be written, for example because the disk is full."""
+
     @classmethod
     def replace(cls, stream: io.TextIOWrapper) -> "PrintableStream":
         """Take over the buffer of a stream, which cannot be used afterwards."""
@@ -47,8 +50,20 @@ class PrintableStream(io.TextIOWrapper):
     def write(self, text: str, /) -> int:
         """Write a text, escaped where needed; return its length."""
         is_plain = text.replace("\n", "").isprintable()  # true for most texts, and cheap
-        super().write(text if is_plain else _escape(text, _KEPT_IN_OUTPUT))
+        try:
+            super().write(text if is_plain else _escape(text, _KEPT_IN_OUTPUT))
+        except OSError as failure:
+            self.failure = failure
+            raise
         return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        try:
+            super().flush()
+        except OSError as failure:
+            self.failure = failure
+            raise
 
     def write_control(self, text: str) -> None:
         """Write a text of this program that controls the terminal."""

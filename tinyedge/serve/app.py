@@ -20,12 +20,13 @@ from tinyedge import __version__
 from tinyedge.bundle.bundle import bundle_digest
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
-from tinyedge.serve.connection import RequestHead, ResponseWriter, SlowClientError
+from tinyedge.serve.connection import ResponseWriter, SlowClientError
 from tinyedge.serve.engine import Engine, QueuedTask, make_shutdown_error
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.generation import GenerationStep, count_tokens, generate_steps
 from tinyedge.serve.metrics import CONTENT_TYPE_LATEST, ServerMetrics
 from tinyedge.serve.page import load_page
+from tinyedge.serve.request_head import RequestHead
 from tinyedge.serve.request_stats import RequestStats
 from tinyedge.serve.requests import (
     MODEL_ID,
@@ -35,19 +36,22 @@ from tinyedge.serve.requests import (
     parse_chat,
     parse_completion,
 )
-from tinyedge.serve.responses import ResponseFormatter, format_error_event
+from tinyedge.serve.response_api import ResponseApiFormatter, parse_response
+from tinyedge.serve.responses import ResponseFormatter
 from tinyedge.serve.settings import Settings
 
 JSON, TEXT, HTML = "application/json", "text/plain", "text/html; charset=utf-8"
 EVENT_STREAM = "text/event-stream"
 MODELS_PREFIX = "/v1/models/"
+HEALTH_PATHS = ("/healthz", "/readyz", "/health")
 # Paths without a key: they reveal nothing, and the page must be able to ask for the key.
-PUBLIC_PATHS = ("/", "/healthz", "/readyz")
+PUBLIC_PATHS = ("/", *HEALTH_PATHS)
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # nginx's status for a client that disconnected before its answer was complete; in the metrics only.
 CLIENT_CLOSED_REQUEST = 499
 
 Route = Callable[[bytes, ResponseWriter], Awaitable[None]]
+AnyFormatter = ResponseFormatter | ResponseApiFormatter
 
 
 class App:
@@ -70,10 +74,12 @@ class App:
             "/": ("GET", self._show_page),
             "/healthz": ("GET", self._report_alive),
             "/readyz": ("GET", self._report_ready),
+            "/health": ("GET", self._report_health),
             "/metrics": ("GET", self._show_metrics),
             "/v1/models": ("GET", self._list_models),
             "/v1/completions": ("POST", functools.partial(self._complete, parse_completion)),
             "/v1/chat/completions": ("POST", functools.partial(self._complete, parse_chat)),
+            "/v1/responses": ("POST", functools.partial(self._complete, parse_response)),
         }
 
     def set_model(self, generator: Generator, content_filter: ContentFilter | None) -> None:
@@ -87,7 +93,11 @@ class App:
 
     @property
     def generator(self) -> Generator:
-        """The model.
+        """The model; errors are those of `_require_ready`."""
+        return self._require_ready()
+
+    def _require_ready(self) -> Generator:
+        """Return the model.
 
         Raises:
             ApiError: It is not loaded yet, or the server is shutting down (503).
@@ -107,7 +117,9 @@ class App:
             ApiError: One of them is not allowed.
         """
         host = head.headers.get("host", "")
-        if not self._is_allowed_host(_strip_port(host), head.address):
+        # Health checks of proxies use HTTP/1.0 without a Host, which no browser sends.
+        is_probe = head.path in HEALTH_PATHS and head.version == "1.0" and "host" not in head.headers
+        if not is_probe and not self._is_allowed_host(_strip_port(host), head.address):
             hint = "start the server with --allow-host for each name that clients use"
             raise ApiError(
                 403,
@@ -125,6 +137,14 @@ class App:
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         if method == "POST" and kind != JSON:
             raise ApiError(415, f"the Content-Type must be {JSON}", code="unsupported_media_type")
+        coding = head.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in ("identity", ""):
+            raise ApiError(
+                415,
+                f"the Content-Encoding {coding[:100]!a} is not supported: send the body without it",
+                code="unsupported_content_encoding",
+                accept_encoding="identity",
+            )
 
     async def answer(self, head: RequestHead, body: bytes, response: ResponseWriter) -> None:
         """Call the route of a request; an unexpected exception becomes a 500 and a line on stderr."""
@@ -180,8 +200,12 @@ class App:
         await response.send(200, TEXT, b"ok\n")
 
     async def _report_ready(self, body: bytes, response: ResponseWriter) -> None:
-        assert self.generator
+        self._require_ready()
         await response.send(200, TEXT, b"ready\n")
+
+    async def _report_health(self, body: bytes, response: ResponseWriter) -> None:
+        self._require_ready()
+        await response.send(200, JSON, b'{"status": "ok"}')
 
     async def _show_metrics(self, body: bytes, response: ResponseWriter) -> None:
         text = (
@@ -223,7 +247,11 @@ class App:
         generator = self.generator
         request = parse(body, RequestLimits(generator.config.vocab_size, self._settings.max_tokens))
         prompt_tokens = count_tokens(generator, request)
-        formatter = ResponseFormatter(request, prompt_tokens, self._digest[:16])
+        formatter: AnyFormatter = (
+            ResponseApiFormatter(request, prompt_tokens)
+            if request.kind == "response"
+            else ResponseFormatter(request, prompt_tokens, self._digest[:16])
+        )
         stats = RequestStats(arrived_at, prompt_tokens)
         task = self.engine.submit(
             lambda: generate_steps(generator, request, self._content_filter), streaming=request.stream
@@ -242,7 +270,7 @@ class App:
     async def _collect(
         self,
         task: QueuedTask[GenerationStep],
-        formatter: ResponseFormatter,
+        formatter: AnyFormatter,
         stats: RequestStats,
         response: ResponseWriter,
     ) -> None:
@@ -258,7 +286,7 @@ class App:
     async def _stream(
         self,
         task: QueuedTask[GenerationStep],
-        formatter: ResponseFormatter,
+        formatter: AnyFormatter,
         stats: RequestStats,
         response: ResponseWriter,
     ) -> None:
@@ -277,7 +305,7 @@ class App:
                 raise
             error = _to_api_error(failure)
             self._metrics.errors.labels(error.metric_kind).inc()
-            await response.write(format_error_event(error))
+            await response.write(formatter.format_error(error))
             return
         if not response.status:  # the time limit was reached before the first token
             response.start(200, EVENT_STREAM)
@@ -292,7 +320,8 @@ def _to_api_error(failure: Exception) -> ApiError:
     if os.environ.get("TINYEDGE_DEBUG"):
         traceback.print_exception(failure)
     line = " ".join(f"{type(failure).__name__}: {failure}".split())
-    print(f"error: a request failed: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full disk; the client must get its answer all the same
+        print(f"error: a request failed: {line}", file=sys.stderr, flush=True)
     return ApiError(500, "the server failed; see its log for the reason", code="internal_error")
 
 

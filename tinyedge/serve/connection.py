@@ -9,14 +9,19 @@ import asyncio
 import email.utils
 import http
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol, cast
-from urllib.parse import unquote
 
 import h11
 
 from tinyedge.serve.errors import ApiError
-from tinyedge.serve.settings import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, Settings
+from tinyedge.serve.request_head import (
+    BodyLimits,
+    RequestHead,
+    make_body_too_large_error,
+    make_head_too_large_error,
+    parse_head,
+)
+from tinyedge.serve.settings import MAX_BODY_BYTES, MAX_HEAD_BYTES, Settings
 
 MAX_READ_AHEAD = 64 << 10  # bytes of the next requests that may arrive before the current one is answered
 WRITE_HIGH, WRITE_LOW = 32 << 10, 8 << 10  # bytes waiting for the client: pause writing above, resume below
@@ -33,20 +38,6 @@ COMMON_HEADERS = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Cache-Control", "no-store"),
 )
-
-
-@dataclass(frozen=True)
-class RequestHead:
-    """A request without its body."""
-
-    method: str
-    """HTTP method."""
-    path: str
-    """Decoded path, without the query."""
-    headers: dict[str, str]
-    """Headers, with names in lower case."""
-    address: str
-    """Local address at which the connection arrived."""
 
 
 class Application(Protocol):
@@ -125,6 +116,9 @@ class Connection(asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._head: RequestHead | None = None
         self._body = bytearray()
+        self._body_limits = BodyLimits()
+        self._received_bytes = 0  # by h11, since the connection was opened
+        self._body_start = 0  # value of _received_bytes where the body begins
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._drain_waiter: asyncio.Future[None] | None = None  # done when the client has read enough
@@ -165,6 +159,7 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
             return
         self._http.receive_data(data)
+        self._received_bytes += len(data)
         if self._task is None:
             self._read_events()
         elif len(self._http.trailing_data[0]) > MAX_READ_AHEAD:
@@ -199,12 +194,12 @@ class Connection(asyncio.Protocol):
                 if isinstance(event, h11.Request):
                     self._handle_head(event)
                 elif isinstance(event, h11.Data):
+                    self._body_limits.add(event)
                     self._body += event.data
-                    if len(self._body) > MAX_BODY_BYTES:
-                        raise _make_body_too_large_error()
-                elif isinstance(event, h11.EndOfMessage):
+                elif isinstance(event, h11.EndOfMessage) and self._head is not None:
+                    self._body_limits.check_framing(self._count_body_bytes(), len(event.headers))
                     self._set_deadline(None)
-                    self._task = self._loop.create_task(self._answer())
+                    self._task = self._loop.create_task(self._answer(self._head))
                     return
                 elif isinstance(event, h11.ConnectionClosed):
                     self._transport.close()
@@ -213,54 +208,42 @@ class Connection(asyncio.Protocol):
                     if self._head is None and not self._has_partial_head and self._http.trailing_data[0]:
                         self._has_partial_head = True
                         self._set_deadline(self._settings.client_seconds)
+                    if self._head is not None:
+                        self._body_limits.check_framing(self._count_body_bytes())
                     return
         except h11.RemoteProtocolError as failure:
             if failure.error_status_hint == 431:
-                self._refuse(_make_head_too_large_error())
+                self._refuse(make_head_too_large_error())
             else:
                 self._refuse(ApiError(400, f"this is not HTTP/1.1: {failure}", code="invalid_http"))
         except ApiError as error:
             self._refuse(error)
 
     def _handle_head(self, event: h11.Request) -> None:
-        # h11 limits a head that arrives in parts, but not one that arrives at once.
-        size = len(event.method) + len(event.target)
-        size += sum(len(name) + len(value) for name, value in event.headers)
-        if size > MAX_HEAD_BYTES or len(event.headers) > MAX_HEADERS:
-            raise _make_head_too_large_error()
-        headers: dict[str, str] = {}
-        for name, value in event.headers:
-            key, text = name.decode("ascii"), value.decode("latin-1")
-            headers[key] = f"{headers[key]}, {text}" if key in headers else text
-        # Both together are used to smuggle requests past a proxy.
-        if "content-length" in headers and "transfer-encoding" in headers:
-            raise ApiError(
-                400, "Content-Length and Transfer-Encoding are mutually exclusive", code="invalid_http"
-            )
-        method = event.method.decode("ascii")
-        target = event.target.decode("ascii").partition("?")[0]
-        self._is_head_request = method == "HEAD"
-        if not target.startswith("/"):
-            raise ApiError(400, "the request's target must be a path", code="invalid_http")
-        address = self._transport.get_extra_info("sockname")[0]
-        head = RequestHead(method, unquote(target, errors="replace"), headers, address)
+        self._is_head_request = event.method == b"HEAD"
+        head = parse_head(event, self._transport.get_extra_info("sockname")[0])
         self._application.admit(head)
         # h11 has checked that it is a number.
-        if int(headers.get("content-length", "0")) > MAX_BODY_BYTES:
-            raise _make_body_too_large_error()
+        if int(head.headers.get("content-length", "0")) > MAX_BODY_BYTES:
+            raise make_body_too_large_error()
         self._head = head
+        self._body_limits = BodyLimits()
+        self._body_start = self._received_bytes - len(self._http.trailing_data[0])
         self._has_partial_head = False
         self._set_deadline(self._settings.client_seconds)
         if self._http.they_are_waiting_for_100_continue:
             self._write(h11.InformationalResponse(status_code=100, headers=[]))
 
+    def _count_body_bytes(self) -> int:
+        """Count the bytes of the current body that h11 has read, framing included."""
+        return self._received_bytes - len(self._http.trailing_data[0]) - self._body_start
+
     # Answering
 
-    async def _answer(self) -> None:
-        assert self._head is not None
+    async def _answer(self, head: RequestHead) -> None:
         response = ResponseWriter(self)
         try:
-            await self._application.answer(self._head, bytes(self._body), response)
+            await self._application.answer(head, bytes(self._body), response)
             self._write(h11.EndOfMessage())
         except SlowClientError:
             return
@@ -366,12 +349,3 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
         except OSError:  # the client has reset the connection, and asyncio has not reported it yet
             self._transport.abort()
-
-
-def _make_head_too_large_error() -> ApiError:
-    limits = f"at most {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} headers are allowed"
-    return ApiError(431, f"the headers are too long: {limits}", code="too_large")
-
-
-def _make_body_too_large_error() -> ApiError:
-    return ApiError(413, f"the body is larger than {MAX_BODY_BYTES} bytes", code="too_large")

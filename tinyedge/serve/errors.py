@@ -28,6 +28,7 @@ class ApiError(Exception):
         param: str | None = None,
         retry_after: int | None = None,
         allow: str | None = None,
+        accept_encoding: str | None = None,
     ) -> None:
         """Create the error.
 
@@ -38,6 +39,7 @@ class ApiError(Exception):
             param: Name of the invalid field.
             retry_after: Seconds after which the request may succeed.
             allow: Methods that the path accepts, for a 405.
+            accept_encoding: Encodings of a body that are accepted, for a 415.
         """
         super().__init__(message)
         self.status = status
@@ -46,6 +48,7 @@ class ApiError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.allow = allow
+        self.accept_encoding = accept_encoding
 
     @property
     def metric_kind(self) -> str:
@@ -60,13 +63,15 @@ class ApiError(Exception):
             headers.append(("Retry-After", str(self.retry_after)))
         if self.allow is not None:
             headers.append(("Allow", self.allow))
+        if self.accept_encoding is not None:
+            headers.append(("Accept-Encoding", self.accept_encoding))
         if self.status == 401:
             headers.append(("WWW-Authenticate", "Bearer"))
         return headers
 
     def to_dict(self) -> dict[str, Any]:
         """Return OpenAI's error object."""
-        is_server_error = self.status >= 500
+        is_server_error = self.status in (500, 503)  # 505 is an error of the client
         error_type = (
             "server_error"
             if is_server_error

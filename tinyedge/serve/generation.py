@@ -9,16 +9,19 @@ import time
 from collections import abc, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tinyedge.core.arrays import log_softmax
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import FinishReason, Generator, Piece
 from tinyedge.runtime.sampler import find_largest
 from tinyedge.serve.errors import ApiError
-from tinyedge.serve.requests import MAX_SEED, GenerationRequest
+from tinyedge.serve.requests import MAX_SEED, GenerationRequest, TokenIds
+from tinyedge.serve.text_offsets import OffsetCounter, locate_prompt_tokens
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
-SPECIAL_TOKENS = {BOS_ID: "<s>", EOS_ID: "</s>", PAD_ID: "<pad>", UNK_ID: "<unk>"}
+BOS_TEXT = "<s>"  # at the start of a completion's prompt it is BOS, as tokenizers of other tools decode it
+SPECIAL_TOKENS = {BOS_ID: BOS_TEXT, EOS_ID: "</s>", PAD_ID: "<pad>", UNK_ID: "<unk>"}
 MAX_PIECE_LENGTH = 64  # characters of one token; SentencePiece's own limit is 16
 
 
@@ -30,8 +33,8 @@ class AnswerToken:
     """Its spelling."""
     raw: bytes
     """Its bytes, which may be a part of a character."""
-    logprob: float
-    """Its log probability in nats."""
+    logprob: float | None
+    """Its log probability in nats; None for the first token, which nothing precedes."""
     top: list[tuple[str, bytes, float]]
     """Spelling, bytes and log probability of the most likely tokens."""
     offset: int
@@ -56,22 +59,83 @@ class GenerationStep:
     """When the step was computed, of time.perf_counter."""
 
 
+@dataclass
+class Prompt:
+    """A prompt of a request: a text, or token ids."""
+
+    generator: Generator
+    """The loaded bundle."""
+    given: str | TokenIds
+    """The prompt as it was sent."""
+    is_literal: bool = False
+    """Whether `<s>` at the start of a text is text, instead of the BOS token."""
+
+    @property
+    def has_first_token(self) -> bool:
+        """Whether the prompt contains its first token: token ids do, and a text that starts with `<s>`."""
+        return not isinstance(self.given, str) or self._starts_with_bos
+
+    @property
+    def source(self) -> str | TokenIds:
+        """The prompt for the generator, which begins every text with BOS."""
+        if isinstance(self.given, str) and self._starts_with_bos:
+            return self.given.removeprefix(BOS_TEXT)
+        return self.given
+
+    @cached_property
+    def text(self) -> str:
+        """The prompt as text."""
+        return self.given if isinstance(self.given, str) else self.generator.tokenizer.decode(self.given)
+
+    @cached_property
+    def tokens(self) -> list[int]:
+        """The tokens that the model sees, BOS included."""
+        return self.generator.encode_prompt(self.source)
+
+    def locate_tokens(self) -> list[int]:
+        """Return the number of characters of `text` before each token."""
+        source, tokenizer = self.source, self.generator.tokenizer
+        if not isinstance(source, str):
+            counter = OffsetCounter(tokenizer, (), 0)
+            return [counter.push(token) for token in source]
+        start = len(self.text) - len(source)
+        offsets = [start + offset for offset in locate_prompt_tokens(tokenizer, source, self.tokens)]
+        return [0, *offsets[1:]]
+
+    def start_counting(self, start: int) -> OffsetCounter:
+        """Start to count the characters of its continuation, of which `start` are before the first token."""
+        # As in the generator: the first word after a space must not add a second one.
+        ends_with_space = isinstance(self.source, str) and self.source[-1:].isspace()
+        return OffsetCounter(self.generator.tokenizer, () if ends_with_space else self.tokens, start)
+
+    @property
+    def _starts_with_bos(self) -> bool:
+        return isinstance(self.given, str) and self.given.startswith(BOS_TEXT) and not self.is_literal
+
+
 def count_tokens(generator: Generator, request: GenerationRequest) -> int:
     """Count the tokens of all prompts, BOS included.
 
     Raises:
         ApiError: A prompt does not fit into the context of the model.
     """
-    param = "messages" if request.kind == "chat" else "prompt"
-    return sum(_count_prompt_tokens(generator, prompt, param) for prompt in request.prompts)
+    return sum(
+        _count_prompt_tokens(prompt, request.prompt_field) for prompt in list_prompts(generator, request)
+    )
 
 
-def _count_prompt_tokens(generator: Generator, prompt: str, param: str) -> int:
-    context = generator.config.max_seq_length
+def list_prompts(generator: Generator, request: GenerationRequest) -> list[Prompt]:
+    """Create the prompts of a request."""
+    is_literal = request.kind != "completion"  # no client puts BOS into a message
+    return [Prompt(generator, given, is_literal) for given in request.prompts]
+
+
+def _count_prompt_tokens(prompt: Prompt, param: str) -> int:
+    context = prompt.generator.config.max_seq_length
     # Checked first, so that a prompt of megabytes is not tokenized.
-    if len(prompt) > context * MAX_PIECE_LENGTH:
-        raise _make_too_long_error(f"{len(prompt)} characters", context, param)
-    tokens = len(generator.encode_prompt(prompt))
+    if isinstance(prompt.given, str) and len(prompt.given) > context * MAX_PIECE_LENGTH:
+        raise _make_too_long_error(f"{len(prompt.given)} characters", context, param)
+    tokens = len(prompt.tokens)
     if tokens > context:
         raise _make_too_long_error(f"{tokens} tokens", context, param)
     return tokens
@@ -90,20 +154,18 @@ def generate_steps(
     generator: Generator, request: GenerationRequest, content_filter: ContentFilter | None
 ) -> abc.Generator[GenerationStep, None, None]:
     """Generate all answers to a request, one after another: `n` for the first prompt, then for the next."""
-    for number, prompt in enumerate(request.prompts):
+    for number, prompt in enumerate(list_prompts(generator, request)):
         for sample in range(request.n):
             choice = number * request.n + sample
             if request.echo:
                 scored: list[AnswerToken] = []
                 if request.logprobs is not None:
-                    scored = score_prompt(generator, prompt, request.logprobs)
+                    scored = score_prompt(prompt, request.logprobs)
                 reason: FinishReason | None = None if request.max_tokens else "length"
-                yield GenerationStep(choice, prompt, 0, scored, reason, time.perf_counter())
+                yield GenerationStep(choice, prompt.text, 0, scored, reason, time.perf_counter())
             if request.max_tokens:
-                at_word_start = not prompt or prompt[-1].isspace()
-                text_start = len(prompt) if request.echo else 0
-                pending = _PendingTokens(generator.tokenizer, text_start, at_word_start)
-                for piece in _stream_pieces(generator, request, prompt, sample, content_filter):
+                pending = _PendingTokens(prompt, request.echo)
+                for piece in _stream_pieces(request, prompt, sample, content_filter):
                     tokens = pending.release(piece) if piece.logprob is not None else []
                     yield GenerationStep(
                         choice, piece.text, 1, tokens, piece.finish_reason, time.perf_counter()
@@ -111,9 +173,8 @@ def generate_steps(
 
 
 def _stream_pieces(
-    generator: Generator,
     request: GenerationRequest,
-    prompt: str,
+    prompt: Prompt,
     sample: int,
     content_filter: ContentFilter | None,
 ) -> Iterator[Piece]:
@@ -121,9 +182,10 @@ def _stream_pieces(
     sampling = request.sampling
     if sampling.seed is not None and sample:  # n answers get n different seeds
         sampling = dataclasses.replace(sampling, seed=(sampling.seed + sample) & MAX_SEED)
-    return generator.stream(
-        prompt,
+    return prompt.generator.stream(
+        prompt.source,
         max_tokens=request.max_tokens,
+        min_tokens=request.min_tokens,
         sampling=sampling,
         stop=request.stop,
         ignore_eos=request.ignore_eos,
@@ -135,87 +197,81 @@ def _stream_pieces(
 class _PendingTokens:
     """Tokens that wait until their text is shown: earlier, they would reveal text that may be removed."""
 
-    def __init__(self, tokenizer: Tokenizer, text_start: int, at_word_start: bool) -> None:
+    def __init__(self, prompt: Prompt, is_echo: bool) -> None:
         """Start an answer.
 
         Args:
-            tokenizer: Spells the tokens.
-            text_start: Number of characters of the answer's text before the first token.
-            at_word_start: Whether the text starts a line or follows a space: the space of a word at its start
-                is not shown.
+            prompt: The prompt that it continues.
+            is_echo: Whether the text of the answer starts with the prompt.
         """
-        self._tokenizer = tokenizer
-        self._at_word_start = at_word_start
+        text_start = len(prompt.text) if is_echo else 0
+        self._tokenizer = prompt.generator.tokenizer
+        self._counter = prompt.start_counting(text_start)
         self._pending: deque[tuple[int, AnswerToken]] = deque()  # each with the end of its text
-        self._end = self._shown = text_start
+        self._shown = text_start
+        self._is_echo = is_echo
 
     def release(self, piece: Piece) -> list[AnswerToken]:
         """Add the token of a piece and return the tokens whose text is shown by now.
 
-        Tokens of text that a stop string or the content filter removed are never returned.
+        Tokens of text that a stop string or the content filter removed are not returned. After an echo, those
+        that the filter removed are returned without their text: evaluation harnesses find the prompt's tokens
+        by subtracting the number of generated ones from the end.
         """
-        assert piece.logprob is not None
-        if not self._pending:
-            self._end = self._shown
-        token = _make_token(self._tokenizer, piece.token, piece.logprob, piece.top_logprobs, self._end)
-        if piece.token == EOS_ID:  # a line break, if the text continues
-            self._end += 1
-        else:
-            self._end += _count_characters(token) - (self._at_word_start and token.text.startswith(" "))
-        self._at_word_start = piece.token in (EOS_ID, BOS_ID)
-        self._pending.append((self._end, token))
+        offset = self._counter.push(piece.token)
+        token = _make_token(self._tokenizer, piece.token, piece.logprob, piece.top_logprobs, offset)
+        self._pending.append((self._counter.end, token))
         self._shown += len(piece.text)
         # After EOS or max_tokens the text is complete; a stop string or a listed word removes a part of it.
         is_complete = piece.finish_reason == "length" or (
             piece.finish_reason == "stop" and piece.token == EOS_ID
         )
+        if piece.finish_reason == "content_filter" and self._is_echo:
+            hidden = [dataclasses.replace(token, text="", raw=b"", top=[]) for _, token in self._pending]
+            self._pending.clear()
+            return hidden
         released = []
         while self._pending and (is_complete or self._pending[0][0] <= self._shown):
             released.append(self._pending.popleft()[1])
         return released
 
 
-def _count_characters(token: AnswerToken) -> int:
-    """Count the characters of a token; a part of a character counts as one."""
-    return len(token.raw.decode("utf-8", "replace"))
-
-
-def score_prompt(generator: Generator, prompt: str, top: int) -> list[AnswerToken]:
+def score_prompt(prompt: Prompt, top: int) -> list[AnswerToken]:
     """Compute the log probability of each token of a prompt, given the tokens before it.
 
     Args:
-        generator: The loaded bundle.
-        prompt: The text to score.
+        prompt: The prompt to score.
         top: Number of most likely tokens to list for each position.
 
     Returns:
-        All tokens except BOS, with which every text starts.
+        All tokens of the prompt, the first one without a log probability. A BOS that the generator adds is
+        not part of the prompt.
     """
-    tokens = generator.encode_prompt(prompt)
-    decoder = generator.session.decoder()
+    tokens, offsets = prompt.tokens, prompt.locate_tokens()
+    tokenizer = prompt.generator.tokenizer
+    decoder = prompt.generator.session.decoder()
     logits = decoder.prefill(tokens[:1])
-    scored: list[AnswerToken] = []
-    offset = 0
-    for token in tokens[1:]:
+    first = [_make_token(tokenizer, tokens[0], None, (), offsets[0])]
+    scored = first if prompt.has_first_token else []
+    for position, token in enumerate(tokens[1:], start=1):
         logprobs = log_softmax(logits)
         likeliest = find_largest(logits, top) if top else ()
         scored.append(
             _make_token(
-                generator.tokenizer,
+                tokenizer,
                 token,
                 float(logprobs[token]),
                 [(int(one), float(logprobs[one])) for one in likeliest],
-                offset,
+                offsets[position],
             )
         )
-        offset += _count_characters(scored[-1])
-        if len(scored) < len(tokens) - 1:
+        if position < len(tokens) - 1:
             logits = decoder.step(token)
     return scored
 
 
 def _make_token(
-    tokenizer: Tokenizer, token: int, logprob: float, top: Sequence[tuple[int, float]], offset: int
+    tokenizer: Tokenizer, token: int, logprob: float | None, top: Sequence[tuple[int, float]], offset: int
 ) -> AnswerToken:
     likeliest = [(*spell_token(tokenizer, one), value) for one, value in top]
     return AnswerToken(*spell_token(tokenizer, token), logprob, likeliest, offset)

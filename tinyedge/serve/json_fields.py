@@ -13,6 +13,9 @@ from tinyedge.serve.errors import ApiError
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # a str never contains pairs of them
 MAX_SHOWN = 40  # characters of an invalid value that its error message quotes
+# Objects and lists inside each other: no field needs more than 5. Python's own limit is 1,000 function calls,
+# which a value that can be parsed may exceed when it is compared or formatted.
+MAX_DEPTH = 32
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -26,15 +29,39 @@ def parse_object(body: bytes) -> dict[str, Any]:
             body.decode(), object_pairs_hook=_require_unique_keys, parse_constant=_reject_constant
         )
     except RecursionError:
-        raise ApiError(400, "the body is nested too deeply", code="invalid_json") from None
+        raise _make_depth_error() from None
     except ValueError as failure:  # not UTF-8, not JSON, or a number of 5,000 digits
         reason = "it is not UTF-8" if isinstance(failure, UnicodeDecodeError) else str(failure)
         raise ApiError(400, f"the body is not valid JSON: {reason}", code="invalid_json") from None
+    if _exceeds_depth(value):
+        raise _make_depth_error()
     if not isinstance(value, dict):
         raise ApiError(
             400, f"the body is {format_value(value)}, but must be a JSON object", code="invalid_json"
         )
     return value
+
+
+def _make_depth_error() -> ApiError:
+    return ApiError(
+        400, f"the body is nested too deeply: at most {MAX_DEPTH} levels are allowed", code="invalid_json"
+    )
+
+
+def _exceeds_depth(value: object) -> bool:
+    """Whether objects and lists are nested more than MAX_DEPTH levels deep; without recursion."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _require_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -90,14 +117,15 @@ class JsonFields:
             )
         return float(value)
 
-    def take_integer(self, name: str, low: int, high: int, default: int | None = None) -> int | None:
-        """Take a whole number from `low` to `high`."""
+    def take_integer(self, name: str, low: int, high: int | None, default: int | None = None) -> int | None:
+        """Take a whole number from `low` to `high`; None as `high` is no upper limit."""
         value = self.take(name)
         if value is None:
             return default
-        if type(value) is not int or not low <= value <= high:
+        if type(value) is not int or value < low or (high is not None and value > high):
+            range_text = f"from {low} to {high}" if high is not None else f"of at least {low}"
             raise self.make_error(
-                name, f"{name} must be a whole number from {low} to {high}, not {format_value(value)}"
+                name, f"{name} must be a whole number {range_text}, not {format_value(value)}"
             )
         return value
 

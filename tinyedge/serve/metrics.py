@@ -144,7 +144,7 @@ class ServerMetrics:
         yield "peak_rss_bytes", "Peak memory of the process (VmHWM).", memory.get("peak")
         yield "temperature_celsius", "Temperature of the hottest sensor.", read_temperature()
         yield (
-            "throttled_bits",
+            "throttling_flags",
             "Throttling flags of the Raspberry Pi firmware: bits 0-3 now, 16-19 since boot.",
             self._throttling_bits,
         )

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyedge.core.errors import ServeError
+
 PAGE_FILE = Path(__file__).with_name("page.html")
 
 
@@ -39,5 +41,6 @@ def load_page() -> Page:
 
 def _hash_element(html: bytes, tag: str) -> str:
     found = re.search(f"<{tag}>(.*?)</{tag}>".encode(), html, re.DOTALL)
-    assert found, f"{PAGE_FILE} has no {tag}"
+    if not found:
+        raise ServeError(f"{PAGE_FILE} has no {tag}", "install tinyedge again")
     return base64.b64encode(hashlib.sha256(found[1]).digest()).decode()

@@ -5,25 +5,28 @@ model cannot do, is an error: a setting that is silently ignored would be worse.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.json_fields import JsonFields, format_value, parse_object
+from tinyedge.serve.messages import apply_plain_template, parse_messages
 from tinyedge.serve.settings import MAX_ANSWERS
 
 MODEL_ID = "tinyedge"  # the same for every bundle, so clients need not change with it
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's default
 DEFAULT_CHAT_TOKENS = 64  # that of `tinyedge generate`; OpenAI has no limit
-MAX_STOPS, MAX_STOP_CHARACTERS = 4, 256
-MAX_MESSAGES = 256
+MAX_STOPS, MAX_STOP_CHARACTERS = 64, 256  # OpenAI allows 4; tools for code send a dozen
 MAX_LOGPROBS = 20
 MAX_TOTAL_LOGPROBS = 20_000  # of one request: each takes about 500 bytes until the answer is sent
 MAX_SEED = (1 << 63) - 1
 DEFAULT_SAMPLING = SamplingConfig()  # the same text for the same seed as `tinyedge generate`
 TOKEN_ID = re.compile(r"[0-9]{1,9}")
+
+TokenIds = tuple[int, ...]
+RequestKind = Literal["completion", "chat", "response"]
+PROMPT_FIELDS: dict[RequestKind, str] = {"completion": "prompt", "chat": "messages", "response": "input"}
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,16 @@ class RequestLimits:
 class GenerationRequest:
     """A valid request."""
 
-    kind: Literal["completion", "chat"]
+    kind: RequestKind
     """Format of the answer."""
-    prompts: tuple[str, ...]
-    """Texts to continue."""
+    prompts: tuple[str | TokenIds, ...]
+    """Texts to continue, or their token ids."""
     n: int
     """Number of answers for each prompt."""
     max_tokens: int
     """Maximum number of tokens in an answer; 0 only with `echo`."""
+    min_tokens: int
+    """Number of tokens before which EOS is not generated."""
     sampling: SamplingConfig
     """How tokens are selected."""
     stop: tuple[str, ...]
@@ -62,6 +67,15 @@ class GenerationRequest:
     """Whether answers are sent as events while they are generated."""
     include_usage: bool
     """Whether the last event of a stream contains token counts."""
+    continuous_usage: bool
+    """Whether every event of a stream contains the token counts so far."""
+    instructions: str | None = None
+    """First message of a response request, which its answer repeats."""
+
+    @property
+    def prompt_field(self) -> str:
+        """Name of the field that contains the prompt."""
+        return PROMPT_FIELDS[self.kind]
 
 
 def parse_completion(body: bytes, limits: RequestLimits) -> GenerationRequest:
@@ -71,19 +85,18 @@ def parse_completion(body: bytes, limits: RequestLimits) -> GenerationRequest:
         ApiError: The body or one of its fields is invalid.
     """
     fields = JsonFields(parse_object(body))
-    _check_model(fields)
-    prompts = _parse_prompts(fields)
+    check_model(fields)
+    prompts = _parse_prompts(fields, limits.vocab_size)
     echo = fields.take_boolean("echo")
     fields.require_neutral("suffix", "")
     n = fields.take_integer("n", 1, MAX_ANSWERS, 1) or 1
     fields.require_neutral("best_of", n)
     logprobs = fields.take_integer("logprobs", 0, MAX_LOGPROBS)
     minimum = 0 if echo else 1  # with echo, the prompt alone is an answer, for example to be scored
-    max_tokens = fields.take_integer(
-        "max_tokens", minimum, limits.max_tokens, min(DEFAULT_COMPLETION_TOKENS, limits.max_tokens)
-    )
-    assert max_tokens is not None
-    return _make_request("completion", fields, limits, prompts, n, max_tokens, logprobs, echo)
+    max_tokens = fields.take_integer("max_tokens", minimum, limits.max_tokens)
+    if max_tokens is None:
+        max_tokens = min(DEFAULT_COMPLETION_TOKENS, limits.max_tokens)
+    return make_request("completion", fields, limits, prompts, n, max_tokens, logprobs, echo)
 
 
 def parse_chat(body: bytes, limits: RequestLimits) -> GenerationRequest:
@@ -93,55 +106,53 @@ def parse_chat(body: bytes, limits: RequestLimits) -> GenerationRequest:
         ApiError: The body or one of its fields is invalid.
     """
     fields = JsonFields(parse_object(body))
-    _check_model(fields)
-    prompt = apply_plain_template(_parse_messages(fields))
+    check_model(fields)
+    prompt = apply_plain_template(parse_messages(fields, "messages"))
     n = fields.take_integer("n", 1, MAX_ANSWERS, 1) or 1
     legacy_limit = fields.take_integer("max_tokens", 1, limits.max_tokens)
-    limit = fields.take_integer("max_completion_tokens", 1, limits.max_tokens, legacy_limit)
+    limit = fields.take_integer("max_completion_tokens", 1, None, legacy_limit)
     if legacy_limit is not None and limit != legacy_limit:
         raise fields.make_error("max_tokens", "max_tokens and max_completion_tokens contradict each other")
     has_logprobs = fields.take_boolean("logprobs")
     count = fields.take_integer("top_logprobs", 0, MAX_LOGPROBS)
     if count is not None and not has_logprobs:
         raise fields.make_error("top_logprobs", "top_logprobs requires logprobs to be true")
-    for name, neutral in (
+    for name, *neutral in (
         ("tools", []),
+        ("functions", []),
         ("tool_choice", "none"),
-        ("parallel_tool_calls", True),
+        ("function_call", "none"),
+        ("parallel_tool_calls", True, False),
         ("response_format", {"type": "text"}),
         ("modalities", ["text"]),
         ("reasoning_effort", "none"),
+        ("prediction",),
+        ("audio",),
+        ("verbosity", "medium"),
+        ("web_search_options",),
     ):
-        fields.require_neutral(name, neutral)
-    max_tokens = limit or min(DEFAULT_CHAT_TOKENS, limits.max_tokens)
+        fields.require_neutral(name, *neutral)
+    max_tokens = min(limit or DEFAULT_CHAT_TOKENS, limits.max_tokens)
     logprobs = (count or 0) if has_logprobs else None
-    return _make_request("chat", fields, limits, (prompt,), n, max_tokens, logprobs, echo=False)
+    return make_request("chat", fields, limits, (prompt,), n, max_tokens, logprobs, echo=False)
 
 
-def apply_plain_template(messages: list[tuple[str, str]]) -> str:
-    """Convert messages to a prompt: each is a line, and the answer is the next line.
-
-    The model was not trained on conversations, so roles are not part of the prompt. If the last message is
-    the assistant's, the answer continues its line.
-
-    Args:
-        messages: Role and content of each message.
-    """
-    lines = "\n".join(content for _, content in messages)
-    return lines if messages[-1][0] == "assistant" else f"{lines}\n"
-
-
-def _make_request(
-    kind: Literal["completion", "chat"],
+def make_request(
+    kind: RequestKind,
     fields: JsonFields,
     limits: RequestLimits,
-    prompts: tuple[str, ...],
+    prompts: tuple[str | TokenIds, ...],
     n: int,
     max_tokens: int,
     logprobs: int | None,
     echo: bool,
+    instructions: str | None = None,
 ) -> GenerationRequest:
-    """Parse the fields that both kinds of request have, and create the request."""
+    """Parse the fields that all kinds of request have, and create the request.
+
+    Raises:
+        ApiError: One of them is invalid, or an unknown field remains.
+    """
     if len(prompts) * n > MAX_ANSWERS:
         name = "n" if n > 1 else "prompt"
         raise fields.make_error(
@@ -157,7 +168,8 @@ def _make_request(
             )
     sampling = SamplingConfig(
         temperature=fields.take_number("temperature", 0, 2, DEFAULT_SAMPLING.temperature),
-        top_k=fields.take_integer("top_k", 0, limits.vocab_size, DEFAULT_SAMPLING.top_k) or 0,
+        # -1 is vLLM's and llama.cpp's value for all tokens, and for a seed that is not fixed.
+        top_k=max(0, fields.take_integer("top_k", -1, limits.vocab_size, DEFAULT_SAMPLING.top_k) or 0),
         top_p=fields.take_number("top_p", 0, 1, DEFAULT_SAMPLING.top_p),
         min_p=fields.take_number("min_p", 0, 1, DEFAULT_SAMPLING.min_p),
         repetition_penalty=fields.take_number(
@@ -166,14 +178,15 @@ def _make_request(
         presence_penalty=fields.take_number("presence_penalty", -2, 2, DEFAULT_SAMPLING.presence_penalty),
         frequency_penalty=fields.take_number("frequency_penalty", -2, 2, DEFAULT_SAMPLING.frequency_penalty),
         logit_bias=_parse_logit_bias(fields, limits.vocab_size),
-        seed=fields.take_integer("seed", 0, MAX_SEED),
+        seed=None if (seed := fields.take_integer("seed", -1, MAX_SEED)) == -1 else seed,
     )
     stop = fields.take_texts("stop", MAX_STOPS)
     if not all(0 < len(text) <= MAX_STOP_CHARACTERS for text in stop):
         raise fields.make_error("stop", f"each text of stop must have 1 to {MAX_STOP_CHARACTERS} characters")
     ignore_eos = fields.take_boolean("ignore_eos")
+    min_tokens = fields.take_integer("min_tokens", 0, max_tokens, 0) or 0
     stream = fields.take_boolean("stream")
-    include_usage = _parse_include_usage(fields, stream)
+    include_usage, continuous_usage = _parse_stream_options(fields, stream)
     for name in ("user", "safety_identifier", "prompt_cache_key"):  # used by OpenAI for its own purposes
         value = fields.take(name)
         if value is not None:
@@ -183,11 +196,25 @@ def _make_request(
     fields.require_neutral("service_tier", "auto", "default")
     fields.reject_unknown()
     return GenerationRequest(
-        kind, prompts, n, max_tokens, sampling, stop, ignore_eos, logprobs, echo, stream, include_usage
+        kind=kind,
+        prompts=prompts,
+        n=n,
+        max_tokens=max_tokens,
+        min_tokens=min_tokens,
+        sampling=sampling,
+        stop=stop,
+        ignore_eos=ignore_eos,
+        logprobs=logprobs,
+        echo=echo,
+        stream=stream,
+        include_usage=include_usage,
+        continuous_usage=continuous_usage,
+        instructions=instructions,
     )
 
 
-def _check_model(fields: JsonFields) -> None:
+def check_model(fields: JsonFields) -> None:
+    """Take the field `model`, which may be absent; ApiError if it is not the name of the model."""
     name = fields.take("model")
     if name is not None and fields.require_text("model", name) != MODEL_ID:
         raise make_unknown_model_error(name)
@@ -203,54 +230,31 @@ def make_unknown_model_error(name: str) -> ApiError:
     )
 
 
-def _parse_prompts(fields: JsonFields) -> tuple[str, ...]:
+def _parse_prompts(fields: JsonFields, vocab_size: int) -> tuple[str | TokenIds, ...]:
+    """Parse one prompt or a list of prompts; each is a text or a list of token ids."""
     value = fields.take("prompt")
-    values = value if isinstance(value, list) else [value]
-    if value is None or not values:
+    if value is None or value == []:
         raise fields.make_error(
             "prompt", "prompt is missing: pass the text to continue", "missing_required_parameter"
         )
-    if not all(isinstance(one, str) for one in values):
-        raise fields.make_error(
-            "prompt", "prompt must be text or a list of texts; token ids are not supported: send text"
-        )
-    return tuple(fields.require_text("prompt", one) for one in values)
+    is_list = isinstance(value, list) and isinstance(value[0], str | list)
+    values = value if is_list else [value]
+    if all(isinstance(one, str) for one in values):
+        return tuple(fields.require_text("prompt", one) for one in values)
+    if all(isinstance(one, list) and one for one in values):
+        return tuple(_require_token_ids(fields, one, vocab_size) for one in values)
+    raise fields.make_error(
+        "prompt", "prompt must be a text, a list of texts, a list of token ids, or a list of such lists"
+    )
 
 
-def _parse_messages(fields: JsonFields) -> list[tuple[str, str]]:
-    """Parse the messages into role and content."""
-    value = fields.take("messages")
-    if value is None:
-        raise fields.make_error("messages", "messages is missing", "missing_required_parameter")
-    if not isinstance(value, list) or not 0 < len(value) <= MAX_MESSAGES:
-        raise fields.make_error("messages", f"messages must be a list of 1 to {MAX_MESSAGES}")
-    return [_parse_message(one, f"messages[{index}].") for index, one in enumerate(value)]
-
-
-def _parse_message(value: Any, path: str) -> tuple[str, str]:
-    if not isinstance(value, dict):
-        raise ApiError(400, f"{path[:-1]} must be an object", code="invalid_value", param=path[:-1])
-    fields = JsonFields(value, path)
-    role = fields.take("role")
-    if role not in ("system", "developer", "user", "assistant"):
-        raise fields.make_error(
-            "role", f"role must be system, developer, user or assistant, not {format_value(role)}"
-        )
-    content = fields.take("content")
-    if isinstance(content, list):
-        content = "".join(_parse_content_part(fields, part) for part in content)
-    text = fields.require_text("content", content)
-    fields.take("name")
-    fields.require_neutral("refusal")
-    fields.require_neutral("tool_calls", [])
-    fields.reject_unknown()
-    return role, text
-
-
-def _parse_content_part(fields: JsonFields, part: Any) -> str:
-    if not isinstance(part, Mapping) or part.keys() != {"type", "text"} or part["type"] != "text":
-        raise fields.make_error("content", 'a part of content must be {"type": "text", "text": ...}')
-    return fields.require_text("content", part["text"])
+def _require_token_ids(fields: JsonFields, ids: list[Any], vocab_size: int) -> TokenIds:
+    for token in ids:
+        if type(token) is not int or not 0 <= token < vocab_size:
+            raise fields.make_error(
+                "prompt", f"prompt: {format_value(token)} is not a token id, 0-{vocab_size - 1}"
+            )
+    return tuple(ids)
 
 
 def _parse_logit_bias(fields: JsonFields, vocab_size: int) -> dict[int, float]:
@@ -263,6 +267,8 @@ def _parse_logit_bias(fields: JsonFields, vocab_size: int) -> dict[int, float]:
         )
     found = {}
     for token, bias in value.items():
+        if bias is None:
+            continue
         if not TOKEN_ID.fullmatch(token) or int(token) >= vocab_size:
             raise fields.make_error(
                 "logit_bias", f"logit_bias: {format_value(token)} is not a token id, 0-{vocab_size - 1}"
@@ -275,10 +281,11 @@ def _parse_logit_bias(fields: JsonFields, vocab_size: int) -> dict[int, float]:
     return found
 
 
-def _parse_include_usage(fields: JsonFields, stream: bool) -> bool:
+def _parse_stream_options(fields: JsonFields, stream: bool) -> tuple[bool, bool]:
+    """Parse whether the end of a stream, and whether each of its events, contains token counts."""
     value = fields.take("stream_options")
     if value is None:
-        return False
+        return False, False
     if not stream:
         raise fields.make_error("stream_options", "stream_options requires stream to be true")
     if not isinstance(value, dict):
@@ -287,6 +294,7 @@ def _parse_include_usage(fields: JsonFields, stream: bool) -> bool:
         )
     options = JsonFields(value, "stream_options.")
     include = options.take_boolean("include_usage")
+    continuous = options.take_boolean("continuous_usage_stats")
     options.require_neutral("include_obfuscation", False)
     options.reject_unknown()
-    return include
+    return include, include and continuous

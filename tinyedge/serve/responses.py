@@ -94,6 +94,10 @@ class ResponseFormatter:
             usage = f"data: {json.dumps({**self._head, **counts})}\n\n"
         return (cut + usage).encode() + DONE
 
+    def format_error(self, error: ApiError) -> bytes:
+        """Format an error as the last event of a stream; OpenAI's clients raise it as an exception."""
+        return b"data: " + error.encode() + b"\n\n"
+
     def _format_event(self, step: GenerationStep) -> str:
         self._completion_tokens += step.generated
         logprobs = self._format_logprobs(step.tokens) if step.tokens else None
@@ -115,7 +119,10 @@ class ResponseFormatter:
         else:
             message = {"text": text}
         choice = {"index": index, **message, "logprobs": logprobs, "finish_reason": reason}
-        return f"{self._event_prefix}{json.dumps(choice)}{self._event_suffix}"
+        suffix = self._event_suffix
+        if self._request.continuous_usage:
+            suffix = f'], "usage": {json.dumps(self._format_usage())}}}\n\n'
+        return f"{self._event_prefix}{json.dumps(choice)}{suffix}"
 
     def _get_object_name(self) -> str:
         if not self._is_chat:
@@ -135,9 +142,7 @@ class ResponseFormatter:
         return {
             "tokens": [token.text for token in tokens],
             "token_logprobs": [token.logprob for token in tokens],
-            "top_logprobs": [{text: logprob for text, _, logprob in token.top} for token in tokens]
-            if self._request.logprobs
-            else None,
+            "top_logprobs": [_format_top(token) for token in tokens] if self._request.logprobs else None,
             "text_offset": [token.offset for token in tokens],
         }
 
@@ -158,9 +163,10 @@ class _ChoiceBuilder:
         self.reason: FinishReason = "length"
 
 
-def format_error_event(error: ApiError) -> bytes:
-    """Format an error as the last event of a stream; OpenAI's clients raise it as an exception."""
-    return b"data: " + error.encode() + b"\n\n"
+def _format_top(token: AnswerToken) -> dict[str, float] | None:
+    if token.logprob is None:
+        return None
+    return {text: logprob for text, _, logprob in token.top}
 
 
 def _format_chat_token(token: AnswerToken) -> dict[str, Any]:

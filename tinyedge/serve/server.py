@@ -149,7 +149,8 @@ def _report_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) 
     """Print an unhandled exception as one line; asyncio's default handler would print a traceback."""
     failure = context.get("exception")
     reason = f"{type(failure).__name__}: {failure}" if failure else ""
-    print("error:", *f"{context.get('message', '')}: {reason}".split(), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full disk
+        print("error:", *f"{context.get('message', '')}: {reason}".split(), file=sys.stderr, flush=True)
 
 
 def bind_sockets(settings: Settings) -> list[socket.socket]:
@@ -185,10 +186,9 @@ def bind_sockets(settings: Settings) -> list[socket.socket]:
             failure = caught
             if caught.errno == errno.EADDRINUSE:
                 break
-    if not sockets or (failure and failure.errno == errno.EADDRINUSE):
+    if failure is not None and (not sockets or failure.errno == errno.EADDRINUSE):
         for sock in sockets:
             sock.close()
-        assert failure is not None
         raise _make_listen_error(host, port, failure)
     return sockets
 

@@ -73,7 +73,7 @@ class Snapshot:
 
         if not metrics.labels(f"{PREFIX}info"):
             raise ValueError(f"no {PREFIX}info, so it is not of tinyedge serve")
-        bits = read_value("throttled_bits")
+        bits = read_value("throttling_flags")
         return cls(
             at=at,
             info=metrics.labels(f"{PREFIX}info"),
