@@ -83,6 +83,8 @@ class MissingDependencyError(TinyEdgeError):
             hint = (
                 "install the wheel with its extra: pip install 'tinyedge_lm-VERSION-py3-none-any.whl[serve]'"
             )
+        if extra == "documents":
+            hint = "pip install 'tinyedge-lm[documents]', or in tinyedge's own folder: make env"
         super().__init__(f"{package} is not installed", hint)
 
 

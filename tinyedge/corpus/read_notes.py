@@ -23,6 +23,28 @@ COUNTED = {
     "half_characters": "halves of a character dropped (JSON lines)",
     "invisible_characters": "invisible characters dropped",
     "sentences_without_words": "lines without a letter or a digit dropped",
+    "front_matter_lines": "lines of front matter dropped",
+    "code_blocks": "code blocks dropped",
+    "code_lines": "lines of code dropped",
+    "unclosed_code_blocks": "code blocks without an end, dropped up to the next blank line",
+    "indented_blocks_kept": "indented blocks read as text, because they hold sentences",
+    "comments": "comments dropped",
+    "scripts": "scripts and style sheets dropped",
+    "formulas": "formulas on lines of their own dropped",
+    "link_definitions": "link definitions dropped",
+    "embedded_files": "embedded files left out",
+    "hidden_elements": "hidden elements dropped",
+    "navigation_elements": "navigation elements dropped",
+    "missing_pages": "pages missing in the file",
+    "pages_without_text": "pages without text (pictures)",
+    "running_heads": "page numbers and running heads dropped",
+    "cues": "cues of subtitles read",
+    "repeated_lines": "repeated lines of subtitles dropped",
+    "messages": "messages of chats read, without names and dates",
+    "notices": "notices of a chat program dropped",
+    "omitted_media": "messages without text dropped",
+    "edit_marks": "marks of edited messages dropped",
+    "chat_details": "names, dates and pictures of chats dropped",
 }
 MAX_LISTED = 10  # files that the summary lists by name; corpus.json lists all
 
@@ -40,6 +62,12 @@ class ReadNotes:
     counts: Counter[str] = field(default_factory=Counter)
     """How often each key of COUNTED happened."""
 
+    fields: tuple[str, ...] = ()
+    """Columns of a table whose text was read."""
+
+    other_fields: tuple[str, ...] = ()
+    """Columns of a table that were left out."""
+
     def count(self, what: str, number: int = 1) -> None:
         """Add to a count; `what` is a key of COUNTED."""
         if what not in COUNTED:
@@ -50,7 +78,10 @@ class ReadNotes:
     def to_json(self) -> dict[str, Any]:
         """Return the file's entry in `corpus.json`."""
         counts = {what: self.counts[what] for what in COUNTED if self.counts[what]}
-        return {"name": str(self.path)} | ({"encoding": self.encoding} if self.encoding else {}) | counts
+        entry: dict[str, Any] = {"name": str(self.path)}
+        entry |= {"encoding": self.encoding} if self.encoding else {}
+        entry |= {"fields": list(self.fields), "other_fields": list(self.other_fields)} if self.fields else {}
+        return entry | counts
 
 
 @dataclass(slots=True)

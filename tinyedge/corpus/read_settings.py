@@ -28,6 +28,13 @@ class ReadSettings:
     )
     """What is done with line breaks in formats that have lines; a blank line always ends a paragraph."""
 
+    field: str = setting(
+        "",
+        help="Field or column with the text, in .jsonl, .csv, .tsv and .parquet (default: found).",
+        section="Text",
+    )
+    """Field or column with the text, in formats that have fields; empty: `text`, or all columns with text."""
+
     strict: bool = setting(
         False, help="Stop at a file that cannot be read, instead of skipping it.", section="Text"
     )

@@ -31,7 +31,8 @@ def read_documents(
 ) -> Iterator[Document]:
     """Stream the documents of files and folders.
 
-    A file that cannot be read is skipped, and its reason reported.
+    A file that cannot be read is skipped, and its reason reported. A file that was given itself is an error
+    if a package is missing to read it.
 
     Args:
         paths: Files and folders, read in this order; the files of a folder are read in sorted order.
@@ -41,13 +42,14 @@ def read_documents(
 
     Raises:
         CorpusError: No file contains text that can be read, or one cannot be read and `settings` are strict.
+        MissingDependencyError: A package is missing to read a file that was given itself.
     """
     log = ReadLog() if log is None else log
     files = find_files(paths, log)
     first_failure: CorpusError | MissingDependencyError | None = None
     for file in files:
         notes = ReadNotes(file.path)
-        documents = _read_file(notes, settings.lines, as_one_document=len(files) >= MANY_FILES)
+        documents = _read_file(notes, settings, as_one_document=len(files) >= MANY_FILES)
         try:
             document = next(documents, None)
             if document is None:
@@ -57,7 +59,7 @@ def read_documents(
             yield document
             yield from documents
         except (CorpusError, MissingDependencyError) as failure:
-            if settings.strict:
+            if settings.strict or (file.is_explicit and isinstance(failure, MissingDependencyError)):
                 raise
             first_failure = first_failure or failure
             log.skip(file.path, failure, is_partial=notes in log.files[-1:])
@@ -67,13 +69,13 @@ def read_documents(
         report(line)
 
 
-def _read_file(notes: ReadNotes, lines: str, as_one_document: bool) -> Iterator[Document]:
+def _read_file(notes: ReadNotes, settings: ReadSettings, as_one_document: bool) -> Iterator[Document]:
     file_format = get_format(notes.path)
     is_document = as_one_document or file_format.has_documents
-    units = file_format.read_paragraphs(notes.path, notes)
+    units = file_format.read_paragraphs(notes.path, notes, settings.field)
     for is_end, part in itertools.groupby(units, END_OF_DOCUMENT.__eq__):
         if is_end:
             continue
         clean = (clean_characters(unit, notes) for unit in part)
-        paragraphs = join_lines(clean, lines, notes) if file_format.has_lines else clean
+        paragraphs = join_lines(clean, settings.lines, notes) if file_format.has_lines else clean
         yield from split_documents(paragraphs, str(notes.path), as_one_document=is_document, notes=notes)

@@ -3,6 +3,8 @@
 In: the name of a file. Out: the format that reads it. Does not know how lines are joined or sentences split.
 
     def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]
+    def read_paragraphs(path: Path, notes: ReadNotes, field: str) -> Iterator[str]    # of a format with
+    fields
 
 yields the text of a file in order: lines or paragraphs, an empty string as a boundary between paragraphs, and
 END_OF_DOCUMENT after each document of a file that holds several (a record of `.jsonl`, a row of a table). It
@@ -36,25 +38,69 @@ class Format:
     has_documents: bool = False
     """Whether a file holds several documents, each followed by END_OF_DOCUMENT."""
 
-    def read_paragraphs(self, path: Path, notes: ReadNotes) -> Iterator[str]:
-        """Stream the text of a file, as the module's docstring describes."""
+    has_fields: bool = False
+    """Whether a file has named fields or columns, of which the user may choose one."""
+
+    can_be_compressed: bool = True
+    """Whether a file may end in COMPRESSED too; false for formats that are compressed themselves."""
+
+    def read_paragraphs(self, path: Path, notes: ReadNotes, field: str = "") -> Iterator[str]:
+        """Stream the text of a file, as the module's docstring describes.
+
+        Args:
+            path: The file.
+            notes: Receives what is left out.
+            field: Field with the text, for a format that has fields; found if empty.
+        """
         module = importlib.import_module(f"{__name__}.{self.module}")
-        paragraphs: Iterator[str] = module.read_paragraphs(path, notes)
+        options = {"field": field} if self.has_fields else {}
+        paragraphs: Iterator[str] = module.read_paragraphs(path, notes, **options)
         return paragraphs
 
 
+_TEXT = Format("text", has_lines=True)
+_MARKDOWN = Format("markdown")
+_HTML = Format("html", has_lines=True)
+_SUBTITLES = Format("subtitles")
+_TABLE = Format("csv_table", has_documents=True, has_fields=True)
 FORMATS = {
-    ".txt": Format("text", has_lines=True),
-    ".md": Format("markdown", has_lines=True),
-    ".jsonl": Format("jsonl", has_lines=True, has_documents=True),
+    ".txt": _TEXT,
+    ".text": _TEXT,
+    ".md": _MARKDOWN,
+    ".markdown": _MARKDOWN,
+    ".jsonl": Format("jsonl", has_lines=True, has_documents=True, has_fields=True),
+    ".json": Format("chat_json", has_lines=True, has_documents=True),
+    ".html": _HTML,
+    ".htm": _HTML,
+    ".xhtml": _HTML,
+    ".srt": _SUBTITLES,
+    ".vtt": _SUBTITLES,
+    ".csv": _TABLE,
+    ".tsv": _TABLE,
+    ".parquet": Format("parquet", has_documents=True, has_fields=True, can_be_compressed=False),
+    ".epub": Format("epub", has_lines=True, can_be_compressed=False),
+    ".docx": Format("docx", has_lines=True, can_be_compressed=False),
+    ".odt": Format("odt", has_lines=True, can_be_compressed=False),
+    ".pdf": Format("pdf", has_lines=True, can_be_compressed=False),
 }
 """Format by file name extension, in lower case."""
+
+_NAMES = (
+    "authors changelog changes contributing contributors copying copyright credits history install licence"
+    " license news notice notes readme thanks todo"
+)
+TEXT_NAMES = frozenset(_NAMES.split())
+"""Names without extension, in lower case, of files that are plain text."""
 
 
 def find_format(path: Path) -> Format | None:
     """Return the format of a file by its name, or None if it is not supported."""
-    name = path.name.lower().removesuffix(COMPRESSED)
-    return next((found for suffix, found in FORMATS.items() if name.endswith(suffix)), None)
+    name = path.name.lower()
+    plain = name.removesuffix(COMPRESSED)
+    if plain in TEXT_NAMES:
+        return _TEXT
+    found = next((found for suffix, found in FORMATS.items() if plain.endswith(suffix)), None)
+    return found if found and (name == plain or found.can_be_compressed) else None
 
 
 def get_format(path: Path) -> Format:
@@ -67,4 +113,4 @@ def get_format(path: Path) -> Format:
 
 def describe_formats() -> str:
     """Return a hint that lists the supported formats."""
-    return f"supported are {', '.join(FORMATS)}, each also with {COMPRESSED}"
+    return f"supported are {', '.join(FORMATS)}; those that are text also with {COMPRESSED}"

@@ -1,4 +1,4 @@
-"""JSON lines: the field `text` of each record, which is a document.
+"""JSON lines: one field of each record, which is a document.
 
 In: a `.jsonl` file. Out: the lines of each text. Does not decide whether lines belong together.
 """
@@ -18,17 +18,18 @@ MAX_RECORD_CHARS = 1 << 23  # of one line, which cannot be cut
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON can hold half an emoji, where a program cut a text
 
 
-def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
-    """Stream the lines of each record's `text`, after a check of all records."""
-    for _ in _read_records(path, ReadNotes(path)):
+def read_paragraphs(path: Path, notes: ReadNotes, field: str = "") -> Iterator[str]:
+    """Stream the lines of a field of each record, `text` if it is empty, after a check of all records."""
+    field = field or "text"
+    for _ in _read_records(path, ReadNotes(path), field):
         pass
-    for text in _read_records(path, notes):
+    for text in _read_records(path, notes, field):
         yield from (line if line.strip() else "" for line in split_lines(text))
         yield END_OF_DOCUMENT
 
 
-def _read_records(path: Path, notes: ReadNotes) -> Iterator[str]:
-    """Yield the `text` field of each line of a `.jsonl` file."""
+def _read_records(path: Path, notes: ReadNotes, field: str) -> Iterator[str]:
+    """Yield a field of each line of a `.jsonl` file."""
     offset = 0
     for number, (line, size) in enumerate(_read_record_lines(path, notes), start=1):
         where = f"{path}, line {number} ({describe_offset(path, offset)})"
@@ -42,9 +43,10 @@ def _read_records(path: Path, notes: ReadNotes) -> Iterator[str]:
             )  # control characters in a string are read, and counted later
         except (ValueError, RecursionError) as failure:
             raise CorpusError(f"{where} is not JSON: {failure}", "write one JSON object per line") from None
-        text = record.get("text") if isinstance(record, dict) else None
+        text = record.get(field) if isinstance(record, dict) else None
         if not isinstance(text, str):
-            raise CorpusError(f"{where} has no string field `text`", 'write lines such as {"text": "..."}')
+            hint = 'write lines such as {"text": "..."}, or name the field with --field'
+            raise CorpusError(f"{where} has no string field `{field}`", hint)
         text, halves = _HALF_CHARACTER.subn("", text)
         notes.count("half_characters", halves)
         yield text

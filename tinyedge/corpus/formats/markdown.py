@@ -1,68 +1,273 @@
 """Markdown: its text without markup, code blocks, comments and front matter.
 
-In: a `.md` file. Out: its lines; headings and list items are paragraphs of their own. Does not decide whether
-lines belong together.
+In: a Markdown file. Out: its paragraphs; headings, list items, rows of tables and footnotes are paragraphs of
+their own. The lines of a paragraph are joined as CommonMark does, unless they clearly stand for themselves. A
+file is parsed in parts of about PART_CHARS, which bounds memory and, for hostile files, time. Does not split
+sentences.
 """
 
+import html
 import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from tinyedge.corpus.characters import SOFT_HYPHEN
 from tinyedge.corpus.encoding import read_lines
-from tinyedge.corpus.line_joining import take_sample
+from tinyedge.corpus.formats.front_matter import skip_front_matter
+from tinyedge.corpus.formats.markdown_rules import UNCLOSED, make_parser, match_definition
 from tinyedge.corpus.read_notes import ReadNotes
 
-_FENCE = re.compile(r"\s*(```|~~~)")
-# Horizontal rules, underlines of headings, separators of tables, targets of links.
-_RULE = re.compile(r"\s*(?:[-*_=]\s*){3,}|[\s|:-]*-{3}[\s|:-]*|\s*\[[^\]]{1,100}\]:\s.*")
-_BLOCK = re.compile(r"\s*(?:>\s*)*(?:#{1,6}\s+|[-*+]\s+|\d{1,3}[.)]\s+)")
-_LINK = re.compile(r"!?\[([^\[\]]{0,500})\](?:\([^()]{0,2000}\)|\[[^\[\]]{0,100}\])")
-_EMPHASIS = re.compile(r"(?<!\w)([*_~]{1,3})(?=\S)([^*_~]{1,1000})(?<=\S)\1(?!\w)")
-_TAG = re.compile(r"</?[A-Za-z][^<>]{0,500}>|<https?://[^<>\s]{1,500}>")
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+PART_CHARS = 1 << 14  # a part ends at the first blank line after so many, outside of code and comments,
+MAX_PART_CHARS = 1 << 15  # or at this length, if there is none
+MAX_CODE_CHARS = 1 << 18  # of a code block or a comment; a longer one has probably no end
+MAX_REFERENCES = 100_000  # link definitions of a file that is parsed in parts
+
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
+_HTML_OPENER = re.compile(r" {0,3}<(!--|script|style|pre)", re.IGNORECASE)
+_HTML_CLOSERS = {"!--": "-->", "script": "</script", "style": "</style", "pre": "</pre"}
+_TASK_BOX = re.compile(r"\[[ xX/-]\]\s+")
+_LINE_MARK = re.compile(r"\[![\w-]+\][+-]?\s*|:{1,2}\s+|:{3,}.*")  # of a callout, a definition, a fenced div
+_LINE_END = re.compile(r"\s+(?:\{[#.:][^{}]*\}|\^[\w-]{6,})$")  # attributes of a heading, Obsidian's block id
+_HIGHLIGHT = re.compile(r"==(?=[^\s=])([^=\n]{1,1000})(?<=\S)==")
+
+_COMMENT = re.compile(r"<!--.*?-->|<!-->|<!--->", re.DOTALL)
+_NO_TEXT = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|$)", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9-]{0,30})(?:\s[^<>]{0,100000})?/?>|<[?!][^<>]{0,1000}>")
+# Elements within a line. A name that is not HTML is text: `List<String>`, "Dear <name>".
+_INLINE_ELEMENTS_NAMES = (
+    "a abbr acronym audio b bdi bdo big br button canvas cite code data del dfn em embed font i iframe"
+    " img input ins kbd label map mark meter nobr object output picture pre progress q rp rt ruby s samp"
+    " script select slot small source span strike strong style sub sup svg path g textarea time track tt u"
+    " var video wbr"
+)
+_INLINE_ELEMENTS = frozenset(_INLINE_ELEMENTS_NAMES.split())
+# Indented text that is prose, not code: whole sentences without the characters of code.
+_PROSE = re.compile(r"[^{}\[\]<>=|\\$;@#*_`~]*[.!?…][\"'”’»)]*")
+MIN_PROSE_WORDS = 5  # a line
+_HARD_BREAK = "\u2028"  # Unicode's line separator; "\n" is a line break in the file alone
+# A wrapped line continues in lower case: in novels three of four do, in German too. So lines stand for
+# themselves if none of several does, or if one is shorter than any wrapped line.
+MIN_LINES_APART = 3
+MIN_WRAPPED_CHARS = 40
 
 
 def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
-    """Stream the text of a Markdown file."""
-    return (line if line.strip() else "" for line in _strip_markdown(read_lines(path, notes)))
+    """Stream the text of a Markdown file.
+
+    Raises:
+        MissingDependencyError: markdown-it-py is not installed.
+    """
+    parser = make_parser()
+    parts = split_parts(skip_front_matter(read_lines(path, notes), notes))
+    first = list(itertools.islice(parts, 2))
+    references = _find_references(path) if len(first) > 1 else {}
+    for part in itertools.chain(first, parts):
+        yield from read_part(part, notes, parser, references)
 
 
-def _strip_markdown(lines: Iterator[str]) -> Iterator[str]:
-    """Yield the text of Markdown without markup, code blocks, comments and front matter."""
-    fence = ""
-    in_comment = False
-    for line in _skip_front_matter(lines):
-        mark = _FENCE.match(line)
-        if fence or mark:
-            if mark and mark[1] == (fence or mark[1]):
-                fence = "" if fence else mark[1]
-            continue
-        text, in_comment = _strip_comments(line, in_comment)
-        if len(text) < 1_000 and _RULE.fullmatch(text):  # the expression takes quadratic time
-            continue
-        block = _BLOCK.match(text)
-        text = _LINK.sub(r"\1", text[block.end() :] if block else text.lstrip(" \t>"))
-        text = _TAG.sub("", text)
-        for _ in range(2):  # nested: `**_word_**`
-            text = _EMPHASIS.sub(r"\2", text)
-        text = text.replace("`", "").replace("|", " ")
-        # A heading or a list item is not a part of the paragraph around it.
-        yield from ("", text.rstrip(" #") if "#" in block[0] else text, "") if block else (text,)
+def read_part(
+    text: str, notes: ReadNotes, parser: "MarkdownIt | None" = None, references: dict[str, Any] | None = None
+) -> Iterator[str]:
+    """Yield the paragraphs of Markdown.
+
+    Args:
+        text: The Markdown, without front matter.
+        notes: Receives what is dropped.
+        parser: A parser of `make_parser`.
+        references: Link definitions by normalized label, in addition to those of the text.
+    """
+    parser = parser or make_parser()
+    tokens = parser.parse(text, {"references": dict(references or {})})
+    return _Renderer(parser, notes).render(tokens)
 
 
-def _skip_front_matter(lines: Iterator[str]) -> Iterator[str]:
-    head = take_sample(lines)
-    if head and head[0].strip() == "---":
-        ends = [i for i, line in enumerate(head) if i and line.strip() in ("---", "...")]
-        head = head[ends[0] + 1 :] if ends else head
-    return itertools.chain(head, lines)
+def split_parts(lines: Iterator[str]) -> Iterator[str]:
+    """Cut Markdown into parts: at a blank line before an unindented line, outside of code and comments."""
+    part: list[str] = []
+    size = 0
+    closer = ""  # of the code block or the comment that is open
+    closer_size = 0  # length of the part when it was opened
+    follows_blank = False
+    for line in itertools.chain.from_iterable(map(_cut_long_line, lines)):
+        if closer and size - closer_size > MAX_CODE_CHARS:
+            closer = ""
+        is_seam = follows_blank and bool(line.strip()) and line[0] not in " \t"
+        if not closer and ((size >= PART_CHARS and is_seam) or size >= MAX_PART_CHARS):
+            yield "\n".join(part)
+            part, size = [], 0
+        if closer:
+            closer = "" if _closes(line, closer) else closer
+        else:
+            closer, closer_size = _find_open(line), size
+        part.append(line)
+        size += len(line) + 1
+        follows_blank = not line.strip()
+    if part:
+        yield "\n".join(part)
 
 
-def _strip_comments(line: str, inside: bool) -> tuple[str, bool]:
-    """Remove HTML comments from a line; also return whether a comment is open at its end."""
-    text = ""
-    while line:
-        before, mark, line = line.partition("-->" if inside else "<!--")
-        text += "" if inside else before
-        inside = inside != bool(mark)
-    return text, inside
+def _cut_long_line(line: str) -> Iterator[str]:
+    """Cut a line of more than a part at white space."""
+    while len(line) > PART_CHARS:
+        cut = line.rfind(" ", 0, PART_CHARS) + 1 or PART_CHARS
+        yield line[:cut]
+        line = line[cut:]
+    yield line
+
+
+def _find_open(line: str) -> str:
+    """Return what ends the code block or the comment that a line opens, or "" if it opens none."""
+    fence = _FENCE.match(line)
+    if fence:
+        return fence[1]
+    opened = _HTML_OPENER.match(line)
+    if not opened:
+        return ""
+    closer = _HTML_CLOSERS[opened[1].lower()]
+    return "" if closer in line[opened.end() :].lower() else closer
+
+
+def _closes(line: str, closer: str) -> bool:
+    if closer[0] in "`~":
+        found = line.strip()
+        return len(found) >= len(closer) and not found.strip(closer[0])
+    return closer in line.lower()
+
+
+def _find_references(path: Path) -> dict[str, Any]:
+    """Find the link definitions of a file that is parsed in parts; a target is not needed."""
+    references: dict[str, Any] = {}
+    for line in read_lines(path, ReadNotes(path)):
+        if line.lstrip()[:1] == "[" and len(references) < MAX_REFERENCES:
+            found = match_definition(line.lstrip()[:2_000])
+            if found:
+                references[found[0]] = {"title": "", "href": "#"}
+    return references
+
+
+class _Renderer:
+    """Renders the tokens of a part as paragraphs."""
+
+    def __init__(self, parser: "MarkdownIt", notes: ReadNotes) -> None:
+        self._parser = parser
+        self._notes = notes
+
+    def render(self, tokens: "list[Token]") -> Iterator[str]:
+        """Yield the paragraphs, an empty string around each."""
+        row: list[str] | None = None
+        number = ""  # of the list item, as far as it is text
+        is_item_start = False
+        for token in tokens:
+            if token.type == "inline":
+                lines = self._render_inline(token.children or [])
+                if row is not None:
+                    row.append(" ".join(lines))
+                    continue
+                lines[0] = _TASK_BOX.sub("", lines[0], count=1) if is_item_start else lines[0]
+                lines[0] = f"{number}{lines[0]}"
+                number, is_item_start = "", False
+                yield from ("", *filter(None, map(_strip_marks, lines)), "")
+            elif token.type == "tr_open":
+                row = []
+            elif token.type == "tr_close":
+                yield from ("", " ".join(row or ()), "")
+                row = None
+            elif token.type == "list_item_open":
+                is_item_start = True
+                # "1986. A great year." is a sentence.
+                number = f"{token.info}{token.markup} " if len(token.info) >= 4 else ""
+            elif token.type in ("fence", "code_block"):
+                yield from self._render_code(token)
+            elif token.type == "html_block":
+                yield from ("", *self._render_html_block(token.content), "")
+            elif token.type.startswith("math_block"):
+                self._notes.count("formulas")
+            elif token.type == "definition":
+                self._notes.count("link_definitions")
+
+    def _render_code(self, token: "Token") -> Iterator[str]:
+        code_lines = 0
+        for _, group in itertools.groupby(map(str.strip, token.content.split("\n")), bool):
+            lines = list(group)
+            if token.type == "code_block" and _is_prose(lines):
+                self._notes.count("indented_blocks_kept")
+                tokens = self._parser.parseInline("\n".join(lines))
+                yield from ("", *self._render_inline(tokens[0].children or []), "")
+            else:
+                code_lines += sum(map(bool, lines))
+        self._notes.count("code_blocks", int(code_lines > 0))
+        self._notes.count("code_lines", code_lines)
+        self._notes.count("unclosed_code_blocks", int(UNCLOSED in token.meta))
+
+    def _render_inline(self, tokens: "list[Token]") -> list[str]:
+        """Return the lines of inline markup, joined where they belong together; there is at least one."""
+        text = "".join(map(self._render_inline_token, tokens))
+        parts = _HIGHLIGHT.sub(r"\1", text).split(_HARD_BREAK)
+        return [line for part in parts for line in _join_lines(part.split("\n"))]
+
+    def _render_inline_token(self, token: "Token") -> str:
+        if token.type == "text":
+            return token.content.replace("<!--", "")  # of a comment without an end
+        if token.type == "code_inline":
+            return token.content
+        if token.type == "softbreak":
+            return "\n"
+        if token.type == "hardbreak":
+            return _HARD_BREAK
+        if token.type == "image":
+            return "".join(map(self._render_inline_token, token.children or []))
+        if token.type == "html_inline":
+            return self._strip_tags(token.content).replace("\n", _HARD_BREAK)
+        if token.type.startswith("math_inline"):
+            return f"{token.markup}{token.content}{token.markup}"
+        if token.type == "embed":
+            self._notes.count("embedded_files")
+        return ""
+
+    def _render_html_block(self, content: str) -> list[str]:
+        return [html.unescape(line).strip() for line in self._strip_tags(content).split("\n")]
+
+    def _strip_tags(self, content: str) -> str:
+        """Return the text of HTML, in a new line after each tag of a block."""
+        content, comments = _COMMENT.subn("", content)
+        self._notes.count("comments", comments)
+        content, scripts = _NO_TEXT.subn("", content)
+        self._notes.count("scripts", scripts)
+        return _TAG.sub(_replace_tag, content)
+
+
+def _replace_tag(tag: "re.Match[str]") -> str:
+    from markdown_it.common.html_blocks import block_names
+
+    name = (tag[1] or "").lower()
+    if name in block_names or name == "br":
+        return "\n"
+    return "" if not name or name in _INLINE_ELEMENTS or "-" in name else tag[0]
+
+
+def _join_lines(lines: list[str]) -> list[str]:
+    """Join the lines of a paragraph, unless they clearly stand for themselves."""
+    starts = [re.sub(r"^\W+", "", line)[:1] for line in lines[1:]]
+    is_short = any(len(line) < MIN_WRAPPED_CHARS for line in lines[:-1])
+    if starts and not any(map(str.islower, starts)) and (len(starts) >= MIN_LINES_APART or is_short):
+        return lines
+    text = " ".join(lines).replace(f"{SOFT_HYPHEN} ", "")  # of a word that the line break cut
+    return [re.sub("  +", " ", text)]
+
+
+def _strip_marks(line: str) -> str:
+    """Remove what flavours of Markdown add at the start and the end of a line."""
+    mark = _LINE_MARK.match(line)
+    return _LINE_END.sub("", line[mark.end() :] if mark else line).strip()
+
+
+def _is_prose(lines: list[str]) -> bool:
+    filled = [line for line in lines if line]
+    words = sum(len(line.split()) for line in filled)
+    return words >= MIN_PROSE_WORDS * len(filled) and bool(_PROSE.fullmatch(" ".join(filled)))

@@ -1,0 +1,82 @@
+"""Front matter: the metadata of YAML, TOML or JSON before the text of a Markdown file.
+
+In: the lines of a file. Out: the lines after the front matter. Lines that only look like front matter, such
+as a text that begins with a horizontal rule, are kept. Does not interpret the metadata.
+"""
+
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+
+from tinyedge.corpus.read_notes import ReadNotes
+
+MAX_LINES = 1_000  # of front matter
+MAX_CHARS = 100_000
+_CLOSERS = {"---": ("---", "..."), "+++": ("+++",), "{": ("}",)}
+# A key has no spaces, and nothing but a space or the line's end follows its colon: "note: see https://..." is
+# one.
+_YAML_KEY = re.compile(r"(?:[\w.-]+|\"[^\"]*\"|'[^']*')\s*:(?:\s+\S.*|\s*)")
+
+
+def skip_front_matter(lines: Iterator[str], notes: ReadNotes) -> Iterator[str]:
+    """Yield the lines after the front matter, and count the lines of the front matter."""
+    first = next(lines, None)
+    if first is None:
+        return
+    closers = _CLOSERS.get(first.rstrip())
+    if closers is None:
+        yield first
+        yield from lines
+        return
+    head = [first]
+    size = 0
+    for line in itertools.islice(lines, MAX_LINES):
+        head.append(line)
+        size += len(line)
+        if line.rstrip() in closers or size > MAX_CHARS:
+            break
+    if len(head) > 1 and head[-1].rstrip() in closers and _is_metadata(head):
+        notes.count("front_matter_lines", len(head))
+    else:
+        yield from head
+    yield from lines
+
+
+def _is_metadata(lines: list[str]) -> bool:
+    """Whether lines, with the line that opens and the line that closes them, are metadata."""
+    opener = lines[0].rstrip()
+    if opener == "---":
+        return _is_yaml(lines[1:-1])
+    try:
+        if opener == "{":
+            return isinstance(json.loads("\n".join(lines)), dict)
+        tomllib.loads("\n".join(lines[1:-1]))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_yaml(lines: list[str]) -> bool:
+    """Whether lines are a mapping of YAML.
+
+    The first line is a key, because a blank line or text follows a horizontal rule. A key that occurs twice
+    is the name of a speaker.
+    """
+    if not lines:
+        return True
+    keys: set[str] = set()
+    in_block = False  # a list or a text of several lines may follow a key
+    for number, line in enumerate(lines):
+        if _YAML_KEY.fullmatch(line.rstrip()):
+            key = line.partition(":")[0].strip()
+            if key in keys:
+                return False
+            keys.add(key)
+            in_block = True
+        elif number == 0 or not (
+            not line.strip() or line.startswith("#") or (in_block and line[0] in " \t-]}")
+        ):
+            return False
+    return True

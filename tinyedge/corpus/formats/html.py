@@ -1,0 +1,120 @@
+"""HTML: the text of a page without scripts, styles, navigation and head.
+
+In: an HTML file, or the bytes of a page. Out: its lines; a block element is a paragraph. An element without
+an end tag, or any other error, is read as a browser does. Does not decide whether lines belong together.
+"""
+
+import codecs
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tinyedge.core.errors import CorpusError
+from tinyedge.corpus.characters import repair_bytes
+from tinyedge.corpus.encoding import CHUNK_BYTES, open_file, read_text_chunks
+from tinyedge.corpus.formats.markup import Attributes, MarkupRules, read_html
+from tinyedge.corpus.read_notes import ReadNotes
+
+_BLOCKS_NAMES = (
+    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset"
+    " figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html iframe legend li main menu nav"
+    " noscript ol optgroup option p pre search section select summary table tbody textarea tfoot thead tr"
+    " ul head title"
+)
+_BLOCKS = frozenset(_BLOCKS_NAMES.split())
+_DROPPED_NAMES = (
+    "head script style nav template noscript iframe object svg math select button textarea rt rp audio"
+    " video canvas title"
+)
+_DROPPED = frozenset(_DROPPED_NAMES.split())
+_SPACED = {"br": "\n", "td": " ", "th": " "}
+_PREFORMATTED = frozenset({"pre", "listing", "xmp", "plaintext"})
+
+# The encoding that a page declares, in its first bytes (WHATWG HTML, "prescan a byte stream").
+_CHARSET = re.compile(rb"<meta[^>]{0,500}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
+_XML_ENCODING = re.compile(rb"^\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})", re.IGNORECASE)
+# WHATWG Encoding: pages that declare these are Windows-1252.
+_WINDOWS_1252_NAMES = frozenset({"iso8859-1", "ascii", "cp1252", "latin-1"})
+
+# Telegram's export of a chat.
+_TELEGRAM = re.compile(rb"class=\"page_wrap\".{0,20000}?class=\"history\"", re.DOTALL)
+_TELEGRAM_DROPPED_NAMES = "details from_name initials userpic media_wrap page_header reactions signature"
+_TELEGRAM_DROPPED = frozenset(_TELEGRAM_DROPPED_NAMES.split())
+
+
+def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
+    """Stream the lines of a page.
+
+    Raises:
+        CorpusError: The file cannot be read as text.
+        MissingDependencyError: lxml is not installed.
+    """
+    with open_file(path) as file:
+        head = file.read(CHUNK_BYTES)
+    declared = find_declared_encoding(head)
+    is_declared = declared is not None and _is_valid(path, declared)
+    texts = read_text_chunks(path, notes, declared if is_declared and declared else "")
+    chunks = (repair_bytes(text, notes).encode() for text in texts)
+    yield from read_page(chunks, "utf-8", notes, is_telegram=bool(_TELEGRAM.search(head)))
+
+
+def read_page(
+    chunks: Iterator[bytes], encoding: str, notes: ReadNotes, *, is_telegram: bool = False
+) -> Iterator[str]:
+    """Stream the lines of a page.
+
+    Args:
+        chunks: Bytes of the page.
+        encoding: Encoding of the bytes.
+        notes: Receives what is dropped.
+        is_telegram: Whether the page is Telegram's export of a chat, of which only messages are text.
+    """
+
+    def is_dropped(name: str, attributes: Attributes) -> str:
+        return _find_reason(name, attributes, is_telegram)
+
+    rules = MarkupRules(_BLOCKS, _DROPPED, _SPACED, _PREFORMATTED, is_dropped=is_dropped)
+    return read_html(chunks, encoding, rules, notes)
+
+
+def find_declared_encoding(head: bytes) -> str | None:
+    """Return the encoding that the start of a page declares, or None; a byte-order mark comes before it."""
+    if head.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return None
+    found = _XML_ENCODING.search(head[:1024]) or _CHARSET.search(head[:8192])
+    if not found:
+        return None
+    try:
+        name = codecs.lookup(found[1].decode("ascii")).name
+    except LookupError:
+        return None
+    if name in _WINDOWS_1252_NAMES:
+        return "cp1252"
+    return (
+        None if name.startswith(("utf-16", "utf-32")) else name
+    )  # a page that can be read so far is not UTF-16
+
+
+def _is_valid(path: Path, encoding: str) -> bool:
+    """Whether all bytes of a file are valid in the encoding that it declares."""
+    try:
+        for _ in read_text_chunks(path, ReadNotes(path), encoding):
+            pass
+    except (CorpusError, LookupError):
+        return False
+    return True
+
+
+def _find_reason(name: str, attributes: Attributes, is_telegram: bool) -> str:
+    """Return what to count for an element that is dropped because of its attributes, or ""."""
+    if "hidden" in attributes or "display:none" in attributes.get("style", "").replace(" ", "").lower():
+        return "hidden_elements"
+    if attributes.get("role") in ("navigation", "doc-pagebreak") or attributes.get("epub:type") == "noteref":
+        return "navigation_elements"
+    if is_telegram:
+        classes = attributes.get("class", "").split()
+        if "service" in classes:
+            return "notices"
+        if not _TELEGRAM_DROPPED.isdisjoint(classes):
+            return "chat_details"
+    return ""

@@ -1,0 +1,200 @@
+"""Text of marked-up documents: what HTML, EPUB, Word and OpenDocument have in common.
+
+In: the bytes of HTML or XML, and which elements are blocks, breaks, or not text. Out: lines, an empty one at
+the boundary of a block. The documents are streamed through lxml, without a tree; external entities are never
+loaded, and XML with a document type, which could define entities, is refused. Does not know files.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinyedge.core.errors import CorpusError, MissingDependencyError
+from tinyedge.corpus.read_notes import ReadNotes
+
+CHUNK_BYTES = 1 << 16
+
+Attributes = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkupRules:
+    """How the elements of a kind of document are read; names are without namespace."""
+
+    blocks: frozenset[str]
+    """Elements that are paragraphs of their own."""
+
+    dropped: frozenset[str]
+    """Elements whose text is not part of the document."""
+
+    characters: Mapping[str, str] = field(default_factory=dict)
+    """Text of elements that stand for a character; a line feed is a line break."""
+
+    preformatted: frozenset[str] = frozenset()
+    """Elements whose line breaks count."""
+
+    text_elements: frozenset[str] = frozenset()
+    """The only elements with text; empty if all elements have."""
+
+    floating: frozenset[str] = frozenset()
+    """Elements inside a paragraph that follow it: notes and text boxes."""
+
+    is_dropped: Callable[[str, Attributes], str] = lambda name, attributes: ""
+    """Returns what to count for an element that is dropped because of its attributes, or "" to keep it."""
+
+
+class MarkupReader:
+    """Receives the events of lxml and collects lines."""
+
+    def __init__(self, rules: MarkupRules, notes: ReadNotes) -> None:
+        self._rules = rules
+        self._notes = notes
+        self._dropped_depth = 0
+        self._preformatted_depth = 0
+        self._text_depth = 0
+        self._text: list[str] = []
+        self._lines: list[str] = []
+        self._outer: list[tuple[list[str], list[str]]] = []  # text and lines around a floating element
+        self._floating: list[str] = []  # lines that follow the current paragraph
+
+    def start(self, tag: str, attributes: Attributes) -> None:
+        """Start an element."""
+        name = _strip_namespace(tag)
+        rules = self._rules
+        if self._dropped_depth:
+            self._dropped_depth += 1
+            return
+        reason = "" if name in rules.dropped else rules.is_dropped(name, attributes)
+        if name == "code" and self._preformatted_depth:
+            reason = "code_blocks"
+        if reason or name in rules.dropped:
+            if name in rules.blocks:
+                self._end_block()
+            if reason:
+                self._notes.count(reason)
+            self._dropped_depth = 1
+            return
+        if name in rules.floating:
+            self._outer.append((self._text, self._lines))
+            self._text, self._lines = [], []
+        elif name in rules.blocks:
+            self._end_block()
+        if name in rules.characters:
+            self._text.append(rules.characters[name] * _read_repetition(attributes))
+        self._preformatted_depth += name in rules.preformatted
+        self._text_depth += name in rules.text_elements
+
+    def end(self, tag: str) -> None:
+        """End an element."""
+        name = _strip_namespace(tag)
+        if self._dropped_depth:
+            self._dropped_depth -= 1
+            return
+        if name in self._rules.floating and self._outer:
+            self._end_block()
+            self._floating += self._lines
+            self._text, self._lines = self._outer.pop()
+        elif name in self._rules.blocks:
+            self._end_block()
+        self._preformatted_depth -= name in self._rules.preformatted
+        self._text_depth -= name in self._rules.text_elements
+
+    def data(self, text: str) -> None:
+        """Add text."""
+        if self._dropped_depth or (self._rules.text_elements and not self._text_depth):
+            return
+        # A line break in the source is white space, except in preformatted text.
+        self._text.append(text if self._preformatted_depth else re.sub(r"[ \t\n\r\f]+", " ", text))
+
+    def comment(self, text: str) -> None:
+        """Skip a comment."""
+
+    def pi(self, target: str, data: str | None = None) -> None:
+        """Skip a processing instruction."""
+
+    def close(self) -> None:
+        """End the document."""
+        self._end_block()
+
+    def take_lines(self) -> list[str]:
+        """Return the lines of the blocks that ended since the last call."""
+        if self._outer:
+            return []
+        lines, self._lines = self._lines, []
+        return lines
+
+    def _end_block(self) -> None:
+        text, self._text = "".join(self._text), []
+        lines = [line.strip(" \t\r\f") for line in text.split("\n")]
+        if any(lines):
+            self._lines += ["", *lines, ""]
+        if not self._outer:
+            self._lines += self._floating
+            self._floating = []
+
+
+class XmlReader(MarkupReader):
+    """The same for XML, which has no document type here."""
+
+    def doctype(self, name: str, public_id: str | None, system_id: str | None) -> None:
+        """Refuse a document type."""
+        raise CorpusError(
+            "its XML has a document type, which could define entities", "save the document again"
+        )
+
+
+def read_html(chunks: Iterable[bytes], encoding: str, rules: MarkupRules, notes: ReadNotes) -> Iterator[str]:
+    """Stream the lines of HTML, which may be damaged."""
+    etree = import_lxml()
+    reader = MarkupReader(rules, notes)
+    # Unlimited in depth and length: nothing of a deep or a long page is lost, and no tree is built.
+    yield from _feed(etree.HTMLParser(target=reader, encoding=encoding, huge_tree=True), reader, chunks)
+
+
+def read_xml(chunks: Iterable[bytes], rules: MarkupRules, notes: ReadNotes) -> Iterator[str]:
+    """Stream the lines of XML.
+
+    Raises:
+        CorpusError: The XML is damaged or has a document type.
+    """
+    etree = import_lxml()
+    reader = XmlReader(rules, notes)
+    parser = etree.XMLParser(
+        target=reader, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True
+    )
+    try:
+        yield from _feed(parser, reader, chunks)
+    except etree.XMLSyntaxError as failure:
+        raise CorpusError(f"its XML is damaged: {failure.msg}", "save the document again") from None
+
+
+def import_lxml() -> Any:
+    """Return lxml.etree.
+
+    Raises:
+        MissingDependencyError: lxml is not installed.
+    """
+    try:
+        from lxml import etree
+    except ImportError:
+        raise MissingDependencyError("lxml", "documents") from None
+    return etree
+
+
+def _feed(parser: Any, reader: MarkupReader, chunks: Iterable[bytes]) -> Iterator[str]:
+    for chunk in chunks:
+        parser.feed(chunk)
+        yield from reader.take_lines()
+    parser.close()
+    yield from reader.take_lines()
+
+
+def _strip_namespace(tag: str) -> str:
+    return tag.rpartition("}")[2].lower() if isinstance(tag, str) else ""
+
+
+def _read_repetition(attributes: Attributes) -> int:
+    """Return how often an element stands for its character: `<text:s text:c="3"/>`."""
+    count = next((value for name, value in attributes.items() if _strip_namespace(name) == "c"), "1")
+    return min(int(count), 100) if count.isdecimal() else 1
