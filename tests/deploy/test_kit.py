@@ -76,6 +76,61 @@ def test_a_folder_that_is_not_a_kit_is_not_replaced(
     assert [path.name for path in folder.iterdir()] == ["one.jpg"]
 
 
+@pytest.mark.parametrize("name", ["photo.jpg", "wheelhouse/photo.jpg", "bundle/photo.jpg", "mine/photo.jpg"])
+def test_a_kit_with_other_files_is_not_replaced(
+    make_kit: MakeKit, micro_bundle: Path, tmp_path: Path, name: str
+) -> None:
+    kit = make_kit(micro_bundle, tmp_path / "kit")
+    (kit.path / name).parent.mkdir(exist_ok=True)
+    (kit.path / name).write_bytes(b"mine")
+    with pytest.raises(DeployError, match="which is not part of a kit"):
+        make_kit(micro_bundle, kit.path)
+    assert (kit.path / name).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.mkdir(), lambda path: path.write_text('{"name": "my kit"}')]
+)
+def test_only_a_kit_json_of_tinyedge_makes_a_kit(
+    make_kit: MakeKit, micro_bundle: Path, tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    (tmp_path / "kit").mkdir()
+    make(tmp_path / "kit" / "kit.json")
+    with pytest.raises(DeployError, match="exists and is not a kit"):
+        make_kit(micro_bundle, tmp_path / "kit")
+    (tmp_path / "link").symlink_to(make_kit(micro_bundle, tmp_path / "real").path)
+    with pytest.raises(DeployError, match="exists and is not a folder"):
+        make_kit(micro_bundle, tmp_path / "link")
+
+
+def test_the_verified_bytes_are_written(
+    make_kit: MakeKit, micro_bundle: Path, bundle_copy: Callable[[], Path], tmp_path: Path
+) -> None:
+    """A file that is replaced by a FIFO after the verification is not opened again."""
+    source = bundle_copy()
+    bundle = load_bundle(source)
+    (source / "model.onnx").unlink()
+    os.mkfifo(source / "model.onnx")
+    kit = make_kit(micro_bundle, tmp_path / "kit")
+    with kits.KitBuilder(kit.board) as builder:
+        assert builder.reuse_wheels(kit)
+        assert builder.write(bundle, tmp_path / "other").contains(bundle)
+
+
+@pytest.mark.parametrize("swap", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.touch])
+def test_a_wheel_that_changes_after_the_kit_was_loaded_is_not_used(
+    make_kit: MakeKit, micro_bundle: Path, tmp_path: Path, swap: Callable[[Path], object]
+) -> None:
+    kit = make_kit(micro_bundle, tmp_path / "kit")
+    wheel = next((kit.path / "wheelhouse").glob("pip-*.whl"))
+    wheel.unlink()
+    swap(wheel)
+    with pytest.raises(DeployError, match=wheel.name), kits.KitBuilder(kit.board) as builder:
+        builder.reuse_wheels(kit)
+    with pytest.raises(DeployError):
+        Kit.load(kit.path)
+
+
 def test_the_kit_is_next_to_the_bundle() -> None:
     assert get_kit_folder(Path("some/bundle/")) == Path.cwd() / "some" / "bundle-kit"
 

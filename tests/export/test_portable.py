@@ -417,14 +417,17 @@ def test_what_is_not_ours_is_not_replaced(run: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").unlink()
     with pytest.raises(ExportError, match=r"config\.json"):
         export_portable(run.checkpoint, tmp_path, None, ignore_report)
+    (tmp_path / "genai_config.json").write_text("{}")  # a model that onnxruntime-genai made
+    with pytest.raises(ExportError, match=r"config\.json"):
+        export_portable(run.checkpoint, tmp_path, None, ignore_report)
     with pytest.raises(CheckpointError):
         export_portable(tmp_path / "none.pt", tmp_path / "new", None, ignore_report)
-    assert sorted(read_files(tmp_path)) == ["config.json"]
+    assert sorted(read_files(tmp_path)) == ["config.json", "genai_config.json"]
 
 
 def test_a_write_that_fails_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "portable"
-    old = {"genai_config.json": b"{}", MODEL_FILE: b"old"}
+    old = {"genai_config.json": b"{}", "README.md": b"# A tinyedge model\n", MODEL_FILE: b"old"}
     write_folder(folder, old)
 
     def full(path: Path, data: bytes) -> None:

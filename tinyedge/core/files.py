@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
@@ -215,8 +216,26 @@ def _require_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a regular file's content, in hexadecimal."""
-    _require_regular(path)  # opening a FIFO would wait for a writer
-    with path.open("rb") as file:
+@contextlib.contextmanager
+def open_regular(path: Path, *, follow_links: bool = True) -> Iterator[io.BufferedReader]:
+    """Open a regular file for reading. Never waits for the writer of a FIFO.
+
+    Args:
+        path: The file.
+        follow_links: Whether `path` may be a symbolic link.
+
+    Raises:
+        OSError: The file cannot be opened, or is not a regular one.
+    """
+    _require_regular(path)  # opening a device can have side effects
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
+    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was replaced in the meantime
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        yield file
+
+
+def sha256_file(path: Path, *, follow_links: bool = True) -> str:
+    """Return the SHA-256 of a regular file's content, in hexadecimal; see `open_regular`."""
+    with open_regular(path, follow_links=follow_links) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

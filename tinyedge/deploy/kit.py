@@ -9,9 +9,10 @@
 In: a bundle and a WheelPlatform. Out: the complete folder, or nothing.
 """
 
-import hashlib
 import os
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import Any
 from tinyedge import __version__
 from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.bundle.bundle import Bundle, bundle_digest, create_staging_folder, load_bundle, swap_folders
-from tinyedge.bundle.manifest import MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE
+from tinyedge.bundle.manifest import MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE, format_untrusted
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError, DeployError
 from tinyedge.deploy import wheelhouse
@@ -33,6 +34,9 @@ WHEELHOUSE, LOCK_FILE, KIT_FILE, SUMS_FILE, BUNDLE = (
     *("wheelhouse", "requirements.lock", "kit.json", "SHA256SUMS", "bundle"),
 )
 INSTALLER = "install.sh"
+SCHEMA_FAMILY = b'"tinyedge.kit/'  # in every kit.json, of older and newer versions too
+MAX_KIT_FILE_BYTES = 1 << 20
+SUMS_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 REBUILD_HINT = "delete the kit and make a new one"
 
 Report = Callable[[str], None]
@@ -68,9 +72,9 @@ class Kit:
             board = WheelPlatform(about["machine"], tuple(about["pythons"]), ())
             kit = cls(path, about["tinyedge"], about["source"], board, packages, about["bundle"])
             listed = (path / SUMS_FILE).read_text()
+            found = _compute_checksums(path)
         except (KeyError, TypeError, ValueError, OSError) as failure:
             raise DeployError(f"{path} is not a valid kit: {failure}", REBUILD_HINT) from None
-        found = _compute_checksums(path)
         if listed != found:
             differing = sorted(set(listed.splitlines()) ^ set(found.splitlines())) or [SUMS_FILE]
             name = differing[0].partition("  ")[2] or SUMS_FILE
@@ -97,9 +101,34 @@ def get_kit_folder(bundle: Path) -> Path:
 
 
 def require_replaceable(folder: Path) -> None:
-    """Raise DeployError if the folder exists and is not a kit."""
-    if os.path.lexists(folder) and not (folder / KIT_FILE).is_file():
-        raise DeployError(f"{folder} exists and is not a kit", "move it, or choose another bundle folder")
+    """Raise DeployError unless the folder is new, empty, or a kit (even a damaged one) and nothing else."""
+    if not os.path.lexists(folder):
+        return
+    hint = "move it, or choose another bundle folder"
+    if folder.is_symlink() or not folder.is_dir():
+        raise DeployError(f"{folder} exists and is not a folder", hint)
+    if not any(folder.iterdir()):
+        return
+    try:
+        with files.open_regular(folder / KIT_FILE, follow_links=False) as file:
+            is_kit = SCHEMA_FAMILY in file.read(MAX_KIT_FILE_BYTES)
+    except OSError:
+        is_kit = False
+    if not is_kit:
+        raise DeployError(f"{folder} exists and is not a kit", hint)
+    known = {*_read_checksums(folder), *_list_own_names()}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        is_wheel = path.parent == folder / WHEELHOUSE and path.suffix == ".whl"
+        if not is_wheel and name not in known:
+            raise DeployError(f"{folder} contains {format_untrusted(name)}, which is not part of a kit", hint)
+
+
+def _list_own_names() -> set[str]:
+    """Return the names of everything in a kit except its wheels, as paths inside it."""
+    bundle = (f"{BUNDLE}/{name}" for name in (MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES))
+    own = (WHEELHOUSE, BUNDLE, LOCK_FILE, KIT_FILE, SUMS_FILE)
+    return {*own, *bundle, *(path.name for path in find_deploy_files().iterdir())}
 
 
 class KitBuilder:
@@ -149,7 +178,10 @@ class KitBuilder:
         fits = kit.board.machine == self.board.machine and set(self.board.pythons) <= set(kit.board.pythons)
         if not fits or kit.source != compute_own_digest():
             return False
-        shutil.copytree(kit.path / WHEELHOUSE, self.folder / WHEELHOUSE)
+        (self.folder / WHEELHOUSE).mkdir()
+        for name, digest in _read_checksums(kit.path).items():
+            if Path(name).parent == Path(WHEELHOUSE):
+                _copy_verified(kit.path / name, self.folder / name, digest)
         self.board, self.packages = kit.board, list(kit.packages)
         return True
 
@@ -157,11 +189,11 @@ class KitBuilder:
         """Write the kit of a bundle atomically.
 
         Args:
-            bundle: The bundle to include.
+            bundle: The bundle to include; the bytes that were verified are written.
             target: Folder of the kit; an existing kit there is replaced.
 
         Raises:
-            DeployError: `target` exists and is not a kit, or the bundle changed while it was copied.
+            DeployError: `target` exists and is not a kit.
         """
         require_replaceable(target)
         staged = create_staging_folder(target)
@@ -171,11 +203,8 @@ class KitBuilder:
                 files.write_bytes(staged / source.name, source.read_bytes())
             (staged / INSTALLER).chmod(0o755)
             (staged / BUNDLE).mkdir()
-            for name in (MANIFEST_FILE, *MAX_BYTES, *([SIGNATURE_FILE] if bundle.signature else [])):
-                files.write_bytes(staged / BUNDLE / name, (bundle.path / name).read_bytes())
-            copied = load_bundle(staged / BUNDLE)
-            if (copied.raw_manifest, copied.signature) != (bundle.raw_manifest, bundle.signature):
-                raise DeployError(f"{bundle.path} changed while it was copied", "try again")
+            bundle.write_copy(staged / BUNDLE)
+            load_bundle(staged / BUNDLE)
             note = f"What tinyedge {__version__} needs on {self.board.machine}; made by tinyedge."
             files.write_text(staged / LOCK_FILE, wheelhouse.format_lock(self.packages, self.board, note))
             files.write_json(staged / KIT_FILE, self._describe(bundle_digest(bundle)))
@@ -206,12 +235,36 @@ def find_deploy_files() -> Path:
 
 
 def _compute_checksums(folder: Path) -> str:
-    """Return lines for `sha256sum --check`, for all files except the bundle's: it has a manifest."""
-    found = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    covered = [path for path in found if path.parts[0] not in (BUNDLE, SUMS_FILE)]
-    return "".join(f"{_compute_sha256(folder / path)}  {path}\n" for path in covered)
+    """Return lines for `sha256sum --check`, for all files except the bundle's: it has a manifest.
+
+    Raises:
+        OSError: A file is not a regular one.
+    """
+    found = [path.relative_to(folder) for path in folder.rglob("*") if not stat.S_ISDIR(path.lstat().st_mode)]
+    covered = [path for path in sorted(found) if path.parts[0] not in (BUNDLE, SUMS_FILE)]
+    return "".join(f"{files.sha256_file(folder / path, follow_links=False)}  {path}\n" for path in covered)
 
 
-def _compute_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _read_checksums(folder: Path) -> dict[str, str]:
+    """Return the digests in a kit's SHA256SUMS by file name; empty if the file cannot be read."""
+    try:
+        with files.open_regular(folder / SUMS_FILE, follow_links=False) as file:
+            lines = file.read(MAX_KIT_FILE_BYTES).decode(errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {match[2]: match[1] for line in lines if (match := SUMS_LINE.fullmatch(line))}
+
+
+def _copy_verified(source: Path, target: Path, digest: str) -> None:
+    """Copy a file whose content has the SHA-256 `digest`.
+
+    Raises:
+        DeployError: The file is missing, not a regular one, or has another content.
+    """
+    try:
+        with files.open_regular(source, follow_links=False) as file, target.open("xb") as copy:
+            shutil.copyfileobj(file, copy)
+    except OSError as failure:
+        raise DeployError(f"{source} cannot be copied: {failure.strerror}", REBUILD_HINT) from None
+    if files.sha256_file(target) != digest:
+        raise DeployError(f"{source} does not match {SUMS_FILE}", REBUILD_HINT)
