@@ -97,7 +97,7 @@ def test_prompts_are_openings_of_the_text() -> None:
     short = TextSample("fr", (("Oui monsieur",),))
     chosen = choose_sample_prompts([german, short], {"quality": {"en": {}}})
     assert chosen.source == "openings of de, fr"
-    assert chosen.prompts == ("Der", "Der Zug", "Der Zug 10", "Der Zug 15", "Oui")
+    assert chosen.prompts == ("Der Zug 0", "Der Zug", "Der", "Der Zug 15", "Oui")
 
 
 @pytest.mark.parametrize(

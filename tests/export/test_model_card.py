@@ -61,3 +61,22 @@ def test_a_name_cannot_break_the_table() -> None:
     manifest = copy.deepcopy(MANIFEST)
     manifest["quality"] = {"a|b": manifest["quality"]["es"]}
     assert "| a\\|b | 2.1277" in render_model_card(manifest)
+
+
+def test_a_strangers_text_has_no_effect_as_markup() -> None:
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["training"]["recipe"] = "<script>x</script> [free](https://evil.example) `a`|b\n# c" + "d" * 5000
+    card = render_model_card(manifest)
+    (row,) = [line for line in card.splitlines() if line.startswith("| recipe |")]
+    assert row.startswith(
+        "| recipe | \\<script\\>x\\</script\\> \\[free\\](https:\\//evil.example) \\`a\\`\\|b \\# cd"
+    )
+    assert len(row) < 400
+    assert "<script>" not in card
+
+
+def test_the_share_of_unknown_bytes_is_in_the_card() -> None:
+    manifest = copy.deepcopy(MANIFEST)
+    assert "UNK" not in render_model_card(manifest)
+    manifest["quality"]["es"]["unknown_bytes"] = 0.0123
+    assert "Bytes behind UNK, each counted as 8 bits: es 1.23%." in render_model_card(manifest)

@@ -49,11 +49,17 @@ def forge(content: Any, **options: Any) -> bytes:
 
 def forge_zip(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
     """Make a sealed zip of the given entries, with the zip64 records that torch writes."""
-    buffer = io.BytesIO()
+    return seal(add_zip64_records(make_zip(entries, compression=compression)))
+
+
+def make_zip(entries: dict[str, bytes], before: bytes = b"", compression: int = zipfile.ZIP_STORED) -> bytes:
+    """Make a zip of the given entries, after other bytes."""
+    buffer = io.BytesIO(before)
+    buffer.seek(len(before))
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, data in entries.items():
             archive.writestr(name, data)
-    return seal(add_zip64_records(buffer.getvalue()))
+    return buffer.getvalue()
 
 
 def add_zip64_records(archive: bytes) -> bytes:

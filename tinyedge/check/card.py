@@ -10,6 +10,7 @@ from typing import Any
 
 from tinyedge.bundle.manifest import CARD_FILE
 from tinyedge.check.item import DOCUMENTATION, ChecklistItem, make_item
+from tinyedge.core.markdown import escape_markdown, unescape_markdown
 
 HEADING = re.compile(r"(#{1,6})\s+(.*)")
 FENCES = ("```", "~~~")
@@ -71,7 +72,7 @@ def _check_results(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
     faults = _list_missing(card, needed)
     table, prose = _split_results("\n\n".join(sections))
     for text, figure in figures.items():
-        cells = [cell for row, cell in table if row == text.replace("\n", " ").strip()]
+        cells = [cell for row, cell in table if row == unescape_markdown(escape_markdown(text))]
         if any(cell != figure for cell in cells):
             faults.append(f"has another figure than {figure} in the row of {text}")
         elif not cells and (table or _list_missing(prose, [figure])):
@@ -146,4 +147,4 @@ def _split_results(section: str) -> tuple[list[tuple[str, str]], str]:
 
 def _split_row(line: str) -> list[str]:
     """Cells of a table row, whose first pipe is optional; an escaped pipe is part of its cell."""
-    return [cell.strip().replace("\\|", "|") for cell in CELL_END.split(line.strip().removeprefix("|"))]
+    return [unescape_markdown(cell.strip()) for cell in CELL_END.split(line.strip().removeprefix("|"))]

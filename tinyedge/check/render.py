@@ -8,6 +8,7 @@ from tinyedge.bundle.bundle import bundle_digest
 from tinyedge.check.checklist import Checklist
 from tinyedge.check.item import ChecklistItem, Mark
 from tinyedge.check.samples import GeneratedText
+from tinyedge.core.markdown import escape_markdown
 
 WIDTH = 100
 MARKS: dict[Mark, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "skipped": "-"}
@@ -34,10 +35,10 @@ def render_markdown(checklist: Checklist) -> str:
         rows += ["", f"### {section}", ""]
         for item in items:
             box = "x" if item.mark == "pass" else " "
-            text = _escape_markdown(f"{item.name}: {item.found}")
+            text = escape_markdown(f"{item.name}: {item.found}")
             rows.append(f"- [{box}] {text}{_render_remark(item)}")
     rows += ["", "### Samples", ""]
-    rows += [f"> {_escape_markdown(text)}\n>" for text in _select_samples(checklist.samples)]
+    rows += [f"> {escape_markdown(text)}\n>" for text in _select_samples(checklist.samples)]
     return "\n".join([*rows, "", _render_summary(checklist)])
 
 
@@ -66,8 +67,3 @@ def _render_remark(item: ChecklistItem) -> str:
 def _select_samples(samples: Iterable[GeneratedText]) -> list[str]:
     """Select the first sample of each prompt, and put prompt and continuation on one line."""
     return [" ".join(f"{sample.prompt}{sample.text}".split()) for sample in samples if sample.seed == 0]
-
-
-def _escape_markdown(text: str) -> str:
-    """Escape what Markdown would interpret."""
-    return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in text)

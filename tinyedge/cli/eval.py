@@ -19,6 +19,10 @@ def evaluate(
     tokenizer: Annotated[
         Path | None, typer.Option(help="Tokenizer of a checkpoint. [default: the one next to it]")
     ] = None,
+    nhead: Annotated[
+        int | None,
+        typer.Option(help="Attention heads of a plain torch.save checkpoint that does not record them."),
+    ] = None,
     stride: Annotated[
         int | None, typer.Option(help="Tokens between the starts of two windows. [default: half the context]")
     ] = None,
@@ -40,7 +44,7 @@ def evaluate(
     outputs.require_writable((model, *texts.values(), *filter(None, [tokenizer])))
     if model.is_file():  # a checkpoint: its run's files are next to it
         outputs.require_new_in([model.parent], "tinyedge.eval/1")
-    subject, vocabulary = _load_model(model, tokenizer)
+    subject, vocabulary = _load_model(model, tokenizer, nhead)
     stride = default_stride(subject.context) if stride is None else stride
     require_range("stride", stride, 1, subject.context, whole=True)
     results = [
@@ -62,7 +66,7 @@ def evaluate(
         files.write_json(json_file, {"schema": "tinyedge.eval/1", **value})
 
 
-def _load_model(path: Path, tokenizer: Path | None) -> "tuple[LanguageModel, Tokenizer]":
+def _load_model(path: Path, tokenizer: Path | None, nhead: int | None) -> "tuple[LanguageModel, Tokenizer]":
     """Load a bundle, or a checkpoint, which needs torch."""
     if path.is_dir():
         from tinyedge.runtime.generator import Generator
@@ -76,5 +80,5 @@ def _load_model(path: Path, tokenizer: Path | None) -> "tuple[LanguageModel, Tok
     from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
     from tinyedge.train.validation import CheckpointModel
 
-    trained = load_model(path)
+    trained = load_model(path, nhead)
     return CheckpointModel(trained.model), load_tokenizer(path, trained, tokenizer)

@@ -30,6 +30,10 @@ def export(
     tokenizer: Annotated[
         Path | None, typer.Option(help="The tokenizer. [default: the one next to the checkpoint]")
     ] = None,
+    nhead: Annotated[
+        int | None,
+        typer.Option(help="Attention heads of a plain torch.save checkpoint that does not record them."),
+    ] = None,
     text: Annotated[
         list[str] | None,
         typer.Option(help="NAME=FILE: held-out text; repeatable. [default: the training run's]"),
@@ -69,13 +73,15 @@ def export(
             text=text,
             wheels=wheels,
         )
-        _export_portable(checkpoint, portable, tokenizer, json)
+        _export_portable(checkpoint, portable, tokenizer, nhead, json)
         return
 
     from tinyedge.bundle.bundle import load_bundle
     from tinyedge.export.pipeline import ExportOptions, export_bundle
 
-    options = ExportOptions(checkpoint, output_dir, quantize, target, max_quality_loss, tokenizer, texts)
+    options = ExportOptions(
+        checkpoint, output_dir, quantize, target, max_quality_loss, tokenizer, texts, nhead
+    )
     if wheels:
         bundle, kit = _export_kit(options)
     else:
@@ -122,13 +128,15 @@ def _require_defaults(**bundle_flags: Any) -> None:
             )
 
 
-def _export_portable(checkpoint: Path, folder: Path, tokenizer: Path | None, json: bool) -> None:
+def _export_portable(
+    checkpoint: Path, folder: Path, tokenizer: Path | None, nhead: int | None, json: bool
+) -> None:
     from json import dumps
 
     from tinyedge.cli._echo import print_note
     from tinyedge.export.portable.export import export_portable
 
-    parity = export_portable(checkpoint, folder, tokenizer, print_note)
+    parity = export_portable(checkpoint, folder, tokenizer, print_note, nhead)
     if json:
         result = {"portable": str(folder), "parity": parity.to_dict()}
         typer.echo(dumps({"schema": "tinyedge.portable/1", **result}))

@@ -6,6 +6,8 @@ In: a manifest. Out: Markdown. All figures come from the manifest, so the card c
 from collections.abc import Mapping
 from typing import Any
 
+from tinyedge.core.markdown import escape_markdown
+
 # Fields of the training summary that the card shows, and their labels.
 TRAINING_ROWS = {
     "recipe": "recipe",
@@ -17,6 +19,7 @@ TRAINING_ROWS = {
     "seed": "seed",
     "elapsed_s": "seconds of training",
 }
+MAX_CELL_CHARACTERS = 200
 
 
 def render_model_card(manifest: Mapping[str, Any]) -> str:
@@ -34,11 +37,11 @@ def render_model_card(manifest: Mapping[str, Any]) -> str:
 
 def _render_summary(manifest: Mapping[str, Any]) -> str:
     model = manifest["model"]
-    languages = ", ".join(manifest["quality"])
+    languages = ", ".join(map(_format_cell, manifest["quality"]))
     return f"""# A tiny language model ({languages}), {manifest["precision"]}
 
 A Transformer of {manifest["parameters"]:,} parameters that continues text, made with tinyedge for
-`{manifest["target"]}`: ONNX Runtime runs it, torch isn't needed.
+`{manifest["target"].replace("`", "'")}`: ONNX Runtime runs it, torch isn't needed.
 
 | | |
 |---|---|
@@ -67,6 +70,12 @@ def _render_quality(manifest: Mapping[str, Any]) -> str:
         f" | {row['tokens']:,} | {row['bytes']:,} |"
         for name, row in manifest["quality"].items()
     ]
+    unknown = [
+        f"{_format_cell(name)} {100 * row['unknown_bytes']:.2f}%"
+        for name, row in manifest["quality"].items()
+        if "unknown_bytes" in row
+    ]
+    counted = f"\nBytes behind UNK, each counted as 8 bits: {', '.join(unknown)}.\n" if unknown else ""
     return "\n".join(
         (
             "## Quality",
@@ -77,7 +86,7 @@ def _render_quality(manifest: Mapping[str, Any]) -> str:
             "| text | fp32 | this model | change | KL, nats | same top token | tokens | bytes |",
             "|---|---|---|---|---|---|---|---|",
             *rows,
-            "",
+            counted,
         )
     )
 
@@ -141,9 +150,9 @@ The weights come from the training text: they may be used as that text allows. t
 
 
 def _format_cell(value: object) -> str:
-    """Format a value for a table cell: readable numbers, and text that cannot end the cell."""
+    """Format a value for a table cell: readable numbers, and text without effect as Markdown or HTML."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return escape_markdown(str(value), MAX_CELL_CHARACTERS)

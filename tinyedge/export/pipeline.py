@@ -23,7 +23,7 @@ from tinyedge.export.quality import QualityComparison, choose_token_limit, compa
 from tinyedge.export.quantize import Quantization
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import BundleModel, Session
-from tinyedge.text.evaluate import Passage, read_passages
+from tinyedge.text.evaluate import Passage, describe_unknown, read_passages
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
@@ -51,6 +51,8 @@ class ExportOptions:
     """Tokenizer file; by default the one in the checkpoint's folder."""
     text: Mapping[str, Path] = field(default_factory=dict)
     """Held-out text files by language; by default the validation passages of the training run."""
+    nhead: int | None = None
+    """Attention heads of a plain torch.save checkpoint that does not record them."""
 
     def __post_init__(self) -> None:
         require_choice("quantize", self.quantize, PRECISIONS)
@@ -78,10 +80,10 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
     require_replaceable(options.output_dir)  # before the work, which takes most of a minute
     board = load_board(options.target)
     step = _number_steps(report)
-    trained = load_model(options.checkpoint)
+    trained = load_model(options.checkpoint, options.nhead)
     config = trained.config
     tokenizer = load_tokenizer(options.checkpoint, trained, options.tokenizer)
-    texts = _read_held_out(options, tokenizer)
+    texts = _read_held_out(options, tokenizer, report)
     step(f"checkpoint: {options.checkpoint}, {config.parameters:,} parameters")
 
     weights = Weights.from_model(trained.model)
@@ -119,6 +121,9 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
         + "; ".join(f"{name} {_format_quality(result)}" for name, result in quality.items())
     )
 
+    if warning := describe_unknown({name: result.unknown_bytes for name, result in quality.items()}):
+        report(f"warning: {warning}")
+
     manifest: dict[str, Any] = {
         "model": config.to_dict(),
         "parameters": config.parameters,
@@ -151,10 +156,12 @@ def _number_steps(report: Callable[[str], None]) -> Callable[[str], None]:
     return step
 
 
-def _read_held_out(options: ExportOptions, tokenizer: Tokenizer) -> dict[str, list[Passage]]:
+def _read_held_out(
+    options: ExportOptions, tokenizer: Tokenizer, report: Callable[[str], None]
+) -> dict[str, list[Passage]]:
     """Read passages by language: from the files of the options, or what the training run held out."""
     if options.text:
-        return {name: list(read_passages(path, tokenizer)) for name, path in options.text.items()}
+        return {name: list(read_passages(path, tokenizer, report)) for name, path in options.text.items()}
     folder = options.checkpoint.parent / SHARDS_FOLDER
     if not folder.exists():
         raise ExportError(

@@ -28,7 +28,7 @@ def choose_openings(lines: Sequence[str], count: int) -> list[str]:
             if len(openings) == count:
                 return openings
             # Lengths alternate; where many lines begin alike, more words make a difference.
-            lengths = range(1 + len(openings) % MAX_WORDS, MAX_WORDS + 1)
+            lengths = range(MAX_WORDS - len(openings) % MAX_WORDS, MAX_WORDS + 1)
             found = (cut_opening(line, words) for words in lengths)
             opening = next((each for each in found if each and each not in openings), "")
             if opening and UNKNOWN_TEXT not in opening:

@@ -12,7 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.forgery import SMALL, PickledCall, forge, forge_zip, make_content, seal
+from tests.support.forgery import (
+    LABEL,
+    SMALL,
+    PickledCall,
+    add_zip64_records,
+    forge,
+    forge_zip,
+    make_content,
+    make_zip,
+    seal,
+)
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
@@ -113,6 +123,10 @@ def make_hostile_archives(mark: Path) -> Iterator[tuple[str, bytes, str]]:
     yield "operation-bomb", forge_zip({**listing, "a/data.pkl": b"\x80\x02" + b"]0" * MB + b"]."}), foreign
     yield "directory-bomb", forge_zip({**listing, **{f"a/{n}": b"" for n in range(20_000)}}), foreign
     yield "two-pickles", forge_zip({**listing, "b/data.pkl": b"\x80\x02}."}), foreign
+    bomb = pickle.dumps(PickledCall(bytearray, 1000 * MB), protocol=2)
+    yield from make_ambiguous_archives(bomb)
+    stack_global = pickle.dumps(PickledCall(bytearray, 1000 * MB), protocol=4)
+    yield "stack-global", forge_zip({**listing, "a/data.pkl": stack_global}), foreign
     yield "no-pickle", forge_zip({"a/version": b"3\n"}), foreign
     yield "not-a-zip", seal(bytes(1000)), foreign
     yield "no-mapping", forge([1, 2]), "format 'list', this version reads 1"
@@ -134,6 +148,25 @@ def make_hostile_archives(mark: Path) -> Iterator[tuple[str, bytes, str]]:
     yield "text-config", forge(config(model={**SMALL.to_dict(), "d_model": "64"})), "not a whole number"
     yield "laughing-config", forge(config(summary={"epochs": make_laughing_list(9)})), "no valid config"
     yield "tensor-config", forge(config(summary={"epochs": torch.zeros(3)})), "no valid config"
+
+
+def make_ambiguous_archives(bomb: bytes) -> Iterator[tuple[str, bytes, str]]:
+    """Yield archives in which torch and Python's zipfile find different pickles; with the error."""
+    foreign = "is not an archive that tinyedge writes"
+    harmless = b"\x80\x02}."
+    # torch takes the folder of the first record, and ignores the case of names.
+    first = {"a/DATA.PKL": bomb, "a/version": b"3\n", "b/data.pkl": harmless}
+    yield "other-case", forge_zip(first), "cannot be read as a checkpoint"
+    yield "other-folder", forge_zip({"a/x": b"", "b/data.pkl": harmless, "a/data.pkl": bomb}), foreign
+    # A file that does not start as a zip is a bare pickle to torch, whatever follows.
+    archive = forge_zip({"a/version": b"3\n", "a/data.pkl": harmless})
+    yield "pickle-before-zip", seal(bomb + archive[: -len(LABEL) - 64 - 2] + b"\0\0"), foreign
+    # Python looks for zip64's record before its locator, torch where the locator says.
+    inner = add_zip64_records(make_zip({"a/version": b"3\n", "a/data.pkl": bomb}))
+    outer = bytearray(add_zip64_records(make_zip({"a/version": b"3\n", "a/data.pkl": harmless}, inner)))
+    at = outer.rindex(b"PK\x06\x07")
+    outer[at + 8 : at + 16] = inner.rindex(b"PK\x06\x06").to_bytes(8, "little")
+    yield "other-directory", seal(bytes(outer)), "is a checkpoint of format None"
 
 
 # Reads each file and prints the result, and at the end how much memory all of them took.

@@ -52,7 +52,11 @@ TOP_FILES = frozenset(
 
 
 def export_portable(
-    checkpoint: Path, folder: Path, tokenizer: Path | None, report: Callable[[str], None]
+    checkpoint: Path,
+    folder: Path,
+    tokenizer: Path | None,
+    report: Callable[[str], None],
+    nhead: int | None = None,
 ) -> Parity:
     """Export a folder, completely or not at all.
 
@@ -61,6 +65,7 @@ def export_portable(
         folder: An older portable model there is replaced.
         tokenizer: The tokenizer file; by default the one in the checkpoint's folder.
         report: Called with a line of text after each step.
+        nhead: Attention heads of a plain torch.save checkpoint that does not record them.
 
     Returns:
         The comparison of the graph with torch.
@@ -71,7 +76,7 @@ def export_portable(
         ExportError: The graph differs from the model, or the folder cannot be written.
     """
     require_replaceable(folder)  # before the work
-    trained = load_model(checkpoint)
+    trained = load_model(checkpoint, nhead)
     config = trained.config
     loaded_tokenizer = load_tokenizer(checkpoint, trained, tokenizer)
     vocabulary = parse_vocabulary(
@@ -117,7 +122,9 @@ def require_replaceable(folder: Path) -> None:
     inner = folder / Path(MODEL_FILE).parent
     names |= {f"{inner.name}/{part.name}" for part in inner.iterdir()} if inner.is_dir() else set()
     foreign = sorted(names - TOP_FILES - {inner.name, MODEL_FILE})
-    if foreign or (names and MARKER_FILE not in names):
+    readme = folder / "README.md"
+    is_ours = readme.is_file() and b"tinyedge" in readme.read_bytes()  # onnxruntime-genai has that file too
+    if foreign or (names and (MARKER_FILE not in names or not is_ours)):
         raise ExportError(
             f"{folder} exists and is not a portable model: it has {(foreign or sorted(names))[0]!r}", hint
         )

@@ -13,7 +13,7 @@ import torch
 
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
-from tinyedge.core.errors import CheckpointError, TinyEdgeError, UsageError
+from tinyedge.core.errors import CheckpointError, TinyEdgeError, TokenizerError, UsageError
 from tinyedge.core.run_files import BEFORE_LAST_FILE as BEFORE_LAST_FILE
 from tinyedge.core.run_files import BEST_FILE as BEST_FILE
 from tinyedge.core.run_files import FINAL_FILE as FINAL_FILE
@@ -24,6 +24,7 @@ from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.state import State
 from tinyedge.train.storage import archive
+from tinyedge.train.storage.plain_checkpoint import convert_plain_checkpoint
 from tinyedge.train.storage.tensor_checks import find_mismatch
 
 FORMAT = 1
@@ -44,7 +45,7 @@ class TrainedModel:
     """Its shape."""
 
     tokenizer_sha256: str
-    """Digest of the tokenizer that it was trained with."""
+    """Digest of the tokenizer that it was trained with; "" if the checkpoint does not record it."""
 
     training: dict[str, Any]
     """Summary of the run, JSON-able."""
@@ -90,6 +91,12 @@ def load(path: Path) -> dict[str, Any]:
         CheckpointError: The file is missing, damaged, malicious, incomplete or of another format version.
     """
     content = archive.read(path)
+    _require_format(path, content)
+    return content  # type: ignore[no-any-return]
+
+
+def _require_format(path: Path, content: Any) -> None:
+    """Raise CheckpointError unless the content of a file is a complete checkpoint of this version."""
     if not isinstance(content, dict) or repr(content.get("format")) != str(FORMAT):
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
@@ -106,7 +113,6 @@ def load(path: Path) -> dict[str, Any]:
         or not _is_plain_json(config)
     ):
         raise CheckpointError(f"{path} has no valid config", "train the model again")
-    return content
 
 
 def load_resumable(path: Path) -> dict[str, Any]:
@@ -123,14 +129,27 @@ def load_resumable(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_model(path: Path) -> TrainedModel:
+def load_model(path: Path, nhead: int | None = None) -> TrainedModel:
     """Read a checkpoint as a model in evaluation mode.
+
+    Args:
+        path: A checkpoint of tinyedge, or a dictionary that plain torch.save wrote, as in the guide.
+        nhead: Attention heads, for a plain dictionary that does not record them.
 
     Raises:
         CheckpointError: As for `load`, or the weights do not match the config.
     """
-    content = load(path)
-    config, tokenizer_sha256 = read_model_config(path, content)
+    content, is_sealed = archive.read_any(path)
+    if is_sealed:
+        _require_format(path, content)
+        config, tokenizer_sha256 = read_model_config(path, content)
+        if nhead not in (None, config.nhead):
+            raise CheckpointError(f"{path} records nhead {config.nhead}, not {nhead}", "omit --nhead")
+        summary = content["config"]["summary"]
+    else:
+        plain = convert_plain_checkpoint(path, content, nhead)
+        config, tokenizer_sha256, summary = plain.config, plain.tokenizer_sha256, plain.summary
+        content = {"model_state_dict": plain.weights}
     stored_bytes = _count_stored_bytes(content["model_state_dict"])
     if stored_bytes < WEIGHT_BYTES * config.parameters:  # checked before the model is allocated
         raise _mismatch_error(path, f"its config has {config.parameters:,} weights, the file fewer")
@@ -141,7 +160,7 @@ def load_model(path: Path) -> TrainedModel:
         model.eval(),
         config,
         tokenizer_sha256,
-        content["config"]["summary"],
+        summary,
         files.sha256_file(path),
     )
 
@@ -155,12 +174,18 @@ def load_tokenizer(path: Path, trained: TrainedModel, override: Path | None = No
         override: Tokenizer file; by default the one next to the checkpoint.
 
     Raises:
-        CheckpointError: The tokenizer is not the one that the checkpoint names.
+        CheckpointError: The tokenizer is not the one that the checkpoint names, or has another size.
         TokenizerError: The file is missing or not a tokenizer.
     """
     file = override or path.parent / model_name(trained.config.vocab_size)
+    files.require_file(file, TokenizerError, "pass the tokenizer of that run with --tokenizer")
     tokenizer = Tokenizer.load(file)
-    if tokenizer.sha256 != trained.tokenizer_sha256:
+    if tokenizer.vocab_size != trained.config.vocab_size:
+        raise CheckpointError(
+            f"{file} has {tokenizer.vocab_size} pieces, the model of {path} has {trained.config.vocab_size}",
+            "pass the tokenizer of that run with --tokenizer",
+        )
+    if trained.tokenizer_sha256 and tokenizer.sha256 != trained.tokenizer_sha256:
         raise CheckpointError(
             f"{file} has sha256 {tokenizer.sha256[:12]}..., but {path} was trained with"
             f" {trained.tokenizer_sha256[:12]}...",
