@@ -6,6 +6,8 @@
 #   DIR/env                     symbolic link to the one in use, replaced atomically
 #   DIR/store/                  the bundles, and the link `current` (tinyedge activate)
 #
+# Only environments are removed, and only in a folder `envs` that this script made: it contains .tinyedge-envs.
+#
 # Exit codes: those of `tinyedge bench` (0 every limit is met, 3 one is exceeded, 4 inconclusive); 1 a known
 # failure, the previous installation is unchanged; 2 invalid usage.
 set -eu
@@ -33,7 +35,8 @@ dir=${HOME:-/root}/tinyedge key='' service='' only_unit=''
 while [ $# -gt 0 ]; do
   case $1 in
     --dir | --key)
-      [ $# -ge 2 ] || fail "$1 needs a value" "see: sh install.sh --help" 2
+      [ -n "${2-}" ] || fail "$1 needs a value" "see: sh install.sh --help" 2
+      case $2 in '~'*) fail "$1 $2: the shell did not replace ~" "write \$HOME, or omit the quotes" 2 ;; esac
       if [ "$1" = --dir ]; then dir=$2; else key=$2; fi
       shift
       ;;
@@ -65,6 +68,10 @@ if [ "$only_unit" ]; then
   exit 0
 fi
 if [ "$service" ]; then
+  target=/etc/systemd/system
+  unit=$(print_unit) || exit 1
+  [ ! -e "$target/tinyedge.service" ] || grep -q '^Description=tinyedge: ' "$target/tinyedge.service" || \
+    fail "$target/tinyedge.service is not from tinyedge" "rename it"
   [ "$(id -u)" -ne 0 ] || fail "the service runs as the user who installs it, and that is root" \
     "log in as an ordinary user who may use sudo"
   command -v systemctl >/dev/null || fail "--service needs systemd, which is not installed" "omit --service"
@@ -77,9 +84,10 @@ fi
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || fail "$python is not installed" "sudo apt install python3"
 [ "$("$python" -I -c 'print(6 * 7)' 2>/dev/null)" = 42 ] || fail "$python is not a working Python" "set PYTHON=python3"
-# Prints the name of the environment for this kit, or fails with the reason why the kit cannot be installed.
-name=$("$python" -I - "$kit" "$dir" <<'END'
-import hashlib, json, os, shutil, struct, sys, sysconfig
+# Prints the name of the environment for this kit and its pip, or fails with the reason why the kit cannot be
+# installed.
+found=$("$python" -I - "$kit" "$dir" <<'END'
+import hashlib, json, os, re, shutil, stat, struct, sys, sysconfig
 
 def fail(message, hint):
     sys.exit(f"error: {message}\nhint: {hint}")
@@ -94,7 +102,14 @@ try:
     import venv
 except ImportError:
     fail("Python cannot create virtual environments", "sudo apt install python3-venv")
+def is_regular(path):
+    return stat.S_ISREG(os.lstat(path).st_mode)
+def is_folder(path):
+    return stat.S_ISDIR(os.lstat(path).st_mode)
 try:
+    for name in ("kit.json", "requirements.lock", "SHA256SUMS"):
+        if not is_regular(f"{kit}/{name}"):
+            raise OSError(f"{name} is not a regular file")
     with open(f"{kit}/kit.json") as file:
         about = json.load(file)
     with open(f"{kit}/requirements.lock", "rb") as file:
@@ -110,6 +125,48 @@ if here != machine:
 if version not in pythons:
     fail(f"the kit has no wheels for Python {version}, only for {', '.join(pythons)}",
          f"make a kit for this board: tinyedge deploy USER@HOST BUNDLE, or set PYTHON=python{pythons[0]}")
+# Every file must be listed with its hash: nothing else in the kit is run or installed. Wheels may be missing:
+# `tinyedge deploy` copies only those that the board needs. The bundle has a manifest of its own.
+with open(f"{kit}/SHA256SUMS") as file:
+    listed = {line[66:-1]: line[:64] for line in file}
+found = set()
+for parent, folders, names in os.walk(kit):
+    if parent == kit and "bundle" in folders:
+        folders.remove("bundle")
+    for path in (os.path.join(parent, name) for name in folders + names):
+        inside = os.path.relpath(path, kit)
+        if is_folder(path) or inside == "SHA256SUMS":
+            continue
+        if not is_regular(path):
+            fail(f"{kit} contains {inside!a}, which is not a regular file", "remove it, or copy the kit again")
+        if inside not in listed:
+            fail(f"{kit} contains {inside!a}, which SHA256SUMS does not list", "remove it, or copy the kit again")
+        with open(path, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != listed[inside]:
+                fail(f"{kit} is damaged: {inside!a} does not match SHA256SUMS", "copy the kit again")
+        found.add(inside)
+for name in sorted(listed.keys() - found):
+    if not name.startswith("wheelhouse/"):
+        fail(f"{kit} is damaged: {name!a} is missing", "copy the kit again")
+
+# Only what tinyedge made is replaced or removed, and no link is followed.
+environment = re.compile(r"[0-9a-f]{12}-py3\.[0-9]+")
+def check(name, is_own):
+    path = f"{folder}/{name}"
+    if os.path.lexists(path) and not is_own(path):
+        fail(f"{path} is not from tinyedge", "choose another --dir, or move it")
+check("envs", is_folder)
+check("env", lambda path: os.path.islink(path) and re.fullmatch("envs/" + environment.pattern, os.readlink(path)))
+check(".env.tmp", os.path.islink)
+check(".install.lock", is_regular)
+check("envs/.tinyedge-envs", is_regular)
+if os.path.isdir(f"{folder}/envs") and not os.path.exists(f"{folder}/envs/.tinyedge-envs"):
+    for name in sorted(os.listdir(f"{folder}/envs")):  # made by an older version, or not by tinyedge
+        check(f"envs/{name}", lambda path: environment.fullmatch(name) and is_folder(path))
+if os.path.isdir(f"{folder}/store") and not os.path.exists(f"{folder}/store/.tinyedge-store"):
+    for name in os.listdir(f"{folder}/store"):  # `tinyedge activate` checks the rest
+        own = name in ("bundles", "current", "confirmed.json", ".lock", ".current.tmp")
+        check(f"store/{name}", lambda path: own or name.startswith((".confirmed.json.", ".tinyedge-store.")))
 name = f"{hashlib.sha256(lock).hexdigest()[:12]}-py{version}"
 if not os.path.exists(f"{folder}/envs/{name}/complete"):
     while not os.path.isdir(folder):
@@ -119,15 +176,14 @@ if not os.path.exists(f"{folder}/envs/{name}/complete"):
     free = shutil.disk_usage(folder).free >> 20
     if free < needed:
         fail(f"{folder} has {free} MB free; {needed} MB are required", "free some space, or choose another --dir")
-print(name)
+pips = [name for name in found if re.fullmatch(r"wheelhouse/pip-[^/]+\.whl", name)]
+print(name, *pips[:1])
 END
 ) || exit 1
+name=${found%% *} pip=$kit/${found#* }
 case $name in
   *[!a-z0-9.-]* | '') fail "$python did not print the name of an environment" "set PYTHON to another Python" ;;
 esac
-# Wheels for another Python may be missing: `tinyedge deploy` does not copy them.
-(cd "$kit" && sha256sum --check --quiet --strict --ignore-missing SHA256SUMS >/dev/null 2>&1) || \
-  fail "$kit is damaged: a file does not match SHA256SUMS" "copy the kit again"
 
 # --- the environment ------------------------------------------------------------------------------------------
 
@@ -135,6 +191,7 @@ umask 022
 mkdir -p "$dir/envs" 2>/dev/null || fail "$dir cannot be created" "choose another --dir"
 exec 9>>"$dir/.install.lock"
 flock -n 9 || fail "another install.sh is running in $dir" "wait until it ends"
+: >"$dir/envs/.tinyedge-envs"
 
 env=$dir/envs/$name
 
@@ -146,13 +203,13 @@ give_up() { # message
 if [ -e "$env/complete" ]; then
   say "environment $name is installed already"
 else
+  [ -f "$pip" ] || fail "$kit has no wheel of pip" "copy the kit again"
   set -- "$kit"/wheelhouse/*.whl
   say "environment $name: installing $# wheels without a network"
   # Made under its final name, which its scripts contain; it is valid once `complete` exists.
   rm -rf "$env"
   # The kit has its own pip: Debian's python3 has neither pip nor ensurepip without python3-venv.
   "$python" -I -m venv --without-pip "$env" || give_up "Python cannot create a virtual environment"
-  for pip in "$kit"/wheelhouse/pip-*.whl; do :; done
   # Ignore this machine's configuration: Raspberry Pi OS adds an index in /etc/pip.conf.
   PIP_CONFIG_FILE=/dev/null "$env/bin/python" -I "$pip/pip" --isolated --quiet --disable-pip-version-check \
     --no-input --no-cache-dir install --no-index --find-links "$kit/wheelhouse" --require-hashes \
@@ -177,7 +234,11 @@ if [ "$before" != "envs/$name" ]; then
   mv -fT "$dir/.env.tmp" "$dir/env"
   sync
   for old in "$dir"/envs/*; do
-    case ${old##*/} in "$name" | "${before#envs/}") ;; *) rm -rf "$old" ;; esac
+    case ${old##*/} in "$name" | "${before#envs/}") continue ;; esac
+    # Only what this script makes: <lock>-<python>.
+    if [ -d "$old" ] && [ ! -L "$old" ] && expr "${old##*/}" : '[0-9a-f]\{12\}-py3\.[0-9][0-9]*$' >/dev/null; then
+      rm -rf "$old"
+    fi
   done
 fi
 
@@ -185,11 +246,8 @@ fi
 
 if [ "$service" ]; then
   say "service"
-  target=/etc/systemd/system
-  print_unit >"$dir/.unit.tmp"
-  cmp -s "$dir/.unit.tmp" "$target/tinyedge.service" || \
-    sudo install -m 644 "$dir/.unit.tmp" "$target/tinyedge.service"
-  rm -f "$dir/.unit.tmp"
+  printf '%s\n' "$unit" | cmp -s - "$target/tinyedge.service" || \
+    printf '%s\n' "$unit" | sudo install -m 644 /dev/stdin "$target/tinyedge.service"
   # RestartSteps= needs systemd 254: trixie has it, bookworm would warn about it.
   if [ "$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" -ge 254 ]; then
     sudo install -D -m 644 "$kit/tinyedge-backoff.conf" "$target/tinyedge.service.d/backoff.conf"

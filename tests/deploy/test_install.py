@@ -1,6 +1,7 @@
 """The kit's install.sh, run on this machine, and its systemd unit."""
 
 import fcntl
+import hashlib
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.deploy.kit import Kit, find_deploy_files
 
 MakeKit = Callable[..., Kit]
+INSTALLED = (0, 4)  # the samples are inconclusive if other programs use the processor
 MAX_EXPOSURE = 1.5  # from systemd-analyze security; docs/deploy.md has the unit's figure
 
 
@@ -60,6 +63,13 @@ def copy(kit: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(kit, tmp_path / "kit"))
 
 
+def update_checksum(kit: Path, name: str) -> None:
+    """Make SHA256SUMS match a file that a test has changed."""
+    sums = kit / "SHA256SUMS"
+    content = hashlib.sha256((kit / name).read_bytes()).hexdigest()
+    sums.write_text(re.sub(rf"(?m)^.*  {re.escape(name)}$", f"{content}  {name}", sums.read_text()))
+
+
 def digest(bundle: Path) -> str:
     return bundle_digest(load_bundle(bundle))
 
@@ -80,6 +90,9 @@ def test_help_and_usage(kit: Path, tmp_path: Path) -> None:
     assert "usage: sh install.sh" in install(kit, "--help").stdout
     assert "unknown option --what" in get_error(install(kit, "--what"), 2)
     assert "--dir needs a value" in get_error(install(kit, "--dir"), 2)
+    assert "--key needs a value" in get_error(install(kit, "--key", ""), 2)
+    assert "--dir needs a value" in get_error(install(kit, "--dir", ""), 2)
+    assert "the shell did not replace ~" in get_error(install(kit, "--dir", "~nouser/x"), 2)
     for bad in ("a'b", 'a"b', "a$b", "a`b", "a\\b", "a\nb"):
         assert "has quotes" in get_error(install(kit, "--dir", tmp_path / bad), 2)
     assert list(tmp_path.iterdir()) == []
@@ -105,6 +118,7 @@ def test_a_kit_that_needs_more_disk_space(copy: Path, tmp_path: Path) -> None:
     about = json.loads((copy / "kit.json").read_text())
     about["packages"][0]["unpacked"] = 1 << 60
     (copy / "kit.json").write_text(json.dumps(about))
+    update_checksum(copy, "kit.json")
     assert "MB are required" in get_error(install(copy, "--dir", tmp_path / "dir"))
 
 
@@ -117,6 +131,51 @@ def test_a_damaged_kit(copy: Path, tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "dir").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["wheelhouse/pip-0-py3-none-any.whl", "wheelhouse/zz/pip.whl", "sitecustomize.py", ".hidden"]
+)
+@pytest.mark.parametrize("kind", ["file", "link", "fifo"])
+def test_nothing_runs_that_the_checksums_do_not_list(
+    copy: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    (copy / name).parent.mkdir(exist_ok=True)
+    if kind == "file":
+        with zipfile.ZipFile(copy / name, "w") as archive:
+            archive.writestr("pip/__main__.py", f"open({str(tmp_path / 'ran')!r}, 'w')")
+    elif kind == "link":
+        (copy / name).symlink_to(next((copy / "wheelhouse").glob("pip-*")))
+    else:
+        os.mkfifo(copy / name)
+    reason = "which SHA256SUMS does not list" if kind == "file" else "which is not a regular file"
+    assert reason in get_error(install(copy, "--dir", tmp_path / "dir"))
+    assert not (tmp_path / "dir").exists()
+    assert not (tmp_path / "ran").exists()
+
+
+FOREIGN: dict[str, Callable[[Path], object]] = {
+    "envs": lambda path: path.symlink_to("/etc"),
+    "envs/mine": lambda path: path.mkdir(),
+    "envs/0123456789ab-py3.11": lambda path: path.symlink_to("/etc"),
+    "env": lambda path: path.mkdir(),
+    "env ": lambda path: path.with_name("env").symlink_to("/etc"),
+    ".env.tmp": lambda path: path.mkdir(),
+    ".install.lock": lambda path: path.symlink_to("new"),
+    "store/mine": lambda path: path.write_text("mine"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_folder_with_files_of_others_is_refused_before_anything_is_changed(
+    kit: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "dir"
+    (folder / name).parent.mkdir(parents=True)
+    FOREIGN[name](folder / name)
+    before = sorted(tmp_path.rglob("*"))
+    assert "is not from tinyedge" in get_error(install(kit, "--dir", folder))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_without_python(kit: Path, tmp_path: Path) -> None:
     done = install(kit, "--dir", tmp_path / "dir", PYTHON="python3.1")
     assert "python3.1 is not installed" in get_error(done)
@@ -126,15 +185,12 @@ def test_a_wheel_whose_hash_is_not_in_the_lock(copy: Path, tmp_path: Path) -> No
     """Whoever can change a wheel can change SHA256SUMS too; pip checks the hashes in the lock."""
     lock = copy / "requirements.lock"
     lock.write_text(re.sub("[0-9a-f]{64}", "0" * 64, lock.read_text()))
-    subprocess.run(
-        "sed -i '/requirements.lock/d' SHA256SUMS; sha256sum requirements.lock >> SHA256SUMS",
-        shell=True, cwd=copy, check=True,
-    )  # fmt: skip
+    update_checksum(copy, lock.name)
     done = install(copy, "--dir", tmp_path / "dir")
     assert done.returncode == 1
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
     assert "error: pip cannot install from the kit" in done.stderr
-    assert list((tmp_path / "dir" / "envs").iterdir()) == []
+    assert [path.name for path in (tmp_path / "dir" / "envs").iterdir()] == [".tinyedge-envs"]
 
 
 def test_only_one_installer_runs_at_a_time(kit: Path, tmp_path: Path) -> None:
@@ -149,8 +205,8 @@ def test_a_kill_leaves_a_working_installation(
 ) -> None:
     folder = tmp_path / "dir"
     done = install(kit, "--dir", folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    old = digest(micro_bundle)
+    assert done.returncode in INSTALLED, done.stdout + done.stderr
+    old, first = digest(micro_bundle), (folder / "env").readlink()
     new = make_kit(micro_bundle_fp32, tmp_path / "new", version="9.9.9").path
     moments = random.Random(1)
     seen = set()
@@ -168,9 +224,17 @@ def test_a_kill_leaves_a_working_installation(
         assert json.loads(recovered.stdout)["serving"] == digest(folder / "store" / "current")
         seen.add(digest(folder / "store" / "current"))
     assert old in seen
+    (folder / "env").unlink()
+    (folder / "env").symlink_to(f"envs/{first.name}")  # the installation of the new one is repeated
+    (folder / "envs" / "mine").mkdir()
+    (folder / "envs" / "0123456789ab-py3.11").mkdir()
+    (folder / "envs" / "0123456789ab-py3.12").symlink_to("/etc")
     done = install(new, "--dir", folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in INSTALLED, done.stdout + done.stderr
     assert digest(folder / "store" / "current") == digest(micro_bundle_fp32)
+    assert {path.name for path in (folder / "envs").iterdir()} == {
+        *(".tinyedge-envs", first.name, (folder / "env").readlink().name, "mine", "0123456789ab-py3.12")
+    }
 
 
 def test_the_service_needs_an_ordinary_user(kit: Path, tmp_path: Path) -> None:
