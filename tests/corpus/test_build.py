@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from tinyedge.corpus.build import (
     read_corpus_documents,
 )
 from tinyedge.corpus.document import Document
+from tinyedge.corpus.read_notes import ReadLog
+from tinyedge.corpus.read_settings import ReadSettings
 
 ONE = Document(("The first.", "The second."), "en", "phrasebook")
 TWO = Document(("¿Qué?", "Así es."), "es", "gutenberg:2000")
@@ -40,7 +43,7 @@ def sources(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         calls.append(seed)
         yield Document((f"Seed {seed}.",), "en", "phrasebook")
 
-    def download(cache: Path, report: Callable[[str], None]) -> Iterator[Document]:
+    def download(cache: Path, report: Callable[[str], None], log: ReadLog) -> Iterator[Document]:
         calls.append(cache)
         report("downloading")
         yield TWO
@@ -93,6 +96,7 @@ def test_the_file_and_its_report_have_the_documented_content(tmp_path: Path) -> 
             "en": {"documents": 1, "sentences": 2, "bytes": 23},
             "es": {"documents": 1, "sentences": 2, "bytes": 17},
         },
+        "reading": {"files": [], "skipped": [], "other_files": {}, "own_files": 0},
     }
     assert load_report(tmp_path / "corpus.json") == report
 
@@ -217,6 +221,90 @@ def test_a_corpus_that_tinyedge_did_not_write_is_not_replaced(
     assert output.read_bytes() == before
 
 
+def test_the_report_holds_what_was_read_changed_dropped_and_skipped(tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "a.txt").write_bytes("“Hé,” she said.\n***\nMore\x0bof it.\x1a".encode("cp1252"))
+    (texts / "b.txt").write_bytes(bytes(100) + b"x")
+    (texts / "photo.JPG").write_bytes(b"x")
+    lines: list[str] = []
+    report = prepare_corpus(CorpusRequest((), (texts,)), tmp_path / "out", lines.append)
+    assert load_report(tmp_path / "out" / "corpus.json").reading == report.reading
+    assert report.reading == {
+        "files": [
+            {
+                "name": str(texts / "a.txt"),
+                "encoding": "windows-1252",
+                "lines_kept": 2,
+                "control_characters": 2,
+                "sentences_without_words": 1,
+            }
+        ],
+        "skipped": [
+            {
+                "name": str(texts / "b.txt"),
+                "reason": f"{texts / 'b.txt'} is not a text file: 99% of its bytes are control characters, the"
+                " first at byte 0 (exclude binary files)",
+            }
+        ],
+        "other_files": {".jpg": 1},
+        "own_files": 0,
+    }
+    assert lines == [
+        "read 1 file (1 windows-1252)",
+        f"  {texts / 'a.txt'}: read as windows-1252",
+        "  2 lines kept apart",
+        "  2 control characters read as white space",
+        "  1 lines without a letter or a digit dropped",
+        "skipped 1 file:",
+        f"  {report.reading['skipped'][0]['reason']}",
+        "not read, because no supported format has the extension: 1 .jpg",
+    ]
+
+
+def test_the_settings_for_reading_belong_to_the_request(tmp_path: Path) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("It ends\nhere. It goes\non.\n", "utf-8")
+    sentences = {}
+    for lines in ("keep", "join"):
+        request = CorpusRequest((), (text,), reading=ReadSettings(lines))
+        assert prepare_corpus(request, tmp_path / "out").request["lines"] == lines
+        sentences[lines] = (tmp_path / "out" / "corpus_bilingual.txt").read_text("utf-8").split("\n")
+    assert sentences == {
+        "keep": ["It ends", "here.", "It goes", "on.", ""],
+        "join": ["It ends here.", "It goes on.", ""],
+    }
+    with pytest.raises(UsageError, match="own files only"):
+        CorpusRequest(("phrasebook",), reading=ReadSettings("keep"))
+    with pytest.raises(UsageError, match="lines wrap is unknown"):
+        ReadSettings("wrap")
+
+
+def test_a_skipped_file_is_an_error_if_strict_and_tried_again_once_it_can_be_read(tmp_path: Path) -> None:
+    texts, out = tmp_path / "texts", tmp_path / "out"
+    texts.mkdir()
+    (texts / "a.txt").write_text("Good.\n", "utf-8")
+    (texts / "b.jsonl").write_text("{", "utf-8")
+    prepare_corpus(CorpusRequest((), (texts,)), out)
+    with pytest.raises(CorpusError, match="is not JSON"):
+        prepare_corpus(CorpusRequest((), (texts,), reading=ReadSettings(strict=True)), out)
+    (texts / "b.jsonl").write_text('{"text": "Better."}', "utf-8")
+    prepare_corpus(CorpusRequest((), (texts,)), out)
+    assert (out / "corpus_bilingual.txt").read_text("utf-8") == "Good.\n\nBetter.\n"
+
+
+def test_file_names_that_are_not_utf_8_are_read_and_reported(tmp_path: Path) -> None:
+    name = os.fsdecode(b"se\xf1or.txt")
+    (tmp_path / name).write_text("Good.\n", "utf-8")
+    (tmp_path / os.fsdecode(b"ma\xf1ana.txt")).write_bytes(b"")
+    lines: list[str] = []
+    request = CorpusRequest((), (tmp_path,))
+    prepare_corpus(request, tmp_path / "out", lines.append)
+    text = (tmp_path / "out" / "corpus.json").read_bytes().decode("utf-8")
+    assert load_report(tmp_path / "out" / "corpus.json").matches(request)
+    assert json.loads(text)["reading"]["files"][0]["name"] == str(tmp_path / name)
+
+
 def test_a_corpus_is_not_built_from_itself(tmp_path: Path, sources: list[object]) -> None:
     prepare_corpus(REQUEST, tmp_path)
     with pytest.raises(CorpusError, match="both input and output"):
@@ -270,11 +358,11 @@ def test_the_phrasebook_is_the_default(tmp_path: Path, sources: list[object]) ->
 
 
 def test_the_command_is_light_to_import() -> None:
-    heavy = "[name for name in sys.modules if name.startswith(('numpy', 'tinyedge.corpus'))]"
+    heavy = "[name for name in sys.modules if name.startswith(('numpy', 'tinyedge.corpus.'))]"
     code = f"import sys, tinyedge.cli.corpus; print({heavy})"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "['tinyedge.corpus.read_settings']"
 
 
 def test_no_temporary_file_remains(tmp_path: Path) -> None:

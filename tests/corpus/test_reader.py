@@ -157,7 +157,7 @@ def test_the_size_of_a_record_is_limited(write: Write, monkeypatch: pytest.Monke
 
 
 def test_folders_are_read_sorted_without_hidden_and_other_files(write: Write, tmp_path: Path) -> None:
-    for name in ("b.txt", "a/z.md", "a/.hidden.txt", ".git/x.txt", "c.pdf", "c.jsonl.gz", "data.TXT"):
+    for name in ("b.txt", "a/z.md", "a/.hidden.txt", ".git/x.txt", "c.png", "c.jsonl.gz", "data.TXT"):
         write(name, PROSE)
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "self.txt").symlink_to(tmp_path / "self.txt")
@@ -168,7 +168,7 @@ def test_folders_are_read_sorted_without_hidden_and_other_files(write: Write, tm
 def test_unusable_paths_are_refused(write: Write, tmp_path: Path) -> None:
     write("only/picture.png", "x")
     assert "contains no file" in read_and_fail(tmp_path / "only").message
-    assert ".txt, .md, .jsonl" in read_and_fail(write("a.docx", "x")).hint
+    assert ".txt, .text, .md" in read_and_fail(write("a.png", "x")).hint
     assert "does not exist" in read_and_fail(tmp_path / "none.txt").message
     assert "is empty" in read_and_fail(write("empty.txt", "")).message
     assert "contains no text" in read_and_fail(write("blank.txt", " \n\n")).message

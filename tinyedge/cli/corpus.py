@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyedge.cli._options import Values, options_from
 from tinyedge.cli._table import format_columns
+from tinyedge.corpus.read_settings import ReadSettings
 
 if TYPE_CHECKING:
     from tinyedge.corpus.build import CorpusReport, CorpusRequest
@@ -21,7 +23,9 @@ class Source(StrEnum):
     GUTENBERG = "gutenberg"
 
 
+@options_from("reading", ReadSettings)
 def corpus(
+    *,
     source: Annotated[
         list[Source] | None,
         typer.Option(
@@ -36,6 +40,7 @@ def corpus(
             help="Your own .txt, .md or .jsonl files, also as .gz, or folders of them.",
         ),
     ] = None,
+    reading: Values,
     output_dir: Annotated[Path, typer.Option(help="Output folder of corpus_bilingual.txt.")] = Path("data"),
     seed: Annotated[int, typer.Option(help="Random seed of the phrasebook.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print corpus.json instead of a table.")] = False,
@@ -48,7 +53,7 @@ def corpus(
     from tinyedge.corpus.build import prepare_corpus
     from tinyedge.train.storage.previous_run import replace_data
 
-    request = make_corpus_request(source, inputs, seed)
+    request = make_corpus_request(source, inputs, seed, reading)
     with replace_data(output_dir, print_note):
         result = prepare_corpus(request, output_dir, print_note)
     if as_json:
@@ -59,13 +64,15 @@ def corpus(
 
 
 def make_corpus_request(
-    source: list[Source] | None, inputs: list[Path] | None, seed: int = 0
+    source: list[Source] | None, inputs: list[Path] | None, seed: int = 0, reading: Values | None = None
 ) -> "CorpusRequest":
     """Return the request for these options; without any, the phrasebook."""
     from tinyedge.corpus.build import CorpusRequest
 
     sources = source or ([] if inputs else [Source.PHRASEBOOK])
-    return CorpusRequest(tuple(dict.fromkeys(sources)), tuple(inputs or ()), seed)
+    return CorpusRequest(
+        tuple(dict.fromkeys(sources)), tuple(inputs or ()), seed, ReadSettings(**(reading or {}))
+    )
 
 
 def _make_rows(result: "CorpusReport") -> list[list[str]]:

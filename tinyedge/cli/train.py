@@ -9,6 +9,7 @@ import typer
 from tinyedge.cli._options import Values, options_from
 from tinyedge.cli.corpus import Source, make_corpus_request
 from tinyedge.core.config import PRESETS, ModelConfig, resolve_shape
+from tinyedge.corpus.read_settings import ReadSettings
 from tinyedge.text.tokenizer_config import TokenizerConfig
 from tinyedge.train.limits import RunLimits
 from tinyedge.train.recipe import RECIPES, TrainConfig, resolve
@@ -36,12 +37,14 @@ Precision = Annotated[
 
 @options_from("model", ModelConfig, presets=PRESETS)
 @options_from("vocabulary", TokenizerConfig, omit=("vocab_size",), optional=True)
+@options_from("reading", ReadSettings)
 @options_from("training", TrainConfig, presets=RECIPES)
 @options_from("limits", RunLimits)
 def train(
     *,
     inputs: Inputs = None,
     source: Sources = None,
+    reading: Values,
     skip_corpus: Annotated[
         bool,
         typer.Option("--skip-corpus", help="Use the existing corpus_bilingual.txt.", rich_help_panel="Text"),
@@ -121,7 +124,7 @@ def train(
 
     request = RunRequest(
         output_dir=output_dir,
-        corpus=make_corpus_request(source, inputs),
+        corpus=make_corpus_request(source, inputs, reading=reading),
         tokenizer=tokenizer,
         flexible=frozenset(flexible),
         model=shape,

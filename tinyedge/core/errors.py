@@ -86,6 +86,7 @@ class MissingDependencyError(TinyEdgeError):
         if extra == "documents":
             hint = "pip install 'tinyedge-lm[documents]', or in tinyedge's own folder: make env"
         super().__init__(f"{package} is not installed", hint)
+        self.extra = extra
 
 
 class CorpusError(TinyEdgeError):

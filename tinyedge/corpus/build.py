@@ -10,7 +10,7 @@ import datetime
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_splitter import MAX_DOCUMENT_CHARS
 from tinyedge.corpus.encoding import read_lines
 from tinyedge.corpus.find_files import find_files
-from tinyedge.corpus.read_notes import ReadNotes
-from tinyedge.corpus.reader import read_documents
+from tinyedge.corpus.read_notes import ReadLog, ReadNotes, describe_reading
+from tinyedge.corpus.read_settings import ReadSettings
+from tinyedge.corpus.reader import DEFAULT_SETTINGS, read_documents
 
 CORPUS_NAME = "corpus_bilingual.txt"
 REPORT_NAME = "corpus.json"
@@ -47,7 +48,8 @@ class CorpusRequest:
     """The texts that a corpus is built from.
 
     Raises:
-        UsageError: A source is unknown, or there is neither a source nor an input.
+        UsageError: A source is unknown, there is neither a source nor an input, or there are settings for
+            inputs but no input.
     """
 
     sources: tuple[str, ...]
@@ -59,12 +61,21 @@ class CorpusRequest:
     seed: int = 0
     """Seed of the phrasebook."""
 
+    reading: ReadSettings = DEFAULT_SETTINGS
+    """How the inputs are read."""
+
     def __post_init__(self) -> None:
         unknown = [name for name in self.sources if name not in SOURCES]
         if unknown:
             raise UsageError(f"--source {unknown[0]} is unknown", f"known sources: {', '.join(SOURCES)}")
         if not self.sources and not self.inputs:
             raise UsageError("there is nothing to build a corpus from", "give --source or --input")
+        if not self.inputs and self.reading != DEFAULT_SETTINGS:
+            raise UsageError(
+                "lines, field and strict apply to your own files only",
+                "give --input too",
+                ("lines", "field", "strict"),
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as in `corpus.json`, with the current sha256 of every input file."""
@@ -74,7 +85,7 @@ class CorpusRequest:
             "inputs": [str(path) for path in self.inputs],
             "seed": self.seed,
             "files": files,
-        }
+        } | ({"lines": self.reading.lines, "field": self.reading.field} if self.inputs else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,9 @@ class CorpusReport:
     version: str
     """Version of tinyedge that built the corpus."""
 
+    reading: dict[str, Any] = field(default_factory=lambda: ReadLog().to_json())
+    """What was read, changed, dropped and skipped, as `ReadLog.to_json` returns it."""
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of `corpus.json`."""
         return {
@@ -109,10 +123,14 @@ class CorpusReport:
             "request": self.request,
             "sources": self.sources,
             "languages": self.languages,
+            "reading": self.reading,
         }
 
     def matches(self, request: CorpusRequest) -> bool:
-        """Whether the request is the same and its input files have not changed."""
+        """Whether the request is the same, no input file has changed, and no more of them can be read."""
+        skipped = self.reading["skipped"]
+        if skipped and (request.reading.strict or any("extra" in entry for entry in skipped)):
+            return False
         return self.request == request.to_json()
 
 
@@ -131,6 +149,7 @@ def load_report(path: Path) -> CorpusReport:
             languages=dict(value["languages"]),
             created=value["created"],
             version=value["tinyedge"],
+            reading=ReadLog().to_json() | dict(value.get("reading", {})),
         )
     except (KeyError, TypeError, ValueError) as failure:
         raise CorpusError(f"{path} lacks a field ({failure})", "build the corpus again") from None
@@ -156,6 +175,7 @@ def prepare_corpus(
         existing = _load_own_report(output)
         if existing.matches(request):
             report(f"{output} matches the request: reused")
+            _report_reading(existing, report)
             return existing
         report(f"{output} does not match the request: building it again")
     elif (description := output_dir / REPORT_NAME).exists():
@@ -168,10 +188,16 @@ def prepare_corpus(
         ) from None
     if any(file.path.resolve() == output.resolve() for file in find_files(request.inputs)):
         raise CorpusError(f"{output} is both input and output", "give another --output-dir")
-    return build_corpus(_iter_documents(request, output_dir, report), output, request=request)
+    log = ReadLog()
+    documents = _iter_documents(request, output_dir, report, log)
+    built = build_corpus(documents, output, request=request, log=log)
+    _report_reading(built, report)
+    return built
 
 
-def build_corpus(documents: Iterable[Document], output: Path, *, request: CorpusRequest) -> CorpusReport:
+def build_corpus(
+    documents: Iterable[Document], output: Path, *, request: CorpusRequest, log: ReadLog | None = None
+) -> CorpusReport:
     """Stream documents to a corpus file and write `corpus.json` next to it; both files or none.
 
     The report is complete on disk, under PENDING_NAME, before the corpus gets its name: if the process is
@@ -183,6 +209,7 @@ def build_corpus(documents: Iterable[Document], output: Path, *, request: Corpus
         documents: The documents, in order.
         output: Path of the corpus file.
         request: The request that the report records.
+        log: What was read; filled while the documents are read.
 
     Raises:
         CorpusError: There is no sentence, or a file cannot be written.
@@ -210,7 +237,9 @@ def build_corpus(documents: Iterable[Document], output: Path, *, request: Corpus
                 for key, counts in counter.counts.items()
             ]
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            report = CorpusReport(corpus, requested, sources, counter.languages(), created, __version__)
+            reading = (log or ReadLog()).to_json()
+            languages = counter.languages()
+            report = CorpusReport(corpus, requested, sources, languages, created, __version__, reading)
             write_json(pending, report.to_json())
         pending.replace(output.with_name(REPORT_NAME))
         sync_folder(output.parent)
@@ -281,7 +310,7 @@ class _DocumentCounter:
         return {language: dict(counts) for language, counts in sorted(sums.items())}
 
 
-def _describe_source(name: str, language: str, files: dict[str, str]) -> dict[str, Any]:
+def _describe_source(name: str, language: str, files: dict[str, str | None]) -> dict[str, Any]:
     """Return the entry of a source in `corpus.json`, without counts; a user's file has its sha256 too."""
     if name in files:
         return {"name": name, "licence": USER_LICENCE, "language": language, "sha256": files[name]}
@@ -292,7 +321,7 @@ def _describe_source(name: str, language: str, files: dict[str, str]) -> dict[st
 
 
 def _iter_documents(
-    request: CorpusRequest, output_dir: Path, report: Callable[[str], None]
+    request: CorpusRequest, output_dir: Path, report: Callable[[str], None], log: ReadLog
 ) -> Iterator[Document]:
     """Yield the documents of all requested sources and inputs; import only the requested sources."""
     if PHRASEBOOK in request.sources:
@@ -302,9 +331,9 @@ def _iter_documents(
     if GUTENBERG in request.sources:
         from tinyedge.corpus import gutenberg
 
-        yield from gutenberg.fetch_documents(output_dir / GUTENBERG, report=report)
+        yield from gutenberg.fetch_documents(output_dir / GUTENBERG, report=report, log=log)
     if request.inputs:
-        yield from read_documents(request.inputs, report)
+        yield from read_documents(request.inputs, settings=request.reading, log=log)
 
 
 def _finish_interrupted_build(output: Path) -> None:
@@ -356,8 +385,14 @@ def _load_own_report(output: Path) -> CorpusReport:
     return existing
 
 
-def _hash_input(path: Path) -> str:
+def _hash_input(path: Path) -> str | None:
+    """Return the sha256 of a file; None if it cannot be read, which `read_documents` reports."""
     try:
         return sha256_file(path)
-    except OSError as failure:
-        raise CorpusError(f"{path} cannot be read: {failure.strerror}", "check its permissions") from None
+    except OSError:
+        return None
+
+
+def _report_reading(built: CorpusReport, report: Callable[[str], None]) -> None:
+    for line in describe_reading(built.reading):
+        report(line)

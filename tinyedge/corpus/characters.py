@@ -13,7 +13,7 @@ SOFT_HYPHEN = "\u00ad"
 # Characters that need any work: most lines have none. The last range is bytes that could not be decoded.
 _SPECIAL = re.compile(
     "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffc"
-    "\udc80-\udcff]"
+    "\ud800-\udfff]"
 )
 # Colours and titles of a terminal, as in a saved session.
 _TERMINAL_SEQUENCE = re.compile(
@@ -25,6 +25,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
 # U+0080 to U+009F mean nothing in a text. They come from Windows-1252 that was read as Latin-1, as
 # `iconv -f LATIN1` does. HTML reads them as Windows-1252 too.
 _C1 = re.compile("[\x80-\x9f]")
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # half an emoji, where a program cut a text
 _UNDECODED = re.compile("[\udc80-\udcff]")
 # Zero-width space, word joiner and its neighbours, byte-order mark, direction and annotation marks, and the
 # place of an object. The joiners U+200C and U+200D stay: Persian, Hindi and emoji need them.
@@ -43,6 +44,8 @@ def clean_characters(text: str, notes: ReadNotes) -> str:
     text, control = _CONTROL.subn(" ", text)
     notes.count("control_characters", terminal + overstruck + control)
     text = repair_bytes(text, notes)
+    text, halves = _HALF_CHARACTER.subn("", text)
+    notes.count("half_characters", halves)
     text, repaired = _C1.subn(lambda found: _to_windows_1252(ord(found[0])), text)
     notes.count("c1_characters", repaired)
     text, invisible = _INVISIBLE.subn("", text)

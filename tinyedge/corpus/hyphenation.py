@@ -5,8 +5,8 @@ belong together.
 
 A soft hyphen at the end of a line is removed, and the word joined. A hyphen is harder: "exam-/ple" is one
 word, but "well-/known" keeps its hyphen. The lines around decide, by the form that they contain. If they
-contain neither form, the earlier cases of the same text decide. Without any, the hyphen stays, because nothing
-is lost then. No space is inserted in any of these cases.
+contain neither form, the earlier cases of the same text decide. Without any, the hyphen stays, because then
+nothing is lost. No space is inserted in any of these cases.
 """
 
 import re

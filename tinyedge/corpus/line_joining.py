@@ -6,6 +6,7 @@ Each passage, a run of lines without a blank line, is decided by its own evidenc
 around it, because two lines alone are little evidence. A few hundred lines are in memory.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -31,7 +32,7 @@ MAX_PASSAGE_LINES = 60  # a longer passage is decided in parts
 AHEAD_BREAKS = 60  # line breaks that are read before a passage is decided
 AHEAD_LINES = 200  # lines that are read for that, at most
 AHEAD_CHARS = 1 << 16
-BEHIND_PASSAGES = 12  # passages before that count
+NEIGHBOURS = 8  # passages on each side that count, at most; the next one would have a weight of 0.17
 DECAY = 0.8  # weight of a passage, relative to the one next to it
 MAX_NEIGHBOUR_EVIDENCE = 3.0  # of all passages around, in nats
 MIN_EVIDENCE = 0.5  # lines are kept in doubt
@@ -74,7 +75,7 @@ def _decide_passages(
     """Yield the passages in order, whether each is wrapped, and its width; None is a boundary."""
     passages = _split_passages(lines)
     ahead: deque[LinePassage | None] = deque()
-    behind: deque[LinePassage] = deque(maxlen=BEHIND_PASSAGES)
+    behind: deque[LinePassage] = deque(maxlen=NEIGHBOURS)
     is_wrapped, breaks, count, size = mode == JOIN_LINES, 0, 0, 0
     while True:
         while breaks < AHEAD_BREAKS and count < AHEAD_LINES and size < AHEAD_CHARS:
@@ -99,11 +100,12 @@ def _decide_passages(
         size -= passage.size
         width = passage.width
         if mode == AUTO_LINES:
-            later = [other for other in ahead if other is not None]
-            is_wrapped, width = _decide(passage, list(behind)[::-1], later)
+            later = itertools.islice((other for other in ahead if other and other.breaks), NEIGHBOURS)
+            is_wrapped, width = _decide(passage, list(behind)[::-1], list(later))
         yield passage, is_wrapped, width
         words.forget(len(passage.lines))
-        behind.append(passage)
+        if passage.breaks:
+            behind.append(passage)
 
 
 def _decide(passage: LinePassage, behind: list[LinePassage], ahead: list[LinePassage]) -> tuple[bool, int]:
@@ -111,12 +113,11 @@ def _decide(passage: LinePassage, behind: list[LinePassage], ahead: list[LinePas
 
     Args:
         passage: The passage.
-        behind: Passages before it, the nearest first.
-        ahead: Passages after it, the nearest first.
+        behind: Passages with line breaks before it, the nearest first.
+        ahead: Passages with line breaks after it, the nearest first.
     """
     if not passage.breaks:
         return False, passage.width
-    behind, ahead = ([other for other in side if other.breaks] for side in (behind, ahead))
     widths = [line.width for other in (*behind, passage, *ahead) for line in other.lines]
     page_width = measure_width(widths)
     neighbours = sum(

@@ -209,7 +209,7 @@ def measure_width(widths: list[int]) -> int:
     """Return the width that lines were wrapped at: the longest line, without a few far longer ones."""
     longest = sorted(widths, reverse=True)
     typical = longest[len(longest) // 50 + 1 : len(longest) // 50 + 2] or longest[:1]  # one, or 2% of many
-    return max(width for width in longest if width <= OUTLIER * typical[0])
+    return next(width for width in longest if width <= OUTLIER * typical[0])
 
 
 def _describe_fill(first: TextLine, second: TextLine, width: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinyedge.core.errors import TinyEdgeError
+from tinyedge.core.errors import MissingDependencyError, TinyEdgeError
 
 # What is counted, with its words for the user. A format adds its own lines here.
 COUNTED = {
@@ -20,7 +20,7 @@ COUNTED = {
     "control_characters": "control characters read as white space",
     "c1_characters": "control characters U+0080-U+009F read as Windows-1252",
     "invalid_bytes": "invalid bytes read as Windows-1252",
-    "half_characters": "halves of a character dropped (JSON lines)",
+    "half_characters": "halves of a character dropped",
     "invisible_characters": "invisible characters dropped",
     "sentences_without_words": "lines without a letter or a digit dropped",
     "front_matter_lines": "lines of front matter dropped",
@@ -91,24 +91,32 @@ class ReadLog:
     files: list[ReadNotes] = field(default_factory=list)
     """Files that were read, in order."""
 
-    skipped: dict[str, str] = field(default_factory=dict)
-    """Reason by file, for files in a supported format that were not read."""
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    """Files in a supported format that were not read: `name`, `reason`, and `extra` if one is missing."""
 
     other_files: Counter[str] = field(default_factory=Counter)
     """Number of files that no supported format reads, by file name extension."""
+
+    own_files: int = 0
+    """Number of files that were left out because tinyedge wrote them."""
 
     def skip(self, path: Path, failure: TinyEdgeError, is_partial: bool = False) -> None:
         """Record a file that could not be read, or that could be read only in part."""
         hint = f" ({failure.hint})" if failure.hint else ""
         part = "; the text before it was read" if is_partial else ""
-        self.skipped[str(path)] = f"{failure.message}{hint}{part}"
+        entry = {"name": str(path), "reason": f"{failure.message}{hint}{part}"}
+        if isinstance(failure, MissingDependencyError):
+            entry["reason"] = f"{path} needs an extra: {entry['reason']}"
+            entry["extra"] = failure.extra
+        self.skipped.append(entry)
 
     def to_json(self) -> dict[str, Any]:
         """Return the field `reading` of `corpus.json`."""
         return {
             "files": [notes.to_json() for notes in self.files],
-            "skipped": [{"name": name, "reason": reason} for name, reason in self.skipped.items()],
+            "skipped": self.skipped,
             "other_files": dict(sorted(self.other_files.items())),
+            "own_files": self.own_files,
         }
 
 
@@ -141,6 +149,8 @@ def describe_reading(reading: dict[str, Any]) -> Iterator[str]:
             yield f"  {entry['reason']}"
         if len(skipped) > MAX_LISTED:
             yield f"  and {len(skipped) - MAX_LISTED:,} more (corpus.json lists them)"
+    if reading["own_files"]:
+        yield f"left out {reading['own_files']:,} files that tinyedge wrote"
     if reading["other_files"]:
         kinds = describe_other_files(reading["other_files"])
         yield f"not read, because no supported format has the extension: {kinds}"

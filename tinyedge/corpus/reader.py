@@ -36,7 +36,8 @@ def read_documents(
 
     Args:
         paths: Files and folders, read in this order; the files of a folder are read in sorted order.
-        report: Receives lines about what was read, changed and skipped, after the last document.
+        report: Receives lines about what was read, changed and skipped, after the last document, if there is
+            no log.
         settings: How files are read.
         log: Receives what was read, changed and skipped.
 
@@ -44,6 +45,7 @@ def read_documents(
         CorpusError: No file contains text that can be read, or one cannot be read and `settings` are strict.
         MissingDependencyError: A package is missing to read a file that was given itself.
     """
+    is_reported = log is None
     log = ReadLog() if log is None else log
     files = find_files(paths, log)
     first_failure: CorpusError | MissingDependencyError | None = None
@@ -65,8 +67,9 @@ def read_documents(
             log.skip(file.path, failure, is_partial=notes in log.files[-1:])
     if not log.files and first_failure is not None:
         raise first_failure
-    for line in describe_reading(log.to_json()):
-        report(line)
+    if is_reported:
+        for line in describe_reading(log.to_json()):
+            report(line)
 
 
 def _read_file(notes: ReadNotes, settings: ReadSettings, as_one_document: bool) -> Iterator[Document]:
