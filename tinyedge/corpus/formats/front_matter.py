@@ -18,6 +18,13 @@ _CLOSERS = {"---": ("---", "..."), "+++": ("+++",), "{": ("}",)}
 # A key has no spaces, and nothing but a space or the line's end follows its colon: "note: see https://..." is
 # one.
 _YAML_KEY = re.compile(r"(?:[\w.-]+|\"[^\"]*\"|'[^']*')\s*:(?:\s+\S.*|\s*)")
+_KEYS = (
+    "title author authors date tags tag categories category draft layout description slug lang language"
+    " aliases id created updated modified permalink weight publish published type status keywords image cover summary"
+    " subtitle uid url version license"
+)
+KNOWN_KEYS = frozenset(_KEYS.split())
+MIN_SPOKEN_WORDS = 5
 
 
 def skip_front_matter(lines: Iterator[str], notes: ReadNotes) -> Iterator[str]:
@@ -61,22 +68,25 @@ def _is_metadata(lines: list[str]) -> bool:
 def _is_yaml(lines: list[str]) -> bool:
     """Whether lines are a mapping of YAML.
 
-    The first line is a key, because a blank line or text follows a horizontal rule. A key that occurs twice
-    is the name of a speaker.
+    The first line is a key, because a blank line or text follows a horizontal rule. Keys that occur twice, or
+    unusual keys with long values, are the names of speakers.
     """
     if not lines:
         return True
     keys: set[str] = set()
     in_block = False  # a list or a text of several lines may follow a key
+    is_long = False
     for number, line in enumerate(lines):
         if _YAML_KEY.fullmatch(line.rstrip()):
-            key = line.partition(":")[0].strip()
+            key, _, value = line.partition(":")
+            key = key.strip().lower()
             if key in keys:
                 return False
             keys.add(key)
+            is_long = is_long or len(value.split()) >= MIN_SPOKEN_WORDS
             in_block = True
         elif number == 0 or not (
             not line.strip() or line.startswith("#") or (in_block and line[0] in " \t-]}")
         ):
             return False
-    return True
+    return not is_long or not KNOWN_KEYS.isdisjoint(keys)

@@ -6,17 +6,16 @@ file is parsed in parts of about PART_CHARS, which bounds memory and, for hostil
 sentences.
 """
 
-import html
 import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinyedge.corpus.characters import SOFT_HYPHEN
 from tinyedge.corpus.encoding import read_lines
 from tinyedge.corpus.formats.front_matter import skip_front_matter
 from tinyedge.corpus.formats.markdown_rules import UNCLOSED, make_parser, match_definition
+from tinyedge.corpus.hyphenation import WordJoiner
 from tinyedge.corpus.read_notes import ReadNotes
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 PART_CHARS = 1 << 14  # a part ends at the first blank line after so many, outside of code and comments,
 MAX_PART_CHARS = 1 << 15  # or at this length, if there is none
 MAX_CODE_CHARS = 1 << 18  # of a code block or a comment; a longer one has probably no end
+MAX_OPEN_BRACKETS = 200  # of a part
 MAX_REFERENCES = 100_000  # link definitions of a file that is parsed in parts
 
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
@@ -50,6 +50,12 @@ _INLINE_ELEMENTS = frozenset(_INLINE_ELEMENTS_NAMES.split())
 # Indented text that is prose, not code: whole sentences without the characters of code.
 _PROSE = re.compile(r"[^{}\[\]<>=|\\$;@#*_`~]*[.!?…][\"'”’»)]*")
 MIN_PROSE_WORDS = 5  # a line
+_STRAY = re.compile(r"<!--|^(?:`{3,}|~{3,})\s*")  # of a comment without an end; of a fence that is none
+MAX_WORD_CHARS = 100  # at the end of a line, which a hyphen may have cut
+# Han, Kana, Thai and their neighbours put no space between words; Korean does.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]"
+)
 _HARD_BREAK = "\u2028"  # Unicode's line separator; "\n" is a line break in the file alone
 # A wrapped line continues in lower case: in novels three of four do, in German too. So lines stand for
 # themselves if none of several does, or if one is shorter than any wrapped line.
@@ -83,8 +89,13 @@ def read_part(
         references: Link definitions by normalized label, in addition to those of the text.
     """
     parser = parser or make_parser()
+    words = WordJoiner()
+    words.look_ahead(text.split("\n"))
+    # The parser takes quadratic time for brackets that nothing closes. They are text anyway.
+    is_unbalanced = text.count("[") - text.count("]") > MAX_OPEN_BRACKETS
+    (parser.disable if is_unbalanced else parser.enable)(["link", "image", "wiki_link"])
     tokens = parser.parse(text, {"references": dict(references or {})})
-    return _Renderer(parser, notes).render(tokens)
+    return _Renderer(parser, words, notes).render(tokens)
 
 
 def split_parts(lines: Iterator[str]) -> Iterator[str]:
@@ -113,9 +124,9 @@ def split_parts(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _cut_long_line(line: str) -> Iterator[str]:
-    """Cut a line of more than a part at white space."""
+    """Cut a line of more than a part at white space, or at the end of a Chinese sentence."""
     while len(line) > PART_CHARS:
-        cut = line.rfind(" ", 0, PART_CHARS) + 1 or PART_CHARS
+        cut = max(line.rfind(mark, 0, PART_CHARS) for mark in " 。！？") + 1 or PART_CHARS
         yield line[:cut]
         line = line[cut:]
     yield line
@@ -154,8 +165,9 @@ def _find_references(path: Path) -> dict[str, Any]:
 class _Renderer:
     """Renders the tokens of a part as paragraphs."""
 
-    def __init__(self, parser: "MarkdownIt", notes: ReadNotes) -> None:
+    def __init__(self, parser: "MarkdownIt", words: WordJoiner, notes: ReadNotes) -> None:
         self._parser = parser
+        self._words = words
         self._notes = notes
 
     def render(self, tokens: "list[Token]") -> Iterator[str]:
@@ -172,7 +184,7 @@ class _Renderer:
                 lines[0] = _TASK_BOX.sub("", lines[0], count=1) if is_item_start else lines[0]
                 lines[0] = f"{number}{lines[0]}"
                 number, is_item_start = "", False
-                yield from ("", *filter(None, map(_strip_marks, lines)), "")
+                yield from ("", *filter(None, map(str.strip, lines)), "")
             elif token.type == "tr_open":
                 row = []
             elif token.type == "tr_close":
@@ -197,23 +209,38 @@ class _Renderer:
             lines = list(group)
             if token.type == "code_block" and _is_prose(lines):
                 self._notes.count("indented_blocks_kept")
-                tokens = self._parser.parseInline("\n".join(lines))
-                yield from ("", *self._render_inline(tokens[0].children or []), "")
+                yield from ("", *self._render_text("\n".join(lines)), "")
             else:
                 code_lines += sum(map(bool, lines))
         self._notes.count("code_blocks", int(code_lines > 0))
         self._notes.count("code_lines", code_lines)
         self._notes.count("unclosed_code_blocks", int(UNCLOSED in token.meta))
 
+    def _render_text(self, text: str) -> list[str]:
+        """Return the lines of Markdown that is not a block of its own."""
+        return self._render_inline(self._parser.parseInline(text)[0].children or [])
+
     def _render_inline(self, tokens: "list[Token]") -> list[str]:
         """Return the lines of inline markup, joined where they belong together; there is at least one."""
-        text = "".join(map(self._render_inline_token, tokens))
-        parts = _HIGHLIGHT.sub(r"\1", text).split(_HARD_BREAK)
-        return [line for part in parts for line in _join_lines(part.split("\n"))]
+        text = _HIGHLIGHT.sub(r"\1", "".join(map(self._render_inline_token, tokens)))
+        lines: list[str] = []
+        for part in text.split(_HARD_BREAK):
+            unit: list[str] = []
+            for line in part.split("\n"):
+                mark = _LINE_MARK.match(line)
+                if mark and unit:
+                    lines += _join_lines(unit, self._words)
+                    unit = []
+                unit.append(_LINE_END.sub("", line[mark.end() :] if mark else line).strip())
+                if mark and mark[0][0] in "[:" and not mark[0].startswith(": "):
+                    lines += unit
+                    unit = []
+            lines += _join_lines(unit, self._words) if unit else []
+        return lines or [""]
 
     def _render_inline_token(self, token: "Token") -> str:
         if token.type == "text":
-            return token.content.replace("<!--", "")  # of a comment without an end
+            return _STRAY.sub("", token.content)
         if token.type == "code_inline":
             return token.content
         if token.type == "softbreak":
@@ -223,15 +250,16 @@ class _Renderer:
         if token.type == "image":
             return "".join(map(self._render_inline_token, token.children or []))
         if token.type == "html_inline":
-            return self._strip_tags(token.content).replace("\n", _HARD_BREAK)
+            return self._strip_tags(token.content)
         if token.type.startswith("math_inline"):
             return f"{token.markup}{token.content}{token.markup}"
         if token.type == "embed":
             self._notes.count("embedded_files")
         return ""
 
-    def _render_html_block(self, content: str) -> list[str]:
-        return [html.unescape(line).strip() for line in self._strip_tags(content).split("\n")]
+    def _render_html_block(self, content: str) -> Iterator[str]:
+        for part in self._strip_tags(content).split(_HARD_BREAK):
+            yield from self._render_text(part) if part.strip() else ()
 
     def _strip_tags(self, content: str) -> str:
         """Return the text of HTML, in a new line after each tag of a block."""
@@ -247,24 +275,25 @@ def _replace_tag(tag: "re.Match[str]") -> str:
 
     name = (tag[1] or "").lower()
     if name in block_names or name == "br":
-        return "\n"
+        return _HARD_BREAK
     return "" if not name or name in _INLINE_ELEMENTS or "-" in name else tag[0]
 
 
-def _join_lines(lines: list[str]) -> list[str]:
+def _join_lines(lines: list[str], words: WordJoiner) -> list[str]:
     """Join the lines of a paragraph, unless they clearly stand for themselves."""
     starts = [re.sub(r"^\W+", "", line)[:1] for line in lines[1:]]
     is_short = any(len(line) < MIN_WRAPPED_CHARS for line in lines[:-1])
-    if starts and not any(map(str.islower, starts)) and (len(starts) >= MIN_LINES_APART or is_short):
+    has_case = any(start.lower() != start.upper() for start in starts)
+    if has_case and not any(map(str.islower, starts)) and (len(starts) >= MIN_LINES_APART or is_short):
         return lines
-    text = " ".join(lines).replace(f"{SOFT_HYPHEN} ", "")  # of a word that the line break cut
-    return [re.sub("  +", " ", text)]
-
-
-def _strip_marks(line: str) -> str:
-    """Remove what flavours of Markdown add at the start and the end of a line."""
-    mark = _LINE_MARK.match(line)
-    return _LINE_END.sub("", line[mark.end() :] if mark else line).strip()
+    text = lines[0]
+    for line in lines[1:]:
+        if _UNSPACED.match(text[-1:]) and _UNSPACED.match(line):
+            text += line
+        else:
+            first, second, _ = words.join(text[-MAX_WORD_CHARS:], line)
+            text = text[:-MAX_WORD_CHARS] + first + second
+    return [text]
 
 
 def _is_prose(lines: list[str]) -> bool:

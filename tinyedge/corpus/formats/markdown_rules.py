@@ -21,6 +21,7 @@ LEVELS_BELOW = 20  # that inline markup may add
 UNCLOSED = "unclosed"  # key in `meta` of a fence without an end
 
 _OPENER_IN_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*[\w+#.-]+[ \t]*")
+_PROSE_INFO = re.compile(r"\s*[^\W\d_]+(?:[,;:]?\s+[^\W\d_]+){3,}.*")  # "```python title=a" is none
 _CLOSED_BY = (("<!--", "-->"), ("<script", "</script"), ("<style", "</style"), ("<?", "?>"), ("<!", ">"))
 _WIKI_LINK = re.compile(r"!?\[\[([^\[\]\n|]{1,500}?)(?:\\?\|([^\[\]\n]{0,500}))?\]\]")
 _DEFINITION = re.compile(
@@ -32,10 +33,11 @@ _DEFINITION = re.compile(
 # What is certainly a target. "[Keeper]: Yes." and "[Kim]: and/or" are lines of a transcript. `[//]: # (...)`
 # and `[comment]: <> (...)` are the usual ways to write a comment.
 _TARGET = re.compile(
-    r"<.*>|\#|[a-z][a-z0-9+.-]{1,20}://.*|mailto:.*|www\..*|\.{0,2}/.*|\#[\w-]+"
-    r"|[\w./%-]+\.(?:md|html?|png|jpe?g|gif|svg|pdf|txt|webp)(?:\#.*)?",
+    r"<>|\#|<?(?:[a-z][a-z0-9+.-]{1,20}://|mailto:|www\.|\.{1,2}/).*"
+    r"|<?[\w./%-]+\.(?:md|html?|png|jpe?g|gif|svg|pdf|txt|webp)(?:\#.*)?>?",
     re.IGNORECASE,
 )
+_LOCAL_TARGET = re.compile(r"[/\#]\S+")  # of a definition whose label occurs elsewhere
 
 
 def make_parser() -> "MarkdownIt":
@@ -94,6 +96,9 @@ def _read_fence(state: "StateBlock", start: int, end: int, silent: bool) -> bool
     marker = state.src[pos : pos + 3]
     if marker not in ("```", "~~~"):
         return False
+    info = state.src[state.skipCharsStr(pos, marker[0]) : state.eMarks[start]]
+    if _PROSE_INFO.fullmatch(info):
+        return False
     if silent:
         return fence(state, start, end, silent)
     length, last = unclosed.get(marker, (0, 0))
@@ -145,7 +150,7 @@ def _read_definition(state: "StateBlock", start: int, end: int, silent: bool) ->
         last += 1
     text = state.getLines(start, last, state.blkIndent, False).lstrip()
     found = match_definition(text)
-    if not found:
+    if not found or (found[2] and not _is_referenced(state.src, text)):
         return False
     state.env.setdefault("references", {}).setdefault(found[0], {"title": "", "href": "#"})
     state.line = min(start + found[1], last)
@@ -155,14 +160,28 @@ def _read_definition(state: "StateBlock", start: int, end: int, silent: bool) ->
     return True
 
 
-def match_definition(text: str) -> tuple[str, int] | None:
-    """Return the normalized label of a link definition at the start of a text, and its number of lines."""
+def match_definition(text: str) -> tuple[str, int, bool] | None:
+    """Match a link definition at the start of a text.
+
+    Returns:
+        The normalized label, the number of lines, and whether it is a definition only if the label occurs
+        elsewhere; None if it is certainly none.
+    """
     from markdown_it.common.utils import normalizeReference
 
     found = _DEFINITION.match(text)
-    if not found or not found[1].strip() or not _TARGET.fullmatch(found[2]):
+    if not found or not found[1].strip():
         return None
-    return normalizeReference(found[1]), found[0].rstrip("\n").count("\n") + 1
+    is_local = bool(_LOCAL_TARGET.fullmatch(found[2]))
+    if not is_local and not _TARGET.fullmatch(found[2]):
+        return None
+    return normalizeReference(found[1]), found[0].rstrip("\n").count("\n") + 1, is_local
+
+
+def _is_referenced(source: str, definition: str) -> bool:
+    """Whether the label of a definition occurs elsewhere, without a colon after it."""
+    label = definition.partition("]:")[0] + "]"
+    return source.count(label) > source.count(f"{label}:")
 
 
 def _read_html_block(state: "StateBlock", start: int, end: int, silent: bool) -> bool:
@@ -171,9 +190,12 @@ def _read_html_block(state: "StateBlock", start: int, end: int, silent: bool) ->
 
     pos = state.bMarks[start] + state.tShift[start]
     opening = state.src[pos : pos + 9].lower()
+    closers = state.env.setdefault("closers", {})  # position of the next one, which is searched only once
     for opener, closer in _CLOSED_BY:
         if opening.startswith(opener):
-            close = state.src.find(closer, pos + len(opener))
+            close = closers.get(closer, -1)
+            if closer not in closers or 0 <= close < pos + len(opener):
+                close = closers[closer] = state.src.find(closer, pos + len(opener))
             if close < 0 or (opener == "<!--" and state.src.rfind(opener, pos + len(opener), close) >= 0):
                 return False
             break
