@@ -243,8 +243,8 @@ def test_the_report_holds_what_was_read_changed_dropped_and_skipped(tmp_path: Pa
         "skipped": [
             {
                 "name": str(texts / "b.txt"),
-                "reason": f"{texts / 'b.txt'} is not a text file: 99% of its bytes are control characters, the"
-                " first at byte 0 (exclude binary files)",
+                "reason": f"{texts / 'b.txt'} is not a text file: 99% of its bytes are control characters,"
+                " the first at byte 0 (exclude binary files)",
             }
         ],
         "other_files": {".jpg": 1},

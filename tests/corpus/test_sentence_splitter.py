@@ -20,6 +20,15 @@ SPLITS = [
     ("It was I. You knew.", ["It was I.", "You knew."]),
     ("They came at 5 p.m. She was late.", ["They came at 5 p.m.", "She was late."]),
     ("He was born in 1815. He died.", ["He was born in 1815.", "He died."]),
+    ("他去了学校。真的吗？！是的！", ["他去了学校。", "真的吗？！", "是的！"]),
+    ("他说：“好。”然后他走了。", ["他说：“好。”", "然后他走了。"]),
+    (
+        "「行きますか？」「はい。」彼は行った｡そう。",
+        ["「行きますか？」", "「はい。」", "彼は行った｡", "そう。"],
+    ),
+    ("ذهب الولد. هل عاد؟ نعم، عاد.", ["ذهب الولد.", "هل عاد؟", "نعم، عاد."]),
+    ("یہ کتاب ہے۔ وہ گیا۔", ["یہ کتاب ہے۔", "وہ گیا۔"]),
+    ("यह एक किताब है। क्या? हाँ॥ वह गया।", ["यह एक किताब है।", "क्या?", "हाँ॥", "वह गया।"]),
 ]
 UNSPLIT = [
     "Mr. and Mrs. Smith met Messrs. Brown, Dr. Jones and St. John.",
@@ -35,6 +44,9 @@ UNSPLIT = [
     "Wait . . . and see.",
     "1. The first of a list.",
     "“Well,” he said—“Well?”",
+    "「はい。」と彼は言った。",
+    "圆周率是3．14左右。",
+    "He said “好。” and left.",
 ]
 
 
@@ -65,9 +77,7 @@ def test_text_after_a_cut_is_split_again() -> None:
     assert split_sentences("(" * 1_999 + "Mr. Then") == ["(" * 1_999 + "M", "r.", "Then"]
 
 
-PARTS = (
-    """Mr. Sra. no. No. p. ej. EE. UU. I. J. 1. 12 IV Then luego — ¿ “ ” " ... … ! ? . - ) ( e\u0301 <long>"""
-)
+PARTS = """Mr. Sra. no. No. p. ej. EE. UU. I. J. 1. 12 IV Then luego — ¿ “ ” " ... … ! ? . - ) ( e\u0301 。 ！ ． ？」 ؟ । と ， <long>"""
 PART = st.one_of(
     st.sampled_from([part.replace("<long>", "x" * 2_100) for part in PARTS.split()]), st.text(max_size=4)
 )

@@ -1,9 +1,10 @@
-"""Split English or Spanish prose into sentences by rules.
+"""Split prose into sentences by rules, written for English and Spanish.
 
 In: a paragraph. Out: its sentences. A full stop, exclamation mark or question mark ends a sentence, unless
 the word before it is an abbreviation or the text after it continues in lower case. Every rule depends only on
-the word before and the word after, so a sentence is split the same way alone and in its paragraph. Does not
-know files or documents.
+the word before and the word after, so a sentence is split the same way alone and in its paragraph. The
+stops of other scripts end sentences too, in Chinese and Japanese without white space after them. Does not know
+files or documents.
 """
 
 import re
@@ -25,10 +26,17 @@ _BEFORE_A_NUMBER = re.compile(
 _PLURAL_INITIALS = frozenset({"EE", "FF", "RR", "SS", "AA", "MM"})  # EE. UU., SS. MM.
 
 _OPENERS = "\"'“‘«‹([{¿¡—–―-*_"
-_CLOSERS = "\"'”’»›)]}*_"
-_STOPS = ".!?…"
+_CLOSERS = "\"'”’»›)]}*_」』）】〉》〕"
+# Also Arabic, Urdu, Armenian and Ethiopic.
+_SPACED_STOPS = ".!?…؟۔։።"
+# Chinese and Japanese, also in half width; Hindi, Myanmar and Khmer: no white space has to follow.
+_UNSPACED_STOPS = "。！？｡．।॥။។៕"
+_STOPS = _SPACED_STOPS + _UNSPACED_STOPS
 # Possessive, and only at the first of several stops: this keeps a line of a million dots linear in time.
-_END = re.compile(rf"(?<![{_STOPS}])[{_STOPS}]++[{re.escape(_CLOSERS)}]*+(?=\s|[—–―])")
+_END = re.compile(
+    rf"(?<![{_STOPS}])(?:[{_SPACED_STOPS}]*+[{_UNSPACED_STOPS}][{_STOPS}]*+[{re.escape(_CLOSERS)}]*+(?=.)"
+    rf"|[{_SPACED_STOPS}]++[{re.escape(_CLOSERS)}]*+(?=\s|[—–―]))"
+)
 _NEXT = re.compile(rf"[^\s{re.escape(_OPENERS)}]")
 _BREAK = re.compile(r"[\s—–―]")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
@@ -61,7 +69,11 @@ def _split(text: str) -> Iterator[str]:
 def _ends_sentence(text: str, start: int, end: re.Match[str]) -> bool:
     """Whether the stop at `end` ends the sentence that begins at `start`."""
     following = _NEXT.search(text, end.end())
-    if following is None or following[0].islower() or following[0] in _STOPS + _CLOSERS + ",;:":
+    if following is None or following[0].islower() or following[0] in _STOPS + _CLOSERS + ",;:，、；：،؛":
+        return False
+    if end[0] == "．" and following[0].isdigit():  # a decimal number in full width
+        return False
+    if end[0][-1] in _CLOSERS and following[0] == "と":  # Japanese "said", after a quotation
         return False
     return not (end[0] == "." and _is_abbreviation(text, start, end.start(), following.start()))
 
