@@ -1,0 +1,1 @@
+"""Real clients of `tinyedge serve`, each run against a live server."""
