@@ -1,11 +1,12 @@
 """Checks that other tools get the same tokens and logits from `tinyedge export --portable` as tinyedge.
 
-    python -m bench.interop [--checkpoint FILE] [--js]
+    python -m bench.interop [--checkpoint FILE] [--js | --engines]
 
 Exports a checkpoint and writes tinyedge's own results to a file. `other_tools.py` compares them with those of
 transformers, Optimum and onnxruntime-genai in a separate environment; `--js` adds transformers.js, which
-needs node, npm and 500 MB. If the tools cannot be installed, it prints that and exits with 0. Without a
-checkpoint, a small model is trained first, which takes a minute or two.
+needs node, npm and 500 MB. `--engines` runs many other engines instead, in environments of 3 GB. If the tools
+cannot be installed, it prints that and exits with 0. Without a checkpoint, a small model is trained first,
+which takes a minute or two.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.interop.run_engines import run_engines
 from tinyedge.corpus.phrasebook import generate_documents
 from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.parity import PROMPTS
@@ -55,15 +57,18 @@ def main() -> None:
         "--checkpoint", type=Path, help="checkpoint of `tinyedge train`; by default a small one is trained"
     )
     parser.add_argument("--js", action="store_true", help="also compare transformers.js")
+    parser.add_argument("--engines", action="store_true", help="run the engines of run_engines.py instead")
     options = parser.parse_args()
-    python = prepare_environment()
-    if not python:
+    python = "" if options.engines else prepare_environment()
+    if python is None:
         print("interop: skipped, the other tools cannot be installed here")
         return
     work = ENVIRONMENT / "work"
     checkpoint = options.checkpoint or train_small_checkpoint(ENVIRONMENT / "run")
     export_portable(checkpoint, work / "model", None, print)
     write_reference(checkpoint, work)
+    if options.engines:
+        sys.exit(run_engines(work, ENVIRONMENT / "engines") > 0)
     commands = [[python, str(HERE / "other_tools.py"), str(work)]]
     if options.js:
         if prepare_node():
@@ -133,7 +138,8 @@ def write_reference(checkpoint: Path, work: Path) -> None:
         greedy = continue_greedily(decoder, ids, count, (BOS_ID, PAD_ID, UNK_ID))
         argmax = continue_greedily(decoder, ids, count, ())
         logits[str(number)] = compute_torch_logits(trained.model, [*ids, *argmax])
-        prompts.append({"text": text, "ids": ids, "greedy": greedy, "argmax": argmax})
+        last = logits[str(number)][-1].tolist()
+        prompts.append({"text": text, "ids": ids, "greedy": greedy, "argmax": argmax, "last_logits": last})
     texts = [[text, encode_with_bos(tokenizer, text)] for text in (*UNUSUAL_TEXTS, *lines) if text]
     np.savez(work / "reference.npz", **logits)
     reference: dict[str, Any] = {"prompts": prompts, "texts": texts, "eos": EOS_ID}

@@ -135,6 +135,14 @@ def test_every_operator_is_onnxs_own(portable_graph: bytes) -> None:
     assert not any(tensor.external_data for tensor in parsed.graph.initializer)
 
 
+def test_every_slice_to_the_end_uses_the_usual_number(portable_graph: bytes) -> None:
+    """Other engines compare with this number, and read any other as a position."""
+    graph = onnx.load_model_from_string(portable_graph).graph
+    values = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+    ends = [values[node.input[2]].tolist() for node in graph.node if node.op_type == "Slice"]
+    assert ends == [[2**63 - 1]]
+
+
 @pytest.mark.parametrize("parts", [[32], [1] * 32, [5, 9, 1, 17], [31, 1]])
 def test_every_split_of_past_and_new_tokens_gives_torchs_logits(
     model: "TinyTransformer", portable_graph: bytes, parts: list[int]

@@ -27,6 +27,7 @@ from tinyedge.export.portable.opt_layout import (
 )
 
 EPSILON = 1e-5  # torch.nn.LayerNorm's default
+TO_THE_END = (1 << 63) - 1  # Slice's usual end; tract takes no other large number for it
 MASKED = np.finfo(np.float32).min  # not -inf: a row of padding alone would become NaN
 BATCH, SEQUENCE, PAST = "batch_size", "sequence_length", "past_sequence_length"
 TOTAL = f"{PAST} + {SEQUENCE}"
@@ -93,7 +94,8 @@ class _PortableGraphBuilder:
         total = self._add_node("Gather", [shape, self._add_integers("one", 1)], "total")  # ()
         first, step = self._add_integers("zero", 0), self._add_integers("one", 1)
         keys = self._add_node("Range", [first, total, step], "keys")  # (T,)
-        new = self._add_node("Slice", [keys, past, self._add_integers("end", [1 << 62])], "queries")  # (S,)
+        end = self._add_integers("end", [TO_THE_END])
+        new = self._add_node("Slice", [keys, past, end], "queries")  # (S,)
         queries = self._add_node(
             "Unsqueeze", [new, self._add_integers("second", [1])], "queries_down"
         )  # (S, 1)
