@@ -3,6 +3,7 @@
 import importlib.metadata
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -85,3 +86,19 @@ def test_without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "glob", lambda path, pattern: iter(()))
     with pytest.raises(DeployError, match="pip is not installed"):
         own_wheel.run_pip("download", task="download it")
+
+
+def test_an_interrupted_pip_leaves_no_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed, and does not remove its own folders then."""
+    (tmp_path / "pip.py").write_text(
+        "import os, signal, tempfile, time\n"
+        "tempfile.mkdtemp()\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)\n"
+    )
+    monkeypatch.setattr(own_wheel, "_find_pip", lambda: (str(tmp_path / "pip.py"),))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        own_wheel.run_pip("download", task="download it")
+    assert list((tmp_path / "temporary").iterdir()) == []

@@ -9,9 +9,10 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import io
+import os
 import re
-import subprocess
 import sys
+import tempfile
 import tomllib
 import zipfile
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import tinyedge
 from tinyedge.core.errors import DeployError
+from tinyedge.core.printable import printable
+from tinyedge.host.process_group import run_in_group
 
 DISTRIBUTION = "tinyedge-lm"  # on the package index; `tinyedge` there is another project
 WHEEL_PATTERN = "tinyedge_lm-*.whl"
@@ -141,7 +144,7 @@ def _make_entry(name: str) -> zipfile.ZipInfo:
 
 
 def run_pip(*arguments: str | Path, task: str) -> None:
-    """Run pip.
+    """Run pip. If this process is interrupted, pip and the programs that it has started are killed.
 
     Args:
         arguments: Command and arguments.
@@ -152,9 +155,9 @@ def run_pip(*arguments: str | Path, task: str) -> None:
     """
     command = [sys.executable, *_find_pip(), *map(str, arguments)]
     command += ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1"]
-    result = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )
+    # pip leaves its temporary folders behind when it is killed.
+    with tempfile.TemporaryDirectory(prefix="tinyedge-pip-") as temporary:
+        result = run_in_group(command, {**os.environ, "TMPDIR": temporary})
     if result.returncode == 0:
         return
     if any(sign in result.stderr for sign in NO_NETWORK):
@@ -166,7 +169,7 @@ def run_pip(*arguments: str | Path, task: str) -> None:
     lines = [line.strip() for line in result.stderr.splitlines() if line.strip().startswith("ERROR: ")]
     reason = (lines or result.stderr.strip().splitlines() or ["no error message"])[-1].removeprefix("ERROR: ")
     raise DeployError(
-        f"pip cannot {task}: {reason[:LAST_LINE_CHARACTERS]}", "PIP_INDEX_URL selects another index"
+        f"pip cannot {task}: {printable(reason, LAST_LINE_CHARACTERS)}", "PIP_INDEX_URL selects another index"
     )
 
 
