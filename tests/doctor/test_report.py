@@ -149,6 +149,64 @@ def test_one_fault_at_a_time(tmp_path: Path, name: str, level: str, found: str, 
     assert report.fit is (level != "bad")
 
 
+FIRMWARE = ZERO_2_W["proc/cmdline"].rstrip()  # has cgroup_disable=memory
+ON, OFF = "cgroup_enable=memory", "cgroup_disable=memory"
+APPEND = "append cgroup_enable=memory to"
+
+
+@pytest.mark.parametrize(
+    ("running", "file", "found", "remedy"),
+    [
+        (FIRMWARE, None, OFF, f"{APPEND} the single line of /boot/firmware/cmdline.txt, and reboot"),
+        (FIRMWARE, "console=tty1", OFF, f"{APPEND} the single line of /boot/firmware/cmdline.txt"),
+        (
+            FIRMWARE,
+            f"console=tty1 {ON}",
+            OFF,
+            "reboot: cgroup_enable=memory is in /boot/firmware/cmdline.txt",
+        ),
+        (FIRMWARE, "console=tty1 cgroup_enable=cpuset,memory\n", OFF, "reboot: "),
+        (
+            FIRMWARE,
+            f"console=tty1\n{ON}\n",
+            OFF,
+            "to the end of the first line of /boot/firmware/cmdline.txt",
+        ),
+        (f"{FIRMWARE} {ON}", f"console=tty1 {ON}", f"off despite {ON}", "this kernel ignores"),
+        (f"{FIRMWARE} cgroup_memory=1 {ON}", None, f"off despite {ON}", "this kernel ignores"),
+        (f"{FIRMWARE} cgroup_enable=cpuset,memory", None, f"off despite {ON}", "this kernel ignores"),
+        (f"console=tty1 {ON} {OFF}", f"x {ON} {OFF}", f"off despite {ON}", f"remove {OFF} after {ON}"),
+        (f"console=tty1 {ON} {OFF}", f"x {OFF} {ON}", f"off despite {ON}", "reboot: "),
+        (f"{FIRMWARE} {ON}", "console=tty1", f"off despite {ON}", "the next start is without it"),
+    ],
+)
+def test_the_remedy_for_memory_limits_is_the_next_step(
+    tmp_path: Path, running: str, file: str | None, found: str, remedy: str
+) -> None:
+    """What is on the kernel's command line is not asked for again."""
+    changes = {"proc/cmdline": f"{running}\n", "boot/firmware/cmdline.txt": file}
+    finding = get_finding("memory limits", examine_board(tmp_path, changes))
+    assert finding.level == "warning"
+    assert found in finding.found
+    assert remedy in finding.remedy
+    assert (APPEND in finding.remedy) == (remedy.startswith(APPEND) or "next start" in remedy)
+
+
+def test_the_file_of_kernel_arguments_before_bookworm(tmp_path: Path) -> None:
+    remedy = get_finding("memory limits", examine_board(tmp_path, {"boot/cmdline.txt": "x"})).remedy
+    assert "/boot/cmdline.txt" in remedy
+
+
+@pytest.mark.parametrize(
+    ("running", "remedy"), [(OFF, f"remove {OFF} from"), (ON, "CONFIG_MEMCG"), ("quiet", "delegate")]
+)
+def test_another_machine_has_no_file_of_the_firmware(tmp_path: Path, running: str, remedy: str) -> None:
+    changes = {"proc/cmdline": running, "proc/device-tree/model": None, "proc/cpuinfo": "processor : 0"}
+    finding = get_finding("memory limits", examine_board(tmp_path, changes, machine="x86_64"))
+    assert remedy in finding.remedy
+    assert "/boot/" not in finding.remedy
+
+
 @pytest.mark.parametrize(
     ("throttled", "remedy"), [("0x1", "supply"), ("0x10004", "supply"), ("0x4", "heat sink")]
 )

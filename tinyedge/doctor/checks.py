@@ -3,6 +3,7 @@
 In: a Device and a SystemState. Out: Findings. Reads no files, starts no programs, changes nothing.
 """
 
+from tinyedge.doctor.cgroups import check_memory_controller
 from tinyedge.doctor.finding import Finding, Level
 from tinyedge.doctor.state import SystemState
 from tinyedge.host.machine import Device
@@ -18,7 +19,6 @@ FREE_MEMORY_BAD, FREE_MEMORY_LOW = 100 * MB, 200 * MB
 # Two bundles, and what pip unpacks to install another version: numpy and onnxruntime are about 100 MB.
 FREE_DISK_BAD, FREE_DISK_LOW = 50 * MB, 500 * MB
 SWAP_USED_LOW = 0.25  # share of the swap; the kernel moves a little there even if memory is not short
-CMDLINE = "/boot/firmware/cmdline.txt"
 
 
 def check_machine(device: Device, state: SystemState) -> list[Finding]:
@@ -93,22 +93,6 @@ def check_swap(areas: tuple[SwapArea, ...], platform: str) -> Finding:
         remedy = "memory is short: stop other programs, or reboot before a benchmark"
         return Finding("swap", found, "warning", remedy)
     return Finding("swap", found)
-
-
-def check_memory_controller(device: Device, state: SystemState) -> Finding:
-    """Check whether the kernel enforces a service's MemoryMax=; the Raspberry Pi firmware disables that."""
-    if state.platform != "linux":
-        return Finding("memory limits", "MemoryMax= of a service needs Linux")
-    if device.memory_controller:
-        return Finding("memory limits", "the memory controller is on")
-    is_disabled = "cgroup_disable=memory" in state.kernel_arguments
-    cause = "cgroup_disable=memory" if is_disabled else "no memory controller"
-    return Finding(
-        "memory limits",
-        f"{cause}: MemoryMax= of a service has no effect",
-        "warning",
-        f"append cgroup_enable=memory to the single line of {CMDLINE}, and reboot",
-    )
 
 
 def check_temperature(device: Device) -> Finding:
