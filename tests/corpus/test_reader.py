@@ -214,50 +214,6 @@ def test_one_sentence_per_line_is_not_joined(write: Write) -> None:
     assert read_sentences(write("a.txt", "\n".join(lines))) == lines
 
 
-MARKDOWN = """---
-title: not a word of it
----
-# A *heading* here #
-
-Some **bold** and _thin_ words, a [link](http://example.org/a_b "title"), ![a picture](p.png) and `code`.
-<!-- a comment
-over lines --> The rest.
-
-- First item.
-* Second item.
-12. Third item.
-> Quoted words.
-
-```python
-print("not a word")
-```
-
-| Cell one | Cell two |
-|----------|:--------:|
-[ref]: http://example.org
-2 * 3 * 4 is snake_case_name in C#
-***
-"""
-
-
-def test_markdown_is_read_without_markup(write: Write) -> None:
-    assert read_sentences(write("a.md", MARKDOWN)) == [
-        "A heading here",
-        "Some bold and thin words, a link, a picture and code.",
-        "The rest.",
-        "First item.",
-        "Second item.",
-        "Third item.",
-        "Quoted words.",
-        "Cell one Cell two",
-        "2 * 3 * 4 is snake_case_name in C#",
-    ]
-
-
-def test_front_matter_that_never_ends_is_text(write: Write) -> None:
-    assert read_sentences(write("a.md", "---\nWords.\n")) == ["Words."]
-
-
 def test_few_files_are_split_at_blank_lines_and_many_are_not(write: Write, tmp_path: Path) -> None:
     paragraph = f"{PROSE}\n" * 30 + "\n"  # about 2,500 characters
     write("0.txt", paragraph * 5)

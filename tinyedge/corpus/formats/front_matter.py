@@ -15,13 +15,12 @@ from tinyedge.corpus.read_notes import ReadNotes
 MAX_LINES = 1_000  # of front matter
 MAX_CHARS = 100_000
 _CLOSERS = {"---": ("---", "..."), "+++": ("+++",), "{": ("}",)}
-# A key has no spaces, and nothing but a space or the line's end follows its colon: "note: see https://..." is
-# one.
+# A key has no spaces, and a space or the line's end follows its colon.
 _YAML_KEY = re.compile(r"(?:[\w.-]+|\"[^\"]*\"|'[^']*')\s*:(?:\s+\S.*|\s*)")
 _KEYS = (
     "title author authors date tags tag categories category draft layout description slug lang language"
-    " aliases id created updated modified permalink weight publish published type status keywords image cover summary"
-    " subtitle uid url version license"
+    " aliases id created updated modified permalink weight publish published type status keywords image cover"
+    " summary subtitle uid url version license"
 )
 KNOWN_KEYS = frozenset(_KEYS.split())
 MIN_SPOKEN_WORDS = 5

@@ -258,8 +258,8 @@ class _Renderer:
         return ""
 
     def _render_html_block(self, content: str) -> Iterator[str]:
-        for part in self._strip_tags(content).split(_HARD_BREAK):
-            yield from self._render_text(part) if part.strip() else ()
+        for part in re.split(rf"{_HARD_BREAK}|\n\s*\n", self._strip_tags(content)):
+            yield from map(str.strip, self._render_text(part.strip()))
 
     def _strip_tags(self, content: str) -> str:
         """Return the text of HTML, in a new line after each tag of a block."""

@@ -1,0 +1,1 @@
+"""Tests of the file formats, with small files that are made here."""
