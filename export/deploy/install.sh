@@ -191,7 +191,7 @@ umask 022
 mkdir -p "$dir/envs" 2>/dev/null || fail "$dir cannot be created" "choose another --dir"
 exec 9>>"$dir/.install.lock"
 flock -n 9 || fail "another install.sh is running in $dir" "wait until it ends"
-: >"$dir/envs/.tinyedge-envs"
+[ -e "$dir/envs/.tinyedge-envs" ] || : >"$dir/envs/.tinyedge-envs"
 
 env=$dir/envs/$name
 

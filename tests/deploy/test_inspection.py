@@ -53,7 +53,7 @@ def change(file_system: FileSystem = ROOMY, **fields: Any) -> FileSystem:
         ({"disk": change(is_read_only=True), "writable": False}, "read-only file system"),
         ({"writable": False}, "/home/pi/tinyedge on pi@zero is not writable"),
         ({"kit": "link"}, "/home/pi/tinyedge/kit on pi@zero is a symbolic link"),
-        ({"kit": "foreign"}, "was not made by tinyedge"),
+        ({"kit": "foreign"}, "not made by tinyedge"),
         ({"directory": "/home/o'neil/tinyedge"}, "has quotes"),
         ({"free_mb": 229}, "229 MB free; about 230 MB"),
         ({"free_memory_mb": 99}, "99 MB of memory free"),
@@ -164,7 +164,7 @@ def test_noise_is_no_fact(server: Server) -> None:
     assert (board.python, board.machine != "m68k") == ("3.11", True)
 
 
-@pytest.mark.parametrize("made", ["folder", "link", "file"])
+@pytest.mark.parametrize("made", ["folder", "link", "file", "marked", "described", "in a folder of a kit"])
 def test_a_kit_folder_of_the_user_is_not_replaced(server: Server, made: str) -> None:
     home = server.home / made
     home.mkdir()
@@ -173,8 +173,16 @@ def test_a_kit_folder_of_the_user_is_not_replaced(server: Server, made: str) -> 
         (home / "kit" / "thesis.txt").write_text("mine")
     elif made == "link":
         (home / "kit").symlink_to(server.home)
-    else:
+    elif made == "file":
         (home / "kit").write_text("mine")
+    else:
+        (home / "kit" / "wheelhouse").mkdir(parents=True)
+        (home / ".tinyedge-kit").write_text("")
+        (home / "kit" / "kit.json").write_text('{\n  "schema": "tinyedge.kit/1"\n}')
+        name = "wheelhouse/thesis.txt" if made == "in a folder of a kit" else "thesis.txt"
+        (home / "kit" / name).write_text("mine")
+        if made == "described":
+            (home / ".tinyedge-kit").unlink()
     with connect(server) as remote, pytest.raises(DeployError, match=f"{made}/kit on "):
         inspect_board(remote, made)
 

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,8 @@ def test_a_kit_has_everything_a_board_needs(make_kit: MakeKit, micro_bundle: Pat
     assert {"install.sh", "tinyedge.service", "alerts.yml"} <= source
     rest = {"wheelhouse", "requirements.lock", "kit.json", "SHA256SUMS", "bundle"}
     assert {path.name for path in kit.path.iterdir()} == source | rest
+    for path in kit.path.rglob("*"):
+        assert re.fullmatch(kits.OWN_FILES, str(path.relative_to(kit.path)))
     assert os.access(kit.path / "install.sh", os.X_OK)
     about = json.loads((kit.path / "kit.json").read_text())
     assert about["schema"] == "tinyedge.kit/1"

@@ -1,6 +1,6 @@
 """Facts of a board, and whether tinyedge can be installed there. Changes nothing on the board.
 
-In: a Remote. Out: a BoardState of a suitable board, or a DeployError. Does not know kits.
+In: a Remote. Out: a BoardState of a suitable board, or a DeployError. Knows of kits only their file names.
 """
 
 import re
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tinyedge.boards.load import known_machines
 from tinyedge.core.errors import DeployError
+from tinyedge.deploy.kit import OWN_FILES
 from tinyedge.deploy.ssh import Remote
 from tinyedge.deploy.ssh_errors import DEAD_CARD, show_answer
 
@@ -38,6 +39,7 @@ printf 'free=%s\n' "$(df -Pk -- "$at" | sed -n 2p)"
 sed -n 's/^MemAvailable: */available=/p; s/^SwapFree: */swap=/p' /proc/meminfo 2>/dev/null
 kit=$dir/kit
 if [ -L "$kit" ]; then echo kit=link
+elif [ -d "$kit" ] && (cd -- "$kit" && find . ! -name . | LC_ALL=C grep -Evqx "\./$3"); then echo kit=foreign
 elif [ ! -e "$kit" ] || [ -e "$dir/.tinyedge-kit" ] || [ -z "$(ls -A -- "$kit")" ] ||
   grep -q '"tinyedge\.kit/' "$kit/kit.json" 2>/dev/null; then echo kit=own
 else echo kit=foreign; fi
@@ -177,7 +179,7 @@ def inspect_board(remote: Remote, directory: str, service: bool = False) -> Boar
     Raises:
         DeployError: tinyedge cannot run on the board.
     """
-    result = remote.run(INSPECT_SCRIPT, directory, "yes" if service else "")
+    result = remote.run(INSPECT_SCRIPT, directory, "yes" if service else "", OWN_FILES)
     facts, envs = parse_facts(result.output.splitlines())
     if not {"dir", "at", "machine"} <= set(facts):
         raise DeployError(
@@ -275,7 +277,7 @@ def require_suitable(destination: str, board: BoardState) -> None:
             f"choose a --dir elsewhere; or on the board: sudo mount -o remount,exec {_show_mount(board)}",
         )
     if board.kit != "own":
-        kind = "is a symbolic link" if board.kit == "link" else "exists and was not made by tinyedge"
+        kind = "is a symbolic link" if board.kit == "link" else "has files that were not made by tinyedge"
         raise DeployError(
             f"{board.directory}/kit on {destination} {kind}", "move it, or choose another --dir"
         )

@@ -22,7 +22,7 @@ from typing import Any
 from tinyedge import __version__
 from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.bundle.bundle import Bundle, bundle_digest, create_staging_folder, load_bundle, swap_folders
-from tinyedge.bundle.manifest import MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE, format_untrusted
+from tinyedge.bundle.manifest import format_untrusted
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError, DeployError
 from tinyedge.deploy import wheelhouse
@@ -36,6 +36,15 @@ WHEELHOUSE, LOCK_FILE, KIT_FILE, SUMS_FILE, BUNDLE = (
 INSTALLER = "install.sh"
 SCHEMA_FAMILY = b'"tinyedge.kit/'  # in every kit.json, of older and newer versions too
 MAX_KIT_FILE_BYTES = 1 << 20
+# Everything that a kit contains, as paths inside it, for `re` and `grep -E`; the last two lines are temporary
+# files of rsync.
+OWN_FILES = (
+    r"(SHA256SUMS|requirements\.lock|kit\.json|install\.sh|tinyedge\.service|tinyedge-backoff\.conf|alerts\.yml"
+    r"|wheelhouse|wheelhouse/[^/]*\.whl"
+    r"|bundle|bundle/(manifest\.json|manifest\.json\.sig|model\.onnx|tokenizer\.model|README\.md)"
+    r"|\.(SHA256SUMS|requirements\.lock|kit\.json|install\.sh|tinyedge[a-z-]*\.[a-z]+|alerts\.yml)\.[A-Za-z0-9]{6}"
+    r"|(wheelhouse|bundle)/\.[^/]*\.(whl|json|sig|onnx|model|md)\.[A-Za-z0-9]{6})"
+)
 SUMS_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 REBUILD_HINT = "delete the kit and make a new one"
 
@@ -116,19 +125,10 @@ def require_replaceable(folder: Path) -> None:
         is_kit = False
     if not is_kit:
         raise DeployError(f"{folder} exists and is not a kit", hint)
-    known = {*_read_checksums(folder), *_list_own_names()}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        is_wheel = path.parent == folder / WHEELHOUSE and path.suffix == ".whl"
-        if not is_wheel and name not in known:
+        if not re.fullmatch(OWN_FILES, name):
             raise DeployError(f"{folder} contains {format_untrusted(name)}, which is not part of a kit", hint)
-
-
-def _list_own_names() -> set[str]:
-    """Return the names of everything in a kit except its wheels, as paths inside it."""
-    bundle = (f"{BUNDLE}/{name}" for name in (MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES))
-    own = (WHEELHOUSE, BUNDLE, LOCK_FILE, KIT_FILE, SUMS_FILE)
-    return {*own, *bundle, *(path.name for path in find_deploy_files().iterdir())}
 
 
 class KitBuilder:

@@ -52,7 +52,7 @@ printf '#!/bin/sh\necho ok\n' >"$probe/program" && chmod 700 "$probe/program" ||
 [ "$("$probe/program" 2>/dev/null)" = ok ] || { echo exec; exit 1; }
 ln -s program "$probe/link" 2>/dev/null || { echo link; exit 1; }
 mkdir -p -- "$2/kit" || exit 1
-[ -e "$2/.tinyedge-kit" ] || : >"$2/.tinyedge-kit"
+[ -e "$2/.tinyedge-kit" ] || [ -L "$2/.tinyedge-kit" ] || : >"$2/.tinyedge-kit"
 """
 PROBE_REASONS = {
     "exec": "cannot run programs",
@@ -62,9 +62,19 @@ INSTALL_SCRIPT = r"""
 dir=$1 program=$2 key=$3 service=$4
 set -- --dir "$dir"
 if [ -n "$key" ]; then
-  [ "$key" = "$(cat "$dir/key.pub" 2>/dev/null)" ] || {
-    printf '%s\n' "$key" >"$dir/.key.pub.tmp" && mv -f "$dir/.key.pub.tmp" "$dir/key.pub" || exit 1
-  }
+  old=absent
+  [ ! -e "$dir/key.pub" ] && [ ! -L "$dir/key.pub" ] || old=foreign
+  [ ! -f "$dir/key.pub" ] || [ -L "$dir/key.pub" ] || old=$(cat "$dir/key.pub")
+  case $old in
+    "$key"*) ;;
+    absent | *" tinyedge-deploy")  # the comment marks the file as written here
+      rm -f "$dir/.key.pub.tmp"
+      printf '%s tinyedge-deploy\n' "$key" >"$dir/.key.pub.tmp" || exit 1
+      mv -f "$dir/.key.pub.tmp" "$dir/key.pub" || exit 1 ;;
+    *)
+      printf 'error: %s is another key\nhint: move it, or choose another --dir\n' "$dir/key.pub" >&2
+      exit 1 ;;
+  esac
   set -- "$@" --key "$dir/key.pub"
 fi
 [ -z "$service" ] || set -- "$@" --service
@@ -147,7 +157,7 @@ def deploy(
     _prepare_folder(remote, board)
     remote.copy(kit.path, target, excluded, lambda sent: progress(sent, total), present)
     report(f"4/{STEPS} {target}/{INSTALLER}")
-    key = plan.key.read_text().strip() if plan.key else ""
+    key = " ".join(plan.key.read_text().split()[:2]) if plan.key else ""  # without its comment
     return remote.run_visibly(
         INSTALL_SCRIPT, board.directory, board.program, key, "yes" if plan.service else ""
     )
