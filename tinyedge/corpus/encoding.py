@@ -76,10 +76,8 @@ def read_lines(path: Path, notes: ReadNotes, encoding: str = "") -> Iterator[str
     for chunk in read_text_chunks(path, notes, encoding):
         text = rest + (chunk.removeprefix(BYTE_ORDER_MARK) if is_first else chunk)
         is_first = False
-        if text.endswith("\r"):  # the line feed may follow in the next chunk
-            text, rest = text[:-1], "\r"
-        else:
-            rest = ""
+        end = max(len(text.rstrip("\r")), len(text) - 3)  # the line feed may follow in the next chunk
+        text, rest = text[:end], text[end:]
         # DOS text that was converted twice has "\r\r\n".
         *lines, last = split_lines(re.sub("\r+\n", "\n", text))
         yield from itertools.chain.from_iterable(map(_cut_line, lines))

@@ -171,7 +171,7 @@ class _Paragraph:
             self._notes.count("lines_joined")
         else:
             self._parts.append(line)
-        self.size += len(line)
+        self.size += len(line) + 1
 
     def take(self) -> Iterator[str]:
         """Yield the paragraph, if there is one, and begin the next."""

@@ -3,8 +3,8 @@
 In: a paragraph. Out: its sentences. A full stop, exclamation mark or question mark ends a sentence, unless
 the word before it is an abbreviation or the text after it continues in lower case. Every rule depends only on
 the word before and the word after, so a sentence is split the same way alone and in its paragraph. The
-stops of other scripts end sentences too, in Chinese and Japanese without white space after them. Does not know
-files or documents.
+stops of other scripts end sentences too, in Chinese and Japanese without white space after them. Does not
+know files or documents.
 """
 
 import re

@@ -1,0 +1,117 @@
+"""Encodings that are found, and what becomes of bytes that are invalid."""
+
+import gzip
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinyedge.core.errors import CorpusError, MissingDependencyError
+from tinyedge.corpus import encoding
+from tinyedge.corpus.encoding import find_encoding, read_lines
+from tinyedge.corpus.read_notes import ReadLog, ReadNotes
+from tinyedge.corpus.reader import read_documents
+
+TEXTS = {
+    "en": "“Don’t go,” she said — “it’s late.” The café cost €5… He left, and nobody knew where.",
+    "es": "El niño bajó hasta el río. ¿Qué haces ahí?, preguntó la señora; nada, respondió él.",
+    "de": "Der Bär läuft über die Straße. Die Mädchen hörten das Geräusch und gingen zurück nach Hause.",
+    "fr": "L'été dernier, nous étions à la plage où les élèves français ont mangé des gâteaux, dit-il.",
+    "pl": "Zażółć gęślą jaźń. Chłopiec poszedł do szkoły, ponieważ chciał się uczyć języka polskiego.",
+    "ru": "Мальчик пошёл в школу, потому что хотел учиться. Было уже поздно, и он вернулся домой через лес.",
+    "el": "Το αγόρι πήγε στο σχολείο γιατί ήθελε να μάθει. Ήταν ήδη αργά και γύρισε στο σπίτι του.",
+    "ja": "少年は学校へ行きました。なぜなら勉強したかったからです。もう遅かったので、家に帰りました。",
+    "zh": "男孩去了学校，因为他想学习。天已经很晚了，他就回家了。他的母亲正在等他吃饭。",
+}
+
+
+def read(path: Path, data: bytes) -> tuple[list[str], str]:
+    """Return the sentences of a file with these bytes, and its encoding."""
+    path.write_bytes(data)
+    log = ReadLog()
+    sentences = [sentence for document in read_documents([path], log=log) for sentence in document.sentences]
+    return sentences, log.files[0].encoding
+
+
+@pytest.mark.parametrize(
+    ("language", "name"),
+    [
+        *(("en", "cp1252"), ("es", "cp1252"), ("de", "cp1252"), ("fr", "cp1252"), ("fr", "latin-1")),
+        *(("es", "mac_roman"), ("es", "cp850"), ("de", "cp437"), ("fr", "cp850"), ("pl", "cp1250")),
+        *(("pl", "iso8859-2"), ("ru", "cp1251"), ("ru", "koi8-r"), ("ru", "cp866"), ("el", "cp1253")),
+        *(("ja", "shift_jis"), ("ja", "euc_jp"), ("zh", "gb18030"), ("zh", "big5")),
+    ],
+)
+@pytest.mark.parametrize("repeats", [1, 20])
+def test_old_encodings_are_found(tmp_path: Path, language: str, name: str, repeats: int) -> None:
+    data = (f"{TEXTS[language]}\n" * repeats).encode(name, "ignore")
+    path = tmp_path / "a.txt"
+    path.write_bytes(data)
+    assert data.decode(find_encoding(path)) == data.decode(name)
+
+
+@pytest.mark.parametrize("text", ["José", "It’s late.", "año", "The price is £5.", "10°C outside", "€ 12"])
+def test_little_text_is_windows_1252(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path / "a.txt", text.encode("cp1252")) == ([text], "windows-1252")
+
+
+def test_quotes_dashes_and_the_euro_sign_of_windows_1252_survive(tmp_path: Path) -> None:
+    sentence = "She said: “I don’t think it’s far… perhaps a mile” — and it cost €12."
+    assert read(tmp_path / "a.txt", f"{sentence}\r\n".encode("cp1252") * 9)[0] == [sentence] * 9
+
+
+@pytest.mark.parametrize("name", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", [TEXTS["es"], f"{TEXTS['zh']}\n"])
+def test_utf_16_without_a_mark_is_read(tmp_path: Path, name: str, text: str) -> None:
+    sentences, found = read(tmp_path / "a.txt", text.encode(name))
+    assert "".join(sentences).replace(" ", "") == text.strip().replace(" ", "")
+    assert found == name
+
+
+@pytest.mark.parametrize("name", ["utf-8-sig", "utf-16", "utf-32"])
+def test_marked_encodings_are_read(tmp_path: Path, name: str) -> None:
+    assert read(tmp_path / "a.txt", "Año nuevo.".encode(name))[0] == ["Año nuevo."]
+
+
+def test_a_few_damaged_bytes_in_utf_8_are_read_as_windows_1252_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("señor ".encode() * 40 + b"don\x92t.\n" + "mañana ma".encode() + "ñ".encode()[:1])
+    log = ReadLog()
+    sentences = [s for document in read_documents([path], log=log) for s in document.sentences]
+    assert sentences[0].endswith("don’t.")
+    assert sentences[1] == "mañana maÃ"
+    assert (log.files[0].encoding, log.files[0].counts["invalid_bytes"]) == ("utf-8", 2)
+
+
+def test_zeros_at_the_end_of_a_file_are_no_text(tmp_path: Path) -> None:
+    """A power cut leaves them."""
+    assert read(tmp_path / "a.txt", b"It was late.\n" + bytes(5_000)) == (["It was late."], "utf-8")
+
+
+def test_a_file_in_an_old_encoding_needs_chardet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "chardet", None)
+    (tmp_path / "a.txt").write_text("Año.", "utf-8")
+    (tmp_path / "b.txt").write_text("Año.", "latin-1")
+    with pytest.raises(MissingDependencyError) as caught:
+        list(read_documents([tmp_path / "b.txt"]))
+    assert "documents" in caught.value.hint
+    log = ReadLog()
+    assert len(list(read_documents([tmp_path], log=log))) == 1
+    assert log.skipped[0]["extra"] == "documents"
+
+
+def test_an_invalid_byte_is_reported_where_only_utf_8_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(b"a" * encoding.CHUNK_BYTES + b"\xff"))
+    with pytest.raises(CorpusError, match="invalid byte at byte 65536 of the decompressed text"):
+        list(read_lines(path, ReadNotes(path), "utf-8"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\r\r\n", "\u2028"])
+def test_all_line_breaks_are_found_at_all_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", 5)
+    path = tmp_path / "a.txt"
+    path.write_bytes(end.join(["One", "two", "", "three", ""]).encode())
+    assert list(read_lines(path, ReadNotes(path))) == ["One", "two", "", "three", ""]
