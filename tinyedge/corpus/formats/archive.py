@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tinyedge.core.errors import CorpusError
-from tinyedge.corpus.formats.markup import CHUNK_BYTES
+from tinyedge.corpus.formats.markup import CHUNK_BYTES, Chunks
 
 MAX_PART_BYTES = 1 << 28  # unpacked; the text of a long novel has some 2 MB
 MAX_TOTAL_BYTES = 1 << 30  # of all parts that are read
@@ -34,7 +34,7 @@ class Archive:
         """Return the bytes of a small part."""
         return b"".join(self.stream(name, limit))
 
-    def stream(self, name: str, limit: int = MAX_PART_BYTES) -> Iterator[bytes]:
+    def stream(self, name: str, limit: int = MAX_PART_BYTES) -> Chunks:
         """Stream the bytes of a part.
 
         Raises:

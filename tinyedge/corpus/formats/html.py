@@ -12,7 +12,7 @@ from pathlib import Path
 from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.characters import repair_bytes
 from tinyedge.corpus.encoding import CHUNK_BYTES, open_file, read_text_chunks
-from tinyedge.corpus.formats.markup import Attributes, MarkupRules, read_html
+from tinyedge.corpus.formats.markup import Attributes, Chunks, MarkupRules, read_html
 from tinyedge.corpus.read_notes import ReadNotes
 
 _BLOCKS_NAMES = (
@@ -35,6 +35,7 @@ _CHARSET = re.compile(rb"<meta[^>]{0,500}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})
 _XML_ENCODING = re.compile(rb"^\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})", re.IGNORECASE)
 # WHATWG Encoding: pages that declare these are Windows-1252.
 _WINDOWS_1252_NAMES = frozenset({"iso8859-1", "ascii", "cp1252", "latin-1"})
+_SEVEN_BIT = ("iso2022", "hz", "utf-7")  # their bytes are ASCII, and so valid UTF-8
 
 # Telegram's export of a chat.
 _TELEGRAM = re.compile(rb"class=\"page_wrap\".{0,20000}?class=\"history\"", re.DOTALL)
@@ -51,16 +52,12 @@ def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
     """
     with open_file(path) as file:
         head = file.read(CHUNK_BYTES)
-    declared = find_declared_encoding(head)
-    is_declared = declared is not None and _is_valid(path, declared)
-    texts = read_text_chunks(path, notes, declared if is_declared and declared else "")
+    texts = read_text_chunks(path, notes, _choose_encoding(path, head))
     chunks = (repair_bytes(text, notes).encode() for text in texts)
     yield from read_page(chunks, "utf-8", notes, is_telegram=bool(_TELEGRAM.search(head)))
 
 
-def read_page(
-    chunks: Iterator[bytes], encoding: str, notes: ReadNotes, *, is_telegram: bool = False
-) -> Iterator[str]:
+def read_page(chunks: Chunks, encoding: str, notes: ReadNotes, *, is_telegram: bool = False) -> Iterator[str]:
     """Stream the lines of a page.
 
     Args:
@@ -93,6 +90,18 @@ def find_declared_encoding(head: bytes) -> str | None:
     return (
         None if name.startswith(("utf-16", "utf-32")) else name
     )  # a page that can be read so far is not UTF-16
+
+
+def _choose_encoding(path: Path, head: bytes) -> str:
+    """Return the encoding of a page, or "" if it must be found from its bytes.
+
+    UTF-8 comes first, whatever the page declares: no other text is valid UTF-8 by chance.
+    """
+    declared = find_declared_encoding(head)
+    if declared is None:
+        return ""
+    candidates = [declared] if declared.startswith(_SEVEN_BIT) else ["utf-8", declared]
+    return next((name for name in candidates if _is_valid(path, name)), "")
 
 
 def _is_valid(path: Path, encoding: str) -> bool:

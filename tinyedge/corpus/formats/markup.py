@@ -6,7 +6,8 @@ loaded, and XML with a document type, which could define entities, is refused. D
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from tinyedge.corpus.read_notes import ReadNotes
 CHUNK_BYTES = 1 << 16
 
 Attributes = Mapping[str, str]
+Chunks = Generator[bytes, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class XmlReader(MarkupReader):
         )
 
 
-def read_html(chunks: Iterable[bytes], encoding: str, rules: MarkupRules, notes: ReadNotes) -> Iterator[str]:
+def read_html(chunks: Chunks, encoding: str, rules: MarkupRules, notes: ReadNotes) -> Iterator[str]:
     """Stream the lines of HTML, which may be damaged."""
     etree = import_lxml()
     reader = MarkupReader(rules, notes)
@@ -152,7 +154,7 @@ def read_html(chunks: Iterable[bytes], encoding: str, rules: MarkupRules, notes:
     yield from _feed(etree.HTMLParser(target=reader, encoding=encoding, huge_tree=True), reader, chunks)
 
 
-def read_xml(chunks: Iterable[bytes], rules: MarkupRules, notes: ReadNotes) -> Iterator[str]:
+def read_xml(chunks: Chunks, rules: MarkupRules, notes: ReadNotes) -> Iterator[str]:
     """Stream the lines of XML.
 
     Raises:
@@ -182,10 +184,11 @@ def import_lxml() -> Any:
     return etree
 
 
-def _feed(parser: Any, reader: MarkupReader, chunks: Iterable[bytes]) -> Iterator[str]:
-    for chunk in chunks:
-        parser.feed(chunk)
-        yield from reader.take_lines()
+def _feed(parser: Any, reader: MarkupReader, chunks: Chunks) -> Iterator[str]:
+    with closing(chunks):
+        for chunk in chunks:
+            parser.feed(chunk)
+            yield from reader.take_lines()
     parser.close()
     yield from reader.take_lines()
 

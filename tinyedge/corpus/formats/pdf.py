@@ -133,4 +133,4 @@ def _drop_edges(page: list[str], heads: set[str], notes: ReadNotes) -> list[str]
 
 def _normalize(line: str) -> str:
     """Return a line without the page number at its start or end."""
-    return re.sub(r"^\W*\d+\s+|\s+\d+(?:\s*(?:/|of|von|de)\s*\d+)?\W*$", "", line).strip().lower()
+    return re.sub(r"^\W*\d+\s+|\s+\d+(?:\s*(?:/|of|von|de)\s*\d+)?[-–—|)\]]*$", "", line).strip().lower()

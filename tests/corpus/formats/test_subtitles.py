@@ -1,0 +1,71 @@
+"""Subtitles: what is said, without numbers, times and tags."""
+
+from pathlib import Path
+
+from tests.support.formats import read_file
+
+SRT = """1
+00:00:01,000 --> 00:00:04,000
+<i>I went to the</i>
+old
+
+2
+00:00:05,000 --> 00:00:06,000 X1:100 X2:200
+shop yesterday.
+
+3
+00:00:07,000 --> 00:00:08,000
+{\\an8}- Hi there.
+- Hello. 5 > 3
+
+4
+00:00:09,000 --> 00:00:10,000
+1984
+
+was a year.
+5
+00:00:11,000 --> 00:00:12,000
+No blank line before.
+"""
+VTT = """WEBVTT - title
+Kind: captions
+
+NOTE a comment
+more of it
+
+STYLE
+::cue { color: red }
+
+introduction
+00:01.000 --> 00:04.000 align:start position:0%
+<v Roger>Never drink <c.yellow>liquid</c> nitrogen.
+
+00:04.000 --> 00:05.000
+&lt;It&gt; will
+
+00:05.000 --> 00:06.000
+&lt;It&gt; will
+burn<00:05.500> your stomach.
+"""
+
+
+def test_subrip(tmp_path: Path) -> None:
+    lines, entry = read_file(tmp_path / "a.srt", SRT.replace("\n", "\r\n"))
+    assert lines == [
+        "I went to the old shop yesterday.",
+        "Hi there.",
+        "Hello. 5 > 3",
+        "1984 was a year.",
+        "No blank line before.",
+    ]
+    assert entry == {"cues": 5}
+
+
+def test_webvtt_with_rolling_captions(tmp_path: Path) -> None:
+    lines, entry = read_file(tmp_path / "a.vtt", VTT)
+    assert lines == ["Never drink liquid nitrogen.", "<It> will burn your stomach."]
+    assert entry == {"cues": 3, "repeated_lines": 1}
+
+
+def test_text_without_times_is_not_lost(tmp_path: Path) -> None:
+    assert read_file(tmp_path / "a.srt", "Only\ntext.\n")[0] == ["Only text."]
