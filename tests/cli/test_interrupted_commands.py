@@ -98,17 +98,18 @@ def test_corpus_can_be_repeated(state: str, how: str, tmp_path: Path) -> None:
     lines = syllable_lines(80)
     old, new = write_text(tmp_path / "old.txt", lines[40:]), write_text(tmp_path / "new.txt", lines)
     start, complete = tmp_path / "start", tmp_path / "complete"
+    settings = {"lines": "auto", "field": "", "strict": False}
     if state != "a new folder":
-        corpus(inputs=[old], output_dir=start)
+        corpus(inputs=[old], output_dir=start, **settings)
     if state == "a finished run":
         add_finished_run(start)
     if start.exists():
         shutil.copytree(start, complete)
-    corpus(inputs=[new], output_dir=complete)
+    corpus(inputs=[new], output_dir=complete, **settings)
     assert (complete / "previous").exists() == (state == "a finished run")
     check_repeats(
         start,
-        lambda folder: corpus(inputs=[new], output_dir=folder),
+        lambda folder: corpus(inputs=[new], output_dir=folder, **settings),
         how,
         read_contents(complete),
         tmp_path,

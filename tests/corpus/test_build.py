@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from tinyedge import __version__
 from tinyedge.cli.corpus import corpus
-from tinyedge.core.errors import CorpusError, UsageError
+from tinyedge.core.errors import CorpusError, TinyEdgeError, UsageError
 from tinyedge.core.files import TEMPORARY_SUFFIX
+from tinyedge.core.folder_lock import exclusive_lock
 from tinyedge.corpus import build, gutenberg, phrasebook
 from tinyedge.corpus.build import (
     CorpusRequest,
@@ -308,6 +309,8 @@ def test_file_names_that_are_not_utf_8_are_read_and_reported(tmp_path: Path) -> 
 def test_a_corpus_is_not_built_from_itself(tmp_path: Path, sources: list[object]) -> None:
     prepare_corpus(REQUEST, tmp_path)
     with pytest.raises(CorpusError, match="both input and output"):
+        prepare_corpus(CorpusRequest((), (tmp_path / "corpus_bilingual.txt",)), tmp_path)
+    with pytest.raises(CorpusError, match="no file in a supported format besides what tinyedge wrote"):
         prepare_corpus(CorpusRequest((), (tmp_path,)), tmp_path)
 
 
@@ -368,3 +371,48 @@ def test_the_command_is_light_to_import() -> None:
 def test_no_temporary_file_remains(tmp_path: Path) -> None:
     build_corpus([ONE], tmp_path / "corpus_bilingual.txt", request=REQUEST)
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(TEMPORARY_SUFFIX)]
+
+
+def test_a_foreign_report_is_not_replaced(tmp_path: Path, sources: list[object]) -> None:
+    """Other programs have a corpus.json too."""
+    path = tmp_path / "corpus.json"
+    for content in ('{"documents": 3}', "[]", "not JSON", ""):
+        path.write_text(content)
+        with pytest.raises(CorpusError, match=r"corpus\.json was not written by tinyedge corpus") as caught:
+            prepare_corpus(REQUEST, tmp_path)
+        assert "--output-dir" in caught.value.hint
+        assert path.read_text() == content
+        assert [entry.name for entry in tmp_path.iterdir()] == ["corpus.json"]
+
+
+@pytest.mark.parametrize("name", [build.PENDING_NAME, ".corpus.json.tmp"])
+def test_a_build_that_was_killed_before_its_report_had_its_name_is_finished(
+    tmp_path: Path, sources: list[object], name: str
+) -> None:
+    """The second name is that of version 0.1.0, whose folders were locked for good."""
+    first = prepare_corpus(REQUEST, tmp_path)
+    (tmp_path / "corpus.json").rename(tmp_path / name)
+    assert prepare_corpus(REQUEST, tmp_path) == first
+    assert sources == [0]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"corpus_bilingual.txt", "corpus.json"}
+
+
+def test_a_pending_report_of_another_corpus_is_removed(tmp_path: Path, sources: list[object]) -> None:
+    prepare_corpus(CorpusRequest(("phrasebook",), seed=7), tmp_path)
+    (tmp_path / "corpus.json").rename(tmp_path / build.PENDING_NAME)
+    (tmp_path / "corpus_bilingual.txt").unlink()
+    prepare_corpus(REQUEST, tmp_path)
+    pending = (tmp_path / "corpus.json").read_bytes().replace(b'"sha256": "', b'"sha256": "0', 1)
+    (tmp_path / build.PENDING_NAME).write_bytes(pending)
+    assert prepare_corpus(REQUEST, tmp_path) == load_report(tmp_path / "corpus.json")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"corpus_bilingual.txt", "corpus.json"}
+
+
+def test_two_commands_do_not_write_to_one_folder_at_once(tmp_path: Path, sources: list[object]) -> None:
+    with (
+        exclusive_lock(tmp_path),
+        pytest.raises(TinyEdgeError, match="another tinyedge command is writing to"),
+    ):
+        run("--output-dir", str(tmp_path))
+    assert not list(tmp_path.iterdir())
+    run("--output-dir", str(tmp_path))

@@ -28,6 +28,7 @@ from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_splitter import MAX_DOCUMENT_CHARS
 from tinyedge.corpus.encoding import read_lines
 from tinyedge.corpus.find_files import find_files
+from tinyedge.corpus.own_files import CACHE_MARKER
 from tinyedge.corpus.read_notes import ReadLog, ReadNotes, describe_reading
 from tinyedge.corpus.read_settings import ReadSettings
 from tinyedge.corpus.reader import DEFAULT_SETTINGS, read_documents
@@ -331,7 +332,10 @@ def _iter_documents(
     if GUTENBERG in request.sources:
         from tinyedge.corpus import gutenberg
 
-        yield from gutenberg.fetch_documents(output_dir / GUTENBERG, report=report, log=log)
+        cache = output_dir / GUTENBERG
+        cache.mkdir(exist_ok=True)
+        (cache / CACHE_MARKER).touch()  # so that no run reads the cache as the user's text
+        yield from gutenberg.fetch_documents(cache, report=report, log=log)
     if request.inputs:
         yield from read_documents(request.inputs, settings=request.reading, log=log)
 

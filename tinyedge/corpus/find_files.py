@@ -12,6 +12,7 @@ from tinyedge.core.errors import CorpusError
 from tinyedge.core.files import require_file
 from tinyedge.core.walk import walk_files
 from tinyedge.corpus.formats import describe_formats, find_format
+from tinyedge.corpus.own_files import OwnFiles
 from tinyedge.corpus.read_notes import ReadLog, describe_other_files
 
 
@@ -29,13 +30,14 @@ class InputFile:
 def find_files(paths: Sequence[Path], log: ReadLog | None = None) -> list[InputFile]:
     """List the files at some paths: the files themselves, and the files in folders.
 
-    Folders are searched recursively and sorted, without hidden files. Symbolic links to folders inside a
-    folder are not followed, so that a loop cannot block the search.
+    Folders are searched recursively and sorted, without hidden files and files that tinyedge wrote, such as
+    the corpus of an earlier run. Symbolic links to folders inside a folder are not followed, so that a loop
+    cannot block the search.
 
     Args:
         paths: Files and folders.
-        log: Receives what was left out: folders that cannot be read, and the number of files that have no
-            supported format, by file name extension.
+        log: Receives what was left out: folders that cannot be read, the number of files that tinyedge wrote,
+            and the number of files that have no supported format, by file name extension.
 
     Raises:
         CorpusError: A path does not exist, cannot be read, or contains no file in a supported format.
@@ -56,6 +58,7 @@ def _expand_path(path: Path, log: ReadLog) -> list[InputFile]:
         found = [InputFile(file, is_explicit=False) for file in _walk_folder(path, log, others)]
         if not found:
             listed = f" (there are {describe_other_files(others)})" if others else ""
+            listed += " besides what tinyedge wrote" if log.own_files else ""
             raise CorpusError(f"{path} contains no file in a supported format{listed}", describe_formats())
         log.other_files.update(others)
         return found
@@ -73,10 +76,13 @@ def _walk_folder(folder: Path, log: ReadLog, others: Counter[str]) -> Iterator[P
         reason = f"{failure.filename} cannot be read: {failure.strerror}"
         log.skip(Path(failure.filename), CorpusError(reason, "check its permissions"))
 
+    own_files = OwnFiles(folder)
     for path in walk_files(folder, skip, is_entered=lambda name: not name.startswith(".")):
         if path.name.startswith("."):
             continue
-        if find_format(path) is None:
+        if own_files.contains(path):
+            log.own_files += 1
+        elif find_format(path) is None:
             others[path.suffix.lower()] += 1
         elif path.is_file():
             yield path

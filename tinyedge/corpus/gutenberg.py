@@ -28,7 +28,6 @@ from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_splitter import split_documents
 from tinyedge.corpus.encoding import WINDOWS_1252
 from tinyedge.corpus.line_joining import join_lines
-from tinyedge.corpus.own_files import CACHE_MARKER
 from tinyedge.corpus.read_notes import ReadLog, ReadNotes
 from tinyedge.corpus.read_settings import AUTO_LINES
 
@@ -150,7 +149,6 @@ def fetch_documents(
     """
     books = load_books() if books is None else books
     cache_dir.mkdir(parents=True, exist_ok=True)
-    (cache_dir / CACHE_MARKER).touch()
     languages_found: set[str] = set()
     unreachable = skipped = 0
     for book in books:
