@@ -55,6 +55,19 @@ def test_an_interrupted_process_leaves_no_program_running(number: signal.Signals
     assert len(started) == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a function of Linux")
+def test_a_killed_process_takes_the_program_with_it(tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers"
+    numbers.touch()
+    script = f"echo $$ >>{numbers}; exec sleep 60"
+    code = f"from tinyedge.host.process_group import run_in_group\nrun_in_group(['sh', '-c', {script!r}], {{}})"
+    driver = subprocess.Popen([sys.executable, "-c", code])
+    wait_until(lambda: len(numbers.read_text().split()) == 1)
+    driver.kill()
+    driver.wait()
+    wait_until(lambda: not is_running(int(numbers.read_text())))
+
+
 def test_output_and_exit_code() -> None:
     done = run_in_group(["sh", "-c", "echo $A; printf 'e\\377' >&2; cat; exit 3"], {"A": "out"})
     assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "e�")

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
+from tinyedge.host.subprocess_env import die_with_parent
+
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,6 +43,7 @@ def run_in_group(
                 errors="replace",
                 env=environment,
                 process_group=0,
+                preexec_fn=die_with_parent,  # a signal that cannot be handled ends at least the program
             )
         output, errors = child.communicate()
     except BaseException:

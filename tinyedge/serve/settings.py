@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tinyedge.core.errors import UsageError
 from tinyedge.core.settings import check_settings, setting
+from tinyedge.host.process_environment import erase_variable
 
 KEY_VARIABLE = "TINYEDGE_API_KEY"
 KEY_PATTERN = re.compile(r"[!-~]{16,512}")  # printable in a header, and too long to guess
@@ -120,7 +121,8 @@ def find_key(file: Path | None, environment: MutableMapping[str, str] = os.envir
 
     Args:
         file: File that contains the key; None reads the environment only.
-        environment: Environment variables; TINYEDGE_API_KEY is removed from them.
+        environment: Environment variables; TINYEDGE_API_KEY is removed from them. In this process's own, its
+            value is overwritten too, see `erase_variable`.
 
     Returns:
         The key; None if there is neither.
@@ -128,6 +130,8 @@ def find_key(file: Path | None, environment: MutableMapping[str, str] = os.envir
     Raises:
         UsageError: Both are given, the file cannot be read, every user can read it, or the key is invalid.
     """
+    if environment is os.environ:
+        erase_variable(KEY_VARIABLE)
     from_environment = environment.pop(KEY_VARIABLE, None)  # child processes must not inherit it
     if file is None:
         if from_environment is None:
