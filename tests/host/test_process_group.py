@@ -60,7 +60,7 @@ def test_a_killed_process_takes_the_program_with_it(tmp_path: Path) -> None:
     numbers = tmp_path / "numbers"
     numbers.touch()
     script = f"echo $$ >>{numbers}; exec sleep 60"
-    code = f"from tinyedge.host.process_group import run_in_group\nrun_in_group(['sh', '-c', {script!r}], {{}})"
+    code = f"from tinyedge.host.process_group import run_in_group as run\nrun(['sh', '-c', {script!r}], {{}})"
     driver = subprocess.Popen([sys.executable, "-c", code])
     wait_until(lambda: len(numbers.read_text().split()) == 1)
     driver.kill()
