@@ -2,13 +2,15 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from tinyedge.corpus.formats import END_OF_DOCUMENT, get_format
 from tinyedge.corpus.read_notes import ReadNotes
+from tinyedge.corpus.read_settings import ReadSettings
 
 
 def read_file(
-    path: Path, content: str | bytes | None = None, field: str = ""
+    path: Path, content: str | bytes | None = None, **settings: Any
 ) -> tuple[list[str], dict[str, object]]:
     """Write a file and read it.
 
@@ -18,7 +20,7 @@ def read_file(
     if content is not None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     notes = ReadNotes(path)
-    units = list(get_format(path).read_paragraphs(path, notes, field))
+    units = list(get_format(path).read_paragraphs(path, notes, ReadSettings(**settings)))
     entry = notes.to_json()
     del entry["name"]
     entry.pop("encoding", None)

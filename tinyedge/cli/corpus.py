@@ -37,7 +37,7 @@ def corpus(
         typer.Option(
             "--input",
             metavar="PATH...",
-            help="Your own .txt, .md or .jsonl files, also as .gz, or folders of them.",
+            help="Your own files or folders: text, Markdown, HTML, books, documents, tables, chats.",
         ),
     ] = None,
     reading: Values,

@@ -136,6 +136,12 @@ def describe_reading(reading: dict[str, Any]) -> Iterator[str]:
             yield f"  {file['name']}: read as {file['encoding']}"
         if len(unusual) > MAX_LISTED:
             yield f"  and {len(unusual) - MAX_LISTED:,} more that are not UTF-8"
+    tables = [file for file in files if "fields" in file]
+    for file in tables[:MAX_LISTED]:
+        others = f"; left out: {', '.join(file['other_fields'][:MAX_LISTED])}" if file["other_fields"] else ""
+        yield f"  {file['name']}: text of {', '.join(file['fields'])}{others}"
+    if len(tables) > MAX_LISTED:
+        yield f"  and {len(tables) - MAX_LISTED:,} more tables (corpus.json lists their columns)"
     for what, words in COUNTED.items():
         total = sum(file.get(what, 0) for file in files)
         if total:

@@ -75,7 +75,7 @@ def read_documents(
 def _read_file(notes: ReadNotes, settings: ReadSettings, as_one_document: bool) -> Iterator[Document]:
     file_format = get_format(notes.path)
     is_document = as_one_document or file_format.has_documents
-    units = file_format.read_paragraphs(notes.path, notes, settings.field)
+    units = file_format.read_paragraphs(notes.path, notes, settings)
     for is_end, part in itertools.groupby(units, END_OF_DOCUMENT.__eq__):
         if is_end:
             continue

@@ -10,7 +10,8 @@ PAGE = """<!DOCTYPE html><html><head>
 <meta charset="utf-8"><title>Not this</title><style>p {}</style></head>
 <body><nav><ul><li>Home</ul></nav>
 <h1>The  sea</h1><p>It was a
-long <b>way</b> down<br>and caf&eacute; &amp; tea &lt;here&gt;.<p>No end tag<script>if (a < b) "</p>"</script>, so.
+long <b>way</b> down<br>and caf&eacute; &amp; tea &lt;here&gt;.<p>No end
+tag<script>if (a < b) "</p>"</script>, so.
 <ul><li>One<li>Two</ul>
 <table><tr><td>a</td><td>b</td></tr></table><pre>line one
 line two</pre><pre><code>x = 1</code></pre><div hidden>no</div><div style="display: none">no</div>

@@ -205,3 +205,10 @@ def test_a_code_block_is_not_cut(tmp_path: Path) -> None:
     lines, entry = read_file(tmp_path / "a.md", f"Before.\n\n```\n{code}```\n\nAfter.")
     assert lines == ["Before.", "After."]
     assert entry == {"code_blocks": 1, "code_lines": 5_000}
+
+
+def test_line_breaks_can_be_kept_or_joined(tmp_path: Path) -> None:
+    verse = "Roses are red\nViolets are blue"
+    wrapped = "The evenings are dark from October on\nand the path has no light."
+    assert read_file(tmp_path / "a.md", verse, lines="join")[0] == ["Roses are red Violets are blue"]
+    assert read_file(tmp_path / "a.md", wrapped, lines="keep")[0] == wrapped.splitlines()

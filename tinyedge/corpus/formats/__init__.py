@@ -3,14 +3,14 @@
 In: the name of a file. Out: the format that reads it. Does not know how lines are joined or sentences split.
 
     def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]
-    def read_paragraphs(path: Path, notes: ReadNotes, field: str) -> Iterator[str]    # of a format with
-    fields
 
 yields the text of a file in order: lines or paragraphs, an empty string as a boundary between paragraphs, and
 END_OF_DOCUMENT after each document of a file that holds several (a record of `.jsonl`, a row of a table). It
 streams where the format allows it, and counts what it leaves out in `notes`. A file that it cannot read
 raises CorpusError, before anything is yielded wherever that is possible. `path` may end in COMPRESSED:
-`tinyedge.corpus.encoding.open_file` opens both. Libraries of an extra are imported inside the function.
+`tinyedge.corpus.encoding.open_file` opens both. Libraries of an extra are imported inside the function. A
+format with fields has a third parameter `field`, one that joins lines itself has `lines`; both are values of
+ReadSettings.
 """
 
 import importlib
@@ -21,6 +21,7 @@ from pathlib import Path
 from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.encoding import COMPRESSED
 from tinyedge.corpus.read_notes import ReadNotes
+from tinyedge.corpus.read_settings import ReadSettings
 
 END_OF_DOCUMENT = "\f"
 
@@ -44,22 +45,22 @@ class Format:
     can_be_compressed: bool = True
     """Whether a file may end in COMPRESSED too; false for formats that are compressed themselves."""
 
-    def read_paragraphs(self, path: Path, notes: ReadNotes, field: str = "") -> Iterator[str]:
-        """Stream the text of a file, as the module's docstring describes.
+    joins_lines: bool = False
+    """Whether it joins lines itself, because line breaks have a meaning of their own in it."""
 
-        Args:
-            path: The file.
-            notes: Receives what is left out.
-            field: Field with the text, for a format that has fields; found if empty.
-        """
+    def read_paragraphs(
+        self, path: Path, notes: ReadNotes, settings: ReadSettings
+    ) -> Iterator[str]:
+        """Stream the text of a file, as the module's docstring describes."""
         module = importlib.import_module(f"{__name__}.{self.module}")
-        options = {"field": field} if self.has_fields else {}
+        options = {"field": settings.field} if self.has_fields else {}
+        options |= {"lines": settings.lines} if self.joins_lines else {}
         paragraphs: Iterator[str] = module.read_paragraphs(path, notes, **options)
         return paragraphs
 
 
 _TEXT = Format("text", has_lines=True)
-_MARKDOWN = Format("markdown")
+_MARKDOWN = Format("markdown", joins_lines=True)
 _HTML = Format("html", has_lines=True)
 _SUBTITLES = Format("subtitles")
 _TABLE = Format("csv_table", has_documents=True, has_fields=True)

@@ -17,6 +17,7 @@ from tinyedge.corpus.formats.front_matter import skip_front_matter
 from tinyedge.corpus.formats.markdown_rules import UNCLOSED, make_parser, match_definition
 from tinyedge.corpus.hyphenation import WordJoiner
 from tinyedge.corpus.read_notes import ReadNotes
+from tinyedge.corpus.read_settings import AUTO_LINES, KEEP_LINES
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -63,8 +64,14 @@ MIN_LINES_APART = 3
 MIN_WRAPPED_CHARS = 40
 
 
-def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
+def read_paragraphs(path: Path, notes: ReadNotes, lines: str = AUTO_LINES) -> Iterator[str]:
     """Stream the text of a Markdown file.
+
+    Args:
+        path: The file.
+        notes: Receives what is dropped.
+        lines: What is done with line breaks inside a paragraph, as in ReadSettings; those that Markdown marks
+            as such always count.
 
     Raises:
         MissingDependencyError: markdown-it-py is not installed.
@@ -74,28 +81,20 @@ def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
     first = list(itertools.islice(parts, 2))
     references = _find_references(path) if len(first) > 1 else {}
     for part in itertools.chain(first, parts):
-        yield from read_part(part, notes, parser, references)
+        yield from _read_part(part, notes, parser, references, lines)
 
 
-def read_part(
-    text: str, notes: ReadNotes, parser: "MarkdownIt | None" = None, references: dict[str, Any] | None = None
+def _read_part(
+    text: str, notes: ReadNotes, parser: "MarkdownIt", references: dict[str, Any], lines: str
 ) -> Iterator[str]:
-    """Yield the paragraphs of Markdown.
-
-    Args:
-        text: The Markdown, without front matter.
-        notes: Receives what is dropped.
-        parser: A parser of `make_parser`.
-        references: Link definitions by normalized label, in addition to those of the text.
-    """
-    parser = parser or make_parser()
+    """Yield the paragraphs of a part."""
     words = WordJoiner()
     words.look_ahead(text.split("\n"))
     # The parser takes quadratic time for brackets that nothing closes. They are text anyway.
     is_unbalanced = text.count("[") - text.count("]") > MAX_OPEN_BRACKETS
     (parser.disable if is_unbalanced else parser.enable)(["link", "image", "wiki_link"])
-    tokens = parser.parse(text, {"references": dict(references or {})})
-    return _Renderer(parser, words, notes).render(tokens)
+    tokens = parser.parse(text, {"references": dict(references)})
+    return _Renderer(parser, words, notes, lines).render(tokens)
 
 
 def split_parts(lines: Iterator[str]) -> Iterator[str]:
@@ -165,10 +164,11 @@ def _find_references(path: Path) -> dict[str, Any]:
 class _Renderer:
     """Renders the tokens of a part as paragraphs."""
 
-    def __init__(self, parser: "MarkdownIt", words: WordJoiner, notes: ReadNotes) -> None:
+    def __init__(self, parser: "MarkdownIt", words: WordJoiner, notes: ReadNotes, lines: str) -> None:
         self._parser = parser
         self._words = words
         self._notes = notes
+        self._lines = lines  # of ReadSettings
 
     def render(self, tokens: "list[Token]") -> Iterator[str]:
         """Yield the paragraphs, an empty string around each."""
@@ -229,14 +229,27 @@ class _Renderer:
             for line in part.split("\n"):
                 mark = _LINE_MARK.match(line)
                 if mark and unit:
-                    lines += _join_lines(unit, self._words)
+                    lines += self._join_lines(unit)
                     unit = []
                 unit.append(_LINE_END.sub("", line[mark.end() :] if mark else line).strip())
                 if mark and mark[0][0] in "[:" and not mark[0].startswith(": "):
                     lines += unit
                     unit = []
-            lines += _join_lines(unit, self._words) if unit else []
+            lines += self._join_lines(unit) if unit else []
         return lines or [""]
+
+    def _join_lines(self, lines: list[str]) -> list[str]:
+        """Join the lines of a paragraph, unless they clearly stand for themselves."""
+        if self._lines == KEEP_LINES or (self._lines == AUTO_LINES and _stand_alone(lines)):
+            return lines
+        text = lines[0]
+        for line in lines[1:]:
+            if _UNSPACED.match(text[-1:]) and _UNSPACED.match(line):
+                text += line
+            else:
+                first, second, _ = self._words.join(text[-MAX_WORD_CHARS:], line)
+                text = text[:-MAX_WORD_CHARS] + first + second
+        return [text]
 
     def _render_inline_token(self, token: "Token") -> str:
         if token.type == "text":
@@ -279,21 +292,12 @@ def _replace_tag(tag: "re.Match[str]") -> str:
     return "" if not name or name in _INLINE_ELEMENTS or "-" in name else tag[0]
 
 
-def _join_lines(lines: list[str], words: WordJoiner) -> list[str]:
-    """Join the lines of a paragraph, unless they clearly stand for themselves."""
+def _stand_alone(lines: list[str]) -> bool:
+    """Whether lines are not wrapped: none of several continues in lower case, or one is short."""
     starts = [re.sub(r"^\W+", "", line)[:1] for line in lines[1:]]
     is_short = any(len(line) < MIN_WRAPPED_CHARS for line in lines[:-1])
     has_case = any(start.lower() != start.upper() for start in starts)
-    if has_case and not any(map(str.islower, starts)) and (len(starts) >= MIN_LINES_APART or is_short):
-        return lines
-    text = lines[0]
-    for line in lines[1:]:
-        if _UNSPACED.match(text[-1:]) and _UNSPACED.match(line):
-            text += line
-        else:
-            first, second, _ = words.join(text[-MAX_WORD_CHARS:], line)
-            text = text[:-MAX_WORD_CHARS] + first + second
-    return [text]
+    return has_case and not any(map(str.islower, starts)) and (len(starts) >= MIN_LINES_APART or is_short)
 
 
 def _is_prose(lines: list[str]) -> bool:
