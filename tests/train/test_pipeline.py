@@ -1,6 +1,7 @@
 """The pipeline in a folder: missing phases run, existing results are reused, nothing is lost."""
 
 import dataclasses
+import errno
 import functools
 import itertools
 import json
@@ -16,6 +17,7 @@ from tests.support.recording_reporter import RecordingReporter
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import (
     CheckpointError,
@@ -328,7 +330,7 @@ def test_damaged_shards_are_rebuilt(request_for: Any, reporter: Any) -> None:
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("content", [None, b"", b"a line\n\x00\x01"])
+@pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n\x1a\n" + 8 * bytes(range(256))])
 def test_refused_text_leaves_no_folder(
     request_for: Any, reporter: Any, tmp_path: Path, content: bytes | None
 ) -> None:
@@ -381,9 +383,82 @@ def test_a_text_too_small_for_its_vocabulary_names_the_largest(request_for: Any,
     assert pipeline.run(request_for(tokenizer=vocabulary, model=model), reporter) is not None
 
 
+def test_a_size_that_the_user_did_not_choose_is_reduced_and_kept(request_for: Any, reporter: Any) -> None:
+    flags = {
+        "tokenizer": TokenizerConfig(vocab_size=8000),
+        "model": dataclasses.replace(MODEL, vocab_size=8000),
+        "flexible": frozenset({"vocab_size"}),
+    }
+    folder = request_for().output_dir
+    stop_at(reporter, 2)
+    pipeline.run(request_for(**flags), reporter)
+    assert any("the text is too small for 8000" in note for note in reporter.notes)
+    reporter.on_step = lambda progress: None
+    assert run_training(request_for(**flags, resume=True), reporter).ended_by == "epochs"
+    assert pipeline.run(request_for(**flags), reporter) is None
+    trained = checkpoint.load_model(folder / "final_model.pt")
+    assert 1000 < trained.config.vocab_size < 8000
+    assert (
+        checkpoint.load_tokenizer(folder / "final_model.pt", trained).vocab_size == trained.config.vocab_size
+    )
+
+
+def test_a_skipped_tokenizer_gives_the_model_its_size(request_for: Any, reporter: Any) -> None:
+    model = dataclasses.replace(MODEL, vocab_size=8000)
+    flags = {"model": model, "tokenizer": TokenizerConfig(8000), "skip_tokenizer": True}
+    pipeline.run(request_for(**flags, flexible=frozenset({"vocab_size"})), reporter)
+    trained = checkpoint.load_model(request_for().output_dir / "final_model.pt")
+    assert trained.config.vocab_size == 1000
+
+
+def test_a_resume_on_another_text_names_the_text(
+    request_for: Any, reporter: Any, other_text: CorpusRequest
+) -> None:
+    """The other tokenizer, and perhaps another vocabulary size, follow from the text."""
+    stop_at(reporter, 2)
+    pipeline.run(request_for(), reporter)
+    reporter.on_step = lambda progress: None
+    with pytest.raises(CheckpointError, match="was trained on another text: --input, --source") as caught:
+        pipeline.run(request_for(corpus=other_text, resume=True), reporter)
+    assert "omit --input and --source" in caught.value.hint
+    resumed = run_training(request_for(skip_corpus=True, resume=True), reporter)  # as the hint says
+    assert resumed.ended_by == "epochs"
+
+
+@pytest.mark.parametrize("is_metrics_file_full", [False, True])
+def test_a_full_disk_ends_the_run_with_the_status_failed(
+    request_for: Any, reporter: Any, monkeypatch: pytest.MonkeyPatch, is_metrics_file_full: bool
+) -> None:
+    """Where not even the metrics can be written, the status in the existing file is changed."""
+    folder, saves = request_for().output_dir, []
+    save_last, write_json = checkpoint.save_last, files.write_json
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def save(*arguments: Any) -> None:
+        saves.append(arguments)
+        if len(saves) > 1:
+            raise full
+        save_last(*arguments)
+
+    def write(path: Path, value: Any) -> None:
+        if is_metrics_file_full and len(saves) > 1:
+            raise full
+        write_json(path, value)
+
+    monkeypatch.setattr(checkpoint, "save_last", save)
+    monkeypatch.setattr(files, "write_json", write)
+    with pytest.raises(OSError, match="No space left"):
+        pipeline.run(request_for(epochs=3), reporter)
+    assert json.loads((folder / "training_metrics.json").read_text())["status"] == "failed"
+    monkeypatch.setattr(checkpoint, "save_last", save_last)
+    monkeypatch.setattr(files, "write_json", write_json)
+    run_training(request_for(epochs=3, resume=True), reporter)
+    assert json.loads((folder / "training_metrics.json").read_text())["status"] == "finished"
+
+
 def read_contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 @pytest.fixture
@@ -508,20 +583,30 @@ def test_symbolic_links_of_the_user_are_kept(
     assert read_contents(previous) == before
 
 
-@pytest.mark.parametrize("kind", ["empty folder", "file", "link"])
-def test_an_empty_or_foreign_preserved_folder_is_ignored(request_for: Any, reporter: Any, kind: str) -> None:
+def test_an_empty_preserved_folder_is_ignored(request_for: Any, reporter: Any) -> None:
     folder = request_for().output_dir
     pipeline.run(request_for(), reporter)
     before = read_contents(folder)
+    (folder / ".earlier").mkdir()
+    assert pipeline.run(request_for(), reporter) is None
+    assert read_contents(folder) == before
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+def test_a_preserved_folder_of_the_user_is_not_removed(request_for: Any, reporter: Any, kind: str) -> None:
+    folder = request_for().output_dir
+    folder.mkdir(parents=True, exist_ok=True)
     if kind == "file":
         (folder / ".earlier").write_text("x")
     elif kind == "link":
         (folder.parent / "elsewhere").mkdir()
         (folder / ".earlier").symlink_to(folder.parent / "elsewhere")
     else:
-        (folder / ".earlier").mkdir()
-    assert pipeline.run(request_for(), reporter) is None
-    assert read_contents(folder) == before
+        (folder / ".earlier" / "mine").mkdir(parents=True)
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(CheckpointError, match="is not from tinyedge"):
+        pipeline.run(request_for(), reporter)
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_data_is_preserved_without_hard_links(

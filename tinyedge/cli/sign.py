@@ -23,12 +23,6 @@ def sign(
     from tinyedge.core import files
 
     signed = signature.sign(load_bundle(bundle), key)
-    # Staged next to the bundle, so that the bundle never contains an unexpected file, even after a kill.
-    staged = bundle.resolve().with_name(f".{bundle.resolve().name}.{SIGNATURE_FILE}")
-    try:
-        files.write_bytes(staged, signed)
-        staged.replace(bundle / SIGNATURE_FILE)
-        files.sync_folder(bundle)
-    finally:
-        staged.unlink(missing_ok=True)
+    # The temporary file is next to the bundle, so that a kill leaves no unexpected file in the bundle.
+    files.write_bytes(bundle / SIGNATURE_FILE, signed, temporary_folder=bundle.resolve().parent)
     typer.echo(f"{bundle / SIGNATURE_FILE} written")

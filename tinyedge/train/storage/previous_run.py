@@ -18,7 +18,7 @@ from pathlib import Path
 from tinyedge.core import files
 from tinyedge.core.errors import CheckpointError
 from tinyedge.core.folder_lock import ensure_dir, exclusive_lock
-from tinyedge.core.run_files import has_unfinished_run, list_run_files
+from tinyedge.core.run_files import TENSORBOARD_FOLDER, has_unfinished_run, list_run_files
 from tinyedge.core.runs import PREVIOUS_FOLDER
 from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.corpus.build import REPORT_NAME as CORPUS_REPORT
@@ -46,8 +46,12 @@ def preserve_data(folder: Path, note: Callable[[str], None]) -> Iterator[Path | 
 
     Yields:
         Where the data is preserved, or None if the folder holds no run.
+
+    Raises:
+        CheckpointError: The hidden folder contains something that is not from a run.
     """
     preserved = folder / FOLDER
+    _require_own(preserved)
     if _restore(preserved, folder):
         note(f"data: restored that of the run in {folder}, which a killed command had begun to replace")
     has_run = bool(list_run_files(folder))
@@ -111,10 +115,25 @@ def archive_run(folder: Path, preserved: Path, note: Callable[[str], None]) -> N
     note(f"model: the files of the previous run are now in {previous}")
 
 
+def _require_own(preserved: Path) -> None:
+    """Check that the hidden folder contains a run's files only: it will be removed."""
+    if not os.path.lexists(preserved):
+        return
+    foreign = None if preserved.is_dir() and not preserved.is_symlink() else preserved
+    own = {Path(SHARDS_FOLDER), *_list_data(preserved)}
+    own |= {path.relative_to(preserved) for path in list_run_files(preserved)}
+    for path in sorted(preserved.rglob("*")) if foreign is None else ():
+        inside = path.relative_to(preserved)
+        is_temporary = path.name.startswith(".") and path.name.endswith(files.TEMPORARY_SUFFIX)
+        if inside not in own and inside.parts[0] != TENSORBOARD_FOLDER and not is_temporary:
+            foreign = path
+            break
+    if foreign is not None:
+        raise CheckpointError(f"{foreign} is not from tinyedge", "move it, or pass another --output-dir")
+
+
 def _restore(preserved: Path, folder: Path) -> bool:
     """Move preserved files back. Return whether there were any."""
-    if preserved.is_symlink() or preserved.is_file():
-        preserved.unlink()  # not written by tinyedge
     has_content = preserved.is_dir() and any(preserved.iterdir())
     if has_content:
         for path in _list_data(folder) - _list_data(preserved):
