@@ -5,6 +5,7 @@ bundles. Text from the user reaches the board only as data, never as a part of a
 sends is bounded in time and size.
 """
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -110,7 +111,9 @@ class Remote:
         return self
 
     def __exit__(self, *ignored: object) -> None:
-        subprocess.run([*self._ssh, "-O", "exit", "--", self.destination], capture_output=True, check=False)
+        command = [*self._ssh, "-O", "exit", "--", self.destination]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, capture_output=True, check=False, timeout=CONNECT_SECONDS)
         self._folder.cleanup()
 
     def run(self, script: str, *arguments: str, seconds: float = COMMAND_SECONDS) -> RemoteResult:
