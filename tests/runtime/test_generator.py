@@ -17,8 +17,9 @@ from tinyedge.core.errors import BundleError, UsageError
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.core.window import window_start
 from tinyedge.runtime import generator as module
-from tinyedge.runtime.generator import Generator, Piece, StopStringMatcher
+from tinyedge.runtime.generator import Generator, Piece
 from tinyedge.runtime.session import Decoder
+from tinyedge.runtime.stop_strings import StopStringMatcher
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
 GREEDY = SamplingConfig(temperature=0)
@@ -96,7 +97,9 @@ def generate_naively(generator: Generator, prompt: str, count: int) -> tuple[lis
     return tokens[-count:], logits
 
 
-@pytest.mark.parametrize("prompt", ["", PROMPT, " ".join([PROMPT] * 9)], ids=["empty", "short", "long"])
+@pytest.mark.parametrize(
+    "prompt", ["", f"{PROMPT}.", " ".join([f"{PROMPT},"] * 9)], ids=["empty", "short", "long"]
+)
 def test_greedy_text_beyond_the_context_equals_the_naive_text(
     generator_fp32: Generator, prompt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,7 +183,7 @@ def test_the_space_between_prompt_and_text(
 
 
 def test_eos_ends_the_text_and_is_not_part_of_it(make_scripted: type[ScriptedGenerator]) -> None:
-    completion = make_scripted([200, EOS_ID, 300]).generate(PROMPT, sampling=GREEDY)
+    completion = make_scripted([200, EOS_ID, 300]).generate(f"{PROMPT}:", sampling=GREEDY)
     assert completion.tokens == (200, EOS_ID)
     assert completion.finish_reason == "stop"
     assert "\n" not in completion.text
@@ -342,12 +345,12 @@ def test_a_tokenizer_of_another_size_is_rejected(
 
 
 def test_a_piece_contains_log_probabilities(generator: Generator) -> None:
-    sampling = SamplingConfig(seed=3)
-    pieces = list(generator.stream(PROMPT, max_tokens=12, sampling=sampling, ignore_eos=True, logprobs=4))
-    plain = generator.stream(PROMPT, max_tokens=12, sampling=sampling, ignore_eos=True)
+    prompt, sampling = f"{PROMPT}.", SamplingConfig(seed=3)
+    pieces = list(generator.stream(prompt, max_tokens=12, sampling=sampling, ignore_eos=True, logprobs=4))
+    plain = generator.stream(prompt, max_tokens=12, sampling=sampling, ignore_eos=True)
     assert [piece.token for piece in pieces] == [piece.token for piece in plain]
     decoder = generator.session.decoder()
-    tokens = generator.encode_prompt(PROMPT)
+    tokens = generator.encode_prompt(prompt)
     logits = decoder.prefill(tokens).astype(np.float64)
     for piece in pieces:
         expected = logits - np.log(np.exp(logits).sum())

@@ -1,7 +1,6 @@
 """Text generation from a bundle: a prompt in, tokens and text out as they are computed.
 
-Connects the session, the sampler, the tokenizer and the content filter. Does not know the terminal or the
-network.
+Connects session, sampler, tokenizer and content filter. Does not know the terminal or the network.
 """
 
 import re
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tinyedge.bundle.bundle import Bundle, load_bundle
 from tinyedge.bundle.manifest import MODEL_FILE, TOKENIZER_FILE
@@ -23,6 +22,10 @@ from tinyedge.runtime.content_filter import ContentFilter, ContentMatcher
 from tinyedge.runtime.sampler import Sampler, find_largest
 from tinyedge.runtime.session import Decoder, Session
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer
+
+if TYPE_CHECKING:  # imported when they are needed, because each import slows down every start
+    from tinyedge.runtime.stop_strings import StopStringMatcher
+    from tinyedge.runtime.token_healing import LastWord
 
 LINE_BREAK = re.compile("\r\n|\r|\n")
 
@@ -66,6 +69,9 @@ class Piece:
     """Token ids and log probabilities of the most likely tokens, most likely first, if requested."""
     timings: Timings | None = None
     """On the last piece."""
+    overlap: int = 0
+    """Bytes at the beginning of the token that are the end of the prompt: the first token of a text may
+    replace the prompt's last tokens, if the prompt ends inside a word. Its `text` is the rest."""
 
 
 class Completion(NamedTuple):
@@ -241,11 +247,19 @@ class Generator:
             sampler,
             decoder,
             top_k_count > 0,
-            StopStringMatcher(stop),
+            _match_stop_strings(stop),
             self._watch(content_filter, prompt) if content_filter else None,
             ignore_eos,
             logprobs,
         )
+
+    def _find_last_word(self, prompt: str | Sequence[int], tokens: Sequence[int]) -> "LastWord | None":
+        """Return the word with which a text prompt ends, if it ends with a letter, a digit or a mark."""
+        if not isinstance(prompt, str) or not self.tokenizer.ends_in_word(tokens[-1]):
+            return None
+        from tinyedge.runtime.token_healing import LastWord  # other prompts start faster
+
+        return LastWord(self.tokenizer, tokens, prompt[-1:].isspace())
 
     def _watch(self, content_filter: ContentFilter, prompt: str | Sequence[int]) -> ContentMatcher:
         return content_filter.watch(prompt if isinstance(prompt, str) else self.tokenizer.decode(prompt))
@@ -291,7 +305,7 @@ class Generator:
         sampler: Sampler,
         decoder: Decoder,
         use_top_k: bool,
-        stop_matcher: "StopStringMatcher",
+        stop_matcher: "StopStringMatcher | None",
         content_matcher: ContentMatcher | None,
         ignore_eos: bool,
         logprobs: int | None,
@@ -299,19 +313,28 @@ class Generator:
         started = first_token_at = time.perf_counter()
         context = self.config.max_seq_length
         tokens = self.encode_prompt(prompt)
-        sampler.count_tokens(tokens)
+        last_word = self._find_last_word(prompt, tokens)
         # A space at the end of the prompt has no token of its own: the first word must not add a second one.
         ends_with_space = isinstance(prompt, str) and prompt[-1:].isspace()
         text = TextStream(self.tokenizer, () if ends_with_space else tokens)
         start = window_start(len(tokens), context)
-        logits = decoder.prefill(tokens[start:])
+        if last_word is None:
+            sampler.count_tokens(tokens)
+            logits = decoder.prefill(tokens[start:])
         for index in range(max_tokens):
+            overlap = 0
             banned_ids: tuple[int, ...] = (
                 BANNED_IDS_AFTER_EOS if ignore_eos and tokens[-1] == EOS_ID else BANNED_IDS
             )
             if index < min_tokens and not ignore_eos:  # otherwise, EOS does not end the text
                 banned_ids = (*BANNED_IDS, EOS_ID)
-            if use_top_k:
+            if last_word and index == 0:
+                token, replaced, logits = last_word.sample_next(decoder, start, sampler, banned_ids)
+                if replaced:
+                    decoder.truncate(len(tokens) - replaced - start)
+                    overlap = sum(len(self.tokenizer.piece(typed)) for typed in tokens[-replaced:])
+                    del tokens[-replaced:]
+            elif use_top_k:
                 token = sampler.sample_top_k(decoder.top_logits, decoder.top_ids, banned_ids)
             else:
                 token = sampler.sample(logits, banned_ids)
@@ -319,14 +342,18 @@ class Generator:
             tokens.append(token)
             is_end = token == EOS_ID and not ignore_eos
             is_last = is_end or index == max_tokens - 1
-            shown = ("" if is_end else text.push(token)) + (text.flush() if is_last else "")
+            if overlap:
+                shown = self.tokenizer.piece(token)[overlap:].decode()
+            else:
+                shown = ("" if is_end else text.push(token)) + (text.flush() if is_last else "")
             # Before the stop strings: one that ends inside a listed word would show a part of that word.
             if content_matcher:
                 shown = content_matcher.push(shown) + (content_matcher.flush() if is_last else "")
             is_blocked = content_matcher is not None and content_matcher.stopped
-            shown = stop_matcher.push(shown) + (stop_matcher.flush() if is_last or is_blocked else "")
+            if stop_matcher:
+                shown = stop_matcher.push(shown) + (stop_matcher.flush() if is_last or is_blocked else "")
             reason: FinishReason | None = None
-            if stop_matcher.stopped or (is_end and not is_blocked):
+            if (stop_matcher and stop_matcher.stopped) or (is_end and not is_blocked):
                 reason = "stop"
             elif is_blocked:
                 reason = "content_filter"
@@ -337,15 +364,23 @@ class Generator:
             timings = None
             if reason:
                 timings = Timings(first_token_at - started, time.perf_counter() - first_token_at)
-            yield Piece(token, shown, index, reason, start > 0, logprob, top_logprobs, timings)
+            yield Piece(token, shown, index, reason, start > 0, logprob, top_logprobs, timings, overlap)
             if reason:
                 return
             new_start = window_start(len(tokens), context)
-            if new_start > start:
+            if new_start != start:  # less only if the first token replaced several
                 start = new_start
                 logits = decoder.prefill(tokens[start:])
             else:
                 logits = decoder.step(token)
+
+
+def _match_stop_strings(stop: Sequence[str]) -> "StopStringMatcher | None":
+    if stop in ((), []):
+        return None
+    from tinyedge.runtime.stop_strings import StopStringMatcher
+
+    return StopStringMatcher(stop)
 
 
 def _compute_logprobs(
@@ -363,49 +398,3 @@ def _compute_logprobs(
     logprobs = log_softmax(logits)
     likeliest = find_largest(logits, count) if count else ()
     return float(logprobs[token]), tuple((int(one), float(logprobs[one])) for one in likeliest)
-
-
-class StopStringMatcher:
-    """Passes text through up to the first stop string, and holds back what may be the beginning of one.
-
-    The first stop string is the one that is complete first. The result does not depend on how the text is
-    split into pieces.
-    """
-
-    stopped: bool
-    """Whether a stop string was found; no more text is passed through then."""
-
-    def __init__(self, stop: Sequence[str]) -> None:
-        self._stop_strings = (stop,) if isinstance(stop, str) else tuple(stop)
-        if not all(isinstance(text, str) for text in self._stop_strings):
-            raise UsageError("stop is not text", parameters=("stop",))
-        if not all(self._stop_strings):
-            raise UsageError("stop is empty", "omit it, or pass the text that ends the answer", ("stop",))
-        self._pending = ""
-        self.stopped = False
-
-    def push(self, text: str) -> str:
-        """Read the next piece of text and return what may be shown now."""
-        if not self._stop_strings:
-            return text
-        if self.stopped:
-            return ""
-        text = self._pending + text
-        found = [(at + len(stop), at) for stop in self._stop_strings if (at := text.find(stop)) >= 0]
-        if found:
-            self.stopped = True
-            shown = min(found)[1]
-        else:
-            shown = len(text) - max((_find_overlap(text, stop) for stop in self._stop_strings), default=0)
-        self._pending = "" if self.stopped else text[shown:]
-        return text[:shown]
-
-    def flush(self) -> str:
-        """Return the text held back, at the end of the text."""
-        pending, self._pending = self._pending, ""
-        return pending
-
-
-def _find_overlap(text: str, stop: str) -> int:
-    """Return the length of the longest end of `text` that is an incomplete beginning of `stop`."""
-    return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)

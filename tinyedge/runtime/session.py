@@ -203,6 +203,16 @@ class Decoder:
         self._position_ids[0, 0] = self._position
         return self._feed(self._input_ids, self._position_ids)
 
+    def truncate(self, length: int) -> None:
+        """Forget all tokens after the first `length`; the next step replaces them.
+
+        Raises:
+            ValueError: The text has fewer tokens.
+        """
+        if not 0 < length <= self._position:
+            raise ValueError(f"{length} is outside 1-{self._position}, the tokens of the text")
+        self._position = length
+
     def _feed(self, tokens: Integers, position_ids: Integers) -> Logits:
         end = self._position + tokens.shape[1]
         if not self._position < end <= self.config.max_seq_length:

@@ -218,8 +218,14 @@ class _PendingTokens:
         that the filter removed are returned without their text: evaluation harnesses find the prompt's tokens
         by subtracting the number of generated ones from the end.
         """
-        offset = self._counter.push(piece.token)
-        token = _make_token(self._tokenizer, piece.token, piece.logprob, piece.top_logprobs, offset)
+        if piece.overlap:  # only the rest of the token's text is part of the answer
+            raw = self._tokenizer.piece(piece.token)[piece.overlap :]
+            offset = self._counter.push_text(raw.decode())
+            token = _make_token(self._tokenizer, piece.token, piece.logprob, piece.top_logprobs, offset)
+            token = dataclasses.replace(token, text=raw.decode(), raw=raw)
+        else:
+            offset = self._counter.push(piece.token)
+            token = _make_token(self._tokenizer, piece.token, piece.logprob, piece.top_logprobs, offset)
         self._pending.append((self._counter.end, token))
         self._shown += len(piece.text)
         # After EOS or max_tokens the text is complete; a stop string or a listed word removes a part of it.
@@ -227,13 +233,18 @@ class _PendingTokens:
             piece.finish_reason == "stop" and piece.token == EOS_ID
         )
         if piece.finish_reason == "content_filter" and self._is_echo:
-            hidden = [dataclasses.replace(token, text="", raw=b"", top=[]) for _, token in self._pending]
+            hidden = [_hide_text(token) for _, token in self._pending]
             self._pending.clear()
             return hidden
         released = []
         while self._pending and (is_complete or self._pending[0][0] <= self._shown):
             released.append(self._pending.popleft()[1])
         return released
+
+
+def _hide_text(token: AnswerToken) -> AnswerToken:
+    top = [("", b"", logprob) for _, _, logprob in token.top[:1]]
+    return dataclasses.replace(token, text="", raw=b"", top=top)
 
 
 def score_prompt(prompt: Prompt, top: int) -> list[AnswerToken]:

@@ -147,6 +147,12 @@ class OffsetCounter:
         self._stream = TextStream(tokenizer, context)
         self._shown = self.end = start
 
+    def push_text(self, text: str) -> int:
+        """Add the rest of a token that completes the end of the prompt, and return the offset of the rest."""
+        before = self._shown
+        self._shown = self.end = before + len(text)
+        return before
+
     def push(self, token: int) -> int:
         """Add a token and return the number of characters before it."""
         before = self._shown

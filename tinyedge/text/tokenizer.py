@@ -11,11 +11,16 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sentencepiece
 
 from tinyedge.core import files
+from tinyedge.core.arrays import IndexArray
 from tinyedge.core.errors import TokenizerError
+
+if TYPE_CHECKING:
+    from tinyedge.text.piece_index import PieceIndex
 
 BOS_ID, EOS_ID, PAD_ID, UNK_ID = 0, 1, 2, 3  # as the project's guide defines them
 WORD_BOUNDARY = "\u2581"  # SentencePiece writes a space as this character
@@ -45,6 +50,9 @@ class Tokenizer:
 
     def __init__(self, model: bytes, name: str = "tokenizer", sha256: str | None = None) -> None:
         self.sha256 = sha256 or hashlib.sha256(model).hexdigest()
+        self._model = model  # searched by `find_longer_pieces`; 135 kB for 8000 pieces
+        self._piece_index: PieceIndex | None = None
+        self._continues_word: dict[int, bool] = {}  # cache of `continues_word`
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
@@ -130,6 +138,39 @@ class Tokenizer:
             piece = self._pieces[token] = self._decode_piece(token)
         return piece
 
+    def ends_in_word(self, token: int) -> bool:
+        """Return whether a token ends with a letter, a mark or a digit."""
+        return token > UNK_ID and _is_in_word(self.piece(token).decode("utf-8", "ignore")[-1:])
+
+    def continues_word(self, token: int) -> bool:
+        """Return whether a token directly after a word would make that word longer."""
+        found = self._continues_word.get(token)
+        if found is None:
+            first = self.piece(token).decode("utf-8", "ignore")[:1]
+            # Without a first character, the piece is a part of one that is not ASCII.
+            found = self._continues_word[token] = token > UNK_ID and (not first or _is_in_word(first))
+        return found
+
+    def is_last_token_of(self, token: int, before: str) -> bool:
+        """Return whether the text `before` and the text of `token` are encoded with `token` at the end.
+
+        Then the tokens before it are those of `before`, as of every best segmentation.
+        """
+        if self._processor.is_byte(token):
+            return True  # a part of a character cannot be encoded
+        last: int = self._processor.encode(_normalize(before + self.piece(token).decode()))[-1]
+        return last == token
+
+    def find_longer_pieces(self, tokens: Sequence[int]) -> IndexArray:
+        """Find the pieces that begin with the text of `tokens` and continue it with a letter or digit."""
+        start = "".join(map(self._processor.id_to_piece, tokens))
+        if self._piece_index is None:
+            from tinyedge.text.piece_index import PieceIndex  # needs numpy, and most texts no index
+
+            self._piece_index = PieceIndex(self._model, self.vocab_size)
+        # Special pieces and bytes are spelled "<s>" and "<0x0A>".
+        return self._piece_index.find_longer(start.encode() if start[0] != "<" else b"<<")
+
     def spellings(self) -> list[str]:
         """List all pieces as SentencePiece writes them ("▁Casas"); special and byte pieces are empty."""
         processor = self._processor
@@ -158,6 +199,10 @@ class Tokenizer:
         if self._processor.is_byte(token):
             return bytes([int(piece[3:5], 16)])
         return piece.replace(WORD_BOUNDARY, " ").encode()
+
+
+def _is_in_word(char: str) -> bool:
+    return char.isalnum() or (char != "" and unicodedata.category(char)[0] == "M")
 
 
 def _normalize(text: str) -> str:
