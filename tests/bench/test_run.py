@@ -230,6 +230,8 @@ def test_the_error_for_a_failed_cold_start_quotes_it(tmp_path: Path) -> None:
     assert 0 < busy < 2 * seconds
     with pytest.raises(BenchError, match="a cold start failed: no bundle"):
         measure_starts([sys.executable, "-c", "import sys; sys.exit('no bundle')"], 1)
+    with pytest.raises(BenchError, match="a cold start failed: it gave no reason"):
+        measure_starts([sys.executable, "-c", "pass"], 1)
     with pytest.raises(BenchError, match=r"a cold start failed: .*No such file"):
         measure_starts(["/no/such/python"], 1)
 

@@ -75,6 +75,14 @@ def test_an_error_of_pip_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
         own_wheel.run_pip("download", "--dest", tmp_path, "no-such-package", task="download it")
 
 
+def test_a_failed_pip_is_an_error_without_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ignored_sigchld: None
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(DeployError, match="pip cannot download it"):
+        own_wheel.run_pip("download", "--dest", tmp_path, "no-such-package", task="download it")
+
+
 def test_an_unreachable_index_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nothing listens on this port
     with pytest.raises(DeployError, match="the package index cannot be reached"):

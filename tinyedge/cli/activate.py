@@ -17,7 +17,7 @@ def activate(
         typer.Argument(help="Folder created by `tinyedge export`.", show_default=False),
     ] = None,
     store: Annotated[
-        str, typer.Option(help="Folder of this board's bundles.", metavar="PATH")
+        str, typer.Option(help="Folder of this board's bundles.", metavar="<path>")
     ] = "~/tinyedge/store",
     key: Annotated[
         Path | None, typer.Option(help="Public key that must have signed the bundle.", show_default=False)

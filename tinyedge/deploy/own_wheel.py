@@ -158,7 +158,8 @@ def run_pip(*arguments: str | Path, task: str) -> None:
     # pip leaves its temporary folders behind when it is killed.
     with tempfile.TemporaryDirectory(prefix="tinyedge-pip-") as temporary:
         result = run_in_group(command, {**os.environ, "TMPDIR": temporary})
-    if result.returncode == 0:
+    # The exit code alone proves nothing: in a process that ignores SIGCHLD, `subprocess` always reports 0.
+    if result.returncode == 0 and "\nERROR: " not in f"\n{result.stderr}":
         return
     if any(sign in result.stderr for sign in NO_NETWORK):
         raise DeployError(
