@@ -21,7 +21,7 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("optuna", reason="sweeps need the extra `sweep`")
 
 from tinyedge.cli.main import app_for, repeat_list_flags
-from tinyedge.core.errors import CorpusError, UsageError
+from tinyedge.core.errors import CorpusError, TinyEdgeError, UsageError
 from tinyedge.core.runs import find_runs, read_run
 from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
@@ -190,7 +190,7 @@ def test_a_sweep_that_is_killed_then_interrupted_can_be_finished(
     assert "--nhead 3 does not divide --d-model 64" in failed["error"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"a line\n\x00\x01"])
+@pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n\x1a\n" + 8 * bytes(range(256))])
 def test_invalid_text_leaves_no_files(
     make: Make, reporter: RecordingReporter, tmp_path: Path, content: bytes | None
 ) -> None:
@@ -223,6 +223,35 @@ def test_invalid_text_keeps_an_existing_sweep(
     with pytest.raises(CorpusError, match=r"missing\.txt does not exist"):
         sweep(dataclasses.replace(request, common=common), reporter)
     assert {path.name for path in request.folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "sweep.png"])
+def test_files_of_others_are_not_replaced(make: Make, reporter: RecordingReporter, name: str) -> None:
+    request = make()
+    request.folder.mkdir()
+    (request.folder / name).write_bytes(b'{"trials": []}')
+    with pytest.raises(TinyEdgeError, match=name) as caught:
+        sweep(request, reporter)
+    assert "--output-dir" in caught.value.hint
+    assert [path.name for path in request.folder.iterdir()] == [name]
+
+
+def test_all_trials_use_the_largest_vocabulary_that_the_text_fills(
+    make: Make, reporter: RecordingReporter, tmp_path: Path
+) -> None:
+    request = make(trials=1, search="tpe", epochs=1)
+    common = dataclasses.replace(
+        request.common,
+        output_dir=tmp_path / "data",
+        tokenizer=TokenizerConfig(8000),
+        model=dataclasses.replace(request.common.model, vocab_size=8000),
+        flexible=frozenset({"vocab_size"}),
+    )
+    result = sweep(dataclasses.replace(request, common=common), reporter)
+    assert result.best is not None
+    run = read_run(request.folder / result.best.name)
+    assert 1000 < run.configuration["vocab_size"] < 8000
+    assert f"--vocab-size {run.configuration['vocab_size']}" in (request.folder / "sweep.json").read_text()
 
 
 def test_training_does_not_import_the_sweep() -> None:

@@ -136,11 +136,42 @@ def test_damage_is_detected(shards: Shards, damage: str) -> None:
         Shards.load(folder)
 
 
-def test_a_failed_build_leaves_no_index(tmp_path: Path, tokenizer: Tokenizer, shards: Shards) -> None:
+def test_a_failed_build_leaves_no_valid_index(tmp_path: Path, tokenizer: Tokenizer, shards: Shards) -> None:
     split = draw_split(tmp_path / "corpus.txt")
     broken = tmp_path / "corpus.txt"
     broken.write_bytes(broken.read_bytes()[:-20] + b"\xff\n")
     with pytest.raises(CorpusError):
         build_shards(split, tokenizer, shards.folder)
-    with pytest.raises(CorpusError, match="does not exist"):
+    with pytest.raises(CorpusError, match="is incomplete"):
         Shards.load(shards.folder)
+
+
+def test_an_interrupted_build_is_repeated(tmp_path: Path, tokenizer: Tokenizer, shards: Shards) -> None:
+    split = draw_split(tmp_path / "corpus.txt")
+    first = next(split.documents())
+    before = {path.name: path.read_bytes() for path in shards.folder.iterdir()}
+
+    def interrupt() -> Iterator[SplitDocument]:
+        yield first
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(split), "documents", lambda self: interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            build_shards(split, tokenizer, shards.folder)
+    with pytest.raises(CorpusError):
+        Shards.load(shards.folder)
+    build_shards(split, tokenizer, shards.folder)
+    assert {path.name: path.read_bytes() for path in shards.folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["train.bin", "validation.bin", "shards.json"])
+def test_files_of_others_are_not_replaced(
+    tmp_path: Path, tokenizer: Tokenizer, shards: Shards, name: str
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / name).write_bytes(b'{"shards": []}')
+    with pytest.raises(CorpusError, match=f"{name} was not written by tinyedge"):
+        build_shards(draw_split(tmp_path / "corpus.txt"), tokenizer, folder)
+    assert [path.name for path in folder.iterdir()] == [name]

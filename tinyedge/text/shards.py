@@ -123,6 +123,10 @@ class Shards:
             CorpusError: A file is missing, damaged or from another version.
         """
         index = files.read_json(folder / INDEX_FILE, SCHEMA, CorpusError)
+        if "incomplete" in index:
+            raise CorpusError(
+                f"{folder} is incomplete: the command that wrote it was interrupted", "run it again"
+            )
         try:
             shards = cls(folder, index)
         except (KeyError, TypeError, ValueError) as failure:
@@ -237,14 +241,14 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
         folder: Where the files go; existing ones are replaced.
 
     Raises:
-        CorpusError: The corpus is not UTF-8 text.
+        CorpusError: The corpus is not UTF-8 text, or a file would be replaced that tinyedge did not write.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _require_own_files(folder)
     entries: list[_PassageEntry] = []
     train_tokens = train_bytes = position = 0
-    (folder / INDEX_FILE).unlink(
-        missing_ok=True
-    )  # an index must never describe files that are being replaced
+    # An index must never describe files that are being replaced; without its fields they are rebuilt.
+    files.write_json(folder / INDEX_FILE, {"schema": SCHEMA, "incomplete": True})
     with (
         files.atomic_writer(folder / TRAIN_FILE) as train,
         files.atomic_writer(folder / VALIDATION_FILE) as validation,
@@ -274,6 +278,18 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
     }
     files.write_json(folder / INDEX_FILE, index)
     return Shards.load(folder)
+
+
+def _require_own_files(folder: Path) -> None:
+    """Raise CorpusError if a file would be replaced that tinyedge did not write: own files have an index."""
+    index = folder / INDEX_FILE
+    is_own = index.is_file() and SCHEMA.partition("/")[0].encode() in index.read_bytes()
+    for name in (INDEX_FILE, TRAIN_FILE, VALIDATION_FILE):
+        if (folder / name).exists() and not is_own:
+            raise CorpusError(
+                f"{folder / name} was not written by tinyedge and would be replaced",
+                f"move {folder} away, or pass another --output-dir",
+            )
 
 
 def _tokenize_documents(
