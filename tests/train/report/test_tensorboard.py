@@ -1,5 +1,6 @@
 """Event files, read with TensorBoard's own reader."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ pytest.importorskip("tensorboard", reason="event files need the extra `tensorboa
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tinyedge.core.errors import UsageError
 from tinyedge.train.report.reporter import Progress
 from tinyedge.train.report.tensorboard import TensorBoard
 from tinyedge.train.state import EpochRecord
@@ -77,3 +79,8 @@ def test_a_resumed_run_hides_later_events_of_the_killed_run(tmp_path: Path, repo
         5000,
         6000,
     ]
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_refused_before_training(tmp_path: Path, reporter: Any) -> None:
+    with pytest.raises(UsageError, match="the name is not UTF-8"):
+        TensorBoard(tmp_path / os.fsdecode(b"se\xf1or"), reporter)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from tinyedge.core.errors import UsageError
 from tinyedge.core.run_files import TENSORBOARD_FOLDER as FOLDER
 from tinyedge.train.report.reporter import Progress, Reporter
 from tinyedge.train.state import EpochRecord
@@ -24,9 +25,17 @@ class TensorBoard:
     Args:
         folder: Run folder.
         reporter: Receives everything as well.
+
+    Raises:
+        UsageError: TensorBoard cannot write to the folder, because its name is not UTF-8.
     """
 
     def __init__(self, folder: Path, reporter: Reporter) -> None:
+        try:
+            str(folder.resolve()).encode()
+        except UnicodeEncodeError:
+            message = f"TensorBoard cannot write to {folder}: the name is not UTF-8"
+            raise UsageError(message, "omit --tensorboard, or give another --output-dir") from None
         self._folder = folder
         self._reporter = reporter
         self._tokens = 0
