@@ -9,9 +9,10 @@ TRAIN_FLAGS ?=
 TWIN_FLAGS ?=
 PEERS_FLAGS ?=
 INTEROP_FLAGS ?=
+CLIENTS_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo twin scale bench-peers soak test test-interop test-deploy check format clean
+.PHONY: help env demo twin scale bench-peers soak test test-interop test-clients test-deploy check format clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -54,6 +55,9 @@ test: env ## Run all tests
 test-interop: env ## Test the portable export in transformers, Optimum and onnxruntime-genai; INTEROP_FLAGS="--checkpoint FILE --js"
 	@$(BIN)/python -m bench.interop $(INTEROP_FLAGS)
 
+test-clients: env ## Test other programs as clients of the server, each in its own environment; CLIENTS_FLAGS="--only openai"
+	@$(BIN)/python -m bench.clients $(CLIENTS_FLAGS)
+
 test-deploy: env ## Test a complete deployment with real packages, with this machine in place of the board
 	@$(BIN)/python -m bench.deploy.end_to_end
 
@@ -68,5 +72,5 @@ format: env ## Format the code and fix what the linter can fix
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove the environments and caches; data/ and bundle/ are kept
-	rm -rf $(VENV) .venv-peers .venv-interop dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-interop .venv-clients dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,6 +13,7 @@ from pathlib import Path
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.corpus.phrasebook import generate_documents
 from tinyedge.export.portable.tokenizer import build_tokenizer_config, build_tokenizer_json, parse_vocabulary
+from tinyedge.text.evaluate import read_lines_by_document
 from tinyedge.text.tokenizer import Tokenizer
 
 DOCUMENTS = 60
@@ -27,12 +28,15 @@ def write_evaluation(bundle_path: Path, work: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(build_tokenizer_json(parsed)), encoding="utf-8")
     config = build_tokenizer_config(parsed, bundle.config)
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-    documents = collect_documents(Tokenizer(bundle.tokenizer), bundle.config.max_seq_length)
+    text = work / "documents.jsonl"  # each row is a document, whatever its lines look like
+    rows = collect_documents(Tokenizer(bundle.tokenizer), bundle.config.max_seq_length)
+    text.write_text(
+        "".join(json.dumps({"text": "\n".join(lines)}) + "\n" for lines in rows), encoding="utf-8"
+    )
+    documents = list(read_lines_by_document(text))  # as `tinyedge eval` reads them
     (work / "documents.json").write_text(
         json.dumps({"context": bundle.config.max_seq_length, "documents": documents}), encoding="utf-8"
     )
-    text = work / "documents.txt"
-    text.write_text("\n\n".join("\n".join(lines) for lines in documents) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "tinyedge", "eval", str(bundle_path), "--text", f"documents={text}"]
     subprocess.run([*command, "--json", str(work / "eval.json")], check=True, stdout=subprocess.DEVNULL)
 

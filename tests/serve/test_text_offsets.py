@@ -117,5 +117,11 @@ def test_bos_as_text_is_located(generator: Generator) -> None:
     prompt = Prompt(generator, "<s> The cat")
     assert prompt.locate_tokens()[:2] == [0, 3]
     assert prompt.tokens == generator.encode_prompt("The cat")
+    spelled = Prompt(generator, "<s>The cat</s><s> a b</s>")
+    assert spelled.tokens == [*generator.encode_prompt("The cat\na b"), EOS_ID]
+    assert [offset for _, offset in zip(spelled.tokens, spelled.locate_tokens(), strict=True)][-4:] == [
+        *(14, 17, 19, 21),
+    ]
+    assert Prompt(generator, "The </s>").tokens == generator.encode_prompt("The </s>")
     literal = Prompt(generator, "<s> The cat", is_literal=True)
     assert literal.tokens == generator.encode_prompt("<s> The cat")

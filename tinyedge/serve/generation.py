@@ -5,6 +5,7 @@ it does not know HTTP or JSON.
 """
 
 import dataclasses
+import re
 import time
 from collections import abc, deque
 from collections.abc import Iterator, Sequence
@@ -20,8 +21,9 @@ from tinyedge.serve.requests import MAX_SEED, GenerationRequest, TokenIds
 from tinyedge.serve.text_offsets import OffsetCounter, locate_prompt_tokens
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
-BOS_TEXT = "<s>"  # at the start of a completion's prompt it is BOS, as tokenizers of other tools decode it
-SPECIAL_TOKENS = {BOS_ID: BOS_TEXT, EOS_ID: "</s>", PAD_ID: "<pad>", UNK_ID: "<unk>"}
+BOS_TEXT, EOS_TEXT = "<s>", "</s>"  # as tokenizers of other tools decode them
+CONTROL_TOKENS = {BOS_TEXT: BOS_ID, EOS_TEXT: EOS_ID}
+SPECIAL_TOKENS = {BOS_ID: BOS_TEXT, EOS_ID: EOS_TEXT, PAD_ID: "<pad>", UNK_ID: "<unk>"}
 MAX_PIECE_LENGTH = 64  # characters of one token; SentencePiece's own limit is 16
 
 
@@ -68,18 +70,18 @@ class Prompt:
     given: str | TokenIds
     """The prompt as it was sent."""
     is_literal: bool = False
-    """Whether `<s>` at the start of a text is text, instead of the BOS token."""
+    """Whether `<s>` at the start of a text is text, instead of the BOS token; then `</s>` in it is EOS."""
 
     @property
     def has_first_token(self) -> bool:
         """Whether the prompt contains its first token: token ids do, and a text that starts with `<s>`."""
-        return not isinstance(self.given, str) or self._starts_with_bos
+        return not isinstance(self.given, str) or self._spells_tokens
 
     @property
     def source(self) -> str | TokenIds:
-        """The prompt for the generator, which begins every text with BOS."""
-        if isinstance(self.given, str) and self._starts_with_bos:
-            return self.given.removeprefix(BOS_TEXT)
+        """The prompt for the generator, which adds BOS to a text, but not to token ids."""
+        if isinstance(self.given, str) and self._spells_tokens:
+            return tuple(token for token, _ in self._spelled_tokens)
         return self.given
 
     @cached_property
@@ -94,13 +96,13 @@ class Prompt:
 
     def locate_tokens(self) -> list[int]:
         """Return the number of characters of `text` before each token."""
-        source, tokenizer = self.source, self.generator.tokenizer
-        if not isinstance(source, str):
+        tokenizer = self.generator.tokenizer
+        if not isinstance(self.given, str):
             counter = OffsetCounter(tokenizer, (), 0)
-            return [counter.push(token) for token in source]
-        start = len(self.text) - len(source)
-        offsets = [start + offset for offset in locate_prompt_tokens(tokenizer, source, self.tokens)]
-        return [0, *offsets[1:]]
+            return [counter.push(token) for token in self.given]
+        if self._spells_tokens:
+            return [offset for _, offset in self._spelled_tokens]
+        return locate_prompt_tokens(tokenizer, self.given, self.tokens)
 
     def start_counting(self, start: int) -> OffsetCounter:
         """Start to count the characters of its continuation, of which `start` are before the first token."""
@@ -109,8 +111,25 @@ class Prompt:
         return OffsetCounter(self.generator.tokenizer, () if ends_with_space else self.tokens, start)
 
     @property
-    def _starts_with_bos(self) -> bool:
+    def _spells_tokens(self) -> bool:
+        """Whether it is the text to which a tokenizer decoded token ids: it then starts with BOS."""
         return isinstance(self.given, str) and self.given.startswith(BOS_TEXT) and not self.is_literal
+
+    @cached_property
+    def _spelled_tokens(self) -> list[tuple[int, int]]:
+        """Tokens and offsets of a text in which `<s>` and `</s>` are BOS and EOS."""
+        found: list[tuple[int, int]] = []
+        at = 0
+        for part in re.split("(</?s>)", self.text):
+            if part in CONTROL_TOKENS:
+                found.append((CONTROL_TOKENS[part], at))
+            else:
+                tokens = self.generator.encode_prompt(part)
+                offsets = locate_prompt_tokens(self.generator.tokenizer, part, tokens)
+                pairs = zip(tokens, offsets, strict=True)
+                found += [(token, at + offset) for token, offset in pairs][1:]  # without the added BOS
+            at += len(part)
+        return found
 
 
 def count_tokens(generator: Generator, request: GenerationRequest) -> int:
