@@ -52,6 +52,23 @@ def test_whatsapp(tmp_path: Path, export: str, messages: list[str], counts: dict
     assert read_file(tmp_path / "chat.txt", export) == (messages, counts)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "[12/31/23, 9:41:05\u202fPM] ",
+        "31/12/2023 à 21:41 - ",
+        "31-12-2023 21:41 - ",
+        "31.12.23 kl. 21:41 - ",
+        "\u200f٣١\u200f/١٢\u200f/٢٠٢٣، ٩:٤١ م - ",
+        "2023. 12. 31. 오후 9:41 - ",
+        "[31.12.2023 klo 21.41.05] ",
+        "31/12/23, 21:41:05: ",
+    ],
+)
+def test_dates_of_many_countries(tmp_path: Path, head: str) -> None:
+    assert read_file(tmp_path / "a.txt", f"{head}Ana: Hello\n{head}Bob: Bye\n")[0] == ["Hello", "Bye"]
+
+
 def test_a_diary_with_dates_is_not_a_chat(tmp_path: Path) -> None:
     diary = "2023-01-02, 10:30 - went to the sea\n2023-01-03, 11:00 - came back\n"
     assert read_file(tmp_path / "a.txt", diary) == (diary.splitlines(), {})

@@ -48,9 +48,7 @@ class Format:
     joins_lines: bool = False
     """Whether it joins lines itself, because line breaks have a meaning of their own in it."""
 
-    def read_paragraphs(
-        self, path: Path, notes: ReadNotes, settings: ReadSettings
-    ) -> Iterator[str]:
+    def read_paragraphs(self, path: Path, notes: ReadNotes, settings: ReadSettings) -> Iterator[str]:
         """Stream the text of a file, as the module's docstring describes."""
         module = importlib.import_module(f"{__name__}.{self.module}")
         options = {"field": settings.field} if self.has_fields else {}

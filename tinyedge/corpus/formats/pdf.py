@@ -18,6 +18,7 @@ from tinyedge.corpus.read_notes import ReadNotes
 
 MAX_CHARS = 1 << 27  # of all pages, which are compared to find running heads
 EDGE_LINES = 2  # at the top and the bottom of a page, where running heads are
+MIN_NUMBERED_REPEATS = 2  # the same for a line with a page number
 MIN_REPEATS = 3  # pages with the same head,
 MIN_REPEAT_SHARE = 0.2  # and their share; left and right pages often differ
 PARAGRAPH_GAP = 1.35  # times the usual distance of lines
@@ -109,12 +110,23 @@ def _find_top(text_page: Any, index: int) -> float | None:
 
 
 def _find_running_heads(pages: list[list[str]]) -> set[str]:
+    """Return the lines that are repeated at the edges of pages, without page numbers.
+
+    A line with a page number is a head wherever it is repeated: the name of a chapter is at a few pages only.
+    """
     counts: Counter[str] = Counter()
+    numbered: set[str] = set()
     for page in pages:
         filled = [line for line in page if line]
-        counts.update({_normalize(line) for line in filled[:EDGE_LINES] + filled[-EDGE_LINES:]})
+        edges = filled[:EDGE_LINES] + filled[-EDGE_LINES:]
+        counts.update({_normalize(line) for line in edges})
+        numbered.update(_normalize(line) for line in edges if _normalize(line) != line.strip().lower())
     least = max(MIN_REPEATS, MIN_REPEAT_SHARE * len(pages))
-    return {line for line, count in counts.items() if count >= least}
+    return {
+        line
+        for line, count in counts.items()
+        if count >= (MIN_NUMBERED_REPEATS if line in numbered else least)
+    }
 
 
 def _drop_edges(page: list[str], heads: set[str], notes: ReadNotes) -> list[str]:

@@ -15,10 +15,12 @@ MIN_HEADS = 2  # messages with a sender in the sample,
 MIN_HEAD_SHARE = 0.2  # and this share of its lines
 
 _MARKS = "[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]*"
-_DATE = r"(?:\d{1,2}[./-]\s?\d{1,2}[./-]\s?(?:\d{4}|\d{2})\.?|\d{4}[./-]\s?\d{1,2}[./-]\s?\d{1,2}\.?)"
+_SEPARATOR = "\u200f?[./-]\\s?"  # with a mark in Arabic and Hebrew
+_DAY_FIRST = rf"\d{{1,2}}{_SEPARATOR}\d{{1,2}}{_SEPARATOR}(?:\d{{4}}|\d{{2}})"
+_DATE = rf"(?:{_DAY_FIRST}|\d{{4}}(?:{_SEPARATOR}\d{{1,2}}){{2}})\.?"
 _HALF = r"(?:[^\W\d_]{1,3}\.?\s?(?:[^\W\d_]{1,5}\.?)?)"  # AM, p. m., 上午
 _TIME = rf"(?:{_HALF}\s?)?\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?(?:\s?{_HALF})?"
-_MOMENT = rf"{_DATE},?\s+(?:[^\W\d_]{{1,3}}\s)?{_TIME}"
+_MOMENT = rf"{_DATE}[,،]?\s+(?:[^\W\d_]{{1,3}}\s)?{_TIME}"
 # iOS: "[31/12/23, 21:41:05] "; Android: "12/31/23, 9:41 PM - "; old iOS: "31/12/23, 21:41:05: ".
 _HEAD = re.compile(rf"{_MARKS}(?:\[{_MOMENT}\]\s|{_MOMENT}\s?(?:\s[-–—]\s|:\s))")
 _SENDER = re.compile(r"[^:\n]{1,100}?:(?:\s|$)")
