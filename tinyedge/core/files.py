@@ -77,7 +77,7 @@ def _open_temporary(folder: Path, name: str) -> tuple[Path, IO[bytes]]:
         folder / f".{name}{f'.{number}' if number else ''}{TEMPORARY_SUFFIX}" for number in range(MAX_WRITERS)
     )
     for path in paths:
-        if _remove_abandoned(path) and (file := _create_locked(path)):
+        if (not os.path.lexists(path) or _remove_abandoned(path)) and (file := _create_locked(path)):
             for other in paths:  # those after it
                 if not os.path.lexists(other):
                     break
