@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from tinyedge.cli import main  # noqa: E402
 from tinyedge.core.config import ModelConfig  # noqa: E402
+from tinyedge.core.errors import TrainingError  # noqa: E402
 from tinyedge.text.shards import Shards  # noqa: E402
 from tinyedge.text.tokenizer import Tokenizer  # noqa: E402
 from tinyedge.train.data import Batch, Batches  # noqa: E402
@@ -212,3 +213,39 @@ def test_a_clipped_gradient_changes_weights_less() -> None:
     }
     assert moved[1e-12] < 1e-5 < 1e-4 < moved[0.0]
     assert moved[0.0] == moved[1e6]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two', expected a number from 1"),
+        ({"WORLD_SIZE": ""}, "WORLD_SIZE is ''"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE is '0'"),
+        ({"WORLD_SIZE": "9" * 5000}, "WORLD_SIZE is '999"),
+        ({"WORLD_SIZE": "2"}, "RANK is not set, expected a number from 0 to 1"),
+        ({"WORLD_SIZE": "2", "RANK": "x"}, "RANK is 'x'"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK is '2'"),
+        ({"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "-1"}, "LOCAL_RANK is '-1'"),
+        ({"WORLD_SIZE": "2", "RANK": "1", "MASTER_PORT": "99999"}, "MASTER_PORT is '99999'"),
+        ({"WORLD_SIZE": "2", "RANK": "1", "MASTER_PORT": "29500"}, "cannot meet at MASTER_ADDR"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "1", "MASTER_PORT": "29500", "MASTER_ADDR": "no.such.host.invalid"},
+            "cannot meet at MASTER_ADDR 'no.such.host.invalid'",
+        ),
+    ],
+)
+def test_an_environment_that_torchrun_does_not_set_is_an_error(
+    changes: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value)
+    with (
+        pytest.raises(TrainingError) as caught,
+        join_process_group(torch.device("cpu")),
+    ):
+        pass
+    assert expected in caught.value.message
+    assert len(caught.value.message) < 300
+    assert "torchrun" in caught.value.hint

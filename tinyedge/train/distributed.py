@@ -16,6 +16,7 @@ import contextlib
 import datetime
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -29,6 +30,8 @@ from tinyedge.core.errors import TrainingError
 
 STEP_TIMEOUT = datetime.timedelta(minutes=10)  # for a step of the slowest process, and for saving
 WAIT_TIMEOUT = datetime.timedelta(days=1)  # for work that the main process does alone
+MAX_PROCESSES = 4096
+TORCHRUN_HINT = "start several processes with torchrun, which sets it; unset WORLD_SIZE for a single process"
 FAILED_KEY = "tinyedge/failed"  # counts the processes that had an error to report
 
 T = TypeVar("T")
@@ -98,14 +101,25 @@ def join_process_group(device: torch.device) -> Iterator[Group]:
         The group, or `SINGLE_PROCESS` without torchrun.
 
     Raises:
-        TrainingError: Another process has died, or this machine has fewer GPUs than processes.
+        TrainingError: The environment is not one that torchrun sets, another process has died, or this
+            machine has fewer GPUs than processes.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = _read_number("WORLD_SIZE", 1, MAX_PROCESSES, default=1)
     if size == 1:
         yield SINGLE_PROCESS
         return
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    store, rank, size = next(rendezvous("env://", timeout=STEP_TIMEOUT))
+    rank = _read_number("RANK", 0, size - 1)
+    local_rank = _read_number("LOCAL_RANK", 0, size - 1, default=0)
+    port = _read_number("MASTER_PORT", 1, 65535)
+    try:
+        # torch repeats an unknown name until the timeout, and receives no signal meanwhile.
+        socket.getaddrinfo(os.environ.get("MASTER_ADDR") or "", port)
+        store, _, _ = next(rendezvous("env://", timeout=STEP_TIMEOUT))
+    except (dist.DistError, RuntimeError, ValueError, OSError):
+        address = os.environ.get("MASTER_ADDR", "")
+        raise TrainingError(
+            f"the processes of the run cannot meet at MASTER_ADDR {address!r:.80}, port {port}", TORCHRUN_HINT
+        ) from None
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         if device.type == "cuda":
@@ -124,6 +138,20 @@ def join_process_group(device: torch.device) -> Iterator[Group]:
             raise
         raise explained from None
     dist.destroy_process_group()
+
+
+def _read_number(name: str, low: int, high: int, default: int | None = None) -> int:
+    """Return a whole number of the environment. Raise TrainingError if it is missing or out of range."""
+    text = os.environ.get(name)
+    if text is None and default is not None:
+        return default
+    if not (text and text.isascii() and text.isdigit() and len(text) < 6 and low <= int(text) <= high):
+        found = "not set" if text is None else f"{text!r:.40}"
+        raise TrainingError(
+            f"the environment variable {name} is {found}, expected a number from {low} to {high}",
+            TORCHRUN_HINT,
+        )
+    return int(text)
 
 
 def _set_gpu(local_rank: int) -> None:
