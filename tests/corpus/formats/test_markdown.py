@@ -75,6 +75,11 @@ def test_markup_is_removed(tmp_path: Path) -> None:
         ("```\n```python\nx\n```\n```\n\nThe rest.", ["The rest."]),
         ("```python\nx = 1\n\nThe rest.", ["The rest."]),
         ("```python\nx = 1\n\nBetween.\n\n```sh\ny\n```\n\nThe rest.", ["Between.", "The rest."]),
+        (
+            "```\nx = 1\n\nA whole sentence between two blocks.\n\n```\ny = 1\n```\n\nThe rest.",
+            ["A whole sentence between two blocks.", "The rest."],
+        ),
+        ("```\nx = 1\n\n# A whole sentence of a comment.\n```\n\nThe rest.", ["The rest."]),
         ("> ```\n> x\n\nThe rest.", ["The rest."]),
         ("- ```\n  x\n\n  In the item.\n- Next.", ["In the item.", "Next."]),
         ("$$\nno end\n\nThe rest.", ["$$ no end", "The rest."]),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinyedge.corpus.encoding import read_lines
 from tinyedge.corpus.formats.front_matter import skip_front_matter
-from tinyedge.corpus.formats.markdown_rules import UNCLOSED, make_parser, match_definition
+from tinyedge.corpus.formats.markdown_rules import UNCLOSED, is_prose, make_parser, match_definition
 from tinyedge.corpus.hyphenation import WordJoiner
 from tinyedge.corpus.read_notes import ReadNotes
 from tinyedge.corpus.read_settings import AUTO_LINES, KEEP_LINES
@@ -48,9 +48,6 @@ _INLINE_ELEMENTS_NAMES = (
     " var video wbr"
 )
 _INLINE_ELEMENTS = frozenset(_INLINE_ELEMENTS_NAMES.split())
-# Indented text that is prose, not code: whole sentences without the characters of code.
-_PROSE = re.compile(r"[^{}\[\]<>=|\\$;@#*_`~]*[.!?…][\"'”’»)]*")
-MIN_PROSE_WORDS = 5  # a line
 _STRAY = re.compile(r"<!--|^(?:`{3,}|~{3,})\s*")  # of a comment without an end; of a fence that is none
 MAX_WORD_CHARS = 100  # at the end of a line, which a hyphen may have cut
 # Han, Kana, Thai and their neighbours put no space between words; Korean does.
@@ -207,7 +204,7 @@ class _Renderer:
         code_lines = 0
         for _, group in itertools.groupby(map(str.strip, token.content.split("\n")), bool):
             lines = list(group)
-            if token.type == "code_block" and _is_prose(lines):
+            if token.type == "code_block" and is_prose(lines):
                 self._notes.count("indented_blocks_kept")
                 yield from ("", *self._render_text("\n".join(lines)), "")
             else:
@@ -298,9 +295,3 @@ def _stand_alone(lines: list[str]) -> bool:
     is_short = any(len(line) < MIN_WRAPPED_CHARS for line in lines[:-1])
     has_case = any(start.lower() != start.upper() for start in starts)
     return has_case and not any(map(str.islower, starts)) and (len(starts) >= MIN_LINES_APART or is_short)
-
-
-def _is_prose(lines: list[str]) -> bool:
-    filled = [line for line in lines if line]
-    words = sum(len(line.split()) for line in filled)
-    return words >= MIN_PROSE_WORDS * len(filled) and bool(_PROSE.fullmatch(" ".join(filled)))

@@ -6,6 +6,7 @@ deep) or takes text for markup (`[Name]: Yes.` as a link definition), a rule her
 render.
 """
 
+import bisect
 import re
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,9 @@ _TARGET = re.compile(
     re.IGNORECASE,
 )
 _LOCAL_TARGET = re.compile(r"[/\#]\S+")  # of a definition whose label occurs elsewhere
+# Indented or fenced text that is prose, not code: whole sentences without the characters of code.
+_PROSE = re.compile(r"[^{}\[\]<>=|\\$;@#*_`~]*[.!?…][\"'”’»)]*")
+MIN_PROSE_WORDS = 5  # a line
 
 
 def make_parser() -> "MarkdownIt":
@@ -86,7 +90,8 @@ def _read_too_deep(state: "StateBlock", start: int, end: int, silent: bool) -> b
 def _read_fence(state: "StateBlock", start: int, end: int, silent: bool) -> bool:
     """Read a code fence; one without an end ends at the first blank line, not at the end of the file.
 
-    A fence has no end either if, after a blank line, its content opens another one with an info string.
+    A fence has no end either if its content, after a blank line, opens another one with an info string, or
+    has sentences while the number of fences is odd.
     """
     from markdown_it.rules_block import fence
 
@@ -124,6 +129,9 @@ def _read_fence(state: "StateBlock", start: int, end: int, silent: bool) -> bool
     if is_closed:
         openers = map(_OPENER_IN_FENCE.fullmatch, lines[blank - start :])
         is_closed = not any(found and found[1].startswith(token.markup) for found in openers)
+    if is_closed and blank < state.line and _is_odd_fence(state, start, marker):
+        paragraphs = "\n".join(lines[blank - start :]).split("\n\n")
+        is_closed = not any(is_prose(paragraph.split("\n")) for paragraph in paragraphs if paragraph.strip())
     if not is_closed:
         if limit != end:
             blank = next((line for line in range(start + 1, end) if _ends_unclosed(state, line)), end)
@@ -132,6 +140,22 @@ def _read_fence(state: "StateBlock", start: int, end: int, silent: bool) -> bool
         token.map = [start, blank]
         state.line = blank
     return True
+
+
+def _is_odd_fence(state: "StateBlock", start: int, marker: str) -> bool:
+    """Whether one of the fences from a line on has no partner."""
+    numbers: dict[str, list[int]] = state.env.setdefault("fence_lines", {})
+    if marker not in numbers:
+        starts = (state.bMarks[line] + state.tShift[line] for line in range(state.lineMax))
+        numbers[marker] = [line for line, pos in enumerate(starts) if state.src.startswith(marker, pos)]
+    return (len(numbers[marker]) - bisect.bisect_left(numbers[marker], start)) % 2 == 1
+
+
+def is_prose(lines: list[str]) -> bool:
+    """Whether lines that Markdown takes for code are sentences."""
+    filled = [line.strip() for line in lines if line.strip()]
+    words = sum(len(line.split()) for line in filled)
+    return words >= MIN_PROSE_WORDS * len(filled) and bool(_PROSE.fullmatch(" ".join(filled)))
 
 
 def _ends_unclosed(state: "StateBlock", line: int) -> bool:

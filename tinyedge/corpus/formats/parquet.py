@@ -14,7 +14,7 @@ from tinyedge.corpus.formats.tables import SAMPLE_ROWS, choose_columns, read_row
 from tinyedge.corpus.read_notes import ReadNotes
 
 BATCH_ROWS = 256
-MAX_CELL_BYTES = 1 << 28  # of a column in a row group, unpacked: a batch may need all of it
+MAX_GROUP_BYTES = 1 << 30  # of the columns with text in a row group, unpacked
 
 
 def read_paragraphs(path: Path, notes: ReadNotes, field: str = "") -> Iterator[str]:
@@ -39,6 +39,7 @@ def read_paragraphs(path: Path, notes: ReadNotes, field: str = "") -> Iterator[s
             chosen = choose_columns(path, names, sample, field, notes)
             notes.other_fields = tuple(name for name in file.schema_arrow.names if name not in notes.fields)
             columns = [names[number] for number in chosen]
+            _check_sizes(path, file.metadata, columns)
             short = [[row[number] for number in chosen] for row in sample]
             yield from read_rows(_read_rows(file, columns), range(len(columns)), short)
     except pyarrow.ArrowException as failure:
@@ -64,3 +65,18 @@ def _read_rows(file: Any, columns: list[str]) -> Iterator[list[Any]]:
         return
     for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
         yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+
+
+def _check_sizes(path: Path, metadata: Any, columns: list[str]) -> None:
+    """Raise CorpusError if a row group unpacks to more than memory should hold."""
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        parts = [group.column(index) for index in range(group.num_columns)]
+        size = sum(
+            part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] in columns
+        )
+        if size > MAX_GROUP_BYTES:
+            raise CorpusError(
+                f"{path} is too large: a row group unpacks to {size / 1e6:,.0f} MB",
+                "write smaller row groups",
+            )

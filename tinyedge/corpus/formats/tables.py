@@ -60,7 +60,8 @@ def choose_columns(
             if _holds_text([row[number] for row in rows if number < len(row)])
         ]
     if not chosen:
-        raise CorpusError(f"{path} has no column with text", f"choose one with --field: {listed}")
+        hint = f"choose one with --field: {listed}" if names else "give a file with a column of text"
+        raise CorpusError(f"{path} has no column with text", hint)
     notes.fields = tuple(names[number] for number in chosen)
     notes.other_fields = tuple(name for number, name in enumerate(names) if number not in chosen)
     return chosen
