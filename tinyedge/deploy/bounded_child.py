@@ -36,6 +36,8 @@ class BoundedChild:
         """
         self.ended_by: Literal["", "time", "size"] = ""
         """Limit that ended the program; empty if it ended by itself."""
+        self.has_closed_input = False
+        """Whether the program does not read its input any more."""
         self._seconds, self._left = seconds, limit
         self._lock = threading.Lock()
         self._chunks: queue.SimpleQueue[tuple[Descriptor, bytes]] = queue.SimpleQueue()
@@ -46,6 +48,8 @@ class BoundedChild:
             stderr=subprocess.PIPE,
             env=make_environment(),
         )
+        assert self._child.stdin is not None
+        self._stdin = self._child.stdin
         self._clock = self._start_clock()
         for descriptor, stream in zip(DESCRIPTORS, (self._child.stdout, self._child.stderr), strict=True):
             assert stream is not None
@@ -56,22 +60,28 @@ class BoundedChild:
 
     def __exit__(self, *ignored: object) -> None:
         self._clock.cancel()
-        self._child.kill()
-        with contextlib.suppress(BrokenPipeError):
-            self.stdin.close()
+        self.kill()
+        self.close_input()
         self._child.wait()
 
-    @property
-    def stdin(self) -> IO[bytes]:
-        """Standard input of the program."""
-        assert self._child.stdin is not None
-        return self._child.stdin
+    def write(self, content: bytes) -> int:
+        """Write to the program's input; what a program that has ended does not read is discarded."""
+        if not self.has_closed_input:
+            try:
+                self._stdin.write(content)
+            except BrokenPipeError:
+                self.has_closed_input = True
+        return len(content)
 
-    def send(self, content: bytes) -> None:
-        """Write all of the program's input; a program that has ended does not receive it."""
+    def close_input(self) -> None:
+        """End the program's input."""
         with contextlib.suppress(BrokenPipeError):
-            self.stdin.write(content)
-            self.stdin.close()
+            self._stdin.close()
+
+    def kill(self) -> None:
+        """End the program."""
+        self.has_closed_input = True
+        self._child.kill()
 
     def restart_clock(self) -> None:
         """Give the program the full time again."""

@@ -82,7 +82,7 @@ def copy_with_rsync(
     command += ["--rsh", shlex.join(ssh), "--", f"{source}/", f"{destination}:{target}/"]
     errors = bytearray()
     with BoundedChild(command, COPY_SECONDS, OUTPUT_BYTES) as child:
-        child.send(b"")
+        child.close_input()
         for descriptor, chunk in child.read_chunks():
             if descriptor == 2:
                 errors += chunk
@@ -146,15 +146,18 @@ def copy_with_tar(
     word = secrets.token_hex(16)  # proof that the script ran to its end
     head = "".join(f"{line}\n" for line in (target, word, *sorted(present), ""))
     with BoundedChild([*ssh, format_command(UNPACK_SCRIPT)], STALL_SECONDS, OUTPUT_BYTES) as child:
-        try:
-            child.stdin.write(head.encode())
-            with tarfile.open(fileobj=child.stdin, mode="w|") as archive:
+        child.write(head.encode())
+        with tarfile.open(fileobj=child, mode="w|") as archive:  # type: ignore[call-overload]
+            try:
                 for done in _add_files(archive, source, excluded, present):
+                    if child.has_closed_input:
+                        break  # standard error has the reason
                     child.restart_clock()
                     progress(done)
-            child.stdin.close()
-        except BrokenPipeError:
-            pass  # standard error has the reason
+            except BaseException:
+                child.kill()  # closing the archive writes its end, which a stalled board does not read
+                raise
+        child.close_input()
         child.restart_clock()
         output, errors = (part.decode(errors="replace") for part in child.read_all())
         code = child.wait(STALL_SECONDS)

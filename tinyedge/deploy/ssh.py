@@ -140,7 +140,8 @@ class Remote:
     def _run(self, marked: MarkedScript, seconds: float, limit: int) -> int:
         """Run a script and return its exit code; raise DeployError if it did not run to its end."""
         with BoundedChild(self._command(COMMAND), seconds, limit) as child:
-            child.send(marked.stdin)
+            child.write(marked.stdin)
+            child.close_input()
             for descriptor, chunk in child.read_chunks():
                 marked.add(descriptor, chunk)
                 if marked.has_ended:
