@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+from onnx import ModelProto
 from typer.testing import CliRunner
 
 from tinyedge.cli.generate import generate
@@ -125,7 +126,7 @@ def test_verify_as_json(micro_bundle: Path) -> None:
 def test_verify_finds_a_model_that_does_not_run(
     micro_bundle: Path, micro_bundle_fp32: Path, tmp_path: Path
 ) -> None:
-    """All hashes are correct and all operators are known, but the first node of the graph is missing."""
+    """All hashes are correct and the graph is the expected one, but a weight is NaN."""
     from tests.support.hostile import change_model
     from tinyedge.bundle.bundle import load_bundle, write_bundle
 
@@ -133,9 +134,14 @@ def test_verify_finds_a_model_that_does_not_run(
     manifest = {
         k: v for k, v in whole.manifest.items() if k not in ("schema", "created", "tinyedge", "files")
     }
-    model = change_model(whole.model, lambda proto: proto.graph.node.pop(0))
+
+    def spoil(proto: ModelProto) -> None:
+        bias = next(t for t in proto.graph.initializer if t.name == "blocks.0.norm1.bias")
+        bias.raw_data = b"\xff" * len(bias.raw_data)
+
+    model = change_model(whole.model, spoil)
     path = write_bundle(tmp_path / "bundle", manifest, model, whole.tokenizer, "card")
-    with pytest.raises(BundleError, match=r"cannot load .*bundle/model.onnx"):
+    with pytest.raises(BundleError, match=r"bundle/model\.onnx computed logits that are not finite"):
         run("verify", path)
 
 
@@ -193,11 +199,12 @@ START_IMPORTS = {
     *("core.settings", "core.sampling"),  # what the flags of sampling are
     *("host", "host.gc_pause", "host.drop_code"),  # what is imported is not looked through, and leaves memory
     *("bundle", "bundle.bundle", "bundle.manifest"),  # bytes are checked before they are used
-    *("bundle.onnx_scan", "bundle.protobuf"),
+    *("bundle.onnx_scan", "bundle.protobuf", "bundle.expected_graph"),
     *("text", "text.tokenizer", "core.arrays"),  # text to ids and back; what logits are
     "core.printable",  # no text controls the terminal
     "core.window",  # which tokens the model sees
     *("runtime", "runtime.generator", "runtime.sampler", "runtime.session"),
+    *("runtime.token_healing", "text.piece_index"),  # the word that the prompt ends with is completed or left
     "runtime.content_filter",  # no slur is shown
     "runtime.ort",  # ONNX Runtime without threads and sockets of its own
 }

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge import __version__
+from tinyedge.bundle.expected_graph import check_expected
 from tinyedge.bundle.manifest import (
     CARD_FILE,
     COPY_AGAIN,
@@ -133,7 +134,8 @@ def _load_open_folder(path: Path, folder: int) -> Bundle:
             "remove it, or " + COPY_AGAIN,
         )
     content = {name: _read_verified(path, folder, name, manifest["files"][name]) for name in MAX_BYTES}
-    check_graph(content[MODEL_FILE], path / MODEL_FILE)
+    graph = check_graph(content[MODEL_FILE], path / MODEL_FILE)
+    check_expected(graph, config, path / MODEL_FILE)
     signature = (
         _read_file(path, folder, SIGNATURE_FILE, MAX_SIGNATURE_BYTES) if SIGNATURE_FILE in names else None
     )

@@ -8,8 +8,9 @@ sparse tensors, metadata. Only the size of the weights is checked; they are not 
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinyedge.bundle.manifest import EXPORT_AGAIN, format_untrusted
 from tinyedge.bundle.protobuf import BYTES, FLOAT, INTEGER, Field, Message, Reader
@@ -21,30 +22,16 @@ MAX_NODES = 2_000  # also the maximum number of tensors
 MAX_RANK = 8
 MAX_DIMENSION = 1 << 16  # the largest allowed vocabulary has 32,000
 MAX_ELEMENTS = 1 << 24  # the largest allowed matrix has 32,000 x 512
-IR_VERSIONS = range(8, 14)
-OPSETS = {"": range(17, 26), "ai.onnx": range(17, 26), "com.microsoft": range(1, 2)}
+IR_VERSIONS = range(9, 11)  # export writes 9, and wrote 10 before
+OPSETS = {"": range(20, 21), "com.microsoft": range(1, 2)}
 
-# Operators that compute or move elements. None of them has a nested graph, reads a file, keeps state or uses
-# random numbers. None creates a tensor whose size depends on a value, as Expand, Tile, Range, ConstantOfShape
-# and Pad do.
-ONNX_OPERATORS = """
-    Abs Add And ArgMax ArgMin Attention Cast Clip Concat Constant CumSum DequantizeLinear Div
-    DynamicQuantizeLinear Equal Erf Exp Flatten Gather Gelu Gemm Greater GreaterOrEqual Identity
-    LayerNormalization Less LessOrEqual Log MatMul MatMulInteger Max Min Mul Neg Not Or Pow QLinearMatMul
-    QuantizeLinear RMSNormalization Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape RotaryEmbedding
-    ScatterElements ScatterND Shape Sigmoid SimplifiedLayerNormalization Size Slice Softmax Split Sqrt
-    Squeeze Sub Tanh TensorScatter TopK Transpose Trilu Unsqueeze Where
-"""
-MICROSOFT_OPERATORS = """
-    Attention BiasGelu DequantizeLinear DynamicQuantizeMatMul EmbedLayerNormalization FastGelu FusedGemm
-    FusedMatMul GatherBlockQuantized Gelu GroupQueryAttention MatMulIntegerToFloat MatMulNBits
-    MultiHeadAttention QAttention QGemm QuantizeLinear QuickGelu RotaryEmbedding SkipLayerNormalization
-    SkipSimplifiedLayerNormalization
-"""
+# The operators that export writes. None of them has a nested graph, reads a file, keeps state, uses random
+# numbers, or creates a tensor whose size depends on a value, except TopK, whose size the session sets.
 OPERATORS = {
-    "": frozenset(ONNX_OPERATORS.split()),
-    "ai.onnx": frozenset(ONNX_OPERATORS.split()),
-    "com.microsoft": frozenset(MICROSOFT_OPERATORS.split()),
+    "": frozenset(("Add", "DequantizeLinear", "Gather", "MatMul", "TopK")),
+    "com.microsoft": frozenset(
+        ("DynamicQuantizeMatMul", "Gelu", "GroupQueryAttention", "SkipLayerNormalization")
+    ),
 }
 
 # TensorProto.DataType: bits per element
@@ -55,6 +42,7 @@ TYPED_DATA = {FLOAT32: "float_data", INT64: "int64_data"} | dict.fromkeys(
     (UINT8, INT8, INT32, BOOL, FLOAT16), "int32_data"
 )
 # AttributeProto.AttributeType: the field that contains the value
+FLOAT_ATTRIBUTE = 1
 ATTRIBUTE_VALUES = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
 
 
@@ -97,11 +85,10 @@ GRAPH = Message(
         2: _text("name"),
         5: _repeated("initializer", BYTES),
         10: _text("doc_string"),
-        11: _repeated("value", BYTES),  # inputs
-        12: _repeated("value", BYTES),  # outputs
-        13: _repeated("value", BYTES),  # intermediate values
+        11: _repeated("input", BYTES),
+        12: _repeated("output", BYTES),
     },
-    {14: "quantization annotations", 15: "a sparse tensor", 16: "metadata"},
+    {13: "intermediate values", 14: "quantization annotations", 15: "a sparse tensor", 16: "metadata"},
 )
 NODE = Message(
     "a node",
@@ -162,15 +149,55 @@ DIMENSION = Message(
 )
 
 
-def check_graph(model: bytes, path: Path) -> None:
+class Tensor(NamedTuple):
+    """Type and shape of a tensor in the file, or of an input or output."""
+
+    kind: int
+    """TensorProto.DataType."""
+    shape: tuple[int | str, ...]
+    """Its dimensions; one that is known only when the graph runs has a name."""
+
+
+class Node(NamedTuple):
+    """An operator, the names of the tensors that it reads and writes, and its attributes."""
+
+    domain: str
+    """Its domain; empty for standard operators."""
+    operator: str
+    """Its name."""
+    inputs: tuple[str, ...]
+    """Names of its inputs; empty for one that is left out."""
+    outputs: tuple[str, ...]
+    """Names of its outputs."""
+    attributes: Mapping[str, object]
+    """Its attributes by name; a float as four bytes."""
+
+
+class Graph(NamedTuple):
+    """A scanned graph."""
+
+    nodes: list[Node]
+    """Its operators in their order."""
+    tensors: dict[str, Tensor]
+    """Its weights and constants, by name."""
+    inputs: dict[str, Tensor]
+    """Its inputs, by name."""
+    outputs: dict[str, Tensor]
+    """Its outputs, by name."""
+
+
+def check_graph(model: bytes, path: Path) -> Graph:
     """Raise BundleError unless a model contains only known operators and plain tensors.
 
     Args:
         model: The file's bytes.
         path: Path of the file, for the error message.
+
+    Returns:
+        The graph, without the content of its tensors.
     """
     try:
-        _GraphScanner().check_model(memoryview(model))
+        return _GraphScanner().check_model(memoryview(model))
     except ValueError as failure:
         raise BundleError(f"{path} is not a valid model of a bundle: {failure}", EXPORT_AGAIN) from None
 
@@ -181,7 +208,7 @@ class _GraphScanner:
     def __init__(self) -> None:
         self._read = Reader(MAX_FIELDS).read
 
-    def check_model(self, data: memoryview) -> None:
+    def check_model(self, data: memoryview) -> Graph:
         model = self._read(data, MODEL)
         _check_range("its IR version", model.get("ir_version"), IR_VERSIONS)
         for part in model.get("opset_import", ()):
@@ -192,29 +219,29 @@ class _GraphScanner:
             _check_range(f"the opset of {format_untrusted(domain)}", opset.get("version"), OPSETS[domain])
         if "graph" not in model:
             raise ValueError("it has no graph")
-        self.check_graph(model["graph"])
+        return self.check_graph(model["graph"])
 
-    def check_graph(self, data: memoryview) -> None:
+    def check_graph(self, data: memoryview) -> Graph:
         graph = self._read(data, GRAPH)
         nodes, tensors = graph.get("node", ()), graph.get("initializer", ())
         if max(len(nodes), len(tensors)) > MAX_NODES:
             raise ValueError(
                 f"it has {len(nodes)} nodes and {len(tensors)} tensors, at most {MAX_NODES} are allowed"
             )
-        names = [self.check_tensor(tensor) for tensor in tensors]
-        if len(set(names)) < len(names):
+        found = [self.check_tensor(tensor) for tensor in tensors]
+        names = dict(found)
+        if len(names) < len(found):
             raise ValueError("two tensors have the same name")
-        for value in graph.get("value", ()):
-            self.check_value(value)
-        for node in nodes:
-            self.check_node(node)
+        inputs, outputs = (dict(map(self.check_value, graph.get(kind, ()))) for kind in ("input", "output"))
+        return Graph([self.check_node(node) for node in nodes], names, inputs, outputs)
 
-    def check_node(self, data: memoryview) -> None:
+    def check_node(self, data: memoryview) -> Node:
         node = self._read(data, NODE)
         domain, operator = node.get("domain", ""), node.get("op_type", "")
         if operator not in OPERATORS.get(domain, ()):
             of = f" of {format_untrusted(domain)}" if domain else ""
             raise ValueError(f"operator {format_untrusted(operator)}{of} is not allowed")
+        attributes: dict[str, object] = {}
         for part in node.get("attribute", ()):
             attribute = self._read(part, ATTRIBUTE)
             kind = attribute.get("type")
@@ -225,9 +252,12 @@ class _GraphScanner:
                 raise ValueError(f"an attribute of {operator} has two values")
             if "t" in attribute:
                 self.check_tensor(attribute["t"])
+            value = attribute.get(ATTRIBUTE_VALUES[kind])
+            attributes[attribute.get("name", "")] = bytes(value or b"") if kind == FLOAT_ATTRIBUTE else value
+        return Node(domain, operator, tuple(node.get("input", ())), tuple(node.get("output", ())), attributes)
 
-    def check_tensor(self, data: memoryview) -> str:
-        """Check that a tensor's data is inside the file and matches its shape; return its name."""
+    def check_tensor(self, data: memoryview) -> tuple[str, Tensor]:
+        """Check that a tensor's data is inside the file and matches its shape; return its name and type."""
         tensor = self._read(data, TENSOR)
         name: str = tensor.get("name", "")
         if tensor.get("data_location", 0):
@@ -253,10 +283,10 @@ class _GraphScanner:
             raise ValueError(
                 f"tensor {format_untrusted(name)} has {found} {unit}, its shape requires {expected}"
             )
-        return name
+        return name, Tensor(kind, tuple(tensor.get("dims", ())))
 
-    def check_value(self, data: memoryview) -> None:
-        """Check an input or output: a tensor whose shape is within the limits."""
+    def check_value(self, data: memoryview) -> tuple[str, Tensor]:
+        """Check an input or output: a tensor whose shape is within the limits; return its name and type."""
         value = self._read(data, VALUE)
         kind = self._read(value.get("type", memoryview(b"")), TYPE)
         tensor = self._read(kind.get("tensor", memoryview(b"")), TENSOR_TYPE)
@@ -267,6 +297,8 @@ class _GraphScanner:
         shape = self._read(tensor.get("shape", memoryview(b"")), SHAPE)
         dimensions = [self._read(part, DIMENSION) for part in shape.get("dim", ())]
         _check_dimensions([part["dim_value"] for part in dimensions if "dim_value" in part])
+        axes = tuple(part.get("dim_value", part.get("dim_param", "")) for part in dimensions)
+        return value.get("name", ""), Tensor(tensor["elem_type"], axes)
 
 
 def _check_range(what: str, value: Any, allowed: range) -> None:

@@ -11,7 +11,7 @@ from tinyedge.core.errors import ExportError
 from tinyedge.runtime.session import cache_parts
 
 OPSET = 20  # the first with Gelu as one node; LayerNormalization came with 17; onnxruntime 1.20 runs up to 21
-IR_VERSION = 10  # released together with OPSET: older runtimes refuse a newer one
+IR_VERSION = 9  # the lowest that OPSET allows (both came with ONNX 1.15): older runtimes refuse a newer one
 
 
 def cache_names(config: ModelConfig, prefix: str) -> list[str]:
