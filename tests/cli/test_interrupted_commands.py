@@ -13,6 +13,7 @@ from tests.support.syllables import syllable_lines
 from tinyedge.bundle.bundle import load_bundle, write_bundle
 from tinyedge.cli.corpus import corpus
 from tinyedge.cli.tokenizer import tokenizer
+from tinyedge.core.errors import CheckpointError
 from tinyedge.core.files import sha256_file
 from tinyedge.text import train_tokenizer
 from tinyedge.text.trainer_process import train_unigram
@@ -161,3 +162,23 @@ def test_an_export_can_be_repeated(state: str, how: str, tmp_path: Path) -> None
     check_repeats(start, export, how, read_contents(complete), tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     load_bundle(tmp_path / "data")
+
+
+def test_an_unfinished_run_keeps_its_text_and_its_tokenizer(tmp_path: Path, make_vocabulary: None) -> None:
+    lines = syllable_lines(2000)
+    old, new = write_text(tmp_path / "old.txt", lines[100:]), write_text(tmp_path / "new.txt", lines)
+    folder, settings = tmp_path / "data", {"lines": "auto", "field": "", "strict": False}
+    corpus(inputs=[old], output_dir=folder, **settings)
+    tokenizer(output_dir=folder, vocab_size=1000, character_coverage=None, byte_fallback=False)
+    (folder / "checkpoint_last.pt").write_bytes(b"weights")
+    before = read_contents(folder)
+    with pytest.raises(CheckpointError, match="unfinished run, which needs its text and tokenizer") as caught:
+        corpus(inputs=[new], output_dir=folder, **settings)
+    assert "--resume" in caught.value.hint
+    with pytest.raises(CheckpointError, match="unfinished run"):
+        tokenizer(
+            corpus=new, output_dir=folder, vocab_size=1000, character_coverage=None, byte_fallback=False
+        )
+    assert read_contents(folder) == before
+    corpus(inputs=[old], output_dir=folder, **settings)  # the same text is reused
+    assert read_contents(folder) == before

@@ -251,13 +251,17 @@ def test_more_characters_than_pieces_is_an_error() -> None:
     [
         ({"vocab_size": 999}, "vocab_size"),
         ({"vocab_size": 32001}, "vocab_size"),
-        ({"character_coverage": 0.5}, "character_coverage"),
+        ({"character_coverage": 0.97}, "character_coverage"),  # SentencePiece accepts 0.98-1
         ({"character_coverage": float("nan")}, "character_coverage"),
     ],
 )
 def test_invalid_settings_are_refused(config: dict[str, float], parameter: str) -> None:
     with pytest.raises(UsageError, match=parameter):
         TokenizerConfig(**config)  # type: ignore[arg-type]
+
+
+def test_sentencepiece_accepts_the_lowest_coverage() -> None:
+    train(syllable_lines(), "lines", TokenizerConfig(1000, character_coverage=0.98))
 
 
 def test_the_file_name_contains_the_vocabulary_size() -> None:
