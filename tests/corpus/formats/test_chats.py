@@ -10,6 +10,7 @@ from tinyedge.core.errors import CorpusError
 
 ANDROID = """12/31/23, 9:41\u202fPM - Messages and calls are end-to-end encrypted. Tap to learn more.
 12/31/23, 9:41\u202fPM - Ana created group "Trip"
+12/31/23, 9:41\u202fPM - Ana changed the group name from "Old: trip" to "Trip"
 12/31/23, 9:42\u202fPM - Ana: Hello Bob: how are you?
 12/31/23, 9:43\u202fPM - Bob: <Media omitted>
 12/31/23, 9:43\u202fPM - Bob: I am well.
@@ -41,7 +42,7 @@ CHINESE = "[2023/12/31 下午9:41:05] 小明: 你好！\n[2023/12/31 下午9:41:
         (
             ANDROID,
             ["Hello Bob: how are you?", "I am well.", "And my cat too.", "See you", "The harbour at noon"],
-            {"messages": 4, "notices": 4, "omitted_media": 2, "edit_marks": 1},
+            {"messages": 4, "notices": 5, "omitted_media": 2, "edit_marks": 1},
         ),
         (IOS, ["Hallo Bob", "Gut"], {"messages": 2, "notices": 3, "edit_marks": 1}),
         (SPANISH, ["Hola, ¿qué tal?", "Muy bien."], {"messages": 2, "notices": 2, "omitted_media": 1}),

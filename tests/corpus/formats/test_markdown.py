@@ -96,6 +96,7 @@ def test_the_rest_of_a_file_is_not_lost(tmp_path: Path, markdown: str, lines: li
     [
         ("---\n\n# One\n\nText here.\n\n---\n\nTwo.", ["One", "Text here.", "Two."]),
         ("---\nWords.\n", ["Words."]),
+        ("\n---\ntitle: The sea\n---\nText.", ["Text."]),
         (
             "---\nKeeper: I kept the ledgers all my life.\nGuest: So?\n---\n\nTwo.",
             ["Keeper: I kept the ledgers all my life.", "Guest: So?", "Two."],

@@ -57,6 +57,8 @@ def test_a_column_can_be_chosen(tmp_path: Path) -> None:
     assert read_file(tmp_path / "a.jsonl", '{"text": "a", "body": "The body."}\n', field="body")[0] == [
         "The body."
     ]
+    records = '{"messages": [{"role": "user", "content": "Hi."}, {"role": "bot", "content": "Hello."}]}\n'
+    assert read_file(tmp_path / "b.jsonl", records, field="messages")[0] == ["Hi.", "Hello."]
 
 
 def test_a_table_without_text_is_refused(tmp_path: Path) -> None:

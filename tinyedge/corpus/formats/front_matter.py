@@ -28,7 +28,7 @@ MIN_SPOKEN_WORDS = 5
 
 def skip_front_matter(lines: Iterator[str], notes: ReadNotes) -> Iterator[str]:
     """Yield the lines after the front matter, and count the lines of the front matter."""
-    first = next(lines, None)
+    first = next((line for line in lines if line.strip()), None)
     if first is None:
         return
     closers = _CLOSERS.get(first.rstrip())

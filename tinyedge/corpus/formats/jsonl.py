@@ -12,6 +12,7 @@ from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.characters import repair_bytes, split_lines
 from tinyedge.corpus.encoding import BYTE_ORDER_MARK, describe_offset, read_text_chunks
 from tinyedge.corpus.formats import END_OF_DOCUMENT
+from tinyedge.corpus.formats.tables import to_text
 from tinyedge.corpus.read_notes import ReadNotes
 
 MAX_RECORD_CHARS = 1 << 23  # of one line, which cannot be cut
@@ -44,6 +45,7 @@ def _read_records(path: Path, notes: ReadNotes, field: str) -> Iterator[str]:
         except (ValueError, RecursionError) as failure:
             raise CorpusError(f"{where} is not JSON: {failure}", "write one JSON object per line") from None
         text = record.get(field) if isinstance(record, dict) else None
+        text = to_text(text) if isinstance(text, list) else text
         if not isinstance(text, str):
             hint = 'write lines such as {"text": "..."}, or name the field with --field'
             raise CorpusError(f"{where} has no string field `{field}`", hint)

@@ -77,12 +77,12 @@ def read_rows(
         columns: The columns that hold text.
         sample: Some rows, to tell long rows from short ones.
     """
-    sizes = [sum(len(_to_text(row[number])) for number in columns if number < len(row)) for row in sample]
+    sizes = [sum(len(to_text(row[number])) for number in columns if number < len(row)) for row in sample]
     min_chars = 0 if sizes and statistics.mean(sizes) >= DOCUMENT_CHARS else MIN_DOCUMENT_CHARS
     size = 0
     for row in rows:
         for number in columns:
-            text = _to_text(row[number]) if number < len(row) else ""
+            text = to_text(row[number]) if number < len(row) else ""
             yield from (*(line if line.strip() else "" for line in split_lines(text)), "")
             size += len(text)
         if size > min_chars:
@@ -90,12 +90,12 @@ def read_rows(
             size = 0
 
 
-def _to_text(value: Any) -> str:
+def to_text(value: Any) -> str:
     """Return the text of a cell; a list of messages, as in chat data sets, has one per line."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return "\n".join(filter(None, map(_to_text, value)))
+        return "\n".join(filter(None, map(to_text, value)))
     if isinstance(value, dict):
         return next(
             (value[name] for name in ("text", "content", "value") if isinstance(value.get(name), str)), ""
@@ -104,7 +104,7 @@ def _to_text(value: Any) -> str:
 
 
 def _holds_text(cells: Sequence[Any]) -> bool:
-    texts = [text for text in map(_to_text, cells) if text.strip()]
+    texts = [text for text in map(to_text, cells) if text.strip()]
     if not texts:
         return False
     words = statistics.median(_count_words(text) for text in texts)

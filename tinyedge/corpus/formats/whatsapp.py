@@ -23,7 +23,7 @@ _TIME = rf"(?:{_HALF}\s?)?\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?(?:\s?{_HALF})?"
 _MOMENT = rf"{_DATE}[,،]?\s+(?:[^\W\d_]{{1,3}}\s)?{_TIME}"
 # iOS: "[31/12/23, 21:41:05] "; Android: "12/31/23, 9:41 PM - "; old iOS: "31/12/23, 21:41:05: ".
 _HEAD = re.compile(rf"{_MARKS}(?:\[{_MOMENT}\]\s|{_MOMENT}\s?(?:\s[-–—]\s|:\s))")
-_SENDER = re.compile(r"[^:\n]{1,100}?:(?:\s|$)")
+_SENDER = re.compile(r"[^:\n\"“„«]{1,100}?:(?:\s|$)")  # a notice quotes the name of a group
 _OMITTED = re.compile(r"<[^<>]{3,60}>|\S.{0,200}\.\w{2,5} \([^()]{3,40}\)|null")
 _EDITED = re.compile("\\s*\u200e?<[^<>]{8,60}>$")
 _NOTICE = re.compile(
