@@ -255,7 +255,7 @@ def test_the_report_holds_what_was_read_changed_dropped_and_skipped(tmp_path: Pa
         "read 1 file (1 windows-1252)",
         f"  {texts / 'a.txt'}: read as windows-1252",
         "  2 lines kept apart",
-        "  2 control characters read as white space",
+        "  2 control characters removed",
         "  1 lines without a letter or a digit dropped",
         "skipped 1 file:",
         f"  {report.reading['skipped'][0]['reason']}",

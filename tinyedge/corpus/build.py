@@ -7,8 +7,6 @@ later run decides from it whether it may reuse or replace the corpus. Does not k
 
 import contextlib
 import datetime
-import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +23,7 @@ from tinyedge.core.files import (
     write_json,
 )
 from tinyedge.corpus.document import Document
+from tinyedge.corpus.document_counter import DocumentCounter
 from tinyedge.corpus.document_splitter import MAX_DOCUMENT_CHARS
 from tinyedge.corpus.encoding import read_lines
 from tinyedge.corpus.find_files import find_files
@@ -216,7 +215,7 @@ def build_corpus(
         CorpusError: There is no sentence, or a file cannot be written.
     """
     requested = request.to_json()
-    counter = _DocumentCounter()
+    counter = DocumentCounter()
     pending = output.with_name(PENDING_NAME)
     try:
         with atomic_writer(output) as file:
@@ -273,42 +272,6 @@ def read_corpus_documents(path: Path) -> Iterator[list[str]]:
             size += len(sentence)
     if sentences:
         yield sentences
-
-
-class _DocumentCounter:
-    """Encodes documents for the corpus file, drops duplicates, and counts by source and language."""
-
-    def __init__(self) -> None:
-        self.counts: dict[tuple[str, str], Counter[str]] = {}
-        self.duplicates = 0
-        self.digest = hashlib.sha256()
-
-    def encode_unique(self, documents: Iterable[Document]) -> Iterator[bytes]:
-        """Yield the bytes that the corpus file gets for each distinct document."""
-        seen: set[bytes] = set()
-        for document in documents:
-            text = "".join(f"{sentence}\n" for sentence in document.sentences).encode()
-            digest = hashlib.blake2b(text, digest_size=16).digest()
-            if digest in seen:
-                self.duplicates += 1
-            elif text:
-                counts = self.counts.setdefault((document.source, document.language), Counter())
-                counts.update(documents=1, sentences=len(document.sentences), bytes=len(text))
-                text = b"\n" + text if seen else text
-                seen.add(digest)
-                self.digest.update(text)
-                yield text
-
-    def total(self, unit: str) -> int:
-        """Return the sum of one count over all sources and languages."""
-        return sum(counts[unit] for counts in self.counts.values())
-
-    def languages(self) -> dict[str, dict[str, int]]:
-        """Return the counts of each language."""
-        sums: dict[str, Counter[str]] = {}
-        for (_, language), counts in self.counts.items():
-            sums.setdefault(language, Counter()).update(counts)
-        return {language: dict(counts) for language, counts in sorted(sums.items())}
 
 
 def _describe_source(name: str, language: str, files: dict[str, str | None]) -> dict[str, Any]:

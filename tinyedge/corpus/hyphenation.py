@@ -5,10 +5,11 @@ belong together.
 
 A soft hyphen at the end of a line is removed, and the word joined. A hyphen is harder: "exam-/ple" is one
 word, but "well-/known" keeps its hyphen. The lines around decide, by the form that they contain. If they
-contain neither form, the earlier cases of the same text decide. Without any, the hyphen stays, because then
+contain neither form, the other cases in the same text decide. Without any, the hyphen stays, because then
 nothing is lost. No space is inserted in any of these cases.
 """
 
+import itertools
 import re
 from collections import deque
 from collections.abc import Iterable
@@ -58,9 +59,19 @@ class WordJoiner:
         return (first[:-1] if self._is_one_word(cut[1], rest[0]) else first), second, True
 
     def _is_one_word(self, start: str, rest: str) -> bool:
+        known = self._compare_forms(start, rest)
+        if known == 0 and self._removed == self._retained:  # nothing before decides: look at the next cases
+            for first, second in itertools.pairwise(self._lines):
+                cut, end = _CUT_WORD.search(first.rstrip()), _REST.match(second.lstrip())
+                if cut and end:
+                    self._compare_forms(cut[1], end[0])
+        return known > 0 if known else self._removed > self._retained
+
+    def _compare_forms(self, start: str, rest: str) -> int:
+        """Return how much more often the lines around contain a word without its hyphen than with it."""
         text = "\n".join(self._lines)
         one = len(re.findall(rf"\b{start}{rest}\b", text, re.IGNORECASE))
         two = len(re.findall(rf"\b{start}-{rest}\b", text, re.IGNORECASE))
         self._removed += one > two
         self._retained += two > one
-        return one > two if one != two else self._removed > self._retained
+        return one - two

@@ -23,7 +23,7 @@ from typing import Any
 
 from tinyedge.corpus.characters import SOFT_HYPHEN
 
-MIN_WIDTH = 20  # characters; narrower text is not wrapped: words, short verse
+MIN_WIDTH = 24  # characters; narrower text is not wrapped: words, short verse
 MINUNSPACED_WIDTH = 12  # the same for scripts without spaces, whose characters are wider
 OUTLIER = 1.25  # times the next lines; longer lines are web addresses, or unwrapped
 MAX_PASSAGE_EVIDENCE = 6.0  # in nats, of a passage for the ones around it

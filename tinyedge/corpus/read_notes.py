@@ -17,7 +17,7 @@ COUNTED = {
     "lines_joined": "wrapped lines joined to paragraphs",
     "lines_kept": "lines kept apart",
     "words_joined": "words joined that a line break had cut",
-    "control_characters": "control characters read as white space",
+    "control_characters": "control characters removed",
     "c1_characters": "control characters U+0080-U+009F read as Windows-1252",
     "invalid_bytes": "invalid bytes read as Windows-1252",
     "half_characters": "halves of a character dropped",
