@@ -154,6 +154,16 @@ def test_wrapped_items_of_a_list_stay_apart() -> None:
     assert join(lines) == items
 
 
+def test_the_marks_of_a_quoted_email_go_inside_a_paragraph() -> None:
+    lines = textwrap.wrap(ENGLISH, 60, initial_indent="> ", subsequent_indent="> ")
+    assert join([*lines, ">", *lines, "", *wrap([ENGLISH], 60)]) == [
+        f"> {ENGLISH}",
+        ">",
+        f"> {ENGLISH}",
+        ENGLISH,
+    ]
+
+
 def test_the_user_decides_for_all_lines() -> None:
     lines = ["Above", "the sea", "", "Below", "it"]
     assert join(lines, "keep") == [line for line in lines if line]

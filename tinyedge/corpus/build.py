@@ -363,3 +363,5 @@ def _hash_input(path: Path) -> str | None:
 def _report_reading(built: CorpusReport, report: Callable[[str], None]) -> None:
     for line in describe_reading(built.reading):
         report(line)
+    if repeated := built.corpus["duplicates"]:
+        report(f"dropped {repeated:,} documents that repeat an earlier one")

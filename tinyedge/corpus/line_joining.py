@@ -15,6 +15,7 @@ from tinyedge.corpus.hyphenation import WordJoiner
 from tinyedge.corpus.line_passage import (
     LOWER,
     MAX_PASSAGE_EVIDENCE,
+    QUOTE_MARKS,
     UNCASED,
     UNSPACED,
     LinePassage,
@@ -162,6 +163,8 @@ class _Paragraph:
         """Add a line."""
         if self._parts:
             first, second = self._parts.pop(), line
+            if QUOTE_MARKS.match(self._parts[0] if self._parts else first):
+                second = QUOTE_MARKS.sub("", second)
             if UNSPACED.match(first.rstrip()[-1:]) and UNSPACED.match(second.lstrip()):
                 first, second = first.rstrip(), second.lstrip()
             else:

@@ -61,6 +61,7 @@ _STOP_AT_END = re.compile(r"[.!?…。！？؟।॥۔։።][\"'”’»›)\]�
 _ITEM = re.compile(r"(?:([-*+•‣◦▪·])|\(?\d{1,3}([.)])|\(?[a-z](\)))\s+\S")
 # Columns, or the dots before a page number.
 _ROW = re.compile(r"\t|\S {4,}\S|(?: ?\.){3,} *(?:\d+|[ivxlc]+)$|\|.*\|")
+QUOTE_MARKS = re.compile(r"^\s*(?:>\s?)+")  # of a quoted e-mail, before each line
 _FIRST = re.compile(r"[^\W_]|[^\w\s\"'“”‘’«»‹›(\[{¿¡—–―*_-]")
 # Scripts without spaces between words: Han, Kana, Bopomofo, Thai, Lao, Myanmar, Khmer; and their punctuation.
 UNSPACED = re.compile(
@@ -176,7 +177,7 @@ def is_separate(first: TextLine, second: TextLine, passage: LinePassage) -> bool
 
 def read_line(text: str) -> TextLine:
     """Return a line with its properties."""
-    stripped = text.strip()
+    stripped = QUOTE_MARKS.sub("", text.strip())
     first = _FIRST.search(stripped)
     letter = first[0] if first else ""
     item = _ITEM.match(stripped)
@@ -186,10 +187,10 @@ def read_line(text: str) -> TextLine:
         text=text,
         indent=len(columns) - len(columns.lstrip()),
         width=len(columns),
-        first_word=1 if unspaced else len(stripped.split(None, 1)[0]),
+        first_word=1 if unspaced or not stripped else len(stripped.split(None, 1)[0]),
         case=_get_case(letter),
         is_item=next(filter(None, item.groups())) if item else "",
-        is_row=_ROW.search(stripped) is not None,
+        is_row=not stripped or _ROW.search(stripped) is not None,
         is_unspaced=unspaced,
         stops=len(_STOP.findall(stripped)),
         ends_sentence=_STOP_AT_END.search(stripped) is not None,
