@@ -195,9 +195,14 @@ flock -n 9 || fail "another install.sh is running in $dir" "wait until it ends"
 
 env=$dir/envs/$name
 
-give_up() { # message
+give_up() { # message, hint
   rm -rf "$env"
-  fail "$1" "see the messages above; copy the kit again, or free some space"
+  fail "$1" "${2:-see the messages above; copy the kit again, or free some space}"
+}
+
+give_up_pip() { # exit code
+  [ "$1" -ne 137 ] || give_up "pip was killed: this board is out of memory" "stop other programs, or add swap"
+  give_up "pip cannot install from the kit"
 }
 
 if [ -e "$env/complete" ]; then
@@ -213,7 +218,7 @@ else
   # Ignore this machine's configuration: Raspberry Pi OS adds an index in /etc/pip.conf.
   PIP_CONFIG_FILE=/dev/null "$env/bin/python" -I "$pip/pip" --isolated --quiet --disable-pip-version-check \
     --no-input --no-cache-dir install --no-index --find-links "$kit/wheelhouse" --require-hashes \
-    --only-binary :all: --requirement "$kit/requirements.lock" || give_up "pip cannot install from the kit"
+    --only-binary :all: --requirement "$kit/requirements.lock" || give_up_pip $?
   "$env/bin/tinyedge" --version >/dev/null || give_up "the new environment does not work"
   sync
   : >"$env/complete"

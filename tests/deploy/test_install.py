@@ -193,6 +193,19 @@ def test_a_wheel_whose_hash_is_not_in_the_lock(copy: Path, tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "dir" / "envs").iterdir()] == [".tinyedge-envs"]
 
 
+def test_a_pip_that_the_kernel_kills_is_out_of_memory(copy: Path, tmp_path: Path) -> None:
+    (pip,) = (copy / "wheelhouse").glob("pip-*.whl")
+    with zipfile.ZipFile(pip, "w") as archive:
+        archive.writestr("pip/__main__.py", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    update_checksum(copy, f"wheelhouse/{pip.name}")
+    done = install(copy, "--dir", tmp_path / "board")
+    assert done.returncode == 1
+    error, hint = done.stderr.splitlines()[-2:]  # some shells print "Killed" first
+    assert error == "error: pip was killed: this board is out of memory"
+    assert hint.startswith("hint: ")
+    assert list((tmp_path / "board" / "envs").iterdir()) == []
+
+
 def test_only_one_installer_runs_at_a_time(kit: Path, tmp_path: Path) -> None:
     (tmp_path / "dir").mkdir()
     with (tmp_path / "dir" / ".install.lock").open("w") as lock:
