@@ -15,6 +15,7 @@ from tinyedge import __version__
 from tinyedge.core.errors import CorpusError
 from tinyedge.corpus import gutenberg
 from tinyedge.corpus.gutenberg import Book, DownloadPolicy, fetch_documents, load_books
+from tinyedge.corpus.read_notes import ReadLog
 
 QUIXOTE = Book(7, "Don Quijote", "Cervantes", "es", "a test")
 PAN = Book(8, "Peter Pan", "Barrie", "en", "a test")
@@ -282,6 +283,19 @@ def test_latin_1_is_read_and_reported(mirror: Mirror, tmp_path: Path, head: str)
     run = Run(mirror, tmp_path)
     assert run.documents[0].sentences[:2] == SENTENCES
     assert "not UTF-8, read as" in run.lines[-1]
+
+
+def test_quotes_of_windows_1252_survive_and_verse_stays_a_line_each(mirror: Mirror, tmp_path: Path) -> None:
+    verse = ["En un lugar de la Mancha", "De cuyo nombre se acuerda", "“Yo”, dijo uno"]
+    book = make_book(head="Character set encoding: ISO-8859-1\r\n").lstrip("\ufeff")
+    book = book.replace("* * *", "\r\n".join(f"    {line}" for line in verse))
+    mirror.answers = [Answer(body=book.encode("cp1252"))]
+    log = ReadLog()
+    policy = DownloadPolicy(sleep=lambda _: None)
+    documents = fetch_documents(tmp_path, [QUIXOTE], mirror.url, policy=policy, log=log)
+    sentences = [sentence for document in documents for sentence in document.sentences]
+    assert sentences[-3:] == verse
+    assert log.files[0].counts["lines_kept"] == 2
 
 
 def test_an_endless_download_is_ended(
