@@ -16,6 +16,7 @@ from tinyedge.corpus.encoding import read_lines
 from tinyedge.corpus.find_files import find_files
 from tinyedge.corpus.formats import jsonl
 from tinyedge.corpus.read_notes import ReadLog, ReadNotes
+from tinyedge.corpus.read_settings import ReadSettings
 from tinyedge.corpus.reader import read_documents
 
 PROSE = "The old man went down to the sea. He had not been there for a year, and it was cold."
@@ -165,6 +166,18 @@ def test_folders_are_read_sorted_without_hidden_and_other_files(write: Write, tm
     assert found == ["b.txt", "c.jsonl.gz", "data.TXT", "a/z.md"]
 
 
+def test_what_is_no_regular_file_is_skipped_and_listed_or_an_error(write: Write, tmp_path: Path) -> None:
+    write("a.txt", PROSE)
+    (tmp_path / "b.txt").symlink_to(tmp_path / "gone.txt")
+    log = ReadLog()
+    assert len(list(read_documents([tmp_path], log=log))) == 1
+    assert log.skipped == [
+        {"name": str(tmp_path / "b.txt"), "reason": f"{tmp_path / 'b.txt'} is not a regular file"}
+    ]
+    with pytest.raises(CorpusError, match="is not a regular file"):
+        list(read_documents([tmp_path], settings=ReadSettings(strict=True)))
+
+
 def test_unusable_paths_are_refused(write: Write, tmp_path: Path) -> None:
     write("only/picture.png", "x")
     assert "contains no file" in read_and_fail(tmp_path / "only").message
@@ -238,6 +251,7 @@ def test_long_lines_are_cut_at_white_space(write: Write) -> None:
 MEASURE_MEMORY = """
 import resource, sys
 from pathlib import Path
+from tinyedge.corpus.read_settings import ReadSettings
 from tinyedge.corpus.reader import read_documents
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 sentences = sum(len(document.sentences) for document in read_documents([Path(sys.argv[1])]))

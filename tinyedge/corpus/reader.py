@@ -48,6 +48,8 @@ def read_documents(
     is_reported = log is None
     log = ReadLog() if log is None else log
     files = find_files(paths, log)
+    if settings.strict and log.skipped:
+        raise CorpusError(log.skipped[0]["reason"], "omit --strict to skip it")
     first_failure: CorpusError | MissingDependencyError | None = None
     for file in files:
         notes = ReadNotes(file.path)
