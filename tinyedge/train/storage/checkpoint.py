@@ -180,7 +180,7 @@ def load_tokenizer(path: Path, trained: TrainedModel, override: Path | None = No
     file = override or path.parent / model_name(trained.config.vocab_size)
     files.require_file(file, TokenizerError, "pass the tokenizer of that run with --tokenizer")
     tokenizer = Tokenizer.load(file)
-    if tokenizer.vocab_size != trained.config.vocab_size:
+    if not trained.tokenizer_sha256 and tokenizer.vocab_size != trained.config.vocab_size:
         raise CheckpointError(
             f"{file} has {tokenizer.vocab_size} pieces, the model of {path} has {trained.config.vocab_size}",
             "pass the tokenizer of that run with --tokenizer",
