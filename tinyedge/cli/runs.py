@@ -91,7 +91,7 @@ def _read_runs(folders: Iterable[Path], previous: bool) -> "list[TrainingRun]":
         for path in find_started_runs(folder, previous):
             print_note(f"{path}: no epoch is finished yet, so there is nothing to compare")
         try:
-            paths = find_runs(folder, previous)
+            paths = find_runs(folder, previous, print_note)
         except TinyEdgeError as failure:
             print_note(f"warning: {failure.message}")
             continue
