@@ -1,7 +1,9 @@
 """The content filter: what it finds, what passes, and that no part of a listed word is ever shown."""
 
+import itertools
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -416,3 +418,21 @@ def test_generate_filters_by_default(micro_bundle: Path, text: str, tmp_path: Pa
     invalid = run_tinyedge(*command, "--filter", list_file)
     assert (invalid.returncode, invalid.stdout) == (1, "")
     assert invalid.stderr.startswith(f"error: {list_file}, line 1: ")
+
+
+def test_the_largest_list_needs_little_memory() -> None:
+    letters = (
+        "".join(pair) for pair in itertools.product("abcdefghi", "jklmnopqr", "stuvwxyz", "abcdefghij")
+    )
+    lines = [(word + "x" + word[::-1]) * 11 for word in letters]  # 99 letters each
+    assert sum(map(len, lines)) > 600_000
+    tracemalloc.start()
+    try:
+        words = ContentFilter(lines)
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
+    for length in (1, 3, 4, 50, 99):
+        assert words.is_prefix(lines[77][:length])
+    assert not words.is_prefix(lines[77] + "x")
+    assert not words.is_prefix(lines[77][:98] + "z")

@@ -8,6 +8,8 @@ import typer
 from tinyedge.cli._options import FilterFile, Values, options_from
 from tinyedge.core.sampling import SamplingConfig
 
+MAX_PROMPT_BYTES = 1 << 20  # tokenizing 20 MB would take 1 GB, and the model sees at most a few kB of it
+
 
 @options_from("sampling", SamplingConfig)
 def generate(
@@ -47,7 +49,13 @@ def generate(
         sampling["seed"] = random.SystemRandom().getrandbits(32)
     config = SamplingConfig(**sampling)
     if prompt == "-":
-        prompt = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
+        raw = sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1)
+        if len(raw) > MAX_PROMPT_BYTES:
+            raise UsageError(
+                f"--prompt -: standard input has more than {MAX_PROMPT_BYTES} bytes",
+                "pass its end; the model sees only the last part: tail -c 100000 FILE",
+            )
+        prompt = raw.decode("utf-8", "replace").removesuffix("\n")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # for characters of a prompt that the terminal cannot show
 

@@ -30,6 +30,7 @@ def verify(
     from tinyedge.text.tokenizer import BOS_ID
 
     generator = Generator.of(checked)
+    generator.tokenizer.check_pieces()
     decoder = generator.session.decoder()
     decoder.prefill([BOS_ID] * (generator.config.max_seq_length - 1))
     decoder.step(BOS_ID)  # the last position of the context: prefill and decode work up to it

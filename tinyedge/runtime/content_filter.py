@@ -8,6 +8,7 @@ matcher reads one character at a time and follows all positions where a listed w
 of a character is bounded by the length of the longest pattern, so no pattern can make it hang.
 """
 
+import bisect
 import functools
 import itertools
 import re
@@ -70,10 +71,10 @@ class ContentFilter:
         Raises:
             FilterError: A line is not a valid pattern, or there is no pattern; names `source` and the line.
         """
-        # All in symbols: complete words, stems with any ending, and every prefix of both.
+        # All in symbols: complete words, stems with any ending, and the first letters of both.
         self.words: set[str] = set()
         self.stems: set[str] = set()
-        self.prefixes: set[str] = set()
+        self._heads: set[str] = set()
         found = []
         for number, line in enumerate(lines, 1):
             pattern = line.partition("#")[0].strip()
@@ -86,6 +87,7 @@ class ContentFilter:
         if not found:
             raise FilterError(f"{source} has no words", "list one word per line, or pass --no-filter")
         self.patterns = tuple(found)
+        self._sorted = sorted(self.words | self.stems)
 
     @classmethod
     def load(cls, path: Path | None = None) -> "ContentFilter":
@@ -122,7 +124,15 @@ class ContentFilter:
         if letters < minimum:
             raise ValueError(f"{pattern!r} has {letters} letters, at least {minimum} are required")
         (self.words if word == pattern else self.stems).add(symbols)
-        self.prefixes.update(itertools.accumulate(symbols))
+        self._heads.update(itertools.accumulate(symbols[:PREFIX_LENGTH]))
+
+    def is_prefix(self, symbols: str) -> bool:
+        """Return whether a pattern is or begins with `symbols`."""
+        if len(symbols) <= PREFIX_LENGTH:
+            return symbols in self._heads
+        # A set of all prefixes needs 128 MB for a list of 1 MB; the sorted patterns and their sets need 7 MB.
+        at = bisect.bisect_left(self._sorted, symbols)
+        return at < len(self._sorted) and self._sorted[at].startswith(symbols)
 
 
 class ContentMatcher:
@@ -210,7 +220,7 @@ class ContentMatcher:
         # After two equal letters at the end, a third may follow, and three would count as one or two.
         if not (head.isascii() and head.isalpha()) or head[-1:] == head[-2:-1]:
             return True
-        return head.lower() in self._content_filter.prefixes
+        return self._content_filter.is_prefix(head.lower())
 
     def _advance(self, symbol: str, at: int) -> list[int]:
         """Extend all partial matches by a symbol of the character at position `at`.
@@ -231,12 +241,12 @@ class ContentMatcher:
         completed = self._find_complete_words() if is_separator else []
         self._unrepeated_matches = matches if letters and self._repeat_count == STRETCH_LENGTH - 1 else []
         started = [*matches, (at, "")] if self._at_word_start and letters else matches
-        prefixes = self._content_filter.prefixes
+        is_prefix = self._content_filter.is_prefix
         self._partial_matches = matches = [
             (start, longer)
             for start, word in started
             for letter in letters or symbol
-            if (longer := word if letter == WORD_GAP and word[-1:] == WORD_GAP else word + letter) in prefixes
+            if is_prefix(longer := word if letter == WORD_GAP and word[-1:] == WORD_GAP else word + letter)
         ]
         self._at_word_start = is_separator
         if letters:

@@ -73,6 +73,7 @@ def check(folder: Path) -> str:
 
     greedy = SamplingConfig(temperature=0)
     with Generator.load(folder) as generator:
+        generator.tokenizer.check_pieces()
         return generator.generate(PROMPT, max_tokens=MAX_TOKENS, sampling=greedy, ignore_eos=True).text
 
 

@@ -26,6 +26,7 @@ FATAL_ONLY = 4  # onnxruntime's log severity: its errors are raised, and must no
 # A tensor stored in another file has that file's name under the key "location", in plain bytes in any
 # serialization of the graph; weights contain these eight bytes by chance once in 10^12 models of 10 MB.
 EXTERNAL_DATA_KEY = b"location"
+MAX_REASON = 240  # characters of ONNX Runtime's message; some list every supported type
 DYNAMIC = None  # an axis whose length is known only when the graph runs
 EXPORT_AGAIN_HINT = "export the bundle again with: tinyedge export"
 
@@ -86,6 +87,8 @@ class Session:
 
     def _make_error(self, verb: str, failure: Exception) -> BundleError:
         reason = str(failure).strip().partition("\n")[0]
+        if len(reason) > MAX_REASON:
+            reason = reason[: MAX_REASON - 3] + "..."
         return BundleError(f"ONNX Runtime cannot {verb} {self.name}: {reason}", EXPORT_AGAIN_HINT)
 
     def _check_graph(self) -> None:

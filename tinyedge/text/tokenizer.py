@@ -49,6 +49,7 @@ class Tokenizer:
     """
 
     def __init__(self, model: bytes, name: str = "tokenizer", sha256: str | None = None) -> None:
+        self._name = name
         self.sha256 = sha256 or hashlib.sha256(model).hexdigest()
         self._model = model  # searched by `find_longer_pieces`; 135 kB for 8000 pieces
         self._piece_index: PieceIndex | None = None
@@ -138,6 +139,15 @@ class Tokenizer:
             piece = self._pieces[token] = self._decode_piece(token)
         return piece
 
+    def check_pieces(self) -> None:
+        """Decode every piece, which loading does not, because it would take longer than all else.
+
+        Raises:
+            TokenizerError: A piece is not UTF-8.
+        """
+        for token in range(self.vocab_size):
+            self.piece(token)
+
     def ends_in_word(self, token: int) -> bool:
         """Return whether a token ends with a letter, a mark or a digit."""
         return token > UNK_ID and _is_in_word(self.piece(token).decode("utf-8", "ignore")[-1:])
@@ -195,7 +205,12 @@ class Tokenizer:
             return UNKNOWN_TEXT.encode()
         if self._processor.is_control(token):
             return b""
-        piece: str = self._processor.id_to_piece(token)
+        try:
+            piece: str = self._processor.id_to_piece(token)
+        except (UnicodeDecodeError, RuntimeError):
+            raise TokenizerError(
+                f"piece {token} of {self._name} is not UTF-8", "train one with: tinyedge tokenizer"
+            ) from None
         if self._processor.is_byte(token):
             return bytes([int(piece[3:5], 16)])
         return piece.replace(WORD_BOUNDARY, " ").encode()
