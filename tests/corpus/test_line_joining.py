@@ -114,6 +114,7 @@ KEPT = {
     "contents": make_lines(80, 10, 30, lambda line: f"{line} ........ {len(line)}"),
     "a sentence a line": [f"{sentence}." for sentence in ENGLISH.split(". ")] * 5,
     "a paragraph a line": [ENGLISH, SPANISH, GERMAN, ENGLISH[:200], SPANISH[:90]] * 4,
+    "Chinese verse": ["床前明月光，疑是地上霜。", "举头望明月，低头思故乡。"] * 9,
     "an address": ["12 Harbour Road", "Port Arthur", "Tasmania 7182"],
 }
 

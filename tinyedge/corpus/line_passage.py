@@ -24,7 +24,7 @@ from typing import Any
 from tinyedge.corpus.characters import SOFT_HYPHEN
 
 MIN_WIDTH = 24  # characters; narrower text is not wrapped: words, short verse
-MINUNSPACED_WIDTH = 12  # the same for scripts without spaces, whose characters are wider
+MIN_UNSPACED_WIDTH = 18  # the same for scripts without spaces: a line of Chinese verse has up to 16
 OUTLIER = 1.25  # times the next lines; longer lines are web addresses, or unwrapped
 MAX_PASSAGE_EVIDENCE = 6.0  # in nats, of a passage for the ones around it
 MIN_BREAKS = 4  # a passage with fewer takes the width of the page
@@ -137,7 +137,7 @@ class LinePassage:
         return self.width if len(self.breaks) >= MIN_BREAKS else max(self.width, page_width)
 
     def _weigh(self, width: int) -> float:
-        is_narrow = width < (MINUNSPACED_WIDTH if self.lines[0].is_unspaced else MIN_WIDTH)
+        is_narrow = width < (MIN_UNSPACED_WIDTH if self.lines[0].is_unspaced else MIN_WIDTH)
         if is_narrow or not self.breaks:
             return -MAX_PASSAGE_EVIDENCE if is_narrow else 0.0
         wrapped = kept = 0.0
