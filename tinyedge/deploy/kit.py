@@ -110,14 +110,12 @@ def get_kit_folder(bundle: Path) -> Path:
 
 
 def require_replaceable(folder: Path) -> None:
-    """Raise DeployError unless the folder is new, empty, or a kit (even a damaged one) and nothing else."""
+    """Raise DeployError unless the folder is new, or a kit (even a damaged one) and nothing else."""
     if not os.path.lexists(folder):
         return
     hint = "move it, or choose another bundle folder"
     if folder.is_symlink() or not folder.is_dir():
         raise DeployError(f"{folder} exists and is not a folder", hint)
-    if not any(folder.iterdir()):
-        return
     try:
         with files.open_regular(folder / KIT_FILE, follow_links=False) as file:
             is_kit = SCHEMA_FAMILY in file.read(MAX_KIT_FILE_BYTES)
