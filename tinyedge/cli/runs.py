@@ -64,7 +64,7 @@ def runs(
         )
     if len({run.unknown_bytes is None for run in found}) > 1:
         print_note(
-            "warning: the runs without a figure under `unknown` are of an earlier version, whose bits per byte"
+            "warning: runs without a figure under `unknown` are of an earlier version, whose bits per byte"
             " do not charge for bytes behind UNK; compare them with `tinyedge eval`"
         )
     shares = {name: (run.unknown_bytes or {}).get(ALL, 0.0) for run, name in zip(found, names, strict=True)}
