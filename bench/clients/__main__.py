@@ -135,7 +135,7 @@ def format_table(report: dict[str, Any]) -> str:
     """Format the report as Markdown."""
     lines = ["| client | version | works | does not work |", "|---|---|---|---|"]
     for client in report["clients"]:
-        works = ", ".join(_format_check(check) for check in client["checks"] if check["ok"])
+        works = "; ".join(_format_check(check) for check in client["checks"] if check["ok"])
         fails = "; ".join(
             f"{check['name']}: {check['error']}" for check in client["checks"] if not check["ok"]
         )

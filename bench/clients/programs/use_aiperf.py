@@ -24,7 +24,8 @@ def measure(endpoint_type: str) -> str:
             *("--output-tokens-mean", "8", "--output-tokens-stddev", "0"),
             *("--extra-inputs", "ignore_eos:true", "--artifact-dir", folder),
         ]
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        # With this variable, aiperf 0.13.0 looks for a local folder in the hub's cache.
+        environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         found = list(Path(folder).rglob("profile_export_aiperf.json"))
         if done.returncode or not found:
