@@ -394,8 +394,11 @@ def test_folder_is_whole_and_replaces_an_older_one(
     trained = load_model(run.checkpoint).model
     _, tensors = read_safetensors(first["model.safetensors"])
     np.testing.assert_array_equal(tensors["lm_head.weight"], trained.state_dict()["output.weight"])
-    (folder / "README.md").write_text("older")
     monkeypatch.setattr(portable, "check_parity", lambda *given: parity)  # once is enough
+    (folder / "README.md").write_text("a model of somebody else")
+    with pytest.raises(ExportError, match=r"is not a portable model: it has 'README\.md'"):
+        export_portable(run.checkpoint, folder, None, ignore_report)
+    (folder / "README.md").write_text("an older card of tinyedge")
     export_portable(run.checkpoint, folder, None, ignore_report)
     assert read_files(folder) == first
     assert [path.name for path in tmp_path.iterdir()] == ["portable"]
