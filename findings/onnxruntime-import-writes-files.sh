@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `import onnxruntime`, and nothing else, creates a database and a device id in the user's home.
 #
-# Version:   onnxruntime 1.32.0 (PyPI wheel, CPU), Linux.
+# Version:   onnxruntime 1.29.0 and 1.32.0 (PyPI wheels, CPU), Linux. 1.28.0 writes nothing.
 # Guess:     no file at all: an import opens no session, and the CPU wheel keeps no cache.
 # Reality:   the import creates an SQLite database and a persistent identifier of the device below ~/.cache/Microsoft. The
 #            identifier survives, so later runs are recognizable as this machine's. With ORT_DISABLE_TELEMETRY=1 set before the

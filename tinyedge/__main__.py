@@ -1,21 +1,11 @@
 """`tinyedge` and `python -m tinyedge`: the same program."""
 
-import os
-import signal
+from tinyedge.host import interrupt
 
-INTERRUPTED = 130  # exit code after Ctrl-C
+interrupt.handle_start()  # before the other imports: each of them can be interrupted
 
-
-def exit_at_once(number: int, frame: object) -> "NoReturn":
-    """Exit on Ctrl-C during the first imports, when there is nothing to clean up yet."""
-    os.write(2, b"error: interrupted\n")
-    os._exit(INTERRUPTED)
-
-
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background of a script
-    signal.signal(signal.SIGINT, exit_at_once)
-
-from typing import NoReturn  # noqa: E402  # the imports come after it: each of them can be interrupted
+import signal  # noqa: E402
+from typing import NoReturn  # noqa: E402
 
 from tinyedge.host import gc_pause  # noqa: E402
 
@@ -28,11 +18,13 @@ def main() -> NoReturn:
     with gc_pause.pause_gc():  # Typer is a fifth of all imports at startup
         from tinyedge.cli.main import main as run_program
     try:
-        if signal.getsignal(signal.SIGINT) is exit_at_once:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        interrupt.handle_run()
         run_program()
     except KeyboardInterrupt:  # before or after the program's own handling of errors
-        exit_at_once(signal.SIGINT, None)
+        interrupt.exit_at_once(signal.SIGINT, None)
+    except SystemExit as end:
+        interrupt.handle_exit(end.code)
+        raise
 
 
 if __name__ == "__main__":

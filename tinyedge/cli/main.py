@@ -22,6 +22,7 @@ from tinyedge import __version__
 from tinyedge.core.errors import TinyEdgeError, UsageError
 from tinyedge.core.printable import PrintableStream, printable
 from tinyedge.core.settings import flag
+from tinyedge.host import interrupt
 
 # Commands, each in the module of its name, with the name of its function there. cli/_help.py groups them.
 COMMANDS = {
@@ -46,6 +47,8 @@ COMMANDS = {
 }
 
 MAIN_PROCESS_WAIT_S = 20  # upper bound until the main process has reported; torchrun ends the wait then
+
+ADDRESS_SPACE_HINT = "raise the limit: ulimit -v unlimited, or LimitAS= in a systemd unit"
 
 # The base class of the parser's exceptions is not public; it is a base of the one that Typer exports.
 ParserError: type = typer.BadParameter.__mro__[2]
@@ -123,6 +126,8 @@ def main() -> NoReturn:
     try:
         _require_current_folder()
         code = app_for(arguments)(arguments, prog_name="tinyedge", standalone_mode=False) or 0
+        if code == interrupt.EXIT_CODE and interrupt.was_raised():
+            raise KeyboardInterrupt  # Typer returns the code instead
         sys.stdout.flush()  # at exit, a full disk would be a traceback
         sys.exit(code)
     except BrokenPipeError:  # the reader has what it wanted, as in `tinyedge runs | head`
@@ -137,6 +142,8 @@ def main() -> NoReturn:
             sys.exit(UsageError.exit_code)
         if "--debug" in arguments[:1] or os.environ.get("TINYEDGE_DEBUG"):
             traceback.print_exc()
+        if interrupt.was_raised():  # a library may have replaced the exception by its own
+            failure = KeyboardInterrupt()
         if isinstance(failure, UsageError):
             failure = name_flags(failure, arguments)
         sys.exit(explain(failure))
@@ -213,28 +220,41 @@ def explain(failure: BaseException) -> int:
             return failure.exit_code
         case _ if isinstance(failure, ParserError):
             return _explain_parser_error(failure)
+        case typer.Abort() if isinstance(failure.__cause__, EOFError):
+            return explain(failure.__cause__)
         case KeyboardInterrupt() | typer.Abort():
             _print_error("interrupted")
-            return 130
+            return interrupt.EXIT_CODE
         case OSError() if failure is getattr(sys.stdout, "failure", None):
             _print_error(
                 f"the standard output cannot be written: {failure.strerror}",
                 "free some space, or redirect the output elsewhere",
             )
             return 1
+        case OSError() if failure.errno == errno.ENOMEM:
+            return explain(MemoryError())
         case OSError():
             where = f"{failure.filename}: " if failure.filename else ""
             _print_error(f"{where}{failure.strerror or failure}", _suggest_remedy(failure))
+            return 1
+        case ModuleNotFoundError():
+            return _explain_unexpected(failure)
+        case MemoryError() | ImportError() if limit := _get_address_space_mb():
+            _print_error(f"out of memory: the address space is limited to {limit} MB", ADDRESS_SPACE_HINT)
             return 1
         case MemoryError():
             _print_error("out of memory", "use a smaller model, batch or text")
             return 1
         case _:
-            _print_error(
-                f"unexpected {type(failure).__name__}: {failure}",
-                "run tinyedge --debug ... to see where, and please report it",
-            )
-            return 1
+            return _explain_unexpected(failure)
+
+
+def _explain_unexpected(failure: BaseException) -> int:
+    _print_error(
+        f"unexpected {type(failure).__name__}: {failure}",
+        "run tinyedge --debug ... to see where, and please report it",
+    )
+    return 1
 
 
 def _explain_parser_error(failure: BaseException) -> int:
@@ -256,6 +276,14 @@ def _suggest_remedy(failure: OSError) -> str:
             return "the disk reports an error: choose another one; no incomplete file was left"
         case _:
             return "check the path"
+
+
+def _get_address_space_mb() -> int:
+    """Return the limit of this process's address space in MB, or 0 if it has none."""
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return 0 if limit == resource.RLIM_INFINITY else limit // 1_000_000
 
 
 def _print_error(message: str, hint: str = "") -> None:
