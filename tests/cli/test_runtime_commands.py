@@ -1,5 +1,6 @@
 """`tinyedge generate` and `tinyedge verify`, as a user runs them, and what the runtime must not import."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,9 +14,12 @@ import typer
 from onnx import ModelProto
 from typer.testing import CliRunner
 
-from tinyedge.cli.generate import generate
+from tinyedge.bundle.bundle import Bundle, load_bundle, write_bundle
+from tinyedge.cli.generate import MAX_PROMPT_BYTES, generate
+from tinyedge.cli.main import main
 from tinyedge.cli.verify import verify
-from tinyedge.core.errors import BundleError
+from tinyedge.core.errors import BundleError, TokenizerError, UsageError
+from tinyedge.runtime import self_test
 
 app = typer.Typer()
 app.command()(generate)
@@ -35,6 +39,12 @@ def completion(*arguments: object, stdin: str | None = None) -> dict[str, Any]:
     stdout, _ = run("generate", *arguments, "--json", stdin=stdin)
     value: dict[str, Any] = json.loads(stdout)
     return value
+
+
+def get_own_fields(bundle: Bundle) -> dict[str, Any]:
+    """Return the fields of a manifest that `write_bundle` does not add."""
+    added = ("schema", "created", "tinyedge", "files")
+    return {name: value for name, value in bundle.manifest.items() if name not in added}
 
 
 def test_text_is_the_prompt_the_continuation_and_a_line_break(micro_bundle: Path) -> None:
@@ -86,6 +96,18 @@ def test_the_prompt_from_standard_input(micro_bundle: Path) -> None:
     assert found["prompt"] == PROMPT
 
 
+def test_a_prompt_from_standard_input_has_an_upper_bound(micro_bundle: Path) -> None:
+    """Tokenizing 20 MB would take 1 GB of memory."""
+    limit = "x" * (MAX_PROMPT_BYTES - 1) + "\n"
+    arguments = ["generate", str(micro_bundle), "--prompt", "-"]
+    result = CliRunner().invoke(app, arguments, limit + "x")
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.exit_code == 2
+    assert result.exception.message == "--prompt -: standard input has more than 1048576 bytes"
+    assert "tail -c" in result.exception.hint
+    assert result.output == ""
+
+
 def test_a_note_reports_a_text_longer_than_the_context(micro_bundle: Path) -> None:
     stdout, stderr = run("generate", micro_bundle, "--prompt", "la niña y el mar " * 20)
     assert stderr.startswith("note: the text is longer than the model's context of 32 tokens")
@@ -128,21 +150,42 @@ def test_verify_finds_a_model_that_does_not_run(
 ) -> None:
     """All hashes are correct and the graph is the expected one, but a weight is NaN."""
     from tests.support.hostile import change_model
-    from tinyedge.bundle.bundle import load_bundle, write_bundle
 
     whole = load_bundle(micro_bundle)
-    manifest = {
-        k: v for k, v in whole.manifest.items() if k not in ("schema", "created", "tinyedge", "files")
-    }
 
     def spoil(proto: ModelProto) -> None:
         bias = next(t for t in proto.graph.initializer if t.name == "blocks.0.norm1.bias")
         bias.raw_data = b"\xff" * len(bias.raw_data)
 
     model = change_model(whole.model, spoil)
-    path = write_bundle(tmp_path / "bundle", manifest, model, whole.tokenizer, "card")
+    path = write_bundle(tmp_path / "bundle", get_own_fields(whole), model, whole.tokenizer, "card")
     with pytest.raises(BundleError, match=r"bundle/model\.onnx computed logits that are not finite"):
         run("verify", path)
+
+
+def test_verify_and_the_self_test_refuse_a_piece_that_is_not_utf8(
+    micro_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SentencePiece loads the file, and generation may never reach the piece."""
+    whole = load_bundle(micro_bundle)
+    piece = "\u2581tormenta".encode()
+    assert whole.tokenizer.count(piece) == 1
+    tokenizer = whole.tokenizer.replace(piece, piece[:-1] + b"\xff")
+    fields = get_own_fields(whole)
+    fields["tokenizer"] = {**fields["tokenizer"], "sha256": hashlib.sha256(tokenizer).hexdigest()}
+    path = write_bundle(tmp_path / "bundle", fields, whole.model, tokenizer, "card")
+    monkeypatch.setattr(sys, "argv", ["tinyedge", "verify", str(path)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    error, hint = output.err.splitlines()
+    assert error.startswith("error: piece 304 of ")
+    assert error.endswith("tokenizer.model is not UTF-8")
+    assert hint == "hint: train one with: tinyedge tokenizer"
+    with pytest.raises(TokenizerError, match=r"piece 304 of .* is not UTF-8"):
+        self_test.check(path)
 
 
 # --- as processes ---

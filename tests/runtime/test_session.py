@@ -8,7 +8,7 @@ import pytest
 
 from tinyedge.bundle.bundle import Bundle, load_bundle
 from tinyedge.core.errors import BundleError, UsageError
-from tinyedge.runtime.session import BundleModel, Decoder, Session
+from tinyedge.runtime.session import MAX_REASON, BundleModel, Decoder, Session
 from tinyedge.text.evaluate import LanguageModel, Passage, evaluate
 
 TOKENS = [0, 57, 213, 9, 401, 77, 8, 999, 4, 12, 640, 31]
@@ -105,6 +105,20 @@ def test_bytes_that_are_not_a_graph_are_rejected(bundle: Bundle) -> None:
         Session(b"not a graph", bundle.config)
     assert "\n" not in failure.value.message
     assert failure.value.hint
+
+
+def test_a_long_message_of_onnx_runtime_is_cut(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object, **options: object) -> None:
+        raise RuntimeError("Type Error: one of " + "tensor(float) " * 100 + "\nsecond line")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", fail)
+    with pytest.raises(
+        BundleError, match="ONNX Runtime cannot load the model: Type Error: one of "
+    ) as failure:
+        Session(bundle.model, bundle.config)
+    reason = failure.value.message.partition("the model: ")[2]
+    assert len(reason) == MAX_REASON
+    assert reason.endswith("...")
 
 
 def test_a_graph_with_external_data_never_reaches_onnx_runtime(

@@ -31,7 +31,7 @@ print("imported", flush=True)
 IMPORTED = "imported"
 # -P keeps the current folder, and any numpy.py in it, out of the imports.
 CHILD = (sys.executable, "-P", "-c", IMPORT_EACH, *LIBRARIES)
-# onnxruntime collects telemetry from 1.29.0 on as soon as it is imported, unless this is set (its Privacy.md).
+# From 1.29.0 on onnxruntime collects telemetry as soon as it is imported, unless this is set (Privacy.md).
 NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
 
 

@@ -28,9 +28,6 @@ from tinyedge.export.portable.opt_layout import (
 
 EPSILON = 1e-5  # torch.nn.LayerNorm's default
 TO_THE_END = (1 << 63) - 1  # Slice's usual end; tract takes no other large number for it
-TO_THE_END = (
-    1 << 63
-) - 1  # of an axis: the end that every runtime understands, as torch's exporter writes it
 MASKED = np.finfo(np.float32).min  # not -inf: a row of padding alone would become NaN
 BATCH, SEQUENCE, PAST = "batch_size", "sequence_length", "past_sequence_length"
 TOTAL = f"{PAST} + {SEQUENCE}"
