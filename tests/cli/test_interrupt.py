@@ -1,6 +1,5 @@
 """Ctrl-C at any time: exit code 130 and one error line."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -85,16 +84,3 @@ def test_a_truncated_file_is_no_interrupt(capsys: pytest.CaptureFixture[str]) ->
     aborted.__cause__ = EOFError("compressed file ended before the end-of-stream marker was reached")
     assert program.explain(aborted) == 1
     assert "unexpected EOFError: compressed file ended" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "failure", [MemoryError(), ImportError("failed to map segment"), OSError(12, os.strerror(12))], ids=repr
-)
-def test_a_limited_address_space_is_named(
-    failure: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("resource.getrlimit", lambda kind: (100_000 * 1024, -1))
-    assert program.explain(failure) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "error: out of memory: the address space is limited to 102 MB"
-    assert "ulimit -v" in lines[1]

@@ -22,7 +22,7 @@ from tinyedge import __version__
 from tinyedge.core.errors import TinyEdgeError, UsageError
 from tinyedge.core.printable import PrintableStream, printable
 from tinyedge.core.settings import flag
-from tinyedge.host import interrupt
+from tinyedge.host import address_space, interrupt
 
 # Commands, each in the module of its name, with the name of its function there. cli/_help.py groups them.
 COMMANDS = {
@@ -125,6 +125,7 @@ def main() -> NoReturn:
     arguments = repeat_list_flags(sys.argv[1:])
     try:
         _require_current_folder()
+        address_space.check_before_numpy()
         code = app_for(arguments)(arguments, prog_name="tinyedge", standalone_mode=False) or 0
         if code == interrupt.EXIT_CODE and interrupt.was_raised():
             raise KeyboardInterrupt  # Typer returns the code instead
@@ -239,8 +240,10 @@ def explain(failure: BaseException) -> int:
             return 1
         case ModuleNotFoundError():
             return _explain_unexpected(failure)
-        case MemoryError() | ImportError() if limit := _get_address_space_mb():
-            _print_error(f"out of memory: the address space is limited to {limit} MB", ADDRESS_SPACE_HINT)
+        case MemoryError() | ImportError() if limit := address_space.read_limit():
+            _print_error(
+                f"out of memory: the address space is limited to {limit // 1_000_000} MB", ADDRESS_SPACE_HINT
+            )
             return 1
         case MemoryError():
             _print_error("out of memory", "use a smaller model, batch or text")
@@ -276,14 +279,6 @@ def _suggest_remedy(failure: OSError) -> str:
             return "the disk reports an error: choose another one; no incomplete file was left"
         case _:
             return "check the path"
-
-
-def _get_address_space_mb() -> int:
-    """Return the limit of this process's address space in MB, or 0 if it has none."""
-    import resource
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return 0 if limit == resource.RLIM_INFINITY else limit // 1_000_000
 
 
 def _print_error(message: str, hint: str = "") -> None:
