@@ -43,7 +43,7 @@ def test_errors_of_little_memory_name_the_limit(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     limits = tmp_path / "limits"
-    monkeypatch.setattr(address_space, "LIMITS_FILE", str(limits))
+    monkeypatch.setattr(address_space, "LIMITS_FILE", limits)
     row = "Max address space         {}            unlimited            bytes     \n"
     for value, expected in (("102400000", 102_400_000), ("unlimited", 0)):
         limits.write_text("Max open files 1024 4096 files\n" + row.format(value))

@@ -249,6 +249,7 @@ START_IMPORTS = {
     *("runtime", "runtime.generator", "runtime.sampler", "runtime.session"),
     *("runtime.token_healing", "text.piece_index"),  # the word that the prompt ends with is completed or left
     "runtime.content_filter",  # no slur is shown
+    "host.interrupt",  # Ctrl-C during these imports is one line
     "runtime.ort",  # ONNX Runtime without threads and sockets of its own
 }
 # And beside that and the packages that it cannot do without: hashes, JSON, dataclasses, NFC.

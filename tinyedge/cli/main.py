@@ -22,7 +22,7 @@ from tinyedge import __version__
 from tinyedge.core.errors import TinyEdgeError, UsageError
 from tinyedge.core.printable import PrintableStream, printable
 from tinyedge.core.settings import flag
-from tinyedge.host import address_space, interrupt
+from tinyedge.host import interrupt
 
 # Commands, each in the module of its name, with the name of its function there. cli/_help.py groups them.
 COMMANDS = {
@@ -49,6 +49,9 @@ COMMANDS = {
 MAIN_PROCESS_WAIT_S = 20  # upper bound until the main process has reported; torchrun ends the wait then
 
 ADDRESS_SPACE_HINT = "raise the limit: ulimit -v unlimited, or LimitAS= in a systemd unit"
+
+# Address space that numpy needs. Without it, numpy's OpenBLAS ends the process, and raises no exception.
+NUMPY_BYTES = 80 << 20
 
 # The base class of the parser's exceptions is not public; it is a base of the one that Typer exports.
 ParserError: type = typer.BadParameter.__mro__[2]
@@ -125,7 +128,7 @@ def main() -> NoReturn:
     arguments = repeat_list_flags(sys.argv[1:])
     try:
         _require_current_folder()
-        address_space.check_before_numpy()
+        sys.meta_path.insert(0, _NumpyCheck())
         code = app_for(arguments)(arguments, prog_name="tinyedge", standalone_mode=False) or 0
         if code == interrupt.EXIT_CODE and interrupt.was_raised():
             raise KeyboardInterrupt  # Typer returns the code instead
@@ -240,7 +243,7 @@ def explain(failure: BaseException) -> int:
             return 1
         case ModuleNotFoundError():
             return _explain_unexpected(failure)
-        case MemoryError() | ImportError() if limit := address_space.read_limit():
+        case MemoryError() | ImportError() if limit := _read_address_space_limit():
             _print_error(
                 f"out of memory: the address space is limited to {limit // 1_000_000} MB", ADDRESS_SPACE_HINT
             )
@@ -279,6 +282,25 @@ def _suggest_remedy(failure: OSError) -> str:
             return "the disk reports an error: choose another one; no incomplete file was left"
         case _:
             return "check the path"
+
+
+class _NumpyCheck:
+    """A finder of modules that finds none, and checks the address space when numpy is imported."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: object = None) -> None:
+        """Raise MemoryError if the address space is limited and numpy does not fit."""
+        if name == "numpy":
+            try:
+                bytes(NUMPY_BYTES)  # calloc reserves it, nothing touches it: it takes no memory
+            except MemoryError:
+                if _read_address_space_limit():
+                    raise
+
+
+def _read_address_space_limit() -> int:
+    from tinyedge.host import address_space
+
+    return address_space.read_limit()
 
 
 def _print_error(message: str, hint: str = "") -> None:
