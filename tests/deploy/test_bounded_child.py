@@ -1,5 +1,9 @@
 """A program whose output is bounded in time and size."""
 
+import contextlib
+from pathlib import Path
+
+import psutil
 import pytest
 
 from tinyedge.deploy.bounded_child import BoundedChild
@@ -25,6 +29,15 @@ def test_the_size_of_both_streams_together_is_limited(stream: int) -> None:
     child, output, errors = run(f"printf 12345; yes >&{stream}", limit=1000)
     assert child.ended_by == "size"
     assert len(output) + len(errors) == 1000
+
+
+def test_another_writer_of_the_stream_does_not_go_on(tmp_path: Path) -> None:
+    """Killing the shell leaves `yes` running; it ends because nobody reads its output any more."""
+    pid_file = tmp_path / "pid"
+    child, *_ = run(f"yes & echo $! >{pid_file}; wait", limit=1000)
+    assert child.ended_by == "size"
+    with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended already
+        psutil.Process(int(pid_file.read_text())).wait(20)
 
 
 def test_the_time_is_limited() -> None:

@@ -134,7 +134,7 @@ class BoundedChild:
                 self._child.kill()
 
     def _read(self, descriptor: Descriptor, stream: IO[bytes]) -> None:
-        """Read one stream to its end; discard what exceeds the limit."""
+        """Read one stream to its end or to the limit, then close it, so that no other writer can go on."""
         with contextlib.suppress(OSError, ValueError), stream:
             while chunk := os.read(stream.fileno(), CHUNK_BYTES):
                 with self._lock:
@@ -143,6 +143,7 @@ class BoundedChild:
                     self._chunks.put((descriptor, kept))
                 if len(kept) < len(chunk):
                     self._end("size")
+                    break
         self._chunks.put((descriptor, b""))
 
 
