@@ -124,6 +124,25 @@ def test_lines_that_stand_for_themselves_are_kept(kind: str) -> None:
     assert join(KEPT[kind]) == KEPT[kind]
 
 
+@pytest.mark.parametrize(
+    "stanza",
+    [
+        [
+            "The fog comes in upon the marsh,",
+            "and so;",
+            "the voice of geese is thin and harsh,",
+            "and no one.",
+        ],
+        ["I saw the willow in the rain,", "the river by the door;"],
+        ["caminante, son tus huellas", "el camino y nada más;", "caminante, no hay camino,"],
+    ],
+)
+def test_verse_that_goes_on_in_lower_case_is_kept(stanza: list[str]) -> None:
+    """Its lines are short before words in lower case, and end with commas, as wrapped lines rarely do."""
+    lines = [line for _ in range(5) for line in (*stanza, "")]
+    assert [line for line in join(lines) if line] == stanza * 5
+
+
 def test_each_passage_is_decided_for_itself() -> None:
     contents = make_lines(30, 10, 40, lambda line: f"CHAPTER {line.upper()}")
     stanza = make_lines(4, 30, 45, str.capitalize)

@@ -50,6 +50,12 @@ _WRAPPED_STOP = _to_logarithms({INSIDE: 0.85, AT_END: 0.15})
 _KEPT_STOP = _to_logarithms({INSIDE: 0.5, AT_END: 0.5})
 _KEPT_LOWER_STOP = _to_logarithms({INSIDE: 0.2, AT_END: 0.8})
 _LOWER_CASE_SHARE = 0.1  # of kept text that is like this
+# A short wrapped line ends a paragraph, and rarely stands before a word in lower case; in verse it may.
+_WRAPPED_SHORT_BEFORE_LOWER = math.log(0.1)
+# Whether a line that ends no sentence ends with a comma or the like: lines of verse often do.
+_WRAPPED_PAUSE = _to_logarithms({True: 0.12, False: 0.88})
+_KEPT_PAUSE = _to_logarithms({True: 0.3, False: 0.7})
+_KEPT_LOWER_PAUSE = _to_logarithms({True: 0.6, False: 0.4})
 # Without upper and lower case: whether a line ends with the end of a sentence.
 _WRAPPED_ENDS = _to_logarithms({True: 0.12, False: 0.88})
 _KEPT_ENDS = _to_logarithms({True: 0.60, False: 0.40})
@@ -104,6 +110,9 @@ class TextLine:
     ends_sentence: bool
     """Whether a sentence ends at its end."""
 
+    ends_pause: bool
+    """Whether a comma, semicolon, colon or dash stands at its end."""
+
     ends_inside_word: bool
     """Whether it ends with a soft hyphen."""
 
@@ -146,6 +155,8 @@ class LinePassage:
         for first, second in self.breaks:
             fill = _describe_fill(first, second, width)
             wrapped += _WRAPPED_FILL[fill]
+            if fill == SHORT and second.case == LOWER:
+                wrapped += _WRAPPED_SHORT_BEFORE_LOWER
             kept += _KEPT_FILL[fill]
             if second.case == UNCASED:
                 wrapped += _WRAPPED_ENDS[first.ends_sentence]
@@ -154,6 +165,10 @@ class LinePassage:
                 wrapped += _WRAPPED_CASE[second.case]
                 upper += _KEPT_CASE[second.case]
                 lower += _KEPT_LOWER_CASE[second.case]
+                if not first.ends_sentence:
+                    wrapped += _WRAPPED_PAUSE[first.ends_pause]
+                    upper += _KEPT_PAUSE[first.ends_pause]
+                    lower += _KEPT_LOWER_PAUSE[first.ends_pause]
         inside = self.stops_inside
         at_end = sum(first.ends_sentence for first, _ in self.breaks)
         wrapped += inside * _WRAPPED_STOP[INSIDE] + at_end * _WRAPPED_STOP[AT_END]
@@ -194,6 +209,7 @@ def read_line(text: str) -> TextLine:
         is_unspaced=unspaced,
         stops=len(_STOP.findall(stripped)),
         ends_sentence=_STOP_AT_END.search(stripped) is not None,
+        ends_pause=stripped.endswith((",", ";", ":", "—", "–")),
         ends_inside_word=stripped.endswith(SOFT_HYPHEN),
     )
 
