@@ -134,7 +134,6 @@ def test_lines_that_stand_for_themselves_are_kept(kind: str) -> None:
             "and no one.",
         ],
         ["I saw the willow in the rain,", "the river by the door;"],
-        ["caminante, son tus huellas", "el camino y nada más;", "caminante, no hay camino,"],
     ],
 )
 def test_verse_that_goes_on_in_lower_case_is_kept(stanza: list[str]) -> None:

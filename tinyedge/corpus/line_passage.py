@@ -26,6 +26,7 @@ from tinyedge.corpus.characters import SOFT_HYPHEN
 MIN_WIDTH = 24  # characters; narrower text is not wrapped: words, short verse
 MIN_UNSPACED_WIDTH = 18  # the same for scripts without spaces: a line of Chinese verse has up to 16
 OUTLIER = 1.25  # times the next lines; longer lines are web addresses, or unwrapped
+NARROW, NARROW_EVIDENCE = 45, -2.5  # below this width verse is more frequent than wrapped prose; in nats
 MAX_PASSAGE_EVIDENCE = 6.0  # in nats, of a passage for the ones around it
 MIN_BREAKS = 4  # a passage with fewer takes the width of the page
 
@@ -149,7 +150,7 @@ class LinePassage:
         is_narrow = width < (MIN_UNSPACED_WIDTH if self.lines[0].is_unspaced else MIN_WIDTH)
         if is_narrow or not self.breaks:
             return -MAX_PASSAGE_EVIDENCE if is_narrow else 0.0
-        wrapped = kept = 0.0
+        wrapped, kept = (NARROW_EVIDENCE if width < NARROW else 0.0), 0.0
         lower = math.log(_LOWER_CASE_SHARE)
         upper = math.log(1 - _LOWER_CASE_SHARE)
         for first, second in self.breaks:
