@@ -256,7 +256,7 @@ def test_the_report_holds_what_was_read_changed_dropped_and_skipped(tmp_path: Pa
         f"  {texts / 'a.txt'}: read as windows-1252",
         "  2 lines kept apart",
         "  2 control characters removed",
-        "  1 lines without a letter or a digit dropped",
+        "  1 line without a letter or a digit dropped",
         "skipped 1 file:",
         f"  {report.reading['skipped'][0]['reason']}",
         "not read, because no supported format has the extension: 1 .jpg",

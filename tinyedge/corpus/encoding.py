@@ -72,10 +72,8 @@ def read_lines(path: Path, notes: ReadNotes, encoding: str = "") -> Iterator[str
         CorpusError: The file is not text; raised before the first line.
     """
     rest = ""
-    is_first = True
     for chunk in read_text_chunks(path, notes, encoding):
-        text = rest + (chunk.removeprefix(BYTE_ORDER_MARK) if is_first else chunk)
-        is_first = False
+        text = rest + chunk
         end = max(len(text.rstrip("\r")), len(text) - 3)  # the line feed may follow in the next chunk
         text, rest = text[:end], text[end:]
         # DOS text that was converted twice has "\r\r\n".
@@ -88,7 +86,7 @@ def read_lines(path: Path, notes: ReadNotes, encoding: str = "") -> Iterator[str
 
 
 def read_text_chunks(path: Path, notes: ReadNotes, encoding: str = "") -> Iterator[str]:
-    """Stream the text of a file, byte-order mark included, and record its encoding in the notes.
+    """Stream the text of a file without byte-order mark, and record its encoding in the notes.
 
     Bytes that are invalid in a file that is UTF-8 otherwise, or Windows-1252, arrive as U+DC80 to U+DCFF, as
     with Python's "surrogateescape".
@@ -107,7 +105,11 @@ def read_text_chunks(path: Path, notes: ReadNotes, encoding: str = "") -> Iterat
         encoding = find_encoding(path)
         errors = "surrogateescape"
     notes.encoding = WINDOWS_1252 if encoding == "cp1252" else encoding
-    yield from _decode(path, encoding, errors)
+    is_start = True
+    for chunk in _decode(path, encoding, errors):
+        text = chunk.lstrip(BYTE_ORDER_MARK) if is_start else chunk
+        is_start = is_start and not text
+        yield text
 
 
 def find_encoding(path: Path) -> str:
@@ -141,6 +143,13 @@ def find_encoding(path: Path) -> str:
 def open_file(path: Path) -> io.BufferedIOBase:
     """Open a file for reading bytes; a name in .gz is decompressed."""
     return gzip.open(path) if path.name.lower().endswith(COMPRESSED) else path.open("rb")
+
+
+def measure_mark(path: Path) -> int:
+    """Return the number of bytes of a file's byte-order mark; 0 without one."""
+    with open_file(path) as file:
+        head = file.read(4)
+    return next((len(mark) for mark, _ in _MARKS if head.startswith(mark)), 0)
 
 
 def describe_offset(path: Path, offset: int) -> str:

@@ -27,6 +27,7 @@ from tinyedge.corpus.characters import clean_characters, split_lines
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_splitter import split_documents
 from tinyedge.corpus.encoding import WINDOWS_1252
+from tinyedge.corpus.gutenberg_marks import END, START
 from tinyedge.corpus.line_joining import join_lines
 from tinyedge.corpus.read_notes import ReadLog, ReadNotes
 from tinyedge.corpus.read_settings import AUTO_LINES
@@ -37,8 +38,6 @@ MIN_BOOK_CHARS = 10_000  # a novella has ten times as many
 MAX_BOOK_BYTES = 1 << 24  # several times the size of the longest novel
 MAX_CONSECUTIVE_UNREACHABLE = 3  # books without an answer; then the machine counts as offline
 
-_START = re.compile(r"\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
-_END = re.compile(r"\*{3} ?END OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
 _CHARSET = re.compile(rb"Character set encoding:\s*([\w.-]+)")
 # Old books declare these and contain the quotes and dashes of Windows-1252 all the same.
 _SUBSETS_OF_WINDOWS_1252 = ("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii")
@@ -284,8 +283,8 @@ def _extract_text(book: Book, data: bytes, report: Callable[[str], None]) -> str
     document = _decode(book, data, report).replace("\r\n", "\n")
     if re.match(r"\s*<(?:!doctype|html)", document, re.IGNORECASE):
         raise _BookError("received a web page instead of the book")
-    start = _START.search(document)
-    end = _END.search(document, start.end()) if start else None
+    start = START.search(document)
+    end = END.search(document, start.end()) if start else None
     if start is None or end is None:
         raise _BookError("Project Gutenberg's START and END marks are missing")
     wanted, found = _extract_title_words(book.title), _extract_title_words(document[: start.end()])

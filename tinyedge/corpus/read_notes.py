@@ -4,6 +4,7 @@ In: counts from the modules that read a file. Out: the file's entry in `corpus.j
 Does not know formats.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,40 +13,49 @@ from typing import Any
 
 from tinyedge.core.errors import MissingDependencyError, TinyEdgeError
 
-# What is counted, with its words for the user. A format adds its own lines here.
+# What is counted, with its words for the user: {one|several} where the number decides. A format adds its own
+# lines here.
 COUNTED = {
-    "lines_joined": "wrapped lines joined to paragraphs",
-    "lines_kept": "lines kept apart",
-    "words_joined": "words joined that a line break had cut",
-    "control_characters": "control characters removed",
-    "c1_characters": "control characters U+0080-U+009F read as Windows-1252",
-    "invalid_bytes": "invalid bytes read as Windows-1252",
-    "half_characters": "halves of a character dropped",
-    "invisible_characters": "invisible characters dropped",
-    "sentences_without_words": "lines without a letter or a digit dropped",
-    "front_matter_lines": "lines of front matter dropped",
-    "code_blocks": "code blocks dropped",
-    "code_lines": "lines of code dropped",
-    "unclosed_code_blocks": "code blocks without an end, dropped up to the next blank line",
-    "indented_blocks_kept": "indented blocks read as text, because they hold sentences",
-    "comments": "comments dropped",
-    "scripts": "scripts and style sheets dropped",
-    "formulas": "formulas on lines of their own dropped",
-    "link_definitions": "link definitions dropped",
-    "embedded_files": "embedded files left out",
-    "hidden_elements": "hidden elements dropped",
-    "navigation_elements": "navigation elements dropped",
-    "missing_pages": "pages missing in the file",
-    "pages_without_text": "pages without text (pictures)",
-    "running_heads": "page numbers and running heads dropped",
-    "cues": "cues of subtitles read",
-    "repeated_lines": "repeated lines of subtitles dropped",
-    "messages": "messages of chats read, without names and dates",
-    "notices": "notices of a chat program dropped",
-    "omitted_media": "messages without text dropped",
-    "edit_marks": "marks of edited messages dropped",
-    "chat_details": "names, dates and pictures of chats dropped",
+    "lines_joined": "wrapped line{|s} joined to {a paragraph|paragraphs}",
+    "lines_kept": "line{|s} kept apart",
+    "words_joined": "word{|s} joined that a line break had cut",
+    "control_characters": "control character{|s} removed",
+    "c1_characters": "control character{|s} U+0080-U+009F read as Windows-1252",
+    "invalid_bytes": "invalid byte{|s} read as Windows-1252",
+    "half_characters": "{half|halves} of a character dropped",
+    "invisible_characters": "invisible character{|s} dropped",
+    "sentences_without_words": "line{|s} without a letter or a digit dropped",
+    "front_matter_lines": "line{|s} of front matter dropped",
+    "gutenberg_lines": "line{|s} of Project Gutenberg's header and footer dropped",
+    "illustrations": "caption{|s} of illustrations dropped",
+    "code_blocks": "code block{|s} dropped",
+    "code_lines": "line{|s} of code dropped",
+    "unclosed_code_blocks": "code block{|s} without an end, dropped up to the next blank line",
+    "indented_blocks_kept": "indented block{|s} read as text, because {it holds|they hold} sentences",
+    "comments": "comment{|s} dropped",
+    "scripts": "{script or style sheet|scripts and style sheets} dropped",
+    "formulas": "formula{|s} on {a line of its own|lines of their own} dropped",
+    "link_definitions": "link definition{|s} dropped",
+    "embedded_files": "embedded file{|s} left out",
+    "hidden_elements": "hidden element{|s} dropped",
+    "navigation_elements": "navigation element{|s} dropped",
+    "page_titles": "title{|s} in the head of a page dropped",
+    "page_headers": "{header or footer|headers and footers} of {a page|pages} dropped",
+    "forms": "{form or form field|forms and form fields} dropped",
+    "embedded_elements": "embedded element{|s} (pictures, video, formulas) dropped",
+    "missing_pages": "page{|s} missing in the file",
+    "pages_without_text": "page{|s} without text ({a picture|pictures})",
+    "running_heads": "{page number or running head|page numbers and running heads} dropped",
+    "cues": "cue{|s} of subtitles read",
+    "repeated_lines": "repeated line{|s} of subtitles dropped",
+    "sounds": "description{|s} of sounds in subtitles dropped",
+    "messages": "message{|s} of chats read, without names and dates",
+    "notices": "notice{|s} of a chat program dropped",
+    "omitted_media": "message{|s} without text dropped",
+    "edit_marks": "mark{|s} of edited messages dropped",
+    "chat_details": "{name, date or picture|names, dates and pictures} of chats dropped",
 }
+_NUMBERED = re.compile(r"\{([^{|}]*)\|([^{|}]*)\}")
 MAX_LISTED = 10  # files that the summary lists by name; corpus.json lists all
 
 
@@ -68,6 +78,9 @@ class ReadNotes:
     other_fields: tuple[str, ...] = ()
     """Columns of a table that were left out."""
 
+    missing_field: str = ""
+    """Field that the user chose and this file lacks, so that the usual ones were read."""
+
     def count(self, what: str, number: int = 1) -> None:
         """Add to a count; `what` is a key of COUNTED."""
         if what not in COUNTED:
@@ -81,6 +94,7 @@ class ReadNotes:
         entry: dict[str, Any] = {"name": str(self.path)}
         entry |= {"encoding": self.encoding} if self.encoding else {}
         entry |= {"fields": list(self.fields), "other_fields": list(self.other_fields)} if self.fields else {}
+        entry |= {"missing_field": self.missing_field} if self.missing_field else {}
         return entry | counts
 
 
@@ -130,36 +144,43 @@ def describe_reading(reading: dict[str, Any]) -> Iterator[str]:
     if files:
         encodings = Counter(file["encoding"] for file in files if "encoding" in file)
         listed = ", ".join(f"{number:,} {name}" for name, number in encodings.most_common())
-        yield f"read {len(files):,} file{'s' * (len(files) != 1)}{f' ({listed})' if listed else ''}"
+        yield f"read {describe_count(len(files), 'file{|s}')}{f' ({listed})' if listed else ''}"
         unusual = [file for file in files if file.get("encoding", "utf-8") != "utf-8"]
         for file in unusual[:MAX_LISTED]:
             yield f"  {file['name']}: read as {file['encoding']}"
         if len(unusual) > MAX_LISTED:
-            yield f"  and {len(unusual) - MAX_LISTED:,} more that are not UTF-8"
+            yield f"  and {len(unusual) - MAX_LISTED:,} more not in UTF-8"
     tables = [file for file in files if "fields" in file]
     for file in tables[:MAX_LISTED]:
         others = f"; left out: {', '.join(file['other_fields'][:MAX_LISTED])}" if file["other_fields"] else ""
-        yield f"  {file['name']}: text of {', '.join(file['fields'])}{others}"
+        missing = f" (has no field {file['missing_field']})" if "missing_field" in file else ""
+        yield f"  {file['name']}: text of {', '.join(file['fields'])}{missing}{others}"
     if len(tables) > MAX_LISTED:
-        yield f"  and {len(tables) - MAX_LISTED:,} more tables (corpus.json lists their columns)"
+        more = describe_count(len(tables) - MAX_LISTED, "more table{|s}")
+        yield f"  and {more} (corpus.json lists the columns)"
     for what, words in COUNTED.items():
         total = sum(file.get(what, 0) for file in files)
         if total:
             number = sum(what in file for file in files)
             where = f", in {number:,} of {len(files):,} files" if len(files) > 1 else ""
-            yield f"  {total:,} {words}{where}"
+            yield f"  {describe_count(total, words)}{where}"
     skipped = reading["skipped"]
     if skipped:
-        yield f"skipped {len(skipped):,} file{'s' * (len(skipped) != 1)}:"
+        yield f"skipped {describe_count(len(skipped), 'file{|s}')}:"
         for entry in skipped[:MAX_LISTED]:
             yield f"  {entry['reason']}"
         if len(skipped) > MAX_LISTED:
             yield f"  and {len(skipped) - MAX_LISTED:,} more (corpus.json lists them)"
     if reading["own_files"]:
-        yield f"left out {reading['own_files']:,} files that tinyedge wrote"
+        yield f"left out {describe_count(reading['own_files'], 'file{|s}')} that tinyedge wrote"
     if reading["other_files"]:
         kinds = describe_other_files(reading["other_files"])
         yield f"not read, because no supported format has the extension: {kinds}"
+
+
+def describe_count(number: int, words: str) -> str:
+    """Return a number with its words, in which `{one|several}` depends on the number."""
+    return f"{number:,} {_NUMBERED.sub(lambda found: found[1] if number == 1 else found[2], words)}"
 
 
 def describe_other_files(numbers: Mapping[str, int]) -> str:
@@ -167,5 +188,6 @@ def describe_other_files(numbers: Mapping[str, int]) -> str:
     ordered = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
     kinds = [f"{number:,} {suffix or 'without extension'}" for suffix, number in ordered]
     if len(kinds) > MAX_LISTED:
-        kinds[MAX_LISTED:] = [f"{sum(number for _, number in ordered[MAX_LISTED:]):,} others"]
+        others = sum(number for _, number in ordered[MAX_LISTED:])
+        kinds[MAX_LISTED:] = [describe_count(others, "other{|s}")]
     return ", ".join(kinds)

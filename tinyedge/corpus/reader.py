@@ -5,6 +5,7 @@ streamed; no complete file or long line is in memory. Does not download anything
 format is read: `tinyedge.corpus.formats` does.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_splitter import split_documents
 from tinyedge.corpus.find_files import find_files
 from tinyedge.corpus.formats import END_OF_DOCUMENT, get_format
+from tinyedge.corpus.formats.tables import MissingFieldError
+from tinyedge.corpus.gutenberg_marks import drop_boilerplate
 from tinyedge.corpus.line_joining import join_lines
 from tinyedge.corpus.read_notes import ReadLog, ReadNotes, describe_reading
 from tinyedge.corpus.read_settings import ReadSettings
@@ -53,7 +56,7 @@ def read_documents(
     first_failure: CorpusError | MissingDependencyError | None = None
     for file in files:
         notes = ReadNotes(file.path)
-        documents = _read_file(notes, settings, as_one_document=len(files) >= MANY_FILES)
+        documents = _read_file(notes, settings, len(files))
         try:
             document = next(documents, None)
             if document is None:
@@ -69,18 +72,44 @@ def read_documents(
             log.skip(file.path, failure, is_partial=notes in log.files[-1:])
     if not log.files and first_failure is not None:
         raise first_failure
+    if settings.field:
+        _check_field(log, settings.field)
     if is_reported:
         for line in describe_reading(log.to_json()):
             report(line)
 
 
-def _read_file(notes: ReadNotes, settings: ReadSettings, as_one_document: bool) -> Iterator[Document]:
+def _check_field(log: ReadLog, field: str) -> None:
+    """Raise CorpusError if no file had the field that the user chose, which is misspelled then."""
+    tables = [notes for notes in log.files if notes.fields]
+    if tables and all(notes.missing_field for notes in tables):
+        names = dict.fromkeys(name for notes in tables for name in (*notes.fields, *notes.other_fields))
+        hint = f"choose one with --field: {', '.join(list(names)[:20])}"
+        raise CorpusError(f"no file has a field {field}", hint)
+
+
+def _read_file(notes: ReadNotes, settings: ReadSettings, files: int) -> Iterator[Document]:
+    """Stream the documents of one of so many files; alone, it must have the field that the user chose."""
     file_format = get_format(notes.path)
-    is_document = as_one_document or file_format.has_documents
-    units = file_format.read_paragraphs(notes.path, notes, settings)
+    is_document = files >= MANY_FILES or file_format.has_documents
+    try:
+        units = _peek(file_format.read_paragraphs(notes.path, notes, settings))
+    except MissingFieldError:
+        if files == 1:
+            raise
+        notes.missing_field = settings.field
+        usual = dataclasses.replace(settings, field="")
+        units = file_format.read_paragraphs(notes.path, notes, usual)
     for is_end, part in itertools.groupby(units, END_OF_DOCUMENT.__eq__):
         if is_end:
             continue
         clean = (clean_characters(unit, notes) for unit in part)
+        if file_format.has_lines and not file_format.has_documents:
+            clean = drop_boilerplate(clean, notes)
         paragraphs = join_lines(clean, settings.lines, notes) if file_format.has_lines else clean
         yield from split_documents(paragraphs, str(notes.path), as_one_document=is_document, notes=notes)
+
+
+def _peek(units: Iterator[str]) -> Iterator[str]:
+    """Read the first unit, so that errors before it are raised here."""
+    return itertools.chain(list(itertools.islice(units, 1)), units)

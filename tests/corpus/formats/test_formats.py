@@ -1,5 +1,6 @@
 """Which format reads a file, and what happens where a package is missing."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from tinyedge.core.errors import CorpusError, MissingDependencyError
 from tinyedge.corpus.find_files import find_files
 from tinyedge.corpus.formats import find_format
-from tinyedge.corpus.read_notes import ReadLog
+from tinyedge.corpus.read_notes import COUNTED, ReadLog, ReadNotes, describe_reading
 from tinyedge.corpus.reader import read_documents
 
 
@@ -69,3 +70,17 @@ def test_a_table_without_text_names_the_columns(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no column with text") as failure:
         list(read_documents([path]))
     assert failure.value.hint == "choose one with --field: id, size"
+
+
+def test_counts_agree_with_their_nouns() -> None:
+    one, many = ReadNotes(Path("a")), ReadNotes(Path("b"))
+    for what in COUNTED:
+        one.count(what)
+        many.count(what, 2)
+    singular = "\n".join(describe_reading(ReadLog(files=[one]).to_json()))
+    plural = "\n".join(describe_reading(ReadLog(files=[many]).to_json()))
+    assert "  1 control character removed\n" in singular
+    assert "  2 control characters removed\n" in plural
+    assert "  1 wrapped line joined to a paragraph\n" in singular
+    assert "{" not in singular + plural
+    assert not re.search(r"^  1 \w+s ", singular, re.MULTILINE)

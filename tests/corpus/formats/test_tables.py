@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.formats import read_file
 from tinyedge.core.errors import CorpusError
+from tinyedge.corpus.read_settings import ReadSettings
 from tinyedge.corpus.reader import read_documents
 
 
@@ -87,3 +88,47 @@ def test_parquet(tmp_path: Path) -> None:
         pyarrow.table({"text": ["One.", None], "url": ["http://x.org"] * 2}), tmp_path / "b.parquet"
     )
     assert read_file(tmp_path / "b.parquet")[0] == ["One."]
+
+
+@pytest.mark.parametrize(
+    ("content", "lines", "fields"),
+    [
+        (
+            '{"id": "1", "full_text": "The sea."}\n{"full_text": "A boat."}\n',
+            ["The sea.", "A boat."],
+            ["full_text"],
+        ),
+        ('{"text": null, "content": "The sea."}\n', ["The sea."], ["content"]),
+        ('{"messages": [{"role": "user", "content": "Hi."}], "id": 3}\n', ["Hi."], ["messages"]),
+        (
+            '{"q": "How is the sea today?", "a": "It is calm today."}\n{"q": "Is there a boat?"}\n',
+            ["How is the sea today?", "It is calm today.", "Is there a boat?"],
+            ["q", "a"],
+        ),
+    ],
+)
+def test_fields_of_records_with_text(
+    tmp_path: Path, content: str, lines: list[str], fields: list[str]
+) -> None:
+    found, entry = read_file(tmp_path / "a.jsonl", content)
+    assert found == lines
+    assert entry["fields"] == fields
+
+
+def test_files_without_the_chosen_field_are_read_as_usual(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("body,text\nThe body is here.,The text is here.\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "The other text is here."}\n')
+    (tmp_path / "c.txt").write_text("A plain text is here.\n")
+    reported: list[str] = []
+    documents = list(read_documents([tmp_path], reported.append, ReadSettings(field="body")))
+    assert [document.sentences[0] for document in documents] == [
+        "The body is here.",
+        "The other text is here.",
+        "A plain text is here.",
+    ]
+    assert f"  {tmp_path / 'b.jsonl'}: text of text (has no field body)" in reported
+    with pytest.raises(CorpusError, match="no column body"):
+        list(read_documents([tmp_path / "b.jsonl"], settings=ReadSettings(field="body")))
+    with pytest.raises(CorpusError, match="no file has a field nobody") as failure:
+        list(read_documents([tmp_path], settings=ReadSettings(field="nobody")))
+    assert failure.value.hint == "choose one with --field: text, body"

@@ -1,37 +1,78 @@
-"""JSON lines: one field of each record, which is a document.
+"""JSON lines: the fields of each record that hold text; a record is a document.
 
-In: a `.jsonl` file. Out: the lines of each text. Does not decide whether lines belong together.
+In: a `.jsonl` file. Out: the lines of each text. Does not know which fields hold text: `tables` does. Does
+not decide whether lines belong together.
 """
 
+import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.characters import repair_bytes, split_lines
-from tinyedge.corpus.encoding import BYTE_ORDER_MARK, describe_offset, read_text_chunks
+from tinyedge.corpus.encoding import BYTE_ORDER_MARK, describe_offset, measure_mark, read_text_chunks
 from tinyedge.corpus.formats import END_OF_DOCUMENT
-from tinyedge.corpus.formats.tables import to_text
+from tinyedge.corpus.formats.tables import SAMPLE_ROWS, choose_columns, to_text
 from tinyedge.corpus.read_notes import ReadNotes
 
 MAX_RECORD_CHARS = 1 << 23  # of one line, which cannot be cut
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON can hold half an emoji, where a program cut a text
+_HINT = 'write lines such as {"text": "..."}, or name the field with --field'
 
 
 def read_paragraphs(path: Path, notes: ReadNotes, field: str = "") -> Iterator[str]:
-    """Stream the lines of a field of each record, `text` if it is empty, after a check of all records."""
-    field = field or "text"
-    for _ in _read_records(path, ReadNotes(path), field):
+    """Stream the lines of the fields with text of each record, after a check of all records.
+
+    Args:
+        path: The file.
+        notes: Receives the names of the fields.
+        field: Name of the field that the user chose, or "".
+
+    Raises:
+        CorpusError: A line is not JSON, or has no text.
+        MissingFieldError: No record has the field that the user chose.
+    """
+    fields = _choose_fields(path, field, notes)
+    for _ in _read_texts(path, ReadNotes(path), fields):
         pass
-    for text in _read_records(path, notes, field):
+    for text in _read_texts(path, notes, fields):
         yield from (line if line.strip() else "" for line in split_lines(text))
         yield END_OF_DOCUMENT
 
 
-def _read_records(path: Path, notes: ReadNotes, field: str) -> Iterator[str]:
-    """Yield a field of each line of a `.jsonl` file."""
-    offset = 0
+def _choose_fields(path: Path, field: str, notes: ReadNotes) -> Sequence[str]:
+    """Return the fields that hold text, and record them; as in a table, but a record may lack a field."""
+    records = (record for _, record in _read_records(path, ReadNotes(path)) if isinstance(record, dict))
+    sample = list(itertools.islice(records, SAMPLE_ROWS))
+    names = list(dict.fromkeys(name for record in sample for name in record))
+    if not names:
+        return (field or "text",)
+    if field and field not in names and any(field in record for record in records):
+        names.append(field)
+    rows = [[record.get(name) for name in names] for record in sample]
+    chosen = choose_columns(path, names, rows, field, notes)
+    return [names[number] for number in chosen]
+
+
+def _read_texts(path: Path, notes: ReadNotes, fields: Sequence[str]) -> Iterator[str]:
+    """Yield the text of some fields of each record."""
+    for where, record in _read_records(path, notes):
+        values = [record.get(name) for name in fields] if isinstance(record, dict) else []
+        texts = [to_text(value) for value in values if isinstance(value, str | list | dict)]
+        if not texts:
+            listed = " or ".join(f"`{name}`" for name in fields)
+            raise CorpusError(f"{where} has no string field {listed}", _HINT)
+        text, halves = _HALF_CHARACTER.subn("", "\n\n".join(texts))
+        notes.count("half_characters", halves)
+        yield text
+
+
+def _read_records(path: Path, notes: ReadNotes) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the value of each line that is not blank."""
+    offset = measure_mark(path)
     for number, (line, size) in enumerate(_read_record_lines(path, notes), start=1):
         where = f"{path}, line {number} ({describe_offset(path, offset)})"
         offset += size
@@ -39,19 +80,11 @@ def _read_records(path: Path, notes: ReadNotes, field: str) -> Iterator[str]:
         if not line:
             continue
         try:
-            record = json.loads(
-                line, strict=False
-            )  # control characters in a string are read, and counted later
+            # Control characters in a string are read, and counted later.
+            record = json.loads(line, strict=False)
         except (ValueError, RecursionError) as failure:
             raise CorpusError(f"{where} is not JSON: {failure}", "write one JSON object per line") from None
-        text = record.get(field) if isinstance(record, dict) else None
-        text = to_text(text) if isinstance(text, list) else text
-        if not isinstance(text, str):
-            hint = 'write lines such as {"text": "..."}, or name the field with --field'
-            raise CorpusError(f"{where} has no string field `{field}`", hint)
-        text, halves = _HALF_CHARACTER.subn("", text)
-        notes.count("half_characters", halves)
-        yield text
+        yield where, record
 
 
 def _read_record_lines(path: Path, notes: ReadNotes) -> Iterator[tuple[str, int]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge.core.errors import CorpusError, MissingDependencyError
-from tinyedge.corpus.formats.tables import SAMPLE_ROWS, choose_columns, read_rows
+from tinyedge.corpus.formats.tables import SAMPLE_ROWS, MissingFieldError, choose_columns, read_rows
 from tinyedge.corpus.read_notes import ReadNotes
 
 BATCH_ROWS = 256
@@ -34,7 +34,7 @@ def read_paragraphs(path: Path, notes: ReadNotes, field: str = "") -> Iterator[s
             names = [entry.name for entry in file.schema_arrow if _can_hold_text(pyarrow, entry.type)]
             if field and field not in names:
                 hint = f"choose one with --field: {', '.join(names)}"
-                raise CorpusError(f"{path} has no column {field} with text", hint)
+                raise MissingFieldError(f"{path} has no column {field} with text", hint)
             sample = list(itertools.islice(_read_rows(file, names), SAMPLE_ROWS))
             chosen = choose_columns(path, names, sample, field, notes)
             notes.other_fields = tuple(name for name in file.schema_arrow.names if name not in notes.fields)

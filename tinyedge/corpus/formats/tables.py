@@ -19,16 +19,22 @@ DOCUMENT_CHARS = 200  # a row of fewer, on average, is no document: rows are put
 MIN_TEXT_WORDS = 3  # of the median cell of a column with text
 _TEXT_NAMES = (
     "text",
+    "full_text",
     "content",
     "body",
     "message",
     "messages",
     "conversations",
+    "conversation",
     "sentence",
     "texto",
     "contenido",
 )
 MIN_LETTERS = 0.6  # share of letters in text; dates, addresses and codes have fewer
+
+
+class MissingFieldError(CorpusError):
+    """A file has no field with the name that the user chose; raised before any text of it is yielded."""
 
 
 def choose_columns(
@@ -44,21 +50,21 @@ def choose_columns(
         notes: Receives the names of the columns.
 
     Raises:
-        CorpusError: There is no such column, or none holds text.
+        MissingFieldError: There is no such column.
+        CorpusError: No column holds text.
     """
     listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     lower = [name.strip().lower() for name in names]
     if field:
         if field not in names:
-            raise CorpusError(f"{path} has no column {field}", f"choose one with --field: {listed}")
+            raise MissingFieldError(f"{path} has no column {field}", f"choose one with --field: {listed}")
         chosen = [names.index(field)]
     else:
-        chosen = next(([lower.index(name)] for name in _TEXT_NAMES if name in lower), [])
-        chosen = chosen or [
-            number
-            for number in range(len(names))
-            if _holds_text([row[number] for row in rows if number < len(row)])
-        ]
+        columns = [[row[number] for row in rows if number < len(row)] for number in range(len(names))]
+        named = [lower.index(name) for name in _TEXT_NAMES if name in lower]
+        chosen = [number for number in named if any(to_text(cell).strip() for cell in columns[number])][:1]
+        chosen = chosen or [number for number, cells in enumerate(columns) if _holds_text(cells)]
+        chosen = chosen or named[:1]
     if not chosen:
         hint = f"choose one with --field: {listed}" if names else "give a file with a column of text"
         raise CorpusError(f"{path} has no column with text", hint)
@@ -97,9 +103,8 @@ def to_text(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(filter(None, map(to_text, value)))
     if isinstance(value, dict):
-        return next(
-            (value[name] for name in ("text", "content", "value") if isinstance(value.get(name), str)), ""
-        )
+        names = ("text", "full_text", "content", "value")
+        return next((value[name] for name in names if isinstance(value.get(name), str)), "")
     return ""
 
 
