@@ -208,3 +208,10 @@ def test_hostile_archives_are_refused_with_a_message(tmp_path: Path) -> None:
         assert len(error) < 400, name
     assert not mark.exists()
     assert int(grew.split()[1]) < 50 * MB
+
+
+def test_a_missing_checkpoint_names_the_earlier_runs_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "previous").mkdir()
+    with pytest.raises(CheckpointError) as caught:
+        archive.read(tmp_path / "best_model.pt")
+    assert str(tmp_path / "previous") in caught.value.hint

@@ -28,6 +28,7 @@ import torch
 
 from tinyedge.core import files
 from tinyedge.core.errors import CheckpointError
+from tinyedge.core.runs import PREVIOUS_FOLDER
 
 _LABEL = b"tinyedge-sha256:"
 _COMMENT_BYTES = len(_LABEL) + 64
@@ -90,7 +91,10 @@ def read_any(path: Path) -> tuple[Any, bool]:
     Raises:
         CheckpointError: The file is missing, damaged, malicious or of another program.
     """
-    files.require_file(path, CheckpointError, "train a model with: tinyedge train")
+    hint = "train a model with: tinyedge train"
+    if (path.parent / PREVIOUS_FOLDER).is_dir():
+        hint += f"; finished runs of this folder are in {path.parent / PREVIOUS_FOLDER}"
+    files.require_file(path, CheckpointError, hint)
     with path.open("rb") as file:
         is_sealed = not _is_plain_archive(file)
         if is_sealed:

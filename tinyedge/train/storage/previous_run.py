@@ -112,7 +112,7 @@ def archive_run(folder: Path, preserved: Path, note: Callable[[str], None]) -> N
     preserved.rename(previous)
     files.sync_folder(previous.parent)
     files.sync_folder(folder)
-    note(f"model: the files of the previous run are now in {previous}")
+    note(f"model: the previous run is now in {previous}, with the text and the vocabulary that it needs")
 
 
 def _require_own(preserved: Path) -> None:
