@@ -28,6 +28,9 @@ SPLITS = [
     ),
     ("ذهب الولد. هل عاد؟ نعم، عاد.", ["ذهب الولد.", "هل عاد؟", "نعم، عاد."]),
     ("یہ کتاب ہے۔ وہ گیا۔", ["یہ کتاب ہے۔", "وہ گیا۔"]),
+    ("He waited.... 3 came.", ["He waited....", "3 came."]),
+    ("The end.... Then 3 came.", ["The end....", "Then 3 came."]),
+    ("He waited... 3 came.", ["He waited...", "3 came."]),
     ("यह एक किताब है। क्या? हाँ॥ वह गया।", ["यह एक किताब है।", "क्या?", "हाँ॥", "वह गया।"]),
 ]
 UNSPLIT = [
@@ -43,6 +46,11 @@ UNSPLIT = [
     "—¡Hola! —dijo ella.",
     "Wait . . . and see.",
     "1. The first of a list.",
+    "Intro ........ 3",
+    "Intro.... 12",
+    "Intro.... 12 The Sea .... 13",
+    "The Sea . . . . . . . 112",
+    "The Sea . . . . XIV",
     "“Well,” he said—“Well?”",
     "「はい。」と彼は言った。",
     "圆周率是3．14左右。",

@@ -41,6 +41,9 @@ _NEXT = re.compile(rf"[^\s{re.escape(_OPENERS)}]")
 _BREAK = re.compile(r"[\s—–―]")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 _NUMBER = re.compile(r"\d|[IVXLCDM]+\b")
+# The dots between a title and its page in a table of contents: "Intro ........ 3", "Intro . . . . xi"; the next title may follow.
+_LEADER_END = re.compile(r"(?:\.{4,}|\.(?: \.){3,}) ?(?=(?:\d{1,5}|[ivxlcdmIVXLCDM]{1,7})(?:$| [A-ZÀ-Þ\d]))")
+_LEADER_CHARS = 7  # "....", or ". . . ."
 _LONGEST_ABBREVIATION = 12  # characters examined before a full stop
 
 
@@ -68,6 +71,8 @@ def _split(text: str) -> Iterator[str]:
 
 def _ends_sentence(text: str, start: int, end: re.Match[str]) -> bool:
     """Whether the stop at `end` ends the sentence that begins at `start`."""
+    if end[0].endswith(".") and _LEADER_END.match(text, _find_leader(text, start, end.end())):
+        return False
     following = _NEXT.search(text, end.end())
     if following is None or following[0].islower() or following[0] in _STOPS + _CLOSERS + ",;:，、；：،؛":
         return False
@@ -76,6 +81,17 @@ def _ends_sentence(text: str, start: int, end: re.Match[str]) -> bool:
     if end[0][-1] in _CLOSERS and following[0] == "と":  # Japanese "said", after a quotation
         return False
     return not (end[0] == "." and _is_abbreviation(text, start, end.start(), following.start()))
+
+
+def _find_leader(text: str, start: int, stop: int) -> int:
+    """Return where the run of dots that ends at `stop` begins; they may be spaced."""
+    begin = stop
+    for place in range(stop - 1, max(start, stop - _LEADER_CHARS) - 1, -1):
+        if text[place] == ".":
+            begin = place
+        elif text[place] != " " or text[place + 1] != ".":
+            break
+    return begin
 
 
 def _is_abbreviation(text: str, start: int, stop: int, following: int) -> bool:
