@@ -41,7 +41,8 @@ _NEXT = re.compile(rf"[^\s{re.escape(_OPENERS)}]")
 _BREAK = re.compile(r"[\s—–―]")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 _NUMBER = re.compile(r"\d|[IVXLCDM]+\b")
-# The dots between a title and its page in a table of contents: "Intro ........ 3", "Intro . . . . xi"; the next title may follow.
+# The dots between a title and its page in a table of contents: "Intro ........ 3", "Intro . . . . xi".
+# The next title may follow.
 _LEADER_END = re.compile(r"(?:\.{4,}|\.(?: \.){3,}) ?(?=(?:\d{1,5}|[ivxlcdmIVXLCDM]{1,7})(?:$| [A-ZÀ-Þ\d]))")
 _LEADER_CHARS = 7  # "....", or ". . . ."
 _LONGEST_ABBREVIATION = 12  # characters examined before a full stop

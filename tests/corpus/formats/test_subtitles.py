@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.formats import read_file
 
 SRT = """1
@@ -69,3 +71,49 @@ def test_webvtt_with_rolling_captions(tmp_path: Path) -> None:
 
 def test_text_without_times_is_not_lost(tmp_path: Path) -> None:
     assert read_file(tmp_path / "a.srt", "Only\ntext.\n")[0] == ["Only text."]
+
+
+def make_cues(*cues: str, gap: int = 1) -> str:
+    """Return cues of one second each, with a gap in seconds between them."""
+    starts = range(0, 60, gap + 1)
+    return "".join(
+        f"00:00:{start:02d},000 --> 00:00:{start + 1:02d},000\n{cue}\n\n"
+        for start, cue in zip(starts, cues, strict=False)
+    )
+
+
+@pytest.mark.parametrize(
+    ("cues", "lines"),
+    [
+        (("I met Mrs.", "Wilson in", "London today."), ["I met Mrs. Wilson in London today."]),
+        (("Put it in the pigeon-", "hole there."), ["Put it in the pigeon-hole there."]),
+        (("An exam-", "ple here.", "An example."), ["An example here.", "An example."]),
+        (("I thought I-", "What?"), ["I thought I-", "What?"]),
+        (("He left.", "Wilson came."), ["He left.", "Wilson came."]),
+        (
+            ("I want to say", "- No.", "- Yes, but", "that is it."),
+            ["I want to say", "No.", "Yes, but that is it."],
+        ),
+        (("I went to", "[door creaks]", "Spain.", "(music)", "♪ ♪"), ["I went to Spain."]),
+        (("“Go,”", "he said."), ["“Go,” he said."]),
+        (("(I knew it.)", "Yes."), ["(I knew it.)", "Yes."]),
+        (("♪ La la la", "♪ La la"), ["♪ La la la", "♪ La la"]),
+    ],
+)
+def test_a_sentence_over_several_cues(tmp_path: Path, cues: tuple[str, ...], lines: list[str]) -> None:
+    found, entry = read_file(tmp_path / "a.srt", make_cues(*cues))
+    assert found == lines
+    assert entry["cues"] == len(cues)
+
+
+def test_descriptions_of_sounds_are_counted(tmp_path: Path) -> None:
+    lines, entry = read_file(tmp_path / "a.srt", make_cues("[door creaks\nslowly]", "<i>(music)</i>", "Hi."))
+    assert lines == ["Hi."]
+    assert entry == {"cues": 3, "sounds": 2}
+
+
+def test_a_long_pause_ends_a_sentence(tmp_path: Path) -> None:
+    assert read_file(tmp_path / "a.srt", make_cues("I went", "to London", gap=5))[0] == [
+        "I went",
+        "to London",
+    ]
