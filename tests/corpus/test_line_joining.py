@@ -9,6 +9,7 @@ import pytest
 
 from tinyedge.corpus.encoding import MAX_LINE_CHARS
 from tinyedge.corpus.line_joining import join_lines
+from tinyedge.corpus.line_passage import read_line
 from tinyedge.corpus.read_notes import ReadNotes
 
 ENGLISH = (
@@ -140,6 +141,12 @@ def test_verse_that_goes_on_in_lower_case_is_kept(stanza: list[str]) -> None:
     """Its lines are short before words in lower case, and end with commas, as wrapped lines rarely do."""
     lines = [line for _ in range(5) for line in (*stanza, "")]
     assert [line for line in join(lines) if line] == stanza * 5
+
+
+@pytest.mark.parametrize("line", ["." * 500_000, ". " * 250_000, "." * 500_000 + " 12"])
+def test_a_very_long_line_of_dots_takes_linear_time(line: str) -> None:
+    """Quadratic time would be a day: the test would not end."""
+    assert read_line(line).is_row == line.endswith("12")
 
 
 def test_each_passage_is_decided_for_itself() -> None:

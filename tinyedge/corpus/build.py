@@ -7,6 +7,7 @@ later run decides from it whether it may reuse or replace the corpus. Does not k
 
 import contextlib
 import datetime
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -244,7 +245,7 @@ def build_corpus(
         pending.replace(output.with_name(REPORT_NAME))
         sync_folder(output.parent)
     except BaseException as failure:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, CorpusError):
             _finish_interrupted_build(output)
         if not isinstance(failure, OSError):
             raise
@@ -303,6 +304,12 @@ def _iter_documents(
         yield from read_documents(request.inputs, settings=request.reading, log=log)
 
 
+def has_report(output: Path) -> bool:
+    """Whether a report next to a corpus file, final or pending, records exactly its content."""
+    reports = (output.with_name(REPORT_NAME), *output.parent.glob(f".{REPORT_NAME}.*"))
+    return any(_describes(path, output) for path in reports)
+
+
 def _finish_interrupted_build(output: Path) -> None:
     """Give a pending report its name if its corpus has its own; otherwise remove the report.
 
@@ -310,11 +317,14 @@ def _finish_interrupted_build(output: Path) -> None:
     """
     if not output.parent.is_dir():
         return
+    pending = output.with_name(PENDING_NAME)
+    if os.path.lexists(pending):
+        _require_own(pending)
     for path in sorted(output.parent.glob(f".{REPORT_NAME}.*")):
         if _describes(path, output):
             path.replace(output.with_name(REPORT_NAME))
             sync_folder(output.parent)
-    output.with_name(PENDING_NAME).unlink(missing_ok=True)  # interrupted before the corpus got its name
+    pending.unlink(missing_ok=True)  # interrupted before the corpus got its name
 
 
 def _describes(description: Path, output: Path) -> bool:

@@ -1,8 +1,9 @@
 """Read the bytes of a text file as characters, in the encoding that they are in.
 
-In: a text file, plain or gzipped. Out: its text or its lines, and the name of the encoding. UTF-8 and UTF-16
-are recognized here; for all others the library chardet compares the candidates. A file is streamed twice:
-once to find the encoding, once to read. No complete file or long line is in memory. Does not know formats.
+In: a text file, plain or gzipped. Out: its text or its lines, and the name of the encoding. UTF-8 is recognized
+here, line by line: other lines of the same file may be in one other encoding. `encoding_signs` recognizes
+UTF-16, 7-bit encodings and EBCDIC; `encoding_choice` compares all others. A file is streamed twice: once to
+find the encoding, once to read. No complete file or long line is in memory. Does not know formats.
 """
 
 import codecs
@@ -10,18 +11,26 @@ import gzip
 import io
 import itertools
 import re
-import unicodedata
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from tinyedge.core.errors import CorpusError, MissingDependencyError
+from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.characters import split_lines
+from tinyedge.corpus.encoding_choice import RESEMBLES_UTF_8, SAMPLE_BYTES, choose_encodings
+from tinyedge.corpus.encoding_signs import (
+    EBCDIC,
+    find_ebcdic,
+    find_seven_bit,
+    find_unmarked_utf_16,
+    has_seven_bit_signs,
+)
 from tinyedge.corpus.read_notes import ReadNotes
 
 CHUNK_BYTES = 1 << 16
 MAX_LINE_CHARS = 1 << 18  # at most 1 MiB of UTF-8; a longer line is cut at white space
-SAMPLE_BYTES = 1 << 18  # of lines that are not ASCII, to find the encoding
+MAX_BLOCK_BYTES = 1 << 18  # a longer line is decoded in parts
 BYTE_ORDER_MARK = "\ufeff"
 COMPRESSED = ".gz"
 
@@ -35,21 +44,14 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (codecs.BOM_UTF8, UTF_8),
 )
-# Encodings that plain text still has, the likeliest first: of those that fit equally well the first is taken.
-# Windows-1252 contains ISO 8859-1, cp949 contains EUC-KR, cp932 is Microsoft's Shift JIS.
-_CANDIDATES = [
-    *("cp1252", "mac-roman", "cp850", "cp437", "cp1250", "iso8859-2", "cp852", "cp1251", "koi8-r", "koi8-u"),
-    *("cp866", "iso8859-5", "cp1253", "iso8859-7", "cp1254", "cp1255", "cp1256", "cp1257", "cp874"),
-    *("cp932", "euc_jis_2004", "gb18030", "big5hkscs", "cp949"),
-]
-_WESTERN = _CANDIDATES[:4]
-_SAME_FIT = 0.97  # candidates with this share of the best confidence fit equally well
-_MIN_CONFIDENCE = 0.15  # below it there are too few characters to tell; a line of prose reaches 0.2
-MAX_COMPARED_CHARS = 20_000  # characters that are not ASCII
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 # Encodings whose invalid bytes are passed on as U+DC80 to U+DCFF: damaged UTF-8, and five undefined bytes.
 _TOLERANT = (UTF_8, "cp1252")
 _MIN_VALID_SHARE = 10  # so many valid characters for each invalid byte: damaged UTF-8, not another encoding
+# Characters of several bytes in lines of valid UTF-8 that show UTF-8 beside lines in another encoding: a number,
+# and a share of the characters that are not ASCII. Other encodings give hardly any by chance.
+_MIN_UTF_8_CHARS = 3
+_MIN_UTF_8_SHARE = 0.01
+_MIN_UTF_8_SHARE_BY_CHANCE = 0.25  # where the other encoding is one of RESEMBLES_UTF_8
 
 # Control characters that text does not contain. Saved terminal sessions have \x1b and \b.
 _CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\f\r\b\x1b")) + b"\x7f"
@@ -58,6 +60,21 @@ MIN_BINARY_BYTES = 8  # control characters in a binary file, at least;
 MIN_BINARY_SHARE = 0.03  # and this share of its bytes. Compressed data has 0.1, text has none or a few
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _ASCII = re.compile(r"[\x00-\x7f]+")
+_SURROGATES = re.compile(rb"\xed([\xa0-\xaf])([\x80-\xbf])\xed([\xb0-\xbf])([\x80-\xbf])")
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+_LENIENT = "tinyedge.lenient"  # name of the handler of `_decode_invalid`
+
+
+@dataclass(frozen=True)
+class FoundEncoding:
+    """The encoding of a file."""
+
+    name: str
+    """Name as Python knows it."""
+    other: str = ""
+    """Encoding of the lines that are not UTF-8, in a file in UTF-8."""
+    is_certain: bool = True
+    """Whether the file has enough characters to tell."""
 
 
 def read_lines(path: Path, notes: ReadNotes, encoding: str = "") -> Iterator[str]:
@@ -100,44 +117,63 @@ def read_text_chunks(path: Path, notes: ReadNotes, encoding: str = "") -> Iterat
         CorpusError: The file is not text, or cannot be read; raised before the first chunk.
     """
     if encoding:
-        errors = "strict"
+        found, chunks = FoundEncoding(encoding), _decode(path, encoding, "strict")
     else:
-        encoding = find_encoding(path)
-        errors = "surrogateescape"
-    notes.encoding = WINDOWS_1252 if encoding == "cp1252" else encoding
+        found = detect_encoding(path)
+        chunks = _decode_found(path, found, notes)
+    notes.encoding = _get_shown_name(found.name)
+    notes.count("uncertain_encodings", not found.is_certain)
     is_start = True
-    for chunk in _decode(path, encoding, errors):
+    for chunk in chunks:
         text = chunk.lstrip(BYTE_ORDER_MARK) if is_start else chunk
         is_start = is_start and not text
         yield text
 
 
 def find_encoding(path: Path) -> str:
-    """Return the encoding of a text file as Python names it, after reading all of the file.
+    """Return the encoding of a text file as Python names it; see `detect_encoding`."""
+    return detect_encoding(path).name
+
+
+def detect_encoding(path: Path) -> FoundEncoding:
+    """Return the encoding of a text file after reading all of the file.
 
     Raises:
         CorpusError: The file is not text, or cannot be read.
-        MissingDependencyError: The file is neither UTF-8 nor UTF-16, and chardet is not installed.
+        MissingDependencyError: The file is in an old encoding, and chardet is not installed.
     """
     statistics = _ByteStatistics()
-    for chunk in _read_chunks(path):
-        statistics.add(chunk)
+    for block in _read_blocks(path):
+        statistics.add(block)
     marked = next((name for mark, name in _MARKS if statistics.head.startswith(mark)), "")
     if marked and marked != UTF_8:
         _require_decodable(path, marked)
-        return marked
-    unmarked = _find_unmarked_utf_16(statistics.head) if statistics.nul_bytes else ""
+        return FoundEncoding(marked)
+    unmarked = find_unmarked_utf_16(statistics.head) if statistics.nul_bytes else find_ebcdic(statistics.head)
     if unmarked and _is_decodable(path, unmarked):
-        return unmarked
+        return FoundEncoding(unmarked)
     statistics.finish()
+    if statistics.is_ascii:
+        names = find_seven_bit(statistics.ascii_sample)
+        seven_bit = next((name for name in names if _is_decodable(path, name)), "")
+        if seven_bit:
+            return FoundEncoding(seven_bit)
     if statistics.is_binary():
         where = describe_offset(path, statistics.first_control)
         share = 100 * statistics.control_bytes / statistics.size
         found = f"{share:.0f}% of its bytes are control characters, the first at {where}"
         raise CorpusError(f"{path} is not a text file: {found}", "exclude binary files")
-    if statistics.is_utf_8():
-        return UTF_8
-    return _choose_candidate(path, statistics.sample)
+    if not statistics.other_sample and statistics.is_utf_8():
+        return FoundEncoding(UTF_8)
+    if statistics.has_utf_8_lines():
+        # A line in another encoding need not be decodable to the last byte: `_decode_lines` is lenient.
+        choice = choose_encodings(statistics.other_sample)
+        other = choice.names[0]
+        if statistics.is_utf_8() or statistics.utf_8_share >= _get_min_share(other):
+            return FoundEncoding(UTF_8, other, choice.is_certain)
+    choice = choose_encodings(statistics.sample)
+    name = next((name for name in choice.names if _is_decodable(path, name)), choice.names[-1])
+    return FoundEncoding(name, is_certain=choice.is_certain)
 
 
 def open_file(path: Path) -> io.BufferedIOBase:
@@ -166,33 +202,42 @@ class _ByteStatistics:
         self.nul_bytes = 0
         self.control_bytes = 0
         self.first_control = -1
+        self.is_ascii = True
+        self.ascii_sample = b""
         self.sample = b""
+        self.other_sample = b""
         self._trailing_nul_bytes = 0
-        self._characters = 0  # of several bytes, valid in UTF-8
+        self._characters = 0  # of several bytes, valid in UTF-8, in lines of UTF-8
+        self._other_characters = 0  # the same, in other lines
+        self._damaged_bytes = 0  # invalid, in lines of UTF-8
         self._invalid_bytes = 0
-        self._decoder = codecs.getincrementaldecoder(UTF_8)("surrogateescape")
 
-    def add(self, chunk: bytes) -> None:
-        """Count the next bytes of the file."""
-        self.head = self.head or chunk
-        controls = chunk.translate(None, delete=_OTHER_BYTES)
+    @property
+    def utf_8_share(self) -> float:
+        """Share of the characters that are not ASCII in lines of UTF-8."""
+        total = self._characters + self._other_characters + self._invalid_bytes
+        return self._characters / max(1, total)
+
+    def add(self, block: bytes) -> None:
+        """Count the next lines of the file."""
+        self.head += block[: max(0, CHUNK_BYTES - len(self.head))]
+        controls = block.translate(None, delete=_OTHER_BYTES)
         if controls:
             if self.first_control < 0:
-                self.first_control = self.size + min(map(chunk.find, set(controls)))
+                self.first_control = self.size + min(map(block.find, set(controls)))
             self.nul_bytes += controls.count(0)
             self.control_bytes += len(controls)
-        end = len(chunk.rstrip(b"\0"))
-        self._trailing_nul_bytes = (0 if end else self._trailing_nul_bytes) + len(chunk) - end
-        self.size += len(chunk)
-        if not chunk.isascii() and len(self.sample) < SAMPLE_BYTES:
-            lines = chunk.split(b"\n")
-            whole = lines[1:-1] if len(lines) > 2 else [chunk]
-            self.sample += b"\n".join(line for line in whole if not line.isascii()) + b"\n"
-        self._count_utf_8(chunk, is_last=False)
+        end = len(block.rstrip(b"\0"))
+        self._trailing_nul_bytes = (0 if end else self._trailing_nul_bytes) + len(block) - end
+        self.size += len(block)
+        if not block.isascii():
+            self.is_ascii = False
+            self._count_utf_8(block)
+        elif self.is_ascii and len(self.ascii_sample) < SAMPLE_BYTES and has_seven_bit_signs(block):
+            self.ascii_sample += b"".join(filter(has_seven_bit_signs, block.splitlines(keepends=True)))
 
     def finish(self) -> None:
         """Count what the end of the file shows; a tail of NUL, as a power cut leaves it, is no content."""
-        self._count_utf_8(b"", is_last=True)
         self.control_bytes -= self._trailing_nul_bytes
 
     def is_binary(self) -> bool:
@@ -200,70 +245,103 @@ class _ByteStatistics:
         return self.control_bytes >= max(MIN_BINARY_BYTES, MIN_BINARY_SHARE * self.size)
 
     def is_utf_8(self) -> bool:
-        """Whether the file is UTF-8, perhaps with a few damaged bytes."""
-        return self._characters >= _MIN_VALID_SHARE * self._invalid_bytes
+        """Whether the file is UTF-8, perhaps with a few damaged bytes or lines in another encoding."""
+        return self._characters + self._other_characters >= _MIN_VALID_SHARE * self._invalid_bytes
 
-    def _count_utf_8(self, chunk: bytes, is_last: bool) -> None:
-        text = self._decoder.decode(chunk, final=is_last)
-        if not text.isascii():
-            invalid = len(_UNDECODED.findall(text))
+    def has_utf_8_lines(self) -> bool:
+        """Whether lines of UTF-8 may stand beside lines in another encoding."""
+        return bool(self.other_sample) and self._characters >= _MIN_UTF_8_CHARS
+
+    def _count_utf_8(self, block: bytes) -> None:
+        has_room = len(self.sample) < SAMPLE_BYTES
+        try:
+            self._characters += _count_characters(block.decode(UTF_8))
+            if has_room:
+                self.sample += b"".join(line for line in block.splitlines(keepends=True) if not line.isascii())
+            return
+        except UnicodeDecodeError:
+            pass
+        for line in block.splitlines(keepends=True):
+            if line.isascii():
+                continue
+            if has_room:
+                self.sample += line
+            text, valid, invalid = _decode_utf_8(line)
             self._invalid_bytes += invalid
-            self._characters += sum(map(len, _ASCII.split(text))) - invalid
+            if valid >= invalid:
+                self._characters += valid
+                continue
+            self._other_characters += valid
+            if len(self.other_sample) < SAMPLE_BYTES:
+                self.other_sample += line
 
 
-def _find_unmarked_utf_16(head: bytes) -> str:
-    """Return the byte order of UTF-16 without a mark, or "" if the bytes are not certainly UTF-16."""
-    head = head[: len(head) // 2 * 2]
-    for encoding in ("utf-16-le", "utf-16-be"):
-        text = head.decode(encoding, "replace")
-        spaces = sum(map(text.count, " \n\u3000\u3002\uff0c"))
-        # In the other byte order a space is U+2000 and a line feed U+0A00; many characters are unassigned.
-        unlikely = sum(
-            unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") and char not in "\t\n\r\f" for char in text
-        )
-        if spaces * 200 >= len(text) and unlikely * 500 <= len(text) and "\ufffd" not in text[:-1]:
-            return encoding
-    return ""
+def _get_min_share(other: str) -> float:
+    return _MIN_UTF_8_SHARE_BY_CHANCE if other in RESEMBLES_UTF_8 else _MIN_UTF_8_SHARE
 
 
-def _choose_candidate(path: Path, sample: bytes) -> str:
-    """Return the encoding of _CANDIDATES that fits a text that is not UTF-8 best, Windows-1252 in doubt."""
-    try:
-        import chardet
-    except ImportError:
-        raise MissingDependencyError("chardet", "documents") from None
-    found = chardet.detect_all(
-        sample,
-        ignore_threshold=True,
-        include_encodings=_CANDIDATES,
-        compat_names=False,
-        max_bytes=SAMPLE_BYTES,
-    )
-    confidence = {str(entry["encoding"]): float(entry["confidence"]) for entry in found}
-    best = max(confidence.values(), default=0.0)
-    fitting = [name for name in _CANDIDATES if confidence.get(name, 0.0) >= _SAME_FIT * best]
-    if best < _MIN_CONFIDENCE:
-        fitting = list(dict.fromkeys([*_WESTERN, *fitting]))
-    fitting.sort(key=lambda name: _count_unlikely(sample, name))  # stable: the likeliest stays first
-    return next((name for name in fitting if _is_decodable(path, name)), _CANDIDATES[0])
+def _get_shown_name(encoding: str) -> str:
+    return WINDOWS_1252 if encoding == "cp1252" else encoding
 
 
-def _count_unlikely(sample: bytes, encoding: str) -> int:
-    """Count the characters that an encoding puts where no text has them, such as "donÕt" or "fran‡ais"."""
-    text = f" {sample.decode(encoding, 'replace')} "
-    return sum(
-        _is_unlikely(*text[found.start() - 1 : found.start() + 2])
-        for found in itertools.islice(_NOT_ASCII.finditer(text), MAX_COMPARED_CHARS)
-    )
+def _count_characters(text: str) -> int:
+    """Count the characters that are not ASCII."""
+    return 0 if text.isascii() else sum(map(len, _ASCII.split(text)))
 
 
-def _is_unlikely(before: str, char: str, after: str) -> bool:
-    if not char.isalpha():
-        is_inside_word = before.isalpha() and after.isalpha() and char not in "’‘·-–—…\u00ad"
-        return is_inside_word or unicodedata.category(char) in ("Cc", "Cn", "Co")
-    if not unicodedata.name(char, "").startswith("LATIN"):
-        return (before + after).isascii() and (before.isalpha() or after.isalpha())
-    return (char.isupper() and before.islower()) or (char.islower() and after.isupper())
+def _decode_utf_8(line: bytes) -> tuple[str, int, int]:
+    """Return a line's text, and how many characters of several bytes and invalid bytes it has."""
+    text = line.decode(UTF_8, _LENIENT)
+    invalid = len(_UNDECODED.findall(text))
+    return text, _count_characters(text) - invalid, invalid
+
+
+def _decode_invalid(failure: UnicodeError) -> tuple[str, int]:
+    """Decode bytes that are invalid in UTF-8: halves of UTF-16 that a program wrote one by one (CESU-8).
+
+    A pair is its character; a half without its other becomes U+FFFC, which is dropped. Any other byte arrives
+    as with "surrogateescape".
+    """
+    if not isinstance(failure, UnicodeDecodeError):
+        raise failure
+    data, start = failure.object, failure.start
+    if pair := _SURROGATES.match(data, start):
+        a, b, c, d = (part[0] for part in pair.groups())
+        return chr(0x10000 + ((a & 15) << 16 | (b & 63) << 10 | (c & 15) << 6 | d & 63)), pair.end()
+    if half := _SURROGATE.match(data, start):
+        return "\ufffc", half.end()
+    return chr(0xDC00 + data[start]), start + 1
+
+
+codecs.register_error(_LENIENT, _decode_invalid)
+
+
+def _decode_found(path: Path, found: FoundEncoding, notes: ReadNotes) -> Iterator[str]:
+    """Stream the text of a file in the encoding that was found, byte-order mark included."""
+    if found.name == UTF_8:
+        return _decode_lines(path, found.other, notes)
+    chunks = _decode(path, found.name, "surrogateescape")
+    # NEL is the line break of EBCDIC.
+    return (chunk.replace("\x85", "\n") for chunk in chunks) if found.name in EBCDIC else chunks
+
+
+def _decode_lines(path: Path, other: str, notes: ReadNotes) -> Iterator[str]:
+    """Stream the text of a file in UTF-8, and count its lines in another encoding."""
+    for block in _read_blocks(path):
+        try:
+            yield block.decode(UTF_8)
+            continue
+        except UnicodeDecodeError:
+            pass
+        texts = []
+        for line in block.splitlines(keepends=True):
+            text, valid, invalid = _decode_utf_8(line)
+            if other and valid < invalid:
+                notes.other_encoding = _get_shown_name(other)
+                notes.count("lines_in_other_encoding")
+                text = line.decode(other, "surrogateescape")
+            texts.append(text)
+        yield "".join(texts)
 
 
 def _is_decodable(path: Path, encoding: str) -> bool:
@@ -315,6 +393,33 @@ def _read_chunks(path: Path) -> Iterator[bytes]:
         raise CorpusError(f"{path} is a damaged gzip file ({failure})", "compress or copy it again") from None
     except OSError as failure:
         raise CorpusError(f"{path} cannot be read: {failure.strerror}", "check its permissions") from None
+
+
+def _read_blocks(path: Path) -> Iterator[bytes]:
+    """Stream the bytes of a file in blocks that end with a line, or within a very long line.
+
+    Raises:
+        CorpusError: The file cannot be read.
+    """
+    rest = b""
+    for chunk in _read_chunks(path):
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
+        if end:
+            yield rest + chunk[:end]
+            rest = b""
+        rest += chunk[end:]
+        if len(rest) >= MAX_BLOCK_BYTES:
+            end = rest.rfind(b" ") + 1 or _find_character_start(rest)
+            yield rest[:end]
+            rest = rest[end:]
+    if rest:
+        yield rest
+
+
+def _find_character_start(data: bytes) -> int:
+    """Return where the last character of UTF-8 begins, or the length if the bytes are not UTF-8."""
+    starts = (end for end in range(len(data) - 1, len(data) - 7, -1) if data[end] & 0xC0 != 0x80)
+    return next((end for end in starts if end > 0), len(data))
 
 
 def _cut_line(line: str) -> Iterator[str]:

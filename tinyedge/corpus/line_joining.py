@@ -141,7 +141,7 @@ def _is_joined(
         return True
     if mode != AUTO_LINES or not is_wrapped:
         return is_wrapped
-    if is_separate(first, second, passage):
+    if first.is_complete or is_separate(first, second, passage):
         return False
     is_indented = second.indent > first.indent and not first.is_item
     is_short = get_fill_share(first, second, width) < PARAGRAPH_SHARE

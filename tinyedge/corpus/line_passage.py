@@ -66,8 +66,10 @@ MAX_STOP_EVIDENCE = 20.0  # except for transcripts, which have none
 _STOP = re.compile(r"[.!?…](?![\w.!?…])|[。！？؟।॥۔։።]")
 _STOP_AT_END = re.compile(r"[.!?…。！？؟।॥۔։።][\"'”’»›)\]」』）】]*$")
 _ITEM = re.compile(r"(?:([-*+•‣◦▪·])|\(?\d{1,3}([.)])|\(?[a-z](\)))\s+\S")
-# Columns, or the dots before a page number.
-_ROW = re.compile(r"\t|\S {4,}\S|(?: ?\.){3,} *(?:\d+|[ivxlc]+)$|\|.*\|")
+_COLUMNS = re.compile(r"\t|\S {4,}\S|\|.*\|")
+# The dots before a page number. Only the end of a line is searched: the time is quadratic.
+_LEADER = re.compile(r"(?: ?\.){3,} *(?:\d+|[ivxlc]+)$")
+_LEADER_CHARS = 60
 QUOTE_MARKS = re.compile(r"^\s*(?:>\s?)+")  # of a quoted e-mail, before each line
 _FIRST = re.compile(r"[^\W_]|[^\w\s\"'“”‘’«»‹›(\[{¿¡—–―*_-]")
 # Scripts without spaces between words: Han, Kana, Bopomofo, Thai, Lao, Myanmar, Khmer; and their punctuation.
@@ -75,6 +77,12 @@ UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3000-\u312f\u31a0-\u31bf\u31f0-\u9fff\uf900-\ufaff\ufe30-\ufe4f"
     "\uff00-\uff9f\U00020000-\U0003ffff]"
 )
+
+
+class CompleteLine(str):
+    """A line that its author ended with a line break of markup: it is not joined unless all lines are."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,9 @@ class TextLine:
     ends_inside_word: bool
     """Whether it ends with a soft hyphen."""
 
+    is_complete: bool
+    """Whether it is a CompleteLine."""
+
 
 class LinePassage:
     """Lines without a blank line between them, or a part of many."""
@@ -130,7 +141,7 @@ class LinePassage:
         self.breaks = [
             (first, second)
             for first, second in itertools.pairwise(chain)
-            if not is_separate(first, second, self) and not first.ends_inside_word
+            if not (is_separate(first, second, self) or first.ends_inside_word or first.is_complete)
         ]
         self.width = measure_width([line.width for line in chain])
         self.stops_inside = sum(line.stops - line.ends_sentence for line in lines)
@@ -206,12 +217,13 @@ def read_line(text: str) -> TextLine:
         first_word=1 if unspaced or not stripped else len(stripped.split(None, 1)[0]),
         case=_get_case(letter),
         is_item=next(filter(None, item.groups())) if item else "",
-        is_row=not stripped or _ROW.search(stripped) is not None,
+        is_row=not stripped or bool(_COLUMNS.search(stripped) or _LEADER.search(stripped[-_LEADER_CHARS:])),
         is_unspaced=unspaced,
         stops=len(_STOP.findall(stripped)),
         ends_sentence=_STOP_AT_END.search(stripped) is not None,
         ends_pause=stripped.endswith((",", ";", ":", "—", "–")),
         ends_inside_word=stripped.endswith(SOFT_HYPHEN),
+        is_complete=isinstance(text, CompleteLine),
     )
 
 

@@ -22,6 +22,8 @@ COUNTED = {
     "control_characters": "control character{|s} removed",
     "c1_characters": "control character{|s} U+0080-U+009F read as Windows-1252",
     "invalid_bytes": "invalid byte{|s} read as Windows-1252",
+    "lines_in_other_encoding": "line{|s} not in UTF-8, read in another encoding",
+    "uncertain_encodings": "file{|s} with too few characters to be sure of the encoding",
     "half_characters": "{half|halves} of a character dropped",
     "invisible_characters": "invisible character{|s} dropped",
     "sentences_without_words": "line{|s} without a letter or a digit dropped",
@@ -93,6 +95,7 @@ class ReadNotes:
         counts = {what: self.counts[what] for what in COUNTED if self.counts[what]}
         entry: dict[str, Any] = {"name": str(self.path)}
         entry |= {"encoding": self.encoding} if self.encoding else {}
+        entry |= {"other_encoding": self.other_encoding} if self.other_encoding else {}
         entry |= {"fields": list(self.fields), "other_fields": list(self.other_fields)} if self.fields else {}
         entry |= {"missing_field": self.missing_field} if self.missing_field else {}
         return entry | counts

@@ -19,6 +19,7 @@ from tinyedge.corpus.formats import END_OF_DOCUMENT, get_format
 from tinyedge.corpus.formats.tables import MissingFieldError
 from tinyedge.corpus.gutenberg_marks import drop_boilerplate
 from tinyedge.corpus.line_joining import join_lines
+from tinyedge.corpus.line_passage import CompleteLine
 from tinyedge.corpus.read_notes import ReadLog, ReadNotes, describe_reading
 from tinyedge.corpus.read_settings import ReadSettings
 
@@ -92,6 +93,7 @@ def _read_file(notes: ReadNotes, settings: ReadSettings, files: int) -> Iterator
     """Stream the documents of one of so many files; alone, it must have the field that the user chose."""
     file_format = get_format(notes.path)
     is_document = files >= MANY_FILES or file_format.has_documents
+    units: Iterator[str]
     try:
         units = _peek(file_format.read_paragraphs(notes.path, notes, settings))
     except MissingFieldError:
@@ -103,11 +105,16 @@ def _read_file(notes: ReadNotes, settings: ReadSettings, files: int) -> Iterator
     for is_end, part in itertools.groupby(units, END_OF_DOCUMENT.__eq__):
         if is_end:
             continue
-        clean = (clean_characters(unit, notes) for unit in part)
+        clean = (_clean(unit, notes) for unit in part)
         if file_format.has_lines and not file_format.has_documents:
             clean = drop_boilerplate(clean, notes)
         paragraphs = join_lines(clean, settings.lines, notes) if file_format.has_lines else clean
         yield from split_documents(paragraphs, str(notes.path), as_one_document=is_document, notes=notes)
+
+
+def _clean(unit: str, notes: ReadNotes) -> str:
+    text = clean_characters(unit, notes)
+    return CompleteLine(text) if isinstance(unit, CompleteLine) else text
 
 
 def _peek(units: Iterator[str]) -> Iterator[str]:

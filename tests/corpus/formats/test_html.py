@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.formats import read_file
+from tinyedge.corpus.reader import read_documents
 
 PAGE = """<!DOCTYPE html><html><head>
 <meta charset="utf-8"><title>Not this</title><style>p {}</style></head>
@@ -27,7 +28,45 @@ def test_text_is_read_by_blocks(tmp_path: Path) -> None:
         "No end tag, so.",
         *("One", "Two", "a b", "line one", "line two", "deep", "er", "end", "漢"),
     ]
-    assert entry == {"code_blocks": 1, "hidden_elements": 2}
+    assert entry == {
+        "code_blocks": 1,
+        "scripts": 2,
+        "hidden_elements": 2,
+        "navigation_elements": 1,
+        "page_titles": 1,
+    }
+
+
+def test_what_belongs_to_the_site_is_dropped_and_counted(tmp_path: Path) -> None:
+    prose = "The sea was calm and the boat was still. " * 6
+    page = f"""<body><header><h1>Site</h1></header><form>Search <input><select><option>a</select></form>
+    <article><header><h2>Title</h2></header><p>Text.</p><pre>def f(x):
+    return x + 1
+    print(f(2))</pre><pre>The sea was calm
+    and so was I</pre></article>
+    <form action=x><p>{prose}</p></form><div role=contentinfo>Imprint</div><footer>Copyright</footer>"""
+    lines, entry = read_file(tmp_path / "a.html", page)
+    assert lines == ["Title", "Text.", "The sea was calm", "and so was I", prose.strip()]
+    assert entry == {"code_blocks": 1, "page_headers": 3, "forms": 2}
+
+
+@pytest.mark.parametrize(
+    ("block", "sentences"),
+    [
+        ("the sea was calm tonight<br>and the boat was still,<br>while a bird<br>sang to the moon", 4),
+        ("John Smith<br/>12 High Street<br/>London", 3),
+        (
+            "It was a long way down to the sea, and nobody who lived there<br>had ever gone down to it by"
+            " night, because the path was steep<br>and the stones were loose; but on that night a boy went"
+            " down<br>alone with a lamp in his hand, and he never looked back again<br>at the village.",
+            1,
+        ),
+    ],
+)
+def test_line_breaks_of_the_author_are_kept(tmp_path: Path, block: str, sentences: int) -> None:
+    (tmp_path / "a.html").write_text(f"<p>Title.</p><p>{block}</p>")
+    (document,) = read_documents([tmp_path / "a.html"])
+    assert len(document.sentences) == 1 + sentences
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,34 @@ _BLOCKS_NAMES = (
 )
 _BLOCKS = frozenset(_BLOCKS_NAMES.split())
 _DROPPED_NAMES = (
-    "head script style nav template noscript iframe object svg math select button textarea rt rp audio"
+    "script style nav template noscript iframe object svg math select button textarea rt rp audio"
     " video canvas title"
 )
 _DROPPED = frozenset(_DROPPED_NAMES.split())
+_COUNTED = (
+    dict.fromkeys(("select", "button", "textarea"), "forms")
+    | dict.fromkeys(("iframe", "object", "svg", "math", "audio", "video", "canvas"), "embedded_elements")
+    | {"nav": "navigation_elements"}
+)
+# Each page of a book has a title and a style sheet; only those of a web page are counted.
+_COUNTED_IN_SITE = (
+    _COUNTED
+    | dict.fromkeys(("script", "style", "template", "noscript"), "scripts")
+    | {"title": "page_titles"}
+)
+_PAGE_PARTS = frozenset({"header", "footer"})
+_SECTIONS = frozenset({"article", "section", "main", "aside", "blockquote", "figure", "dialog", "td"})
 _SPACED = {"br": "\n", "td": " ", "th": " "}
 _PREFORMATTED = frozenset({"pre", "listing", "xmp", "plaintext"})
+
+_CHECKED = frozenset({"form", "pre", "listing", "xmp"})
+MIN_FORM_CHARS = 200  # of sentences in a form that contains the text of a page, as ASP.NET writes it
+MIN_SENTENCE_WORDS = 5
+MIN_CODE_SHARE = 0.3  # of the lines of preformatted text that is code
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)]*$")
+_CODE = re.compile(
+    r"[{}<>=|\\$@#`~]|\w\(\S*\)|\w_\w|::|//|&&|\s--?\w|^\s*(?:sudo|pip|npm|git|apt|cd|docker|curl|import)\s"
+)
 
 # The encoding that a page declares, in its first bytes (WHATWG HTML, "prescan a byte stream").
 _CHARSET = re.compile(rb"<meta[^>]{0,500}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
@@ -54,23 +76,37 @@ def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
         head = file.read(CHUNK_BYTES)
     texts = read_text_chunks(path, notes, _choose_encoding(path, head))
     chunks = (repair_bytes(text, notes).encode() for text in texts)
-    yield from read_page(chunks, "utf-8", notes, is_telegram=bool(_TELEGRAM.search(head)))
+    yield from read_page(chunks, "utf-8", notes, is_site=True, is_telegram=bool(_TELEGRAM.search(head)))
 
 
-def read_page(chunks: Chunks, encoding: str, notes: ReadNotes, *, is_telegram: bool = False) -> Iterator[str]:
+def read_page(
+    chunks: Chunks, encoding: str, notes: ReadNotes, *, is_site: bool = False, is_telegram: bool = False
+) -> Iterator[str]:
     """Stream the lines of a page.
 
     Args:
         chunks: Bytes of the page.
         encoding: Encoding of the bytes.
         notes: Receives what is dropped.
+        is_site: Whether it is a page of a web site, which may have a header and a footer, not of a book.
         is_telegram: Whether the page is Telegram's export of a chat, of which only messages are text.
     """
 
     def is_dropped(name: str, attributes: Attributes) -> str:
         return _find_reason(name, attributes, is_telegram)
 
-    rules = MarkupRules(_BLOCKS, _DROPPED, _SPACED, _PREFORMATTED, is_dropped=is_dropped)
+    rules = MarkupRules(
+        _BLOCKS,
+        _DROPPED,
+        _SPACED,
+        _PREFORMATTED,
+        counted=_COUNTED_IN_SITE if is_site else _COUNTED,
+        page_parts=_PAGE_PARTS if is_site else frozenset(),
+        sections=_SECTIONS,
+        checked=_CHECKED,
+        check_lines=_check_lines,
+        is_dropped=is_dropped,
+    )
     return read_html(chunks, encoding, rules, notes)
 
 
@@ -114,12 +150,26 @@ def _is_valid(path: Path, encoding: str) -> bool:
     return True
 
 
+def _check_lines(name: str, lines: list[str]) -> str:
+    """Return what to count for a form without text, or for preformatted code, or ""."""
+    filled = list(filter(None, lines))
+    if name == "form":
+        sentences = [
+            line for line in filled if len(line.split()) >= MIN_SENTENCE_WORDS and _SENTENCE_END.search(line)
+        ]
+        return "" if sum(map(len, sentences)) >= MIN_FORM_CHARS else "forms"
+    code = sum(bool(_CODE.search(line)) for line in filled)
+    return "code_blocks" if filled and code >= MIN_CODE_SHARE * len(filled) else ""
+
+
 def _find_reason(name: str, attributes: Attributes, is_telegram: bool) -> str:
     """Return what to count for an element that is dropped because of its attributes, or ""."""
     if "hidden" in attributes or "display:none" in attributes.get("style", "").replace(" ", "").lower():
         return "hidden_elements"
     if attributes.get("role") in ("navigation", "doc-pagebreak") or attributes.get("epub:type") == "noteref":
         return "navigation_elements"
+    if attributes.get("role") in ("banner", "contentinfo"):
+        return "page_headers"
     if is_telegram:
         classes = attributes.get("class", "").split()
         if "service" in classes:

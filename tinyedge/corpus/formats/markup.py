@@ -5,6 +5,7 @@ the boundary of a block. The documents are streamed through lxml, without a tree
 loaded, and XML with a document type, which could define entities, is refused. Does not know files.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
@@ -12,9 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinyedge.core.errors import CorpusError, MissingDependencyError
+from tinyedge.corpus.line_passage import CompleteLine, measure_width
 from tinyedge.corpus.read_notes import ReadNotes
 
 CHUNK_BYTES = 1 << 16
+MIN_WRAPPED_BREAKS = 3  # line breaks in a block that may be wrapped prose
+MIN_WRAPPED_WIDTH = 50  # characters; verse is narrower
+MIN_FILL = 0.85  # of the width that a wrapped line has, together with the next word,
+MIN_FULL_SHARE = 0.8  # for this share of the lines
+MIN_LOWER_SHARE = 0.5  # of wrapped lines that begin in lower case; verse has nearly none
+_LINE_SEPARATOR = "\u2028"  # before a line break that an element stands for
+_SPACE = f" \t\r\f{_LINE_SEPARATOR}"
 
 Attributes = Mapping[str, str]
 Chunks = Generator[bytes, None, None]
@@ -42,6 +51,21 @@ class MarkupRules:
     floating: frozenset[str] = frozenset()
     """Elements inside a paragraph that follow it: notes and text boxes."""
 
+    counted: Mapping[str, str] = field(default_factory=dict)
+    """What to count for elements of `dropped`; the others are not counted."""
+
+    page_parts: frozenset[str] = frozenset()
+    """Elements that are dropped and counted as headers, except inside one of `sections`."""
+
+    sections: frozenset[str] = frozenset()
+    """Elements that may have a header of their own, which is text."""
+
+    checked: frozenset[str] = frozenset()
+    """Blocks whose lines decide whether they are dropped."""
+
+    check_lines: Callable[[str, list[str]], str] = lambda name, lines: ""
+    """Returns what to count for a block of `checked` that is dropped because of its lines, or ""."""
+
     is_dropped: Callable[[str, Attributes], str] = lambda name, attributes: ""
     """Returns what to count for an element that is dropped because of its attributes, or "" to keep it."""
 
@@ -53,11 +77,13 @@ class MarkupReader:
         self._rules = rules
         self._notes = notes
         self._dropped_depth = 0
+        self._section_depth = 0
         self._preformatted_depth = 0
         self._text_depth = 0
         self._text: list[str] = []
         self._lines: list[str] = []
         self._outer: list[tuple[list[str], list[str]]] = []  # text and lines around a floating element
+        self._around: list[list[str]] = []  # lines before each open block that is checked at its end
         self._floating: list[str] = []  # lines that follow the current paragraph
 
     def start(self, tag: str, attributes: Attributes) -> None:
@@ -70,6 +96,9 @@ class MarkupReader:
         reason = "" if name in rules.dropped else rules.is_dropped(name, attributes)
         if name == "code" and self._preformatted_depth:
             reason = "code_blocks"
+        elif name in rules.page_parts and not self._section_depth:
+            reason = "page_headers"
+        reason = reason or rules.counted.get(name, "")
         if reason or name in rules.dropped:
             if name in rules.blocks:
                 self._end_block()
@@ -82,8 +111,14 @@ class MarkupReader:
             self._text, self._lines = [], []
         elif name in rules.blocks:
             self._end_block()
+        if name in rules.checked:
+            self._around.append(self._lines)
+            self._lines = []
         if name in rules.characters:
-            self._text.append(rules.characters[name] * _read_repetition(attributes))
+            character = rules.characters[name]
+            mark = _LINE_SEPARATOR if character == "\n" and not self._preformatted_depth else ""
+            self._text.append((mark + character) * _read_repetition(attributes))
+        self._section_depth += name in rules.sections
         self._preformatted_depth += name in rules.preformatted
         self._text_depth += name in rules.text_elements
 
@@ -99,6 +134,9 @@ class MarkupReader:
             self._text, self._lines = self._outer.pop()
         elif name in self._rules.blocks:
             self._end_block()
+        if name in self._rules.checked and self._around:
+            self._end_checked(self._rules.check_lines(name, self._lines))
+        self._section_depth -= name in self._rules.sections
         self._preformatted_depth -= name in self._rules.preformatted
         self._text_depth -= name in self._rules.text_elements
 
@@ -118,17 +156,25 @@ class MarkupReader:
     def close(self) -> None:
         """End the document."""
         self._end_block()
+        while self._around:
+            self._end_checked("")
 
     def take_lines(self) -> list[str]:
         """Return the lines of the blocks that ended since the last call."""
-        if self._outer:
+        if self._outer or self._around:
             return []
         lines, self._lines = self._lines, []
         return lines
 
+    def _end_checked(self, reason: str) -> None:
+        """End a block that was checked; a reason drops its lines."""
+        if reason:
+            self._notes.count(reason)
+        self._lines = self._around.pop() + ([] if reason else self._lines)
+
     def _end_block(self) -> None:
         text, self._text = "".join(self._text), []
-        lines = [line.strip(" \t\r\f") for line in text.split("\n")]
+        lines = _split_lines(text)
         if any(lines):
             self._lines += ["", *lines, ""]
         if not self._outer:
@@ -191,6 +237,29 @@ def _feed(parser: Any, reader: MarkupReader, chunks: Chunks) -> Iterator[str]:
             yield from reader.take_lines()
     parser.close()
     yield from reader.take_lines()
+
+
+def _split_lines(text: str) -> list[str]:
+    """Split a block at its line breaks; those of elements end complete lines, unless they wrap prose."""
+    parts = text.split("\n")
+    lines = [part.strip(_SPACE) for part in parts]
+    if _are_wrapped(lines):
+        return lines
+    return [
+        CompleteLine(line) if line and part.endswith(_LINE_SEPARATOR) else line
+        for part, line in zip(parts, lines, strict=True)
+    ]
+
+
+def _are_wrapped(lines: list[str]) -> bool:
+    """Whether lines look like prose that was wrapped at a constant width."""
+    pairs = [(first, second) for first, second in itertools.pairwise(lines) if first and second]
+    width = measure_width([len(line) for line in lines if line]) if pairs else 0
+    if len(pairs) < MIN_WRAPPED_BREAKS or width < MIN_WRAPPED_WIDTH:
+        return False
+    full = sum(len(first) + 1 + len(second.split()[0]) >= MIN_FILL * width for first, second in pairs)
+    lower = sum(second[0].islower() for _, second in pairs)
+    return full >= MIN_FULL_SHARE * len(pairs) and lower >= MIN_LOWER_SHARE * len(pairs)
 
 
 def _strip_namespace(tag: str) -> str:
