@@ -93,7 +93,6 @@ def _read_file(notes: ReadNotes, settings: ReadSettings, files: int) -> Iterator
     """Stream the documents of one of so many files; alone, it must have the field that the user chose."""
     file_format = get_format(notes.path)
     is_document = files >= MANY_FILES or file_format.has_documents
-    units: Iterator[str]
     try:
         units = _peek(file_format.read_paragraphs(notes.path, notes, settings))
     except MissingFieldError:
@@ -105,7 +104,7 @@ def _read_file(notes: ReadNotes, settings: ReadSettings, files: int) -> Iterator
     for is_end, part in itertools.groupby(units, END_OF_DOCUMENT.__eq__):
         if is_end:
             continue
-        clean = (_clean(unit, notes) for unit in part)
+        clean: Iterator[str] = (_clean(unit, notes) for unit in part)
         if file_format.has_lines and not file_format.has_documents:
             clean = drop_boilerplate(clean, notes)
         paragraphs = join_lines(clean, settings.lines, notes) if file_format.has_lines else clean
