@@ -34,13 +34,26 @@ def find_names(folder: Path) -> tuple[list[str], int]:
     [
         {"data/corpus.json": schema("corpus"), "data/corpus_bilingual.txt": SENTENCE},
         {"data/.corpus.json.next": schema("corpus"), "data/corpus_bilingual.txt": SENTENCE},
-        {"corpus.json": schema("corpus"), "corpus_bilingual.txt": SENTENCE, "gutenberg/pg1.txt": SENTENCE},
+        {"corpus.json": schema("corpus"), "corpus_bilingual.txt": SENTENCE},
         {"data/gutenberg/.tinyedge-cache": "", "data/gutenberg/pg1342.txt": SENTENCE},
-        {"run/training_metrics.json": schema("training"), "run/previous/1/corpus_bilingual.txt": SENTENCE},
-        {"sweep/sweep.json": schema("sweep"), "sweep/trial-0000/corpus_bilingual.txt": SENTENCE},
+        {
+            "run/training_metrics.json": schema("training"),
+            "run/previous/20261128-215305-123456/checkpoint_last.pt": "",
+            "run/previous/20261128-215305-123456/corpus_bilingual.txt": SENTENCE,
+        },
+        {
+            "sweep/sweep.json": schema("sweep"),
+            "sweep/trial-0000/checkpoint_last.pt": "",
+            "sweep/trial-0000/corpus_bilingual.txt": SENTENCE,
+        },
         {"bundle/manifest.json": schema("bundle"), "bundle/README.md": SENTENCE},
-        {"kit/kit.json": schema("kit"), "kit/bundle/README.md": SENTENCE, "kit/notes.txt": SENTENCE},
-        {"portable/README.md": "---\nlicense: other\n---\n# A tinyedge model\n"},
+        {"kit/kit.json": schema("kit"), "kit/install.sh": "x"},
+        {
+            "portable/README.md": "---\nlicense: other\n---\n# A tinyedge model\n",
+            "portable/config.json": "{}",
+            "portable/genai_config.json": "{}",
+            "portable/tokenizer.json": "{}",
+        },
         {"bench.json": schema("bench"), "bench.csv": "a,b\n1,2\n", "bench.html": "<p>p95</p>"},
     ],
 )
@@ -57,12 +70,49 @@ def test_own_files_are_left_out_and_counted(tmp_path: Path, files: dict[str, str
         {"manifest.json": '{"name": "a web page"}', "README.md": SENTENCE},
         {"corpus.json": "{}", "corpus_bilingual.txt": SENTENCE, "gutenberg/pg1.txt": SENTENCE},
         {"README.md": SENTENCE, "previous/old.txt": SENTENCE, "shards/a.txt": SENTENCE},
+        {"README.md": "# A tinyedge model\n", "notes.txt": SENTENCE, "more/a.txt": SENTENCE},
+        {"manifest.md": '{"schema": "tinyedge.bundle/1"}', "manifest.txt": "x"},
     ],
 )
 def test_files_of_others_with_the_same_names_are_read(tmp_path: Path, files: dict[str, str]) -> None:
     write_tree(tmp_path, files)
     names, own = find_names(tmp_path)
     assert sorted(names) == sorted(files)
+    assert own == 0
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"corpus.json": schema("corpus"), "gutenberg/pg1.txt": SENTENCE, "previous/old.txt": SENTENCE},
+        {
+            "gutenberg/.tinyedge-cache": "",
+            "gutenberg/notes.txt": SENTENCE,
+            "gutenberg/more/pg1.txt": SENTENCE,
+        },
+        {
+            "training_metrics.json": schema("training"),
+            "previous/20261128-215305-123456/corpus_bilingual.txt": SENTENCE,
+            "shards/a.txt": SENTENCE,
+            "tensorboard/a.txt": SENTENCE,
+        },
+        {"sweep.json": schema("sweep"), "trial-notes.txt": SENTENCE, "trial-0000/notes.txt": SENTENCE},
+        {"manifest.json": schema("bundle"), "notes.txt": SENTENCE, "more/README.md": SENTENCE},
+        {"kit.json": schema("kit"), "notes.txt": SENTENCE},
+    ],
+)
+def test_texts_next_to_own_files_are_read(tmp_path: Path, files: dict[str, str]) -> None:
+    write_tree(tmp_path, files)
+    names, _ = find_names(tmp_path)
+    assert sorted(names) == sorted(name for name, content in files.items() if content == SENTENCE)
+
+
+@pytest.mark.parametrize("name", ["corpus.json", "manifest.json"])
+def test_a_text_that_quotes_a_schema_does_not_hide_others(tmp_path: Path, name: str) -> None:
+    write_tree(tmp_path, {name: json.dumps({"note": '"schema": "tinyedge.bundle/1, tinyedge.corpus/1"'})})
+    write_tree(tmp_path, {"corpus_bilingual.txt": SENTENCE, "README.md": SENTENCE})
+    names, own = find_names(tmp_path)
+    assert len(names) == 3
     assert own == 0
 
 
