@@ -232,7 +232,7 @@ def import_lxml() -> Any:
 
 def _feed(parser: Any, reader: MarkupReader, chunks: Chunks) -> Iterator[str]:
     with closing(chunks):
-        for chunk in chunks:
+        for chunk in itertools.chain([b""], chunks):  # a parser that was never fed cannot be closed
             parser.feed(chunk)
             yield from reader.take_lines()
     parser.close()
