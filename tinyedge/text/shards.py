@@ -5,6 +5,7 @@ few documents are in memory at a time; readers read slices, never a complete fil
 """
 
 import dataclasses
+import hashlib
 import itertools
 import os
 import weakref
@@ -248,31 +249,42 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
     entries: list[_PassageEntry] = []
     train_tokens = train_bytes = position = 0
     # An index must never describe files that are being replaced; without its fields they are rebuilt.
-    files.write_json(folder / INDEX_FILE, {"schema": SCHEMA, "incomplete": True})
+    incomplete = {"schema": SCHEMA, "incomplete": True}
+    files.write_json(folder / INDEX_FILE, incomplete)
+    train_digest, validation_digest = hashlib.sha256(), hashlib.sha256()
     with (
         files.atomic_writer(folder / TRAIN_FILE) as train,
         files.atomic_writer(folder / VALIDATION_FILE) as validation,
     ):
         for language, training, held_out in _tokenize_documents(split.documents(), tokenizer):
-            train.write(training.tokens.astype("<u2").tobytes())
+            data = training.tokens.astype("<u2").tobytes()
+            train.write(data)
+            train_digest.update(data)
             train_tokens += len(training.tokens)
             train_bytes += training.bytes
             if held_out.bytes:
-                validation.write(held_out.tokens.astype("<u2").tobytes())
+                data = held_out.tokens.astype("<u2").tobytes()
+                validation.write(data)
+                validation_digest.update(data)
                 entries.append(
                     _PassageEntry(
                         language, position, len(held_out.tokens), held_out.bytes, held_out.unknown_bytes
                     )
                 )
                 position += len(held_out.tokens)
+        digests = {
+            "train_sha256": train_digest.hexdigest(),
+            "validation_sha256": validation_digest.hexdigest(),
+        }
+        # Recorded before the files get their names, so that those of a killed process are recognized.
+        files.write_json(folder / INDEX_FILE, {**incomplete, **digests})
     index = {
         "schema": SCHEMA,
         "corpus_sha256": files.sha256_file(split.corpus),
         "tokenizer_sha256": tokenizer.sha256,
         "train_tokens": train_tokens,
         "train_bytes": train_bytes,
-        "train_sha256": files.sha256_file(folder / TRAIN_FILE),
-        "validation_sha256": files.sha256_file(folder / VALIDATION_FILE),
+        **digests,
         "held_out": split.unit,
         "validation": [dataclasses.asdict(entry) for entry in entries],
     }

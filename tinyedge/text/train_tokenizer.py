@@ -24,10 +24,12 @@ from tinyedge.text.vocabulary_report import REPORT_FILE as REPORT_FILE
 from tinyedge.text.vocabulary_report import (
     REQUIRED_CHARACTERS,
     VocabularyReport,
+    discard_pending_report,
     format_setting,
     load_report,
+    publish_pending_report,
     require_own_files,
-    save_report,
+    save_pending_report,
 )
 
 TRAINER_THREADS = 16  # fixed, because it affects the vocabulary
@@ -91,6 +93,7 @@ def prepare_tokenizer(
     can_shrink = "vocab_size" in flexible
     if existing and existing.corpus_sha256 == corpus_sha256 and existing.fulfills(config, can_shrink):
         path = output_dir / model_name(existing.config.vocab_size)
+        discard_pending_report(output_dir)
         note(f"tokenizer: reused {path}{_describe_reduction(existing)}")
         return path, existing
     if existing:
@@ -139,9 +142,10 @@ def prepare_tokenizer(
         tuple(sorted(chosen)) if chosen is not None else existing.chosen if existing else (),
         None if is_own_corpus else str(split.corpus),
     )
+    save_pending_report(output_dir, report)
     files.write_bytes(path, model)
     files.write_text(path.with_suffix(".vocab"), tokenizer.vocabulary_table())
-    save_report(output_dir, report)
+    publish_pending_report(output_dir)
     note(f"tokenizer: wrote {path}{_describe_reduction(report)}")
     return path, report
 

@@ -15,6 +15,7 @@ from tinyedge.text.tokenizer_config import TokenizerConfig
 
 SCHEMA = "tinyedge.tokenizer/1"
 REPORT_FILE = "tokenizer.json"
+PENDING_FILE = f".{REPORT_FILE}.next"  # the report of a vocabulary whose files are about to be written
 # These get a piece even if they are rare: a text of ten thousand sentences has few 6s and few words with Á.
 # SentencePiece stores its settings in the model, so that this text in a file shows that tinyedge trained it.
 REQUIRED_CHARACTERS = (
@@ -102,9 +103,22 @@ def load_report(folder: Path) -> VocabularyReport | None:
         return None
 
 
-def save_report(folder: Path, report: VocabularyReport) -> None:
-    """Write a folder's report."""
-    files.write_json(folder / REPORT_FILE, {"schema": SCHEMA, **dataclasses.asdict(report)})
+def save_pending_report(folder: Path, report: VocabularyReport) -> None:
+    """Record a vocabulary before its files are written, so that those of a killed process are recognized."""
+    files.write_json(folder / PENDING_FILE, {"schema": SCHEMA, **dataclasses.asdict(report)})
+
+
+def publish_pending_report(folder: Path) -> None:
+    """Give the pending report its name, once the files of its vocabulary are written."""
+    (folder / PENDING_FILE).replace(folder / REPORT_FILE)
+    files.sync_folder(folder)
+
+
+def discard_pending_report(folder: Path) -> None:
+    """Remove the pending report of a killed process; another program's file of that name stays."""
+    path = folder / PENDING_FILE
+    if path.is_file() and _is_own_report(path.read_bytes()):
+        path.unlink()
 
 
 def require_own_files(folder: Path, path: Path) -> None:
@@ -116,6 +130,7 @@ def require_own_files(folder: Path, path: Path) -> None:
     required = REQUIRED_CHARACTERS.encode()
     for file, is_own in (
         (folder / REPORT_FILE, _is_own_report),
+        (folder / PENDING_FILE, _is_own_report),
         (path, lambda data: required in data),
         (path.with_suffix(".vocab"), lambda data: data.startswith(_VOCAB_START)),
     ):

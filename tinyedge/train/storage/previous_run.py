@@ -10,6 +10,7 @@ folder of the previous run. Does not know torch: `tinyedge corpus` and `tinyedge
 
 import contextlib
 import datetime
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,15 +24,19 @@ from tinyedge.core.runs import PREVIOUS_FOLDER
 from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.corpus.build import REPORT_NAME as CORPUS_REPORT
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
+from tinyedge.text.shards import INDEX_FILE, TRAIN_FILE, VALIDATION_FILE
 from tinyedge.text.train_tokenizer import REPORT_FILE as TOKENIZER_REPORT
+from tinyedge.text.vocabulary_report import discard_pending_report
+from tinyedge.train.storage.written_data import is_written_by_tinyedge
 
 FOLDER = ".earlier"
 _TOKENIZER_PATTERN = "bilingual_*.model"  # as tokenizer.model_name names them
 _DATA_PATTERNS = (
     *(CORPUS_NAME, CORPUS_REPORT),
     *(_TOKENIZER_PATTERN, "bilingual_*.vocab", TOKENIZER_REPORT),
-    f"{SHARDS_FOLDER}/[!.]*",
+    *(f"{SHARDS_FOLDER}/{name}" for name in (INDEX_FILE, TRAIN_FILE, VALIDATION_FILE)),
 )
+_KEPT_SUFFIX = ".kept"  # of a file that the user put where a preserved one was
 
 
 @contextlib.contextmanager
@@ -39,6 +44,7 @@ def preserve_data(folder: Path, note: Callable[[str], None]) -> Iterator[Path | 
     """Preserve the data of the run in a folder for a block.
 
     If the block fails, the folder is restored. If the process is killed in it, the next call restores it.
+    Only files that tinyedge wrote are replaced or removed for that; others are renamed, with a message.
 
     Args:
         folder: Run folder.
@@ -52,8 +58,11 @@ def preserve_data(folder: Path, note: Callable[[str], None]) -> Iterator[Path | 
     """
     preserved = folder / FOLDER
     _require_own(preserved)
-    if _restore(preserved, folder):
-        note(f"data: restored that of the run in {folder}, which a killed command had begun to replace")
+    _require_own(_name_temporary(preserved))
+    restored = _restore(preserved, folder, note)
+    if restored:
+        names = ", ".join(map(str, restored))
+        note(f"data: restored what a killed command had replaced in {folder}: {names}")
     has_run = bool(list_run_files(folder))
     if has_run:
         temporary = _make_temporary_path(preserved)
@@ -64,7 +73,7 @@ def preserve_data(folder: Path, note: Callable[[str], None]) -> Iterator[Path | 
     try:
         yield preserved if has_run else None
     except BaseException:
-        _restore(preserved, folder)
+        _restore(preserved, folder, note)
         raise
     _remove(preserved)
 
@@ -132,27 +141,68 @@ def _require_own(preserved: Path) -> None:
         raise CheckpointError(f"{foreign} is not from tinyedge", "move it, or pass another --output-dir")
 
 
-def _restore(preserved: Path, folder: Path) -> bool:
-    """Move preserved files back. Return whether there were any."""
-    has_content = preserved.is_dir() and any(preserved.iterdir())
-    if has_content:
-        for path in _list_data(folder) - _list_data(preserved):
-            (folder / path).unlink()
-        _copy_data(preserved, folder)
+def _restore(preserved: Path, folder: Path, note: Callable[[str], None]) -> list[Path]:
+    """Move preserved files back, and remove what a command wrote in addition.
+
+    Args:
+        preserved: The hidden folder.
+        folder: The run folder.
+        note: Receives a message about each file of the user that is renamed.
+
+    Returns:
+        The files that differed from the preserved ones, relative to the folder.
+    """
+    restored: list[Path] = []
+    if preserved.is_dir() and any(preserved.iterdir()):
+        data = _list_data(preserved)
+        # Checked before any file changes, because they are recognized by the other ones.
+        own = {name for name in _list_data(folder) if is_written_by_tinyedge(folder, name)}
+        for name in sorted(data):
+            if _have_same_content(preserved / name, folder / name):
+                continue
+            if name not in own:
+                _keep(folder / name, note)
+            restored.append(name)
+        for name in sorted(restored, key=_get_restore_rank):
+            _link(preserved / name, folder / name)
+        for name in sorted(own - data, key=_get_restore_rank):
+            (folder / name).unlink()
+        discard_pending_report(folder)
         for path in list_run_files(preserved):
+            _keep(folder / path.name, note)
             path.rename(folder / path.name)
+            restored.append(Path(path.name))
         files.sync_folder(folder)
     _remove(preserved)
-    return has_content
+    return restored
+
+
+def _get_restore_rank(name: Path) -> int:
+    """Return when a file is restored: a file by which others are recognized comes after them."""
+    return (".model", ".json").index(name.suffix) + 1 if name.suffix in (".model", ".json") else 0
+
+
+def _have_same_content(first: Path, second: Path) -> bool:
+    return second.is_file() and (
+        second.samefile(first) or files.sha256_file(second) == files.sha256_file(first)
+    )
+
+
+def _keep(path: Path, note: Callable[[str], None]) -> None:
+    """Rename a file or a folder of the user, so that a preserved one can get its name."""
+    if not os.path.lexists(path):
+        return
+    names = (f"{path.name}{_KEPT_SUFFIX}{f'-{number}' if number else ''}" for number in itertools.count())
+    kept = next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
+    path.rename(kept)
+    note(f"data: {path} is not from the killed command: it is now {kept}")
 
 
 def _is_replaced(folder: Path, preserved: Path) -> bool:
     """Whether the folder's corpus or a tokenizer differs from what was preserved."""
     for old in (preserved / CORPUS_NAME, *preserved.glob(_TOKENIZER_PATTERN)):
         new = folder / old.name
-        if old.is_file() and not (
-            new.is_file() and (new.samefile(old) or files.sha256_file(new) == files.sha256_file(old))
-        ):
+        if old.is_file() and not _have_same_content(old, new):
             return True
     return False
 
@@ -172,12 +222,15 @@ def _remove(preserved: Path) -> None:
 
 def _make_temporary_path(preserved: Path) -> Path:
     """Return a path for an incomplete folder, removing what a killed process left there."""
-    temporary = preserved.with_name(f"{FOLDER}{files.TEMPORARY_SUFFIX}")
-    if temporary.is_symlink() or temporary.is_file():
-        temporary.unlink()
-    elif temporary.is_dir():
+    temporary = _name_temporary(preserved)
+    _require_own(temporary)
+    if temporary.is_dir():
         shutil.rmtree(temporary)
     return temporary
+
+
+def _name_temporary(preserved: Path) -> Path:
+    return preserved.with_name(f"{FOLDER}{files.TEMPORARY_SUFFIX}")
 
 
 def _list_data(folder: Path) -> set[Path]:
