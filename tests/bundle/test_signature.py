@@ -194,3 +194,16 @@ def test_sign_and_verify_on_the_command_line(bundle_copy: Copy, key: Path) -> No
         json.loads(tinyedge("verify", folder, "--key", public(key), "--json").stdout)["signature"] == "good"
     )
     assert "not checked" in tinyedge("verify", folder).stdout
+
+
+def test_an_ssh_keygen_that_does_not_answer_is_stopped(
+    bundle_copy: Copy, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sign(bundle_copy(), key)
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "ssh-keygen"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setattr(signature, "VERIFY_TIMEOUT_S", 0.2)
+    assert "did not answer within 0.2 s" in expect_refusal(folder, public(key)).message

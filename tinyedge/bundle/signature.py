@@ -20,6 +20,7 @@ NAMESPACE = "tinyedge-bundle"  # part of the signed data: a signature for anothe
 SIGNER = "tinyedge"  # ssh-keygen needs an identity for the key; there is only one
 KEY_TYPE = "ssh-ed25519"
 MAX_KEY_BYTES = 16 << 10
+VERIFY_TIMEOUT_S = 30.0  # signing has no limit, because it may wait for a passphrase
 GROUP_AND_OTHERS = 0o077  # permission bits of users other than the key's owner
 PRIVATE_KEY_HEADER = "-----BEGIN OPENSSH PRIVATE KEY-----"
 SIGNATURE_HEADER, SIGNATURE_FOOTER = b"-----BEGIN SSH SIGNATURE-----", b"-----END SSH SIGNATURE-----"
@@ -74,6 +75,7 @@ def verify(bundle: Bundle, key: Path) -> None:
         result = _run_ssh_keygen(
             *("verify", "-n", NAMESPACE, "-I", SIGNER, "-f", str(allowed), "-s", str(signature)),
             stdin=bundle.raw_manifest,
+            timeout=VERIFY_TIMEOUT_S,
         )
     # The exit status alone proves nothing: in a process that ignores SIGCHLD, `subprocess` always reports 0.
     if result.returncode or _format_verdict(blob) not in result.stdout.splitlines():
@@ -97,13 +99,20 @@ def _read_key(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
-def _run_ssh_keygen(action: str, *arguments: str, stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+def _run_ssh_keygen(
+    action: str, *arguments: str, stdin: bytes, timeout: float | None = None
+) -> subprocess.CompletedProcess[bytes]:
     command = ["ssh-keygen", "-Y", action, *arguments]
     try:
-        return subprocess.run(command, input=stdin, capture_output=True, check=False)
+        return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=timeout)
     except FileNotFoundError:
         raise BundleError(
             "ssh-keygen is not installed", "on Debian: sudo apt install openssh-client"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise BundleError(
+            f"ssh-keygen did not answer within {timeout:g} s, so it was stopped",
+            "check that ssh-keygen works on this machine: ssh-keygen -Y verify",
         ) from None
 
 
