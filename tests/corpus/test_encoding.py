@@ -9,7 +9,7 @@ import pytest
 from tinyedge.core.errors import CorpusError, MissingDependencyError
 from tinyedge.corpus import encoding
 from tinyedge.corpus.encoding import find_encoding, read_lines
-from tinyedge.corpus.read_notes import ReadLog, ReadNotes
+from tinyedge.corpus.read_notes import ReadLog, ReadNotes, describe_reading
 from tinyedge.corpus.reader import read_documents
 
 TEXTS = {
@@ -115,3 +115,118 @@ def test_all_line_breaks_are_found_at_all_places(
     path = tmp_path / "a.txt"
     path.write_bytes(end.join(["One", "two", "", "three", ""]).encode())
     assert list(read_lines(path, ReadNotes(path))) == ["One", "two", "", "three", ""]
+
+
+FRENCH = "L'été dernier, nous avons visité la forêt près du château."
+RUSSIAN = "Мальчик пошёл в школу, потому что хотел учиться. Явный."
+TURKISH = "Şimdi ığdır güneşli. Çocuk okula gitti çünkü öğrenmek istiyordu. İstanbul çok güzel."
+ICELANDIC = "Það er fallegur dagur í dag og ég ætla að fara út með vinum mínum. Þýðing á íslensku."
+
+
+def read_with_notes(path: Path, data: bytes) -> tuple[list[str], ReadNotes]:
+    """Return the lines of a file with these bytes that are not blank, and its notes."""
+    path.write_bytes(data)
+    notes = ReadNotes(path)
+    return [line for line in read_lines(path, notes) if line], notes
+
+
+@pytest.mark.parametrize("chunk_bytes", [7, 1 << 16])
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        *((FRENCH, "cp1252"), (FRENCH, "mac-roman"), (FRENCH, "cp850")),
+        *((RUSSIAN, "cp1251"), (RUSSIAN, "koi8-r"), (RUSSIAN, "cp866")),
+    ],
+)
+def test_lines_in_another_encoding_are_read_in_it_and_the_others_as_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, name: str, chunk_bytes: int
+) -> None:
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", chunk_bytes)
+    text = f"{line}\n\n"
+    lines, notes = read_with_notes(tmp_path / "a.txt", text.encode() * 20 + text.encode(name) * 5)
+    assert lines == [line] * 25
+    assert (notes.encoding, notes.counts["lines_in_other_encoding"]) == ("utf-8", 5)
+
+
+def test_the_summary_names_lines_in_another_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(f"{FRENCH}\n".encode() * 2 + f"{FRENCH}\n".encode("cp1252") * 50)
+    log = ReadLog()
+    list(read_documents([path], log=log))
+    assert f"  {path}: read as utf-8, and 50 lines read as windows-1252" in list(
+        describe_reading(log.to_json())
+    )
+
+
+def test_a_line_of_utf_8_with_damaged_bytes_stays_utf_8(tmp_path: Path) -> None:
+    lines, notes = read_with_notes(
+        tmp_path / "a.txt", f"{FRENCH} ".encode() * 20 + "é ".encode("cp1252") * 20
+    )
+    assert lines[0].startswith(FRENCH)
+    assert notes.encoding == "utf-8"
+
+
+def test_surrogates_written_one_by_one_are_one_character(tmp_path: Path) -> None:
+    data = b"caf\xc3\xa9 \xed\xa0\xbd\xed\xb8\x80\ncaf\xc3\xa9 \xed\xa0\xbd ends\n"
+    assert read(tmp_path / "a.txt", data) == (["café 😀", "café ends"], "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        *((TURKISH, "cp1254"), ("Şimdi ığdır", "cp1254"), (ICELANDIC, "cp1252"), (RUSSIAN, "mac-cyrillic")),
+        *(
+            (f"{word} and tea.", name)
+            for word in ("A café", "A résumé")
+            for name in ("cp437", "cp850", "cp1252")
+        ),
+    ],
+)
+@pytest.mark.parametrize("repeats", [1, 20])
+def test_letters_in_words_decide_between_encodings(
+    tmp_path: Path, line: str, name: str, repeats: int
+) -> None:
+    data = b"A plain line of English.\n" * 9 * line.endswith("tea.") + f"{line}\n".encode(name) * repeats
+    lines, notes = read_with_notes(tmp_path / "a.txt", data)
+    assert [found for found in lines if "plain" not in found] == [line] * repeats
+    assert not notes.counts["uncertain_encodings"]
+
+
+def test_a_sign_that_could_be_anything_is_windows_1252_and_reported(tmp_path: Path) -> None:
+    lines, notes = read_with_notes(tmp_path / "a.txt", "1 ½ 2".encode("cp1252"))
+    assert lines == ["1 ½ 2"]
+    assert (notes.encoding, notes.counts["uncertain_encodings"]) == ("windows-1252", 1)
+
+
+@pytest.mark.parametrize("chunk_bytes", [5, 1 << 16])
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        *((TEXTS["ja"], "iso2022_jp"), ("안녕하세요 세계", "iso2022_kr"), (TEXTS["zh"], "hz")),
+        *((FRENCH, "utf-7"), (TEXTS["ja"], "utf-7")),
+        *(
+            ("The old man said nothing and looked at the sea.", "cp037"),
+            ("Eine schöne süße Stadt in Österreich", "cp273"),
+        ),
+    ],
+)
+def test_seven_bit_encodings_and_ebcdic_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, name: str, chunk_bytes: int
+) -> None:
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", chunk_bytes)
+    lines, notes = read_with_notes(tmp_path / "a.txt", f"{line}\n".encode(name) * 3)
+    assert (lines, notes.encoding) == ([line] * 3, name)
+
+
+def test_the_line_break_of_ebcdic_ends_a_line(tmp_path: Path) -> None:
+    data = "THE OLD MAN.\x85".encode("cp037") * 9
+    assert read_with_notes(tmp_path / "a.txt", data)[0] == ["THE OLD MAN."] * 9
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a+b- C++- +123- +foo- +bar- 1+1=2 +1-555-1234", "~{name~} ~{a~} ~{size~} ~{value~}", "@@@@@@@@@@@@"],
+)
+def test_signs_in_ascii_are_no_other_encoding(tmp_path: Path, text: str) -> None:
+    lines, notes = read_with_notes(tmp_path / "a.txt", f"{text}\n".encode() * 9)
+    assert (lines, notes.encoding) == ([text] * 9, "utf-8")

@@ -1,9 +1,10 @@
 """Read the bytes of a text file as characters, in the encoding that they are in.
 
-In: a text file, plain or gzipped. Out: its text or its lines, and the name of the encoding. UTF-8 is recognized
-here, line by line: other lines of the same file may be in one other encoding. `encoding_signs` recognizes
-UTF-16, 7-bit encodings and EBCDIC; `encoding_choice` compares all others. A file is streamed twice: once to
-find the encoding, once to read. No complete file or long line is in memory. Does not know formats.
+In: a text file, plain or gzipped. Out: its text or its lines, and the name of the encoding. UTF-8 is
+recognized line by line by `encoding_statistics`: other lines of the same file may be in one other encoding.
+`encoding_signs` recognizes UTF-16, 7-bit encodings and EBCDIC; `encoding_choice` compares all others. A file
+is streamed twice: once to find the encoding, once to read. No complete file or long line is in memory. Does
+not know formats.
 """
 
 import codecs
@@ -18,14 +19,14 @@ from pathlib import Path
 
 from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.characters import split_lines
-from tinyedge.corpus.encoding_choice import RESEMBLES_UTF_8, SAMPLE_BYTES, choose_encodings
+from tinyedge.corpus.encoding_choice import RESEMBLES_UTF_8, choose_encodings
 from tinyedge.corpus.encoding_signs import (
     EBCDIC,
     find_ebcdic,
     find_seven_bit,
     find_unmarked_utf_16,
-    has_seven_bit_signs,
 )
+from tinyedge.corpus.encoding_statistics import UTF_8, ByteStatistics, decode_utf_8
 from tinyedge.corpus.read_notes import ReadNotes
 
 CHUNK_BYTES = 1 << 16
@@ -34,7 +35,6 @@ MAX_BLOCK_BYTES = 1 << 18  # a longer line is decoded in parts
 BYTE_ORDER_MARK = "\ufeff"
 COMPRESSED = ".gz"
 
-UTF_8 = "utf-8"
 WINDOWS_1252 = "windows-1252"
 # UTF-32 first: its mark begins with that of UTF-16.
 _MARKS = (
@@ -46,23 +46,9 @@ _MARKS = (
 )
 # Encodings whose invalid bytes are passed on as U+DC80 to U+DCFF: damaged UTF-8, and five undefined bytes.
 _TOLERANT = (UTF_8, "cp1252")
-_MIN_VALID_SHARE = 10  # so many valid characters for each invalid byte: damaged UTF-8, not another encoding
-# Characters of several bytes in lines of valid UTF-8 that show UTF-8 beside lines in another encoding: a number,
-# and a share of the characters that are not ASCII. Other encodings give hardly any by chance.
-_MIN_UTF_8_CHARS = 3
+# Share of the characters that are not ASCII in lines of UTF-8, next to lines in another encoding.
 _MIN_UTF_8_SHARE = 0.01
 _MIN_UTF_8_SHARE_BY_CHANCE = 0.25  # where the other encoding is one of RESEMBLES_UTF_8
-
-# Control characters that text does not contain. Saved terminal sessions have \x1b and \b.
-_CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\f\r\b\x1b")) + b"\x7f"
-_OTHER_BYTES = bytes(set(range(256)) - set(_CONTROL_BYTES))
-MIN_BINARY_BYTES = 8  # control characters in a binary file, at least;
-MIN_BINARY_SHARE = 0.03  # and this share of its bytes. Compressed data has 0.1, text has none or a few
-_UNDECODED = re.compile("[\udc80-\udcff]")
-_ASCII = re.compile(r"[\x00-\x7f]+")
-_SURROGATES = re.compile(rb"\xed([\xa0-\xaf])([\x80-\xbf])\xed([\xb0-\xbf])([\x80-\xbf])")
-_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
-_LENIENT = "tinyedge.lenient"  # name of the handler of `_decode_invalid`
 
 
 @dataclass(frozen=True)
@@ -142,7 +128,7 @@ def detect_encoding(path: Path) -> FoundEncoding:
         CorpusError: The file is not text, or cannot be read.
         MissingDependencyError: The file is in an old encoding, and chardet is not installed.
     """
-    statistics = _ByteStatistics()
+    statistics = ByteStatistics()
     for block in _read_blocks(path):
         statistics.add(block)
     marked = next((name for mark, name in _MARKS if statistics.head.startswith(mark)), "")
@@ -193,127 +179,12 @@ def describe_offset(path: Path, offset: int) -> str:
     return f"byte {offset}" + (" of the decompressed text" if path.name.lower().endswith(COMPRESSED) else "")
 
 
-class _ByteStatistics:
-    """What all bytes of a file say about its encoding."""
-
-    def __init__(self) -> None:
-        self.head = b""
-        self.size = 0
-        self.nul_bytes = 0
-        self.control_bytes = 0
-        self.first_control = -1
-        self.is_ascii = True
-        self.ascii_sample = b""
-        self.sample = b""
-        self.other_sample = b""
-        self._trailing_nul_bytes = 0
-        self._characters = 0  # of several bytes, valid in UTF-8, in lines of UTF-8
-        self._other_characters = 0  # the same, in other lines
-        self._damaged_bytes = 0  # invalid, in lines of UTF-8
-        self._invalid_bytes = 0
-
-    @property
-    def utf_8_share(self) -> float:
-        """Share of the characters that are not ASCII in lines of UTF-8."""
-        total = self._characters + self._other_characters + self._invalid_bytes
-        return self._characters / max(1, total)
-
-    def add(self, block: bytes) -> None:
-        """Count the next lines of the file."""
-        self.head += block[: max(0, CHUNK_BYTES - len(self.head))]
-        controls = block.translate(None, delete=_OTHER_BYTES)
-        if controls:
-            if self.first_control < 0:
-                self.first_control = self.size + min(map(block.find, set(controls)))
-            self.nul_bytes += controls.count(0)
-            self.control_bytes += len(controls)
-        end = len(block.rstrip(b"\0"))
-        self._trailing_nul_bytes = (0 if end else self._trailing_nul_bytes) + len(block) - end
-        self.size += len(block)
-        if not block.isascii():
-            self.is_ascii = False
-            self._count_utf_8(block)
-        elif self.is_ascii and len(self.ascii_sample) < SAMPLE_BYTES and has_seven_bit_signs(block):
-            self.ascii_sample += b"".join(filter(has_seven_bit_signs, block.splitlines(keepends=True)))
-
-    def finish(self) -> None:
-        """Count what the end of the file shows; a tail of NUL, as a power cut leaves it, is no content."""
-        self.control_bytes -= self._trailing_nul_bytes
-
-    def is_binary(self) -> bool:
-        """Whether there are far more control characters than a text can have."""
-        return self.control_bytes >= max(MIN_BINARY_BYTES, MIN_BINARY_SHARE * self.size)
-
-    def is_utf_8(self) -> bool:
-        """Whether the file is UTF-8, perhaps with a few damaged bytes or lines in another encoding."""
-        return self._characters + self._other_characters >= _MIN_VALID_SHARE * self._invalid_bytes
-
-    def has_utf_8_lines(self) -> bool:
-        """Whether lines of UTF-8 may stand beside lines in another encoding."""
-        return bool(self.other_sample) and self._characters >= _MIN_UTF_8_CHARS
-
-    def _count_utf_8(self, block: bytes) -> None:
-        has_room = len(self.sample) < SAMPLE_BYTES
-        try:
-            self._characters += _count_characters(block.decode(UTF_8))
-            if has_room:
-                self.sample += b"".join(line for line in block.splitlines(keepends=True) if not line.isascii())
-            return
-        except UnicodeDecodeError:
-            pass
-        for line in block.splitlines(keepends=True):
-            if line.isascii():
-                continue
-            if has_room:
-                self.sample += line
-            text, valid, invalid = _decode_utf_8(line)
-            self._invalid_bytes += invalid
-            if valid >= invalid:
-                self._characters += valid
-                continue
-            self._other_characters += valid
-            if len(self.other_sample) < SAMPLE_BYTES:
-                self.other_sample += line
-
-
 def _get_min_share(other: str) -> float:
     return _MIN_UTF_8_SHARE_BY_CHANCE if other in RESEMBLES_UTF_8 else _MIN_UTF_8_SHARE
 
 
 def _get_shown_name(encoding: str) -> str:
     return WINDOWS_1252 if encoding == "cp1252" else encoding
-
-
-def _count_characters(text: str) -> int:
-    """Count the characters that are not ASCII."""
-    return 0 if text.isascii() else sum(map(len, _ASCII.split(text)))
-
-
-def _decode_utf_8(line: bytes) -> tuple[str, int, int]:
-    """Return a line's text, and how many characters of several bytes and invalid bytes it has."""
-    text = line.decode(UTF_8, _LENIENT)
-    invalid = len(_UNDECODED.findall(text))
-    return text, _count_characters(text) - invalid, invalid
-
-
-def _decode_invalid(failure: UnicodeError) -> tuple[str, int]:
-    """Decode bytes that are invalid in UTF-8: halves of UTF-16 that a program wrote one by one (CESU-8).
-
-    A pair is its character; a half without its other becomes U+FFFC, which is dropped. Any other byte arrives
-    as with "surrogateescape".
-    """
-    if not isinstance(failure, UnicodeDecodeError):
-        raise failure
-    data, start = failure.object, failure.start
-    if pair := _SURROGATES.match(data, start):
-        a, b, c, d = (part[0] for part in pair.groups())
-        return chr(0x10000 + ((a & 15) << 16 | (b & 63) << 10 | (c & 15) << 6 | d & 63)), pair.end()
-    if half := _SURROGATE.match(data, start):
-        return "\ufffc", half.end()
-    return chr(0xDC00 + data[start]), start + 1
-
-
-codecs.register_error(_LENIENT, _decode_invalid)
 
 
 def _decode_found(path: Path, found: FoundEncoding, notes: ReadNotes) -> Iterator[str]:
@@ -335,7 +206,7 @@ def _decode_lines(path: Path, other: str, notes: ReadNotes) -> Iterator[str]:
             pass
         texts = []
         for line in block.splitlines(keepends=True):
-            text, valid, invalid = _decode_utf_8(line)
+            text, valid, invalid = decode_utf_8(line)
             if other and valid < invalid:
                 notes.other_encoding = _get_shown_name(other)
                 notes.count("lines_in_other_encoding")

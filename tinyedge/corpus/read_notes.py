@@ -71,6 +71,9 @@ class ReadNotes:
     encoding: str = ""
     """Encoding that its bytes were read with; empty for a format that is not text."""
 
+    other_encoding: str = ""
+    """Encoding of its lines that are not UTF-8, in a file in UTF-8."""
+
     counts: Counter[str] = field(default_factory=Counter)
     """How often each key of COUNTED happened."""
 
@@ -148,9 +151,11 @@ def describe_reading(reading: dict[str, Any]) -> Iterator[str]:
         encodings = Counter(file["encoding"] for file in files if "encoding" in file)
         listed = ", ".join(f"{number:,} {name}" for name, number in encodings.most_common())
         yield f"read {describe_count(len(files), 'file{|s}')}{f' ({listed})' if listed else ''}"
-        unusual = [file for file in files if file.get("encoding", "utf-8") != "utf-8"]
+        unusual = [
+            file for file in files if file.get("encoding", "utf-8") != "utf-8" or "other_encoding" in file
+        ]
         for file in unusual[:MAX_LISTED]:
-            yield f"  {file['name']}: read as {file['encoding']}"
+            yield f"  {file['name']}: {_describe_encoding(file)}"
         if len(unusual) > MAX_LISTED:
             yield f"  and {len(unusual) - MAX_LISTED:,} more not in UTF-8"
     tables = [file for file in files if "fields" in file]
@@ -179,6 +184,14 @@ def describe_reading(reading: dict[str, Any]) -> Iterator[str]:
     if reading["other_files"]:
         kinds = describe_other_files(reading["other_files"])
         yield f"not read, because no supported format has the extension: {kinds}"
+
+
+def _describe_encoding(file: dict[str, Any]) -> str:
+    unsure = " (too few characters to be sure)" if "uncertain_encodings" in file else ""
+    if "other_encoding" not in file:
+        return f"read as {file['encoding']}{unsure}"
+    lines = describe_count(file["lines_in_other_encoding"], "line{|s}")
+    return f"read as {file['encoding']}, and {lines} read as {file['other_encoding']}{unsure}"
 
 
 def describe_count(number: int, words: str) -> str:

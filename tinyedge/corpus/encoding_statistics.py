@@ -1,0 +1,146 @@
+"""Count what all bytes of a file show about its encoding, and decode lines of UTF-8 that may be damaged.
+
+In: blocks of complete lines. Out: counts, and samples of lines for `encoding_signs` and `encoding_choice`,
+which name the encodings other than UTF-8. Does not read files.
+"""
+
+import codecs
+import re
+
+from tinyedge.corpus.encoding_choice import SAMPLE_BYTES
+from tinyedge.corpus.encoding_signs import HEAD_BYTES, has_seven_bit_signs
+
+UTF_8 = "utf-8"
+_MIN_VALID_SHARE = 10  # so many valid characters for each invalid byte: damaged UTF-8, not another encoding
+# Characters of several bytes in lines of valid UTF-8 that show UTF-8 next to lines in another encoding.
+_MIN_UTF_8_CHARS = 3
+# Control characters that text does not contain. Saved terminal sessions have \x1b and \b.
+_CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\f\r\b\x1b")) + b"\x7f"
+_OTHER_BYTES = bytes(set(range(256)) - set(_CONTROL_BYTES))
+MIN_BINARY_BYTES = 8  # control characters in a binary file, at least;
+MIN_BINARY_SHARE = 0.03  # and this share of its bytes. Compressed data has 0.1, text has none or a few
+_UNDECODED = re.compile("[\udc80-\udcff]")
+_ASCII = re.compile(r"[\x00-\x7f]+")
+_SURROGATES = re.compile(rb"\xed([\xa0-\xaf])([\x80-\xbf])\xed([\xb0-\xbf])([\x80-\xbf])")
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+_LENIENT = "tinyedge.lenient"  # name of the handler of `_decode_invalid`
+
+
+class ByteStatistics:
+    """What all bytes of a file say about its encoding."""
+
+    def __init__(self) -> None:
+        self.head = b""
+        self.size = 0
+        self.nul_bytes = 0
+        self.control_bytes = 0
+        self.first_control = -1
+        self.is_ascii = True
+        self.ascii_sample = b""
+        self.sample = b""
+        self.other_sample = b""
+        self._trailing_nul_bytes = 0
+        self._characters = 0  # of several bytes, valid in UTF-8, in lines of UTF-8
+        self._other_characters = 0  # the same, in other lines
+        self._damaged_bytes = 0  # invalid, in lines of UTF-8
+        self._invalid_bytes = 0
+
+    @property
+    def utf_8_share(self) -> float:
+        """Share of the characters that are not ASCII in lines of UTF-8."""
+        total = self._characters + self._other_characters + self._invalid_bytes
+        return self._characters / max(1, total)
+
+    def add(self, block: bytes) -> None:
+        """Count the next lines of the file."""
+        self.head += block[: max(0, HEAD_BYTES - len(self.head))]
+        controls = block.translate(None, delete=_OTHER_BYTES)
+        if controls:
+            if self.first_control < 0:
+                self.first_control = self.size + min(map(block.find, set(controls)))
+            self.nul_bytes += controls.count(0)
+            self.control_bytes += len(controls)
+        end = len(block.rstrip(b"\0"))
+        self._trailing_nul_bytes = (0 if end else self._trailing_nul_bytes) + len(block) - end
+        self.size += len(block)
+        if not block.isascii():
+            self.is_ascii = False
+            self._count_utf_8(block)
+        elif self.is_ascii and len(self.ascii_sample) < SAMPLE_BYTES and has_seven_bit_signs(block):
+            lines = block.splitlines(keepends=True)
+            self.ascii_sample += b"".join(line for line in lines if has_seven_bit_signs(line))
+
+    def finish(self) -> None:
+        """Count what the end of the file shows; a tail of NUL, as a power cut leaves it, is no content."""
+        self.control_bytes -= self._trailing_nul_bytes
+
+    def is_binary(self) -> bool:
+        """Whether there are far more control characters than a text can have."""
+        return self.control_bytes >= max(MIN_BINARY_BYTES, MIN_BINARY_SHARE * self.size)
+
+    def is_utf_8(self) -> bool:
+        """Whether the file is UTF-8, perhaps with damaged bytes or a few lines in another encoding."""
+        if not self.other_sample and self._characters >= _MIN_UTF_8_CHARS:
+            return True
+        return self._characters + self._other_characters >= _MIN_VALID_SHARE * self._invalid_bytes
+
+    def has_utf_8_lines(self) -> bool:
+        """Whether lines of UTF-8 may stand beside lines in another encoding."""
+        return bool(self.other_sample) and self._characters >= _MIN_UTF_8_CHARS
+
+    def _count_utf_8(self, block: bytes) -> None:
+        has_room = len(self.sample) < SAMPLE_BYTES
+        try:
+            self._characters += _count_characters(block.decode(UTF_8))
+            if has_room:
+                self.sample += b"".join(
+                    line for line in block.splitlines(keepends=True) if not line.isascii()
+                )
+            return
+        except UnicodeDecodeError:
+            pass
+        for line in block.splitlines(keepends=True):
+            if line.isascii():
+                continue
+            if has_room:
+                self.sample += line
+            _, valid, invalid = decode_utf_8(line)
+            self._invalid_bytes += invalid
+            if valid >= invalid:
+                self._characters += valid
+                continue
+            self._other_characters += valid
+            if len(self.other_sample) < SAMPLE_BYTES:
+                self.other_sample += line
+
+
+def _count_characters(text: str) -> int:
+    """Count the characters that are not ASCII."""
+    return 0 if text.isascii() else sum(map(len, _ASCII.split(text)))
+
+
+def decode_utf_8(line: bytes) -> tuple[str, int, int]:
+    """Return a line's text, and how many characters of several bytes and invalid bytes it has."""
+    text = line.decode(UTF_8, _LENIENT)
+    invalid = len(_UNDECODED.findall(text))
+    return text, _count_characters(text) - invalid, invalid
+
+
+def _decode_invalid(failure: UnicodeError) -> tuple[str, int]:
+    """Decode bytes that are invalid in UTF-8: halves of UTF-16 that a program wrote one by one (CESU-8).
+
+    A pair is its character; a half without its other becomes U+FFFC, which is dropped. Any other byte arrives
+    as with "surrogateescape".
+    """
+    if not isinstance(failure, UnicodeDecodeError):
+        raise failure
+    data, start = failure.object, failure.start
+    if pair := _SURROGATES.match(data, start):
+        a, b, c, d = (part[0] for part in pair.groups())
+        return chr(0x10000 + ((a & 15) << 16 | (b & 63) << 10 | (c & 15) << 6 | d & 63)), pair.end()
+    if half := _SURROGATE.match(data, start):
+        return "\ufffc", half.end()
+    return chr(0xDC00 + data[start]), start + 1
+
+
+codecs.register_error(_LENIENT, _decode_invalid)
