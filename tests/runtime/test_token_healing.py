@@ -38,6 +38,15 @@ class LogitTable:
         self.calls.append("step")
         return self._compute()
 
+    def recompute(self, length: int, token: int) -> np.ndarray:
+        assert token == self.tokens[length - 1]
+        self.calls.append("recompute")
+        tokens = self.tokens
+        self.tokens = tokens[:length]
+        logits = self._compute()
+        self.tokens = tokens
+        return logits
+
     def truncate(self, length: int) -> None:
         del self.tokens[length:]
 
@@ -117,7 +126,7 @@ def test_an_unfinished_word_is_completed(
     assert session.tokens == [BOS_ID, doctor]
 
 
-def test_one_backed_up_token_costs_one_step(generator: Generator, words: dict[str, int]) -> None:
+def test_a_finished_word_of_one_piece_costs_no_step(generator: Generator, words: dict[str, int]) -> None:
     word = next(  # another piece begins with it
         token
         for text, token in words.items()
@@ -125,11 +134,22 @@ def test_one_backed_up_token_costs_one_step(generator: Generator, words: dict[st
         if generator.tokenizer.encode(text[1:]) == [token]
     )
     made, session = make(generator, {(BOS_ID,): {word: 20.0}})
-    made.generate(generator.tokenizer.decode([word]), max_tokens=1, sampling=GREEDY)
-    assert session.calls == ["prefill", "step"]
-    session.calls.clear()
-    made.generate(generator.tokenizer.decode([word]) + ".", max_tokens=1, sampling=GREEDY)
-    assert session.calls == ["prefill"]
+    for end in ("", "."):
+        session.calls.clear()
+        made.generate(generator.tokenizer.decode([word]) + end, max_tokens=1, sampling=GREEDY)
+        assert session.calls == ["prefill"]
+
+
+def test_each_backed_up_token_costs_one_step(generator: Generator, words: dict[str, int]) -> None:
+    begun = next(  # two pieces that are the beginning of one
+        text[1:end]
+        for text in words
+        for end in range(2, len(text))
+        if text[0] == "▁" and text[1:].isalpha() and len(generator.tokenizer.encode(text[1:end])) == 2
+    )
+    made, session = make(generator, {})
+    made.generate(begun, max_tokens=1, sampling=GREEDY)
+    assert session.calls == ["prefill", "recompute", "recompute"]
 
 
 def test_token_ids_are_not_healed(generator: Generator, words: dict[str, int]) -> None:

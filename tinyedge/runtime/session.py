@@ -206,6 +206,25 @@ class Decoder:
         self._position_ids[0, 0] = self._position
         return self._feed(self._input_ids, self._position_ids)
 
+    def recompute(self, length: int, token: int) -> Logits:
+        """Return the logits (V,) after the first `length` tokens again; the text keeps all its tokens.
+
+        Args:
+            length: Number of tokens.
+            token: The last of them, which the cache does not hold.
+
+        Raises:
+            ValueError: The text has fewer tokens.
+            BundleError: The model cannot be run or computes logits that are not finite.
+        """
+        position = self._position
+        self.truncate(length)
+        self._position = length - 1
+        try:
+            return self.step(token)
+        finally:
+            self._position = position
+
     def truncate(self, length: int) -> None:
         """Forget all tokens after the first `length`; the next step replaces them.
 
