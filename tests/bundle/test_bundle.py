@@ -490,6 +490,36 @@ def test_leftovers_of_a_killed_process_are_removed(parts: dict[str, Any], tmp_pa
     assert sorted(part.name for part in tmp_path.iterdir()) == sorted([alive, name])
 
 
+@pytest.mark.parametrize("name", [".bundle.{dead}.tmp", ".bundle.{own}.tmp", ".bundle.old.tmp"])
+@pytest.mark.parametrize("inside", ["", "notes.txt", "more/model.onnx"])
+def test_a_hidden_folder_of_the_user_is_not_removed(
+    parts: dict[str, Any], tmp_path: Path, name: str, inside: str
+) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    write_bundle(tmp_path / "bundle", **parts)
+    hidden = tmp_path / name.format(dead=dead.pid, own=os.getpid())
+    (hidden / inside).parent.mkdir(parents=True, exist_ok=True)
+    (hidden / inside).write_text("mine")
+    with pytest.raises(BundleError) as caught:
+        write_bundle(tmp_path / "bundle", **parts)
+    assert str(hidden) in caught.value.message
+    assert (hidden / inside).read_text() == "mine"
+
+
+def test_an_old_bundle_that_was_moved_aside_is_removed_after_the_new_one_is_complete(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    """As after a kill between the two renames where folders cannot be exchanged."""
+    aside = write_bundle(tmp_path / "bundle", **parts).rename(tmp_path / ".bundle.old.tmp")
+    with pytest.raises(BundleError):
+        write_bundle(tmp_path / "bundle", **{**parts, "model": b"invalid"})
+    load_bundle(aside)
+    for _ in range(2):
+        write_bundle(tmp_path / "bundle", **parts)
+    assert [part.name for part in tmp_path.iterdir()] == ["bundle"]
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -12,6 +12,7 @@ import datetime
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import BundleError
 from tinyedge.core.files import TEMPORARY_SUFFIX
 
+BUNDLE_PATTERN = "|".join(map(re.escape, (MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES)))
 SCHEMA_FAMILY = b"tinyedge.bundle/"  # in every manifest, of older and newer versions too
 
 
@@ -270,19 +272,49 @@ def _read_start(path: Path) -> bytes:
         return b""
 
 
-def create_staging_folder(target: Path) -> Path:
-    """Create an empty folder next to `target` for this process, and remove those of killed processes."""
+def create_staging_folder(target: Path, own_files: str = BUNDLE_PATTERN) -> Path:
+    """Create an empty folder next to `target` for this process, and remove those of killed processes.
+
+    Args:
+        target: The folder that is written.
+        own_files: Regular expression for the relative paths of what `target` may contain.
+
+    Raises:
+        BundleError: A folder has the name of such a folder, and contains other files.
+    """
     from tinyedge.host.processes import is_running  # only when a bundle is written, not when it is loaded
 
     prefix = f".{target.name}."  # compared, not globbed: a folder may be named "**" or "[a]"
+    staged = target.with_name(f"{prefix}{os.getpid()}{TEMPORARY_SUFFIX}")
+    aside = _name_aside(target)
     for leftover in [path for path in target.parent.iterdir() if path.name.startswith(prefix)]:
         owner = leftover.name.removeprefix(prefix).removesuffix(TEMPORARY_SUFFIX)
-        if leftover.name.endswith(TEMPORARY_SUFFIX) and owner.isdecimal() and not is_running(int(owner)):
-            shutil.rmtree(leftover, ignore_errors=True)
-    staged = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-    shutil.rmtree(staged, ignore_errors=True)
+        is_abandoned = (
+            leftover.name.endswith(TEMPORARY_SUFFIX) and owner.isdecimal() and not is_running(int(owner))
+        )
+        if is_abandoned or leftover in (staged, aside):
+            _require_own(leftover, own_files)
+            if leftover != aside or os.path.lexists(target):  # otherwise it is the only copy
+                shutil.rmtree(leftover, ignore_errors=True)
     staged.mkdir()
     return staged
+
+
+def _require_own(leftover: Path, own_files: str) -> None:
+    """Raise BundleError unless a folder contains what a killed process may have written, and nothing else."""
+    foreign = [] if leftover.is_dir() and not leftover.is_symlink() else [""]
+    for path in leftover.rglob("*") if not foreign else ():
+        name = str(path.relative_to(leftover))
+        is_temporary = path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX)
+        is_parent = path.is_dir() and not path.is_symlink()  # its files are checked too
+        if not (is_parent or is_temporary or re.fullmatch(own_files, name)):
+            foreign.append(name)
+    if foreign:
+        inside = f": it contains {format_untrusted(min(foreign))}" if min(foreign) else ""
+        raise BundleError(
+            f"{leftover} is not from tinyedge and would be removed{inside}",
+            "move it, or choose another folder",
+        )
 
 
 def swap_folders(staged: Path, target: Path) -> None:
@@ -307,8 +339,7 @@ def _exchange(first: Path, second: Path) -> None:
         raise OSError(code, os.strerror(code))
     # The file system or the kernel does not support it. If the process is killed between the two renames, the
     # complete old bundle is still in `aside`.
-    aside = second.with_name(f".{second.name}.old{TEMPORARY_SUFFIX}")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = _name_aside(second)
     second.rename(aside)
     try:
         first.rename(second)
@@ -316,6 +347,11 @@ def _exchange(first: Path, second: Path) -> None:
         aside.rename(second)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _name_aside(target: Path) -> Path:
+    """Return where an old folder is while the new one gets its name, without RENAME_EXCHANGE."""
+    return target.with_name(f".{target.name}.old{TEMPORARY_SUFFIX}")
 
 
 def _describe_error(failure: Exception) -> str:

@@ -194,7 +194,7 @@ class KitBuilder:
             DeployError: `target` exists and is not a kit.
         """
         require_replaceable(target)
-        staged = create_staging_folder(target)
+        staged = create_staging_folder(target, OWN_FILES)
         try:
             shutil.copytree(self.folder / WHEELHOUSE, staged / WHEELHOUSE)
             for source in sorted(find_deploy_files().iterdir()):

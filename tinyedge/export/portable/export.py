@@ -4,6 +4,7 @@ In: a checkpoint and its tokenizer. Out: the folder; if a step fails, nothing is
 """
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -137,7 +138,8 @@ def write_folder(folder: Path, content: Mapping[str, bytes]) -> None:
         require_replaceable(folder)
         target = folder.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        staged = create_staging_folder(target)
+        own_files = "|".join(map(re.escape, (*TOP_FILES, MODEL_FILE)))
+        staged = create_staging_folder(target, own_files)
         for name, data in content.items():
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(staged / name, data)
