@@ -408,6 +408,15 @@ def test_a_pending_report_of_another_corpus_is_removed(tmp_path: Path, sources: 
     assert {entry.name for entry in tmp_path.iterdir()} == {"corpus_bilingual.txt", "corpus.json"}
 
 
+@pytest.mark.parametrize("content", [b"mine", b'{"schema": "other/1"}'])
+def test_a_pending_report_of_another_program_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / build.PENDING_NAME).write_bytes(content)
+    with pytest.raises(CorpusError, match="was not written by tinyedge") as caught:
+        prepare_corpus(REQUEST, tmp_path)
+    assert build.PENDING_NAME in caught.value.message
+    assert (tmp_path / build.PENDING_NAME).read_bytes() == content
+
+
 def test_two_commands_do_not_write_to_one_folder_at_once(tmp_path: Path, sources: list[object]) -> None:
     with (
         exclusive_lock(tmp_path),
