@@ -9,7 +9,8 @@ import pytest
 
 from tinyedge.core.errors import CheckpointError
 from tinyedge.corpus.build import CorpusRequest, prepare_corpus
-from tinyedge.train.storage.previous_run import preserve_data, replace_data
+from tinyedge.train.storage import previous_run
+from tinyedge.train.storage.previous_run import archive_run, preserve_data, replace_data
 
 OLD, NEW, MINE = "The old text of the run.\n", "A new text that was asked for.\n", "Text of the user.\n"
 
@@ -120,3 +121,22 @@ def test_hidden_files_of_others_are_refused(killed: Path, name: str, inside: str
         restore(killed)
     assert str(killed / name) in caught.value.message
     assert (killed / name / inside).read_text() == MINE
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_an_edit_in_place_does_not_change_the_text_of_a_previous_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    """Unless the text is large: then a message tells that both runs use the same file."""
+    if is_large:
+        monkeypatch.setattr(previous_run, "MAX_COPY_BYTES", len(OLD) - 1)
+    folder, notes = tmp_path / "run", list[str]()
+    build(folder, OLD)
+    (folder / "best_model.pt").write_bytes(b"weights")
+    with preserve_data(folder, notes.append) as preserved:
+        assert preserved is not None
+        archive_run(folder, preserved, notes.append)
+    (previous,) = (folder / "previous").iterdir()
+    edit(folder / "corpus_bilingual.txt", MINE)
+    assert (previous / "corpus_bilingual.txt").read_text() == (MINE if is_large else OLD)
+    assert any("corpus_bilingual.txt and" in note for note in notes) == is_large

@@ -3,7 +3,7 @@
 In: a run folder. Out: a subfolder of `previous/`, or the folder as it was.
 
 To resume or export its checkpoints, a run needs its corpus, tokenizer and shards, and preparing other data
-replaces them. Those files are always replaced by renaming, so hard links preserve the old ones at no cost.
+replaces them. tinyedge replaces those files by renaming only, so hard links preserve the old ones at no cost.
 The links are in a hidden folder. Once the run's own files are moved there too, one rename turns it into the
 folder of the previous run. Does not know torch: `tinyedge corpus` and `tinyedge tokenizer` use it too.
 """
@@ -36,6 +36,7 @@ _DATA_PATTERNS = (
     *(_TOKENIZER_PATTERN, "bilingual_*.vocab", TOKENIZER_REPORT),
     *(f"{SHARDS_FOLDER}/{name}" for name in (INDEX_FILE, TRAIN_FILE, VALIDATION_FILE)),
 )
+MAX_COPY_BYTES = 64 << 20  # of a file that two runs use; larger ones stay hard links
 _KEPT_SUFFIX = ".kept"  # of a file that the user put where a preserved one was
 
 
@@ -114,6 +115,7 @@ def archive_run(folder: Path, preserved: Path, note: Callable[[str], None]) -> N
     """
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
     previous = folder / PREVIOUS_FOLDER / stamp
+    shared = _unshare(preserved, folder)
     for path in list_run_files(folder):
         path.rename(preserved / path.name)
     previous.parent.mkdir(exist_ok=True)
@@ -122,6 +124,28 @@ def archive_run(folder: Path, preserved: Path, note: Callable[[str], None]) -> N
     files.sync_folder(previous.parent)
     files.sync_folder(folder)
     note(f"model: the previous run is now in {previous}, with the text and the vocabulary that it needs")
+    for name in shared:
+        note(f"data: {folder / name} and {previous / name} share their content: do not edit them in place")
+
+
+def _unshare(preserved: Path, folder: Path) -> list[Path]:
+    """Replace hard links to files that the folder still uses by copies: an edit in place would change both.
+
+    Returns:
+        The files that are too large to copy, relative to the folder.
+    """
+    large: list[Path] = []
+    for name in sorted(_list_data(preserved)):
+        path = preserved / name
+        if not (folder / name).exists() or not path.samefile(folder / name):
+            continue
+        if path.stat().st_size > MAX_COPY_BYTES:
+            large.append(name)
+            continue
+        temporary = path.with_name(f".{path.name}{files.TEMPORARY_SUFFIX}")
+        shutil.copy2(path, temporary)
+        temporary.replace(path)
+    return large
 
 
 def _require_own(preserved: Path) -> None:
