@@ -148,6 +148,30 @@ def test_lines_in_another_encoding_are_read_in_it_and_the_others_as_utf_8(
     assert (notes.encoding, notes.counts["lines_in_other_encoding"]) == ("utf-8", 5)
 
 
+@pytest.mark.parametrize(
+    ("line", "name"), [("l’état", "mac_roman"), ("FIANCÉ…", "cp1252"), ("猫", "euc_jp"), ("水", "gb18030")]
+)
+def test_lines_that_are_valid_utf_8_by_chance_stay_in_the_encoding_of_the_others(
+    tmp_path: Path, line: str, name: str
+) -> None:
+    line.encode(name).decode("utf-8")
+    other = {"euc_jp": TEXTS["ja"], "gb18030": TEXTS["zh"]}.get(name, FRENCH)
+    lines, _ = read_with_notes(tmp_path / "a.txt", f"{other}\n{line}\n".encode(name) * 9)
+    assert lines == [other, line] * 9
+
+
+@pytest.mark.parametrize("name", ["cp932", "euc_jp", "mac_roman"])
+def test_a_line_of_utf_8_in_a_file_in_an_old_encoding_is_read(tmp_path: Path, name: str) -> None:
+    line = FRENCH if name == "mac_roman" else TEXTS["ja"]
+    data = f"{line}\n".encode(name) * 20 + f"{line}\n".encode()
+    assert read_with_notes(tmp_path / "a.txt", data)[0] == [line] * 21
+
+
+def test_mac_cyrillic_is_found_by_its_capitals(tmp_path: Path) -> None:
+    line = "Момчето отиде на училище, защото искаше да учи."
+    assert read_with_notes(tmp_path / "a.txt", line.encode("mac_cyrillic"))[0] == [line]
+
+
 def test_the_summary_names_lines_in_another_encoding(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(f"{FRENCH}\n".encode() * 2 + f"{FRENCH}\n".encode("cp1252") * 50)

@@ -155,7 +155,8 @@ def detect_encoding(path: Path) -> FoundEncoding:
         # A line in another encoding need not be decodable to the last byte: `_decode_lines` is lenient.
         choice = choose_encodings(statistics.other_sample)
         other = choice.names[0]
-        if statistics.is_utf_8() or statistics.utf_8_share >= _get_min_share(other):
+        is_mixed = statistics.is_utf_8() or statistics.utf_8_share >= _get_min_share(other)
+        if is_mixed or not _is_decodable(path, other):
             return FoundEncoding(UTF_8, other, choice.is_certain)
     choice = choose_encodings(statistics.sample)
     name = next((name for name in choice.names if _is_decodable(path, name)), choice.names[-1])

@@ -31,8 +31,8 @@ _CANDIDATES = [
     *("cp874", "cp932", "euc_jis_2004", "gb18030", "big5hkscs", "cp949"),
 ]
 _WESTERN = _CANDIDATES[:4]
-# Texts in these encodings hold short lines that are valid UTF-8 by chance: "l’é" of Mac Roman is D5 8E.
-RESEMBLES_UTF_8 = ("mac-roman", "cp866", "cp932", "euc_jis_2004", "gb18030", "big5hkscs", "cp949")
+# Texts in these encodings hold short lines that are valid UTF-8 by chance.
+RESEMBLES_UTF_8 = ("cp866", "cp932", "euc_jis_2004", "gb18030", "big5hkscs", "cp949")
 _SAME_FIT = 0.97  # candidates with this share of the best confidence fit equally well
 _MIN_CONFIDENCE = 0.15  # below it there are too few characters to tell; a line of prose reaches 0.2
 MAX_COMPARED_CHARS = 20_000  # characters that are not ASCII
@@ -41,6 +41,7 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 # Of the languages of Windows-1252, Icelandic and Faroese use them, and á í ó ú æ about as often.
 _TURKISH = re.compile(rb"[\xd0\xdd\xde\xf0\xfd\xfe]")
 _ICELANDIC = re.compile(rb"[\xc1\xc6\xcd\xd3\xda\xe1\xe6\xed\xf3\xfa]")
+_SERBIAN = re.compile("[ЂЃЉЊЌЋЏђѓљњќћџ]")  # cp1251 has them where Mac Cyrillic has the capitals of all others
 _MIN_TURKISH = 2  # different letters of these six
 _MIN_TURKISH_SHARE = 4  # so many Turkish letters for each Icelandic one
 
@@ -80,7 +81,8 @@ def choose_encodings(sample: bytes) -> EncodingChoice:
     if "cp1251" in fitting and "mac-cyrillic" not in fitting:
         fitting.append("mac-cyrillic")  # the same letters but for the capitals and я
     unlikely = {name: _count_unlikely(sample, name) for name in fitting}
-    fitting.sort(key=unlikely.__getitem__)  # stable: the likeliest stays first
+    # Stable: the likeliest stays first.
+    fitting.sort(key=lambda name: (unlikely[name], len(_SERBIAN.findall(sample.decode(name, "replace")))))
     is_certain = best >= _MIN_CONFIDENCE or _is_same_text(
         sample, [name for name in fitting if unlikely[name] == unlikely[fitting[0]]]
     )

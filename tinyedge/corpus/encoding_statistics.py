@@ -23,6 +23,13 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 _ASCII = re.compile(r"[\x00-\x7f]+")
 _SURROGATES = re.compile(rb"\xed([\xa0-\xaf])([\x80-\xbf])\xed([\xb0-\xbf])([\x80-\xbf])")
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+# Characters that two bytes of another encoding give when they are valid UTF-8 by chance, such as "É…" of
+# Windows-1252 or "’é" of Mac Roman: letters of Latin Extended-B and phonetics, accents without a letter, and
+# letters of Cyrillic to Arabic next to ASCII. Romanian, Vietnamese and Pinyin have their letters left out.
+_RARE = re.compile(
+    "[\u0180-\u019f\u01a2-\u01ae\u01b1-\u01cc\u01dd-\u0217\u021c-\u02b8\u02ee-\u02ff]"
+    "|(?<![^\\W_])[\u0300-\u036f]|[A-Za-z][\u0400-\u07ff]|[\u0400-\u07ff](?=[A-Za-z])"
+)
 _LENIENT = "tinyedge.lenient"  # name of the handler of `_decode_invalid`
 
 
@@ -120,10 +127,19 @@ def _count_characters(text: str) -> int:
 
 
 def decode_utf_8(line: bytes) -> tuple[str, int, int]:
-    """Return a line's text, and how many characters of several bytes and invalid bytes it has."""
-    text = line.decode(UTF_8, _LENIENT)
-    invalid = len(_UNDECODED.findall(text))
-    return text, _count_characters(text) - invalid, invalid
+    """Return a line's text, and how many characters of several bytes and invalid bytes it has.
+
+    Characters that are valid by chance count as invalid.
+    """
+    try:
+        text = line.decode(UTF_8)
+        invalid = 0
+    except UnicodeDecodeError:
+        text = line.decode(UTF_8, _LENIENT)
+        invalid = len(_UNDECODED.findall(text))
+    valid = _count_characters(text) - invalid
+    rare = len(_RARE.findall(text))
+    return (text, 0, valid) if rare and 2 * rare >= valid else (text, valid, invalid)
 
 
 def _decode_invalid(failure: UnicodeError) -> tuple[str, int]:
