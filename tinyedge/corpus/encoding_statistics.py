@@ -30,6 +30,7 @@ _RARE = re.compile(
     "[\u0180-\u019f\u01a2-\u01ae\u01b1-\u01cc\u01dd-\u0217\u021c-\u02b8\u02ee-\u02ff]"
     "|(?<![^\\W_])[\u0300-\u036f]|[A-Za-z][\u0400-\u07ff]|[\u0400-\u07ff](?=[A-Za-z])"
 )
+_PERHAPS_RARE = re.compile("[\u0180-\u036f\u0400-\u07ff]")  # faster; most lines have none
 _LENIENT = "tinyedge.lenient"  # name of the handler of `_decode_invalid`
 
 
@@ -138,7 +139,7 @@ def decode_utf_8(line: bytes) -> tuple[str, int, int]:
         text = line.decode(UTF_8, _LENIENT)
         invalid = len(_UNDECODED.findall(text))
     valid = _count_characters(text) - invalid
-    rare = len(_RARE.findall(text))
+    rare = len(_RARE.findall(text)) if _PERHAPS_RARE.search(text) else 0
     return (text, 0, valid) if rare and 2 * rare >= valid else (text, valid, invalid)
 
 
