@@ -66,5 +66,5 @@ def test_a_users_program_is_checked_against_the_wheel(site: Path, tmp_path: Path
 def test_a_mistake_in_a_users_program_is_found(site: Path, tmp_path: Path) -> None:
     wrong = CONSUMER.replace('generator.generate("My sister")', "generator.generate(7)")
     done = check(wrong, site, tmp_path)
-    assert 'incompatible type "int"; expected "str"' in done.stdout
+    assert 'incompatible type "int"; expected "str | Sequence[int]"' in done.stdout
     assert done.returncode == 1

@@ -35,7 +35,11 @@ def test_passes_are_those_of_the_generator(micro_bundle: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Decoder, "_feed", watched)
     with Generator.load(micro_bundle) as generator:
-        for prompt in ("The", "The teacher found a wooden boat near the river, and the sailor opened it" * 2):
+        # They end in a full stop: a word that may be unfinished costs further steps, which `fit` does not count.
+        for prompt in (
+            "The.",
+            "The teacher found a wooden boat near the river, and the sailor opened it." * 2,
+        ):
             seen.clear()
             done = generator.generate(prompt, max_tokens=40, ignore_eos=True)
             assert seen == list(passes(generator.config.max_seq_length, done.prompt_tokens, 40))
