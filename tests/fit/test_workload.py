@@ -35,7 +35,7 @@ def test_passes_are_those_of_the_generator(micro_bundle: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Decoder, "_feed", watched)
     with Generator.load(micro_bundle) as generator:
-        # They end in a full stop: a word that may be unfinished costs further steps, which `fit` does not count.
+        # They end in a full stop: a word that may be unfinished costs steps that `fit` does not count.
         for prompt in (
             "The.",
             "The teacher found a wooden boat near the river, and the sailor opened it." * 2,
