@@ -149,6 +149,23 @@ def test_a_very_long_line_of_dots_takes_linear_time(line: str) -> None:
     assert read_line(line).is_row == line.endswith("12")
 
 
+def test_double_spaced_prose_is_joined() -> None:
+    """Two blank lines end a paragraph, where one stands after every line."""
+    paragraphs = [ENGLISH, SPANISH, ENGLISH]
+    lines = [
+        part
+        for text in paragraphs
+        for line in (*textwrap.wrap(text, 65, break_on_hyphens=False), "")
+        for part in (line, "")
+    ]
+    assert [text for text in join(lines) if text] == paragraphs
+
+
+def test_sentences_with_blank_lines_between_them_stay_apart() -> None:
+    lines = [part for line in KEPT["headlines"] for part in (line, "")]
+    assert [line for line in join(lines) if line] == KEPT["headlines"]
+
+
 def test_each_passage_is_decided_for_itself() -> None:
     contents = make_lines(30, 10, 40, lambda line: f"CHAPTER {line.upper()}")
     stanza = make_lines(4, 30, 45, str.capitalize)

@@ -10,6 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from tinyedge.corpus.double_spacing import remove_double_spacing
 from tinyedge.corpus.encoding import MAX_LINE_CHARS
 from tinyedge.corpus.hyphenation import WordJoiner
 from tinyedge.corpus.line_passage import (
@@ -27,7 +28,7 @@ from tinyedge.corpus.line_passage import (
     read_line,
 )
 from tinyedge.corpus.read_notes import ReadNotes
-from tinyedge.corpus.read_settings import AUTO_LINES, JOIN_LINES
+from tinyedge.corpus.read_settings import AUTO_LINES, JOIN_LINES, KEEP_LINES
 
 MAX_PASSAGE_LINES = 60  # a longer passage is decided in parts
 AHEAD_BREAKS = 60  # line breaks that are read before a passage is decided
@@ -53,7 +54,8 @@ def join_lines(lines: Iterable[str], mode: str, notes: ReadNotes) -> Iterator[st
     """
     words = WordJoiner()
     paragraph = _Paragraph(words, notes)
-    for passage, is_wrapped, width in _decide_passages(lines, mode, words):
+    spaced = lines if mode == KEEP_LINES else remove_double_spacing(lines)
+    for passage, is_wrapped, width in _decide_passages(spaced, mode, words):
         if passage is None:
             yield from paragraph.take()
             yield ""
