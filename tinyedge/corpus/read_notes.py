@@ -48,6 +48,7 @@ COUNTED = {
     "missing_pages": "page{|s} missing in the file",
     "pages_without_text": "page{|s} without text ({a picture|pictures})",
     "running_heads": "{page number or running head|page numbers and running heads} dropped",
+    "odd_quotes": "table{|s} with an odd number of quotation marks, so that cells may have run together",
     "cues": "cue{|s} of subtitles read",
     "repeated_lines": "repeated line{|s} of subtitles dropped",
     "sounds": "description{|s} of sounds in subtitles dropped",

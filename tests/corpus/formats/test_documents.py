@@ -57,6 +57,12 @@ ENCRYPTION = """<encryption xmlns:enc="e">
 <enc:CipherReference URI="OEBPS/b.xhtml"/></enc:CipherData></enc:EncryptedData></encryption>"""
 
 
+def test_a_page_that_the_list_of_files_lacks_is_counted(tmp_path: Path) -> None:
+    package = PACKAGE.replace('<itemref idref="b"/>', '<itemref idref="b"/><itemref idref="lost"/>')
+    _, entry = read_file(write_archive(tmp_path / "a.epub", BOOK | {"OEBPS/c.opf": package}))
+    assert entry["missing_pages"] == 1
+
+
 def test_word(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "a.docx", {"word/document.xml": WORD, "word/footnotes.xml": NOTES})
     assert read_file(path)[0] == [

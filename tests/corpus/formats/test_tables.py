@@ -47,6 +47,14 @@ def test_columns_with_text(
     assert entry["fields"] == fields
 
 
+@pytest.mark.parametrize(
+    ("rows", "odd"), [('1,"He left.\n2,She stayed.\n', 1), ('1,"He left."\n2,"She ""stayed""."\n', 0)]
+)
+def test_a_quotation_mark_without_a_partner_is_noted(tmp_path: Path, rows: str, odd: int) -> None:
+    _, entry = read_file(tmp_path / "a.csv", f"id,text\n{rows}")
+    assert entry.get("odd_quotes", 0) == odd
+
+
 def test_a_column_can_be_chosen(tmp_path: Path) -> None:
     content = "text,other\nSome text.,Some other.\n"
     lines, entry = read_file(tmp_path / "a.csv", content, field="other")

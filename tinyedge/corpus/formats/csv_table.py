@@ -38,7 +38,8 @@ def read_paragraphs(path: Path, notes: ReadNotes, field: str = "") -> Iterator[s
     # Most programs write no quotation marks around cells of TSV, so that one in the text has no partner.
     is_unquoted = delimiter == "\t" and any(line.count('"') % 2 for line in head)
     quoting = csv.QUOTE_NONE if is_unquoted else csv.QUOTE_MINIMAL
-    rows = _read_rows(path, itertools.chain(head, lines), delimiter, quoting)
+    lines = itertools.chain(head, lines)
+    rows = _read_rows(path, lines if is_unquoted else _count_marks(lines, notes), delimiter, quoting)
     sample = list(itertools.islice(rows, SAMPLE_ROWS))
     if not sample:
         return
@@ -59,6 +60,15 @@ def _read_lines(path: Path, notes: ReadNotes) -> Iterator[str]:
             raise CorpusError(f"{path} has a line of over {MAX_CELL_CHARS:,} characters", "split the file")
     if rest:
         yield rest
+
+
+def _count_marks(lines: Iterator[str], notes: ReadNotes) -> Iterator[str]:
+    """Pass lines on; at the end, note whether a quotation mark has no partner: its cell does not end."""
+    total = 0
+    for line in lines:
+        total += line.count('"')
+        yield line
+    notes.count("odd_quotes", total % 2)
 
 
 def _read_rows(path: Path, lines: Iterator[str], delimiter: str, quoting: Any) -> Iterator[list[str]]:

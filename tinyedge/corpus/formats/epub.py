@@ -56,7 +56,11 @@ def _list_pages(path: Path, archive: Archive, notes: ReadNotes) -> list[str]:
     pages: list[str] = []
     for reference in _find(root, "itemref"):
         item = items.get(reference.get("idref"))
-        if item is None or item.get("media-type") not in _PAGES:
+        if item is None:
+            notes.count("missing_pages")
+            continue
+        if item.get("media-type") not in _PAGES:
+            notes.count("pages_without_text")
             continue
         if "nav" in (item.get("properties") or "").split():
             notes.count("navigation_elements")
