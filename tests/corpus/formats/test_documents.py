@@ -59,7 +59,8 @@ ENCRYPTION = """<encryption xmlns:enc="e">
 
 def test_a_page_that_the_list_of_files_lacks_is_counted(tmp_path: Path) -> None:
     package = PACKAGE.replace('<itemref idref="b"/>', '<itemref idref="b"/><itemref idref="lost"/>')
-    _, entry = read_file(write_archive(tmp_path / "a.epub", BOOK | {"OEBPS/c.opf": package}))
+    parts: dict[str, str | bytes] = {**BOOK, "OEBPS/c.opf": package}
+    _, entry = read_file(write_archive(tmp_path / "a.epub", parts))
     assert entry["missing_pages"] == 1
 
 
