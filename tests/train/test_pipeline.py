@@ -561,7 +561,7 @@ def test_a_kill_while_a_run_is_archived_is_undone(
     reporter.notes.clear()
     assert pipeline.run(request_for(), reporter) is None  # the finished run is there again
     assert read_contents(folder) == before
-    assert reporter.notes[0].startswith("data: restored that of the run in")
+    assert reporter.notes[0].startswith("data: restored what a killed command had replaced in")
 
 
 def test_symbolic_links_of_the_user_are_kept(
