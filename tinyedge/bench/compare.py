@@ -14,6 +14,7 @@ from tinyedge.bench.report import SCHEMA
 from tinyedge.bench.worker import Job
 from tinyedge.core import files
 from tinyedge.core.errors import BenchError
+from tinyedge.core.stats import nearest_rank
 from tinyedge.host.machine import Device
 
 if TYPE_CHECKING:  # numpy in this process would take memory from the measured one
@@ -55,10 +56,10 @@ def _median(values: "Values") -> float:
 
 
 def _p95(values: "Values") -> float:
-    rank = -(-95 * values.size // 100) - 1  # core.stats' nearest rank, from 0
+    index = nearest_rank(values.size, 95) - 1
     ordered = values.copy()
-    ordered.partition(rank)
-    return float(ordered[rank])
+    ordered.partition(index)
+    return float(ordered[index])
 
 
 # Compared latencies: the field of a sample, and the statistic of all samples.

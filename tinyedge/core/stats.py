@@ -39,9 +39,13 @@ class Summary:
 
 
 def percentile(ordered: Sequence[float], percent: int) -> float:
-    """Return the value at nearest rank: the ceil(percent / 100 * n)-th of `ordered` (ascending, n >= 1)."""
-    rank = -(-percent * len(ordered) // 100)  # in integers: in floats 0.07 * 100 is more than 7
-    return ordered[max(rank, 1) - 1]
+    """Return the value of `ordered` (ascending, n >= 1) at its nearest rank."""
+    return ordered[nearest_rank(len(ordered), percent) - 1]
+
+
+def nearest_rank(n: int, percent: int) -> int:
+    """Return the rank, from 1, of a percentile of `n` sorted values: ceil(percent / 100 * n)."""
+    return max(-(-percent * n // 100), 1)  # in integers: in floats 0.07 * 100 is more than 7
 
 
 def summarize(values: Sequence[float]) -> Summary | None:
