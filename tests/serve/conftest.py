@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bench.serve.loopback import Server
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 CLIENT_SECONDS = 1.0  # short, so that the tests of slow clients are fast
 
@@ -20,3 +24,13 @@ def server(micro_bundle: Path) -> Iterator[Server]:
         server_exit = process.stop()
     assert server_exit.code == 0
     assert server_exit.stderr == ""  # after everything that the tests did
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> "Iterator[OpenAI]":
+    """The official client of OpenAI's API. Ignore its DeprecationWarning in each module that uses it."""
+    openai = pytest.importorskip("openai", reason="the openai client is in the extra `dev`")
+    with openai.OpenAI(
+        base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0, timeout=60
+    ) as client:
+        yield client

@@ -1,6 +1,5 @@
 """The official `openai` client, as users call it."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,15 +13,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised by the client
 
 PROMPT = "The captain"
-
-
-@pytest.fixture(scope="module")
-def client(server: Server) -> "Iterator[OpenAI]":
-    openai = pytest.importorskip("openai", reason="the openai client is in the extra `dev`")
-    with openai.OpenAI(
-        base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0, timeout=60
-    ) as client:
-        yield client
 
 
 def test_completions(client: "OpenAI", server: Server) -> None:

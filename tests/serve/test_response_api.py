@@ -1,7 +1,6 @@
 """OpenAI's response API: the text is that of chat, and the official client understands the answer."""
 
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,15 +14,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised 
 
 PROMPT = "The captain"
 RESPONSES, CHAT = "/v1/responses", "/v1/chat/completions"
-
-
-@pytest.fixture(scope="module")
-def client(server: Server) -> "Iterator[OpenAI]":
-    openai = pytest.importorskip("openai", reason="the openai client is in the extra `dev`")
-    with openai.OpenAI(
-        base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0, timeout=60
-    ) as client:
-        yield client
 
 
 def chat(server: Server, *messages: str, **fields: Any) -> Any:
