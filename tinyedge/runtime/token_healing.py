@@ -68,10 +68,6 @@ class LastWord:
             self._word.insert(0, token)
             if tokenizer.piece(token).startswith(b" "):
                 break
-        self._backed_up = 0
-        self._longer_pieces: IndexArray = np.zeros(0, dtype=np.intp)
-        if not is_finished:
-            self._back_up()
 
     def sample_next(
         self, decoder: Decoder, start: int, sampler: Sampler, banned_ids: Collection[int]
@@ -84,19 +80,17 @@ class LastWord:
             sampler: Selects the token, and counts the tokens of the text.
             banned_ids: Tokens that must not be selected.
         """
-        split = len(self._tokens) - self._backed_up
-        if split <= start:  # the word fills the window
-            split = len(self._tokens)
-        typed = self._tokens[split:]
-        sampler.count_tokens(self._tokens[:split])
         logits = decoder.prefill(self._tokens[start:])
         following = self._classify(logits, CANDIDATES, banned_ids)
         p_end = following.probability_of_end
-        if len(self._word) == 1 and p_end >= SURE_END:  # one piece, after which a word ends: most prompts
-            sampler.count_tokens(typed)
+        # Most prompts end with one piece, after which a word ends. They need no search for longer pieces.
+        if self._is_finished or (len(self._word) == 1 and p_end >= SURE_END):
+            sampler.count_tokens(self._tokens)
             return FirstToken(self._sample(logits, following, False, sampler, banned_ids), 0, logits)
 
-        longer = self._longer_pieces if typed else self._longer_pieces[:0]
+        split, longer = self._back_up(start)
+        typed = self._tokens[split:]
+        sampler.count_tokens(self._tokens[:split])
         longer_odds = 0.0  # probability of a longer piece, relative to that of the typed tokens
         if len(longer):
             logits = logits.copy()  # the decoder's own array, which the next calls overwrite
@@ -111,10 +105,8 @@ class LastWord:
             longer_odds = float(np.exp(logprobs_before[longer]).sum()) / max(
                 p_typed, P_UNKNOWN_LETTER**letters
             )
-        may_grow = not self._is_finished and FINISHED_PRIOR * p_end < 1 - p_end + longer_odds
-        if not may_grow:
-            sampler.count_tokens(typed)
-        elif len(longer):
+        may_grow = FINISHED_PRIOR * p_end < 1 - p_end + longer_odds
+        if may_grow and len(longer):
             choices = np.full_like(before, -np.inf)
             choices[longer] = before[longer]
             choices[typed[0]] = before[typed[0]] + rest_logprob  # stands for all typed tokens
@@ -126,13 +118,23 @@ class LastWord:
             sampler.count_tokens(typed)
         return FirstToken(self._sample(logits, following, may_grow, sampler, banned_ids), 0, logits)
 
-    def _back_up(self) -> None:
-        """Back up as many tokens as one longer piece can replace, and find these pieces."""
+    def _back_up(self, start: int) -> tuple[int, IndexArray]:
+        """Find the pieces that can replace the last tokens, as many tokens as one piece can replace.
+
+        Args:
+            start: Index of the first token that the model sees; it is not replaced.
+
+        Returns:
+            Index of the first token to replace, and the pieces; the number of tokens if there is none.
+        """
         for count in range(min(MAX_BACKED_UP, len(self._word)), 0, -1):
             longer = self._tokenizer.find_longer_pieces(self._word[-count:])
             if len(longer):
-                self._backed_up, self._longer_pieces = count, longer
-                return
+                split = len(self._tokens) - count
+                if split <= start:  # the word fills the window
+                    break
+                return split, longer
+        return len(self._tokens), np.zeros(0, dtype=np.intp)
 
     def _classify(self, logits: Logits, count: int, banned_ids: Collection[int]) -> "_Following":
         """Examine the `count` most likely tokens after the prompt."""
