@@ -187,8 +187,6 @@ def prepare_corpus(
         raise CorpusError(
             f"{output_dir} cannot be created: {failure.strerror}", "give another --output-dir"
         ) from None
-    if any(file.path.resolve() == output.resolve() for file in find_files(request.inputs)):
-        raise CorpusError(f"{output} is both input and output", "give another --output-dir")
     log = ReadLog()
     documents = _iter_documents(request, output_dir, report, log)
     built = build_corpus(documents, output, request=request, log=log)
@@ -213,9 +211,11 @@ def build_corpus(
         log: What was read; filled while the documents are read.
 
     Raises:
-        CorpusError: There is no sentence, or a file cannot be written.
+        CorpusError: There is no sentence, the corpus file is one of the inputs, or a file cannot be written.
     """
     requested = request.to_json()
+    if any(Path(name).resolve() == output.resolve() for name in requested["files"]):
+        raise CorpusError(f"{output} is both input and output", "give another --output-dir")
     counter = DocumentCounter()
     pending = output.with_name(PENDING_NAME)
     try:
