@@ -8,7 +8,7 @@ import pytest
 
 from tinyedge.core.errors import CorpusError, MissingDependencyError
 from tinyedge.corpus import encoding
-from tinyedge.corpus.encoding import find_encoding, read_lines
+from tinyedge.corpus.encoding import detect_encoding, read_lines
 from tinyedge.corpus.read_notes import ReadLog, ReadNotes, describe_reading
 from tinyedge.corpus.reader import read_documents
 
@@ -47,7 +47,7 @@ def test_old_encodings_are_found(tmp_path: Path, language: str, name: str, repea
     data = (f"{TEXTS[language]}\n" * repeats).encode(name, "ignore")
     path = tmp_path / "a.txt"
     path.write_bytes(data)
-    assert data.decode(find_encoding(path)) == data.decode(name)
+    assert data.decode(detect_encoding(path).name) == data.decode(name)
 
 
 @pytest.mark.parametrize("text", ["José", "It’s late.", "año", "The price is £5.", "10°C outside", "€ 12"])

@@ -26,7 +26,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
 # `iconv -f LATIN1` does. HTML reads them as Windows-1252 too.
 _C1 = re.compile("[\x80-\x9f]")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # half an emoji, where a program cut a text
-_UNDECODED = re.compile("[\udc80-\udcff]")
+UNDECODED = re.compile("[\udc80-\udcff]")  # a byte that could not be decoded
 # Zero-width space, word joiner and its neighbours, byte-order mark, direction and annotation marks, and the
 # place of an object. The joiners U+200C and U+200D stay: Persian, Hindi and emoji need them.
 _INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffc]")
@@ -44,8 +44,7 @@ def clean_characters(text: str, notes: ReadNotes) -> str:
     text, control = _CONTROL.subn(" ", text)
     notes.count("control_characters", terminal + overstruck + control)
     text = repair_bytes(text, notes)
-    text, halves = _HALF_CHARACTER.subn("", text)
-    notes.count("half_characters", halves)
+    text = drop_half_characters(text, notes)
     text, repaired = _C1.subn(lambda found: _to_windows_1252(ord(found[0])), text)
     notes.count("c1_characters", repaired)
     text, invisible = _INVISIBLE.subn("", text)
@@ -56,8 +55,15 @@ def clean_characters(text: str, notes: ReadNotes) -> str:
 
 def repair_bytes(text: str, notes: ReadNotes) -> str:
     """Read the bytes that could not be decoded, which are U+DC80 to U+DCFF, as Windows-1252; count them."""
-    text, number = _UNDECODED.subn(lambda found: _to_windows_1252(ord(found[0]) - 0xDC00), text)
+    text, number = UNDECODED.subn(lambda found: _to_windows_1252(ord(found[0]) - 0xDC00), text)
     notes.count("invalid_bytes", number)
+    return text
+
+
+def drop_half_characters(text: str, notes: ReadNotes) -> str:
+    """Drop and count halves of characters; bytes that could not be decoded must be repaired before."""
+    text, halves = _HALF_CHARACTER.subn("", text)
+    notes.count("half_characters", halves)
     return text
 
 

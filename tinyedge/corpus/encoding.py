@@ -116,11 +116,6 @@ def read_text_chunks(path: Path, notes: ReadNotes, encoding: str = "") -> Iterat
         yield text
 
 
-def find_encoding(path: Path) -> str:
-    """Return the encoding of a text file as Python names it; see `detect_encoding`."""
-    return detect_encoding(path).name
-
-
 def detect_encoding(path: Path) -> FoundEncoding:
     """Return the encoding of a text file after reading all of the file.
 
@@ -138,7 +133,6 @@ def detect_encoding(path: Path) -> FoundEncoding:
     unmarked = find_unmarked_utf_16(statistics.head) if statistics.nul_bytes else find_ebcdic(statistics.head)
     if unmarked and _is_decodable(path, unmarked):
         return FoundEncoding(unmarked)
-    statistics.finish()
     if statistics.is_ascii:
         names = find_seven_bit(statistics.ascii_sample)
         seven_bit = next((name for name in names if _is_decodable(path, name)), "")

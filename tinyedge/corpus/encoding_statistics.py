@@ -7,6 +7,7 @@ which name the encodings other than UTF-8. Does not read files.
 import codecs
 import re
 
+from tinyedge.corpus.characters import UNDECODED
 from tinyedge.corpus.encoding_choice import SAMPLE_BYTES
 from tinyedge.corpus.encoding_signs import HEAD_BYTES, has_seven_bit_signs
 
@@ -19,7 +20,6 @@ _CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\f\r\b\x1b")) + b"\x7f"
 _OTHER_BYTES = bytes(set(range(256)) - set(_CONTROL_BYTES))
 MIN_BINARY_BYTES = 8  # control characters in a binary file, at least;
 MIN_BINARY_SHARE = 0.03  # and this share of its bytes. Compressed data has 0.1, text has none or a few
-_UNDECODED = re.compile("[\udc80-\udcff]")
 _ASCII = re.compile(r"[\x00-\x7f]+")
 _SURROGATES = re.compile(rb"\xed([\xa0-\xaf])([\x80-\xbf])\xed([\xb0-\xbf])([\x80-\xbf])")
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
@@ -35,13 +35,13 @@ _LENIENT = "tinyedge.lenient"  # name of the handler of `_decode_invalid`
 
 
 class ByteStatistics:
-    """What all bytes of a file say about its encoding."""
+    """Counts and samples of all bytes of a file that show its encoding."""
 
     def __init__(self) -> None:
         self.head = b""
         self.size = 0
         self.nul_bytes = 0
-        self.control_bytes = 0
+        self._control_bytes = 0
         self.first_control = -1
         self.is_ascii = True
         self.ascii_sample = b""
@@ -52,6 +52,11 @@ class ByteStatistics:
         self._other_characters = 0  # the same, in other lines
         self._damaged_bytes = 0  # invalid, in lines of UTF-8
         self._invalid_bytes = 0
+
+    @property
+    def control_bytes(self) -> int:
+        """Number of control characters, without NUL at the end: a power cut can leave it there."""
+        return self._control_bytes - self._trailing_nul_bytes
 
     @property
     def utf_8_share(self) -> float:
@@ -67,7 +72,7 @@ class ByteStatistics:
             if self.first_control < 0:
                 self.first_control = self.size + min(map(block.find, set(controls)))
             self.nul_bytes += controls.count(0)
-            self.control_bytes += len(controls)
+            self._control_bytes += len(controls)
         end = len(block.rstrip(b"\0"))
         self._trailing_nul_bytes = (0 if end else self._trailing_nul_bytes) + len(block) - end
         self.size += len(block)
@@ -77,10 +82,6 @@ class ByteStatistics:
         elif self.is_ascii and len(self.ascii_sample) < SAMPLE_BYTES and has_seven_bit_signs(block):
             lines = block.splitlines(keepends=True)
             self.ascii_sample += b"".join(line for line in lines if has_seven_bit_signs(line))
-
-    def finish(self) -> None:
-        """Count what the end of the file shows; a tail of NUL, as a power cut leaves it, is no content."""
-        self.control_bytes -= self._trailing_nul_bytes
 
     def is_binary(self) -> bool:
         """Whether there are far more control characters than a text can have."""
@@ -137,7 +138,7 @@ def decode_utf_8(line: bytes) -> tuple[str, int, int]:
         invalid = 0
     except UnicodeDecodeError:
         text = line.decode(UTF_8, _LENIENT)
-        invalid = len(_UNDECODED.findall(text))
+        invalid = len(UNDECODED.findall(text))
     valid = _count_characters(text) - invalid
     rare = len(_RARE.findall(text)) if _PERHAPS_RARE.search(text) else 0
     return (text, 0, valid) if rare and 2 * rare >= valid else (text, valid, invalid)

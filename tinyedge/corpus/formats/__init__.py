@@ -14,11 +14,12 @@ ReadSettings.
 """
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinyedge.core.errors import CorpusError
+from tinyedge.corpus.characters import split_lines
 from tinyedge.corpus.encoding import COMPRESSED
 from tinyedge.corpus.read_notes import ReadNotes
 from tinyedge.corpus.read_settings import ReadSettings
@@ -92,6 +93,16 @@ TEXT_NAMES = frozenset(_NAMES.split())
 """Names without extension, in lower case, of files that are plain text."""
 
 
+def mark_boundaries(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines, each blank one as an empty string, which is a boundary between paragraphs."""
+    return (line if line.strip() else "" for line in lines)
+
+
+def split_paragraphs(text: str) -> Iterator[str]:
+    """Yield the lines of a text, each blank one as an empty string."""
+    return mark_boundaries(split_lines(text))
+
+
 def find_format(path: Path) -> Format | None:
     """Return the format of a file by its name, or None if it is not supported."""
     name = path.name.lower()
@@ -103,7 +114,11 @@ def find_format(path: Path) -> Format | None:
 
 
 def get_format(path: Path) -> Format:
-    """Return the format of a file that `find_format` knows."""
+    """Return the format of a file by its name.
+
+    Raises:
+        CorpusError: The format is not supported.
+    """
     found = find_format(path)
     if found is None:
         raise CorpusError(f"{path} has an unsupported file name extension", describe_formats())

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge.core.errors import CorpusError
-from tinyedge.corpus.characters import split_lines
 from tinyedge.corpus.encoding import read_text_chunks
-from tinyedge.corpus.formats import END_OF_DOCUMENT
+from tinyedge.corpus.formats import END_OF_DOCUMENT, split_paragraphs
 from tinyedge.corpus.read_notes import ReadNotes
 
 MAX_CHARS = 1 << 28  # of a file, which is read as a whole
@@ -37,7 +36,7 @@ def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
     value = _load(path, notes)
     if isinstance(value, list) and value and all(isinstance(_get_text(record), str) for record in value):
         for record in value:
-            yield from _split(_get_text(record) or "")
+            yield from split_paragraphs(_get_text(record) or "")
             yield END_OF_DOCUMENT
         return
     chats = list(_find_chats(value))
@@ -101,7 +100,7 @@ def _read_message(message: dict[str, Any], notes: ReadNotes) -> Iterator[str]:
     if text is None:
         notes.count("notices")
         return
-    lines = list(_split(text))
+    lines = list(split_paragraphs(text))
     if any(lines):
         notes.count("messages")
         yield from (*lines, "")
@@ -128,7 +127,3 @@ def _repair_messenger(text: str) -> str:
         return text.encode("latin-1").decode()
     except UnicodeError:
         return text
-
-
-def _split(text: str) -> Iterator[str]:
-    return (line if line.strip() else "" for line in split_lines(text))

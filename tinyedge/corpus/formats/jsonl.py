@@ -6,20 +6,18 @@ not decide whether lines belong together.
 
 import itertools
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tinyedge.core.errors import CorpusError
-from tinyedge.corpus.characters import repair_bytes, split_lines
+from tinyedge.corpus.characters import drop_half_characters, repair_bytes
 from tinyedge.corpus.encoding import BYTE_ORDER_MARK, describe_offset, measure_mark, read_text_chunks
-from tinyedge.corpus.formats import END_OF_DOCUMENT
+from tinyedge.corpus.formats import END_OF_DOCUMENT, split_paragraphs
 from tinyedge.corpus.formats.tables import SAMPLE_ROWS, choose_columns, to_text
 from tinyedge.corpus.read_notes import ReadNotes
 
 MAX_RECORD_CHARS = 1 << 23  # of one line, which cannot be cut
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON can hold half an emoji, where a program cut a text
 _HINT = 'write lines such as {"text": "..."}, or name the field with --field'
 
 
@@ -39,7 +37,7 @@ def read_paragraphs(path: Path, notes: ReadNotes, field: str = "") -> Iterator[s
     for _ in _read_texts(path, ReadNotes(path), fields):
         pass
     for text in _read_texts(path, notes, fields):
-        yield from (line if line.strip() else "" for line in split_lines(text))
+        yield from split_paragraphs(text)
         yield END_OF_DOCUMENT
 
 
@@ -65,9 +63,8 @@ def _read_texts(path: Path, notes: ReadNotes, fields: Sequence[str]) -> Iterator
         if not texts:
             listed = " or ".join(f"`{name}`" for name in fields)
             raise CorpusError(f"{where} has no string field {listed}", _HINT)
-        text, halves = _HALF_CHARACTER.subn("", "\n\n".join(texts))
-        notes.count("half_characters", halves)
-        yield text
+        # "\udc80" of JSON is half a character; `repair_bytes` would take it for a byte that could not be decoded.
+        yield drop_half_characters("\n\n".join(texts), notes)
 
 
 def _read_records(path: Path, notes: ReadNotes) -> Iterator[tuple[str, Any]]:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge.core.errors import CorpusError
-from tinyedge.corpus.characters import split_lines
 from tinyedge.corpus.document_splitter import MIN_DOCUMENT_CHARS
-from tinyedge.corpus.formats import END_OF_DOCUMENT
+from tinyedge.corpus.formats import END_OF_DOCUMENT, split_paragraphs
 from tinyedge.corpus.read_notes import ReadNotes
 
 SAMPLE_ROWS = 200
@@ -89,7 +88,7 @@ def read_rows(
     for row in rows:
         for number in columns:
             text = to_text(row[number]) if number < len(row) else ""
-            yield from (*(line if line.strip() else "" for line in split_lines(text)), "")
+            yield from (*split_paragraphs(text), "")
             size += len(text)
         if size > min_chars:
             yield END_OF_DOCUMENT

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tinyedge.corpus.encoding import read_lines
+from tinyedge.corpus.formats import mark_boundaries
 from tinyedge.corpus.formats.whatsapp import SAMPLE_LINES, is_chat, read_messages
 from tinyedge.corpus.read_notes import ReadNotes
 
@@ -19,4 +20,4 @@ def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
     all_lines = itertools.chain(sample, lines)
     if is_chat(sample):
         return read_messages(all_lines, notes)
-    return (line if line.strip() else "" for line in all_lines)
+    return mark_boundaries(all_lines)
