@@ -63,7 +63,7 @@ def _read_texts(path: Path, notes: ReadNotes, fields: Sequence[str]) -> Iterator
         if not texts:
             listed = " or ".join(f"`{name}`" for name in fields)
             raise CorpusError(f"{where} has no string field {listed}", _HINT)
-        # "\udc80" of JSON is half a character; `repair_bytes` would take it for a byte that could not be decoded.
+        # "\udc80" of JSON is half a character; `repair_bytes` would take it for an undecoded byte.
         yield drop_half_characters("\n\n".join(texts), notes)
 
 
