@@ -11,7 +11,7 @@ from pathlib import Path
 from tinyedge.core.errors import CorpusError
 from tinyedge.core.files import require_file
 from tinyedge.core.walk import walk_files
-from tinyedge.corpus.formats import describe_formats, find_format
+from tinyedge.corpus.formats import describe_formats, find_format, get_format
 from tinyedge.corpus.own_files import OwnFiles
 from tinyedge.corpus.read_notes import ReadLog, describe_other_files
 
@@ -64,8 +64,7 @@ def _expand_path(path: Path, log: ReadLog) -> list[InputFile]:
         return found
     if not path.is_file():
         require_file(path, CorpusError)
-    if find_format(path) is None:
-        raise CorpusError(f"{path} has an unsupported file name extension", describe_formats())
+    get_format(path)
     return [InputFile(path, is_explicit=True)]
 
 
