@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tinyedge.core.errors import CorpusError
-from tinyedge.corpus.formats.markup import CHUNK_BYTES, Chunks
+from tinyedge.corpus.encoding import CHUNK_BYTES
+from tinyedge.corpus.formats.markup import Chunks
 
 MAX_PART_BYTES = 1 << 28  # unpacked; the text of a long novel has some 2 MB
+MAX_SMALL_PART_BYTES = 1 << 24  # of a part that is read as a whole
 MAX_TOTAL_BYTES = 1 << 30  # of all parts that are read
 MAX_RATIO = 200  # unpacked to packed, of a part that is larger than
 MIN_RATIO_BYTES = 1 << 24  # this; XML packs to about a twentieth
@@ -30,9 +32,9 @@ class Archive:
     def __contains__(self, name: str) -> bool:
         return name in self._archive.NameToInfo
 
-    def read(self, name: str, limit: int = 1 << 24) -> bytes:
-        """Return the bytes of a small part."""
-        return b"".join(self.stream(name, limit))
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a small part, with the errors of `stream`."""
+        return b"".join(self.stream(name, MAX_SMALL_PART_BYTES))
 
     def stream(self, name: str, limit: int = MAX_PART_BYTES) -> Chunks:
         """Stream the bytes of a part.

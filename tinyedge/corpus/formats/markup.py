@@ -16,7 +16,6 @@ from tinyedge.core.errors import CorpusError, MissingDependencyError
 from tinyedge.corpus.line_passage import CompleteLine, measure_width
 from tinyedge.corpus.read_notes import ReadNotes
 
-CHUNK_BYTES = 1 << 16
 MIN_WRAPPED_BREAKS = 3  # line breaks in a block that may be wrapped prose
 MIN_WRAPPED_WIDTH = 50  # characters; verse is narrower
 MIN_FILL = 0.85  # of the width that a wrapped line has, together with the next word,
