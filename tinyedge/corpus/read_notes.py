@@ -155,18 +155,13 @@ def describe_reading(reading: dict[str, Any]) -> Iterator[str]:
         unusual = [
             file for file in files if file.get("encoding", "utf-8") != "utf-8" or "other_encoding" in file
         ]
-        for file in unusual[:MAX_LISTED]:
-            yield f"  {file['name']}: {_describe_encoding(file)}"
-        if len(unusual) > MAX_LISTED:
-            yield f"  and {len(unusual) - MAX_LISTED:,} more not in UTF-8"
+        yield from _list_first(
+            [f"{file['name']}: {_describe_encoding(file)}" for file in unusual], "more not in UTF-8"
+        )
     tables = [file for file in files if "fields" in file]
-    for file in tables[:MAX_LISTED]:
-        others = f"; left out: {', '.join(file['other_fields'][:MAX_LISTED])}" if file["other_fields"] else ""
-        missing = f" (has no field {file['missing_field']})" if "missing_field" in file else ""
-        yield f"  {file['name']}: text of {', '.join(file['fields'])}{missing}{others}"
-    if len(tables) > MAX_LISTED:
-        more = describe_count(len(tables) - MAX_LISTED, "more table{|s}")
-        yield f"  and {more} (corpus.json lists the columns)"
+    yield from _list_first(
+        list(map(_describe_fields, tables)), "more table{|s} (corpus.json lists the columns)"
+    )
     for what, words in COUNTED.items():
         total = sum(file.get(what, 0) for file in files)
         if total:
@@ -176,15 +171,25 @@ def describe_reading(reading: dict[str, Any]) -> Iterator[str]:
     skipped = reading["skipped"]
     if skipped:
         yield f"skipped {describe_count(len(skipped), 'file{|s}')}:"
-        for entry in skipped[:MAX_LISTED]:
-            yield f"  {entry['reason']}"
-        if len(skipped) > MAX_LISTED:
-            yield f"  and {len(skipped) - MAX_LISTED:,} more (corpus.json lists them)"
+        yield from _list_first([entry["reason"] for entry in skipped], "more (corpus.json lists them)")
     if reading["own_files"]:
         yield f"left out {describe_count(reading['own_files'], 'file{|s}')} that tinyedge wrote"
     if reading["other_files"]:
         kinds = describe_other_files(reading["other_files"])
         yield f"not read, because no supported format has the extension: {kinds}"
+
+
+def _list_first(lines: list[str], more: str) -> Iterator[str]:
+    """Yield the first lines, indented, and how many more there are, in the words of `describe_count`."""
+    yield from (f"  {line}" for line in lines[:MAX_LISTED])
+    if len(lines) > MAX_LISTED:
+        yield f"  and {describe_count(len(lines) - MAX_LISTED, more)}"
+
+
+def _describe_fields(file: dict[str, Any]) -> str:
+    others = f"; left out: {', '.join(file['other_fields'][:MAX_LISTED])}" if file["other_fields"] else ""
+    missing = f" (has no field {file['missing_field']})" if "missing_field" in file else ""
+    return f"{file['name']}: text of {', '.join(file['fields'])}{missing}{others}"
 
 
 def _describe_encoding(file: dict[str, Any]) -> str:
