@@ -29,9 +29,9 @@ def walk_files(
         try:
             with os.scandir(current) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
-            folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            folders = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
         except OSError as failure:
             on_error(failure)
             continue
-        yield from (current / entry.name for entry in entries if entry.name not in set(folders))
-        pending += [current / name for name in reversed(folders) if is_entered(name)]
+        yield from (current / entry.name for entry in entries if entry.name not in folders)
+        pending += [current / name for name in sorted(folders, reverse=True) if is_entered(name)]
