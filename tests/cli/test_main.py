@@ -103,6 +103,8 @@ def test_list_options_accept_several_values() -> None:
         (("sweep", "--search", "grid", "--vary", "learning-rate=0.001..0.01"), "a grid needs values"),
         (("corpus", "--source", "web"), "--source"),
         (("tokenizer", "--character-coverage", "2"), "--character-coverage 2"),
+        (("tokenizer", "--vocab-size", "0"), "--vocab-size 0"),
+        (("train", "--character-coverage", "0"), "--character-coverage 0"),
         (("eval", "x.pt", "--text", "novel.txt"), "--text novel.txt is not NAME=FILE"),
         (("eval", "x.pt"), "--text"),
         (("export", "--quantize", "int3"), "--quantize int3"),

@@ -76,6 +76,11 @@ def options_from(
     return expand
 
 
+def select_given(values: Values) -> Values:
+    """Return the values of the options that the user gave: neither None nor a flag that is off."""
+    return {name: value for name, value in values.items() if value is not None and value is not False}
+
+
 def describe(field: Any, presets: Mapping[str, Any] | None = None) -> str:
     """Return a field's sentence for `--help`, with its range, and its default or each preset's value."""
     declared, parts = field.metadata, []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinyedge.cli._options import Values, options_from
+from tinyedge.cli._options import Values, options_from, select_given
 from tinyedge.cli.corpus import make_corpus_request
 from tinyedge.cli.train import Device, Inputs, Precision, Sources, train
 from tinyedge.sweep.settings import SweepSettings
@@ -69,7 +69,7 @@ def sweep(
     space = space or (GUIDE_GRID if plan.search == "grid" else DEFAULT)
     if plan.search == "grid":
         list_grid(space)  # raises for a space that is not a grid
-    chosen = {name: value for name, value in vocabulary.items() if value is not None}
+    chosen = select_given(vocabulary)
     tokenizer = TokenizerConfig(**chosen)
     model, training = ModelConfig(tokenizer.vocab_size), resolve("fast", {"epochs": plan.epochs})
     data = data_dir or output_dir / "data"

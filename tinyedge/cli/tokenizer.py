@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tinyedge.cli._options import Values, options_from
+from tinyedge.cli._options import Values, options_from, select_given
 from tinyedge.text.tokenizer_config import TokenizerConfig
 
 
@@ -32,7 +32,7 @@ def tokenizer(
     from tinyedge.text.train_tokenizer import prepare_tokenizer
     from tinyedge.train.storage.previous_run import replace_data
 
-    chosen = {name: value for name, value in settings.items() if value not in (None, False)}
+    chosen = select_given(settings)
     config = TokenizerConfig(**chosen)
     text = corpus or output_dir / CORPUS_NAME
     require_file(text, CorpusError, "write a corpus with tinyedge corpus, or pass --corpus")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tinyedge.cli._options import Values, options_from
+from tinyedge.cli._options import Values, options_from, select_given
 from tinyedge.cli.corpus import Source, make_corpus_request
 from tinyedge.core.config import PRESETS, ModelConfig, resolve_shape
 from tinyedge.corpus.read_settings import ReadSettings
@@ -106,7 +106,7 @@ def train(
     reuses_corpus = not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists()
     shape = resolve_shape(preset, model)
     config = resolve(recipe, training)
-    chosen = {name: value for name, value in vocabulary.items() if value not in (None, False)}
+    chosen = select_given(vocabulary)
     tokenizer = TokenizerConfig(shape.vocab_size, **chosen)
     flexible = vocabulary.keys() - chosen | ({"vocab_size"} if model["vocab_size"] is None else set())
     run_limits = RunLimits(**limits)
