@@ -28,6 +28,11 @@ FilterFile = Annotated[
     ),
 ]
 """The option of all commands that filter text."""
+AttentionHeads = Annotated[
+    int | None,
+    typer.Option(help="Attention heads of a plain torch.save checkpoint that does not record them."),
+]
+"""The option of all commands that read a checkpoint."""
 Values = dict[str, Any]
 """What a command receives: the value of each field, None where an optional one was not given."""
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyedge.cli._options import AttentionHeads
+
 if TYPE_CHECKING:
     from tinyedge.text.evaluate import LanguageModel
     from tinyedge.text.tokenizer import Tokenizer
@@ -19,10 +21,7 @@ def evaluate(
     tokenizer: Annotated[
         Path | None, typer.Option(help="Tokenizer of a checkpoint. [default: the one next to it]")
     ] = None,
-    nhead: Annotated[
-        int | None,
-        typer.Option(help="Attention heads of a plain torch.save checkpoint that does not record them."),
-    ] = None,
+    nhead: AttentionHeads = None,
     stride: Annotated[
         int | None, typer.Option(help="Tokens between the starts of two windows. [default: half the context]")
     ] = None,

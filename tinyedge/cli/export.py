@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tinyedge.boards import DEFAULT_BOARD
+from tinyedge.cli._options import AttentionHeads
 
 if TYPE_CHECKING:
     from tinyedge.bundle.bundle import Bundle
@@ -30,10 +31,7 @@ def export(
     tokenizer: Annotated[
         Path | None, typer.Option(help="The tokenizer. [default: the one next to the checkpoint]")
     ] = None,
-    nhead: Annotated[
-        int | None,
-        typer.Option(help="Attention heads of a plain torch.save checkpoint that does not record them."),
-    ] = None,
+    nhead: AttentionHeads = None,
     text: Annotated[
         list[str] | None,
         typer.Option(help="NAME=FILE: held-out text; repeatable. [default: the training run's]"),
