@@ -43,7 +43,7 @@ def write_evaluation(bundle_path: Path, work: Path) -> None:
 
 
 def collect_documents(tokenizer: Tokenizer, context: int) -> list[list[str]]:
-    """Collect the first lines of phrasebook documents that fit into one window, without UNK."""
+    """Collect the first lines of phrasebook documents that fit into one window."""
     found: list[list[str]] = []
     for document in generate_documents(seed=3):
         lines: list[str] = []
@@ -53,6 +53,8 @@ def collect_documents(tokenizer: Tokenizer, context: int) -> list[list[str]]:
             if size > context - RESERVED_TOKENS or len(lines) == 2:
                 break
             lines.append(line)
-        if lines and len(found) < DOCUMENTS:
+        if lines:
             found.append(lines)
+        if len(found) == DOCUMENTS:
+            break
     return found
