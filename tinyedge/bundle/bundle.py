@@ -266,8 +266,8 @@ def require_replaceable(output_dir: Path) -> None:
 def _read_start(path: Path) -> bytes:
     """Return the first bytes of a regular file; empty if it is none."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
-            return file.read(MAX_MANIFEST_BYTES) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+        with files.open_regular(path, follow_links=False) as file:
+            return file.read(MAX_MANIFEST_BYTES)
     except OSError:
         return b""
 
@@ -302,15 +302,16 @@ def create_staging_folder(target: Path, own_files: str = BUNDLE_PATTERN) -> Path
 
 def _require_own(leftover: Path, own_files: str) -> None:
     """Raise BundleError unless a folder contains what a killed process may have written, and nothing else."""
-    foreign = [] if leftover.is_dir() and not leftover.is_symlink() else [""]
-    for path in leftover.rglob("*") if not foreign else ():
+    is_folder = leftover.is_dir() and not leftover.is_symlink()
+    foreign = []
+    for path in leftover.rglob("*") if is_folder else ():
         name = str(path.relative_to(leftover))
         is_temporary = path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX)
         is_parent = path.is_dir() and not path.is_symlink()  # its files are checked too
         if not (is_parent or is_temporary or re.fullmatch(own_files, name)):
             foreign.append(name)
-    if foreign:
-        inside = f": it contains {format_untrusted(min(foreign))}" if min(foreign) else ""
+    if foreign or not is_folder:
+        inside = f": it contains {format_untrusted(min(foreign))}" if foreign else ""
         raise BundleError(
             f"{leftover} is not from tinyedge and would be removed{inside}",
             "move it, or choose another folder",
