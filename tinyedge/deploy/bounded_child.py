@@ -15,9 +15,8 @@ from typing import IO, Literal
 CHUNK_BYTES = 1 << 16
 # A program that has ended may leave its pipes open in another one, such as a proxy command.
 DRAIN_SECONDS = 2.0
-DESCRIPTORS: tuple[Literal[1, 2], ...] = (1, 2)  # of standard output and standard error
-
 Descriptor = Literal[1, 2]
+DESCRIPTORS: tuple[Descriptor, ...] = (1, 2)  # of standard output and standard error
 
 
 class BoundedChild:
@@ -138,7 +137,8 @@ class BoundedChild:
         with contextlib.suppress(OSError, ValueError), stream:
             while chunk := os.read(stream.fileno(), CHUNK_BYTES):
                 with self._lock:
-                    kept, self._left = chunk[: self._left], self._left - len(chunk[: self._left])
+                    kept = chunk[: self._left]
+                    self._left -= len(kept)
                 if kept:
                     self._chunks.put((descriptor, kept))
                 if len(kept) < len(chunk):

@@ -4,7 +4,6 @@ In: ssh's command line, a local folder, the name of the folder on the board. Out
 neither kits nor bundles.
 """
 
-import hashlib
 import os
 import secrets
 import shlex
@@ -15,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from tinyedge.core import files
 from tinyedge.deploy import ssh_errors
 from tinyedge.deploy.bounded_child import BoundedChild
 from tinyedge.deploy.marked_script import encode_octal
@@ -113,10 +113,9 @@ def find_present(source: Path, digests: str) -> set[str]:
     present = set()
     for name, digest in listed.items():
         path = source / name
-        if path.is_file() and path.stat().st_size >= PRESENT_BYTES:
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() == digest:
-                    present.add(name)
+        is_large = path.is_file() and path.stat().st_size >= PRESENT_BYTES
+        if is_large and files.sha256_file(path) == digest:
+            present.add(name)
     return present
 
 

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +105,7 @@ class Remote:
             options |= NEWER_OPTIONS
         self._ssh = ["ssh", *(["-F", str(config)] if config else []), *(["-p", str(port)] if port else [])]
         self._ssh += ["-i", str(identity)] if identity else []
-        self._ssh += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        self._ssh += _format_options(options)
 
     def __enter__(self) -> "Remote":
         return self
@@ -189,8 +189,9 @@ class Remote:
                     return
         if present is None:
             present = self.find_present(source, target)
-        command = [*self._ssh, "-T", "--", self.destination]
-        folder_copy.copy_with_tar(command, self.destination, source, target, excluded, present, progress)
+        folder_copy.copy_with_tar(
+            self._command(), self.destination, source, target, excluded, present, progress
+        )
 
     def find_present(self, source: Path, target: str) -> set[str]:
         """Find the large files of a local folder that a folder on the board has already, by their digests.
@@ -211,12 +212,15 @@ class Remote:
         user, at, host = self.destination.rpartition("@")
         return f"{user}{at}[{host}]"
 
-    def _command(self, remote: str) -> list[str]:
-        return [*self._ssh, "-T", "--", self.destination, remote]
+    def _command(self, *remote: str) -> list[str]:
+        return [*self._ssh, "-T", "--", self.destination, *remote]
+
+
+def _format_options(options: Mapping[str, str]) -> list[str]:
+    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
 
 def _has_newer_options() -> bool:
     """Return whether ssh knows the options of OpenSSH 8.7, which an older one refuses."""
-    options = [word for name, value in NEWER_OPTIONS.items() for word in ("-o", f"{name}={value}")]
-    command = ["ssh", "-G", "-F", "none", *options, "localhost"]
+    command = ["ssh", "-G", "-F", "none", *_format_options(NEWER_OPTIONS), "localhost"]
     return not subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode
