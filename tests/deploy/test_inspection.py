@@ -106,6 +106,9 @@ def test_space_and_inodes_are_compared_with_what_is_added() -> None:
         require_space("pi@zero", BOARD, 2000 * MB + 1, 10)
     with pytest.raises(DeployError, match=r"has 100,000 inodes free in /home/pi; 100,001 are required"):
         require_space("pi@zero", BOARD, 1, 100_001)
+    braces = dataclasses.replace(BOARD, existing="/home/pi/{a}")
+    with pytest.raises(DeployError, match=r"free in /home/pi/\{a\}; 2,001 MB"):
+        require_space("pi@zero", braces, 2000 * MB + 1, 10)
     unlimited = FileSystem.parse("1000 0 0 0")  # btrfs has no limit, and reports 0 of 0
     require_space("pi@zero", dataclasses.replace(BOARD, disk=unlimited), 1, 100_001)
 

@@ -349,17 +349,17 @@ def require_space(destination: str, board: BoardState, size: int, files: int) ->
         size: Bytes that the deployment adds.
         files: Files and folders that it adds.
     """
-    where = f"{destination} has {{}} free in {board.existing}"
     needed_mb = -(-size // MB)
     if board.free_mb < needed_mb:
         raise DeployError(
-            f"{where.format(f'{board.free_mb:,} MB')}; {needed_mb:,} MB are required",
+            f"{destination} has {board.free_mb:,} MB free in {board.existing}; {needed_mb:,} MB are required",
             "free some space there, or choose another --dir",
         )
     inodes = board.disk.free_inodes if board.disk else None
     if inodes is not None and inodes < files:
         raise DeployError(
-            f"{where.format(f'{inodes:,} inodes')}; {files:,} are required, one for each file",
+            f"{destination} has {inodes:,} inodes free in {board.existing}; {files:,} are required,"
+            " one for each file",
             "remove files there (see df -i), or choose another --dir",
         )
 
