@@ -21,7 +21,14 @@ from typing import Any
 
 from tinyedge import __version__
 from tinyedge.boards.wheel_platform import WheelPlatform
-from tinyedge.bundle.bundle import Bundle, bundle_digest, create_staging_folder, load_bundle, swap_folders
+from tinyedge.bundle.bundle import (
+    BUNDLE_PATTERN,
+    Bundle,
+    bundle_digest,
+    create_staging_folder,
+    load_bundle,
+    swap_folders,
+)
 from tinyedge.bundle.manifest import format_untrusted
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError, DeployError
@@ -41,7 +48,7 @@ MAX_KIT_FILE_BYTES = 1 << 20
 OWN_FILES = (
     r"(SHA256SUMS|requirements\.lock|kit\.json|install\.sh|tinyedge\.service|tinyedge-backoff\.conf|alerts\.yml"
     r"|wheelhouse|wheelhouse/[^/]*\.whl"
-    r"|bundle|bundle/(manifest\.json|manifest\.json\.sig|model\.onnx|tokenizer\.model|README\.md)"
+    rf"|bundle|bundle/({BUNDLE_PATTERN})"
     r"|\.(SHA256SUMS|requirements\.lock|kit\.json|install\.sh|tinyedge[a-z-]*\.[a-z]+|alerts\.yml)\.[A-Za-z0-9]{6}"
     r"|(wheelhouse|bundle)/\.[^/]*\.(whl|json|sig|onnx|model|md)\.[A-Za-z0-9]{6})"
 )
