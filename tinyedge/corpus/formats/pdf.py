@@ -18,15 +18,14 @@ from tinyedge.corpus.read_notes import ReadNotes
 
 MAX_CHARS = 1 << 27  # of all pages, which are compared to find running heads
 EDGE_LINES = 2  # at the top and the bottom of a page, where running heads are
-MIN_NUMBERED_REPEATS = 2  # the same for a line with a page number
-MIN_REPEATS = 3  # pages with the same head,
-MIN_REPEAT_SHARE = 0.2  # and their share; left and right pages often differ
-PARAGRAPH_GAP = 1.35  # times the usual distance of lines
+MIN_REPEATS = 3  # a running head is on at least this many pages,
+MIN_REPEAT_SHARE = 0.2  # and on this share of all pages; left and right pages often differ
+MIN_NUMBERED_REPEATS = 2  # pages that are enough for a head with a page number
+PARAGRAPH_GAP = 1.35  # times the usual distance of lines; a larger distance separates paragraphs
 _PAGE_NUMBER = re.compile(r"[-–—\[(\s]*(?:\d{1,4}|[ivxlc]{1,8})[-–—\])\s.]*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?…:][\"'”’»)]*$")
-_LINE_HYPHEN = re.compile(
-    "[\x02\ufffe]\\s*"
-)  # PDFium's mark for a hyphen at the end of a line, instead of a line break
+# PDFium's mark for a hyphen at the end of a line, instead of a line break.
+_LINE_HYPHEN = re.compile("[\x02\ufffe]\\s*")
 
 
 def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
@@ -79,18 +78,18 @@ def _read_lines(text_page: Any) -> list[str]:
     """Return the lines of a page, with an empty string where the distance of two lines shows a paragraph."""
     text = text_page.get_text_range(errors="replace")
     lines: list[str] = []
-    tops: list[float | None] = []
+    lower_edges: list[float | None] = []
     start = 0
     for line in text.split("\n"):
         stripped = line.rstrip("\r")
         if stripped.strip():
             offset = start + len(stripped) - len(stripped.lstrip())
             lines.append(_LINE_HYPHEN.sub("-\n", stripped.strip()))
-            tops.append(_find_top(text_page, offset))
+            lower_edges.append(_find_lower_edge(text_page, offset))
         start += len(line) + 1
     gaps = [
         first - second if first is not None and second is not None else 0.0
-        for first, second in itertools.pairwise(tops)
+        for first, second in itertools.pairwise(lower_edges)
     ]
     usual = statistics.median([gap for gap in gaps if gap > 0] or [0.0])
     spaced = lines[:1]
@@ -100,7 +99,7 @@ def _read_lines(text_page: Any) -> list[str]:
     return [part for line in spaced for part in line.split("\n")]
 
 
-def _find_top(text_page: Any, index: int) -> float | None:
+def _find_lower_edge(text_page: Any, index: int) -> float | None:
     """Return the lower edge of a character, which is the same for most letters of a line."""
     try:
         box = text_page.get_charbox(index, loose=True)
@@ -112,7 +111,7 @@ def _find_top(text_page: Any, index: int) -> float | None:
 def _find_running_heads(pages: list[list[str]]) -> set[str]:
     """Return the lines that are repeated at the edges of pages, without page numbers.
 
-    A line with a page number is a head wherever it is repeated: the name of a chapter is at a few pages only.
+    A line with a page number needs fewer repetitions: the name of a chapter is on a few pages only.
     """
     counts: Counter[str] = Counter()
     numbered: set[str] = set()
