@@ -35,7 +35,7 @@ from tinyedge.corpus.reader import DEFAULT_SETTINGS, read_documents
 
 CORPUS_NAME = "corpus_bilingual.txt"
 REPORT_NAME = "corpus.json"
-PENDING_NAME = f".{REPORT_NAME}.next"  # the report of a corpus that is about to get its name
+PENDING_NAME = f".{REPORT_NAME}.next"  # report of a corpus file that is about to be renamed to its final name
 SCHEMA = "tinyedge.corpus/1"
 PHRASEBOOK = "phrasebook"
 GUTENBERG = "gutenberg"
@@ -128,7 +128,10 @@ class CorpusReport:
         }
 
     def matches(self, request: CorpusRequest) -> bool:
-        """Whether the request is the same, no input file has changed, and no more of them can be read."""
+        """Whether a new build would read the same text.
+
+        The request and the input files are unchanged, and no file that was skipped can be read now.
+        """
         skipped = self.reading["skipped"]
         if skipped and (request.reading.strict or any("extra" in entry for entry in skipped)):
             return False
@@ -279,9 +282,8 @@ def _describe_source(name: str, language: str, files: dict[str, str | None]) -> 
     """Return the entry of a source in `corpus.json`, without counts; a user's file has its sha256 too."""
     if name in files:
         return {"name": name, "licence": USER_LICENCE, "language": language, "sha256": files[name]}
-    licence = LICENCES.get(
-        name.partition(":")[0], USER_LICENCE
-    )  # the source of "gutenberg:1342" is gutenberg
+    source = name.partition(":")[0]  # "gutenberg" of "gutenberg:1342"
+    licence = LICENCES.get(source, USER_LICENCE)
     return {"name": name, "licence": licence, "language": language}
 
 

@@ -43,7 +43,7 @@ _TURKISH = re.compile(rb"[\xd0\xdd\xde\xf0\xfd\xfe]")
 _ICELANDIC = re.compile(rb"[\xc1\xc6\xcd\xd3\xda\xe1\xe6\xed\xf3\xfa]")
 _SERBIAN = re.compile("[ЂЃЉЊЌЋЏђѓљњќћџ]")  # cp1251 has them where Mac Cyrillic has the capitals of all others
 _MIN_TURKISH = 2  # different letters of these six
-_MIN_TURKISH_SHARE = 4  # so many Turkish letters for each Icelandic one
+_MIN_TURKISH_SHARE = 4  # Turkish letters for each Icelandic one, at least
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from tinyedge.corpus.encoding_choice import SAMPLE_BYTES
 from tinyedge.corpus.encoding_signs import HEAD_BYTES, has_seven_bit_signs
 
 UTF_8 = "utf-8"
-_MIN_VALID_SHARE = 10  # so many valid characters for each invalid byte: damaged UTF-8, not another encoding
+_MIN_VALID_SHARE = 10  # valid characters for each invalid byte in damaged UTF-8, at least
 # Characters of several bytes in lines of valid UTF-8 that show UTF-8 next to lines in another encoding.
 _MIN_UTF_8_CHARS = 3
 # Control characters that text does not contain. Saved terminal sessions have \x1b and \b.
 _CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\f\r\b\x1b")) + b"\x7f"
 _OTHER_BYTES = bytes(set(range(256)) - set(_CONTROL_BYTES))
-MIN_BINARY_BYTES = 8  # control characters in a binary file, at least;
-MIN_BINARY_SHARE = 0.03  # and this share of its bytes. Compressed data has 0.1, text has none or a few
+MIN_BINARY_BYTES = 8  # a binary file has at least this many control characters,
+MIN_BINARY_SHARE = 0.03  # and at least this share of its bytes. Compressed data has 0.1, text nearly none
 _ASCII = re.compile(r"[\x00-\x7f]+")
 _SURROGATES = re.compile(rb"\xed([\xa0-\xaf])([\x80-\xbf])\xed([\xb0-\xbf])([\x80-\xbf])")
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
@@ -94,7 +94,7 @@ class ByteStatistics:
         return self._characters + self._other_characters >= _MIN_VALID_SHARE * self._invalid_bytes
 
     def has_utf_8_lines(self) -> bool:
-        """Whether lines of UTF-8 may stand beside lines in another encoding."""
+        """Whether lines of UTF-8 may be next to lines in another encoding."""
         return bool(self.other_sample) and self._characters >= _MIN_UTF_8_CHARS
 
     def _count_utf_8(self, block: bytes) -> None:

@@ -11,7 +11,7 @@ from tinyedge.corpus.read_notes import ReadNotes
 
 START = re.compile(r"\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
 END = re.compile(r"\*{3} ?END OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}\*{3}")
-MAX_HEADER_LINES = 1_000  # before the marker; books of the 1990s have some 300
+MAX_HEADER_LINES = 1_000  # lines before START; books of the 1990s have some 300
 MAX_MARKER_LINES = 5  # of a marker with a long title
 MAX_CAPTION_LINES = 20
 # The first line of a marker; it may be "E-BOOK" or "ETEXT", and the stars at its end may be missing.

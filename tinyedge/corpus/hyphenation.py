@@ -3,8 +3,8 @@
 In: two lines of a paragraph, and the lines around them. Out: their text as one. Does not decide whether lines
 belong together.
 
-A soft hyphen at the end of a line is removed, and the word joined. A hyphen is harder: "exam-/ple" is one
-word, but "well-/known" keeps its hyphen. The lines around decide, by the form that they contain. If they
+A soft hyphen at the end of a line is removed, and the word joined. A hyphen is ambiguous: "exam-/ple" is
+one word, but "well-/known" keeps its hyphen. The form that the lines around contain decides. If they
 contain neither form, the other cases in the same text decide. Without any, the hyphen stays, because then
 nothing is lost. No space is inserted in any of these cases.
 """
@@ -27,7 +27,7 @@ _DIGITS = re.compile(r"\d[-–]$")
 
 
 class WordJoiner:
-    """Joins lines of one text, and remembers how its hyphens were meant."""
+    """Joins lines of one text, and counts the cut words that it writes with and without hyphen."""
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque()

@@ -37,7 +37,7 @@ AHEAD_CHARS = 1 << 16
 NEIGHBOURS = 8  # passages on each side that count, at most; the next one would have a weight of 0.17
 DECAY = 0.8  # weight of a passage, relative to the one next to it
 MAX_NEIGHBOUR_EVIDENCE = 3.0  # of all passages around, in nats
-MIN_EVIDENCE = 0.5  # lines are kept in doubt
+MIN_EVIDENCE = 0.5  # in nats; with less, lines are kept
 PARAGRAPH_SHARE = 0.75  # a line that fills less, before one in upper case, ends a paragraph inside a passage
 
 

@@ -1,4 +1,4 @@
-"""Evidence for the question whether lines of a text were hard-wrapped.
+"""Evidence that lines of a text were hard-wrapped, or that they were not.
 
 In: the lines of a passage, which is a run of lines without a blank line. Out: how much likelier they were
 wrapped than written as single lines. Does not join lines, and does not know files or formats.
@@ -50,7 +50,7 @@ INSIDE, AT_END = "inside", "end"
 _WRAPPED_STOP = _to_logarithms({INSIDE: 0.85, AT_END: 0.15})
 _KEPT_STOP = _to_logarithms({INSIDE: 0.5, AT_END: 0.5})
 _KEPT_LOWER_STOP = _to_logarithms({INSIDE: 0.2, AT_END: 0.8})
-_LOWER_CASE_SHARE = 0.1  # of kept text that is like this
+_LOWER_CASE_SHARE = 0.1  # share of kept text that is in lower case
 # A short wrapped line ends a paragraph, and rarely stands before a word in lower case; in verse it may.
 _WRAPPED_SHORT_BEFORE_LOWER = math.log(0.1)
 # Whether a line that ends no sentence ends with a comma or the like: lines of verse often do.

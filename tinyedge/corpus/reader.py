@@ -24,7 +24,7 @@ from tinyedge.corpus.read_notes import ReadLog, ReadNotes, describe_reading
 from tinyedge.corpus.read_settings import ReadSettings
 
 DEFAULT_SETTINGS = ReadSettings()
-MANY_FILES = 20  # so many files are one document each; fewer files are split, to hold out enough
+MANY_FILES = 20  # this many files or more are one document each; fewer are split, to hold out enough
 
 
 def read_documents(
@@ -35,8 +35,8 @@ def read_documents(
 ) -> Iterator[Document]:
     """Stream the documents of files and folders.
 
-    A file that cannot be read is skipped, and its reason reported. A file that was given itself is an error
-    if a package is missing to read it.
+    A file that cannot be read is skipped, and the reason is reported. If a package is missing, that is an
+    error for a file that the user named, and not for a file in a folder.
 
     Args:
         paths: Files and folders, read in this order; the files of a folder are read in sorted order.
@@ -89,14 +89,20 @@ def _check_field(log: ReadLog, field: str) -> None:
         raise CorpusError(f"no file has a field {field}", hint)
 
 
-def _read_file(notes: ReadNotes, settings: ReadSettings, files: int) -> Iterator[Document]:
-    """Stream the documents of one of so many files; alone, it must have the field that the user chose."""
+def _read_file(notes: ReadNotes, settings: ReadSettings, file_count: int) -> Iterator[Document]:
+    """Stream the documents of a file.
+
+    Args:
+        notes: Names the file, and receives what is changed and dropped.
+        settings: How the file is read.
+        file_count: Number of files that are read. A single one must have the field that the user chose.
+    """
     file_format = get_format(notes.path)
-    is_document = files >= MANY_FILES or file_format.has_documents
+    is_document = file_count >= MANY_FILES or file_format.has_documents
     try:
         units = _peek(file_format.read_paragraphs(notes.path, notes, settings))
     except MissingFieldError:
-        if files == 1:
+        if file_count == 1:
             raise
         notes.missing_field = settings.field
         usual = dataclasses.replace(settings, field="")

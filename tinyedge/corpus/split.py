@@ -41,7 +41,7 @@ class SplitDocument:
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """What the choice needs to know about a document."""
+    """Language and size of a document, which decide whether it is held out."""
 
     language: str
     """Detected language."""
@@ -164,8 +164,8 @@ def _draw_documents(language: str, numbers: list[int], sizes: list[int]) -> Iter
 def _cut_documents(corpus: Path, cut: set[int], sizes: list[_Size]) -> dict[int, tuple[int, int]]:
     """Choose the last tenth of each document.
 
-    A document of a few long lines cannot be cut at a tenth. What it gives too much or too little is carried
-    to the next document of its language.
+    A document of a few long lines cannot be cut exactly at a tenth. The next document of its language then
+    gives more or less, so that the sum is about right.
 
     Returns:
         The index of the first held-out line and the held-out bytes of each document, by document number.

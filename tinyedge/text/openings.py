@@ -1,4 +1,4 @@
-"""Openings of a text: the first words of some of its lines, as prompts in the text's own language and manner.
+"""Openings of a text: the first words of some of its lines, as prompts in the text's language and style.
 
 In: lines. Out: prompts. Does not know models or languages: a script without spaces is cut between characters.
 """
@@ -27,7 +27,7 @@ def choose_openings(lines: Sequence[str], count: int) -> list[str]:
         for line in order:
             if len(openings) == count:
                 return openings
-            # Lengths alternate; where many lines begin alike, more words make a difference.
+            # Lengths alternate. If an opening was already chosen, one with more words may be different.
             lengths = range(MAX_WORDS - len(openings) % MAX_WORDS, MAX_WORDS + 1)
             found = (cut_opening(line, words) for words in lengths)
             opening = next((each for each in found if each and each not in openings), "")

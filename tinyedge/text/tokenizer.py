@@ -164,7 +164,7 @@ class Tokenizer:
     def is_last_token_of(self, token: int, before: str) -> bool:
         """Return whether the text `before` and the text of `token` are encoded with `token` at the end.
 
-        Then the tokens before it are those of `before`, as of every best segmentation.
+        If so, the tokens before it are those of `before` alone: a part of a best segmentation is a best one.
         """
         if self._processor.is_byte(token):
             return True  # a part of a character cannot be encoded

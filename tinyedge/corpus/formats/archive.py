@@ -17,8 +17,8 @@ from tinyedge.corpus.formats.markup import Chunks
 MAX_PART_BYTES = 1 << 28  # unpacked; the text of a long novel has some 2 MB
 MAX_SMALL_PART_BYTES = 1 << 24  # of a part that is read as a whole
 MAX_TOTAL_BYTES = 1 << 30  # of all parts that are read
-MAX_RATIO = 200  # unpacked to packed, of a part that is larger than
-MIN_RATIO_BYTES = 1 << 24  # this; XML packs to about a twentieth
+MAX_RATIO = 200  # unpacked size divided by packed size; about 20 for XML
+MIN_RATIO_BYTES = 1 << 24  # unpacked; the ratio of a smaller part is not checked
 
 
 class Archive:
@@ -82,7 +82,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Name the file in errors of its XML."""
+    """Add the name of the file to errors that do not contain it."""
     try:
         yield
     except CorpusError as failure:

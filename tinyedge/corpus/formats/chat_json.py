@@ -15,15 +15,8 @@ from tinyedge.corpus.formats import END_OF_DOCUMENT, split_paragraphs
 from tinyedge.corpus.read_notes import ReadNotes
 
 MAX_CHARS = 1 << 28  # of a file, which is read as a whole
-_WRITTEN = (
-    "message",
-    "Default",
-    "Reply",
-    "0",
-    "19",
-    "Generic",
-    "Share",
-)  # by a person; other types are notices
+# Types of messages that a person wrote; other types are notices.
+_WRITTEN = ("message", "Default", "Reply", "0", "19", "Generic", "Share")
 _HINT = "give the export of a chat, or write one JSON object with a field `text` per line to a .jsonl file"
 
 

@@ -123,15 +123,14 @@ def find_declared_encoding(head: bytes) -> str | None:
         return None
     if name in _WINDOWS_1252_NAMES:
         return "cp1252"
-    return (
-        None if name.startswith(("utf-16", "utf-32")) else name
-    )  # a page that can be read so far is not UTF-16
+    # In a page of UTF-16 the declaration would not have been found.
+    return None if name.startswith(("utf-16", "utf-32")) else name
 
 
 def _choose_encoding(path: Path, head: bytes) -> str:
     """Return the encoding of a page, or "" if it must be found from its bytes.
 
-    UTF-8 comes first, whatever the page declares: no other text is valid UTF-8 by chance.
+    UTF-8 is tried first, whatever the page declares: other text is hardly ever valid UTF-8.
     """
     declared = find_declared_encoding(head)
     if declared is None:

@@ -16,12 +16,12 @@ from tinyedge.core.errors import CorpusError, MissingDependencyError
 from tinyedge.corpus.line_passage import CompleteLine, measure_width
 from tinyedge.corpus.read_notes import ReadNotes
 
-MIN_WRAPPED_BREAKS = 3  # line breaks in a block that may be wrapped prose
+MIN_WRAPPED_BREAKS = 3  # a block with fewer line breaks is not taken for wrapped prose
 MIN_WRAPPED_WIDTH = 50  # characters; verse is narrower
-MIN_FILL = 0.85  # of the width that a wrapped line has, together with the next word,
-MIN_FULL_SHARE = 0.8  # for this share of the lines
-MIN_LOWER_SHARE = 0.5  # of wrapped lines that begin in lower case; verse has nearly none
-_LINE_SEPARATOR = "\u2028"  # before a line break that an element stands for
+MIN_FILL = 0.85  # share of the width that a full line has, together with the next word
+MIN_FULL_SHARE = 0.8  # share of full lines in wrapped prose
+MIN_LOWER_SHARE = 0.5  # share of wrapped lines that begin in lower case; in verse nearly none do
+_LINE_SEPARATOR = "\u2028"  # marks a line break that comes from an element, such as <br>
 _SPACE = f" \t\r\f{_LINE_SEPARATOR}"
 
 Attributes = Mapping[str, str]
@@ -182,7 +182,7 @@ class MarkupReader:
 
 
 class XmlReader(MarkupReader):
-    """The same for XML, which has no document type here."""
+    """A MarkupReader for XML that refuses a document type."""
 
     def doctype(self, name: str, public_id: str | None, system_id: str | None) -> None:
         """Refuse a document type."""

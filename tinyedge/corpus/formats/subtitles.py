@@ -28,10 +28,10 @@ _CUT_WORD = re.compile(r"\w-$")
 # [door creaks], (music), ♪; a sentence in parentheses is a thought, not a sound.
 _SOUND = re.compile(r"\[[^\[\]]{0,200}\]|\([^()]{0,200}[^().!?…]\)|[♪♫\s]+")
 _VTT_BLOCK = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s.*)?")
-MAX_CHARS = 10_000  # of a sentence over several cues,
-MAX_CHARS_BEFORE_UPPER = 300  # if the next cue begins in upper case: captions may have no full stops at all
-MAX_PAUSE = 3.0  # seconds between two cues of a sentence
-AHEAD_CUES = 200  # that are read to find how a word with a hyphen is written
+MAX_CHARS = 10_000  # a sentence of this length is not continued in the next cue
+MAX_CHARS_BEFORE_UPPER = 300  # the same before a cue in upper case: some captions have no full stops
+MAX_PAUSE = 3.0  # seconds; after a longer pause no sentence continues
+AHEAD_CUES = 200  # cues that are searched for the spelling of a word with a hyphen
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from tinyedge.corpus.formats import END_OF_DOCUMENT, split_paragraphs
 from tinyedge.corpus.read_notes import ReadNotes
 
 SAMPLE_ROWS = 200
-DOCUMENT_CHARS = 200  # a row of fewer, on average, is no document: rows are put together to one
+DOCUMENT_CHARS = 200  # mean length of rows that are documents of their own; shorter rows are combined
 MIN_TEXT_WORDS = 3  # of the median cell of a column with text
 _TEXT_NAMES = (
     "text",
@@ -80,7 +80,7 @@ def read_rows(
     Args:
         rows: All rows.
         columns: The columns that hold text.
-        sample: Some rows, to tell long rows from short ones.
+        sample: Some rows; their mean length decides whether each row is a document.
     """
     sizes = [sum(len(to_text(row[number])) for number in columns if number < len(row)) for row in sample]
     min_chars = 0 if sizes and statistics.mean(sizes) >= DOCUMENT_CHARS else MIN_DOCUMENT_CHARS
