@@ -1,6 +1,7 @@
 """What a killed command left in a run's folder is undone; what the user put there since then is not lost."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -140,3 +141,31 @@ def test_an_edit_in_place_does_not_change_the_text_of_a_previous_run(
     edit(folder / "corpus_bilingual.txt", MINE)
     assert (previous / "corpus_bilingual.txt").read_text() == (MINE if is_large else OLD)
     assert any("corpus_bilingual.txt and" in note for note in notes) == is_large
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_copies_for_a_previous_run_survive_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    synced: set[int] = set()
+    fsync = os.fsync
+
+    def sync(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def refuse(*_: object) -> None:
+        raise OSError
+
+    folder = tmp_path / "run"
+    build(folder, OLD)
+    (folder / "best_model.pt").write_bytes(b"weights")
+    monkeypatch.setattr(os, "fsync", sync)
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    with preserve_data(folder, print) as preserved:
+        assert preserved is not None
+        archive_run(folder, preserved, print)
+    (previous,) = (folder / "previous").iterdir()
+    copies = [previous / "corpus_bilingual.txt", previous / "corpus.json"]
+    assert {copy.stat().st_ino for copy in copies} <= synced

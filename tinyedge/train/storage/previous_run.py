@@ -142,9 +142,7 @@ def _unshare(preserved: Path, folder: Path) -> list[Path]:
         if path.stat().st_size > MAX_COPY_BYTES:
             large.append(name)
             continue
-        temporary = path.with_name(f".{path.name}{files.TEMPORARY_SUFFIX}")
-        shutil.copy2(path, temporary)
-        temporary.replace(path)
+        _copy(path, path)
     return large
 
 
@@ -268,10 +266,24 @@ def _link(source: Path, target: Path) -> None:
     if target.exists() and source.samefile(target):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}{files.TEMPORARY_SUFFIX}")
+    temporary = _name_temporary_file(target)
     temporary.unlink(missing_ok=True)
     try:
         os.link(source.resolve(), temporary)  # resolved, because the user may have put a symbolic link there
     except OSError:  # the file system has no hard links
-        shutil.copy2(source, temporary)
+        _copy(source, target)
+    else:
+        temporary.replace(target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Replace a file by a copy of another one, or of itself, atomically; synced as in `core.files`."""
+    temporary = _name_temporary_file(target)
+    shutil.copy2(source, temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
     temporary.replace(target)
+
+
+def _name_temporary_file(target: Path) -> Path:
+    return target.with_name(f".{target.name}{files.TEMPORARY_SUFFIX}")
