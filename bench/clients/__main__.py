@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.clients.environments import CLIENTS, Client, NotInstalledError, prepare_command
+from bench.clients.environments import CLIENTS, Client, prepare_command
 from bench.clients.evaluation import write_evaluation
+from bench.environments import NotInstalledError
 from bench.serve.loopback import Server
 from tinyedge import __version__
 

@@ -5,19 +5,16 @@ kept in .venv-clients and made again when their requirements change.
 """
 
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.environments import NotInstalledError, prepare_python, run_installer
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 REQUIREMENTS = HERE / "requirements"
 ENVIRONMENTS = HERE.parent.parent / ".venv-clients"
-
-
-class NotInstalledError(Exception):
-    """A client cannot be installed here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +70,8 @@ def prepare_command(client: Client) -> list[str]:
 
 
 def _prepare_python(name: str) -> str:
-    folder, requirements = ENVIRONMENTS / name, REQUIREMENTS / f"{name}.txt"
-    python, ready = folder / "bin" / "python", folder / "ready"
-    if not ready.exists() or ready.read_text() != requirements.read_text():
-        print(f"clients: installing {requirements.read_text().strip()}")
-        shutil.rmtree(folder, ignore_errors=True)
-        _run(sys.executable, "-m", "venv", str(folder))
-        pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        _run(*pip, "-r", str(requirements))
-        ready.write_text(requirements.read_text())
-    return str(python)
+    requirements = REQUIREMENTS / f"{name}.txt"
+    return str(prepare_python(ENVIRONMENTS / name, requirements.read_text(), "-r", str(requirements)))
 
 
 def _prepare_node(folder: Path) -> Path:
@@ -94,7 +83,7 @@ def _prepare_node(folder: Path) -> Path:
         print("clients: installing the packages for node")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text(manifest)
-        _run(
+        run_installer(
             "npm",
             "install",
             "--silent",
@@ -108,10 +97,3 @@ def _prepare_node(folder: Path) -> Path:
     for program in PROGRAMS.glob("*.mjs"):
         shutil.copy(program, folder)
     return folder
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit {done.returncode}"]
-        raise NotInstalledError(f"{command[0]}: {lines[-1]}")

@@ -9,11 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.environments import NotInstalledError, prepare_python
 from tinyedge.core import files
 
 HERE = Path(__file__).parent
@@ -92,15 +92,11 @@ def _run(engine: str, command: Sequence[str], folder: Path) -> dict[str, Any]:
 
 def _prepare_python(folder: Path, packages: Sequence[str]) -> Path | None:
     """Return the Python of an environment with the packages; None if they cannot be installed."""
-    python, ready = folder / "bin" / "python", folder / "ready"
-    if not ready.exists() or ready.read_text() != " ".join(packages):
-        shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        if subprocess.run([*command, "numpy", *packages], check=False).returncode:
-            return None
-        ready.write_text(" ".join(packages))
-    return python
+    try:
+        return prepare_python(folder, " ".join(packages), "numpy", *packages)
+    except NotInstalledError as failure:
+        print(failure, file=sys.stderr)
+        return None
 
 
 def _prepare_node(root: Path) -> bool:

@@ -12,9 +12,9 @@ from bench.clients.environments import (
     PROGRAMS,
     REQUIREMENTS,
     Client,
-    NotInstalledError,
     prepare_command,
 )
+from bench.environments import NotInstalledError
 
 
 @pytest.fixture(scope="module")
