@@ -50,6 +50,16 @@ def check_expected(graph: Graph, config: ModelConfig, path: Path) -> None:
             )
 
 
+def cache_parts(config: ModelConfig) -> list[str]:
+    """Return the names of the cache's parts in the graph's order: "0.key", "0.value", "1.key", ..."""
+    return [f"{layer}.{part}" for layer in range(config.num_layers) for part in ("key", "value")]
+
+
+def cache_shape(config: ModelConfig) -> tuple[int, int, int, int]:
+    """Return the shape of the keys, or of the values, of a full context: (1, heads, context, head_width)."""
+    return 1, config.nhead, config.max_seq_length, config.head_width
+
+
 def _fail(path: Path, reason: str) -> None:
     raise BundleError(f"{path} is not a valid model of a bundle: {reason}", EXPORT_AGAIN)
 
@@ -68,8 +78,7 @@ class _ExpectedGraph:
             x = self._add_block(layer, x, config, attention)
         self._add_matmul("output", x, "logits", (width, config.vocab_size))
         self._add("TopK", ["logits", "top_k"], ["top_logits", "top_ids"])
-        cache = Tensor(FLOAT32, (1, config.nhead, config.max_seq_length, config.head_width))
-        parts = [f"{layer}.{part}" for layer in range(config.num_layers) for part in ("key", "value")]
+        cache, parts = Tensor(FLOAT32, cache_shape(config)), cache_parts(config)
         self.inputs = {
             "input_ids": Tensor(INT64, (1, "sequence")),
             "position_ids": Tensor(INT64, (1, "sequence")),

@@ -6,9 +6,9 @@ torch or files.
 
 import onnx
 
+from tinyedge.bundle.expected_graph import cache_parts
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import ExportError
-from tinyedge.runtime.session import cache_parts
 
 OPSET = 20  # the first with Gelu as one node; LayerNormalization came with 17; onnxruntime 1.20 runs up to 21
 IR_VERSION = 9  # the lowest that OPSET allows (both came with ONNX 1.15): older runtimes refuse a newer one

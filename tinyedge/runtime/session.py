@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tinyedge.bundle.expected_graph import cache_parts, cache_shape
 from tinyedge.core.arrays import Integers, Logits, TokenIds
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import BundleError
@@ -282,16 +283,6 @@ class BundleModel:
         for row, token in enumerate(inputs[first + 1 :], 1):
             rows[row] = self._decoder.step(int(token))
         return rows
-
-
-def cache_parts(config: ModelConfig) -> list[str]:
-    """Return the names of the cache's parts in the graph's order: "0.key", "0.value", "1.key", ..."""
-    return [f"{layer}.{part}" for layer in range(config.num_layers) for part in ("key", "value")]
-
-
-def cache_shape(config: ModelConfig) -> tuple[int, int, int, int]:
-    """Return (1, H, C, W), the shape of the keys, or of the values, of a full context."""
-    return 1, config.nhead, config.max_seq_length, config.head_width
 
 
 def _bind_array(bind: Any, name: str, value: Array) -> None:
