@@ -33,6 +33,11 @@ _INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufe
 # A soft hyphen at the end of a line stays: it says that the word goes on.
 _SOFT_HYPHEN_IN_LINE = re.compile(f"{SOFT_HYPHEN}(?!\\s*$)")
 _LINE_BREAK = re.compile("\r\n|[\n\r\f\u2028\u2029]")
+# Scripts without spaces between words: Han, Kana, Bopomofo, Thai, Lao, Myanmar, Khmer; and their punctuation.
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3000-\u312f\u31a0-\u31bf\u31f0-\u9fff\uf900-\ufaff\ufe30-\ufe4f"
+    "\uff00-\uff9f\U00020000-\U0003ffff]"
+)
 
 
 def clean_characters(text: str, notes: ReadNotes) -> str:

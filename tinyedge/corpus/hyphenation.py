@@ -6,7 +6,7 @@ belong together.
 A soft hyphen at the end of a line is removed, and the word joined. A hyphen is ambiguous: "exam-/ple" is
 one word, but "well-/known" keeps its hyphen. The form that the lines around contain decides. If they
 contain neither form, the other cases in the same text decide. Without any, the hyphen stays, because then
-nothing is lost. No space is inserted in any of these cases.
+nothing is lost. No space is inserted in any of these cases, nor in scripts without spaces between words.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import re
 from collections import deque
 from collections.abc import Iterable
 
-from tinyedge.corpus.characters import SOFT_HYPHEN
+from tinyedge.corpus.characters import SOFT_HYPHEN, UNSPACED
 
 BEHIND_LINES = 200  # lines that are kept to look for words in
 # Languages write "two- and three-year-old" with the space.
@@ -49,6 +49,8 @@ class WordJoiner:
     def join(self, first: str, second: str) -> tuple[str, str, bool]:
         """Return the two lines so that one follows the other directly, and whether a word was joined."""
         first, second = first.rstrip(), second.lstrip()
+        if UNSPACED.match(first[-1:]) and UNSPACED.match(second):
+            return first, second, False
         if first.endswith(SOFT_HYPHEN):
             return first.rstrip(SOFT_HYPHEN), second, True
         if _DIGITS.search(first) and second[:1].isdigit():

@@ -18,7 +18,6 @@ from tinyedge.corpus.line_passage import (
     MAX_PASSAGE_EVIDENCE,
     QUOTE_MARKS,
     UNCASED,
-    UNSPACED,
     LinePassage,
     TextLine,
     clamp,
@@ -167,11 +166,8 @@ class _Paragraph:
             first, second = self._parts.pop(), line
             if QUOTE_MARKS.match(self._parts[0] if self._parts else first):
                 second = QUOTE_MARKS.sub("", second)
-            if UNSPACED.match(first.rstrip()[-1:]) and UNSPACED.match(second.lstrip()):
-                first, second = first.rstrip(), second.lstrip()
-            else:
-                first, second, is_word = self._words.join(first, second)
-                self._notes.count("words_joined", is_word)
+            first, second, is_word = self._words.join(first, second)
+            self._notes.count("words_joined", is_word)
             self._parts += [first, second]
             self._notes.count("lines_joined")
         else:

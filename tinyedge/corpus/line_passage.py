@@ -21,7 +21,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tinyedge.corpus.characters import SOFT_HYPHEN
+from tinyedge.corpus.characters import SOFT_HYPHEN, UNSPACED
 
 MIN_WIDTH = 24  # characters; narrower text is not wrapped: words, short verse
 MIN_UNSPACED_WIDTH = 18  # the same for scripts without spaces: a line of Chinese verse has up to 16
@@ -72,11 +72,6 @@ _LEADER = re.compile(r"(?: ?\.){3,} *(?:\d+|[ivxlc]+)$")
 _LEADER_CHARS = 60
 QUOTE_MARKS = re.compile(r"^\s*(?:>\s?)+")  # of a quoted e-mail, before each line
 _FIRST = re.compile(r"[^\W_]|[^\w\s\"'“”‘’«»‹›(\[{¿¡—–―*_-]")
-# Scripts without spaces between words: Han, Kana, Bopomofo, Thai, Lao, Myanmar, Khmer; and their punctuation.
-UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3000-\u312f\u31a0-\u31bf\u31f0-\u9fff\uf900-\ufaff\ufe30-\ufe4f"
-    "\uff00-\uff9f\U00020000-\U0003ffff]"
-)
 
 
 class CompleteLine(str):

@@ -117,3 +117,17 @@ def test_a_long_pause_ends_a_sentence(tmp_path: Path) -> None:
         "I went",
         "to London",
     ]
+
+
+def test_scripts_without_spaces_are_joined_without_one(tmp_path: Path) -> None:
+    cues = (
+        "1\n00:00:01,000 --> 00:00:02,000\n我们昨天\n在学校\n\n2\n00:00:02,500 --> 00:00:03,000\n见面了。\n"
+    )
+    assert read_file(tmp_path / "a.srt", cues)[0] == ["我们昨天在学校见面了。"]
+
+
+def test_a_word_that_a_line_of_a_cue_cuts_is_joined(tmp_path: Path) -> None:
+    cue = "1\n00:00:01,000 --> 00:00:02,000\nHe put it in the pigeon-\nhole.\n"
+    lines, entry = read_file(tmp_path / "a.srt", cue)
+    assert lines == ["He put it in the pigeon-hole."]
+    assert entry["words_joined"] == 1

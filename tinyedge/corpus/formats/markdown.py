@@ -50,10 +50,6 @@ _INLINE_ELEMENTS_NAMES = (
 _INLINE_ELEMENTS = frozenset(_INLINE_ELEMENTS_NAMES.split())
 _STRAY = re.compile(r"<!--|^(?:`{3,}|~{3,})\s*")  # of a comment without an end; of a fence that is none
 MAX_WORD_CHARS = 100  # at the end of a line, which a hyphen may have cut
-# Han, Kana, Thai and their neighbours put no space between words; Korean does.
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]"
-)
 _HARD_BREAK = "\u2028"  # Unicode's line separator; "\n" is a line break in the file alone
 # A wrapped line continues in lower case: in novels three of four do, in German too. So lines stand for
 # themselves if none of several does, or if one is shorter than any wrapped line.
@@ -241,11 +237,8 @@ class _Renderer:
             return lines
         text = lines[0]
         for line in lines[1:]:
-            if _UNSPACED.match(text[-1:]) and _UNSPACED.match(line):
-                text += line
-            else:
-                first, second, _ = self._words.join(text[-MAX_WORD_CHARS:], line)
-                text = text[:-MAX_WORD_CHARS] + first + second
+            first, second, _ = self._words.join(text[-MAX_WORD_CHARS:], line)
+            text = text[:-MAX_WORD_CHARS] + first + second
         return [text]
 
     def _render_inline_token(self, token: "Token") -> str:

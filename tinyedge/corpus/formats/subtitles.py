@@ -57,7 +57,7 @@ def read_cues(lines: Iterable[str], notes: ReadNotes) -> Iterator[str]:
     """Yield the text of the cues."""
     words = WordJoiner()
     ahead: deque[tuple[str, bool, bool]] = deque()
-    texts = _read_texts(lines, notes)
+    texts = _read_texts(lines, words, notes)
     pending = ""  # a sentence that the next cue may continue
     is_dialogue = False  # whether a dash marked its speaker: another one may follow without a dash
     while True:
@@ -81,7 +81,9 @@ def read_cues(lines: Iterable[str], notes: ReadNotes) -> Iterator[str]:
         yield pending
 
 
-def _read_texts(lines: Iterable[str], notes: ReadNotes) -> Iterator[tuple[str, bool, bool]]:
+def _read_texts(
+    lines: Iterable[str], words: WordJoiner, notes: ReadNotes
+) -> Iterator[tuple[str, bool, bool]]:
     """Yield each speaker's text in a cue, whether a dash marks the speaker, and whether a pause precedes."""
     previous: list[str] = []
     end: float | None = None
@@ -92,7 +94,7 @@ def _read_texts(lines: Iterable[str], notes: ReadNotes) -> Iterator[tuple[str, b
         new = [text for text in texts if text and text not in previous]
         notes.count("repeated_lines", sum(map(bool, texts)) - len(new))
         previous = [text for text in texts if text]
-        for text, is_speaker in _join_cue(new):
+        for text, is_speaker in _join_cue(new, words, notes):
             if _SOUND.fullmatch(text):
                 notes.count("sounds")
                 continue
@@ -148,7 +150,7 @@ def _split_cues(lines: Iterable[str], notes: ReadNotes) -> Iterator[_Cue]:
         yield _Cue(cue, start, end)
 
 
-def _join_cue(lines: list[str]) -> Iterator[tuple[str, bool]]:
+def _join_cue(lines: list[str], words: WordJoiner, notes: ReadNotes) -> Iterator[tuple[str, bool]]:
     """Join the lines of a cue; a line that begins with a dash is another speaker's, which is yielded too."""
     text = ""
     is_speaker = False
@@ -158,6 +160,9 @@ def _join_cue(lines: list[str]) -> Iterator[tuple[str, bool]]:
             if text:
                 yield text, is_speaker
             text, is_speaker = "", True
-        text = f"{text} {line[dash.end() :] if dash else line}".strip()
+        line = line[dash.end() :] if dash else line
+        first, second, is_word = words.join(text, line) if text else ("", line.strip(), False)
+        notes.count("words_joined", is_word)
+        text = first + second
     if text:
         yield text, is_speaker
