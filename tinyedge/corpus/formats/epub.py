@@ -14,7 +14,7 @@ from typing import Any
 from tinyedge.core.errors import CorpusError
 from tinyedge.corpus.formats.archive import Archive, named_errors, open_archive
 from tinyedge.corpus.formats.html import find_declared_encoding, read_page
-from tinyedge.corpus.formats.markup import import_lxml
+from tinyedge.corpus.formats.markup import Chunks, import_lxml
 from tinyedge.corpus.read_notes import ReadNotes
 
 _CONTAINER = "META-INF/container.xml"
@@ -34,9 +34,15 @@ def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
     with open_archive(path) as archive, named_errors(path):
         pages = _list_pages(path, archive, notes)
         for page in pages:
-            head = next(archive.stream(page), b"")
-            yield from read_page(archive.stream(page), _find_encoding(head), notes)
+            chunks = archive.stream(page)
+            head = next(chunks, b"")
+            yield from read_page(_prepend(head, chunks), _find_encoding(head), notes)
             yield ""
+
+
+def _prepend(head: bytes, chunks: Chunks) -> Chunks:
+    yield head
+    yield from chunks
 
 
 def _find_encoding(head: bytes) -> str:
