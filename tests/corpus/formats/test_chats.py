@@ -120,3 +120,9 @@ def test_other_json_is_refused(tmp_path: Path) -> None:
     for content in ('{"name": "x"}', "[1]", "{", "[" * 100_000):
         with pytest.raises(CorpusError, match=r"package\.json"):
             read_file(tmp_path / "package.json", content)
+
+
+def test_half_characters_are_dropped_and_counted(tmp_path: Path) -> None:
+    lines, entry = read_file(tmp_path / "a.json", '[{"role": "user", "content": "A half\\udc80 here."}]')
+    assert lines == ["A half here."]
+    assert entry["half_characters"] == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge.core.errors import CorpusError
+from tinyedge.corpus.characters import drop_half_characters
 from tinyedge.corpus.encoding import read_text_chunks
 from tinyedge.corpus.formats import END_OF_DOCUMENT, split_paragraphs
 from tinyedge.corpus.read_notes import ReadNotes
@@ -29,7 +30,7 @@ def read_paragraphs(path: Path, notes: ReadNotes) -> Iterator[str]:
     value = _load(path, notes)
     if isinstance(value, list) and value and all(isinstance(_get_text(record), str) for record in value):
         for record in value:
-            yield from split_paragraphs(_get_text(record) or "")
+            yield from split_paragraphs(drop_half_characters(_get_text(record) or "", notes))
             yield END_OF_DOCUMENT
         return
     chats = list(_find_chats(value))
@@ -93,7 +94,7 @@ def _read_message(message: dict[str, Any], notes: ReadNotes) -> Iterator[str]:
     if text is None:
         notes.count("notices")
         return
-    lines = list(split_paragraphs(text))
+    lines = list(split_paragraphs(drop_half_characters(text, notes)))
     if any(lines):
         notes.count("messages")
         yield from (*lines, "")
