@@ -21,6 +21,7 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 import torch
 
 from tinyedge.core.errors import CheckpointError, TrainingError, UsageError
+from tinyedge.core.run_files import is_finished
 from tinyedge.core.runs import METRICS_FILE
 from tinyedge.text.evaluate import Quality
 from tinyedge.train.hardware import choose_hardware
@@ -28,7 +29,7 @@ from tinyedge.train.limits import RunLimits
 from tinyedge.train.methods import subword_regularization
 from tinyedge.train.recipe import resolve
 from tinyedge.train.report.advice import Advice
-from tinyedge.train.report.metrics import MetricsWriter, is_finished
+from tinyedge.train.report.metrics import MetricsWriter
 from tinyedge.train.report.reporter import Progress
 from tinyedge.train.state import State
 from tinyedge.train.storage import checkpoint

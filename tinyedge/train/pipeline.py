@@ -14,7 +14,7 @@ from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError, TrainingError
 from tinyedge.core.folder_lock import ensure_dir, exclusive_lock
-from tinyedge.core.run_files import has_unfinished_run
+from tinyedge.core.run_files import CURVE_FILE, has_unfinished_run, is_finished
 from tinyedge.core.runs import ALL, read_run
 from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest, prepare_corpus
 from tinyedge.corpus.split import draw_split
@@ -29,8 +29,8 @@ from tinyedge.train.hardware import Hardware
 from tinyedge.train.limits import Outcome, RunLimits
 from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.report.advice import out_of_memory_error
-from tinyedge.train.report.curve import CURVE_FILE, draw_curve
-from tinyedge.train.report.metrics import MetricsWriter, is_finished
+from tinyedge.train.report.curve import draw_curve
+from tinyedge.train.report.metrics import MetricsWriter
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.storage import checkpoint, previous_run
 from tinyedge.train.trainer import Trainer

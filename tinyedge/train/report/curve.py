@@ -10,7 +10,6 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from tinyedge.core.run_files import CURVE_FILE as CURVE_FILE
 from tinyedge.core.runs import ALL, Epoch, TrainingRun
 from tinyedge.train.report.plotting import (
     COLOURS,

@@ -13,8 +13,7 @@ from typing import Any
 from tinyedge import __version__
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
-from tinyedge.core.run_files import is_finished as is_finished
-from tinyedge.core.run_files import read_metrics
+from tinyedge.core.run_files import is_finished, read_metrics
 from tinyedge.core.runs import METRICS_FILE, SCHEMA, UNKNOWN_BYTES_FIELD
 from tinyedge.host.memory import read_memory
 from tinyedge.train.hardware import Hardware
