@@ -57,6 +57,11 @@ def test_an_interrupted_import_is_one_error_line(name: str) -> None:
     assert run_python(code) == (130, "error: interrupted\n")
 
 
+def test_an_interrupt_with_a_closed_standard_error_has_its_exit_code() -> None:
+    code = "import os; os.close(2); from tinyedge.host.interrupt import exit_at_once; exit_at_once(2, None)"
+    assert run_python(code) == (130, "")
+
+
 def test_an_interrupted_exit_is_one_error_line() -> None:
     assert run_python(AT_EXIT) == (130, "error: interrupted\n")
 

@@ -21,8 +21,10 @@ _was_raised = False
 
 def exit_at_once(number: int, frame: "FrameType | None") -> "NoReturn":
     """Report the interrupt and end the process. For the times at which there is nothing to clean up."""
-    os.write(2, b"error: interrupted\n")
-    os._exit(EXIT_CODE)
+    try:
+        os.write(2, b"error: interrupted\n")
+    finally:  # standard error may be closed
+        os._exit(EXIT_CODE)
 
 
 def exit_silently(number: int, frame: "FrameType | None") -> "NoReturn":
