@@ -12,7 +12,7 @@ INTEROP_FLAGS ?=
 CLIENTS_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo twin scale bench-peers soak test test-interop test-clients test-deploy check format clean
+.PHONY: help env demo twin scale bench-peers soak test test-interop test-clients test-deploy check docs format clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -66,6 +66,9 @@ check: env ## Run the checks of the code that CI runs: format, lint, types, test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+docs: env ## Build the documentation as a site in build/site; a broken link is an error
+	@$(BIN)/python -m bench.docs_site
 
 format: env ## Format the code and fix what the linter can fix
 	$(BIN)/ruff format .

@@ -1,0 +1,1 @@
+"""The documentation: its site builds and its examples run."""
