@@ -189,6 +189,10 @@ class Shards:
         """Open the training tokens, (train_tokens,)."""
         return TokenFile(self.folder / TRAIN_FILE)
 
+    def open_held_out(self) -> TokenFile:
+        """Open the held-out tokens, (validation_tokens,): the documents of `validation`, in its order."""
+        return TokenFile(self.folder / VALIDATION_FILE)
+
     def count_pieces(self, vocab_size: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
         """Count the occurrences of each piece in the training tokens.
 
@@ -209,7 +213,7 @@ class Shards:
 
     def validation(self) -> Iterator[tuple[str, Passage]]:
         """Read the held-out documents with their languages; one is in memory at a time."""
-        tokens = TokenFile(self.folder / VALIDATION_FILE)
+        tokens = self.open_held_out()
         for entry in self._entries:
             yield (
                 entry.language,

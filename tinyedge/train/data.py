@@ -1,18 +1,23 @@
 """Training batches, each determined by (seed, epoch, step): there is no iterator state to save or restore.
 
-In: the training tokens. Out: batches of input and target ids. Does not know the model.
+In: the training tokens. Out: windows, and batches of input and target ids. Does not know the model.
+`load_windows` reads the windows of a run folder, for a training loop of one's own.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from tinyedge.core.errors import CorpusError
+from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
+from tinyedge.text.shards import Shards
 from tinyedge.train.permutation import Permutation
 
 
@@ -62,6 +67,57 @@ class Batch:
         """Return some of the rows, on a device."""
         alternatives = None if self.alternatives is None else self.alternatives[rows].to(device)
         return Batch(self.inputs[rows].to(device), self.targets[rows].to(device), alternatives)
+
+
+class Windows(Dataset[tuple[Tensor, Tensor]]):
+    """Windows of a text, as a torch Dataset of (input_ids, target_ids), each (length,) int64.
+
+    The targets are the inputs, one token later. Windows are read when they are asked for.
+
+    Args:
+        tokens: The text.
+        length: Tokens that the model sees of a window.
+        stride: Tokens between the starts of two windows; 0 means `length`: no overlap.
+        offset: Start of the first window.
+    """
+
+    def __init__(self, tokens: Tokens, length: int, stride: int = 0, offset: int = 0) -> None:
+        self._tokens = tokens
+        self._length = length
+        self._stride = stride or length
+        self._offset = offset
+
+    def __len__(self) -> int:
+        room = len(self._tokens) - self._offset - self._length - 1  # the last target is one token later
+        return room // self._stride + 1 if room >= 0 else 0
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"window {index} of {len(self)}")
+        (window,) = self.read(np.array([index % len(self)]))
+        return window[:-1], window[1:]
+
+    def read(self, indices: npt.NDArray[np.int64]) -> Tensor:
+        """Read several windows, with their last targets: (B,) to (B, length + 1) int64."""
+        starts = (self._offset + self._stride * indices).tolist()
+        rows = [self._tokens[start : start + self._length + 1] for start in starts]
+        return torch.from_numpy(np.stack(rows).astype(np.int64))
+
+
+def load_windows(run_dir: Path, *, held_out: bool = False, length: int = 128, stride: int = 0) -> Windows:
+    """Open the windows of a run folder. Training and held-out text are different documents.
+
+    Args:
+        run_dir: A folder that `tinyedge train` wrote.
+        held_out: Whether to read the held-out text instead of the training text.
+        length: Tokens that the model sees of a window.
+        stride: Tokens between the starts of two windows; 0 means `length`: no overlap.
+
+    Raises:
+        CorpusError: The folder has no token files, or they are damaged.
+    """
+    shards = Shards.load(run_dir / SHARDS_FOLDER)
+    return Windows(shards.open_held_out() if held_out else shards.training(), length, stride)
 
 
 class Batches:
@@ -131,23 +187,23 @@ class Batches:
             text = None
         tokens = text.tokens if text else self._tokens
         random = np.random.default_rng([self._seed, epoch])
-        offset = random.integers(self._stride)
+        offset = int(random.integers(self._stride))
         first = step * self._batch_size
         places = np.arange(first, min(first + self._batch_size, self.windows))
         available = self._count_windows(tokens)
-        starts = (offset + self._stride * Permutation(available, random)(places % available)).tolist()
-        windows = _stack([tokens[start : start + self._length + 1] for start in starts])
+        order = Permutation(available, random)(places % available)
+        windows = self._windows(tokens, offset).read(order)
         alternatives = None
         if text and text.alternatives is not None:
-            alternatives = _stack(
-                [text.alternatives[start + 1 : start + self._length + 1] for start in starts]
-            )
+            alternatives = self._windows(text.alternatives, offset).read(order)[:, 1:]
         return Batch(windows[:, :-1].contiguous(), windows[:, 1:].contiguous(), alternatives)
+
+    def _windows(self, tokens: Tokens, offset: int) -> Windows:
+        return Windows(tokens, self._length, self._stride, offset)
 
     def _count_windows(self, tokens: Tokens) -> int:
         """Return how many windows fit, whatever the offset."""
-        room = len(tokens) - self._length - self._stride
-        return room // self._stride + 1 if room >= 0 else 0
+        return len(self._windows(tokens, self._stride - 1))
 
     def _load_augmented(self, epoch: int) -> AugmentedTokens:
         if self._augment is None:
@@ -155,7 +211,3 @@ class Batches:
         if self._augmented is None or self._augmented[0] != epoch:
             self._augmented = epoch, self._augment(epoch)
         return self._augmented[1]
-
-
-def _stack(rows: list[npt.NDArray[np.uint16]]) -> Tensor:
-    return torch.from_numpy(np.stack(rows).astype(np.int64))

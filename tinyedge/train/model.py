@@ -7,11 +7,13 @@ layer has a bias; the output projection is not tied to the embedding. Shapes: B 
 H heads, V vocabulary.
 """
 
+import dataclasses
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tinyedge.core.config import ModelConfig
+from tinyedge.core.config import PRESETS, ModelConfig
 
 
 class Attention(nn.Module):
@@ -76,10 +78,21 @@ class Block(nn.Module):
 
 
 class TinyTransformer(nn.Module):
-    """A decoder-only transformer with learned positions."""
+    """A decoder-only transformer with learned positions.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Args:
+        config: Shape of the model; by default the guide's.
+        shape: Fields of ModelConfig that replace those of `config`, as in
+            `TinyTransformer(vocab_size=8000, d_model=128)`.
+
+    Raises:
+        TypeError: A name in `shape` is no field of ModelConfig.
+        UsageError: A value is outside its range, or `nhead` does not divide `d_model`.
+    """
+
+    def __init__(self, config: ModelConfig = PRESETS["tiny"], **shape: int) -> None:
         super().__init__()
+        config = dataclasses.replace(config, **shape)
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.position_embedding = nn.Embedding(config.max_seq_length, config.d_model)

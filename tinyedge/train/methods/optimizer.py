@@ -20,6 +20,23 @@ NEVER_DECAYED = (
 QKV_PARTS = 3  # query, key and value share a parameter but are three matrices
 
 
+def group_by_decay(
+    parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Return the two parameter groups of AdamW: matrices decay, norms and positions do not.
+
+    Args:
+        parameters: Names and parameters, as from `model.named_parameters()`.
+        weight_decay: Weight decay of the first group.
+    """
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in parameters:
+        is_decayed = parameter.dim() == 2 and not name.endswith(NEVER_DECAYED)
+        (decayed if is_decayed else others).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
 class Optimizers:
     """AdamW on every weight, or Muon on the blocks' matrices and AdamW on the rest.
 
@@ -42,14 +59,11 @@ class Optimizers:
                 matrices[QKV_PARTS if name.endswith("qkv.weight") else 1].append(parameter)
             else:
                 others.append((name, parameter))
-        decayed = [p for name, p in others if p.dim() == 2 and not name.endswith(NEVER_DECAYED)]
-        not_decayed = [p for name, p in others if p.dim() < 2 or name.endswith(NEVER_DECAYED)]
-        groups: Iterable[dict[str, Any]] = (
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": not_decayed, "weight_decay": 0.0},
-        )
         adamw = torch.optim.AdamW(
-            groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True
+            group_by_decay(others, config.weight_decay),
+            lr=config.learning_rate,
+            betas=(config.beta1, config.beta2),
+            fused=True,
         )
         self._members: dict[str, tuple[torch.optim.Optimizer, float]] = {
             "adamw": (adamw, config.learning_rate)
