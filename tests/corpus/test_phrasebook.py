@@ -28,6 +28,7 @@ from tinyedge.corpus.phrasebook.spanish_forms import (
 )
 from tinyedge.corpus.phrasebook.spanish_forms import pluralize as pluralize_spanish
 from tinyedge.corpus.phrasebook.template import parse
+from tinyedge.corpus.split import draw_split
 
 # verb, tense, persons and forms: yo, tú, él, nosotros, vosotros, ellos
 SPANISH_TABLE = """
@@ -123,6 +124,12 @@ SPANISH_NOUNS = (
     "un lunes>lunes|un sofá>sofás|un paraguas>paraguas|una tortilla de patatas>tortillas de patatas|"
     "una taza roja>tazas rojas|un árbol verde>árboles verdes|un joven>jóvenes|un tapiz>tapices|"
     "un jersey>jerséis|un mural sobre las abejas>murales sobre las abejas"
+)
+# What people type first. A line must start with it, so that a model can continue it.
+FIRST_PROMPTS = (
+    "Hello|Hi|Good morning|Good afternoon|Good evening|Good night|My name is|I am|"
+    "How are you|What|Thank you|Please|Goodbye|Hola|Buenos días|Buenas tardes|Buenas noches|Me llamo|Soy|"
+    "Cómo estás|Qué|Gracias|Muchas gracias|Por favor|Adiós"
 )
 STARTS = re.compile(r"""[A-ZÁÉÍÓÚÑÜ¿¡—"«]""")
 ENDS = re.compile(r"""[.?!…]["»]?$""")
@@ -259,3 +266,22 @@ def test_no_sentence_has_a_forbidden_pattern(corpus: list[Document], language: s
     for line in select_sentences(corpus, language):
         assert not FORBIDDEN["both"].search(line), line
         assert not FORBIDDEN[language].search(line), line
+
+
+@pytest.fixture(scope="module")
+def split_lines(corpus: list[Document], tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    path = tmp_path_factory.mktemp("phrasebook") / "corpus.txt"
+    path.write_text(
+        "\n\n".join("\n".join(document.sentences) for document in corpus) + "\n", encoding="utf-8"
+    )
+    split = draw_split(path)
+    return {"training": list(split.training_lines()), "held-out": list(split.held_out_lines())}
+
+
+@pytest.mark.parametrize("part", ["training", "held-out"])
+@pytest.mark.parametrize("prompt", FIRST_PROMPTS.split("|"))
+def test_what_people_type_first_starts_lines_of_both_parts(
+    split_lines: dict[str, list[str]], prompt: str, part: str
+) -> None:
+    starts = re.compile(rf"[¿¡]*{prompt}\b")  # not in quotes: the prompt has none
+    assert any(starts.match(line) for line in split_lines[part])

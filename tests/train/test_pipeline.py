@@ -115,7 +115,7 @@ def test_a_run_is_reused_and_then_replaced_by_another(fresh_request_for: Any, re
     reporter.notes.clear()
     assert pipeline.run(request_for(), reporter) is None
     assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    reading = ["read 1 file (1 utf-8)", "  831 lines kept apart"]  # of the text, also if it is reused
+    reading = ["read 1 file (1 utf-8)", "  842 lines kept apart"]  # of the text, also if it is reused
     notes = [note for note in reporter.notes if not note.startswith("unknown:") and note not in reading]
     assert [note for note in notes if "reused" in note] == notes
     assert len(notes) == 4
