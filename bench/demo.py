@@ -1,6 +1,7 @@
 """`make demo`: run every step from text to verdict with the commands a user would type, and print a summary.
 
-Existing results are reused, with a message. Exits with the code of the last step that did not pass.
+Existing results are reused, with a message. Exits with 0 if all steps ran, whatever the verdict is; otherwise
+with the code of the step that failed.
 """
 
 import argparse
@@ -53,8 +54,6 @@ def main() -> None:
     }
     verdict = tinyedge("bench", bundle, "--json", data / "bench.json", capture=True, allowed=(0, 3, 4))
     print(format_summary(data, bundle, completions, verdict, time.monotonic() - started))
-    report = json.loads((data / "bench.json").read_text())
-    sys.exit({"pass": 0, "fail": 3, "inconclusive": 4}[report["verdict"]])
 
 
 def tinyedge(*words: object, capture: bool = False, allowed: tuple[int, ...] = (0,)) -> str:

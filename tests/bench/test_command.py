@@ -153,7 +153,7 @@ def test_two_runs_are_compared_and_the_difference_is_saved(
     result = invoke("--json", str(new), "--compare", str(old), "--html", str(tmp_path / "new.html"))
     assert result.exit_code == 0
     assert "p50 of a response: 20.5 -> 30.5 ms, +48.8%" in result.stdout
-    assert ": slower in this pair" in result.stdout
+    assert ": slower in this pair" in " ".join(result.stdout.split())
     changes = json.loads(new.read_text())["compared"]["changes"]
     assert changes[0]["difference"]["percent"] == pytest.approx(48.78, abs=0.01)
     assert "Compared with" in (tmp_path / "new.html").read_text()

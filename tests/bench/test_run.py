@@ -193,8 +193,8 @@ def test_quality_needs_a_text_and_the_number_of_cold_starts_has_a_range() -> Non
 def test_a_real_bundle_in_a_real_worker() -> None:
     job = Job(str(MICRO_BUNDLE), samples=30, max_tokens=8)
     report = run(job, Limits(max_p95_ms=60_000))
-    # Other programs may use the processor of this machine; no other doubt is acceptable.
-    assert report.verdict == "pass" or any("other programs" in doubt for doubt in report.doubts)
+    # What else runs on this machine can only slow it, and the limit is very far away.
+    assert report.verdict == "pass" or report.doubts.changed
     samples, phases = report.measurement.samples, report.measurement.phases
     assert [len(sample.tokens_ns) for sample in samples] == [8] * 30
     assert len({sample.prompt_tokens for sample in samples}) >= 4

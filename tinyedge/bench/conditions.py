@@ -1,7 +1,7 @@
 """Conditions during a benchmark run, and which of them make its times unreliable.
 
-In: readings of the machine before, during and after the run. Out: Conditions, and doubts: one sentence for
-each reason why the times are unreliable (throttling, clocks, swap, other programs). Does not evaluate limits.
+In: readings of the machine before, during and after the run. Out: Conditions, and Doubts: one sentence for
+each reason why the times are not those of the machine at its normal speed. Does not evaluate limits.
 """
 
 from collections.abc import Sequence
@@ -72,26 +72,41 @@ class MachineMonitor:
         return Conditions(before, self.read(), tuple(self._mhz))
 
 
-def find_doubts(conditions: Conditions, measurement: Measurement) -> tuple[str, ...]:
-    """Return why the times of a run are unreliable, one sentence for each reason; normally none."""
-    return (
+@dataclass(frozen=True)
+class Doubts:
+    """Why the times of a run are unreliable: one sentence for each reason, normally none."""
+
+    slowed: tuple[str, ...] = ()
+    """What can only add time: a limit of time that is met would be met without it too."""
+    changed: tuple[str, ...] = ()
+    """What may have shortened some times as well, so that neither a pass nor a fail is certain."""
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Both kinds."""
+        return (*self.changed, *self.slowed)
+
+
+def find_doubts(conditions: Conditions, measurement: Measurement) -> Doubts:
+    """Return why the times of a run are unreliable."""
+    slowed = (
         *_check_throttling(conditions),
-        *_check_clock(conditions.mhz),
         *_check_swap(measurement.swap),
         *_check_waiting(measurement.waited_share),
         *_check_warm_up(measurement.warm_up.settled),
     )
+    return Doubts(slowed, tuple(_check_clock(conditions.mhz)))
 
 
-def find_cold_doubts(conditions: Conditions, waited_share: float) -> tuple[str, ...]:
-    """Return why the times of cold starts are unreliable, one sentence for each reason.
+def find_cold_doubts(conditions: Conditions, waited_share: float) -> Doubts:
+    """Return why the times of cold starts are unreliable.
 
     Args:
         conditions: Conditions during the run.
         waited_share: Share of the time in which a start did not run on a processor.
     """
     waiting = [f"the starts had no processor for {100 * waited_share:.0f}% of the time: stop other programs"]
-    return (*_check_throttling(conditions), *(waiting if waited_share > COLD_WAITED_SHARE else ()))
+    return Doubts((*_check_throttling(conditions), *(waiting if waited_share > COLD_WAITED_SHARE else ())))
 
 
 def _check_throttling(conditions: Conditions) -> Sequence[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import tinyedge
 from tinyedge.bench import gate
-from tinyedge.bench.conditions import Conditions, Reading, find_cold_doubts, find_doubts
+from tinyedge.bench.conditions import Conditions, Doubts, Reading, find_cold_doubts, find_doubts
 from tinyedge.bench.gate import Basis, Gate, MeasuredFigures, Verdict
 from tinyedge.bench.limits import Limits
 from tinyedge.bench.measurement import Measurement, ResponseSample
@@ -38,7 +38,7 @@ class Report:
     """The machine."""
     conditions: Conditions
     """Conditions during the run."""
-    doubts: tuple[str, ...]
+    doubts: Doubts
     """Why the times are unreliable; normally empty."""
     created: str
     """Time of the report, UTC, ISO 8601."""
@@ -153,7 +153,8 @@ class Report:
             "created": self.created,
             "tinyedge": tinyedge.__version__,
             "verdict": self.verdict,
-            "doubts": list(self.doubts),
+            "doubts": list(self.doubts.all),
+            "slowed_by": list(self.doubts.slowed),
             "gate_on": self.basis,
             "gates": [_gate_to_dict(one) for one in self.gates],
             "limits": {name: value for name, value in dataclasses.asdict(self.limits).items() if value},
@@ -210,7 +211,7 @@ def _gate_to_dict(one: Gate) -> dict[str, Any]:
         "name": one.name,
         "limit": one.limit,
         "measured": one.measured,
-        "estimate": one.estimate,
+        "bound": one.bound,
         "unit": one.unit,
         "share": one.share if math.isfinite(one.share) else None,
         "ok": one.ok,

@@ -1,37 +1,67 @@
-"""The report as text for a terminal of 80 columns, ending with the verdict.
+"""The report as text for a terminal, ending with the verdict.
 
-In: a Report. Out: text. Does not compute figures.
+In: a Report, the width of the terminal. Out: text whose lines are broken between words. Does not compute
+figures.
 """
 
 import statistics
 import textwrap
+from collections.abc import Iterable
 
-from tinyedge.bench.gate import MB, Gate
+from tinyedge.bench.gate import MB, Gate, explain_few_samples
 from tinyedge.bench.report import Report
-from tinyedge.core.stats import Summary
 
-WIDTH = 80
+MIN_WIDTH, DEFAULT_WIDTH, MAX_WIDTH = 60, 80, 100  # longer lines are hard to read
 COLUMNS = ("p50", "p95", "p99", "max")
+LABEL, LATENCY_COLUMN, MEMORY_COLUMN = 26, 10, 8  # characters
+MIN_LATENCY_COLUMN = 7  # a figure of six characters and a space
 ROWS = {
     "e2e": "complete response",
-    "ttft": "time to first token",
+    "ttft": "first token",
     "itl": "between tokens",
     "tpot": "mean per token",
 }
 
 
-def render(report: Report) -> str:
-    """Return the table, without a line break at its end."""
+def choose_width(columns: int | None) -> int:
+    """Return the width to render for a terminal with this many columns; None is no terminal."""
+    return DEFAULT_WIDTH if columns is None else min(MAX_WIDTH, max(MIN_WIDTH, columns))
+
+
+def render(report: Report, width: int = DEFAULT_WIDTH) -> str:
+    """Return the table, without a line break at its end.
+
+    Args:
+        report: The report.
+        width: Maximum length of a line, from 60; only a longer word makes a line longer.
+    """
     sections = (
-        _format_header(report),
-        _format_latency(report),
-        _format_speed(report),
-        _format_memory(report),
-        _format_quality(report),
-        _format_doubts(report),
-        [_format_gate(gate) for gate in report.gates] + [f"verdict: {report.verdict}"],
+        wrap(_format_header(report), width),
+        [*_format_latency(report, width), *wrap([_format_bound(report)], width)],
+        wrap(_format_speed(report), width, " " * 16),
+        [*_format_memory(report, width), f"RSS grows by {report.rss_slope / 1024:.1f} kB per 1000 tokens"],
+        wrap(_format_quality(report), width, " " * 16),
+        wrap((f"doubt: {doubt}" for doubt in report.doubts.all), width),
+        [*wrap(map(_format_gate, report.gates), width), f"verdict: {report.verdict}"],
     )
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def wrap(lines: Iterable[str], width: int, indent: str = "  ") -> list[str]:
+    """Break lines between words.
+
+    Args:
+        lines: The lines.
+        width: Maximum length of a line.
+        indent: Start of the lines that continue another one.
+    """
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+    ]
 
 
 def _format_header(report: Report) -> list[str]:
@@ -44,27 +74,35 @@ def _format_header(report: Report) -> list[str]:
     )
     return [
         f"bundle {run.bundle_sha256[:12]} {run.precision}: {work}",
-        f"{board}{cores}, onnxruntime {device.onnxruntime or 'unknown'}"[:WIDTH],
+        f"{board}{cores}, onnxruntime {device.onnxruntime or 'unknown'}",
     ]
 
 
-def _format_latency(report: Report) -> list[str]:
-    head = f"{'latency, ms':<26}" + "".join(f"{name:>10}" for name in COLUMNS) + f"{'n':>10}"
+def _format_latency(report: Report, width: int) -> list[str]:
+    columns = len(COLUMNS) + 1
+    column = min(LATENCY_COLUMN, max(MIN_LATENCY_COLUMN, (width - LABEL) // columns))
+    label = min(LABEL, width - columns * column)
+    head = f"{'latency, ms':<{label}}" + "".join(f"{name:>{column}}" for name in (*COLUMNS, "n"))
     rows = [
-        _format_row(name, meaning, summary)
+        f"  {name:<5}{meaning:<{label - 7}}"
+        + "".join(f"{_fit_number(getattr(summary, one), column):>{column}}" for one in COLUMNS)
+        + f"{summary.n:>{column}}"
         for name, meaning in ROWS.items()
         if (summary := report.latency[name]) is not None
     ]
+    return [head, *rows]
+
+
+def _fit_number(value: float, column: int) -> str:
+    """Format a number with two digits after the point, or fewer if the column is too narrow."""
+    texts = (f"{value:.{digits}f}" for digits in (2, 1, 0))
+    return next((text for text in texts if len(text) < column), f"{value:.0f}")
+
+
+def _format_bound(report: Report) -> str:
     if report.p95_upper_99 is None:
-        bound = "p95 of e2e has no 99% upper bound: it needs 90 samples or more"
-    else:
-        bound = f"p95 of e2e is under {report.p95_upper_99:.2f} ms with 99% confidence"
-    return [head, *rows, bound]
-
-
-def _format_row(name: str, meaning: str, summary: Summary) -> str:
-    figures = "".join(f"{getattr(summary, column):>10.2f}" for column in COLUMNS)
-    return f"  {name:<5}{meaning:<19}{figures}{summary.n:>10}"
+        return explain_few_samples(len(report.measurement.samples))
+    return f"p95 of e2e is under {report.p95_upper_99:.2f} ms with 99% confidence"
 
 
 def _format_speed(report: Report) -> list[str]:
@@ -84,15 +122,21 @@ def _format_speed(report: Report) -> list[str]:
     ]
 
 
-def _format_memory(report: Report) -> list[str]:
+def _format_memory(report: Report, width: int) -> list[str]:
     run = report.measurement
     moments = {name: phase.rss for name, phase in run.phases.items()}
     moments |= {"steady": report.steady_rss, "peak": run.peak, "swap": run.swap}
-    return [
-        f"{'memory, MB':<10}" + "".join(f"{name:>8}" for name in moments),
-        " " * 10 + "".join(f"{size / MB:>8.1f}" for size in moments.values()),
-        f"RSS grows by {report.rss_slope / 1024:.1f} kB per 1000 tokens",
-    ]
+    label, names = "memory, MB", list(moments)
+    columns = min(len(names), (width - len(label)) // MEMORY_COLUMN)
+    rows = -(-len(names) // columns)
+    per_row = -(-len(names) // rows)  # as many in each row
+    lines = []
+    for start in range(0, len(names), per_row):
+        part = names[start : start + per_row]
+        lines.append(f"{label:<10}" + "".join(f"{name:>{MEMORY_COLUMN}}" for name in part))
+        lines.append(" " * 10 + "".join(f"{moments[name] / MB:>{MEMORY_COLUMN}.1f}" for name in part))
+        label = ""
+    return lines
 
 
 def _format_quality(report: Report) -> list[str]:
@@ -103,13 +147,9 @@ def _format_quality(report: Report) -> list[str]:
     ]
 
 
-def _format_doubts(report: Report) -> list[str]:
-    return [textwrap.fill(f"doubt: {doubt}", WIDTH, subsequent_indent="  ") for doubt in report.doubts]
-
-
 def _format_gate(gate: Gate) -> str:
     mark = {True: "✓", False: "✗", None: "?"}[gate.ok]
-    return textwrap.fill(f"{mark} {gate.sentence}", WIDTH, subsequent_indent="  ")
+    return f"{mark} {gate.sentence}"
 
 
 def _format_count(number: int, noun: str) -> str:

@@ -137,6 +137,7 @@ def bench(
 
 
 def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) -> None:
+    import shutil
     import sys
 
     from tinyedge.bench import table
@@ -161,10 +162,12 @@ def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) ->
     report = run(plan, progress=progress)
     if show and shown < plan.job.samples:
         typer.echo(err=True)
-    result, text = report.to_dict(), table.render(report)
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = table.choose_width(columns)
+    result, text = report.to_dict(), table.render(report, width)
     if compare is not None:
         comparison = compare_reports(result, old, compare)
-        text += "\n\n" + "\n".join(comparison.lines)
+        text += "\n\n" + "\n".join(table.wrap(comparison.lines, width))
         result["compared"] = comparison.to_dict()
     outputs.write(result)  # before the table is printed, which fails if the pipe is closed
     typer.echo(text)
