@@ -91,6 +91,9 @@ def test_exit_codes(
         ("--max-peak-mb", "-5"),
         ("--max-p95-ms", "nan"),
         ("--max-bits-per-byte", "2"),
+        ("--max-bits-per-byte", "en=2"),
+        ("--max-bits-per-byte", "much"),
+        ("--max-regression", "p95=10%"),
         ("--max-cold-start-s", "0"),
         ("--cold", "-1"),
         ("--duration", "0"),
@@ -157,6 +160,34 @@ def test_two_runs_are_compared_and_the_difference_is_saved(
     changes = json.loads(new.read_text())["compared"]["changes"]
     assert changes[0]["difference"]["percent"] == pytest.approx(48.78, abs=0.01)
     assert "Compared with" in (tmp_path / "new.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("e2e", "code", "verdict"),
+    [
+        ([20.0, 21.0] * 50, 0, "pass"),
+        ([30.0, 31.0] * 50, 3, "fail"),
+        ([20.0] * 94 + [25.0] * 6, 4, "inconclusive"),  # six slow responses: by chance none, or many
+    ],
+)
+def test_a_change_since_another_report_can_fail(
+    worker: Callable[..., None], tmp_path: Path, e2e: list[float], code: int, verdict: str
+) -> None:
+    old, new, gates = (tmp_path / name for name in ("old.json", "new.json", "gates.toml"))
+    gates.write_text("[regressions]\np50 = 1000\npeak = 0\n")
+    worker([20.0, 21.0] * 50)
+    invoke("--json", str(old))
+    worker(e2e)
+    words = ["--compare", str(old), "--max-regression", "p95=10%", "--gates", str(gates)]
+    result = invoke(*words, "--json", str(new))
+    assert result.exit_code == code
+    found = json.loads(new.read_text())
+    assert found["verdict"] == verdict
+    named = {gate["name"]: gate["kind"] for gate in found["gates"]}
+    assert [name for name, kind in named.items() if kind == "regression"] == [
+        *("regression:p50", "regression:p95", "regression:peak"),
+    ]
+    assert "since the other report" in result.stdout
 
 
 def test_different_work_is_refused_before_anything_is_measured(

@@ -78,7 +78,10 @@ def test_only_figures_with_a_limit_have_a_gate() -> None:
     assert named == [
         *("rss", "peak", "p95", "ttft", "decode", "cold_start", "model", "quality:en", "quality:es"),
     ]
-    assert {name.partition(":")[0] for name in named} == set(KINDS)
+    assert {name.partition(":")[0] for name in named} == set(KINDS) - {"regression"}
+    by_name = Limits(max_bits_per_byte={"es": 2.0})
+    (quality,) = evaluate_gates(by_name, figures(), "bound")[3:]
+    assert (quality.name, quality.limit, quality.ok) == ("quality:es", 2.0, False)
 
 
 @pytest.mark.parametrize(

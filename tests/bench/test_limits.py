@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from tinyedge.bench.limits import NAMES, Limits, read_limits_file, resolve
+from tinyedge.bench.limits import (
+    FIGURES,
+    NAMES,
+    Limits,
+    parse_quality_limits,
+    parse_regressions,
+    read_limits_file,
+    resolve,
+)
 from tinyedge.boards.load import default_board, load_board
 from tinyedge.core.errors import UsageError
 
@@ -18,7 +26,7 @@ BUDGETS = {"max_rss_mb": 300.0, "max_peak_mb": 350.0, "max_p95_ms": 200.0}
 def test_flags_win_over_the_file_then_the_bundle_then_the_default_board(tmp_path: Path) -> None:
     file = tmp_path / "gates.toml"
     file.write_text("[gates]\nmax_rss_mb = 100\nmax_ttft_ms = 50\nmax_p95_ms = 150\n")
-    limits, origins = resolve({"max_p95_ms": 99.0}, file, BUDGETS)
+    limits, origins = resolve({"max_p95_ms": 99.0}, read_limits_file(file).limits, BUDGETS)
     assert limits == Limits(max_rss_mb=100, max_peak_mb=350, max_p95_ms=99, max_ttft_ms=50)
     assert origins == {
         "max_rss_mb": "file",
@@ -26,7 +34,7 @@ def test_flags_win_over_the_file_then_the_bundle_then_the_default_board(tmp_path
         "max_p95_ms": "flag",
         "max_ttft_ms": "file",
     }
-    assert resolve({}, None, {}) == (Limits(), dict.fromkeys(BUDGETS, "guide"))
+    assert resolve({}, {}, {}) == (Limits(), dict.fromkeys(BUDGETS, "guide"))
 
 
 def test_the_default_limits_are_the_budgets_of_the_default_board() -> None:
@@ -47,7 +55,7 @@ def test_an_invalid_limit_is_named(name: str, value: float) -> None:
 
 
 def test_the_recorded_file_has_the_budgets_of_its_board_and_all_limits_that_need_no_text() -> None:
-    limits = read_limits_file(RECORDED)
+    limits = read_limits_file(RECORDED).limits
     assert set(limits) == set(NAMES) - {"max_bits_per_byte"}
     assert limits.items() >= load_board(RECORDED.stem).budgets.to_dict().items()
 
@@ -55,10 +63,16 @@ def test_the_recorded_file_has_the_budgets_of_its_board_and_all_limits_that_need
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", r"needs one table \[gates\]"),
-        ("max_rss_mb = 1", r"needs one table \[gates\]"),
-        ("gates = 1", r"needs one table \[gates\]"),
-        ("[gates]\n[other]", r"needs one table \[gates\]"),
+        ("", r"needs a table \[gates\]"),
+        ("max_rss_mb = 1", r"needs a table \[gates\]"),
+        ("gates = 1", r"needs a table \[gates\]"),
+        ("[gates]\n[other]", r"needs a table \[gates\]"),
+        ("[gates]\nmax_bits_per_byte = {en = 0}", "max_bits_per_byte = {'en': 0} is not a limit"),
+        ("[gates]\nmax_p95_ms = {en = 1}", "max_p95_ms = {'en': 1} is not a limit"),
+        ("[regressions]\np96 = 5", r"'p96' in \[regressions\] is unknown"),
+        ("[regressions]\np95 = '5%'", "p95 = '5%' is not a limit"),
+        ("[regressions]\np95 = -1", "p95 = -1 is not a limit"),
+        ("[regressions]\np95 = nan", "p95 = nan is not a limit"),
         ("[gates]\nmax_rss = 1", "'max_rss' is unknown"),
         ("[gates]\nmax_rss_mb = '1'", "max_rss_mb = '1' is not a limit"),
         ("[gates]\nmax_rss_mb = true", "max_rss_mb = True is not a limit"),
@@ -82,3 +96,68 @@ def test_a_path_that_is_not_a_file(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(UsageError, match="is not a file"):
             read_limits_file(path)
+
+
+def test_a_file_limits_each_text_and_changes(tmp_path: Path) -> None:
+    file = tmp_path / "gates.toml"
+    file.write_text("[gates]\nmax_bits_per_byte = {en = 2.0, es = 1.9}\n[regressions]\np95 = 10\npeak = 0\n")
+    found = read_limits_file(file)
+    assert found.regressions == {"p95": 10, "peak": 0}
+    limits, origins = resolve({}, found.limits, BUDGETS)
+    assert [limits.get_max_bits_per_byte(name) for name in ("en", "es", "fr")] == [2.0, 1.9, None]
+    assert origins["max_bits_per_byte"] == "file"
+    file.write_text("[regressions]\np95 = 10\n")
+    assert read_limits_file(file).limits == {}
+
+
+def test_a_limit_of_the_quality_holds_for_all_texts_or_by_name() -> None:
+    assert parse_quality_limits([]) is None
+    assert parse_quality_limits(["2.2"]) == 2.2
+    assert parse_quality_limits(["en=2.2", "a=b=1.5"]) == {"en": 2.2, "a=b": 1.5}
+    assert Limits(max_bits_per_byte=2.2).get_max_bits_per_byte("any") == 2.2
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["two"], "--max-bits-per-byte two is not a limit"),
+        (["en="], "--max-bits-per-byte en= is not a limit"),
+        (["en=1", "en=2"], "a limit for en is given twice"),
+        (["1", "2"], "a limit without a name is given twice"),
+        (["1", "en=2"], "mixes a limit for all texts with limits by name"),
+    ],
+)
+def test_an_invalid_limit_of_the_quality_is_named(words: list[str], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        parse_quality_limits(words)
+
+
+def test_a_limit_by_name_needs_its_text() -> None:
+    limits = Limits(max_bits_per_byte={"en": 2.0, "fr": 1.9})
+    limits.require_texts(["en", "fr", "es"])
+    with pytest.raises(UsageError, match=r"max_bits_per_byte fr=1\.9 has no --text fr=FILE") as failure:
+        limits.require_texts(["en"])
+    assert failure.value.parameters == ("max_bits_per_byte",)
+    with pytest.raises(UsageError, match=r"max_bits_per_byte fr=-1 is not a limit"):
+        Limits(max_bits_per_byte={"fr": -1})
+
+
+def test_limits_of_changes_are_percent_by_figure() -> None:
+    assert parse_regressions(["p95=10%", "ttft=5", "peak=0%"]) == {"p95": 10, "ttft": 5, "peak": 0}
+    assert parse_regressions([f"{name}=1%" for name in FIGURES]) == dict.fromkeys(FIGURES, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["p95"], "--max-regression p95 is not a limit"),
+        (["p95=ten"], "--max-regression p95=ten is not a limit"),
+        (["p95=-1%"], "--max-regression p95=-1% is not a limit"),
+        (["p95=nan"], "--max-regression p95=nan is not a limit"),
+        (["p99=10%"], "'p99' is not a figure"),
+        (["p95=1%", "p95=2%"], "p95 is given twice"),
+    ],
+)
+def test_an_invalid_limit_of_a_change_is_named(words: list[str], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        parse_regressions(words)

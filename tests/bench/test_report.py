@@ -114,7 +114,7 @@ def test_the_json_has_the_documented_fields(report: Make) -> None:
     assert found["schema"] == "tinyedge.bench/1"
     assert found["verdict"] == "pass"
     gate = {"name", "limit", "measured", "unit", "ok", "sentence"}
-    assert all(set(one) == gate | {"bound", "share"} for one in found["gates"])
+    assert all(set(one) == gate | {"kind", "bound", "lower", "share"} for one in found["gates"])
     assert [one["bound"] for one in found["gates"]] == [None, None, 20.0]
     assert set(found["latency_ms"]) == {"e2e", "ttft", "itl", "tpot"}
     percentiles = {"p50", "p90", "p95", "p99", "mean", "stddev", "min", "max", "n"}

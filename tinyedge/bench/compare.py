@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinyedge.bench.conditions import Doubts
+from tinyedge.bench.limits import FIGURES
 from tinyedge.bench.report import SCHEMA
 from tinyedge.bench.worker import Job
 from tinyedge.core import files
@@ -62,23 +64,26 @@ def _p95(values: "Values") -> float:
     return float(ordered[index])
 
 
-# Compared latencies: the field of a sample, and the statistic of all samples.
+# Compared latencies, by name in FIGURES: the field of a sample, and the statistic of all samples.
 LATENCY_FIGURES: Mapping[str, tuple[str, Callable[["Values"], float]]] = {
-    "p50 of a response": ("e2e_ms", _median),
-    "p95 of a response": ("e2e_ms", _p95),
-    "p50 of the first token": ("ttft_ms", _median),
-    "mean between tokens": ("itl_ms", _mean),
+    "p50": ("e2e_ms", _median),
+    "p95": ("e2e_ms", _p95),
+    "ttft_p50": ("ttft_ms", _median),
+    "ttft": ("ttft_ms", _p95),
+    "itl": ("itl_ms", _mean),
 }
 # Compared memory: one value per run.
-MEMORY_FIGURES = {"steady memory": "steady_rss", "peak memory": "peak_rss"}
+MEMORY_FIGURES = {"steady": "steady_rss", "peak": "peak_rss"}
 
 
 @dataclass(frozen=True)
 class FigureChange:
     """Change of one figure between two reports."""
 
+    figure: str
+    """A key of FIGURES."""
     name: str
-    """What was measured."""
+    """What was measured, in words."""
     unit: str
     """Unit of both values."""
     old: float
@@ -109,6 +114,8 @@ class ReportComparison:
     """File and time of the old report."""
     differs: tuple[str, ...]
     """What else was different in the old report, such as versions."""
+    old_doubts: Doubts
+    """Why the times of the old report are unreliable."""
     changes: tuple[FigureChange, ...]
     """Changes of the figures."""
 
@@ -125,7 +132,12 @@ class ReportComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of the comparison."""
-        return {**asdict(self), "caveat": CAVEAT}
+        return {
+            "against": self.against,
+            "differs": list(self.differs),
+            "changes": [asdict(change) for change in self.changes],
+            "caveat": CAVEAT,
+        }
 
 
 CAVEAT = "(95% intervals, from the variation within the two runs; other runs may vary more)"
@@ -163,12 +175,13 @@ def read_comparable(path: Path, device: Device, job: Job) -> dict[str, Any]:
             for name, field_path in MUST_MATCH.items()
             if _get_field(old, field_path) != _get_field(here, field_path)
         ]
-        for figure, _ in LATENCY_FIGURES.values():
-            if not _group_by_prompt(old, figure):
-                raise ValueError(f"no sample has {figure}")
+        for field, _ in list_latency_figures(job.max_tokens).values():
+            if not different and not _group_by_prompt(old, field):
+                raise ValueError(f"no sample has {field}")
         [old["memory"][figure] / MB for figure in MEMORY_FIGURES.values()]
         printed = [
             *old["doubts"],
+            *old.get("slowed_by", ()),
             old["created"],
             *(_get_field(old, field_path) for field_path in MAY_DIFFER.values()),
         ]
@@ -182,6 +195,11 @@ def read_comparable(path: Path, device: Device, job: Job) -> dict[str, Any]:
             "compare two runs on the same machine with the same settings",
         )
     return old
+
+
+def list_latency_figures(max_tokens: int) -> dict[str, tuple[str, Callable[["Values"], float]]]:
+    """Return the entries of LATENCY_FIGURES that responses of this length have."""
+    return {name: entry for name, entry in LATENCY_FIGURES.items() if max_tokens > 1 or entry[0] != "itl_ms"}
 
 
 def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> ReportComparison:
@@ -202,7 +220,8 @@ def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> Repor
             if _get_field(old, field_path) != _get_field(new, field_path)
         ]
         differs += [f"unreliable, because {doubt}" for doubt in old["doubts"]]
-        return ReportComparison(f"{path}, {old['created']}", tuple(differs), tuple(_list_changes(new, old)))
+        changes = tuple(_list_changes(new, old))
+        return ReportComparison(f"{path}, {old['created']}", tuple(differs), _get_doubts(old), changes)
     except files.INVALID_FIELD_ERRORS as failure:
         raise _invalid_report_error(path, failure) from None
 
@@ -224,15 +243,22 @@ def _list_changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Figure
     from tinyedge.bench.bootstrap import compute_difference, pool
 
     found = []
-    for name, (figure, statistic) in LATENCY_FIGURES.items():
-        after, before = _group_by_prompt(new, figure), _group_by_prompt(old, figure)
+    for name, (field, statistic) in list_latency_figures(new["max_tokens"]).items():
+        after, before = _group_by_prompt(new, field), _group_by_prompt(old, field)
         change = compute_difference(after, before, statistic)
-        found.append(FigureChange(name, "ms", statistic(pool(before)), statistic(pool(after)), change))
+        values = statistic(pool(before)), statistic(pool(after))
+        found.append(FigureChange(name, FIGURES[name], "ms", *values, change))
     found += [
-        FigureChange(name, "MB", old["memory"][figure] / MB, new["memory"][figure] / MB, None)
-        for name, figure in MEMORY_FIGURES.items()
+        FigureChange(name, FIGURES[name], "MB", old["memory"][field] / MB, new["memory"][field] / MB, None)
+        for name, field in MEMORY_FIGURES.items()
     ]
     return found
+
+
+def _get_doubts(report: Mapping[str, Any]) -> Doubts:
+    """Return the doubts of a report; those that it does not list as slowing count as both."""
+    slowed = tuple(report.get("slowed_by", ()))
+    return Doubts(slowed, tuple(doubt for doubt in report["doubts"] if doubt not in slowed))
 
 
 def _group_by_prompt(report: Mapping[str, Any], field: str) -> dict[str, list[float]]:

@@ -46,6 +46,7 @@ KINDS = {
     "cold_start": GateKind("cold start, median", "s", digits=2),
     "model": GateKind("model.onnx", "MB", digits=2),
     "quality": GateKind("quality", "bits per byte", digits=3),
+    "regression": GateKind("change", "%"),
 }
 
 
@@ -60,9 +61,12 @@ class Gate:
     measured: float
     """The figure itself; for a percentile, its estimate."""
     subject: str = ""
-    """Name of the text, for a figure that is measured on several texts."""
+    """Name of the text, for a figure that is measured on several texts; of the figure, for a change."""
     bound: float | None = None
-    """99% upper confidence bound of a percentile; None for other figures, and with too few samples."""
+    """99% upper confidence bound of a percentile, or upper end of a change's 95% confidence interval; None
+    for other figures, and with too few samples."""
+    lower: float | None = None
+    """Lower end of the 95% confidence interval of a change; None for other figures."""
     basis: Basis = "estimate"
     """What must be within the limit: the figure itself or its bound."""
     doubt: str = ""
@@ -88,10 +92,10 @@ class Gate:
         return self._decisive >= self.limit if KINDS[self.kind].at_least else self._decisive <= self.limit
 
     @property
-    def share(self) -> float:
+    def share(self) -> float | None:
         """Used share of the limit: figure / limit, or limit / figure if the limit is a minimum.
 
-        The figure is the bound if that has to be within the limit.
+        The figure is the bound if that has to be within the limit. None for a change.
         """
         if KINDS[self.kind].at_least:
             return self.limit / self.measured if self.measured else math.inf
@@ -118,7 +122,7 @@ class Gate:
         remark = f"; {self.remark}" if self.remark else ""
         if kind.at_least:
             return f"{figures}, {self.measured / self.limit:.3g} times the limit{remark}"
-        distance = 100 * abs(1 - self.share)
+        distance = 100 * abs(1 - (self.share or 0.0))
         # Two digits below 1%, so that a small distance is not printed as 0%.
         percent = f"{distance:.0f}" if distance >= 1 else f"{distance:.2g}"
         return f"{figures}, {percent}% {'to spare' if self.ok else 'over'}{remark}"
@@ -198,11 +202,11 @@ def evaluate_gates(
         gates.append(Gate("cold_start", limits.max_cold_start_s, figures.cold_start_s).weigh(cold_doubts))
     if limits.max_model_mb is not None:
         gates.append(Gate("model", limits.max_model_mb, figures.model_bytes / MB))
-    if limits.max_bits_per_byte is not None:
-        gates += [
-            Gate("quality", limits.max_bits_per_byte, found, subject=name)
-            for name, found in figures.bits_per_byte.items()
-        ]
+    gates += [
+        Gate("quality", limit, found, subject=name)
+        for name, found in figures.bits_per_byte.items()
+        if (limit := limits.get_max_bits_per_byte(name)) is not None
+    ]
     return tuple(gates)
 
 

@@ -1,11 +1,11 @@
 """Limits of a benchmark, and where each comes from.
 
-In: flags, a TOML file, a bundle's budgets, the default board. Out: `Limits`. Does not measure or evaluate.
-MB is 2^20 bytes.
+In: flags, a TOML file, a bundle's budgets, the default board. Out: `Limits`, and limits of changes since
+another report. Does not measure or evaluate. MB is 2^20 bytes.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,19 @@ from tinyedge.boards.load import default_board
 from tinyedge.core.errors import UsageError
 from tinyedge.core.settings import setting
 
-TABLE = "gates"
+LIMITS_TABLE, REGRESSIONS_TABLE = "gates", "regressions"
+# The figures of a comparison, by the name that a limit of their change has.
+FIGURES = {
+    "p50": "p50 of a response",
+    "p95": "p95 of a response",
+    "ttft_p50": "p50 of the first token",
+    "ttft": "p95 of the first token",
+    "itl": "mean between tokens",
+    "steady": "steady memory",
+    "peak": "peak memory",
+}
+MAX_REGRESSION_PERCENT = 1000.0
+LimitValue = float | Mapping[str, float]
 MAX_FILE_BYTES = 1 << 16
 MAX_LIMIT = 1e15  # a larger limit is a mistake
 
@@ -54,42 +66,77 @@ class Limits:
         None, section="Limits", help="Size of model.onnx, in MB of 2^20 bytes."
     )
     """Size of model.onnx, in MB of 2^20 bytes."""
-    max_bits_per_byte: float | None = setting(
-        None, section="Limits", help="Bits per byte on each --text; lower is better."
-    )
-    """Quality on each text that is given."""
+    max_bits_per_byte: LimitValue | None = None
+    """Quality in bits per byte: one limit for every text that is given, or limits by name of the text."""
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            if value is not None and not _is_limit(value):
-                raise UsageError(f"{name} {value} is not a limit", "pass a number above 0", (name,))
+            parts = value.items() if isinstance(value, Mapping) else [("", value)]
+            for text, limit in parts:
+                if limit is not None and not _is_limit(limit):
+                    shown = f"{text}={limit}" if text else limit
+                    raise UsageError(f"{name} {shown} is not a limit", "pass a number above 0", (name,))
+
+    def get_max_bits_per_byte(self, text: str) -> float | None:
+        """Return the limit of the quality on a text; None if it has none."""
+        limits = self.max_bits_per_byte
+        return limits.get(text) if isinstance(limits, Mapping) else limits
+
+    def require_texts(self, texts: Iterable[str]) -> None:
+        """Raise UsageError if a limit of the quality has no text to measure it on.
+
+        Args:
+            texts: Names of the texts.
+        """
+        named, limits = set(texts), self.max_bits_per_byte
+        if isinstance(limits, Mapping):
+            for name in limits.keys() - named:
+                raise UsageError(
+                    f"max_bits_per_byte {name}={limits[name]:g} has no --text {name}=FILE",
+                    f"add --text {name}=FILE",
+                    ("max_bits_per_byte",),
+                )
+        elif limits is not None and not named:
+            raise UsageError(
+                "a limit of bits per byte needs --text, on which to measure it", "add --text NAME=FILE"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitsFile:
+    """Content of a TOML file with limits."""
+
+    limits: Mapping[str, LimitValue] = dataclasses.field(default_factory=dict)
+    """Fields of Limits."""
+    regressions: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Largest allowed change of each of FIGURES, in percent."""
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Limits))
 
 
 def resolve(
-    flags: Mapping[str, float], file: Path | None, budgets: Mapping[str, float]
+    flags: Mapping[str, LimitValue], file: Mapping[str, LimitValue], budgets: Mapping[str, float]
 ) -> tuple[Limits, dict[str, str]]:
     """Merge limits: a flag wins over the file, the file over the bundle, the bundle over the default board.
 
     Args:
         flags: Flags that were given, by name of the field.
-        file: A TOML file with a table [gates], or None.
+        file: Limits of a file.
         budgets: Budgets of the bundle's manifest.
 
     Returns:
         The limits, and the origin of each that is set: "flag", "file", "bundle" or "guide".
 
     Raises:
-        UsageError: For a value that is not a limit, or an invalid file.
+        UsageError: For a value that is not a limit.
     """
-    sources: tuple[tuple[str, Mapping[str, float]], ...] = (
+    sources: tuple[tuple[str, Mapping[str, LimitValue]], ...] = (
         ("flag", flags),
-        ("file", {} if file is None else read_limits_file(file)),
+        ("file", file),
         ("bundle", budgets),
     )
-    values: dict[str, float] = {}
+    values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for origin, given in sources:
         for name in given.keys() - values.keys():
@@ -99,8 +146,64 @@ def resolve(
     return limits, {name: origins.get(name, "guide") for name in NAMES if name in is_set}
 
 
-def read_limits_file(path: Path) -> dict[str, float]:
-    """Read the table [gates] of a TOML file, whose keys are the fields of Limits.
+def parse_quality_limits(values: Iterable[str]) -> LimitValue | None:
+    """Return the limits of `--max-bits-per-byte`: a number, or numbers by name of the text; None if none.
+
+    Raises:
+        UsageError: A value is neither NUMBER nor NAME=NUMBER, or is given twice.
+    """
+    given = list(values)
+    named: dict[str, float] = {}
+    for item in given:
+        name, _, number = item.rpartition("=")
+        if name in named:
+            what = f"a limit for {name}" if name else "a limit without a name"
+            raise UsageError(f"--max-bits-per-byte {item}: {what} is given twice", "give each once")
+        named[name] = _parse_number(f"--max-bits-per-byte {item}", number, "for example 2.2 or en=2.2")
+    if "" not in named:
+        return named or None
+    if len(named) > 1:
+        raise UsageError(
+            f"--max-bits-per-byte {' '.join(given)} mixes a limit for all texts with limits by name",
+            "pass one number, or NAME=NUMBER for each text",
+        )
+    return named[""]
+
+
+def parse_regressions(values: Iterable[str]) -> dict[str, float]:
+    """Return the limits of `--max-regression FIGURE=PERCENT`, in percent by figure.
+
+    Raises:
+        UsageError: A value has another form, its figure is unknown, or is given twice.
+    """
+    found: dict[str, float] = {}
+    for item in values:
+        name, _, number = item.partition("=")
+        where = f"--max-regression {item}"
+        if name not in FIGURES:
+            raise UsageError(f"{where}: {name!r} is not a figure", f"choose one of: {', '.join(FIGURES)}")
+        if name in found:
+            raise UsageError(f"{where}: {name} is given twice", "give one limit per figure")
+        found[name] = _parse_number(where, number.removesuffix("%"), "for example p95=10%")
+        _require_percent(where, found[name])
+    return found
+
+
+def _parse_number(where: str, text: str, example: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{where} is not a limit", example) from None
+
+
+def _require_percent(where: str, value: object) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= MAX_REGRESSION_PERCENT:  # type: ignore[operator]
+        raise UsageError(f"{where} is not a limit", f"use 0 to {MAX_REGRESSION_PERCENT:g} percent")
+
+
+def read_limits_file(path: Path) -> LimitsFile:
+    """Read a TOML file with a table [gates], whose keys are the fields of Limits, and perhaps [regressions].
 
     Raises:
         UsageError: If it cannot be read, or holds anything else.
@@ -119,15 +222,26 @@ def read_limits_file(path: Path) -> dict[str, float]:
         ) from None
     except (ValueError, RecursionError) as failure:
         raise UsageError(f"--gates {path} is not TOML: {failure}", _list_names()) from None
-    values = tables.get(TABLE)
-    if set(tables) != {TABLE} or not isinstance(values, dict):
-        raise UsageError(f"--gates {path} needs one table [{TABLE}] and nothing else", _list_names())
-    for name, value in values.items():
+    names = {LIMITS_TABLE, REGRESSIONS_TABLE}
+    if not tables or tables.keys() - names or not all(isinstance(one, dict) for one in tables.values()):
+        raise UsageError(
+            f"--gates {path} needs a table [{LIMITS_TABLE}], [{REGRESSIONS_TABLE}] or both, and nothing else",
+            _list_names(),
+        )
+    for name, value in tables.get(LIMITS_TABLE, {}).items():
         if name not in NAMES:
             raise UsageError(f"--gates {path}: {name!r} is unknown", _list_names())
-        if not _is_limit(value):
+        is_named = name == "max_bits_per_byte" and isinstance(value, dict)
+        if not all(map(_is_limit, value.values() if is_named else [value])):
             raise UsageError(f"--gates {path}: {name} = {value!r} is not a limit", "use a number above 0")
-    return values
+    for name, value in tables.get(REGRESSIONS_TABLE, {}).items():
+        if name not in FIGURES:
+            raise UsageError(
+                f"--gates {path}: {name!r} in [{REGRESSIONS_TABLE}] is unknown",
+                f"it may set {', '.join(FIGURES)}",
+            )
+        _require_percent(f"--gates {path}: {name} = {value!r}", value)
+    return LimitsFile(tables.get(LIMITS_TABLE, {}), tables.get(REGRESSIONS_TABLE, {}))
 
 
 def _is_limit(value: object) -> bool:

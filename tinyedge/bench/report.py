@@ -18,6 +18,7 @@ from tinyedge.bench.conditions import Conditions, Doubts, Reading, find_cold_dou
 from tinyedge.bench.gate import Basis, Gate, MeasuredFigures, Verdict
 from tinyedge.bench.limits import Limits
 from tinyedge.bench.measurement import Measurement, ResponseSample
+from tinyedge.bench.target_board import BundleTarget, TargetBoard, describe_target
 from tinyedge.core import stats
 from tinyedge.core.stats import Summary
 from tinyedge.host.machine import Device
@@ -66,6 +67,8 @@ class Report:
     """Figure of a percentile that had to be within its limit."""
     gates: tuple[Gate, ...]
     """The figures compared with their limits."""
+    target: TargetBoard | None = None
+    """The board that the bundle was made for; None if not requested."""
 
     @classmethod
     def from_measurement(
@@ -80,6 +83,7 @@ class Report:
         cold_starts_s: Sequence[float] = (),
         cold_waited_share: float = 0.0,
         quality: "Sequence[Quality]" = (),
+        target: BundleTarget | None = None,
     ) -> "Report":
         """Summarize a measurement and compare it with the limits.
 
@@ -94,6 +98,7 @@ class Report:
             cold_starts_s: Durations of cold starts, in seconds.
             cold_waited_share: Median share of a cold start's duration in which it did not run on a processor.
             quality: Quality on each text.
+            target: What the bundle was made for.
         """
         samples = measurement.samples
         e2e, ttft = [s.e2e_ms for s in samples], [s.ttft_ms for s in samples]
@@ -138,6 +143,15 @@ class Report:
             gates=gate.evaluate_gates(
                 limits, figures, basis, doubts, find_cold_doubts(conditions, cold_waited_share)
             ),
+            target=None
+            if target is None
+            else describe_target(
+                target,
+                device,
+                [sample.prompt_tokens for sample in samples],
+                measurement.job.max_tokens,
+                limits.max_p95_ms,
+            ),
         )
 
     @property
@@ -157,6 +171,7 @@ class Report:
             "slowed_by": list(self.doubts.slowed),
             "gate_on": self.basis,
             "gates": [_gate_to_dict(one) for one in self.gates],
+            "target": self.target and self.target.to_dict(),
             "limits": {name: value for name, value in dataclasses.asdict(self.limits).items() if value},
             "limits_from": dict(self.origins),
             "samples": len(run.samples),
@@ -209,11 +224,13 @@ class Report:
 def _gate_to_dict(one: Gate) -> dict[str, Any]:
     return {
         "name": one.name,
+        "kind": one.kind,
         "limit": one.limit,
         "measured": one.measured,
         "bound": one.bound,
+        "lower": one.lower,
         "unit": one.unit,
-        "share": one.share if math.isfinite(one.share) else None,
+        "share": None if one.share is None or math.isinf(one.share) else one.share,
         "ok": one.ok,
         "sentence": one.sentence,
     }

@@ -19,10 +19,11 @@ from tinyedge.bench.gate import Basis
 from tinyedge.bench.limits import Limits
 from tinyedge.bench.report import Report
 from tinyedge.bench.stopping_rule import StoppingRule
+from tinyedge.bench.target_board import BundleTarget
 from tinyedge.bench.worker import Job
 from tinyedge.bench.worker_process import measure, worker_command
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
-from tinyedge.core.errors import BenchError, UsageError
+from tinyedge.core.errors import BenchError
 from tinyedge.host import machine
 
 if TYPE_CHECKING:
@@ -55,13 +56,12 @@ class BenchPlan:
     """Number of cold starts to measure."""
     texts: Mapping[str, Path] = field(default_factory=dict)
     """Texts on which to measure the quality, by name."""
+    target: BundleTarget | None = None
+    """What the bundle was made for, to compare this machine with; None leaves that out."""
 
     def __post_init__(self) -> None:
         check_start_count(self.cold)
-        if self.limits.max_bits_per_byte is not None and not self.texts:
-            raise UsageError(
-                "a limit of bits per byte needs --text, on which to measure it", "add --text NAME=FILE"
-            )
+        self.limits.require_texts(self.texts)
 
 
 def run(
@@ -119,4 +119,5 @@ def run(
         cold_starts_s=[seconds for seconds, _ in starts],
         cold_waited_share=compute_waited_share(starts) if starts else 0.0,
         quality=quality,
+        target=plan.target,
     )

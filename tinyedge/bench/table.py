@@ -1,4 +1,4 @@
-"""The report as text for a terminal, ending with the verdict.
+"""The report as text for a terminal, ending with the verdict and what it holds for.
 
 In: a Report, the width of the terminal. Out: text whose lines are broken between words. Does not compute
 figures.
@@ -43,6 +43,7 @@ def render(report: Report, width: int = DEFAULT_WIDTH) -> str:
         wrap(_format_quality(report), width, " " * 16),
         wrap((f"doubt: {doubt}" for doubt in report.doubts.all), width),
         [*wrap(map(_format_gate, report.gates), width), f"verdict: {report.verdict}"],
+        wrap([report.target.sentence] if report.target else [], width),
     )
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 

@@ -22,7 +22,7 @@ def check_budget(bundle: Bundle) -> tuple[list[ChecklistItem], list[dict[str, An
     Raises:
         BenchError: The bundle cannot be measured.
     """
-    limits, origins = resolve({}, None, bundle.manifest["budgets"])
+    limits, origins = resolve({}, {}, bundle.manifest["budgets"])
     report = run(BenchPlan(Job(str(bundle.path), SAMPLES), StoppingRule(SAMPLES), limits, origins))
     items, gates = [], []
     for gate in report.gates:

@@ -67,6 +67,25 @@ def bench(
         ),
     ] = None,
     limits: Values,
+    max_bits_per_byte: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]NUMBER",
+            help="Bits per byte on every --text, or on the one with this name; lower is better. Repeatable.",
+            rich_help_panel="Limits",
+            show_default=False,
+        ),
+    ] = None,
+    max_regression: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIGURE=PERCENT",
+            help="Largest increase since --compare, such as p95=10%. Figures: p50, p95, ttft, ttft_p50, itl,"
+            " steady, peak. Repeatable.",
+            rich_help_panel="Limits",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[
         Path | None,
         typer.Option(help="Also write the report with all samples as JSON.", rich_help_panel="Reports"),
@@ -95,10 +114,18 @@ def bench(
     """
     import dataclasses
 
-    from tinyedge.bench.limits import resolve
+    from tinyedge.bench.limits import (
+        LimitsFile,
+        parse_quality_limits,
+        parse_regressions,
+        read_limits_file,
+        resolve,
+    )
     from tinyedge.bench.prompts import BILINGUAL, read_prompts
     from tinyedge.bench.report_files import ReportFiles
     from tinyedge.bench.run import BenchPlan
+    from tinyedge.bench.target_board import BundleTarget
+    from tinyedge.bundle.bundle import load_bundle
     from tinyedge.cli._named_files import parse_named_files
     from tinyedge.core.errors import CorpusError, UsageError
     from tinyedge.core.files import require_file
@@ -125,18 +152,31 @@ def bench(
     texts = parse_named_files(text or ())
     for path in texts.values():
         require_file(path, CorpusError)
+    if (quality := parse_quality_limits(max_bits_per_byte or ())) is not None:
+        given["max_bits_per_byte"] = quality
     Limits(**given)
+    file = read_limits_file(gates) if gates else LimitsFile()
+    regressions = {**file.regressions, **parse_regressions(max_regression or ())}
+    if regressions and compare is None:
+        what = "--max-regression" if max_regression else f"[regressions] in {gates}"
+        raise UsageError(f"{what} needs another report", "add --compare OLD.json")
     inputs = [path for path in (bundle, prompts, gates, compare, *texts.values()) if path is not None]
     outputs.require_writable(inputs)
     # All options are valid: now read the bundle, whose budgets are the limits without an option.
-    resolved, origins = resolve(given, gates, _read_budgets(bundle))
+    manifest = load_bundle(bundle).manifest
+    resolved, origins = resolve(given, file.limits, manifest["budgets"])
     if until_sure:
         rule = dataclasses.replace(rule, until_sure_ms=resolved.max_p95_ms)
     plan = dataclasses.replace(plan, samples=rule.max_samples)
-    _measure(BenchPlan(plan, rule, resolved, origins, gate, cold, texts), outputs, compare)
+    target = BundleTarget.from_manifest(manifest)
+    whole = BenchPlan(plan, rule, resolved, origins, gate, cold, texts, target)
+    _measure(whole, outputs, compare, regressions)
 
 
-def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) -> None:
+def _measure(
+    plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None, regressions: dict[str, float]
+) -> None:
+    import dataclasses
     import shutil
     import sys
 
@@ -148,7 +188,9 @@ def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) ->
     if compare is not None:
         from tinyedge.bench.compare import compare as compare_reports
         from tinyedge.bench.compare import read_comparable
+        from tinyedge.bench.regression import evaluate_regressions, require_figures
 
+        require_figures(regressions, plan.job)
         old = read_comparable(compare, describe_machine(), plan.job)
     show = sys.stderr.isatty()
     shown = 0
@@ -164,9 +206,12 @@ def _measure(plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None) ->
         typer.echo(err=True)
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     width = table.choose_width(columns)
+    if compare is not None:
+        comparison = compare_reports(report.to_dict(), old, compare)
+        found = evaluate_regressions(regressions, comparison, report.doubts)
+        report = dataclasses.replace(report, gates=(*report.gates, *found))
     result, text = report.to_dict(), table.render(report, width)
     if compare is not None:
-        comparison = compare_reports(result, old, compare)
         text += "\n\n" + "\n".join(table.wrap(comparison.lines, width))
         result["compared"] = comparison.to_dict()
     outputs.write(result)  # before the table is printed, which fails if the pipe is closed
@@ -194,10 +239,3 @@ def _render_report(path: Path, outputs: "ReportFiles") -> None:
     outputs.write(report)
     for written in outputs.paths_by_flag.values():
         print_note(f"wrote {written}")
-
-
-def _read_budgets(bundle: Path) -> dict[str, float]:
-    """Return the budgets in the bundle's manifest; the bundle is checked as it is loaded."""
-    from tinyedge.bundle.bundle import load_bundle
-
-    return dict(load_bundle(bundle).manifest["budgets"])

@@ -176,6 +176,7 @@ def _describe_measured(report: Mapping[str, Any]) -> PageContent:
             }
         ),
         notes=(
+            *filter(None, [(report.get("target") or {}).get("sentence")]),
             "A response includes tokenization, prefill, decoding, sampling and detokenization.",
             f"Percentiles: {report['percentile_method']}.",
             "Memory is what the kernel reports for the worker process; 1 MB is 2^20 bytes.",

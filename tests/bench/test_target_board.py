@@ -1,0 +1,81 @@
+"""A bundle measured on another machine than its target: said, and modelled where that is possible."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tinyedge.bench import table
+from tinyedge.bench.report import Report
+from tinyedge.bench.target_board import BundleTarget, describe_target, is_board
+from tinyedge.boards.load import load_board
+from tinyedge.core.config import ModelConfig
+from tinyedge.fit.cost_model import CostModel, require_cost_data
+from tinyedge.host.machine import Device
+
+Make = Callable[..., Report]
+ZERO_2W = load_board("pi-zero-2w")
+TARGET = BundleTarget("pi-zero-2w", ModelConfig(), "int8")
+PROMPTS = [7] * 75 + [85] * 25
+
+
+@pytest.fixture
+def computer(device: Device) -> Device:
+    return replace(device, model=None, machine="x86_64")
+
+
+def test_the_board_itself_needs_no_remark(device: Device, report: Make) -> None:
+    found = describe_target(TARGET, device, PROMPTS, 20, 250)
+    assert (found.is_this_machine, found.modelled, found.sentence) == (True, None, "")
+    assert table.render(report(target=TARGET)).endswith("verdict: pass")
+
+
+def test_another_machine_is_named_with_the_modelled_p95_of_the_same_work(computer: Device) -> None:
+    found = describe_target(TARGET, computer, PROMPTS, 20, 250)
+    modelled = found.modelled
+    assert modelled is not None
+    costs = CostModel.from_data("pi-zero-2w", require_cost_data(ZERO_2W))
+    assert modelled.p95_ms == costs.response_ms(ModelConfig(), 85, 20)
+    assert modelled.p95_ms == costs.p95_ms(ModelConfig(), 20)  # the benchmark's longest prompt
+    assert modelled.p95_with_margin_ms == pytest.approx(modelled.p95_ms * modelled.margin)
+    assert found.is_this_machine is False
+    assert found.sentence.startswith(
+        "measured on this machine, not on the bundle's target, Raspberry Pi Zero 2 W; modelled there"
+    )
+    assert f"p95 of 20 tokens {modelled.p95_ms:.1f} ms (+-30%)" in found.sentence
+    assert found.sentence.endswith(f"with margin {modelled.p95_with_margin_ms:.0f} ms of 250 ms")
+    slow = describe_target(TARGET, computer, PROMPTS, 20, 50)
+    assert slow.sentence.endswith("of 50 ms, which is over it")
+    short = describe_target(TARGET, computer, [7] * 96 + [85] * 4, 20, 250).modelled
+    assert short is not None
+    assert short.p95_ms == costs.response_ms(ModelConfig(), 7, 20)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [replace(TARGET, precision="fp32"), replace(TARGET, board="x86-64"), replace(TARGET, board="my-board")],
+)
+def test_a_target_without_a_model_says_that_nothing_is_known(device: Device, target: BundleTarget) -> None:
+    found = describe_target(target, replace(device, model="Raspberry Pi 4"), PROMPTS, 20, 250)
+    assert found.modelled is None
+    assert "nothing is known" in found.sentence
+
+
+def test_a_single_board_is_recognized_by_its_device_tree_and_a_class_by_its_architecture(
+    device: Device, computer: Device
+) -> None:
+    assert is_board(device, ZERO_2W)
+    assert not is_board(replace(device, model="Raspberry Pi 3 Model B"), ZERO_2W)
+    assert not is_board(replace(device, model=None), ZERO_2W)
+    assert not is_board(computer, ZERO_2W)
+    assert is_board(computer, load_board("x86-64"))
+    assert not is_board(device, load_board("x86-64"))
+
+
+def test_the_report_ends_with_the_remark_and_its_json_has_it(computer: Device, report: Make) -> None:
+    found = report()
+    target = describe_target(TARGET, computer, PROMPTS, 20, 250)
+    found = replace(found, target=target)
+    assert " ".join(table.render(found).split()).endswith(f"verdict: pass {target.sentence}")
+    assert found.to_dict()["target"]["modelled"]["error_percent"] == 30
+    assert report().to_dict()["target"] is None
