@@ -162,7 +162,7 @@ def test_the_table(make: Make, tmp_path: Path) -> None:
     make("better", metrics(1.9, learning_rate=0.01))
     make("broken", [])
     make("better/previous/1", metrics(1.8))
-    done = tinyedge("runs", tmp_path / "runs", "--json", tmp_path / "runs.json")
+    done = tinyedge("runs", tmp_path / "runs", "--no-previous", "--json", tmp_path / "runs.json")
     assert done.returncode == 0, done.stderr
     head, *rows = (line.split() for line in done.stdout.splitlines())
     assert [row[0] for row in rows] == ["better", "worse"]
@@ -190,7 +190,15 @@ def test_the_table(make: Make, tmp_path: Path) -> None:
     assert table["differing"] == ["epochs", "learning_rate"]
     assert [run["run"] for run in table["runs"]] == ["better", "worse"]
     assert table["runs"][0]["bits_per_byte"] == pytest.approx({"all": 1.9, "en": 1.8, "es": 2.0})
-    assert "previous/1" in tinyedge("runs", tmp_path / "runs", "--previous").stdout
+
+
+def test_earlier_runs_are_listed_and_can_be_exported(make: Make, tmp_path: Path) -> None:
+    make("data", metrics(2.1))
+    earlier = make("data/previous/1", metrics(1.8))
+    done = tinyedge("runs", tmp_path / "runs/data")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["run", "data/previous/1", "data"]
+    assert f"export {earlier}/best_model.pt --output-dir bundle" in done.stderr
+    assert "previous" not in tinyedge("runs", tmp_path / "runs/data", "--no-previous").stdout
 
 
 def test_bytes_behind_unk_are_shown_and_earlier_runs_are_marked(make: Make, tmp_path: Path) -> None:
@@ -225,7 +233,7 @@ def test_a_run_without_a_finished_epoch_is_reported(make: Make, tmp_path: Path) 
             (tmp_path / folder / name).touch()
     assert find_started_runs(tmp_path, previous=False) == [tmp_path / "runs/trial-0001"]
     assert len(find_started_runs(tmp_path, previous=True)) == 2
-    done = tinyedge("runs", tmp_path)
+    done = tinyedge("runs", tmp_path, "--no-previous")
     assert done.returncode == 0
     (line,) = done.stderr.splitlines()
     assert "trial-0001: no epoch is finished" in line

@@ -14,7 +14,12 @@ class RecordingReporter:
     def __init__(self) -> None:
         self.records: list[EpochRecord] = []
         self.notes: list[str] = []
+        self.phases: list[str] = []
         self.on_step: Callable[[Progress], Any] = lambda progress: None
+
+    def phase(self, name: str) -> None:
+        """Record the start of a phase."""
+        self.phases.append(name)
 
     def step(self, progress: "Progress") -> None:
         """Call `on_step`."""

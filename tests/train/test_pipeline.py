@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -125,6 +126,43 @@ def test_a_run_is_reused_and_then_replaced_by_another(fresh_request_for: Any, re
     (previous,) = (folder / "previous").iterdir()
     assert (previous / "final_model.pt").read_bytes() == first
     assert json.loads((folder / "training_metrics.json").read_text())["final_metrics"]["total_epochs"] == 2
+
+
+@pytest.mark.parametrize("answer", [True, False, None])
+def test_a_finished_run_is_moved_only_with_consent_or_after_a_message(
+    request_for: Any, reporter: Any, answer: bool | None
+) -> None:
+    folder = request_for().output_dir
+    pipeline.run(request_for(), reporter)
+    before = read_contents(folder)
+    reporter.notes.clear()
+    asked: list[str] = []
+
+    def confirm(question: str) -> bool | None:
+        asked.append(question)
+        return answer
+
+    again = dataclasses.replace(request_for(epochs=2), confirm=confirm)
+    if answer is False:
+        with pytest.raises(CheckpointError, match="nothing was changed"):
+            pipeline.run(again, reporter)
+        assert read_contents(folder) == before
+    else:
+        assert pipeline.run(again, reporter) is not None
+        assert len(list((folder / "previous").iterdir())) == 1
+    (question,) = asked
+    assert re.search(r"a finished run .*1/1 epochs, [\d.]+ bits per byte", question)
+    assert f"Move its 4 files to {folder}/previous/ and train a new model?" in question
+    announced = [note for note in reporter.notes if f"moving its 4 files to {folder}/previous/" in note]
+    assert len(announced) == (answer is None)
+
+
+def test_a_restart_and_a_reused_run_ask_nothing(request_for: Any, reporter: Any) -> None:
+    pipeline.run(request_for(), reporter)
+    request = dataclasses.replace(request_for(), confirm=pytest.fail)
+    assert pipeline.run(request, reporter) is None
+    assert pipeline.run(dataclasses.replace(request, restart=True), reporter) is not None
+    assert any("moving its 4 files" in note for note in reporter.notes)
 
 
 def test_new_text_rebuilds_everything_that_depends_on_it(fresh_request_for: Any, reporter: Any) -> None:

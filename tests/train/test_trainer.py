@@ -24,6 +24,8 @@ from tinyedge.core.errors import CheckpointError, TrainingError, UsageError
 from tinyedge.core.run_files import is_finished
 from tinyedge.core.runs import METRICS_FILE
 from tinyedge.text.evaluate import Quality
+from tinyedge.text.shards import Shards
+from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import RunLimits
 from tinyedge.train.methods import subword_regularization
@@ -37,6 +39,7 @@ from tinyedge.train.trainer import Trainer
 
 Make = Callable[..., tuple[Trainer, RecordingReporter]]
 NO_LIMITS = RunLimits()
+PAUSE_S = 30.0  # of validation, by a fake clock
 
 
 def weight_bytes(trainer: Trainer) -> bytes:
@@ -63,7 +66,8 @@ def test_a_run_learns_and_writes_the_guides_files(make_trainer: Make, tmp_path: 
     assert full["epoch"] == 5
     final = torch.load(tmp_path / "final_model.pt", weights_only=True)
     assert "optimizer_state_dict" not in final
-    assert len(outcome.state.samples) == 2  # one for each prompt, at epoch 5
+    epochs = [sample["epoch"] for sample in outcome.state.samples]
+    assert epochs == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]  # one for each language, and noise at first
     assert outcome.signal is None
 
 
@@ -261,13 +265,51 @@ def test_a_signal_during_sampling_stops_the_run_after_the_samples(
     make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, reporter = make_trainer(tmp_path, epochs=6, stride=2000)
-    monkeypatch.setattr(reporter, "sample", lambda prompt, text: os.kill(os.getpid(), signal.SIGINT))
+
+    def interrupt(prompt: str, text: str) -> None:
+        if trainer.state.epoch == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(reporter, "sample", interrupt)
     outcome = trainer.run(NO_LIMITS)
     assert outcome.signal == signal.SIGINT
     state = checkpoint.load(tmp_path / checkpoint.LAST_FILE)["state"]
     assert state == outcome.state.to_dict()
-    assert (state["epoch"], len(state["samples"])) == (5, 2)
+    assert (state["epoch"], len(state["samples"])) == (5, 2 * 6)
     assert state["step"] <= 1
+
+
+def test_samples_change_no_weight_and_a_resumed_run_keeps_the_earlier_ones(
+    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, samples = [], []
+    for name in ("with", "without", "stopped"):
+        (tmp_path / name).mkdir()
+        trainer, reporter = make_trainer(tmp_path / name, stride=64)
+        if name == "without":
+            monkeypatch.setattr(trainer, "_generate_samples", lambda: None)
+        if name == "stopped":
+            reporter.on_step = lambda progress: os.kill(os.getpid(), signal.SIGINT)
+            trainer.run(NO_LIMITS)
+            assert [sample["epoch"] for sample in trainer.state.samples] == [0, 0]
+            trainer, _ = make_trainer(tmp_path / name, stride=64)
+            trainer.resume(tmp_path / name / checkpoint.LAST_FILE)
+        trainer.run(NO_LIMITS)
+        weights.append(weight_bytes(trainer))
+        samples.append(trainer.state.samples)
+    assert weights[0] == weights[1] == weights[2]
+    assert samples[0] == samples[2]
+    assert [sample["epoch"] for sample in samples[0]] == [0, 0, 1, 1, 2, 2]
+
+
+def test_each_language_gets_a_prompt_from_its_own_held_out_text(
+    make_trainer: Make, shards: Shards, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    trainer, _ = make_trainer(tmp_path, epochs=1, stride=2000)
+    prompts = [sample["prompt"] for sample in trainer.run(NO_LIMITS).state.samples[:2]]
+    for language, prompt in zip(("en", "es"), prompts, strict=True):
+        texts = [tokenizer.decode(p.tokens.tolist()) for p in shards.validation_passages(language)]
+        assert any(line.startswith(prompt) for text in texts for line in text.split("\n"))
 
 
 def test_the_newest_periodic_checkpoints_are_kept(make_trainer: Make, tmp_path: Path) -> None:
@@ -289,7 +331,7 @@ def test_advice_is_given_once(make_trainer: Make, tmp_path: Path, monkeypatch: p
 def test_the_step_that_compiles_does_not_count_for_the_speed(
     make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A step takes one second, a process's first step a thousand."""
+    """A step takes one second, a process's first step a thousand, validation after an epoch thirty."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr("tinyedge.train.pace.time.monotonic", lambda: clock.now)
     reported: list[tuple[int, float | None]] = []
@@ -297,17 +339,26 @@ def test_the_step_that_compiles_does_not_count_for_the_speed(
     def make_compiling_trainer(stops_at: int = 0) -> tuple[Trainer, Any]:
         trainer, reporter = make_trainer(tmp_path, epochs=4, stride=64)
         run_step, seconds = trainer._train_step.run, itertools.chain([1000.0], itertools.repeat(1.0))
+        validate = trainer._validate
+
+        def slow_validate() -> Any:
+            clock.now += PAUSE_S
+            return validate()
 
         def step(*arguments: Any) -> Any:
             clock.now += next(seconds)
             return run_step(*arguments)
 
         def listen(progress: Progress) -> None:
+            pauses = progress.epochs - progress.epoch + 1
             reported.append((progress.steps - progress.step, progress.eta_s))
+            if progress.epoch > 1 and progress.eta_s is not None:  # the first pause can only be guessed
+                assert progress.eta_s == pytest.approx(progress.steps - progress.step + pauses * PAUSE_S)
             if progress.step == stops_at:
                 os.kill(os.getpid(), signal.SIGINT)
 
         monkeypatch.setattr(trainer._train_step, "run", step)
+        monkeypatch.setattr(trainer, "_validate", slow_validate)
         reporter.on_step = listen
         return trainer, reporter
 
@@ -322,7 +373,7 @@ def test_the_step_that_compiles_does_not_count_for_the_speed(
         4 * steps - 1,
         4 * steps - (2 * steps - 3) - 2,
     ]  # the first step of each process; the signal takes effect one step later
-    assert all(eta_s == pytest.approx(left) for left, eta_s in reported if eta_s is not None)
+    assert any(eta_s is not None for _, eta_s in reported[steps:])
     assert not [note for note in reporter.notes if "tokens/s now" in note]
 
 

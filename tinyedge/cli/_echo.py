@@ -1,6 +1,11 @@
-"""Messages of a command on stderr, so that its results on stdout can be piped."""
+"""Messages of a command on stderr, so that its results on stdout can be piped.
 
+On a terminal, lines are broken between words; elsewhere a line stays a line.
+"""
+
+import shutil
 import sys
+from typing import TextIO
 
 import typer
 
@@ -8,8 +13,35 @@ from tinyedge.core.printable import write_control
 
 
 def print_note(text: str) -> None:
-    """Print one line for the user."""
-    typer.echo(text, err=True)
+    """Print a message for the user on stderr."""
+    typer.echo(fit_lines(text, sys.stderr), err=True)
+
+
+def print_result(text: str) -> None:
+    """Print a sentence of the result on stdout. A JSON text is printed as it is."""
+    typer.echo(fit_lines(text, sys.stdout))
+
+
+def print_next(command: str) -> None:
+    """Print the command that usually follows, so that it can be copied, on stdout."""
+    from tinyedge.cli._argv import break_command
+
+    typer.echo(f"next: {break_command(command, terminal_width(sys.stdout), 'next: ')}")
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Return the columns of the terminal behind a stream; None if it is no terminal."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def fit_lines(text: str, stream: TextIO) -> str:
+    """Return a text with lines that the terminal behind a stream does not break inside a word."""
+    width = terminal_width(stream)
+    if width is None:
+        return text
+    from tinyedge.core.columns import wrap_words
+
+    return "\n".join(part for line in text.split("\n") for part in wrap_words(line, width))
 
 
 def redraw_line(text: str) -> None:

@@ -1,19 +1,30 @@
-"""Progress of a training run: one line that is redrawn on a terminal, a line every 30 s in a log."""
+"""Progress of training on stderr: a line that is redrawn on a terminal, lines of a log elsewhere.
+
+In: what a Reporter receives. Out: text on stderr. rich draws the line and decides on colours (NO_COLOR,
+FORCE_COLOR, TERM=dumb); only commands that need torch anyway load this module.
+"""
 
 import contextlib
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self, cast
 
-from tinyedge.cli._echo import redraw_line
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from tinyedge.cli._progress_line import ProgressLine, format_clock
+from tinyedge.core.columns import cut_words, wrap_words
+from tinyedge.core.printable import printable, write_control
+from tinyedge.core.runs import ALL
 
 if TYPE_CHECKING:
     from tinyedge.train.report.reporter import Progress
     from tinyedge.train.state import EpochRecord
 
-BAR_WIDTH = 24
-TERMINAL_PERIOD_S, LOG_PERIOD_S = 0.2, 30.0
+REFRESHES_PER_SECOND = 4
+LOG_PERIOD_S = 30.0
 
 
 class TerminalReporter:
@@ -21,9 +32,13 @@ class TerminalReporter:
 
     def __init__(self, silent: bool = False) -> None:
         self._silent = silent
-        self._is_terminal = sys.stderr.isatty()
-        self._next_update = 0.0
-        self._drawn_width = 0
+        self._console = _Console(file=cast(IO[str], _Stderr()), highlight=False, markup=False, emoji=False)
+        self._is_redrawn = sys.stderr.isatty() and self._console.is_interactive
+        self._line = ProgressLine()
+        self._live: Live | None = None
+        self._next_line_at = 0.0  # of a log
+        self._logged_phases: set[str] = set()
+        self._best_loss: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -31,66 +46,140 @@ class TerminalReporter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._clear()
+        self._erase()
+
+    def phase(self, name: str) -> None:
+        """Show that work has begun which is not a step. A log names each kind of work once."""
+        self._line.set_phase(name)
+        if self._is_redrawn:
+            self._draw()
+        elif name not in self._logged_phases:
+            self._logged_phases.add(name)
+            self.note(f"{name} ...")
 
     def step(self, progress: "Progress") -> None:
-        """Redraw the line, if an update is due."""
-        now = time.monotonic()
-        if self._silent or now < self._next_update:
-            return
-        self._next_update = now + (TERMINAL_PERIOD_S if self._is_terminal else LOG_PERIOD_S)
-        line = _format_progress(progress)
-        if self._is_terminal:
-            _redraw(line.ljust(self._drawn_width))
-            self._drawn_width = len(line)
-        else:
-            _write(line)
+        """Show a step; in a log, every 30 seconds."""
+        self._line.set_progress(progress)
+        if self._is_redrawn:
+            self._draw()
+        elif (now := time.monotonic()) >= self._next_line_at:
+            self._next_line_at = now + LOG_PERIOD_S
+            self.note(_format_log_line(progress))
 
     def epoch(self, record: "EpochRecord") -> None:
         """Print the epoch's results."""
-        bits = " ".join(f"{name} {value:.3f}" for name, value in record.val_bits_per_byte.items())
-        self.note(
-            f"epoch {record.epoch}: loss {record.train_loss:.3f}, held out {record.val_loss:.3f}"
-            f" (bits per byte: {bits}), {record.tokens_per_second:,.0f} tokens/s, {record.elapsed_s:.0f} s"
+        bits = dict(record.val_bits_per_byte)
+        overall = bits.pop(ALL)
+        languages = ", ".join(f"{name} {value:.3f}" for name, value in bits.items())
+        text = (
+            f"epoch {record.epoch}: loss {record.train_loss:.3f}, held out {record.val_loss:.3f},"
+            f" bits per byte {overall:.3f} ({languages}), {record.elapsed_s:.0f} s"
         )
+        is_better = self._best_loss is None or record.val_loss < self._best_loss
+        if is_better:
+            self._best_loss = record.val_loss
+        self._print(text, "green" if is_better else "yellow")
 
     def sample(self, prompt: str, text: str) -> None:
-        """Print a generated text."""
-        self.note(f"  {prompt!r} -> {text}")
+        """Print a generated text; on a terminal, as much of it as one line shows."""
+        if self._silent:
+            return
+        prompt, text = printable(prompt), printable(f"  {text}")
+        if self._is_redrawn:
+            text = cut_words(text, self._console.width)
+        line = Text(text, "cyan")
+        line.stylize("bold", 0, len(prompt) + 2)
+        self._console.print(line, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print any other line."""
-        if not self._silent:
-            self._clear()
-            _write(text)
+        self._print(text, "yellow" if text.startswith("warning: ") else "")
 
-    def _clear(self) -> None:
-        if self._drawn_width:
-            _redraw(" " * self._drawn_width)
-            _redraw("")
-            self._drawn_width = 0
+    def confirm(self, question: str) -> bool | None:
+        """Ask a question that Enter answers with no.
+
+        Returns:
+            The answer; None if nobody can be asked, because stdin or stderr is no terminal.
+        """
+        if self._silent or not (self._is_redrawn and sys.stdin.isatty()):
+            return None
+        self._erase()
+        self._print(f"{question} [y/N]")
+        with contextlib.suppress(EOFError):
+            return input().strip().lower() in ("y", "yes")
+        return False
+
+    def _print(self, text: str, style: str = "") -> None:
+        """Print lines, above the line of progress."""
+        if self._silent:
+            return
+        for line in map(printable, text.split("\n")):
+            fitting = wrap_words(line, self._console.width) if self._is_redrawn else [line]
+            self._console.print(Text("\n".join(fitting), style), soft_wrap=True)
+
+    def _draw(self) -> None:
+        """Let rich redraw the line, several times a second, in a thread of its own."""
+        if self._live is None and not self._silent:
+            self._live = Live(
+                _Drawing(self._line),
+                console=self._console,
+                refresh_per_second=REFRESHES_PER_SECOND,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+
+    def _erase(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
 
-def _write(text: str) -> None:
-    """Write a line to stderr. A closed stderr must not end a training run."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+class _Drawing:
+    """The line of progress as rich draws it, for the columns that the terminal has at that moment."""
+
+    def __init__(self, line: ProgressLine) -> None:
+        self._line = line
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        marks = ("#", ".") if options.ascii_only else ("█", "░")
+        pieces = self._line.compose(options.max_width - 1, marks)  # some terminals wrap a full line
+        yield Text.assemble(*pieces, no_wrap=True, overflow="crop", end="")
 
 
-def _redraw(text: str) -> None:
-    """Write over the terminal's current line."""
-    with contextlib.suppress(OSError, ValueError):
-        redraw_line(text)
+class _Console(Console):
+    """A console that never hides the cursor: a killed run would leave the terminal without one."""
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Do nothing."""
+        return False
 
 
-def _format_progress(progress: "Progress") -> str:
-    done = progress.step * BAR_WIDTH // progress.steps
+class _Stderr:
+    """Standard error for rich, which escapes nothing. A closed or full one does not end a run."""
+
+    @property
+    def encoding(self) -> str:
+        return sys.stderr.encoding
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            write_control(sys.stderr, text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
+def _format_log_line(progress: "Progress") -> str:
     held_out = f" held out {progress.val_loss:.3f}" if progress.val_loss is not None else ""
-    eta = ""
-    if progress.eta_s is not None:
-        minutes, seconds = divmod(round(progress.eta_s), 60)
-        eta = f" ETA {minutes}:{seconds:02d}"
+    eta = f" ETA {format_clock(progress.eta_s)}" if progress.eta_s is not None else ""
     return (
-        f"[{'#' * done}{'.' * (BAR_WIDTH - done)}] epoch {progress.epoch}/{progress.epochs}"
+        f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}:"
         f" loss {progress.loss:.3f}{held_out} {progress.tokens_per_second:,.0f} tok/s{eta}"
     )

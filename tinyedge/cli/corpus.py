@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinyedge.cli._options import Values, options_from
-from tinyedge.cli._table import format_columns
+from tinyedge.cli._table import print_table
 from tinyedge.corpus.read_settings import ReadSettings
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def corpus(
 
     The corpus is UTF-8 text: one sentence per line, a blank line between documents.
     """
-    from tinyedge.cli._echo import print_note
+    from tinyedge.cli._argv import format_command
+    from tinyedge.cli._echo import print_next, print_note, print_result
     from tinyedge.corpus.build import prepare_corpus
     from tinyedge.train.storage.previous_run import replace_data
 
@@ -59,8 +60,9 @@ def corpus(
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
         return
-    typer.echo(format_columns(_make_rows(result), left=(0, 1)))
-    typer.echo(f"{output_dir / result.corpus['file']}: sha256 {result.corpus['sha256']}")
+    print_table(_make_rows(result), left=(0, 1))
+    print_result(f"{output_dir / result.corpus['file']}: sha256 {result.corpus['sha256'][:12]}")
+    print_next(format_command(["tokenizer", "--output-dir", output_dir]))
 
 
 def make_corpus_request(

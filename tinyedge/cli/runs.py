@@ -18,8 +18,9 @@ def runs(
         ),
     ],
     previous: Annotated[
-        bool, typer.Option("--previous", help="Include earlier runs, kept in previous/.")
-    ] = False,
+        bool,
+        typer.Option("--previous/--no-previous", help="Include the earlier runs that run folders keep."),
+    ] = True,
     plot: Annotated[
         Path | None,
         typer.Option(help="Also plot the curves to this .png, .svg or .pdf file.", show_default=False),
@@ -32,14 +33,17 @@ def runs(
 
     The table shows the result and the cost of each run, and the settings that differ.
     """
+    from tinyedge.cli._argv import format_command
     from tinyedge.cli._echo import print_note
     from tinyedge.cli._extras import require_package
-    from tinyedge.cli._table import format_columns
+    from tinyedge.cli._table import print_table
     from tinyedge.core import files
     from tinyedge.core.errors import TinyEdgeError, UsageError
+    from tinyedge.core.run_files import BEST_FILE
     from tinyedge.core.runs import (
         ALL,
         METRICS_FILE,
+        PREVIOUS_FOLDER,
         are_comparable,
         list_differing_fields,
         sort_best_first,
@@ -57,7 +61,7 @@ def runs(
     if not found:
         raise TinyEdgeError("no run could be read", "pass the --output-dir of a tinyedge train")
     names, fields = _name_runs(found), list_differing_fields(found)
-    typer.echo(format_columns(_make_rows(found, names, fields), left=(0,)))
+    print_table(_make_rows(found, names, fields), left=(0,))
     if not are_comparable(found):
         print_note(
             "warning: the runs have different held-out text, so their bits per byte are not comparable"
@@ -70,6 +74,9 @@ def runs(
     shares = {name: (run.unknown_bytes or {}).get(ALL, 0.0) for run, name in zip(found, names, strict=True)}
     if warning := describe_unknown(shares):
         print_note(f"warning: {warning}")
+    if earlier := next((run.folder for run in found if PREVIOUS_FOLDER in run.folder.parts), None):
+        command = format_command(["export", earlier / BEST_FILE, "--output-dir", "bundle"])
+        print_note(f"an earlier run can still be exported: {command}")
     if json is not None:
         table = [_run_to_dict(run, name) for run, name in zip(found, names, strict=True)]
         value = {"comparable": are_comparable(found), "differing": fields, "runs": table}

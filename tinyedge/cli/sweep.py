@@ -1,5 +1,6 @@
 """`tinyedge sweep`: search for good training settings with many runs."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,6 +58,8 @@ def sweep(
     """
     import inspect
 
+    from tinyedge.cli._argv import break_command
+    from tinyedge.cli._echo import print_result, terminal_width
     from tinyedge.cli._extras import require_package
     from tinyedge.core.config import ModelConfig
     from tinyedge.core.errors import TrainingError
@@ -102,7 +105,7 @@ def sweep(
     if result.signal is not None:
         typer.echo("stopped; the trial is saved. To continue, run the same command again", err=True)
         raise typer.Exit(128 + result.signal)
-    typer.echo(_format_table(result.trials, list_varied(space)))
+    _print_table(result.trials, list_varied(space))
     running = sum(trial.status == "running" for trial in result.trials)
     if running:
         typer.echo(f"running in other processes: {running}", err=True)
@@ -112,17 +115,18 @@ def sweep(
         raise TrainingError(
             "no trial finished", "the lines above give the reasons; try other values of --vary"
         )
-    typer.echo(f"best: {result.best.name}. To train it again:\n{format_command(request, result.best.point)}")
-    typer.echo(f"wrote {output_dir}/sweep.json, sweep.png; tinyedge runs {output_dir} compares the runs")
+    command = break_command(format_command(request, result.best.point), terminal_width(sys.stdout))
+    typer.echo(f"best: {result.best.name}. To train it again:\n{command}")
+    print_result(f"wrote {output_dir}/sweep.json, sweep.png; tinyedge runs {output_dir} compares the runs")
 
 
-def _format_table(trials: "Sequence[Trial]", names: Sequence[str]) -> str:
-    """Return the trials as a table: finished (best first), pruned, failed, running in other processes."""
-    from tinyedge.cli._table import format_columns
+def _print_table(trials: "Sequence[Trial]", names: Sequence[str]) -> None:
+    """Print the trials as a table: finished (best first), pruned, failed, running in other processes."""
+    from tinyedge.cli._table import print_table
 
     order = ("finished", "pruned", "failed", "running")
     rows = [["trial", "bits/byte", "status", *names]]
     for trial in sorted(trials, key=lambda t: (order.index(t.status), t.bits_per_byte or 0, t.number)):
         bits = "-" if trial.bits_per_byte is None else f"{trial.bits_per_byte:.4f}"
         rows.append([trial.name, bits, trial.status, *(str(trial.point.get(name, "-")) for name in names)])
-    return format_columns(rows, left=(0, 2))
+    print_table(rows, left=(0, 2))

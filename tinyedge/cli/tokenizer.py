@@ -24,7 +24,8 @@ def tokenizer(
 
     It is measured on the tenth of the corpus that is held out.
     """
-    from tinyedge.cli._echo import print_note
+    from tinyedge.cli._argv import format_command
+    from tinyedge.cli._echo import print_next, print_note, print_result
     from tinyedge.core.errors import CorpusError
     from tinyedge.core.files import require_file
     from tinyedge.corpus.build import CORPUS_NAME
@@ -40,7 +41,9 @@ def tokenizer(
         path, report = prepare_tokenizer(
             draw_split(text), output_dir, config, print_note, flexible=settings.keys() - chosen, chosen=chosen
         )
-    typer.echo(f"{path}  {report.pieces} pieces, sha256 {report.sha256[:12]}")
-    typer.echo(
+    print_result(f"{path}  {report.pieces} pieces, sha256 {report.sha256[:12]}")
+    print_result(
         f"held-out text: {report.bytes_per_token:.2f} bytes per token, {100 * report.unknown:.3f}% unknown"
     )
+    if corpus is None:  # `train` needs the corpus in its folder
+        print_next(format_command(["train", "--output-dir", output_dir]))

@@ -1,6 +1,8 @@
 """`tinyedge train`: run every missing phase from text to a trained model."""
 
 import contextlib
+import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +80,9 @@ def train(
     restart: Annotated[
         bool,
         typer.Option(
-            "--restart", help="Restart; the previous run is moved to previous/.", rich_help_panel="Run"
+            "--restart",
+            help="Train a new model without asking; the run in OUTPUT_DIR is moved to previous/.",
+            rich_help_panel="Run",
         ),
     ] = False,
     tensorboard: Annotated[
@@ -97,6 +101,7 @@ def train(
     Corpus, tokenizer and shards are made first, where they are missing.
     """
     from tinyedge.cli import _argv
+    from tinyedge.cli._echo import print_next, print_result, terminal_width
     from tinyedge.cli._extras import require_package
     from tinyedge.core.errors import UsageError
     from tinyedge.corpus.build import CORPUS_NAME
@@ -116,6 +121,7 @@ def train(
         require_package("tensorboard", "tensorboard")
 
     from tinyedge.cli._progress import TerminalReporter
+    from tinyedge.cli._samples import format_samples
     from tinyedge.train.distributed import join_process_group
     from tinyedge.train.hardware import choose_hardware
     from tinyedge.train.pipeline import RunRequest, run
@@ -148,20 +154,26 @@ def train(
             terminal.note(
                 f"corpus: using {output_dir}/{CORPUS_NAME} (pass --source or --input to replace it)"
             )
+        if group.size == 1:  # under torchrun, several processes share one terminal
+            request = dataclasses.replace(request, confirm=terminal.confirm)
         outcome = run(request, reporter, group)
     if outcome is None:
         return
     state = outcome.state
     if outcome.signal is not None:
         terminal.note(f"stopped in epoch {state.epoch + 1}, step {state.step}; saved. To continue:")
-        terminal.note(f"  {_argv.format_resume_command()}")
+        command = _argv.break_command(_argv.format_resume_command(), terminal_width(sys.stderr), "  ")
+        terminal.note(f"  {command}")
         raise typer.Exit(128 + outcome.signal)
     if outcome.ended_by != "epochs":
         terminal.note(f"stopped by --{outcome.ended_by} in epoch {state.epoch} of {config.epochs}")
     if not group.is_main:
         return
+    for line in format_samples(state.samples, terminal_width(sys.stdout)):
+        typer.echo(line)
     bits = ", ".join(f"{name} {value:.3f}" for name, value in state.history[-1]["val_bits_per_byte"].items())
-    typer.echo(f"held-out bits per byte: {bits}; {state.elapsed_s:.0f} s of training")
-    typer.echo(f"wrote {output_dir}/final_model.pt, best_model.pt, training_metrics.json, training_curve.png")
-    export = _argv.format_command(["export", output_dir / "best_model.pt", "--output-dir", "bundle"])
-    typer.echo(f"next: {export}")
+    print_result(f"held-out bits per byte: {bits}; {state.elapsed_s:.0f} s of training")
+    print_result(
+        f"wrote {output_dir}/final_model.pt, best_model.pt, training_metrics.json, training_curve.png"
+    )
+    print_next(_argv.format_command(["export", output_dir / "best_model.pt", "--output-dir", "bundle"]))

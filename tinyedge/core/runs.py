@@ -91,6 +91,12 @@ class TrainingRun:
         return f"{self.last.number}/{self.configuration.get('epochs', '?')}"
 
     @property
+    def summary(self) -> str:
+        """The run in a few words, as in "recipe fast, 4/4 epochs, 1.889 bits per byte"."""
+        recipe = self.configuration.get("recipe", "?")
+        return f"recipe {recipe}, {self.epochs} epochs, {self.best.bits_per_byte[ALL]:.3f} bits per byte"
+
+    @property
     def last(self) -> Epoch:
         """The latest epoch."""
         return self.history[-1]

@@ -168,6 +168,7 @@ class _TrialReporter:
 
     def __init__(self, claim: Claim, reporter: Reporter) -> None:
         self._claim = claim
+        self.phase = reporter.phase
         self.step = reporter.step
         self.sample = reporter.sample
         self.note = reporter.note

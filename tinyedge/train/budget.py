@@ -32,17 +32,17 @@ class TimeBudget:
         if not state.epoch and not state.step:
             return False
         # Between epochs, `elapsed_s` does not yet include the validation of the finished epoch.
-        validation_s = 0.0 if state.step else self._reserved_s(state)
+        validation_s = 0.0 if state.step else self.estimate_pause_s(state)
         return self._share(state, state.elapsed_s + validation_s) >= 1
 
     def _share(self, state: State, elapsed_s: float) -> float:
         if self.minutes is None:
             return 0.0
         limit_s = 60 * self.minutes
-        return elapsed_s / (limit_s - min(self._reserved_s(state), MAX_RESERVED_SHARE * limit_s))
+        return elapsed_s / (limit_s - min(self.estimate_pause_s(state), MAX_RESERVED_SHARE * limit_s))
 
-    def _reserved_s(self, state: State) -> float:
-        """Return the longest pause so far, or an estimate from the training speed before the first."""
+    def estimate_pause_s(self, state: State) -> float:
+        """Return the seconds between epochs: the longest so far, or an estimate from the training speed."""
         if state.pause_s:
             return state.pause_s
         speed = state.history[-1]["tokens_per_second"] if state.history else state.tokens_per_second

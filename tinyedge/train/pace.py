@@ -39,6 +39,9 @@ class Pace:
         self._epoch_start = 0.0
         self._last_save = 0.0
         self._measured_from: _Moment | None = None
+        self._last_step = 0.0  # seconds of the epoch at the end of its last step
+        self._steps = 0  # steps of this process whose duration was measured
+        self._step_s = 0.0  # duration of a step
         self.pause_s = 0.0
         """Seconds between the last step of the previous epoch and the start of the current one."""
 
@@ -50,6 +53,7 @@ class Pace:
     def start_epoch(self, state: State) -> None:
         """Start the clock of an epoch that has already trained for `state.epoch_s`."""
         self._epoch_start = time.monotonic() - state.epoch_s
+        self._last_step = state.epoch_s
         if state.step == 0 and self._measured_from:
             self._measured_from = _Moment(0, 0, 0.0)
 
@@ -60,7 +64,14 @@ class Pace:
 
     def record_step(self, state: State) -> None:
         """Record that this process has finished a step."""
-        self._measured_from = self._measured_from or _Moment.from_state(state)
+        if self._measured_from is None:
+            self._measured_from = _Moment.from_state(state)
+        else:
+            # The mean of the first epoch's steps, then one in which older steps fade within an epoch.
+            self._steps += 1
+            weight = 1 / min(self._steps, self._steps_per_epoch)
+            self._step_s += weight * (state.epoch_s - self._last_step - self._step_s)
+        self._last_step = state.epoch_s
 
     def record_save(self) -> None:
         """Record that a checkpoint was saved now."""
@@ -81,21 +92,22 @@ class Pace:
             return None
         return (now.tokens - start.tokens) / (now.seconds - start.seconds)
 
-    def seconds_left(self, state: State, max_minutes: float | None) -> float | None:
-        """Estimate the rest of the run from the speed within the current epoch.
+    def seconds_left(self, state: State, pause_s: float, max_minutes: float | None) -> float | None:
+        """Estimate the rest of the run from the duration of the latest steps, of any epoch.
 
         Args:
             state: The run's state after its last step.
+            pause_s: Seconds of validation and saving after each epoch, where none was measured yet.
             max_minutes: Time limit of the run, if it has one.
 
         Returns:
             Seconds, or None while the speed is unknown.
         """
-        now, start = _Moment.from_state(state), self._measured_from
-        if start is None or now.step == start.step:
+        if not self._steps:
             return None
-        steps = (self._epochs - state.epoch) * self._steps_per_epoch - state.step
-        seconds = steps * (now.seconds - start.seconds) / (now.step - start.step)
+        epochs = self._epochs - state.epoch
+        steps = epochs * self._steps_per_epoch - state.step
+        seconds = steps * self._step_s + epochs * (self.pause_s or pause_s)
         if max_minutes is None:
             return seconds
         return min(seconds, 60 * max_minutes - state.elapsed_s)

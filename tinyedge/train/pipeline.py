@@ -6,7 +6,8 @@ Each phase leaves a file that records its inputs. A phase is reused if its input
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError, TrainingError
 from tinyedge.core.folder_lock import ensure_dir, exclusive_lock
-from tinyedge.core.run_files import CURVE_FILE, has_unfinished_run, is_finished
-from tinyedge.core.runs import ALL, read_run
+from tinyedge.core.run_files import CURVE_FILE, has_unfinished_run, is_finished, list_run_files
+from tinyedge.core.runs import ALL, PREVIOUS_FOLDER, read_run
 from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest, prepare_corpus
 from tinyedge.corpus.split import draw_split
 from tinyedge.text.evaluate import describe_unknown
@@ -77,6 +78,10 @@ class RunRequest:
     restart: bool = False
     """Start a new run even if the folder holds an unfinished one."""
 
+    confirm: Callable[[str], bool | None] = lambda question: None
+    """Asked before a finished run is moved to `previous/`, unless `restart` is set. False refuses; None means
+    that nobody can be asked: the run is moved, with a message before."""
+
 
 def run(request: RunRequest, reporter: Reporter, group: Group = SINGLE_PROCESS) -> Outcome | None:
     """Run every missing phase.
@@ -111,6 +116,7 @@ def _run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | Non
         trainer, metrics = prepared
         try:
             outcome = trainer.run(request.limits, metrics.write)
+            reporter.phase("drawing the curve")
             _write_results(outcome, metrics)
         except (TinyEdgeError, RuntimeError, MemoryError, OSError):
             metrics.mark_failed(trainer.state)
@@ -166,6 +172,7 @@ def _prepare_run(
         if request.resume:
             resumed_from = _resume(trainer, metrics, reporter)
         elif preserved is not None:
+            _announce_move(request, reporter)
             previous_run.archive_run(folder, preserved, reporter.note)
     group.broadcast(resumed_from)
     processes = f", {group.size} processes" if group.size > 1 else ""
@@ -229,7 +236,9 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
     if request.skip_corpus:
         files.require_file(corpus, CorpusError, "omit --skip-corpus, or put the text there")
     else:
+        reporter.phase("preparing the corpus")
         prepare_corpus(request.corpus, folder, reporter.note)
+    reporter.phase("preparing the tokenizer")
     split = draw_split(corpus)
     if request.skip_tokenizer:
         path = folder / model_name(_find_vocab_size(request))
@@ -244,6 +253,7 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
             f"{path} has {tokenizer.vocab_size} pieces, but --vocab-size is {request.model.vocab_size}",
             f"pass --vocab-size {tokenizer.vocab_size}, or omit --skip-tokenizer",
         )
+    reporter.phase("preparing the token files")
     try:
         shards = Shards.load(folder / SHARDS_FOLDER)
         wanted = files.sha256_file(corpus), tokenizer.sha256
@@ -293,6 +303,33 @@ def _has_models(folder: Path) -> bool:
     except (TinyEdgeError, OSError):
         return False
     return True
+
+
+def _announce_move(request: RunRequest, reporter: Reporter) -> None:
+    """Say or ask what happens to the run in the folder, before it is moved.
+
+    Raises:
+        CheckpointError: The user does not want it.
+    """
+    folder = request.output_dir
+    try:
+        found = f"a run ({read_run(folder).summary})"
+    except (TinyEdgeError, OSError):
+        found = "a run"
+    count = len(list_run_files(folder))
+    files_and_target = f"its {count} files to {folder / PREVIOUS_FOLDER}{os.sep}"
+    if request.restart:
+        reporter.note(f"model: {folder} holds {found}; moving {files_and_target}")
+        return
+    found = found.replace("a run", "a finished run with other text or settings", 1)
+    answer = request.confirm(f"{folder} holds {found}.\nMove {files_and_target} and train a new model?")
+    if answer is None:
+        reporter.note(f"model: {folder} holds {found}; moving {files_and_target}")
+    elif not answer:
+        raise CheckpointError(
+            f"{folder} keeps its finished run; nothing was changed",
+            "pass another --output-dir to train a new model beside it",
+        )
 
 
 def _resume(trainer: Trainer, metrics: MetricsWriter, reporter: Reporter) -> Path:

@@ -39,14 +39,14 @@ from tinyedge.train.pace import Pace
 from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.report.advice import advise, divergence_error
 from tinyedge.train.report.reporter import Progress, Reporter
-from tinyedge.train.report.sample import choose_prompts, generate_sample
+from tinyedge.train.report.sample import SampleSeries
 from tinyedge.train.state import EpochRecord, State
 from tinyedge.train.step import TrainStep
 from tinyedge.train.storage import checkpoint
 from tinyedge.train.validation import validate
 
 AUGMENTED_SHARE = 0.88  # of the run; the rest uses the segmentation that text is evaluated with
-EPOCHS_PER_CHECKPOINT = 5  # the guide's value; samples are generated at the same interval
+EPOCHS_PER_CHECKPOINT = 5  # the guide's value
 TRACE_POINTS = 200  # approximate number of points in the training curve of a complete run
 ADVICE_STEP = 50  # step of an epoch after which its speed is known and most of it remains
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
@@ -99,6 +99,7 @@ class Trainer:
         if config.local_heads:
             init_local_heads(self.model, config.local_heads)
         self._group = group
+        reporter.phase("compiling the model" if hardware.use_compile else "preparing the model")
         self._train_step = TrainStep(
             self.model,
             config,
@@ -114,7 +115,7 @@ class Trainer:
         self._limits = RunLimits()
         self._budget = TimeBudget(None, shards.validation_tokens)
         self._pace = Pace(config.epochs, self._batches.steps_per_epoch)
-        self._sample_prompts = choose_prompts(shards, tokenizer)
+        self._samples = SampleSeries(shards, tokenizer, config.seed)
         self._signal = 0  # the last signal that this process received
         self._stop_signal: int | None = None  # the signal for which all processes stop
 
@@ -176,6 +177,9 @@ class Trainer:
         self._limits = limits
         self._budget = dataclasses.replace(self._budget, minutes=limits.max_minutes)
         self._group.all_reduce_max()  # no process writes before all have read the checkpoint
+        if not (self.state.epoch or self.state.step or self.state.samples):
+            self._train_step.materialize()
+            self._generate_samples()  # noise, to compare with
         self._pace.start_run(self.state)
         while (ended_by := self._stop_reason()) is None:
             self._train_epoch()
@@ -252,6 +256,7 @@ class Trainer:
     def _finish_epoch(self) -> None:
         """Validate the epoch and save it. If a signal comes before that, change nothing."""
         state = self.state
+        self._reporter.phase("evaluating held-out text")
         self._train_step.materialize()
         qualities = self._group.broadcast(self._validate() if self._group.is_main else [])
         self._synchronize(state.elapsed_s, state.epoch_s)
@@ -274,8 +279,7 @@ class Trainer:
         state.finish_epoch(record)
         self._reporter.epoch(record)
         self._give_advice(seconds_left, speed)
-        if record.epoch % EPOCHS_PER_CHECKPOINT == 0 or record.epoch == self._config.epochs:
-            self._generate_samples(record.epoch)
+        self._generate_samples()
         self._save_epoch()
 
     def _validate(self) -> list[Quality]:
@@ -290,6 +294,7 @@ class Trainer:
         """Save the best model first: a run killed in between resumes before it and writes it again."""
         if not self._group.is_main:
             return
+        self._reporter.phase("saving")
         if self.state.epochs_since_best == 0:
             self._save(checkpoint.BEST_FILE)
         if self.state.epoch % EPOCHS_PER_CHECKPOINT == 0:
@@ -306,11 +311,9 @@ class Trainer:
     def _save(self, name: str) -> None:
         checkpoint.save(self._folder / name, self._checkpoint_content())
 
-    def _generate_samples(self, epoch: int) -> None:
-        for prompt in self._sample_prompts:
-            text = generate_sample(self.model, self._tokenizer, prompt, seed=self._config.seed)
-            self.state.samples.append({"epoch": epoch, "prompt": prompt, "text": text})
-            self._reporter.sample(prompt, text)
+    def _generate_samples(self) -> None:
+        for sample in self._samples.add(self.model, self.state.epoch, self.state.samples):
+            self._reporter.sample(sample["prompt"], sample["text"])
 
     def _give_advice(self, eta_s: float | None, speed: float | None = None) -> None:
         """Note problems of the run, each kind once. `speed` is that of the last epoch, tokens per second."""
@@ -322,29 +325,19 @@ class Trainer:
     def _report_step(self) -> None:
         """Report progress, and add points to the training curve at steps fixed by the step count alone."""
         state, per_epoch = self.state, self._batches.steps_per_epoch
-        steps = self._config.epochs * per_epoch
-        if state.step % max(1, steps // TRACE_POINTS) == 0 or state.step == per_epoch:
+        if (
+            state.step % max(1, self._config.epochs * per_epoch // TRACE_POINTS) == 0
+            or state.step == per_epoch
+        ):
             state.add_trace_point()
         eta_s = self._seconds_left()
-        self._reporter.step(
-            Progress(
-                epoch=state.epoch + 1,
-                epochs=self._config.epochs,
-                step=state.epoch * per_epoch + state.step,
-                steps=steps,
-                loss=state.loss,
-                val_loss=state.history[-1]["val_loss"] if state.history else None,
-                tokens=state.tokens,
-                lr=state.lr,
-                tokens_per_second=state.tokens_per_second,
-                eta_s=eta_s,
-            )
-        )
+        self._reporter.step(Progress.from_state(state, self._config.epochs, per_epoch, eta_s))
         if state.step == ADVICE_STEP:
             self._give_advice(eta_s)
 
     def _seconds_left(self) -> float | None:
-        return self._pace.seconds_left(self.state, self._limits.max_minutes)
+        pause_s = self._budget.estimate_pause_s(self.state)
+        return self._pace.seconds_left(self.state, pause_s, self._limits.max_minutes)
 
     def _divergence_error(self, loss: float) -> TrainingError:
         return divergence_error(loss, self.state.epoch + 1, self.state.step + 1, self._config.learning_rate)

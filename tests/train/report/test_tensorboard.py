@@ -20,7 +20,7 @@ TOKENS = 100  # per step
 
 
 def make_progress(step: int) -> Progress:
-    return Progress(1, 2, step, 100, 9.0 - step / 10, None, TOKENS * step, 1e-5 * step, 9000.0, 1.0)
+    return Progress(1, 2, step, 100, 9.0 - step / 10, None, TOKENS * step, 1e-5 * step, 2.0, 9000.0, 1.0)
 
 
 def make_record(step: int) -> EpochRecord:

@@ -1,9 +1,9 @@
 """The interface that training reports to. Terminal, log and TensorBoard implement it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
-from tinyedge.train.state import EpochRecord
+from tinyedge.train.state import EpochRecord, State
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,39 @@ class Progress:
     lr: float
     """Learning rate of this step."""
 
+    elapsed_s: float
+    """Seconds trained since the start of the run."""
+
     tokens_per_second: float
     """Speed of the epoch so far."""
 
     eta_s: float | None
-    """Estimated seconds left; None until a step is finished that did not include compilation."""
+    """Estimated seconds left, evaluation and saving included; None until a step is finished that did not
+    include compilation."""
+
+    @classmethod
+    def from_state(cls, state: State, epochs: int, steps_per_epoch: int, eta_s: float | None) -> Self:
+        """Return the progress of a run's state after a step."""
+        return cls(
+            epoch=state.epoch + 1,
+            epochs=epochs,
+            step=state.epoch * steps_per_epoch + state.step,
+            steps=epochs * steps_per_epoch,
+            loss=state.loss,
+            val_loss=state.history[-1]["val_loss"] if state.history else None,
+            tokens=state.tokens,
+            lr=state.lr,
+            elapsed_s=state.elapsed_s,
+            tokens_per_second=state.tokens_per_second,
+            eta_s=eta_s,
+        )
 
 
 class Reporter(Protocol):
     """Receives what happens in a run."""
+
+    def phase(self, name: str) -> None:
+        """Receive the start of work that is not a step, such as "saving". The next event ends it."""
 
     def step(self, progress: Progress) -> None:
         """Receive the progress after a step."""

@@ -3,6 +3,8 @@
 The product's generator is `tinyedge.runtime`.
 """
 
+from typing import Any
+
 import torch
 
 from tinyedge.text.openings import choose_openings
@@ -31,6 +33,43 @@ def choose_prompts(shards: Shards, tokenizer: Tokenizer) -> list[str]:
         lines = tokenizer.decode(tokens).split("\n")
         prompts += choose_openings(lines, -(-MIN_PROMPTS // len(languages)))
     return prompts or [""]
+
+
+class SampleSeries:
+    """Texts that a model writes in the course of its training, always for the same prompts.
+
+    Args:
+        shards: Tokens, whose held-out part has the prompts.
+        tokenizer: Tokenizer that made them.
+        seed: Seed of the texts, the same after each epoch, so that only the model changes.
+    """
+
+    def __init__(self, shards: Shards, tokenizer: Tokenizer, seed: int) -> None:
+        self._prompts = choose_prompts(shards, tokenizer)
+        self._tokenizer = tokenizer
+        self._seed = seed
+
+    def add(self, model: TinyTransformer, epoch: int, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Generate a text for each prompt, and add it to the samples of the run.
+
+        Args:
+            model: The model, with its weights up to date.
+            epoch: Finished epochs; 0 for a model that has learned nothing.
+            samples: The run's samples so far.
+
+        Returns:
+            The new samples.
+        """
+        added = [
+            {
+                "epoch": epoch,
+                "prompt": prompt,
+                "text": generate_sample(model, self._tokenizer, prompt, self._seed + number),
+            }
+            for number, prompt in enumerate(self._prompts)
+        ]
+        samples += added
+        return added
 
 
 @torch.no_grad()

@@ -50,6 +50,10 @@ class TensorBoard:
         if self._opened:
             self._opened.close()
 
+    def phase(self, name: str) -> None:
+        """Pass a phase on; TensorBoard does not show them."""
+        self._reporter.phase(name)
+
     def step(self, progress: Progress) -> None:
         """Write the mean training loss of the epoch so far, learning rate and speed."""
         self._reporter.step(progress)
