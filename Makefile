@@ -10,6 +10,8 @@ TWIN_FLAGS ?=
 PEERS_FLAGS ?=
 INTEROP_FLAGS ?=
 CLIENTS_FLAGS ?=
+# Sizes of the wheels of torch 2.13 (CPU) and 2.14 (CUDA) for x86-64 Linux; CUDA's own libraries come on top.
+INSTALLING := printf '%s\n' '2/2 installing packages, a few minutes; the largest is torch:' '    190 MB for a CPU, 550 MB and more with CUDA'
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo twin scale bench-peers soak test test-interop test-clients test-deploy check docs format clean
@@ -22,14 +24,16 @@ env: $(VENV)/ready ## Create the environment in .venv, with uv if it is installe
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: $(PYTHON) is missing or older than 3.11; pass another: make PYTHON=python3.11" >&2; exit 1; }
-	@echo "creating the environment in $(VENV): downloads torch, takes a few minutes"
-	@if command -v uv >/dev/null; then \
-	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
-	  uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
+	@[ -t 1 ] || quiet=--quiet; \
+	if command -v uv >/dev/null; then \
+	  echo "1/2 creating $(VENV) with uv" && \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && $(INSTALLING) && \
+	  uv pip install $$quiet --python $(BIN)/python -e '.[dev]'; \
 	else \
+	  echo "1/2 creating $(VENV) with venv and pip"; \
 	  $(PYTHON) -m venv $(VENV) || { \
 	    echo "error: $(PYTHON) cannot create a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }; \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	  $(INSTALLING) && $(BIN)/python -m pip install $$quiet --disable-pip-version-check -e '.[dev]'; \
 	fi
 	@touch $@
 

@@ -54,7 +54,6 @@ def export(
     """
     from json import dumps
 
-    from tinyedge.cli._echo import print_note
     from tinyedge.cli._extras import require_package
     from tinyedge.cli._named_files import parse_named_files
 
@@ -75,6 +74,7 @@ def export(
         return
 
     from tinyedge.bundle.bundle import load_bundle
+    from tinyedge.cli._progress import TerminalReporter
     from tinyedge.export.pipeline import ExportOptions, export_bundle
 
     options = ExportOptions(
@@ -83,7 +83,9 @@ def export(
     if wheels:
         bundle, kit = _export_kit(options)
     else:
-        bundle, kit = load_bundle(export_bundle(options, print_note)), None
+        with TerminalReporter() as terminal:
+            terminal.phase("exporting")
+            bundle, kit = load_bundle(export_bundle(options, terminal.note)), None
     if json:
         made = {"bundle": str(output_dir), **({"kit": str(kit)} if kit else {})}
         typer.echo(dumps({"schema": "tinyedge.export/1", **made, "manifest": bundle.manifest}))

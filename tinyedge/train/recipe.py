@@ -11,6 +11,9 @@ from typing import Any
 
 from tinyedge.core.settings import check_settings, get_ranges, require_choice, setting
 
+AUGMENTED_SHARE = 0.88  # of the run; the rest uses the segmentation that text is evaluated with
+MAX_AUGMENTED_TOKENS = 2_000_000  # in memory, drawn again each epoch; a larger corpus does not need it
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:

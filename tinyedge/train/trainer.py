@@ -36,7 +36,7 @@ from tinyedge.train.methods.init_local_heads import init_local_heads
 from tinyedge.train.methods.sampled_softmax import make_candidate_sampler
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.pace import Pace
-from tinyedge.train.recipe import TrainConfig
+from tinyedge.train.recipe import AUGMENTED_SHARE, TrainConfig
 from tinyedge.train.report.advice import advise, divergence_error
 from tinyedge.train.report.reporter import Progress, Reporter
 from tinyedge.train.report.sample import SampleSeries
@@ -45,7 +45,6 @@ from tinyedge.train.step import TrainStep
 from tinyedge.train.storage import checkpoint
 from tinyedge.train.validation import validate
 
-AUGMENTED_SHARE = 0.88  # of the run; the rest uses the segmentation that text is evaluated with
 EPOCHS_PER_CHECKPOINT = 5  # the guide's value
 TRACE_POINTS = 200  # approximate number of points in the training curve of a complete run
 ADVICE_STEP = 50  # step of an epoch after which its speed is known and most of it remains

@@ -14,10 +14,11 @@ import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from tinyedge.core.errors import UsageError
 from tinyedge.core.runs import Epoch, Point, TrainingRun
-from tinyedge.train.report.curve import draw_comparison, draw_curve
+from tinyedge.train.report.curve import draw_comparison, draw_curve, find_plain_epoch
 from tinyedge.train.report.plotting import shorten, spread_positions
 
 Make = Callable[..., TrainingRun]
@@ -172,3 +173,75 @@ def test_labels_never_overlap(places: list[float], gap: float) -> None:
 def test_long_names_are_shortened_in_the_middle() -> None:
     assert shorten("trial-0001") == "trial-0001"
     assert shorten("a" * 20 + "b" * 20) == "a" * 14 + "…" + "b" * 14
+
+
+def test_the_step_to_plain_text_is_named_with_its_values(tmp_path: Path) -> None:
+    run = make_run(10)
+    run.configuration.update(segmentation_alpha=0.5)
+    run = dataclasses.replace(
+        run, history=tuple(dataclasses.replace(e, train_loss=4.5 - e.number / 10) for e in run.history)
+    )
+    assert find_plain_epoch(run) == 9
+    draw_curve(run, tmp_path / "curve.svg")
+    assert "plain text from epoch 9:" in (tmp_path / "curve.svg").read_text()
+    assert "training 3.70 to 3.60" in (tmp_path / "curve.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"segmentation_alpha": 0.0}, {"segmentation_alpha": 0.5, "max_minutes": 1.0}]
+)
+def test_without_such_a_step_nothing_is_named(settings: dict[str, Any], tmp_path: Path) -> None:
+    run = make_run(10)
+    run.configuration.update(settings)
+    assert find_plain_epoch(run) is None
+    draw_curve(run, tmp_path / "curve.svg")
+    assert "plain text" not in (tmp_path / "curve.svg").read_text()
+
+
+def test_the_first_epochs_have_no_such_step() -> None:
+    one = make_run(1)
+    one.configuration.update(segmentation_alpha=0.5)
+    assert find_plain_epoch(one) is None
+    stopped = make_run(3)
+    stopped.configuration.update(segmentation_alpha=0.5, epochs=10)
+    assert find_plain_epoch(stopped) is None
+
+
+def test_a_diverged_epoch_does_not_flatten_the_others(tmp_path: Path) -> None:
+    run = make_run(5)
+    wild = dataclasses.replace(run.history[2], val_loss=46000.0)
+    run = dataclasses.replace(run, history=(*run.history[:2], wild, *run.history[3:]))
+    draw_curve(run, tmp_path / "curve.svg")
+    text = (tmp_path / "curve.svg").read_text()
+    assert "46,000" in text
+    assert "40000" not in text
+
+
+@pytest.mark.parametrize(("epochs", "best"), [(1, 0), (4, 0), (300, 7)])
+def test_no_label_is_clipped_and_none_overlaps_the_other_panel(
+    epochs: int, best: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(figure: Figure, *arguments: Any, **options: Any) -> None:
+        figures.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    draw_curve(make_run(epochs, best), tmp_path / "curve.png")
+    (figure,) = figures
+    figure.set_dpi(100)
+    figure.canvas.draw()
+    page = figure.bbox
+    boxes = [axes.get_tightbbox() for axes in figure.axes if axes.get_position().x0 > 0.5]
+    right_panel = min(box.x0 for box in boxes if box)
+    for axes in figure.axes:
+        for text in axes.texts:
+            box = text.get_window_extent()
+            assert page.x0 <= box.x0, text
+            assert box.x1 <= page.x1, text
+            assert page.y0 <= box.y0, text
+            assert box.y1 <= page.y1, text
+            if axes.get_position().x0 < 0.5:
+                assert box.x1 < right_panel, text

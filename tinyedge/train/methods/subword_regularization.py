@@ -20,9 +20,8 @@ from tinyedge.core.arrays import TokenIds
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import WORD_BOUNDARY, Tokenizer
 from tinyedge.train.data import Tokens
-from tinyedge.train.recipe import TrainConfig
+from tinyedge.train.recipe import MAX_AUGMENTED_TOKENS, TrainConfig
 
-MAX_TOKENS = 2_000_000  # held in memory and drawn again each epoch; a larger corpus does not need this
 MAX_SEGMENTATIONS = 8  # for each word; others are improbable
 
 Segmentation = tuple[tuple[int, ...], float]  # pieces and their log probability
@@ -76,7 +75,7 @@ def make_segmentation_sampler(
     Returns:
         The function, or None for recipes without subword regularization and for texts too large to need it.
     """
-    if not config.segmentation_alpha or shards.train_tokens > MAX_TOKENS:
+    if not config.segmentation_alpha or shards.train_tokens > MAX_AUGMENTED_TOKENS:
         return None
 
     @functools.cache

@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from tinyedge.core.runs import ALL, Epoch, TrainingRun
+from tinyedge.train.recipe import AUGMENTED_SHARE, MAX_AUGMENTED_TOKENS
 from tinyedge.train.report.plotting import (
     COLOURS,
     GREY,
@@ -21,6 +22,7 @@ from tinyedge.train.report.plotting import (
     choose_time_unit,
     format_token_axis,
     label_line_ends,
+    limit_outliers,
     open_figure,
     shorten,
 )
@@ -40,7 +42,7 @@ def draw_curve(run: TrainingRun, path: Path) -> None:
         left = figure.add_gridspec(
             2, 1, left=0.065, right=0.385, bottom=0.1, top=0.71, height_ratios=(3.4, 1)
         )
-        right = figure.add_gridspec(1, 1, left=0.575, right=0.875, bottom=0.1, top=0.71)
+        right = figure.add_gridspec(1, 1, left=0.59, right=0.875, bottom=0.1, top=0.71)
         _draw_loss(figure.add_subplot(left[0]), run)
         _draw_rate(figure.add_subplot(left[1]), run)
         _draw_bits(figure.add_subplot(right[0]), run)
@@ -140,7 +142,9 @@ def _draw_loss(axes: Axes, run: TrainingRun) -> None:
     format_token_axis(axes, end)
     axes.set(xlabel="", xticklabels=[])  # the panel below shows them
     add_time_axis(axes, [*tokens, end], [*seconds, end_s])
+    limit_outliers(axes, tokens, [epoch.val_loss for epoch in run.history])
     _mark_best(axes, run, run.best.val_loss, held_out)
+    _mark_plain_text(axes, run)
     label_line_ends(
         axes,
         [
@@ -177,8 +181,45 @@ def _draw_bits(axes: Axes, run: TrainingRun) -> None:
     axes.set_title("Bits per byte of held-out text")
     format_token_axis(axes, end)
     add_time_axis(axes, [*tokens, end], [*seconds, end_s])
+    limit_outliers(axes, tokens, [epoch.bits_per_byte[ALL] for epoch in run.history])
     _mark_best(axes, run, run.best.bits_per_byte[ALL], INK)
     label_line_ends(axes, ends)
+
+
+def find_plain_epoch(run: TrainingRun) -> int | None:
+    """Return the number of the first epoch on plain text, at which the training loss makes a step down.
+
+    None if all epochs were on plain text, or if a time limit decided when they began.
+    """
+    epochs, settings = run.configuration["epochs"], run.configuration
+    tokens = run.history[0].tokens
+    if not settings.get("segmentation_alpha") or settings.get("max_minutes") or not tokens:
+        return None
+    first = int(AUGMENTED_SHARE * epochs) + 1
+    return first if tokens <= MAX_AUGMENTED_TOKENS and 1 < first <= run.last.number else None
+
+
+def _mark_plain_text(axes: Axes, run: TrainingRun) -> None:
+    """Name the step of the training line where its text becomes plain, with the loss before and after."""
+    number = find_plain_epoch(run)
+    if number is None:
+        return
+    before, after = run.history[number - 2], run.history[number - 1]
+    x = _tokens(before)
+    nearest = min(run.trace, key=lambda point: abs(point.tokens - x), default=None)
+    y = nearest.train_loss if nearest else before.train_loss
+    axes.plot(x, y, "o", color=GREY, markersize=7, zorder=4)
+    axes.annotate(
+        f"plain text from epoch {number}:\ntraining {before.train_loss:.2f} to {after.train_loss:.2f}",
+        (x, y),
+        xytext=(0.98, 0.97),
+        textcoords="axes fraction",
+        ha="right",
+        va="top",
+        fontsize=12,
+        color=GREY,
+        arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 1.2},
+    )
 
 
 def _marker_style(run: TrainingRun) -> dict[str, Any]:

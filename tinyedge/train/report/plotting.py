@@ -22,6 +22,8 @@ from tinyedge.core.errors import UsageError
 SIZE, DPI = (12.8, 7.2), 150  # inches: 1920 x 1080
 FORMATS = (".png", ".svg", ".pdf")
 MARGIN = 1.03  # of a token axis, so that the last marker is not clipped
+MAX_SPREAD = 4  # of the values on a y axis, in medians; a loss that falls from 9 to 3 is far inside
+MIN_SPAN = 0.1  # of a y axis of loss or bits per byte: smaller differences are noise
 INK, GREY = "#222222", "#767676"
 # Okabe and Ito's palette, without yellow, which is hard to see on a projector.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -127,6 +129,31 @@ def add_time_axis(axes: Axes, tokens: Sequence[float], seconds: Sequence[float])
     places = np.interp(np.multiply(marks, unit), [0, *seconds], [0, *tokens])
     top.set_xticks(places, [f"{mark:g}" for mark in marks])
     top.set_xlabel(name, labelpad=7)
+
+
+def limit_outliers(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
+    """Choose the range and the ticks of the y axis, so that one diverged value does not flatten the others.
+
+    A value above MAX_SPREAD times the median is outside of the range; a triangle and the value stand for it.
+
+    Args:
+        axes: Axes with all lines drawn.
+        x: Places of the values.
+        y: Positive values.
+    """
+    limit = MAX_SPREAD * float(np.median(y))
+    low, high = axes.get_ylim()
+    if max(y) > limit:
+        lowest = min(float(np.min(line.get_ydata())) for line in axes.lines)
+        low, high = lowest - 0.05 * limit, limit
+        for place, value in zip(x, y, strict=True):
+            if value > limit:
+                axes.plot(place, 0.97 * limit, "^", color=INK, markersize=9)
+                axes.annotate(f"{value:,.0f}", (place, 0.97 * limit), xytext=(0, -17), ha="center",
+                              textcoords="offset points", fontsize=12)  # fmt: skip
+    middle, span = (low + high) / 2, max(high - low, MIN_SPAN)
+    axes.set_ylim(middle - span / 2, middle + span / 2)
+    axes.yaxis.set_major_locator(MaxNLocator(6))
 
 
 def shorten(text: str, width: int = 30) -> str:
