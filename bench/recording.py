@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import fcntl
 import io
+import itertools
 import os
 import pty
 import re
@@ -92,7 +93,7 @@ def record(
     columns: int,
     *,
     environment: Mapping[str, str] | None = None,
-    answers: bytes = b"",
+    until: str = "",
     on_output: Callable[[bytes, int], None] = lambda output, terminal: None,
 ) -> Recording:
     """Run a command in a terminal.
@@ -101,7 +102,7 @@ def record(
         command: The command; its first word is a program on the PATH.
         columns: Width of the terminal.
         environment: Variables to set in addition.
-        answers: What the user types, sent at the start.
+        until: Text that ends the recording as soon as it is on the screen; the command runs on.
         on_output: Called with each part of the output and the descriptor of the terminal.
 
     Returns:
@@ -120,7 +121,6 @@ def record(
                 command[0], list(command), {**inherited, "TERM": "xterm-256color", **(environment or {})}
             )
         os._exit(127)
-    os.write(terminal, answers)
     recording = Recording(columns)
     screen = _Screen(columns, ROWS)
     stream = pyte.ByteStream(screen)
@@ -129,13 +129,12 @@ def record(
             recording.output += part
             stream.feed(part)
             on_output(part, terminal)
+            if until and not recording.lines and any(until in line for line in screen.display):
+                recording.lines = _read_lines(screen)
     _, status = os.waitpid(process, 0)
     os.close(terminal)
     recording.code = os.waitstatus_to_exitcode(status)
-    rows = [*screen.history.top, *(screen.buffer[row] for row in range(screen.cursor.y + 1))]
-    recording.lines = [_convert(row, columns) for row in rows]
-    while recording.lines and not recording.lines[-1].plain.strip():
-        recording.lines.pop()
+    recording.lines = recording.lines or _read_lines(screen)
     recording.broken_lines = screen.broken_lines
     return recording
 
@@ -145,12 +144,21 @@ def resize(terminal: int, columns: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
 
 
+def _read_lines(screen: _Screen) -> list[Text]:
+    """Return all lines so far, without empty ones at the end."""
+    rows = [*screen.history.top, *(screen.buffer[row] for row in range(screen.cursor.y + 1))]
+    lines = [_convert(row, screen.columns) for row in rows]
+    while lines and not lines[-1].plain.strip():
+        lines.pop()
+    return lines
+
+
 def _convert(row: Mapping[int, Any], columns: int) -> Text:
     """Return a row of the screen as rich's text."""
     line = Text()
-    for column in range(columns):
-        cell = row[column]
-        line.append(cell.data, _style(cell))
+    cells = [row[column] for column in range(columns)]
+    for style, run in itertools.groupby(cells, _style):
+        line.append("".join(cell.data for cell in run), style)
     line.rstrip()
     return line
 
@@ -170,9 +178,10 @@ def main() -> int:
     arguments.add_argument("picture", type=Path, help="SVG file to write")
     arguments.add_argument("--columns", type=int, default=80)
     arguments.add_argument("--title", default="")
+    arguments.add_argument("--until", default="", help="record until this text is on the screen")
     arguments.add_argument("command", nargs="+")
     options = arguments.parse_args()
-    recording = record(options.command, options.columns)
+    recording = record(options.command, options.columns, until=options.until)
     options.picture.parent.mkdir(parents=True, exist_ok=True)
     options.picture.write_text(recording.to_svg(options.title or shlex.join(options.command)))
     print(recording.text)

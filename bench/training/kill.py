@@ -57,6 +57,9 @@ SAVE_S = 0.01  # approximate duration of a save
 class NullReporter:
     """A Reporter that does nothing."""
 
+    def phase(self, name: str) -> None:
+        """Ignore."""
+
     def step(self, progress: object) -> None:
         """Ignore the progress."""
 
