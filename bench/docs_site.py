@@ -21,6 +21,9 @@ ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/tinyedge-lm/tinyedge"
 PICTURES = {".png", ".svg", ".jpg", ".gif", ".webp"}
 FENCED = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
+FENCE_WORDS = re.compile(
+    r"^(```[\w-]+) +[\w ]+$", re.MULTILINE
+)  # Python-Markdown takes one word after a fence
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(<?([^)\s>]+)>?\)")
 # Attributes with which a page loads a file; <a href> only leads to one.
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "srcset", "link": "href"}
@@ -109,7 +112,7 @@ def rewrite_links(source: Path, root: Path, pages: Path, problems: list[str]) ->
         kind = "tree" if goal.is_dir() else "blob"
         return f"{mark}[{label}]({REPOSITORY}/{kind}/main/{inside}{'#' + anchor if anchor else ''})"
 
-    return LINK.sub(replace, text)
+    return FENCE_WORDS.sub(r"\1", LINK.sub(replace, text))
 
 
 def read_title(page: Path) -> str:

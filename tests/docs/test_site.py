@@ -82,6 +82,14 @@ def test_links_in_code_are_left_alone(repository: Path) -> None:
     assert build(repository).returncode == 0
 
 
+def test_a_fence_with_two_words_is_a_block_of_code(repository: Path) -> None:
+    (repository / "docs" / "index.md").write_text("# Start\n\n```text output\n1 True\n```\n")
+    assert build(repository).returncode == 0
+    page = (repository / "build" / "site" / "index.html").read_text()
+    assert "1 True" in page
+    assert "```" not in page
+
+
 def test_a_page_that_the_navigation_lacks_fails_the_build(repository: Path) -> None:
     (repository / "docs" / "new.md").write_text("# New\n")
     assert "docs/new.md is not in zensical.toml: add it to `nav`" in build(repository).stderr
