@@ -9,7 +9,9 @@ import json
 import shlex
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core.errors import BundleError
 from tinyedge.core.files import sha256_file
 
-PROMPTS = {"English": "My sister", "Spanish": "Mi hermana"}
+PROMPTS = {"en": "My sister", "es": "Mi hermana"}  # for a bundle without openings of its text
 PHRASEBOOK = [
     "--source",
     "phrasebook",
@@ -25,6 +27,8 @@ PHRASEBOOK = [
     "4",
 ]  # made of patterns: half of the default epochs are enough
 SEED = 1
+WIDTH = 80  # columns of the last screen
+MAX_LINES = 2  # of a text
 
 
 def main() -> None:
@@ -50,7 +54,7 @@ def main() -> None:
         language: json.loads(
             tinyedge("generate", bundle, "--prompt", prompt, "--seed", SEED, "--json", capture=True)
         )
-        for language, prompt in PROMPTS.items()
+        for language, prompt in choose_prompts(load_bundle(bundle).manifest).items()
     }
     verdict = tinyedge("bench", bundle, "--json", data / "bench.json", capture=True, allowed=(0, 3, 4))
     print(format_summary(data, bundle, completions, verdict, time.monotonic() - started))
@@ -95,16 +99,28 @@ def is_export_of(bundle: Path, checkpoint: Path) -> bool:
     return bool(training["checkpoint_sha256"] == sha256_file(checkpoint))
 
 
+def choose_prompts(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Choose a prompt for each text that the model was measured on: an opening of it, or one of PROMPTS."""
+    openings = manifest.get("openings", {})
+    return {
+        name: openings[name][0] if name in openings else PROMPTS.get(name, "") for name in manifest["quality"]
+    }
+
+
 def format_summary(
     data: Path, bundle: Path, completions: dict[str, dict[str, Any]], verdict: str, seconds: float
 ) -> str:
-    """Format one screen: quality, sizes, two completions, the bench table and its verdict."""
+    """Format one screen: what was learned, a text in each language, quality, sizes, the bench table."""
     manifest: Any = load_bundle(bundle).manifest
     metrics = json.loads((data / "training_metrics.json").read_text())
     lines = [
         f"== tinyedge: text to verdict in {seconds:.0f} s; training took {metrics['elapsed_s']:.0f} s ==",
-        "held-out text, bits per byte     fp32   shipped   change   (a sample of 10,000 tokens each)",
+        *format_samples(metrics.get("samples", [])),
+        "the bundle writes",
     ]
+    for name, completion in completions.items():
+        lines.append(format_text(name, completion["prompt"] + completion["text"]))
+    lines.append("held-out text, bits per byte     fp32   shipped   change")
     for name, row in manifest["quality"].items():
         lines.append(
             f"  {name:<29} {row['fp32_bits_per_byte']:6.3f} {row['bits_per_byte']:9.3f}"
@@ -112,10 +128,35 @@ def format_summary(
         )
     sizes = {"final_model.pt": (data / "final_model.pt").stat().st_size}
     sizes |= {name: file["size"] for name, file in manifest["files"].items() if name != "README.md"}
-    lines.append("sizes  " + ", ".join(f"{name} {size / 2**20:.2f} MB" for name, size in sizes.items()))
-    for language, completion in completions.items():
-        lines.append(f"{language}: {completion['prompt']}{completion['text']}".replace("\n", " "))
+    listed = ", ".join(f"{name} {size / 2**20:.2f} MB" for name, size in sizes.items())
+    lines.append(textwrap.fill(f"sizes  {listed}", WIDTH, subsequent_indent="       "))
     return "\n".join([*lines, verdict.rstrip()])
+
+
+def format_samples(samples: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Format what the model wrote for one prompt at its first two samples and at the last one."""
+    texts = {
+        sample["epoch"]: sample["text"] for sample in samples if sample["prompt"] == samples[0]["prompt"]
+    }
+    if len(texts) < 2:
+        return []
+    epochs = sorted(texts)
+    return [
+        "it learned to write",
+        *(format_text(f"epoch {epoch}", texts[epoch]) for epoch in sorted({*epochs[:2], epochs[-1]})),
+    ]
+
+
+def format_text(label: str, text: str) -> str:
+    """Format a text behind its label, in at most MAX_LINES lines."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=f"  {label:<8} ",
+        subsequent_indent=" " * 11,
+        max_lines=MAX_LINES,
+        placeholder=" ...",
+    )
 
 
 if __name__ == "__main__":

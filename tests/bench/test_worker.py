@@ -161,7 +161,7 @@ def test_samples_cycle_through_all_prompts_and_each_has_its_own_seed() -> None:
     assert seeds == list(range(7, 7 + len(seeds)))
     prompt, options = generator.requests[1]
     assert prompt == PROMPTS["es-word"]
-    assert options["sampling"] == SamplingConfig(temperature=0.8, top_k=40, seed=8)
+    assert options["sampling"] == SamplingConfig(temperature=0.8, top_k=40, top_p=0.9, seed=8)
     assert options["max_tokens"] == 5
     assert options["ignore_eos"] is True
 

@@ -244,6 +244,31 @@ def set_quality(manifest: dict[str, Any]) -> None:
     manifest["quality"] = {"en": dict(QUALITY)}
 
 
+@pytest.mark.parametrize(
+    ("openings", "message"),
+    [
+        (["My sister"], "openings is ['My sister'], expected an object"),
+        ({"en": "My sister"}, "openings.en is 'My sister', expected a list of 1 to 4 texts"),
+        ({"en": []}, "expected a list of 1 to 4 texts"),
+        ({"en": ["a"] * 5}, "expected a list of 1 to 4 texts"),
+        ({"en": ["a" * 49]}, "of 1 to 48 characters"),
+        ({"en": [""]}, "of 1 to 48 characters"),
+        ({"en": [1]}, "of 1 to 48 characters"),
+        ({"en": ["\x1b[2J"]}, "has control characters"),
+        ({"de": ["Meine"]}, "openings has 'de', which quality has not"),
+    ],
+)
+def test_openings_are_few_short_printable_and_of_measured_texts(
+    bundle_copy: Copy, openings: object, message: str
+) -> None:
+    folder = rewrite(bundle_copy(), set_quality)
+    assert "openings" not in load_bundle(folder).manifest  # a bundle may lack them
+    rewrite(folder, lambda manifest: manifest.update(openings={"en": ["My sister", "The"]}))
+    assert load_bundle(folder).manifest["openings"] == {"en": ["My sister", "The"]}
+    rewrite(folder, lambda manifest: manifest.update(openings=openings))
+    assert message in expect_refusal(folder).message
+
+
 @pytest.mark.parametrize("path", FIELDS, ids=".".join)
 def test_every_field_is_required_and_validated(bundle_copy: Copy, path: tuple[str, ...]) -> None:
     folder = rewrite(bundle_copy(), set_quality)

@@ -53,10 +53,13 @@ GOOD = [
 def test_good_samples_are_ticked(tmp_path: Path) -> None:
     line = check_samples(GOOD, None)
     assert line.mark == "pass"
-    assert "3 samples, 0 unreadable, 0 with loops, 100% distinct" in line.found
+    assert line.found == (
+        "3 samples, 0 unreadable and 0 with loops (limit 0), 100% distinct word pairs (at least 50%),"
+        " 100% ended by themselves (at least 50%)"
+    )
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("".join(f"{each.text}\n" for each in GOOD))
-    assert "100.0% of the words are in the training text" in check_samples(GOOD, corpus).found
+    assert "100.0% of the words are in the training text (at least 90%)" in check_samples(GOOD, corpus).found
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,11 @@ def test_prompts_are_openings_of_the_text() -> None:
         ({"quality": {"es": {}}}, [PROMPTS[name] for name in PROMPTS if name.startswith("es")], "built-in"),
         ({"quality": {"zh": {}}}, [""], "the model's own beginnings"),
         ({}, list(PROMPTS.values()), "built-in"),
+        (
+            {"quality": {"en": {}, "fr": {}}, "openings": {"en": ["My", "The"], "fr": ["Oui"]}},
+            ["My", "Oui", "The"],
+            "the bundle's openings of en, fr",
+        ),
     ],
 )
 def test_prompts_without_a_text(manifest: dict[str, Any], prompts: list[str], source: str) -> None:

@@ -70,6 +70,12 @@ def test_bundle_is_complete_and_has_the_measurements(options: ExportOptions) -> 
         "tolerance",
     }
     assert list(manifest["quality"]) == ["en", "es"]
+    for name, openings in manifest["openings"].items():
+        held_out = options.text[name].read_text().splitlines()
+        assert all(any(line.startswith(opening) for line in held_out) for opening in openings)
+    assert list(manifest["openings"]) == ["en", "es"]
+    without = export_bundle(dataclasses.replace(options, openings=False), ignore_report)
+    assert "openings" not in load_bundle(without).manifest
     assert all(abs(row["change_percent"]) < 1 for row in manifest["quality"].values())
     assert manifest["training"]["recipe"] == "test"
     assert manifest["training"]["checkpoint_sha256"] == sha256_file(options.checkpoint)

@@ -152,7 +152,7 @@ def test_a_seed_determines_the_tokens() -> None:
 def test_a_draw_uses_one_random_number_over_the_ordered_candidates() -> None:
     """The meaning of a seed is stable: the next version generates the same text from it."""
     logits = (np.arange(8000) % 97).astype(np.float32)  # 82 equal maxima: tokens 96, 96 + 97, ...
-    sampler = Sampler(SamplingConfig(seed=1, top_k=40), 8000)
+    sampler = Sampler(SamplingConfig(seed=1, top_k=40, top_p=1.0), 8000)
     generator = random.Random(1)  # Python guarantees that its numbers stay the same
     numbers = [generator.random() for _ in range(50)]
     assert [sampler.sample(logits) for _ in range(50)] == [96 + 97 * int(40 * u) for u in numbers]

@@ -56,6 +56,7 @@ def test_the_text_is_that_of_generate(server: Server, generator: Generator) -> N
     [
         ({"temperature": 0}, SamplingConfig(temperature=0)),
         ({"top_p": 0.5, "seed": 1}, SamplingConfig(top_p=0.5, seed=1)),
+        ({"top_p": 1, "seed": 1}, SamplingConfig(top_p=1.0, seed=1)),
         ({"top_k": 3, "seed": 1}, SamplingConfig(top_k=3, seed=1)),
         ({"min_p": 0.2, "seed": 1}, SamplingConfig(min_p=0.2, seed=1)),
         ({"repetition_penalty": 1.5, "seed": 1}, SamplingConfig(repetition_penalty=1.5, seed=1)),
@@ -211,6 +212,7 @@ def test_the_model_is_listed(server: Server) -> None:
     (model,) = server.get("/v1/models").json()["data"]
     assert model == server.get("/v1/models/tinyedge").json()
     assert (model["id"], model["object"], model["context_length"]) == ("tinyedge", "model", 32)
+    assert model["openings"] == {}  # the bundle has none
     assert server.complete(PROMPT, model="tinyedge", max_tokens=1).status == 200
 
 

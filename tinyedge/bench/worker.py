@@ -45,7 +45,7 @@ MAX_SEED = (1 << 32) - 1
 # are less than 5% faster than all before.
 MAX_WARM_UP_PROMPTS, MIN_ROUNDS, MAX_ROUNDS = 64, 3, 12
 HARDLY_FASTER = 0.95  # of the fastest round so far
-TEMPERATURE, TOP_K = 0.8, 40  # the defaults of `tinyedge generate`
+TEMPERATURE, TOP_K, TOP_P = 0.8, 40, 0.9  # the defaults of `tinyedge generate`
 FLUSH_NS = 1_000_000_000  # samples are sent once per second, because each transfer wakes the parent
 
 
@@ -168,7 +168,8 @@ def make_sampling(job: Job, index: int) -> "SamplingConfig":
     """Return the settings of the sampler for response `index`; each has its own seed."""
     from tinyedge.core.sampling import SamplingConfig
 
-    return SamplingConfig(temperature=TEMPERATURE, top_k=TOP_K, seed=(job.seed + index) % (MAX_SEED + 1))
+    seed = (job.seed + index) % (MAX_SEED + 1)
+    return SamplingConfig(temperature=TEMPERATURE, top_k=TOP_K, top_p=TOP_P, seed=seed)
 
 
 def answer_first_prompt(job: Job, generator: "Generator", channel: Channel, clock: Callable[[], int]) -> None:

@@ -22,6 +22,7 @@ MANIFEST_SCHEMA = "tinyedge.bundle/1"
 SPECIAL_IDS = {"bos_id": 0, "eos_id": 1, "pad_id": 2, "unk_id": 3}  # the guide's table
 MAX_DEPTH = 8  # levels of nesting in the manifest
 MAX_STRING = 4096  # characters
+MAX_OPENINGS, MAX_OPENING_CHARACTERS = 4, 48  # of each text; the longest that export writes has 40 and marks
 MAX_NUMBER = 1e15  # a larger value is a mistake, and JSON readers start to round it
 HEX_DIGEST = re.compile("[0-9a-f]{64}")
 MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
@@ -133,6 +134,15 @@ STRING_LIST = FieldSpec(
     "a list of strings", lambda v: isinstance(v, list) and all(isinstance(part, str) for part in v)
 )
 
+OPENING_LIST = FieldSpec(
+    f"a list of 1 to {MAX_OPENINGS} texts of 1 to {MAX_OPENING_CHARACTERS} characters",
+    lambda v: (
+        isinstance(v, list)
+        and 0 < len(v) <= MAX_OPENINGS
+        and all(isinstance(text, str) and 0 < len(text) <= MAX_OPENING_CHARACTERS for text in v)
+    ),
+)
+
 # A mapping describes an object with exactly these fields; the key `...` allows any other fields.
 Shape = Mapping[str | EllipsisType, Any]
 QUALITY: Shape = {
@@ -168,9 +178,11 @@ MANIFEST: Shape = {
         ...: ANYTHING,
     },
     "quality": {...: QUALITY},
+    "openings": {...: OPENING_LIST},
     "training": {"checkpoint_sha256": DIGEST, ...: ANYTHING},
     "files": {name: {"size": NON_NEGATIVE_INTEGER, "sha256": DIGEST} for name in MAX_BYTES},
 }
+OPTIONAL = frozenset({"openings"})  # fields that a manifest may lack
 QUANTIZATION: Mapping[str, Any] = {
     "int8": {"method": NON_EMPTY_STRING, "per_channel": BOOLEAN, "kept_fp32": STRING_LIST, ...: ANYTHING},
     "fp32": _equal_to(None),
@@ -199,6 +211,8 @@ def check_manifest(manifest: Mapping[str, Any], path: Path) -> ModelConfig:
     try:
         _check_shape(manifest, MANIFEST, "")
         _check_shape(manifest["quantization"], QUANTIZATION[manifest["precision"]], "quantization")
+        if unmeasured := manifest.get("openings", {}).keys() - manifest["quality"].keys():
+            raise ValueError(f"openings has {format_untrusted(min(unmeasured))}, which quality has not")
         config = ModelConfig.from_dict(manifest["model"])
         _check_equal("parameters", manifest["parameters"], "model", config.parameters)
         _check_equal("tokenizer.vocab_size", manifest["tokenizer"]["vocab_size"], "model", config.vocab_size)
@@ -219,7 +233,7 @@ def _check_shape(value: Any, shape: Any, where: str) -> None:
         raise ValueError(f"{where} is {format_untrusted(value)}, expected an object")
     inside = f"{where}." if where else ""
     for name in shape:
-        if name is not ... and name not in value:
+        if name is not ... and name not in value and f"{inside}{name}" not in OPTIONAL:
             raise ValueError(f"{inside}{name} is missing")
     for name, part in value.items():
         if name not in shape and ... not in shape:

@@ -1,8 +1,9 @@
-"""Prompts for the samples of the checklist: in the languages and the manner of the model's own text.
+"""Prompts in the languages and the manner of the model's own text.
 
 In: texts, if there are any, and the manifest. Out: prompts and a description of their source.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +26,9 @@ class SamplePrompts:
 
 
 def choose_sample_prompts(texts: Sequence[TextSample], manifest: Mapping[str, Any]) -> SamplePrompts:
-    """Choose prompts from texts, or else those of the built-in ones that are in the model's languages.
+    """Choose prompts from texts, or else the manifest's, or else built-in ones in the model's languages.
 
-    Without both, the only prompt is empty, so that each sample begins with the model's own words.
+    Without all of them, the only prompt is empty, so that each sample begins with the model's own words.
     """
     chosen = texts[:MAX_PROMPTS]
     openings = [
@@ -35,6 +36,10 @@ def choose_sample_prompts(texts: Sequence[TextSample], manifest: Mapping[str, An
     ]
     if openings:
         return SamplePrompts(tuple(openings), f"openings of {', '.join(text.name for text in chosen)}")
+    if listed := manifest.get("openings"):
+        # One of each text in turn, so that all have a share of the first MAX_PROMPTS.
+        mixed = [text for row in itertools.zip_longest(*listed.values()) for text in row if text]
+        return SamplePrompts(tuple(mixed[:MAX_PROMPTS]), f"the bundle's openings of {', '.join(listed)}")
     if prompts := select_builtin_prompts(manifest):
         return SamplePrompts(tuple(prompts), "the built-in prompts (no text here)")
     return SamplePrompts(("",), "the model's own beginnings (no text here)")

@@ -93,13 +93,16 @@ def check_samples(samples: Sequence[GeneratedText], corpus: Path | None, source:
     unreadable = sum(UNKNOWN_TEXT in sample.text for sample in samples)
     loops = sum(map(has_loop, words))
     found = (
-        f"{len(samples)} samples{source and f' of {source}'}, {unreadable} unreadable, {loops} with loops,"
-        f" {100 * distinct:.0f}% distinct word pairs, {100 * ended:.0f}% ended by themselves"
+        f"{len(samples)} samples{source and f' of {source}'}, {unreadable} unreadable and {loops} with loops"
+        f" (limit 0), {100 * distinct:.0f}% distinct word pairs (at least {100 * MIN_DISTINCT:.0f}%),"
+        f" {100 * ended:.0f}% ended by themselves (at least {100 * MIN_ENDED:.0f}%)"
     )
     ok = not unreadable and not loops and distinct >= MIN_DISTINCT and ended >= MIN_ENDED
     if corpus is not None:
         known = known_word_share([word for each in words for word in each], corpus)
-        found += f", {100 * known:.1f}% of the words are in the training text"
+        found += (
+            f", {100 * known:.1f}% of the words are in the training text (at least {100 * MIN_KNOWN:.0f}%)"
+        )
         ok = ok and known >= MIN_KNOWN
     return make_item(VALIDATION, NAME, ok, found)
 

@@ -36,6 +36,13 @@ def export(
         list[str] | None,
         typer.Option(help="NAME=FILE: held-out text; repeatable. [default: the training run's]"),
     ] = None,
+    openings: Annotated[
+        bool,
+        typer.Option(
+            "--openings/--no-openings",
+            help="Put the first words of a few held-out lines into the bundle, as prompts.",
+        ),
+    ] = True,
     wheels: Annotated[
         bool,
         typer.Option(
@@ -68,6 +75,7 @@ def export(
             target=target,
             max_quality_loss=max_quality_loss,
             text=text,
+            openings=openings,
             wheels=wheels,
         )
         _export_portable(checkpoint, portable, tokenizer, nhead, json)
@@ -78,7 +86,7 @@ def export(
     from tinyedge.export.pipeline import ExportOptions, export_bundle
 
     options = ExportOptions(
-        checkpoint, output_dir, quantize, target, max_quality_loss, tokenizer, texts, nhead
+        checkpoint, output_dir, quantize, target, max_quality_loss, tokenizer, texts, nhead, openings
     )
     if wheels:
         bundle, kit = _export_kit(options)

@@ -37,7 +37,7 @@ class SamplingConfig:
     )
     """Number of most likely tokens that remain; 0 is off."""
     top_p: float = setting(
-        1.0,
+        0.9,
         low=0,
         high=1,
         section="Sampling",

@@ -11,8 +11,9 @@ from typing import Any
 from tinyedge.boards import DEFAULT_BOARD
 from tinyedge.boards.load import load_board
 from tinyedge.bundle.bundle import require_replaceable, write_bundle
-from tinyedge.bundle.manifest import SPECIAL_IDS
+from tinyedge.bundle.manifest import MAX_OPENING_CHARACTERS, MAX_OPENINGS, SPECIAL_IDS
 from tinyedge.core.errors import ExportError
+from tinyedge.core.printable import has_control_chars
 from tinyedge.core.settings import require_choice, require_range
 from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.mixed_precision import GOAL_PERCENT, quantize_to_goal
@@ -24,6 +25,7 @@ from tinyedge.export.quantize import Quantization
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.session import BundleModel, Session
 from tinyedge.text.evaluate import Passage, describe_unknown, read_passages
+from tinyedge.text.openings import choose_passage_openings
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
@@ -53,6 +55,8 @@ class ExportOptions:
     """Held-out text files by language; by default the validation passages of the training run."""
     nhead: int | None = None
     """Attention heads of a plain torch.save checkpoint that does not record them."""
+    openings: bool = True
+    """Whether the manifest gets a few openings of the held-out text, as prompts for the model."""
 
     def __post_init__(self) -> None:
         require_choice("quantize", self.quantize, PRECISIONS)
@@ -134,6 +138,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
         "budgets": board.budgets.to_dict(),
         "parity": parity.to_dict(),
         "quality": {name: result.to_dict() for name, result in quality.items()},
+        **({"openings": _choose_openings(texts, tokenizer)} if options.openings else {}),
         "training": {**trained.training, "checkpoint_sha256": trained.sha256},
     }
     card = render_model_card(manifest)
@@ -143,6 +148,18 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
     path = write_bundle(options.output_dir, manifest, graph, vocabulary.read_bytes(), card)
     step(f"bundle: {path}")
     return path
+
+
+def _choose_openings(texts: Mapping[str, list[Passage]], tokenizer: Tokenizer) -> dict[str, list[str]]:
+    """Choose openings of each text that the manifest accepts; a text without one is left out."""
+    found = {name: choose_passage_openings(text, tokenizer, MAX_OPENINGS) for name, text in texts.items()}
+    usable = {
+        name: [
+            text for text in openings if len(text) <= MAX_OPENING_CHARACTERS and not has_control_chars(text)
+        ]
+        for name, openings in found.items()
+    }
+    return {name: openings for name, openings in usable.items() if openings}
 
 
 def _number_steps(report: Callable[[str], None]) -> Callable[[str], None]:

@@ -146,8 +146,8 @@ def compute_top_k_weights(logits: Sequence[float], config: SamplingConfig) -> li
     highest, temperature = logits[0], config.temperature
     weights = [math.exp((logit - highest) / temperature) for logit in logits]
     if config.top_p < 1.0:
-        goal = config.top_p * sum(weights)
-        reached = bisect.bisect_left(list(itertools.accumulate(weights)), goal)
+        cumulative = list(itertools.accumulate(weights))
+        reached = bisect.bisect_left(cumulative, config.top_p * cumulative[-1])
         del weights[reached + 1 :]
     if config.min_p:
         weights = [weight for weight in weights if weight >= config.min_p]

@@ -235,6 +235,7 @@ class App:
             "bundle": self._digest,
             "precision": generator.bundle.manifest["precision"],
             "context_length": generator.config.max_seq_length,
+            "openings": generator.bundle.manifest.get("openings", {}),
         }
 
     async def _complete(

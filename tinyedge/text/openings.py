@@ -4,12 +4,14 @@ In: lines. Out: prompts. Does not know models or languages: a script without spa
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from tinyedge.text.tokenizer import UNKNOWN_TEXT
+from tinyedge.text.evaluate import Passage
+from tinyedge.text.tokenizer import UNKNOWN_TEXT, Tokenizer
 
 MAX_WORDS, MAX_CHARACTERS = 3, 40
 FEW_CHARACTERS = 4  # of a line without spaces
+PASSAGE_TOKENS = 8192  # from the beginning of a text, from which its openings are chosen
 MIN_WORDS = 5  # shorter lines, such as headings, are used only where there are not enough others
 
 
@@ -34,6 +36,22 @@ def choose_openings(lines: Sequence[str], count: int) -> list[str]:
             if opening and UNKNOWN_TEXT not in opening:
                 openings.append(opening)
     return openings
+
+
+def choose_passage_openings(passages: Iterable[Passage], tokenizer: Tokenizer, count: int) -> list[str]:
+    """Choose openings of held-out passages, as `choose_openings` does; of lines that begin with a letter.
+
+    Lines that begin with a quotation mark or a dash are taken only where there are no others, because nobody
+    begins a prompt with it.
+    """
+    lines: list[str] = []
+    tokens = 0
+    for passage in passages:
+        lines += tokenizer.decode(passage.tokens[: PASSAGE_TOKENS - tokens].tolist()).split("\n")
+        tokens += len(passage.tokens)
+        if tokens >= PASSAGE_TOKENS:
+            break
+    return choose_openings([line for line in lines if line[:1].isalpha()] or lines, count)
 
 
 def cut_opening(line: str, max_words: int = MAX_WORDS) -> str:

@@ -10,7 +10,9 @@ def load(request: "protocol.JsonObject") -> "protocol.Generate":
     generator = Generator.load(request["model"], threads=1)
 
     def generate(seed: int, emit: "protocol.Emit") -> None:
-        sampling = SamplingConfig(temperature=request["temperature"], top_k=request["top_k"], seed=seed)
+        sampling = SamplingConfig(
+            temperature=request["temperature"], top_k=request["top_k"], top_p=1.0, seed=seed
+        )
         for piece in generator.stream(
             request["prompt"], max_tokens=request["tokens"], sampling=sampling, ignore_eos=True
         ):

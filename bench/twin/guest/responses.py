@@ -14,13 +14,13 @@ from pathlib import Path
 from tinyedge.bench.prompts import PROMPTS
 from tinyedge.runtime import Generator, SamplingConfig
 
-TEMPERATURE, TOP_K = 0.8, 40
+TEMPERATURE, TOP_K, TOP_P = 0.8, 40, 0.9
 bundle, rounds, max_tokens = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 prompts = json.loads(Path(sys.argv[4]).read_bytes()) if len(sys.argv) > 4 else PROMPTS
 generator = Generator.load(bundle, threads=1)
 names = [*prompts] * (1 + rounds)
 for seed, name in enumerate(names):
-    sampling = SamplingConfig(temperature=TEMPERATURE, top_k=TOP_K, seed=seed)
+    sampling = SamplingConfig(temperature=TEMPERATURE, top_k=TOP_K, top_p=TOP_P, seed=seed)
     if seed == len(prompts):
         os.getsid(0)  # the cost of a mark
         os.getsid(0)

@@ -91,6 +91,7 @@ def build_generation_config(config: ModelConfig) -> dict[str, Any]:
         "do_sample": True,
         "temperature": sampling.temperature,
         "top_k": sampling.top_k,
+        "top_p": sampling.top_p,
         "bad_words_ids": [[token] for token in BANNED_IDS],
     }
 
