@@ -260,6 +260,7 @@ def test_configurations_say_the_shape(model: "TinyTransformer") -> None:
         assert special.items() <= described.items()
     generation = build_generation_config(model.config)
     assert (generation["max_length"], generation["temperature"], generation["top_k"]) == (32, 0.8, 40)
+    assert generation["top_p"] == 0.9
     assert generation["bad_words_ids"] == [[0], [2], [3]]
 
 
