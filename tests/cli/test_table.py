@@ -2,8 +2,7 @@
 
 import pytest
 
-from tinyedge.cli._table import format_columns
-from tinyedge.core.columns import cell_width
+from tinyedge.core.columns import cell_width, format_columns
 
 ROWS = [
     ["run", "bits/byte", "en", "es", "status", "learning_rate"],

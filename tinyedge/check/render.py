@@ -8,24 +8,25 @@ from tinyedge.bundle.bundle import bundle_digest
 from tinyedge.check.checklist import Checklist
 from tinyedge.check.item import ChecklistItem, Mark
 from tinyedge.check.samples import GeneratedText
+from tinyedge.core.columns import wrap_words
 from tinyedge.core.markdown import escape_markdown
 
 WIDTH = 100
 MARKS: dict[Mark, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "skipped": "-"}
 
 
-def render_text(checklist: Checklist) -> str:
-    """Render for a terminal, without a line break at the end."""
-    rows = [_render_title(checklist)]
+def render_text(checklist: Checklist, width: int = WIDTH) -> str:
+    """Render for a terminal of that many columns, without a line break at the end."""
+    rows = wrap_words(_render_title(checklist), width)
     for section, items in groupby(checklist.items, key=lambda item: item.section):
         rows += ["", section]
         for item in items:
-            rows.append(f"{MARKS[item.mark]} {item.name}")
-            rows.append(textwrap.fill(item.found, WIDTH, initial_indent="    ", subsequent_indent="    "))
+            rows += wrap_words(f"{MARKS[item.mark]} {item.name}", width)
+            rows.append(textwrap.fill(item.found, width, initial_indent="    ", subsequent_indent="    "))
     rows += ["", "samples, for you to read:"]
     for text in _select_samples(checklist.samples):
-        rows.append(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    "))
-    return "\n".join([*rows, "", _render_summary(checklist)])
+        rows.append(textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    "))
+    return "\n".join([*rows, "", *wrap_words(_render_summary(checklist), width)])
 
 
 def render_markdown(checklist: Checklist) -> str:

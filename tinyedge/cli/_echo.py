@@ -11,6 +11,8 @@ import typer
 
 from tinyedge.core.printable import write_control
 
+PAGE_WIDTH = 100  # columns of a text that is not a table, where the terminal is wider or there is none
+
 
 def print_note(text: str) -> None:
     """Print a message for the user on stderr."""
@@ -32,6 +34,11 @@ def print_next(command: str) -> None:
 def terminal_width(stream: TextIO) -> int | None:
     """Return the columns of the terminal behind a stream; None if it is no terminal."""
     return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def page_width() -> int:
+    """Return the columns for a text on stdout: those of the terminal, at most PAGE_WIDTH."""
+    return min(terminal_width(sys.stdout) or PAGE_WIDTH, PAGE_WIDTH)
 
 
 def fit_lines(text: str, stream: TextIO) -> str:

@@ -73,8 +73,10 @@ class TerminalReporter:
         languages = ", ".join(f"{name} {value:.3f}" for name, value in bits.items())
         text = (
             f"epoch {record.epoch}: loss {record.train_loss:.3f}, held out {record.val_loss:.3f},"
-            f" bits per byte {overall:.3f} ({languages}), {record.elapsed_s:.0f} s"
+            f" bits per byte {overall:.3f} ({languages})"
         )
+        if not self._is_redrawn:
+            text += f", {record.elapsed_s:.0f} s"
         is_better = self._best_loss is None or record.val_loss < self._best_loss
         if is_better:
             self._best_loss = record.val_loss

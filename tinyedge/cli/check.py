@@ -42,7 +42,7 @@ def check(
 
     from tinyedge.bench.report_files import ReportFiles
     from tinyedge.check.checklist import SCHEMA, CheckOptions
-    from tinyedge.cli._echo import print_note
+    from tinyedge.cli._echo import page_width, print_note
     from tinyedge.cli._named_files import parse_named_files
     from tinyedge.core import files
     from tinyedge.core.errors import CheckpointError, UsageError
@@ -65,7 +65,10 @@ def check(
     read = _count_checkpoint_weights if importlib.util.find_spec("torch") else None
     options = CheckOptions(bundle, checkpoint, run_dir, texts=texts, max_loss=max_loss, read_checkpoint=read)
     checklist = run_checklist(options, print_note)
-    typer.echo((render_markdown if markdown else render_text)(checklist))
+    if markdown:
+        typer.echo(render_markdown(checklist))
+    else:
+        typer.echo(render_text(checklist, page_width()))
     if json is not None:
         files.write_json(json, checklist.to_dict())
     raise typer.Exit(EXIT_CODES[checklist.verdict])

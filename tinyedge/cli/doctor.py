@@ -14,8 +14,9 @@ def doctor(
     """
     from json import dumps
 
+    from tinyedge.cli._echo import page_width
     from tinyedge.doctor.report import examine_machine, render
 
     report = examine_machine()
-    typer.echo(dumps(report.to_dict(), ensure_ascii=False) if json else render(report))
+    typer.echo(dumps(report.to_dict(), ensure_ascii=False) if json else render(report, page_width()))
     raise typer.Exit(0 if report.fit else 1)

@@ -31,8 +31,9 @@ def evaluate(
     import dataclasses
 
     from tinyedge.bench.report_files import ReportFiles
-    from tinyedge.cli._echo import print_note
+    from tinyedge.cli._echo import print_note, print_result
     from tinyedge.cli._named_files import parse_named_files
+    from tinyedge.cli._table import print_table
     from tinyedge.core import files
     from tinyedge.core.settings import require_range
     from tinyedge.text.evaluate import default_stride, describe_unknown, read_passages
@@ -50,13 +51,12 @@ def evaluate(
         evaluate_text(name, subject, read_passages(file, vocabulary, print_note), stride)
         for name, file in texts.items()
     ]
-    typer.echo(f"{'text':<12} {'bits/byte':>9} {'perplexity':>10} {'tokens':>9} {'bytes':>9} {'unknown':>8}")
+    rows = [["text", "bits/byte", "perplexity", "tokens", "bytes", "unknown"]]
     for r in results:
-        typer.echo(
-            f"{r.name:<12} {r.bits_per_byte:9.4f} {r.perplexity:10.2f} {r.tokens:9d} {r.bytes:9d}"
-            f" {100 * r.unknown_bytes:7.3f}%"
-        )
-    typer.echo(f"windows of {subject.context} tokens, stride {stride}; no context across documents")
+        figures = [f"{r.bits_per_byte:.4f}", f"{r.perplexity:.2f}", str(r.tokens), str(r.bytes)]
+        rows.append([r.name, *figures, f"{100 * r.unknown_bytes:.3f}%"])
+    print_table(rows, left=(0,))
+    print_result(f"windows of {subject.context} tokens, stride {stride}; no context across documents")
     if warning := describe_unknown({result.name: result.unknown_bytes for result in results}):
         print_note(f"warning: {warning}")
     if json_file:

@@ -1,5 +1,6 @@
 """`tinyedge export`: convert a checkpoint to a bundle for the device."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -154,16 +155,16 @@ def _export_portable(
 
 
 def _format_summary(manifest: Mapping[str, Any]) -> str:
+    from tinyedge.cli._echo import terminal_width
+    from tinyedge.core.columns import format_columns
+
     lines = [
         f"{manifest['precision']} model, {manifest['parameters']:,} parameters, for {manifest['target']}"
     ]
     lines += [f"{name:<16} {file['size']:>10,} bytes" for name, file in manifest["files"].items()]
-    lines.append(
-        f"{'text':<12} {'fp32 bits/byte':>14} {'shipped':>8} {'change':>8} {'KL nats':>8} {'same top':>8}"
-    )
-    lines += [
-        f"{name:<12} {row['fp32_bits_per_byte']:14.4f} {row['bits_per_byte']:8.4f}"
-        f" {row['change_percent']:+7.2f}% {row['kl_nats']:8.5f} {100 * row['top1_agreement']:7.2f}%"
-        for name, row in manifest["quality"].items()
-    ]
-    return "\n".join(lines)
+    rows = [["text", "fp32 bits/byte", "shipped", "change", "KL nats", "same top"]]
+    for name, row in manifest["quality"].items():
+        bits = [f"{row['fp32_bits_per_byte']:.4f}", f"{row['bits_per_byte']:.4f}"]
+        change = [f"{row['change_percent']:+.2f}%", f"{row['kl_nats']:.5f}"]
+        rows.append([name, *bits, *change, f"{100 * row['top1_agreement']:.2f}%"])
+    return "\n".join([*lines, format_columns(rows, (0,), terminal_width(sys.stdout))])

@@ -1,5 +1,6 @@
 """`tinyedge fit`: find model sizes that meet a board's budget."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ def fit(
     formula fitted to counts of the emulated board. Exits with 1 if no shape meets the budget.
     """
     from tinyedge.boards.load import load_board
+    from tinyedge.cli._echo import terminal_width
     from tinyedge.fit import table
     from tinyedge.fit.cost_model import CostModel, require_cost_data
     from tinyedge.fit.search import search
@@ -31,4 +33,6 @@ def fit(
     given = {name: value for name, value in budget.items() if value is not None}
     result = search(CostModel.from_data(board.name, costs), FitBudget.from_board(board, **given))
     errors = costs.source.errors_percent
-    typer.echo(table.to_json(result, errors) if json else table.render(result, errors))
+    typer.echo(
+        table.to_json(result, errors) if json else table.render(result, errors, terminal_width(sys.stdout))
+    )

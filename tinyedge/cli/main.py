@@ -304,7 +304,9 @@ def _read_address_space_limit() -> int:
 
 
 def _print_error(message: str, hint: str = "") -> None:
+    from tinyedge.cli._echo import fit_lines
+
     line = " ".join(message.split())
-    print(f"error: {printable(line)}", file=sys.stderr)
+    print(fit_lines(f"error: {printable(line)}", sys.stderr), file=sys.stderr)
     if hint:
-        print(f"hint: {printable(hint)}", file=sys.stderr)
+        print(fit_lines(f"hint: {printable(hint)}", sys.stderr), file=sys.stderr)

@@ -26,6 +26,7 @@ def verify(
     if key is not None:
         verify_signature(checked, key)  # before the libraries that read its files are imported
 
+    from tinyedge.cli._echo import print_result
     from tinyedge.runtime.generator import Generator
     from tinyedge.text.tokenizer import BOS_ID
 
@@ -50,7 +51,7 @@ def verify(
         print(f"{name:<16} {file['size']:>12,} bytes  ok")
     if checked.signature is not None:
         print(f"{SIGNATURE_FILE:<17} {SIGNATURES[signature]}")
-    print(
+    print_result(
         f"{summary['precision']} model, {summary['parameters']:,} parameters, for {summary['target']},"
         f" made by tinyedge {summary['tinyedge']}"
     )

@@ -3,10 +3,15 @@
 In: printable text and a width in columns. Out: lines. Does not know where they are printed.
 """
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from tinyedge.core.printable import printable
 
 ELLIPSIS = "…"
+MAX_HANG = 0.5  # of a line: where its continuation starts at most
+MAX_NAME_SHARE = 0.5  # of a narrow terminal, for the first column of a table
 
 
 def cell_width(text: str) -> int:
@@ -26,17 +31,28 @@ def wrap_words(text: str, width: int, indent: int = 2) -> list[str]:
     """Break a line between words. A word that is longer than a line, such as a path, stays whole.
 
     Args:
-        text: One line; its leading spaces are kept.
+        text: One line; its leading spaces, and wider gaps between its words, are kept.
         width: Columns.
-        indent: Additional leading spaces of the second and later lines.
+        indent: Additional leading spaces of the second and later lines. A line such as `name   value`
+            continues below the value.
 
     Returns:
         The lines; the text itself if it fits.
     """
     if cell_width(text) <= width:
         return [text]
-    margin = " " * (len(text) - len(text.lstrip(" ")))
-    return fill_lines(text.split(), width, margin, margin + " " * indent)
+    margin = " " * (len(text) - len(text.lstrip(" ")) + indent)
+    for gap in re.finditer(r"\S {2,}(?=\S)", text):
+        if gap.end() <= width * MAX_HANG:
+            margin = " " * cell_width(text[: gap.end()])
+    lines, line = [], ""
+    for word in re.findall(r" *[^ ]+", text):
+        if line.strip() and cell_width(line) + cell_width(word) > width:
+            lines.append(line)
+            line = margin + word.lstrip(" ")
+        else:
+            line += word
+    return [*lines, line]
 
 
 def fill_lines(words: Sequence[str], width: int, first: str = "", rest: str = "") -> list[str]:
@@ -84,3 +100,46 @@ def cut_middle(text: str, width: int) -> str:
     while cell_width(text) > end:
         text = text[1:]
     return f"{start}{ELLIPSIS}{text}"
+
+
+def format_columns(rows: Sequence[Sequence[str]], left: Collection[int], width: int | None = None) -> str:
+    """Return rows of equal length as columns.
+
+    Args:
+        rows: The rows; the first one is the head.
+        left: Numbers of the columns that are left-aligned.
+        width: Columns of the terminal; None for any. Columns of the table that do not fit follow in further
+            parts, each with the first column again. A name in the first column that is longer than half of
+            the width loses its middle.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_width, column)) for column in zip(*rows, strict=True)]
+    if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+        limit = int(MAX_NAME_SHARE * width)
+        rows = [[cut_middle(row[0], limit), *row[1:]] for row in rows]
+        widths[0] = min(widths[0], limit)
+    parts = [_format_part(rows, widths, part, left) for part in _split_columns(widths, width)]
+    return "\n\n".join(parts)
+
+
+def _split_columns(widths: Sequence[int], width: int | None) -> list[list[int]]:
+    """Return the numbers of the columns in each part of a table."""
+    parts = [[0]]
+    for index in range(1, len(widths)):
+        used = sum(widths[each] + 2 for each in parts[-1])
+        if width is not None and used + widths[index] > width and len(parts[-1]) > 1:
+            parts.append([0])
+        parts[-1].append(index)
+    return parts
+
+
+def _format_part(
+    rows: Sequence[Sequence[str]], widths: Sequence[int], columns: Sequence[int], left: Collection[int]
+) -> str:
+    lines = ("  ".join(_align(row[index], widths[index], index in left) for index in columns) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _align(cell: str, width: int, is_left: bool) -> str:
+    padding = " " * (width - cell_width(cell))
+    return cell + padding if is_left else padding + cell

@@ -53,17 +53,17 @@ def examine_machine(
     return MachineReport(device, (*check_machine(device, state), check_libraries(device, child)))
 
 
-def render(report: MachineReport) -> str:
-    """Format one line per finding, and another for its remedy, without a final line break."""
+def render(report: MachineReport, width: int = WIDTH) -> str:
+    """Format one line per finding, and another for its remedy, in `width` columns."""
     lines = []
     for finding in report.findings:
         head = f"{finding.level:<{LEVEL_WIDTH}}{finding.name:<{NAME_WIDTH}}"
-        lines.append(textwrap.fill(head + finding.found, WIDTH, subsequent_indent=" " * len(head)))
+        lines.append(textwrap.fill(head + finding.found, width, subsequent_indent=" " * len(head)))
         if finding.remedy:
             lines.append(
                 textwrap.fill(
                     f"-> {finding.remedy}",
-                    WIDTH,
+                    width,
                     initial_indent=" " * len(head),
                     subsequent_indent=" " * (len(head) + 3),
                 )

@@ -4,58 +4,63 @@ In: a `FitResult`. Out: text. Derives no figures.
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from tinyedge.boards.board import ErrorSummary, FormulaErrors
+from tinyedge.core.columns import fill_lines, format_columns, wrap_words
 from tinyedge.fit.search import MB, FitResult, SizedShape
 
 SCHEMA = "tinyedge.fit/1"
+TEXT_WIDTH = 100  # columns of the sentences, where there is no terminal
 COLUMNS = (
-    *(("pieces", 6), ("layers", 8), ("d_model", 9), ("feedforward", 13), ("context", 9)),
-    *(("weights", 9), ("blocks", 8), ("p95", 6), ("bound", 7), ("full", 6), ("peak", 6)),
+    *("pieces", "layers", "d_model", "feedforward", "context"),
+    *("weights", "blocks", "p95", "bound", "full", "peak"),
 )
 SIZES = ("vocab_size", "num_layers", "d_model", "dim_feedforward", "max_seq_length")
 UNITS = ("", "", "", "", "", "M", "M", "ms", "ms", "ms", "MB")
 
 
-def render(result: FitResult, errors: FormulaErrors) -> str:
+def render(result: FitResult, errors: FormulaErrors, width: int | None = None) -> str:
     """The complete screen, without a line break at its end.
 
     Args:
         result: What the search found.
         errors: Errors of the cost model that it used.
+        width: Columns of the terminal; None for any.
     """
     model, budget = result.model, result.budget
     named = [(shape.name, shape) for shape in result.shapes]
     named += [(f"--preset {shape.name}", shape) for shape in result.presets]
-    name_width = 2 + max(len(name) for name, _ in named)
-
-    def row(name: str, cells: Iterable[str], end: str = "") -> str:
-        figures = "".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS, strict=True))
-        return f"{name:<{name_width}}{figures}  {end}".rstrip()
-
+    rows = [["", *COLUMNS, ""], ["", *UNITS, ""]]
+    rows += [[name, *_cells(shape), "fits" if shape.fits else "does not fit"] for name, shape in named]
     lines = [
         f"{model.board}, int8, one thread: {budget.max_tokens} tokens in {budget.max_p95_ms:g} ms at p95,"
         f" in {budget.max_rss_mb:g} MB.",
         f"Times are modelled, +-{model.latency.error_percent:g}%."
-        f" The bound, {model.latency.margin:g} times the p95, must fit. The p95 is that of",
-        f"the benchmark's prompts, of up to {max(model.prompt_tokens)} tokens; full is the time for a prompt"
-        " that fills the context",
-        "except for the answer.",
+        f" The bound, {model.latency.margin:g} times the p95, must fit. The p95 is that of"
+        f" the benchmark's prompts, of up to {max(model.prompt_tokens)} tokens; full is the time for a prompt"
+        " that fills the context except for the answer.",
         "",
-        row("", [name for name, _ in COLUMNS]),
-        row("", UNITS),
-        *(row(name, _cells(shape), "fits" if shape.fits else "does not fit") for name, shape in named),
+        format_columns(rows, (0, len(COLUMNS) + 1), width),
         "",
-        *(f"{shape.name}:\n  tinyedge train {shape.flags}" for shape in result.shapes),
+        *(f"{shape.name}:\n  {_format_command(shape, width)}" for shape in result.shapes),
         "",
         "Error of the formula, compared with the emulated board on shapes that it was not fitted to:",
         f"p95 {_describe_errors(errors.held_out.p95)}; peak {_describe_errors(errors.held_out.peak_rss)}.",
         "Closer to a limit than that, run `make twin`. Its figures of many shapes: docs/scale.md.",
     ]
-    return "\n".join(lines)
+    return "\n".join(
+        part
+        for line in lines
+        for part in ([line] if "\n" in line else wrap_words(line, width or TEXT_WIDTH, indent=0))
+    )
+
+
+def _format_command(shape: SizedShape, width: int | None) -> str:
+    """The command that trains a shape, as a shell reads it in lines of `width` columns."""
+    words = f"tinyedge train {shape.flags}".split()
+    return " \\\n    ".join(fill_lines(words, width - 6)) if width else " ".join(words)
 
 
 def _cells(shape: SizedShape) -> tuple[str, ...]:
