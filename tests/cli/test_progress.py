@@ -187,3 +187,28 @@ def test_only_the_progress_of_training_uses_rich() -> None:
         if "tinyedge.cli._progress import" in path.read_text()
     }
     assert users <= {"train.py", "sweep.py", "export.py"}
+
+
+CONFIRM = "from tinyedge.cli._progress import TerminalReporter; print(TerminalReporter().confirm('Move it?'))"
+
+
+@pytest.mark.parametrize(("typed", "answer"), [("y", True), ("YES", True), ("", False), ("n", False)])
+def test_a_question_is_answered_on_a_terminal_and_enter_means_no(typed: str, answer: bool) -> None:
+    def reply(output: bytes, terminal: int) -> None:
+        if b"Move it? [y/N]" in output:
+            os.write(terminal, f"{typed}\n".encode())
+
+    recording = record([sys.executable, "-c", CONFIRM], 80, environment=environment(), on_output=reply)
+    assert recording.text.splitlines()[-1] == str(answer)
+
+
+def test_without_a_terminal_nobody_is_asked_and_nothing_waits() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CONFIRM],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(),
+        input="",
+    )
+    assert (done.stdout, done.stderr) == ("None\n", "")
