@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -204,3 +205,39 @@ def test_the_recorded_report_of_the_twin_has_a_page() -> None:
     assert f"{report['memory']['peak_rss'] / 2**20:.1f}" in reader.text
     for gate in report["gates"]:
         assert gate["sentence"].replace("`", "") in reader.text
+
+
+def test_one_outlier_gets_a_bar_of_its_own_and_does_not_squeeze_the_others() -> None:
+    values = [20.0 + index % 10 / 10 for index in range(100)]
+    plain = chart.draw_histogram(values, [("p50", 20.4)], "ms")
+    spoiled = chart.draw_histogram([*values, 5000.0], [("p50", 20.4), ("bound", 5000.0)], "ms")
+    assert plain.count("<rect") == 10
+    assert " above " not in plain
+    assert spoiled.count("<rect") == 11
+    assert "1 above " in spoiled
+    assert "up to 5000.00" in spoiled
+    assert "bound 5,000" in spoiled
+
+
+def test_no_value_is_missing_in_a_histogram() -> None:
+    for values in (
+        [1.0] * 50,
+        [1.0] * 95 + [9.0] * 5,
+        [1.0] * 99 + [1e6],
+        [float(n**3) for n in range(1, 99)],
+    ):
+        drawn = chart.draw_histogram(values, [], "ms")
+        counts = [int(words) for words in re.findall(r"<title>(\d+) (?:from|above)", drawn)]
+        assert sum(counts) == len(values)
+
+
+@pytest.mark.parametrize("value", [1.0, 300.0, 479.0])
+def test_the_names_of_marks_and_ticks_stay_inside_the_chart(value: float) -> None:
+    marks = [("p95, 99% upper bound", value), ("p50", 0.5)]
+    drawn = chart.draw_histogram([0.0, 480.0, value] * 40, marks, "ms")
+    texts = re.findall(r'<text class="([^"]+)" x="([^"]+)" y="[^"]+">([^<]+)', drawn)
+    for kind, x, words in texts:
+        width, at = 7 * len(words), float(x)
+        left = at - width if "end" in kind else at - width / 2 if "mid" in kind else at
+        assert left >= 0
+        assert left + width <= chart.WIDTH + 1

@@ -7,9 +7,12 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from tinyedge.core.stats import percentile
+
 WIDTH, HEIGHT = 480, 230
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 18, 40  # margins for the axes, in pixels
 TICKS = 5
+CHARACTER = 7.5  # width of a bold character, in pixels, rather too large
 HEADROOM = 1.4  # times the highest bar of a histogram; the names of the marks are above it
 
 
@@ -47,13 +50,21 @@ class Axes:
                 + draw_text("tick end", LEFT - 6, self.y(at) + 4, format_number(at))
                 for at in choose_ticks(*self._y)
             ),
-            *(draw_text("tick mid", self.x(at), HEIGHT - BOTTOM + 16, name) for at, name in names),
+            *(self._draw_tick(at, name) for at, name in names),
             draw_text("tick mid", (WIDTH + LEFT) / 2, HEIGHT - 6, self._labels[0]),
             draw_text("tick", LEFT, TOP - 4, self._labels[1]),
             marks,
             "</svg>",
         ]
         return "".join(parts)
+
+    def _draw_tick(self, at: float, name: str) -> str:
+        """Return the label of a tick of the x axis; one at the right end stays inside the chart."""
+        x, half = self.x(at), CHARACTER * len(name) / 2
+        is_inside = x + half <= WIDTH
+        return draw_text(
+            "tick mid" if is_inside else "tick end", x if is_inside else WIDTH, HEIGHT - BOTTOM + 16, name
+        )
 
 
 def draw_text(kind: str, x: float, y: float, words: str) -> str:
@@ -88,38 +99,65 @@ def format_number(value: float) -> str:
 def draw_histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], unit: str) -> str:
     """Return a histogram of response times.
 
+    A few very slow responses would squeeze all others into one bar. So values above `find_cut` are counted in
+    a bar of their own at the right end, which is labelled with their number.
+
     Args:
         values: The values.
         marks: Values with a name, drawn as vertical lines.
-        unit: Label of the x axis.
+        unit: Label of the x axis, which starts with the unit.
     """
-    low, high = min(values), max([*values, *(at for _, at in marks)])
+    cut = find_cut(values)
+    shown = [value for value in values if value <= cut]
+    low, high = min(shown), max([*shown, *(at for _, at in marks if at <= cut)])
     padding = (high - low) * 0.05 or max(high * 0.05, 1e-9)
     low, high = max(0.0, low - padding), high + padding
     bins = min(48, max(8, round(math.sqrt(len(values)) * 2)))
-    counts = [0] * bins
-    for value in values:
-        counts[min(bins - 1, int((value - low) / (high - low) * bins))] += 1
-    axes = Axes((low, high), (0, max(counts) * HEADROOM), unit, "responses")
     step = (high - low) / bins
-    bars = "".join(
+    counts = [0] * bins
+    for value in shown:
+        counts[min(bins - 1, int((value - low) / step))] += 1
+    above = len(values) - len(shown)
+    end = high + 3 * step if above else high  # a gap, and a bar that is two bins wide
+    axes = Axes((low, end), (0, max(*counts, above) * HEADROOM), unit, "responses")
+    width = axes.x(low + step) - axes.x(low)
+    drawn = [
         draw_bar(
-            axes.x(low + i * step) + 0.5, axes.x(step) - axes.x(0) - 1, axes.y(count), axes.y(0),
+            axes.x(low + i * step) + 0.5, width - 1, axes.y(count), axes.y(0),
             f"{count} from {low + i * step:.2f} to {low + (i + 1) * step:.2f} {unit}",
         )
         for i, count in enumerate(counts)
         if count
-    )  # fmt: skip
-    return axes.render(bars + _draw_marks(axes, marks), f"Histogram of {len(values)} responses")
+    ]  # fmt: skip
+    if above:
+        left, words = axes.x(high + step), f"{above} above {high:.4g} {unit.split()[0]}"
+        drawn.append(
+            draw_bar(left, 2 * width - 1, axes.y(above), axes.y(0), f"{words}, up to {max(values):.2f}")
+        )
+        drawn.append(draw_text("name end", WIDTH - RIGHT, axes.y(above) - 5, words))
+    placed = [(f"{name} {format_number(round(at, 2))}", min(at, high + 2 * step)) for name, at in marks]
+    ticks = [(at, format_number(at)) for at in choose_ticks(low, high)]
+    title = f"Histogram of {len(values)} responses"
+    return axes.render("".join(drawn) + _draw_marks(axes, placed), title, ticks)
+
+
+def find_cut(values: Sequence[float]) -> float:
+    """Return the value above which a histogram does not show values one by one.
+
+    It is as far above the p95 as the smallest value is below it; at most 5% of the values are above.
+    """
+    ordered = sorted(values)
+    p95 = percentile(ordered, 95)
+    return p95 + (p95 - ordered[0]) or p95
 
 
 def _draw_marks(axes: Axes, marks: Sequence[tuple[str, float]]) -> str:
     """Return vertical lines with names. Each name is below the one before, so that they do not overlap."""
     drawn = []
-    for index, (name, at) in enumerate(marks):
-        x, is_right = axes.x(at), axes.x(at) > WIDTH * 0.75
+    for index, (words, at) in enumerate(marks):
+        x = axes.x(at)
+        is_right = x + 4 + CHARACTER * len(words) > WIDTH
         drawn.append(f'<line class="mark" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        words = f"{name} {format_number(round(at, 2))}"
         drawn.append(
             draw_text(
                 "name end" if is_right else "name", x - 4 if is_right else x + 4, TOP + 12 + 14 * index, words
