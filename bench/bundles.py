@@ -23,6 +23,7 @@ from tinyedge.text import train_tokenizer
 from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train.model import TinyTransformer
+from tinyedge.train.model_id import compute_model_id
 
 SEED = 4
 WORDS_PER_PIECE, LINES_PER_PIECE, WORDS_PER_LINE = 1.5, 2.5, 8  # enough for a vocabulary of any size
@@ -82,12 +83,13 @@ def write_unverified_bundle(
         recipe: Name of the training's recipe.
         card: Content of README.md.
     """
-    config = model.config
+    config, tokenizer = model.config, Tokenizer(pieces)
     digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values()))
     manifest: dict[str, Any] = {
+        "model_id": compute_model_id(model.state_dict(), config, tokenizer.sha256),
         "model": config.to_dict(),
         "parameters": config.parameters,
-        "tokenizer": {"sha256": Tokenizer(pieces).sha256, "vocab_size": config.vocab_size, **SPECIAL_IDS},
+        "tokenizer": {"sha256": tokenizer.sha256, "vocab_size": config.vocab_size, **SPECIAL_IDS},
         "target": DEFAULT_BOARD,
         "budgets": default_board().budgets.to_dict(),
         "parity": UNVERIFIED_PARITY,

@@ -4,7 +4,7 @@
 
 Needs the `train` extra and less than a minute. The smallest valid model, trained just long enough that greedy
 text does not only repeat itself, passes through the real tokenizer training, exporter and quantizer. Run it
-again when one of those or the bundle's schema changes; otherwise only `created` differs.
+again when one of those or the bundle's schema changes.
 """
 
 import random

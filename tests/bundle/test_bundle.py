@@ -275,7 +275,7 @@ def test_every_field_is_required_and_validated(bundle_copy: Copy, path: tuple[st
     load_bundle(folder)
     original = (folder / "manifest.json").read_text()
 
-    if path != ("quality", "en"):
+    if path not in (("quality", "en"), ("model_id",)):
         rewrite(folder, lambda m: parent_of(m, path).pop(path[-1]))
         assert path[-1] in expect_refusal(folder).message
     for value in BAD_VALUES:
@@ -286,9 +286,21 @@ def test_every_field_is_required_and_validated(bundle_copy: Copy, path: tuple[st
         assert str(folder / "manifest.json") in expect_refusal(folder).message
 
 
+def test_a_bundle_of_an_earlier_version_has_a_date_and_no_model_id(bundle_copy: Copy) -> None:
+    folder = bundle_copy()
+    assert load_bundle(folder).model_id == json.loads((folder / "manifest.json").read_text())["model_id"]
+
+    def make_earlier(manifest: dict[str, Any]) -> None:
+        del manifest["model_id"]
+        manifest["created"] = "2026-01-31T12:00:00+00:00"
+
+    assert load_bundle(rewrite(folder, make_earlier)).model_id is None
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
+        (("model_id",), "0123456789AB", "expected 12 hexadecimal digits"),
         (("schema",), "tinyedge.bundle/2", "has schema 'tinyedge.bundle/2', this version reads"),
         (("created",), "yesterday", "created is 'yesterday', expected a time in UTC"),
         (("created",), "2026-01-01T00:00:00+02:00", "expected a time in UTC"),

@@ -290,7 +290,8 @@ def test_a_report_does_not_replace_a_file_of_the_run(
         "check": ("check", micro_bundle, "--run-dir", run),
         "eval": ("eval", run / "best_model.pt", "--text", f"a={text}"),
     }[command]
-    assert "would replace a file of the run" in assert_refused(tinyedge(*words, "--json", run / name), 2)
+    error = assert_refused(tinyedge(*words, "--json", run / name), 2)
+    assert "is not a result that this command wrote earlier" in error
     assert (run / name).read_text() == "precious"
 
 

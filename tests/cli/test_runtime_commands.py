@@ -15,6 +15,7 @@ from onnx import ModelProto
 from typer.testing import CliRunner
 
 from tinyedge.bundle.bundle import Bundle, load_bundle, write_bundle
+from tinyedge.cli._json import name_json_target
 from tinyedge.cli.generate import MAX_PROMPT_BYTES, generate
 from tinyedge.cli.main import main
 from tinyedge.cli.verify import verify
@@ -30,7 +31,8 @@ PROMPT = "The captain lost"
 
 def run(*arguments: object, stdin: str | None = None) -> tuple[str, str]:
     """Run a command that succeeds; return its stdout and stderr."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], stdin, catch_exceptions=False)
+    words = name_json_target([str(argument) for argument in arguments])
+    result = CliRunner().invoke(app, words, stdin, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout, result.stderr
 
@@ -66,6 +68,7 @@ def test_json(micro_bundle: Path) -> None:
     assert found.pop("prompt_tokens") > 3
     assert found == {
         "schema": "tinyedge.completion/1",
+        "model_id": load_bundle(micro_bundle).model_id,
         "prompt": PROMPT,
         "slid": False,
         "seed": 4,
@@ -135,7 +138,10 @@ def test_verify_lists_every_file(micro_bundle: Path) -> None:
         "README.md",
     ]
     assert all(line.endswith(" ok") for line in lines[:4])
-    assert lines[4] == "int8 model, 163,072 parameters, for pi-zero-2w, made by tinyedge 0.1.0"
+    assert lines[4] == (
+        f"int8 model {load_bundle(micro_bundle).model_id}, 163,072 parameters, for pi-zero-2w,"
+        " made by tinyedge 0.1.0"
+    )
 
 
 def test_verify_as_json(micro_bundle: Path) -> None:
@@ -237,7 +243,7 @@ def test_the_runtime_does_not_import_training(micro_bundle: Path) -> None:
 
 # What a start of `tinyedge generate` imports of tinyedge; each further one slows every start on the device.
 START_IMPORTS = {
-    *("__main__", "cli", "cli.main", "cli._options", "cli.generate"),  # the command
+    *("__main__", "cli", "cli.main", "cli._options", "cli._json", "cli.generate"),  # the command
     *("core", "core.errors", "core.files", "core.config"),  # how it may fail, and what it reads
     *("core.settings", "core.sampling"),  # what the flags of sampling are
     *("host", "host.gc_pause", "host.drop_code"),  # what is imported is not looked through, and leaves memory

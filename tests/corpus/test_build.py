@@ -349,7 +349,7 @@ def test_the_command_accepts_only_inputs_and_prints_json(tmp_path: Path, sources
     text = tmp_path / "mine.txt"
     text.write_text("My own words.\n", "utf-8")
     out = tmp_path / "data"
-    printed = json.loads(run("--input", str(text), "--output-dir", str(out), "--json"))
+    printed = json.loads(run("--input", str(text), "--output-dir", str(out), "--json", "-"))
     assert printed == json.loads((out / "corpus.json").read_text("utf-8"))
     assert [entry["name"] for entry in printed["sources"]] == [str(text)]
     assert sources == []

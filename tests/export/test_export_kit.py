@@ -51,7 +51,7 @@ def test_both_are_made(
         return [wheelhouse.Package("some", "1", "some-1-py3-none-any.whl", "0" * 64, board.pythons, 5, 5)]
 
     monkeypatch.setattr(wheelhouse, "fill_wheelhouse", fill)
-    export(tmp_path / "x.pt", tmp_path / "mine", target=target, wheels=True, json=True)
+    export(tmp_path / "x.pt", tmp_path / "mine", target=target, wheels=True, json="-")
     result = json.loads(capsys.readouterr().out)
     assert (result["bundle"], result["kit"]) == (str(tmp_path / "mine"), str(tmp_path / "mine-kit"))
     kit = Kit.load(tmp_path / "mine-kit")

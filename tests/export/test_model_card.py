@@ -6,6 +6,7 @@ from typing import Any
 from tinyedge.export.model_card import render_model_card
 
 MANIFEST: dict[str, Any] = {
+    "model_id": "0123456789ab",
     "model": {
         "vocab_size": 8000,
         "d_model": 128,
@@ -37,7 +38,16 @@ MANIFEST: dict[str, Any] = {
 
 def test_card_says_the_manifests_figures() -> None:
     card = render_model_card(MANIFEST)
-    for figure in ("2,327,552", "8,000", "2, 128, 4", "1.23 %, in output", "7.6e-06", "608", "400 MB"):
+    for figure in (
+        "0123456789ab",
+        "2,327,552",
+        "8,000",
+        "2, 128, 4",
+        "1.23 %, in output",
+        "7.6e-06",
+        "608",
+        "400 MB",
+    ):
         assert figure in card
     assert "| es | 2.1277 | 2.1301 | +0.11 % | 0.00037 | 96.71 % | 20,000 | 68,931 |" in card
     assert "| epochs | 3 |" in card

@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pytest
 pytest.importorskip("torch", reason="export needs tinyedge[train]")
 pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 
-from tinyedge.bundle.bundle import load_bundle
+from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.cli.export import export
 from tinyedge.core.errors import (
     CheckpointError,
@@ -31,6 +34,7 @@ from tinyedge.export.pipeline import ExportOptions, export_bundle
 from tinyedge.export.quantize import Int8Matrix, Quantization, quantize
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.generator import Generator
+from tinyedge.train.model_id import compute_model_id
 from tinyedge.train.storage.checkpoint import load_model
 
 
@@ -47,6 +51,50 @@ def options(run: Any, tmp_path: Path, fewer_tokens: None) -> ExportOptions:
 
 def ignore_report(line: str) -> None:
     """A `report` callback that does nothing."""
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_same_checkpoint_gives_the_same_bundle_at_any_time(
+    options: ExportOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_files(export_bundle(options, ignore_report))
+    assert "created" not in json.loads(first["manifest.json"])
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 86_400)
+    copy = tmp_path / "elsewhere" / "best_model.pt"
+    shutil.copytree(options.checkpoint.parent, copy.parent)
+    os.utime(copy, (1, 1))
+    again = dataclasses.replace(options, checkpoint=copy, output_dir=tmp_path / "again")
+    assert read_files(export_bundle(again, ignore_report)) == first
+
+
+def test_int8_and_fp32_share_the_id_of_the_model_but_not_the_digest(
+    options: ExportOptions, tmp_path: Path
+) -> None:
+    int8 = load_bundle(export_bundle(options, ignore_report))
+    other = dataclasses.replace(options, output_dir=tmp_path / "fp32", quantize="none")
+    fp32 = load_bundle(export_bundle(other, ignore_report))
+    trained = load_model(options.checkpoint)
+    expected = compute_model_id(trained.model.state_dict(), trained.config, trained.tokenizer_sha256)
+    assert int8.model_id == fp32.model_id == expected
+    assert bundle_digest(int8) != bundle_digest(fp32)
+    assert expected in int8.card.decode()
+
+
+def test_the_date_in_a_bundle_is_that_of_its_sources(
+    options: ExportOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    manifest = load_bundle(export_bundle(options, ignore_report)).manifest
+    assert manifest["created"] == "2023-11-14T22:13:20+00:00"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "today")
+    lines: list[str] = []
+    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH=today"):
+        export_bundle(options, lines.append)
+    assert lines == []  # before the work
 
 
 def test_bundle_is_complete_and_has_the_measurements(options: ExportOptions) -> None:
@@ -236,7 +284,7 @@ def test_command_prints_steps_aside_and_a_summary(
     assert sum("/7 " in line for line in err.splitlines()) == 7
     assert "int8 model" in out
     assert "tokenizer.model" in out
-    export(options.checkpoint, options.output_dir, text=texts, json=True)
+    export(options.checkpoint, options.output_dir, text=texts, json="-")
     result = json.loads(capsys.readouterr().out)
     assert result["schema"] == "tinyedge.export/1"
     assert list(result["manifest"]["quality"]) == ["en", "es"]

@@ -385,7 +385,7 @@ def test_folder_is_whole_and_replaces_an_older_one(
 ) -> None:
     folder = tmp_path / "portable"
     lines: list[str] = []
-    parity = export_portable(run.checkpoint, folder, None, lines.append)
+    model_id, parity = export_portable(run.checkpoint, folder, None, lines.append)
     assert [line.split()[0] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
     assert parity.max_abs_logit_difference < 1e-4
     first = read_files(folder)
@@ -393,6 +393,8 @@ def test_folder_is_whole_and_replaces_an_older_one(
     for name, data in first.items():
         if name.endswith(".json"):
             assert isinstance(json.loads(data), dict)
+    assert json.loads(first["config.json"])["tinyedge_model_id"] == model_id
+    assert f"Model `{model_id}`" in first["README.md"].decode()
     trained = load_model(run.checkpoint).model
     _, tensors = read_safetensors(first["model.safetensors"])
     np.testing.assert_array_equal(tensors["lm_head.weight"], trained.state_dict()["output.weight"])
@@ -462,7 +464,7 @@ def test_command_writes_the_folder_alone(
     out, err = capsys.readouterr()
     assert len(err.splitlines()) == 4
     assert MODEL_FILE in out
-    export(run.checkpoint, portable=Path("mine"), json=True)
+    export(run.checkpoint, portable=Path("mine"), json="-")
     result = json.loads(capsys.readouterr().out)
     assert (result["schema"], result["portable"]) == ("tinyedge.portable/1", "mine")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -16,7 +16,7 @@ from tinyedge.core.config import PRESETS, ModelConfig
 from tinyedge.core.errors import FitError, UsageError
 from tinyedge.fit.cost_model import CostModel, dot_product, memory_amounts, require_cost_data
 from tinyedge.fit.search import FitBudget, search
-from tinyedge.fit.table import render, to_json
+from tinyedge.fit.table import render, to_dict
 from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS
 
 REPORT = Path(__file__).parents[2] / "bench" / "reports" / "scale-pi-zero-2w.json"
@@ -115,7 +115,7 @@ def test_the_largest_coefficients_give_finite_costs(data: CostData) -> None:
     result = search(model, FitBudget(1e300, 1e300, 2, 512, 32_000))
     errors = data.source.errors_percent
     assert "inf" not in render(result, errors)
-    assert "Infinity" not in to_json(result, errors)
+    assert "Infinity" not in json.dumps(to_dict(result, errors))
 
 
 def test_terms_of_another_version_are_refused(data: CostData) -> None:

@@ -41,12 +41,14 @@ class FakeTrainer:
         self.state = State.from_dict(checkpoint.load_resumable(path)["state"])
 
     def run(self, limits: RunLimits, after_epoch: Callable[[State], None]) -> Outcome:
+        if self.state.epoch:  # the run may have been killed before it wrote its best model
+            checkpoint.save(self._folder / checkpoint.BEST_FILE, self._content())
         while self.state.epoch < 2:
             bits = {"all": 1.0}
             record = EpochRecord(self.state.epoch + 1, 1.0, 1.0, 0.1, bits, 10.0, 1.0, 100)
             self.state.finish_epoch(record)
-            checkpoint.save(self._folder / checkpoint.BEST_FILE, self._content())
             checkpoint.save_last(self._folder, self._content())
+            checkpoint.save(self._folder / checkpoint.BEST_FILE, self._content())
             after_epoch(self.state)
         checkpoint.save(self._folder / checkpoint.FINAL_FILE, self._content())
         return Outcome(self.state, "epochs")

@@ -29,6 +29,8 @@ from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import RunLimits
 from tinyedge.train.methods import subword_regularization
+from tinyedge.train.model_id import compute_model_id
+from tinyedge.train.pace import Pace
 from tinyedge.train.recipe import resolve
 from tinyedge.train.report.advice import Advice
 from tinyedge.train.report.metrics import MetricsWriter
@@ -80,6 +82,75 @@ def test_weights_depend_on_the_seed_alone(make_trainer: Make, tmp_path: Path) ->
         trainer.run(NO_LIMITS)
         results.append(weight_bytes(trainer))
     assert results[0] == results[1] != results[2]
+
+
+def test_equal_runs_write_equal_models_whatever_the_time(
+    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the byte; also a run that was stopped and resumed, and whatever its speed was."""
+    read_clock = Pace.read_clock
+    contents = []
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+
+        def read_later(pace: Pace, number: int = number) -> tuple[float, float]:
+            run_s, epoch_s = read_clock(pace)
+            return run_s + 60 * number, epoch_s + 60 * number
+
+        monkeypatch.setattr(Pace, "read_clock", read_later)
+        trainer, reporter = make_trainer(folder, stride=64)
+        if number == 2:
+
+            def stop(progress: Progress) -> None:
+                if progress.step == 2:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            reporter.on_step = stop
+            assert trainer.run(NO_LIMITS).signal == signal.SIGTERM
+            trainer, _ = make_trainer(folder, stride=64)
+            trainer.resume(folder / checkpoint.LAST_FILE)
+        trainer.run(NO_LIMITS)
+        contents.append([(folder / name).read_bytes() for name in ("best_model.pt", "final_model.pt")])
+    assert contents[0] == contents[1] == contents[2]
+    best = torch.load(tmp_path / "0" / "best_model.pt", weights_only=True)
+    guide = {"epoch", "model_state_dict", "optimizer_state_dict", "train_loss", "val_loss", "config"}
+    assert guide <= set(best)
+
+
+def test_a_run_killed_before_its_best_model_writes_it_when_it_resumes(
+    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best, written = tmp_path / checkpoint.BEST_FILE, []
+    save_best = Trainer._save_best
+
+    def die(trainer: Trainer) -> None:
+        save_best(trainer)
+        if trainer.state.epoch:
+            written.append(best.read_bytes())
+            best.unlink()
+            raise InterruptedError
+
+    trainer, _ = make_trainer(tmp_path, stride=64)
+    monkeypatch.setattr(Trainer, "_save_best", die)
+    with pytest.raises(InterruptedError):
+        trainer.run(NO_LIMITS)
+    monkeypatch.setattr(Trainer, "_save_best", save_best)
+    resumed, reporter = make_trainer(tmp_path, stride=64)
+    resumed.resume(tmp_path / checkpoint.LAST_FILE)
+    reporter.on_step = lambda progress: os.kill(os.getpid(), signal.SIGTERM)
+    resumed.run(NO_LIMITS)
+    assert [best.read_bytes()] == written
+
+
+def test_each_epoch_records_the_id_of_its_model(make_trainer: Make, tmp_path: Path) -> None:
+    trainer, reporter = make_trainer(tmp_path, epochs=2, stride=64)
+    trainer.run(NO_LIMITS)
+    ids = [record.model_id for record in reporter.records]
+    assert len(set(ids)) == 2
+    final = checkpoint.load_model(tmp_path / checkpoint.FINAL_FILE)
+    tokenizer_sha256 = final.tokenizer_sha256
+    assert ids[-1] == compute_model_id(final.model.state_dict(), final.config, tokenizer_sha256)
 
 
 @pytest.mark.parametrize("recipe", ["fast", "guide"])

@@ -5,17 +5,13 @@ In: the JSON of a report. Out: files, each written completely or not at all.
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyedge.core import files
-from tinyedge.core.errors import BenchError, UsageError
-
-MAX_NAME_BYTES = 255 - len(f".{files.TEMPORARY_SUFFIX}")  # a file is first written under a temporary name
+from tinyedge.core import files, output_files
+from tinyedge.core.errors import BenchError
 
 
 @dataclass(frozen=True)
@@ -41,35 +37,7 @@ class ReportFiles:
         Args:
             inputs: Files that are read, and bundles, to which no file may be added.
         """
-        taken: dict[Path, str] = {}
-        for flag, path in self.paths_by_flag.items():
-            for one in inputs:
-                if one.resolve() in (path.resolve(), path.resolve().parent):
-                    raise UsageError(
-                        f"{flag} {path} would change {one}, which is an input", "choose another path"
-                    )
-            if path.resolve() in taken:
-                raise UsageError(
-                    f"{flag} {path} is the same file as {taken[path.resolve()]}", "pass two different files"
-                )
-            taken[path.resolve()] = flag
-            _require_writable(flag, path)
-
-    def require_new_in(self, folders: Iterable[Path], schema: str) -> None:
-        """Raise UsageError if the JSON file would replace a file of a run that is not an earlier report.
-
-        Args:
-            folders: Folders of the run.
-            schema: Schema of a report, which may be replaced.
-        """
-        if self.json is None or not self.json.is_file():
-            return
-        inside = any(self.json.resolve().is_relative_to(folder.resolve()) for folder in folders)
-        if inside and not _is_report(self.json, schema):
-            raise UsageError(
-                f"--json {self.json} would replace a file of the run, which is an input",
-                "choose another name",
-            )
+        output_files.require_writable(self.paths_by_flag, inputs)
 
     def write(self, report: Mapping[str, Any]) -> None:
         """Write the files. All are rendered first; if one cannot be written, the others are written anyway.
@@ -108,14 +76,6 @@ class ReportFiles:
         return rendered
 
 
-def _is_report(path: Path, schema: str) -> bool:
-    try:
-        files.read_json(path, schema, BenchError)
-    except BenchError:
-        return False
-    return True
-
-
 def samples_to_csv(report: Mapping[str, Any]) -> str:
     """Format the samples as CSV: a header and one row per sample."""
     text = io.StringIO()
@@ -131,19 +91,3 @@ def samples_to_csv(report: Mapping[str, Any]) -> str:
             round(sample["e2e_ms"], 6), mean, sample["rss"], sample["swap"],
         ))  # fmt: skip
     return text.getvalue()
-
-
-def _require_writable(flag: str, path: Path) -> None:
-    try:
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{flag} {path} is not a regular file", "pass a new file, or a file to replace")
-        if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
-            raise UsageError(
-                f"the name of {flag} {path} is too long", f"at most {MAX_NAME_BYTES} bytes are allowed"
-            )
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as failure:
-        raise UsageError(
-            f"{flag} {path} cannot be written: {failure.strerror}", "pass a file in a writable folder"
-        ) from None

@@ -8,7 +8,6 @@ nothing can change in between.
 
 import ctypes
 import dataclasses
-import datetime
 import errno
 import hashlib
 import os
@@ -68,6 +67,11 @@ class Bundle:
     """Bytes of tokenizer.model. Release them with `without_bytes` when they have been loaded."""
     card: bytes = dataclasses.field(repr=False)
     """Bytes of README.md."""
+
+    @property
+    def model_id(self) -> str | None:
+        """Id of the trained model, equal for all exports of it; None in a bundle of an earlier version."""
+        return self.manifest.get("model_id")
 
     def without_bytes(self) -> "Bundle":
         """Return this bundle without the bytes of its files, to release memory."""
@@ -193,7 +197,8 @@ def write_bundle(
 
     Args:
         output_dir: Folder to create.
-        manifest: All fields of the manifest except schema, created, tinyedge and files.
+        manifest: All fields of the manifest except schema, created, tinyedge and files. The same fields and
+            files give the same bytes; `created` is the date of SOURCE_DATE_EPOCH, or missing.
         model: Content of model.onnx.
         tokenizer: Content of tokenizer.model.
         card: Content of README.md.
@@ -205,15 +210,17 @@ def write_bundle(
         BundleError: Something other than a bundle exists there, `load_bundle` would refuse the manifest, or
             the disk fails. Existing files are then unchanged.
     """
+    from tinyedge.core.source_date import read_source_date  # not needed to load a bundle
+
     content = {MODEL_FILE: model, TOKENIZER_FILE: tokenizer, CARD_FILE: card.encode("utf-8")}
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    created = read_source_date()
     sizes = {
         name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for name, data in content.items()
     }
     full_manifest = {
         "schema": MANIFEST_SCHEMA,
-        "created": now,
+        **({"created": created} if created else {}),
         "tinyedge": __version__,
         **manifest,
         "files": sizes,

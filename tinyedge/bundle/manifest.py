@@ -24,7 +24,7 @@ MAX_DEPTH = 8  # levels of nesting in the manifest
 MAX_STRING = 4096  # characters
 MAX_OPENINGS, MAX_OPENING_CHARACTERS = 4, 48  # of each text; the longest that export writes has 40 and marks
 MAX_NUMBER = 1e15  # a larger value is a mistake, and JSON readers start to round it
-HEX_DIGEST = re.compile("[0-9a-f]{64}")
+HEX_DIGEST, SHORT_HEX = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{12}")
 MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
     "manifest.json",
     "model.onnx",
@@ -125,6 +125,7 @@ ANYTHING = FieldSpec("anything", lambda value: True)
 NON_EMPTY_STRING = FieldSpec("a non-empty string", lambda value: isinstance(value, str) and value != "")
 DIGEST = FieldSpec("64 hexadecimal digits", lambda v: isinstance(v, str) and bool(HEX_DIGEST.fullmatch(v)))
 UTC_TIME = FieldSpec("a time in UTC, such as 2026-01-31T12:00:00+00:00", _is_time)
+MODEL_ID = FieldSpec("12 hexadecimal digits", lambda v: isinstance(v, str) and bool(SHORT_HEX.fullmatch(v)))
 BOOLEAN = FieldSpec("true or false", lambda value: isinstance(value, bool))
 NON_NEGATIVE_INTEGER = FieldSpec("an integer, 0 or more", lambda value: type(value) is int and value >= 0)
 NUMBER = FieldSpec("a number", _is_number)
@@ -157,8 +158,9 @@ QUALITY: Shape = {
 }
 MANIFEST: Shape = {
     "schema": _equal_to(MANIFEST_SCHEMA),
-    "created": UTC_TIME,
+    "created": UTC_TIME,  # present if SOURCE_DATE_EPOCH was set
     "tinyedge": NON_EMPTY_STRING,
+    "model_id": MODEL_ID,  # earlier versions did not write it
     "model": {field.name: NON_NEGATIVE_INTEGER for field in dataclasses.fields(ModelConfig)},
     "parameters": NON_NEGATIVE_INTEGER,
     "tokenizer": {
@@ -182,7 +184,7 @@ MANIFEST: Shape = {
     "training": {"checkpoint_sha256": DIGEST, ...: ANYTHING},
     "files": {name: {"size": NON_NEGATIVE_INTEGER, "sha256": DIGEST} for name in MAX_BYTES},
 }
-OPTIONAL = frozenset({"openings"})  # fields that a manifest may lack
+OPTIONAL = frozenset({"created", "model_id", "openings"})  # fields that a manifest may lack
 QUANTIZATION: Mapping[str, Any] = {
     "int8": {"method": NON_EMPTY_STRING, "per_channel": BOOLEAN, "kept_fp32": STRING_LIST, ...: ANYTHING},
     "fp32": _equal_to(None),

@@ -30,6 +30,6 @@ def check_budget(bundle: Bundle) -> tuple[list[ChecklistItem], list[dict[str, An
         items.append(
             ChecklistItem(BUDGETS, f"{name} at most {gate.limit:g} {gate.unit}", found, MARKS[gate.ok])
         )
-        fields = ("name", "limit", "measured", "unit", "ok")
+        fields = ("name", "limit", "measured", "bound", "unit", "ok")
         gates.append({field: getattr(gate, field) for field in fields})
     return items, gates

@@ -75,13 +75,14 @@ class Checklist:
         return combine_marks(self.items)
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that `--json` writes."""
+        """The object that `--json` shows; docs/check.md describes its fields."""
         return {
             "schema": SCHEMA,
             "tinyedge": __version__,
             "verdict": self.verdict,
             "bundle": {
                 "sha256": bundle_digest(self.bundle),
+                "model_id": self.bundle.model_id,
                 "precision": self.bundle.manifest["precision"],
                 "parameters": self.bundle.config.parameters,
             },

@@ -46,7 +46,8 @@ def render_markdown(checklist: Checklist) -> str:
 def _render_title(checklist: Checklist) -> str:
     manifest = checklist.bundle.manifest
     return (
-        f"bundle {bundle_digest(checklist.bundle)[:12]}, {manifest['precision']},"
+        f"bundle {bundle_digest(checklist.bundle)[:12]}, model {checklist.bundle.model_id or '(id unknown)'},"
+        f" {manifest['precision']},"
         f" {manifest['parameters']:,} parameters, for {manifest['target']}"
     )
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tinyedge.cli._json import JsonOutput, JsonTarget
+
 if TYPE_CHECKING:
     from tinyedge.bundle.store import Activation, Store, StoreStatus
 
@@ -29,7 +31,7 @@ def activate(
         bool, typer.Option("--rollback", help="Instead: return to the previous bundle.")
     ] = False,
     status: Annotated[bool, typer.Option("--status", help="Instead: show the bundles in the store.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    json: JsonTarget = None,
 ) -> None:
     """Switch the bundle that serves on this board, after a self-test.
 
@@ -37,8 +39,6 @@ def activate(
     step, and the bundle must answer a prompt. If it does not, or if the power fails, the previous bundle
     serves again.
     """
-    from json import dumps
-
     from tinyedge.bundle.store import Store
     from tinyedge.core.errors import UsageError
 
@@ -47,17 +47,18 @@ def activate(
             "tinyedge activate needs exactly one of BUNDLE, --recover, --rollback and --status",
             "see tinyedge activate --help",
         )
+    kinds = ("tinyedge.activate", "tinyedge.store-status")
+    output = JsonOutput.from_option(json, *kinds, inputs=filter(None, [bundle, key]))
     bundles = Store(_expand_user(store), _make_acceptance_check(key))
     if status:
         found = bundles.status()
-        typer.echo(dumps(_status_to_dict(bundles, found)) if json else _format_status(bundles, found))
+        output.emit(_status_to_dict(bundles, found), _format_status(bundles, found))
         return
     change = bundles.recover(LOCK_SECONDS) if recover else _activate(bundles, bundle or bundles.previous())
-    if json:
-        result = {"serving": change.serving, "replaced": change.replaced, "reason": change.reason}
-        typer.echo(dumps({"schema": "tinyedge.activate/1", "store": str(bundles.root), **result}))
-    else:
-        typer.echo(_format_result(change))
+    result = {"serving": change.serving, "replaced": change.replaced, "reason": change.reason}
+    output.emit(
+        {"schema": "tinyedge.activate/1", "store": str(bundles.root), **result}, _format_result(change)
+    )
 
 
 def _expand_user(store: str) -> Path:
@@ -107,8 +108,8 @@ def _status_to_dict(store: "Store", status: "StoreStatus") -> dict[str, Any]:
             "ok": entry.damage is None,
             "damage": entry.damage,
             **{
-                name: entry.bundle.manifest[name] if entry.bundle else None
-                for name in ("precision", "created")
+                name: entry.bundle.manifest.get(name) if entry.bundle else None
+                for name in ("precision", "model_id")
             },
         }
         for entry in status.bundles
@@ -132,7 +133,9 @@ def _format_status(store: "Store", status: "StoreStatus") -> str:
         roles = ", ".join(role for role, digest in names.items() if digest == entry.digest) or "not in use"
         manifest = entry.bundle.manifest if entry.bundle else {}
         about = (
-            f"{manifest['precision']}, made {manifest['created']}" if manifest else f"damaged: {entry.damage}"
+            f"{manifest['precision']}, model {manifest.get('model_id', '(id unknown)')}"
+            if manifest
+            else f"damaged: {entry.damage}"
         )
         lines.append(f"{entry.digest[:SHORT_DIGEST]}  {roles:<20}  {about}")
     return "\n".join(lines) or f"{store.root} keeps no bundle"

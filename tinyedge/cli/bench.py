@@ -8,6 +8,7 @@ import typer
 from tinyedge.bench.limits import Limits
 from tinyedge.bench.stopping_rule import StoppingRule
 from tinyedge.bench.worker import Job
+from tinyedge.cli._json import JsonOutput, json_option
 from tinyedge.cli._options import Values, options_from
 
 if TYPE_CHECKING:
@@ -86,10 +87,7 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    json: Annotated[
-        Path | None,
-        typer.Option(help="Also write the report with all samples as JSON.", rich_help_panel="Reports"),
-    ] = None,
+    json: Annotated[str | None, json_option("Reports")] = None,
     csv: Annotated[
         Path | None, typer.Option(help="Also write the samples as a table.", rich_help_panel="Reports")
     ] = None,
@@ -130,13 +128,14 @@ def bench(
     from tinyedge.core.errors import CorpusError, UsageError
     from tinyedge.core.files import require_file
 
-    outputs = ReportFiles(json, csv, html)
+    output = JsonOutput.from_option(json, "tinyedge.bench", "tinyedge.twin")
+    outputs = ReportFiles(output.path, csv, html)
     if device_report is not None:
         if bundle is not None or compare is not None:
             raise UsageError(
                 "--device-report does not measure", "leave out BUNDLE and --compare, or --device-report"
             )
-        _render_report(device_report, outputs)
+        _render_report(device_report, outputs, output)
         return
     if bundle is None:
         raise UsageError("BUNDLE is missing", "pass the folder created by `tinyedge export`")
@@ -170,11 +169,15 @@ def bench(
     plan = dataclasses.replace(plan, samples=rule.max_samples)
     target = BundleTarget.from_manifest(manifest)
     whole = BenchPlan(plan, rule, resolved, origins, gate, cold, texts, target)
-    _measure(whole, outputs, compare, regressions)
+    _measure(whole, outputs, output, compare, regressions)
 
 
 def _measure(
-    plan: "BenchPlan", outputs: "ReportFiles", compare: Path | None, regressions: dict[str, float]
+    plan: "BenchPlan",
+    outputs: "ReportFiles",
+    output: JsonOutput,
+    compare: Path | None,
+    regressions: dict[str, float],
 ) -> None:
     import dataclasses
     import shutil
@@ -215,13 +218,13 @@ def _measure(
         text += "\n\n" + "\n".join(table.wrap(comparison.lines, width))
         result["compared"] = comparison.to_dict()
     outputs.write(result)  # before the table is printed, which fails if the pipe is closed
-    typer.echo(text)
+    output.show(result, text)
     for path in outputs.paths_by_flag.values():
         print_note(f"wrote {path}")
     raise typer.Exit(EXIT_CODES[report.verdict])
 
 
-def _render_report(path: Path, outputs: "ReportFiles") -> None:
+def _render_report(path: Path, outputs: "ReportFiles", output: JsonOutput) -> None:
     """Render an existing report as a page, next to the report unless --html is given."""
     import dataclasses
 
@@ -237,5 +240,6 @@ def _render_report(path: Path, outputs: "ReportFiles") -> None:
             raise UsageError(f"{outputs.html} already exists", "pass it as --html to replace it")
     outputs.require_writable([path])
     outputs.write(report)
+    output.show(report)
     for written in outputs.paths_by_flag.values():
         print_note(f"wrote {written}")

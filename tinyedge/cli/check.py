@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from tinyedge.cli._json import JsonOutput, JsonTarget
+
 EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 
 
@@ -28,9 +30,7 @@ def check(
         float | None, typer.Option(help="Also limit the loss, in nats per token.", show_default=False)
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as for a release.")] = False,
-    json: Annotated[
-        Path | None, typer.Option(help="Also write the list as JSON.", show_default=False)
-    ] = None,
+    json: JsonTarget = None,
 ) -> None:
     """Run the deployment checklist on a bundle.
 
@@ -40,18 +40,14 @@ def check(
     import importlib.util
     import math
 
-    from tinyedge.bench.report_files import ReportFiles
-    from tinyedge.check.checklist import SCHEMA, CheckOptions
     from tinyedge.cli._echo import page_width, print_note
     from tinyedge.cli._named_files import parse_named_files
     from tinyedge.core import files
     from tinyedge.core.errors import CheckpointError, UsageError
 
     texts = parse_named_files(text or ())
-    outputs = ReportFiles(json)
-    outputs.require_writable((bundle, *texts.values(), *filter(None, [checkpoint])))
-    run_folders = [CheckOptions.default_run, *filter(None, [run_dir, checkpoint and checkpoint.parent])]
-    outputs.require_new_in(run_folders, SCHEMA)
+    read = (bundle, *texts.values(), *filter(None, [checkpoint]))
+    output = JsonOutput.from_option(json, "tinyedge.check", inputs=read)
     if max_loss is not None and not (math.isfinite(max_loss) and max_loss > 0):
         raise UsageError(f"--max-loss {max_loss:g} is not a limit", "pass a number above 0")
     if run_dir is not None and not run_dir.is_dir():
@@ -59,18 +55,16 @@ def check(
     if checkpoint is not None:
         files.require_file(checkpoint, CheckpointError)
 
-    from tinyedge.check.checklist import run_checklist
+    from tinyedge.check.checklist import CheckOptions, run_checklist
     from tinyedge.check.render import render_markdown, render_text
 
-    read = _count_checkpoint_weights if importlib.util.find_spec("torch") else None
-    options = CheckOptions(bundle, checkpoint, run_dir, texts=texts, max_loss=max_loss, read_checkpoint=read)
+    reader = _count_checkpoint_weights if importlib.util.find_spec("torch") else None
+    options = CheckOptions(
+        bundle, checkpoint, run_dir, texts=texts, max_loss=max_loss, read_checkpoint=reader
+    )
     checklist = run_checklist(options, print_note)
-    if markdown:
-        typer.echo(render_markdown(checklist))
-    else:
-        typer.echo(render_text(checklist, page_width()))
-    if json is not None:
-        files.write_json(json, checklist.to_dict())
+    shown = render_markdown(checklist) if markdown else render_text(checklist, page_width())
+    output.emit(checklist.to_dict(), shown)
     raise typer.Exit(EXIT_CODES[checklist.verdict])
 
 

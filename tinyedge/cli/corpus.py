@@ -1,6 +1,5 @@
 """`tinyedge corpus`: one corpus file from the phrasebook, Project Gutenberg or the user's text."""
 
-import json
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyedge.cli._json import JsonOutput, JsonTarget
 from tinyedge.cli._options import Values, options_from
 from tinyedge.cli._table import print_table
 from tinyedge.corpus.read_settings import ReadSettings
@@ -43,7 +43,7 @@ def corpus(
     reading: Values,
     output_dir: Annotated[Path, typer.Option(help="Output folder of corpus_bilingual.txt.")] = Path("data"),
     seed: Annotated[int, typer.Option(help="Random seed of the phrasebook.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print corpus.json instead of a table.")] = False,
+    json: JsonTarget = None,
 ) -> None:
     """Build a text corpus from your files or from built-in sources.
 
@@ -54,15 +54,15 @@ def corpus(
     from tinyedge.corpus.build import prepare_corpus
     from tinyedge.train.storage.previous_run import replace_data
 
+    output = JsonOutput.from_option(json, "tinyedge.corpus", inputs=inputs or ())
     request = make_corpus_request(source, inputs, seed, reading)
     with replace_data(output_dir, print_note):
         result = prepare_corpus(request, output_dir, print_note)
-    if as_json:
-        typer.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
-        return
-    print_table(_make_rows(result), left=(0, 1))
-    print_result(f"{output_dir / result.corpus['file']}: sha256 {result.corpus['sha256'][:12]}")
-    print_next(format_command(["tokenizer", "--output-dir", output_dir]))
+    output.emit(result.to_json())
+    if not output.is_printed:
+        print_table(_make_rows(result), left=(0, 1))
+        print_result(f"{output_dir / result.corpus['file']}: sha256 {result.corpus['sha256'][:12]}")
+        print_next(format_command(["tokenizer", "--output-dir", output_dir]))
 
 
 def make_corpus_request(

@@ -1,22 +1,21 @@
 """`tinyedge doctor`: check this machine."""
 
-from typing import Annotated
-
 import typer
+
+from tinyedge.cli._json import JsonOutput, JsonTarget
 
 
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    json: JsonTarget = None,
 ) -> None:
     """Check whether this machine can run and measure a bundle.
 
     Exits with 0 if no check fails, else with 1.
     """
-    from json import dumps
-
     from tinyedge.cli._echo import page_width
     from tinyedge.doctor.report import examine_machine, render
 
+    output = JsonOutput.from_option(json, "tinyedge.doctor")
     report = examine_machine()
-    typer.echo(dumps(report.to_dict(), ensure_ascii=False) if json else render(report, page_width()))
+    output.emit(report.to_dict(), render(report, page_width()))
     raise typer.Exit(0 if report.fit else 1)

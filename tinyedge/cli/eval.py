@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyedge.cli._json import JsonOutput, JsonTarget
 from tinyedge.cli._options import AttentionHeads
 
 if TYPE_CHECKING:
@@ -25,25 +26,21 @@ def evaluate(
     stride: Annotated[
         int | None, typer.Option(help="Tokens between the starts of two windows. [default: half the context]")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the results as JSON.")] = None,
+    json: JsonTarget = None,
 ) -> None:
     """Compute bits per byte and perplexity of a model on text files."""
     import dataclasses
 
-    from tinyedge.bench.report_files import ReportFiles
     from tinyedge.cli._echo import print_note, print_result
     from tinyedge.cli._named_files import parse_named_files
     from tinyedge.cli._table import print_table
-    from tinyedge.core import files
     from tinyedge.core.settings import require_range
     from tinyedge.text.evaluate import default_stride, describe_unknown, read_passages
     from tinyedge.text.evaluate import evaluate as evaluate_text
 
     texts = parse_named_files(text)
-    outputs = ReportFiles(json_file)
-    outputs.require_writable((model, *texts.values(), *filter(None, [tokenizer])))
-    if model.is_file():  # a checkpoint: its run's files are next to it
-        outputs.require_new_in([model.parent], "tinyedge.eval/1")
+    read = (model, *texts.values(), *filter(None, [tokenizer]))
+    output = JsonOutput.from_option(json, "tinyedge.eval", inputs=read)
     subject, vocabulary = _load_model(model, tokenizer, nhead)
     stride = default_stride(subject.context) if stride is None else stride
     require_range("stride", stride, 1, subject.context, whole=True)
@@ -51,18 +48,18 @@ def evaluate(
         evaluate_text(name, subject, read_passages(file, vocabulary, print_note), stride)
         for name, file in texts.items()
     ]
-    rows = [["text", "bits/byte", "perplexity", "tokens", "bytes", "unknown"]]
-    for r in results:
-        figures = [f"{r.bits_per_byte:.4f}", f"{r.perplexity:.2f}", str(r.tokens), str(r.bytes)]
-        rows.append([r.name, *figures, f"{100 * r.unknown_bytes:.3f}%"])
-    print_table(rows, left=(0,))
-    print_result(f"windows of {subject.context} tokens, stride {stride}; no context across documents")
+    value = {"model": str(model), "context": subject.context, "stride": stride}
+    value["results"] = [dataclasses.asdict(result) for result in results]
+    output.emit({"schema": "tinyedge.eval/1", **value})
+    if not output.is_printed:
+        rows = [["text", "bits/byte", "perplexity", "tokens", "bytes", "unknown"]]
+        for r in results:
+            figures = [f"{r.bits_per_byte:.4f}", f"{r.perplexity:.2f}", str(r.tokens), str(r.bytes)]
+            rows.append([r.name, *figures, f"{100 * r.unknown_bytes:.3f}%"])
+        print_table(rows, left=(0,))
+        print_result(f"windows of {subject.context} tokens, stride {stride}; no context across documents")
     if warning := describe_unknown({result.name: result.unknown_bytes for result in results}):
         print_note(f"warning: {warning}")
-    if json_file:
-        value = {"model": str(model), "context": subject.context, "stride": stride}
-        value["results"] = [dataclasses.asdict(result) for result in results]
-        files.write_json(json_file, {"schema": "tinyedge.eval/1", **value})
 
 
 def _load_model(path: Path, tokenizer: Path | None, nhead: int | None) -> "tuple[LanguageModel, Tokenizer]":

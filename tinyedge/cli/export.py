@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tinyedge.boards import DEFAULT_BOARD
+from tinyedge.cli._json import JsonOutput, JsonTarget
 from tinyedge.cli._options import AttentionHeads
 
 if TYPE_CHECKING:
@@ -54,18 +55,19 @@ def export(
         Path | None,
         typer.Option(help="Write this folder instead, for Hugging Face tools and onnxruntime-genai."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    json: JsonTarget = None,
 ) -> None:
     """Export a checkpoint to a bundle for the device.
 
     The model is converted to ONNX, compared with torch, quantized, and its quality is measured.
     """
-    from json import dumps
-
     from tinyedge.cli._extras import require_package
     from tinyedge.cli._named_files import parse_named_files
 
     texts = parse_named_files(text or ())
+    read = [checkpoint, *filter(None, [tokenizer]), *texts.values()]
+    written = [portable or output_dir]
+    output = JsonOutput.from_option(json, "tinyedge.export", "tinyedge.portable", inputs=[*read, *written])
     for package in ("torch", "onnx"):
         require_package(package, "train")
 
@@ -79,7 +81,7 @@ def export(
             openings=openings,
             wheels=wheels,
         )
-        _export_portable(checkpoint, portable, tokenizer, nhead, json)
+        _export_portable(checkpoint, portable, tokenizer, nhead, output)
         return
 
     from tinyedge.bundle.bundle import load_bundle
@@ -95,11 +97,9 @@ def export(
         with TerminalReporter() as terminal:
             terminal.phase("exporting")
             bundle, kit = load_bundle(export_bundle(options, terminal.note)), None
-    if json:
-        made = {"bundle": str(output_dir), **({"kit": str(kit)} if kit else {})}
-        typer.echo(dumps({"schema": "tinyedge.export/1", **made, "manifest": bundle.manifest}))
-    else:
-        typer.echo(_format_summary(bundle.manifest))
+    made = {"bundle": str(output_dir), **({"kit": str(kit)} if kit else {})}
+    result = {"schema": "tinyedge.export/1", **made, "manifest": bundle.manifest}
+    output.emit(result, _format_summary(bundle.manifest))
 
 
 def _export_kit(options: "ExportOptions") -> "tuple[Bundle, Path]":
@@ -138,20 +138,18 @@ def _require_defaults(**bundle_flags: Any) -> None:
 
 
 def _export_portable(
-    checkpoint: Path, folder: Path, tokenizer: Path | None, nhead: int | None, json: bool
+    checkpoint: Path, folder: Path, tokenizer: Path | None, nhead: int | None, output: JsonOutput
 ) -> None:
-    from json import dumps
-
     from tinyedge.cli._echo import print_note
     from tinyedge.export.portable.export import export_portable
 
-    parity = export_portable(checkpoint, folder, tokenizer, print_note, nhead)
-    if json:
-        result = {"portable": str(folder), "parity": parity.to_dict()}
-        typer.echo(dumps({"schema": "tinyedge.portable/1", **result}))
-    else:
-        for file in sorted(part for part in folder.rglob("*") if part.is_file()):
-            typer.echo(f"{file.relative_to(folder).as_posix():<24} {file.stat().st_size:>11,} bytes")
+    model_id, parity = export_portable(checkpoint, folder, tokenizer, print_note, nhead)
+    lines = [
+        f"{file.relative_to(folder).as_posix():<24} {file.stat().st_size:>11,} bytes"
+        for file in sorted(part for part in folder.rglob("*") if part.is_file())
+    ]
+    result = {"portable": str(folder), "model_id": model_id, "parity": parity.to_dict()}
+    output.emit({"schema": "tinyedge.portable/1", **result}, "\n".join(lines))
 
 
 def _format_summary(manifest: Mapping[str, Any]) -> str:
@@ -159,7 +157,8 @@ def _format_summary(manifest: Mapping[str, Any]) -> str:
     from tinyedge.core.columns import format_columns
 
     lines = [
-        f"{manifest['precision']} model, {manifest['parameters']:,} parameters, for {manifest['target']}"
+        f"{manifest['precision']} model {manifest['model_id']}, {manifest['parameters']:,} parameters,"
+        f" for {manifest['target']}"
     ]
     lines += [f"{name:<16} {file['size']:>10,} bytes" for name, file in manifest["files"].items()]
     rows = [["text", "fp32 bits/byte", "shipped", "change", "KL nats", "same top"]]

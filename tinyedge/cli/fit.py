@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tinyedge.boards import DEFAULT_BOARD
+from tinyedge.cli._json import JsonOutput, JsonTarget
 from tinyedge.cli._options import Values, options_from
 from tinyedge.fit.search import FitBudget
 
@@ -15,7 +16,7 @@ def fit(
     *,
     target: Annotated[str, typer.Option(help="The board: its name or its JSON file.")] = DEFAULT_BOARD,
     budget: Values,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    json: JsonTarget = None,
 ) -> None:
     """Find model sizes that meet a board's time and memory budget.
 
@@ -28,11 +29,10 @@ def fit(
     from tinyedge.fit.cost_model import CostModel, require_cost_data
     from tinyedge.fit.search import search
 
+    output = JsonOutput.from_option(json, "tinyedge.fit")
     board = load_board(target)
     costs = require_cost_data(board)
     given = {name: value for name, value in budget.items() if value is not None}
     result = search(CostModel.from_data(board.name, costs), FitBudget.from_board(board, **given))
     errors = costs.source.errors_percent
-    typer.echo(
-        table.to_json(result, errors) if json else table.render(result, errors, terminal_width(sys.stdout))
-    )
+    output.emit(table.to_dict(result, errors), table.render(result, errors, terminal_width(sys.stdout)))

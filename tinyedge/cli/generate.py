@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tinyedge.cli._json import JsonOutput, JsonTarget
 from tinyedge.cli._options import FilterFile, Values, options_from
 from tinyedge.core.sampling import SamplingConfig
 
@@ -25,14 +26,13 @@ def generate(
     ] = False,
     filter_file: FilterFile = None,
     threads: Annotated[int, typer.Option(help="CPU cores to use.")] = 1,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end instead.")] = False,
+    json: JsonTarget = None,
 ) -> None:
     """Continue a prompt with the model of a bundle."""
     import io
     import random
     import sys
     import time
-    from json import dumps
 
     from tinyedge.core.errors import UsageError
     from tinyedge.host import drop_code, gc_pause
@@ -41,6 +41,9 @@ def generate(
         from tinyedge.runtime.content_filter import ContentFilter
         from tinyedge.runtime.generator import Generator
 
+    output = JsonOutput.from_option(
+        json, "tinyedge.completion", inputs=(bundle, *filter(None, [filter_file]))
+    )
     if no_filter and filter_file:
         raise UsageError("--no-filter and --filter are mutually exclusive", "leave one of them out")
     content_filter = None if no_filter else ContentFilter.load(filter_file)
@@ -67,16 +70,17 @@ def generate(
     stream = generator.stream(
         prompt, max_tokens=max_tokens, sampling=config, stop=stop or (), content_filter=content_filter
     )
-    if not json:
+    if not output.is_printed:
         print(prompt, end="", flush=True)
     for step in stream:
         times.append(time.perf_counter())
         steps.append(step)
-        if not json:
+        if not output.is_printed:
             print(step.text, end="", flush=sys.stdout.isatty())
     decoding = times[-1] - times[0]
     result = {
         "schema": "tinyedge.completion/1",
+        "model_id": generator.bundle.model_id,
         "prompt": prompt,
         "text": "".join(step.text for step in steps),
         "tokens": [step.token for step in steps],
@@ -90,15 +94,15 @@ def generate(
             "decode_tokens_per_s": round((len(steps) - 1) / decoding, 1) if decoding else None,
         },
     }
-    # Flushed here, so that a closed pipe, as after `head`, is noticed here and not at exit.
-    escaped = sys.stdout.encoding.lower() != "utf-8"  # JSON escapes what such a terminal cannot show
-    print(dumps(result, ensure_ascii=escaped) if json else "", flush=True)
+    if not output.is_printed:
+        print(flush=True)  # so that a closed pipe, as after `head`, is noticed here and not at exit
+    output.emit(result)
     if result["finish_reason"] == "content_filter":
         print(
             "note: the text ends before a word on the filter's list; --no-filter shows it",
             file=sys.stderr,
         )
-    elif not json and not result["text"]:
+    elif not output.is_printed and not result["text"]:
         print(
             "note: the model ended the text immediately; try another --seed, or an unfinished prompt",
             file=sys.stderr,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tinyedge.cli._json import JsonOutput, JsonTarget
+
 if TYPE_CHECKING:
     from tinyedge.core.runs import TrainingRun
 
@@ -25,9 +27,7 @@ def runs(
         Path | None,
         typer.Option(help="Also plot the curves to this .png, .svg or .pdf file.", show_default=False),
     ] = None,
-    json: Annotated[
-        Path | None, typer.Option(help="Also write the table as JSON.", show_default=False)
-    ] = None,
+    json: JsonTarget = None,
 ) -> None:
     """Compare training runs by bits per byte on held-out text.
 
@@ -37,8 +37,7 @@ def runs(
     from tinyedge.cli._echo import print_note
     from tinyedge.cli._extras import require_package
     from tinyedge.cli._table import print_table
-    from tinyedge.core import files
-    from tinyedge.core.errors import TinyEdgeError, UsageError
+    from tinyedge.core.errors import TinyEdgeError
     from tinyedge.core.run_files import BEST_FILE
     from tinyedge.core.runs import (
         ALL,
@@ -50,8 +49,9 @@ def runs(
     )
     from tinyedge.text.evaluate import describe_unknown
 
-    if json is not None and json.name == METRICS_FILE:
-        raise UsageError(f"--json {json} would damage a run", "choose another name")
+    output = JsonOutput.from_option(
+        json, "tinyedge.runs", inputs=[*(folder / METRICS_FILE for folder in folders), *filter(None, [plot])]
+    )
     if plot is not None:
         require_package("matplotlib", "train")
         from tinyedge.train.report.plotting import require_format
@@ -61,7 +61,11 @@ def runs(
     if not found:
         raise TinyEdgeError("no run could be read", "pass the --output-dir of a tinyedge train")
     names, fields = _name_runs(found), list_differing_fields(found)
-    print_table(_make_rows(found, names, fields), left=(0,))
+    table = [_run_to_dict(run, name) for run, name in zip(found, names, strict=True)]
+    value = {"comparable": are_comparable(found), "differing": fields, "runs": table}
+    output.emit({"schema": "tinyedge.runs/1", **value})
+    if not output.is_printed:
+        print_table(_make_rows(found, names, fields), left=(0,))
     if not are_comparable(found):
         print_note(
             "warning: the runs have different held-out text, so their bits per byte are not comparable"
@@ -77,10 +81,6 @@ def runs(
     if earlier := next((run.folder for run in found if PREVIOUS_FOLDER in run.folder.parts), None):
         command = format_command(["export", earlier / BEST_FILE, "--output-dir", "bundle"])
         print_note(f"an earlier run can still be exported: {command}")
-    if json is not None:
-        table = [_run_to_dict(run, name) for run, name in zip(found, names, strict=True)]
-        value = {"comparable": are_comparable(found), "differing": fields, "runs": table}
-        files.write_json(json, {"schema": "tinyedge.runs/1", **value})
     if plot is not None:
         from tinyedge.train.report.curve import draw_comparison
 
@@ -126,6 +126,7 @@ def _make_rows(
 
     languages = sorted({name for run in found for name in run.best.bits_per_byte} - {ALL})
     unknown = ["unknown"] if any(run.unknown_bytes is not None for run in found) else []
+    model = ["model"] if any(run.best.model_id for run in found) else []
     head = [
         "run",
         "bits/byte",
@@ -138,7 +139,7 @@ def _make_rows(
         "tokens/s",
         "parameters",
     ]
-    rows = [[*head, "status", *fields]]
+    rows = [[*head, *model, "status", *fields]]
     for run, name in zip(found, names, strict=True):
         bits = [run.best.bits_per_byte.get(language) for language in (ALL, *languages)]
         rows.append(
@@ -152,6 +153,7 @@ def _make_rows(
                 f"{run.last.elapsed_s / 60:.1f}",
                 f"{run.tokens_per_second:,.0f}",
                 f"{run.parameters:,}",
+                *(run.best.model_id or "-" for _ in model),
                 run.status,
                 *(_format_cell(field, run.configuration.get(field)) for field in fields),
             ]
@@ -175,6 +177,7 @@ def _run_to_dict(run: "TrainingRun", name: str) -> dict[str, Any]:
     return {
         "run": name,
         "folder": str(run.folder),
+        "model_id": run.best.model_id,
         "bits_per_byte": run.best.bits_per_byte,
         "unknown_bytes": run.unknown_bytes,
         "best_epoch": run.best.number,

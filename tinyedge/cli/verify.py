@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from tinyedge.cli._json import JsonOutput, JsonTarget
+
 SIGNATURES = {"good": "ok, signed by that key", "not checked": "not checked: pass --key PUBLIC"}
 
 
@@ -13,20 +15,21 @@ def verify(
     key: Annotated[
         Path | None, typer.Option(help="Public key that must have signed it.", show_default=False)
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    json: JsonTarget = None,
 ) -> None:
     """Check a bundle: files, manifest, signature, and that it runs."""
-    from json import dumps
+    import sys
 
     from tinyedge.bundle.bundle import bundle_digest, load_bundle
     from tinyedge.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE
     from tinyedge.bundle.signature import verify as verify_signature
 
+    output = JsonOutput.from_option(json, "tinyedge.verify", inputs=(bundle, *filter(None, [key])))
     checked = load_bundle(bundle)
     if key is not None:
         verify_signature(checked, key)  # before the libraries that read its files are imported
 
-    from tinyedge.cli._echo import print_result
+    from tinyedge.cli._echo import fit_lines
     from tinyedge.runtime.generator import Generator
     from tinyedge.text.tokenizer import BOS_ID
 
@@ -40,18 +43,17 @@ def verify(
         MANIFEST_FILE: {"size": len(checked.raw_manifest), "sha256": bundle_digest(checked)},
         **manifest["files"],
     }
-    summary = {name: manifest[name] for name in ("precision", "parameters", "target", "tinyedge", "created")}
+    summary = {name: manifest[name] for name in ("precision", "parameters", "target", "tinyedge")}
+    summary |= {"model_id": checked.model_id, "created": manifest.get("created")}
     signature = "none" if checked.signature is None else "not checked" if key is None else "good"
-    if json:
-        files = [{"name": name, **file} for name, file in listed.items()]
-        result = {"schema": "tinyedge.verify/1", "bundle": str(bundle), "ok": True, **summary}
-        print(dumps({**result, "signature": signature, "files": files}, ensure_ascii=False))
-        return
-    for name, file in listed.items():
-        print(f"{name:<16} {file['size']:>12,} bytes  ok")
+    result = {"schema": "tinyedge.verify/1", "bundle": str(bundle), "ok": True, **summary}
+    result |= {"signature": signature, "files": [{"name": name, **file} for name, file in listed.items()]}
+    lines = [f"{name:<16} {file['size']:>12,} bytes  ok" for name, file in listed.items()]
     if checked.signature is not None:
-        print(f"{SIGNATURE_FILE:<17} {SIGNATURES[signature]}")
-    print_result(
-        f"{summary['precision']} model, {summary['parameters']:,} parameters, for {summary['target']},"
+        lines.append(f"{SIGNATURE_FILE:<17} {SIGNATURES[signature]}")
+    sentence = (
+        f"{summary['precision']} model {summary['model_id'] or '(id unknown)'},"
+        f" {summary['parameters']:,} parameters, for {summary['target']},"
         f" made by tinyedge {summary['tinyedge']}"
     )
+    output.emit(result, "\n".join([*lines, fit_lines(sentence, sys.stdout)]))

@@ -5,6 +5,7 @@ In: folders. Out: runs and the settings that differ. Does not know torch, so run
 
 import fnmatch
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ class Epoch:
     """Seconds since the run began."""
     tokens: int | None
     """Tokens predicted since the run began; None in files of tinyedge 0.1.0."""
+    model_id: str | None = None
+    """Id of the model after the epoch; None in files of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +227,16 @@ def _parse_epoch(record: Mapping[str, Any]) -> Epoch:
         {name: _parse_number(bits, name) for name in bits},
         _parse_number(record, "elapsed_s"),
         int(_parse_number(record, "tokens")) if "tokens" in record else None,
+        _parse_model_id(record.get("model_id")),
     )
+
+
+def _parse_model_id(value: object) -> str | None:
+    if not value:
+        return None
+    if not (isinstance(value, str) and re.fullmatch("[0-9a-f]{12}", value)):
+        raise ValueError(f"model_id is {value!r}, not 12 hexadecimal digits")
+    return value
 
 
 def _parse_point(record: Mapping[str, Any]) -> Point:

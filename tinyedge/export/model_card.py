@@ -17,7 +17,6 @@ TRAINING_ROWS = {
     "val_loss": "held-out loss, nats per token",
     "held_out": "held out by",
     "seed": "seed",
-    "elapsed_s": "seconds of training",
 }
 MAX_CELL_CHARACTERS = 200
 
@@ -45,6 +44,7 @@ A Transformer of {manifest["parameters"]:,} parameters that continues text, made
 
 | | |
 |---|---|
+| model id | `{manifest["model_id"]}` |
 | vocabulary | {model["vocab_size"]:,} SentencePiece pieces |
 | context | {model["max_seq_length"]} tokens |
 | layers, width, heads | {model["num_layers"]}, {model["d_model"]}, {model["nhead"]} |

@@ -15,6 +15,7 @@ from tinyedge.bundle.manifest import MAX_OPENING_CHARACTERS, MAX_OPENINGS, SPECI
 from tinyedge.core.errors import ExportError
 from tinyedge.core.printable import has_control_chars
 from tinyedge.core.settings import require_choice, require_range
+from tinyedge.core.source_date import read_source_date
 from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.mixed_precision import GOAL_PERCENT, quantize_to_goal
 from tinyedge.export.model_card import render_model_card
@@ -29,6 +30,7 @@ from tinyedge.text.openings import choose_passage_openings
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
+from tinyedge.train.model_id import compute_model_id
 from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
 
 PRECISIONS = ("int8", "none")  # values of --quantize; "none" is fp32
@@ -82,13 +84,15 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
         BundleError: The bundle cannot be written.
     """
     require_replaceable(options.output_dir)  # before the work, which takes most of a minute
+    read_source_date()  # an invalid one is refused before the work too
     board = load_board(options.target)
     step = _number_steps(report)
     trained = load_model(options.checkpoint, options.nhead)
     config = trained.config
     tokenizer = load_tokenizer(options.checkpoint, trained, options.tokenizer)
     texts = _read_held_out(options, tokenizer, report)
-    step(f"checkpoint: {options.checkpoint}, {config.parameters:,} parameters")
+    model_id = compute_model_id(trained.model.state_dict(), config, tokenizer.sha256)
+    step(f"checkpoint: {options.checkpoint}, model {model_id}, {config.parameters:,} parameters")
 
     weights = Weights.from_model(trained.model)
     graph = build_fused_graph(weights, {})
@@ -129,6 +133,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
         report(f"warning: {warning}")
 
     manifest: dict[str, Any] = {
+        "model_id": model_id,
         "model": config.to_dict(),
         "parameters": config.parameters,
         "tokenizer": {"sha256": tokenizer.sha256, "vocab_size": tokenizer.vocab_size, **SPECIAL_IDS},

@@ -1,9 +1,8 @@
-"""The result of a search as text for a terminal, and as JSON.
+"""The result of a search as text for a terminal, and as the object that `--json` shows.
 
-In: a `FitResult`. Out: text. Derives no figures.
+In: a `FitResult`. Out: text, or a JSON object. Derives no figures.
 """
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -81,10 +80,10 @@ def _describe_errors(errors: ErrorSummary) -> str:
     return f"{errors.mean:.1f}% on average of {errors.n}, at most {abs(errors.worst):.1f}%"
 
 
-def to_json(result: FitResult, errors: FormulaErrors) -> str:
-    """One object, schema tinyedge.fit/1; arguments as in `render`."""
+def to_dict(result: FitResult, errors: FormulaErrors) -> dict[str, Any]:
+    """The JSON object, schema tinyedge.fit/1; arguments as in `render`."""
     model, budget = result.model, result.budget
-    value = {
+    return {
         "schema": SCHEMA,
         "target": model.board,
         "precision": "int8",
@@ -104,7 +103,6 @@ def to_json(result: FitResult, errors: FormulaErrors) -> str:
         "shapes": [_describe(shape) for shape in result.shapes],
         "presets": [_describe(shape) for shape in result.presets],
     }
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _describe(shape: SizedShape) -> dict[str, Any]:

@@ -233,6 +233,7 @@ class App:
             "created": self._loaded_at,
             "owned_by": "tinyedge",
             "bundle": self._digest,
+            "model_id": generator.bundle.model_id,
             "precision": generator.bundle.manifest["precision"],
             "context_length": generator.config.max_seq_length,
             "openings": generator.bundle.manifest.get("openings", {}),

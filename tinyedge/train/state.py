@@ -39,6 +39,9 @@ class EpochRecord:
     tokens: int
     """Tokens predicted since the start of the run."""
 
+    model_id: str = ""
+    """Id of the model after the epoch, see `tinyedge.train.model_id`."""
+
 
 @dataclass
 class State:
@@ -223,7 +226,9 @@ _VALIDATORS: dict[str, Validator] = {
         _mapping_of(tokens=_is_count, elapsed_s=_is_amount, train_loss=_is_amount, lr=_is_amount)
     ),
     "history": _list_of(
-        _mapping_of(**_RECORD | {"epoch": _is_count, "val_bits_per_byte": _is_bits_per_byte})
+        _mapping_of(
+            **_RECORD | {"epoch": _is_count, "val_bits_per_byte": _is_bits_per_byte, "model_id": _is_text}
+        )
     ),
     "samples": _list_of(_mapping_of(epoch=_is_count, prompt=_is_text, text=_is_text)),
     "advised": _list_of(_is_text),

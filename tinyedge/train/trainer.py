@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 
-from tinyedge import __version__
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import CheckpointError, TrainingError
 from tinyedge.text.evaluate import Quality
@@ -35,10 +34,12 @@ from tinyedge.train.methods.features import build_features
 from tinyedge.train.methods.init_local_heads import init_local_heads
 from tinyedge.train.methods.sampled_softmax import make_candidate_sampler
 from tinyedge.train.model import TinyTransformer
+from tinyedge.train.model_id import compute_model_id
 from tinyedge.train.pace import Pace
 from tinyedge.train.recipe import AUGMENTED_SHARE, TrainConfig
 from tinyedge.train.report.advice import advise, divergence_error
 from tinyedge.train.report.reporter import Progress, Reporter
+from tinyedge.train.report.run_summary import summarize
 from tinyedge.train.report.sample import SampleSeries
 from tinyedge.train.state import EpochRecord, State
 from tinyedge.train.step import TrainStep
@@ -180,6 +181,7 @@ class Trainer:
             self._train_step.materialize()
             self._generate_samples()  # noise, to compare with
         self._pace.start_run(self.state)
+        self._save_best()
         while (ended_by := self._stop_reason()) is None:
             self._train_epoch()
             if self._stop_signal is None:
@@ -273,6 +275,7 @@ class Trainer:
             tokens_per_second=state.tokens_per_second,
             elapsed_s=state.elapsed_s,
             tokens=state.tokens,
+            model_id=compute_model_id(self.model.state_dict(), self.model.config, self._tokenizer.sha256),
         )
         seconds_left, speed = self._seconds_left(), self._pace.tokens_per_second(state)
         state.finish_epoch(record)
@@ -290,25 +293,28 @@ class Trainer:
             raise self._divergence_error(math.inf) from None
 
     def _save_epoch(self) -> None:
-        """Save the best model first: a run killed in between resumes before it and writes it again."""
+        """Save the run, then its best model: a run killed in between writes that one when it resumes."""
         if not self._group.is_main:
             return
         self._reporter.phase("saving")
-        if self.state.epochs_since_best == 0:
-            self._save(checkpoint.BEST_FILE)
         if self.state.epoch % EPOCHS_PER_CHECKPOINT == 0:
-            self._save(checkpoint.epoch_file_name(self.state.epoch))
+            path = self._folder / checkpoint.epoch_file_name(self.state.epoch)
+            checkpoint.save(path, self._checkpoint_content())
             checkpoint.remove_old_periodic(self._folder, self._limits.keep)
         else:
             self._save_last()  # so that a killed run loses at most one epoch
+        self._save_best()
+
+    def _save_best(self) -> None:
+        """Save the model as the best one if the run is at the end of its best epoch."""
+        state = self.state
+        if self._group.is_main and state.epoch and state.step == 0 and state.epochs_since_best == 0:
+            checkpoint.save(self._folder / checkpoint.BEST_FILE, self._best_content())
 
     def _save_last(self) -> None:
         if self._group.is_main:
             checkpoint.save_last(self._folder, self._checkpoint_content())
         self._pace.record_save()
-
-    def _save(self, name: str) -> None:
-        checkpoint.save(self._folder / name, self._checkpoint_content())
 
     def _generate_samples(self) -> None:
         for sample in self._samples.add(self.model, self.state.epoch, self.state.samples):
@@ -344,15 +350,21 @@ class Trainer:
     def _checkpoint_content(self) -> dict[str, Any]:
         """Return everything that a resumed run needs."""
         return {
-            **self._model_content(),
-            "optimizer_state_dict": self._train_step.optimizer_state_dict(),
+            **self._best_content(),
             "tables": self._train_step.tables_state_dict(),
             "state": self.state.to_dict(),
             "rng": torch.get_rng_state(),
         }
 
+    def _best_content(self) -> dict[str, Any]:
+        """Return what the guide's checkpoints hold, without times: equal runs write equal files."""
+        return {
+            **self._model_content(),
+            "optimizer_state_dict": self._train_step.optimizer_state_dict(),
+        }
+
     def _model_content(self) -> dict[str, Any]:
-        """Return the model with its losses and its config, without the state of the run."""
+        """Return the model with its losses and its config, without the state of the run and its times."""
         last: Mapping[str, Any] = self.state.history[-1] if self.state.history else {}
         self._train_step.materialize()
         return {
@@ -360,7 +372,8 @@ class Trainer:
             "model_state_dict": self.model.state_dict(),
             "train_loss": last.get("train_loss"),
             "val_loss": last.get("val_loss"),
-            "config": self._run_config() | {"summary": self._summary(last)},
+            "config": self._run_config()
+            | {"summary": summarize(self._config, self.state, self._shards, self._hardware.precision)},
         }
 
     def _run_config(self) -> dict[str, Any]:
@@ -370,22 +383,6 @@ class Trainer:
             "model": self.model.config.to_dict(),
             "training": self._config.to_dict(),
             "tokenizer_sha256": self._tokenizer.sha256,
-        }
-
-    def _summary(self, last: Mapping[str, Any]) -> dict[str, Any]:
-        """Return facts about the run that go into checkpoints and bundles."""
-        return {
-            "recipe": self._config.recipe,
-            "epochs": self.state.epoch,
-            "train_tokens": self._shards.train_tokens,
-            "train_loss": last.get("train_loss"),
-            "val_loss": last.get("val_loss"),
-            "val_bits_per_byte": last.get("val_bits_per_byte", {}),
-            "held_out": self._shards.held_out,
-            "seed": self._config.seed,
-            "precision": self._hardware.precision,
-            "elapsed_s": round(self.state.elapsed_s, 1),
-            "tinyedge": __version__,
         }
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -33,6 +33,7 @@ from tinyedge.export.portable.tokenizer import (
     parse_vocabulary,
 )
 from tinyedge.text.tokenizer import model_name
+from tinyedge.train.model_id import compute_model_id
 from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
 
 MODEL_FILE = "onnx/model.onnx"  # where Optimum and transformers.js expect it
@@ -58,7 +59,7 @@ def export_portable(
     tokenizer: Path | None,
     report: Callable[[str], None],
     nhead: int | None = None,
-) -> Parity:
+) -> tuple[str, Parity]:
     """Export a folder, completely or not at all.
 
     Args:
@@ -69,7 +70,7 @@ def export_portable(
         nhead: Attention heads of a plain torch.save checkpoint that does not record them.
 
     Returns:
-        The comparison of the graph with torch.
+        The id of the model, and the comparison of the graph with torch.
 
     Raises:
         CheckpointError: The checkpoint cannot be read.
@@ -83,7 +84,8 @@ def export_portable(
     vocabulary = parse_vocabulary(
         (tokenizer or checkpoint.parent / model_name(config.vocab_size)).read_bytes()
     )
-    report(f"1/4 checkpoint: {checkpoint}, {config.parameters:,} parameters")
+    model_id = compute_model_id(trained.model.state_dict(), config, loaded_tokenizer.sha256)
+    report(f"1/4 checkpoint: {checkpoint}, model {model_id}, {config.parameters:,} parameters")
 
     tensors = convert_to_opt(trained.model)
     graph = build_portable_graph(tensors, config)
@@ -100,8 +102,8 @@ def export_portable(
     content = {
         MODEL_FILE: graph,
         "model.safetensors": serialize_safetensors(tensors),
-        "README.md": render_portable_card(config, parity).encode(),
-        "config.json": _to_json(build_opt_config(config)),
+        "README.md": render_portable_card(config, parity, model_id).encode(),
+        "config.json": _to_json(build_opt_config(config) | {"tinyedge_model_id": model_id}),
         "generation_config.json": _to_json(build_generation_config(config)),
         "genai_config.json": _to_json(build_genai_config(config, MODEL_FILE)),
         "tokenizer.json": _to_json(build_tokenizer_json(vocabulary)),
@@ -111,7 +113,7 @@ def export_portable(
     }
     write_folder(folder, content)
     report(f"4/4 portable model: {folder}")
-    return parity
+    return model_id, parity
 
 
 def require_replaceable(folder: Path) -> None:

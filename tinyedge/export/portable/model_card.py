@@ -4,7 +4,7 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.export.parity import Parity
 
 
-def render_portable_card(config: ModelConfig, parity: Parity) -> str:
+def render_portable_card(config: ModelConfig, parity: Parity, model_id: str) -> str:
     """Render what the model is, how to load it, and what was checked."""
     return f"""---
 pipeline_tag: text-generation
@@ -12,8 +12,8 @@ library_name: transformers
 ---
 # A tinyedge model
 
-{config.parameters:,} parameters, {config.vocab_size:,} pieces, a context of {config.max_seq_length} tokens, \
-fp32. It completes a sentence in the manner of
+Model `{model_id}`: {config.parameters:,} parameters, {config.vocab_size:,} pieces, a context of \
+{config.max_seq_length} tokens, fp32. It completes a sentence in the manner of
 what it was trained on; it knows nothing else. The architecture is OPT's with post-norm and without biases.
 
 ```python

@@ -19,6 +19,7 @@ import io
 import pickletools
 import shutil
 import struct
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -59,11 +60,24 @@ _LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # torch's magic
 def write(file: IO[bytes], content: dict[str, Any]) -> None:
     """Write plain values and tensors, followed by their digest."""
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save(_copy_plain(content), buffer)
     with buffer.getbuffer() as archive, archive[:-2] as body:  # without the length of the empty comment
         file.write(body)
         digest = hashlib.sha256(body).hexdigest()
     file.write(struct.pack("<H", _COMMENT_BYTES) + _LABEL + digest.encode())
+
+
+def _copy_plain(value: Any) -> Any:
+    """Copy dictionaries and lists, and make equal strings one object.
+
+    A pickle refers to objects that it has already: without this, values that were read from a checkpoint
+    would give other bytes than equal values that were computed.
+    """
+    if type(value) is dict:
+        return {_copy_plain(key): _copy_plain(part) for key, part in value.items()}
+    if type(value) is list:
+        return [_copy_plain(part) for part in value]
+    return sys.intern(value) if type(value) is str else value
 
 
 def read(path: Path) -> Any:

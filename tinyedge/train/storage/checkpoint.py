@@ -29,7 +29,7 @@ from tinyedge.train.storage.tensor_checks import find_mismatch
 
 FORMAT = 1
 _REQUIRED = ("format", "epoch", "model_state_dict", "train_loss", "val_loss", "config")
-_RESUMED = ("state", "optimizer_state_dict", "tables", "rng")  # a final model does not have these
+_RESUMED = ("state", "optimizer_state_dict", "tables", "rng")  # best and final models lack some of them
 WEIGHT_BYTES = 4  # weights are fp32, whatever matrix products are computed in
 _MAX_VALUES, _MAX_DEPTH = 10_000, 5  # of a config, which has some hundred values, three levels deep
 
@@ -238,7 +238,7 @@ def require_finite(what: str, content: Mapping[str, Any]) -> None:
 
 
 def find_newest(folder: Path, warn: Callable[[str], None]) -> Path:
-    """Return the valid checkpoint with the most steps. The best model is used only if there is no other.
+    """Return the valid checkpoint with the most steps.
 
     Args:
         folder: Run folder.
@@ -249,9 +249,7 @@ def find_newest(folder: Path, warn: Callable[[str], None]) -> Path:
     """
     found: list[tuple[int, int, Path]] = []
     failures: list[CheckpointError] = []
-    for path in (*list_resumable(folder), folder / BEST_FILE):
-        if path.name == BEST_FILE and (found or not path.exists()):
-            continue
+    for path in list_resumable(folder):
         try:
             found.append((*_read_position(path), path))
         except CheckpointError as failure:

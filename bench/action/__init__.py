@@ -1,0 +1,1 @@
+"""The GitHub Action of action.yml."""
