@@ -26,6 +26,8 @@ from bench.guide.chapters import (
     run_chapter,
     write_outputs,
 )
+from bench.guide.report import BLOCK as QUOTED
+from bench.guide.report import fill_tables, load_report, make_tables
 
 PAGES = sorted(GUIDE.glob("*.md"))
 CHAPTERS = [pytest.param(page, id=page.stem) for page in list_chapters()]
@@ -148,3 +150,11 @@ def test_an_output_without_code_is_refused(tmp_path: Path) -> None:
     page = write_page(tmp_path, (OUTPUT, "5\n"))
     with pytest.raises(ValueError, match=r"page\.md:3"):
         pair_outputs(page, [])
+
+
+def test_every_quoted_table_is_that_of_the_recorded_run() -> None:
+    tables = make_tables(load_report())
+    for page in PAGES:
+        text = page.read_text()
+        assert fill_tables(text, tables) == text, f"{page}: `python -m bench.guide pages` writes it anew"
+        assert text.count("<!-- guide:") == len(QUOTED.findall(text))
