@@ -1,8 +1,8 @@
-"""Run every command of the README, as `.ci/run` does after `make test`.
+"""Run every command of the README and of the pages that it sends a newcomer to.
 
-Each ```sh block is one script; the ```python blocks run last. Commands that need a board or a user's files
-get replacements: `scp` and `ssh` use a folder in place of the board, and `my-texts` is a part of the
-phrasebook.
+`.ci/run` does this after `make test`. Each ```sh block is one script; the ```python blocks of a page run after
+its scripts. Commands that need a board or a user's files get replacements: `scp` and `ssh` use a folder in
+place of the board, and `my-texts` is a part of the phrasebook.
 """
 
 import os
@@ -14,7 +14,9 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "docs/install.md", "docs/how-it-works.md")
 ALREADY_RUN = "make test"  # by .ci/run, just before
+DEMO = "make demo CORPUS=my-texts"  # from the README; run here with one epoch and a smaller vocabulary
 
 SCP = """#!/bin/sh
 # scp [-r] FILE... HOST:  copies into the folder in place of the board
@@ -31,31 +33,34 @@ cd "$BOARD" && exec sh -c "$2"
 
 def main() -> None:
     """Run all blocks, then the demo with its own corpus."""
-    text = (ROOT / "README.md").read_text()
-    blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 4, "README.md has no commands"
+    blocks = [block for page in PAGES for block in find_blocks(ROOT / page)]
+    assert DEMO in (ROOT / "README.md").read_text()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = prepare(folder)
-        for kind, block in sorted(blocks, key=lambda pair: pair[0] == "python"):
+        for kind, block in blocks:
             script = block.replace(ALREADY_RUN, ":")
             print(f"--- {kind}\n{script}", flush=True)
             command = ["bash", "-euc", script] if kind == "sh" else [sys.executable, "-c", script]
             run(command, environment)
-        demo = "make demo CORPUS=my-texts"
-        assert demo in text  # run here with one epoch, and with the smaller vocabulary from the README
-        assert "--vocab-size 4000" in text
         flags = "--vocab-size 4000 --epochs 1"
-        quick = f"{demo} DATA={folder}/data BUNDLE={folder}/bundle TRAIN_FLAGS='{flags}'"
+        quick = f"{DEMO} DATA={folder}/data BUNDLE={folder}/bundle TRAIN_FLAGS='{flags}'"
         run(["bash", "-euc", quick], environment)
         for path in (ROOT / "my-texts", ROOT / "dist"):
             shutil.rmtree(path, ignore_errors=True)
 
 
+def find_blocks(page: Path) -> list[tuple[str, str]]:
+    """Return the scripts of a page, then its Python blocks, each as (language, text)."""
+    blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert blocks, f"{page} has no commands"
+    return sorted(blocks, key=lambda pair: pair[0] == "python")
+
+
 def run(command: list[str], environment: dict[str, str]) -> None:
     """Run a command; exit if it fails."""
     if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
-        sys.exit(f"error: a command of README.md failed: {command[-1]}")
+        sys.exit(f"error: a command of the documentation failed: {command[-1]}")
 
 
 def prepare(folder: Path) -> dict[str, str]:
