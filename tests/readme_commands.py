@@ -1,8 +1,9 @@
 """Run every command of the README and of the pages that it sends a newcomer to.
 
-`.ci/run` does this after `make test`. Each ```sh block is one script; the ```python blocks of a page run after
-its scripts. Commands that need a board or a user's files get replacements: `scp` and `ssh` use a folder in
-place of the board, and `my-texts` is a part of the phrasebook.
+`.ci/run` does this after `make test`. Each ```sh block is one script; the ```python blocks of a page run
+last.
+Commands that need a board or a user's files get replacements: `scp` and `ssh` use a folder in place of the
+board, and `my-texts` is a part of the phrasebook.
 """
 
 import os
