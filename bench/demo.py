@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.demo_report import make_report, save_report
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core.errors import BundleError
 from tinyedge.core.files import sha256_file
@@ -38,49 +39,64 @@ def main() -> None:
     arguments.add_argument("--bundle", type=Path, default=Path("bundle"))
     arguments.add_argument("--corpus", help="your own text: a file or a folder; default: the phrasebook")
     arguments.add_argument("--train-flags", default="", help="additional flags for `tinyedge train`")
+    arguments.add_argument("--record", action="store_true", help="keep the durations for README.md")
     options = arguments.parse_args()
     data, bundle = options.data, options.bundle
 
-    started = time.monotonic()
+    steps = Steps()
     source = ["--input", options.corpus] if options.corpus else PHRASEBOOK
     resume = ["--resume"] if is_unfinished(data) else []
-    tinyedge("train", *source, "--output-dir", data, *resume, *shlex.split(options.train_flags))
+    steps.run("train", *source, "--output-dir", data, *resume, *shlex.split(options.train_flags))
     checkpoint = data / "best_model.pt"
     if is_export_of(bundle, checkpoint):
         print(f"export: reused {bundle}", flush=True)
     else:
-        tinyedge("export", checkpoint, "--output-dir", bundle)
+        steps.run("export", checkpoint, "--output-dir", bundle)
     completions = {
         language: json.loads(
-            tinyedge("generate", bundle, "--prompt", prompt, "--seed", SEED, "--json", capture=True)
+            steps.run("generate", bundle, "--prompt", prompt, "--seed", SEED, "--json", capture=True)
         )
         for language, prompt in choose_prompts(load_bundle(bundle).manifest).items()
     }
-    verdict = tinyedge("bench", bundle, "--json", data / "bench.json", capture=True, allowed=(0, 3, 4))
-    print(format_summary(data, bundle, completions, verdict, time.monotonic() - started))
+    bench = data / "bench.json"
+    verdict = steps.run("bench", bundle, "--json", bench, capture=True, allowed=(0, 3, 4))
+    seconds = {**steps.seconds, "all": time.monotonic() - steps.started}
+    print(format_summary(data, bundle, completions, verdict, seconds["all"]))
+    if options.record:
+        training_s = json.loads((data / "training_metrics.json").read_text())["elapsed_s"]
+        save_report(make_report(json.loads(bench.read_text()), seconds, training_s))
 
 
-def tinyedge(*words: object, capture: bool = False, allowed: tuple[int, ...] = (0,)) -> str:
-    """Print and run one command; end the demo if it fails.
+class Steps:
+    """Runs commands, and adds up how long each took."""
 
-    Args:
-        words: Arguments of `tinyedge`.
-        capture: Whether to return the standard output instead of showing it.
-        allowed: Exit codes that are not failures.
-    """
-    command = [str(word) for word in words]
-    print(f"$ tinyedge {shlex.join(command)}", flush=True)
-    stdout = subprocess.PIPE if capture else None
-    with subprocess.Popen([sys.executable, "-m", "tinyedge", *command], stdout=stdout, text=True) as process:
-        try:
-            output, _ = process.communicate()
-        except KeyboardInterrupt:  # the command receives it too, and saves before it exits
-            process.wait()
-            print("interrupted; run `make demo` again to continue", file=sys.stderr)
-            sys.exit(130)
-    if process.returncode not in allowed:
-        sys.exit(process.returncode)
-    return output or ""
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def run(self, *words: object, capture: bool = False, allowed: tuple[int, ...] = (0,)) -> str:
+        """Print and run one command; end the demo if it fails.
+
+        Args:
+            words: Arguments of `tinyedge`.
+            capture: Whether to return the standard output instead of showing it.
+            allowed: Exit codes that are not failures.
+        """
+        command = [str(word) for word in words]
+        print(f"$ tinyedge {shlex.join(command)}", flush=True)
+        stdout = subprocess.PIPE if capture else None
+        started = time.monotonic()
+        with subprocess.Popen([sys.executable, "-m", "tinyedge", *command], stdout=stdout, text=True) as process:
+            try:
+                output, _ = process.communicate()
+            except KeyboardInterrupt:  # the command receives it too, and saves before it exits
+                process.wait()
+                print("interrupted; run `make demo` again to continue", file=sys.stderr)
+                sys.exit(130)
+        if process.returncode not in allowed:
+            sys.exit(process.returncode)
+        self.seconds[command[0]] = self.seconds.get(command[0], 0) + time.monotonic() - started
+        return output or ""
 
 
 def is_unfinished(data: Path) -> bool:

@@ -1,0 +1,80 @@
+"""The recorded duration of `make demo`, and the sentences that README.md and docs/install.md quote from it."""
+
+import datetime
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench.quoted_blocks import update_documents
+from tinyedge.core import files
+
+ROOT = Path(__file__).parent.parent
+REPORT = ROOT / "bench" / "reports" / "demo-x86-64.json"
+SCHEMA = "tinyedge.demo/1"
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "install.md")
+MB = 1 << 20
+
+
+def make_report(bench: Mapping[str, Any], seconds: Mapping[str, float], training_s: float) -> dict[str, Any]:
+    """Make the report of a complete demo.
+
+    Args:
+        bench: JSON of the benchmark.
+        seconds: Duration of each command, and the sum of all as "all".
+        training_s: Duration of training itself, without corpus and tokenizer.
+    """
+    p95 = next(gate for gate in bench["gates"] if gate["name"] == "p95")
+    return {
+        "schema": SCHEMA,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": {"cpu": bench["device"]["cpu"], "cores": os.cpu_count(), "python": platform.python_version()},
+        "versions": {name: version(name) for name in ("torch", "onnxruntime")},
+        "environment_mb": round(sum(path.lstat().st_size for path in Path(sys.prefix).rglob("*")) / MB),
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "training_s": round(training_s, 1),
+        "verdict": bench["verdict"],
+        "p95_ms": p95["measured"],
+        "peak_mb": bench["memory"]["peak_rss"] / MB,
+    }
+
+
+def make_parts(report: Mapping[str, Any]) -> dict[str, str]:
+    """The quoted sentences, by name."""
+    minutes = {name: value / 60 for name, value in report["seconds"].items()}
+    machine = report["machine"]
+    where = f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}"
+    return {
+        "demo": f"The demo takes about {minutes['all']:.0f} minutes on {machine['cores']} cores, after it has put"
+        f" {report['environment_mb'] / 1000:.1f} GB into `.venv/`.",
+        "demo-steps": "\n".join(
+            [
+                "| step | |",
+                "|---|---|",
+                f"| `.venv/` on disk, torch {report['versions']['torch']} | {report['environment_mb']:,} MB |",
+                f"| `tinyedge train`, four epochs of the phrasebook | {minutes['train']:.1f} minutes |",
+                f"| `tinyedge export` | {report['seconds']['export']:.0f} s |",
+                f"| `tinyedge generate`, all texts | {report['seconds']['generate']:.0f} s |",
+                f"| `tinyedge bench`, 100 samples | {report['seconds']['bench']:.0f} s |",
+                f"| `make demo`, environment not included | {minutes['all']:.1f} minutes |",
+                "",
+                f"`make demo` on {report['date']}: {where}. The report: `bench/reports/{REPORT.name}`.",
+            ]
+        ),
+    }
+
+
+def load_report() -> dict[str, Any]:
+    """Read the recorded report."""
+    report: dict[str, Any] = json.loads(REPORT.read_text(encoding="utf-8"))
+    return report
+
+
+def save_report(report: Mapping[str, Any]) -> None:
+    """Keep a report, and write its figures into the documents."""
+    files.write_text(REPORT, json.dumps(report, indent=2) + "\n")
+    update_documents(DOCUMENTS, make_parts(report))
