@@ -86,7 +86,9 @@ class Steps:
         print(f"$ tinyedge {shlex.join(command)}", flush=True)
         stdout = subprocess.PIPE if capture else None
         started = time.monotonic()
-        with subprocess.Popen([sys.executable, "-m", "tinyedge", *command], stdout=stdout, text=True) as process:
+        with subprocess.Popen(
+            [sys.executable, "-m", "tinyedge", *command], stdout=stdout, text=True
+        ) as process:
             try:
                 output, _ = process.communicate()
             except KeyboardInterrupt:  # the command receives it too, and saves before it exits

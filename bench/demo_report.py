@@ -1,4 +1,4 @@
-"""The recorded duration of `make demo`, and the sentences that README.md and docs/install.md quote from it."""
+"""The recorded duration of `make demo`, and the parts of README.md and docs/install.md that quote it."""
 
 import datetime
 import json
@@ -32,7 +32,11 @@ def make_report(bench: Mapping[str, Any], seconds: Mapping[str, float], training
     return {
         "schema": SCHEMA,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {"cpu": bench["device"]["cpu"], "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {
+            "cpu": bench["device"]["cpu"],
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
         "versions": {name: version(name) for name in ("torch", "onnxruntime")},
         "environment_mb": round(sum(path.lstat().st_size for path in Path(sys.prefix).rglob("*")) / MB),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
@@ -45,25 +49,26 @@ def make_report(bench: Mapping[str, Any], seconds: Mapping[str, float], training
 
 def make_parts(report: Mapping[str, Any]) -> dict[str, str]:
     """The quoted sentences, by name."""
-    minutes = {name: value / 60 for name, value in report["seconds"].items()}
-    machine = report["machine"]
+    seconds, machine = report["seconds"], report["machine"]
+    minutes, gigabytes = seconds["all"] / 60, report["environment_mb"] / 1024
+    rows = {
+        f"`.venv/` on disk, torch {report['versions']['torch']}": f"{gigabytes:.1f} GB",
+        "`tinyedge train`, four epochs of the phrasebook": f"{seconds['train'] / 60:.1f} minutes",
+        "`tinyedge export`": f"{seconds['export']:.0f} s",
+        "`tinyedge generate`, one text for each language": f"{seconds['generate']:.0f} s",
+        "`tinyedge bench`, 100 samples": f"{seconds['bench']:.0f} s",
+        "`make demo`, all of these": f"{minutes:.1f} minutes",
+    }
     where = f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}"
+    source = (
+        f"Recorded on {report['date']} by `python -m bench.demo --record` ({where}):"
+        f" `bench/reports/{REPORT.name}`."
+    )
     return {
-        "demo": f"The demo takes about {minutes['all']:.0f} minutes on {machine['cores']} cores, after it has put"
-        f" {report['environment_mb'] / 1000:.1f} GB into `.venv/`.",
+        "demo": f"The environment takes {gigabytes:.1f} GB in `.venv/`, and the demo then about {minutes:.0f}"
+        f" minutes on {machine['cores']} cores.",
         "demo-steps": "\n".join(
-            [
-                "| step | |",
-                "|---|---|",
-                f"| `.venv/` on disk, torch {report['versions']['torch']} | {report['environment_mb']:,} MB |",
-                f"| `tinyedge train`, four epochs of the phrasebook | {minutes['train']:.1f} minutes |",
-                f"| `tinyedge export` | {report['seconds']['export']:.0f} s |",
-                f"| `tinyedge generate`, all texts | {report['seconds']['generate']:.0f} s |",
-                f"| `tinyedge bench`, 100 samples | {report['seconds']['bench']:.0f} s |",
-                f"| `make demo`, environment not included | {minutes['all']:.1f} minutes |",
-                "",
-                f"`make demo` on {report['date']}: {where}. The report: `bench/reports/{REPORT.name}`.",
-            ]
+            ["| step | |", "|---|---|", *(f"| {what} | {cost} |" for what, cost in rows.items()), "", source]
         ),
     }
 

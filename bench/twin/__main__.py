@@ -239,9 +239,10 @@ def run_scale(twin: Twin, options: argparse.Namespace) -> int:
 
 def run_quote(twin: Twin, options: argparse.Namespace) -> int:
     """Run the subcommand `quote`."""
-    from bench.twin.quoted_tables import update_documents
+    from bench.quoted_blocks import update_documents
+    from bench.twin.quoted_tables import DOCUMENTS, make_tables
 
-    for path in update_documents():
+    for path in update_documents(DOCUMENTS, make_tables()):
         print(f"changed {path}")
     return 0
 

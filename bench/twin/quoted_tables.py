@@ -3,9 +3,7 @@
 A table is between `<!-- twin -->`, `<!-- scale -->` or `<!-- formula -->` and `<!-- end -->`.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from bench.twin.layout import BOARD, LATENCY, MB, REPORTS, REPOSITORY, TwinError
@@ -18,8 +16,7 @@ from tinyedge.core import files
 from tinyedge.fit.cost_model import MEMORY_TERMS, require_cost_data
 from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS
 
-DOCUMENTS = ("README.md", "docs/device.md", "docs/scale.md")
-BLOCK = re.compile(r"(<!-- (twin|scale|formula) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+DOCUMENTS = tuple(REPOSITORY / name for name in ("README.md", "docs/device.md", "docs/scale.md"))
 
 
 def device_table(report: Mapping[str, Any]) -> str:
@@ -101,19 +98,3 @@ def make_tables() -> dict[str, str]:
         for kind, (name, schema, render) in reports.items()
     }
     return {**tables, "formula": formula_table(require_cost_data(BOARD))}
-
-
-def fill_tables(text: str, tables: Mapping[str, str]) -> str:
-    """A document with its tables replaced."""
-    return BLOCK.sub(lambda block: f"{block[1]}{tables[block[2]]}\n{block[4]}", text)
-
-
-def update_documents() -> list[Path]:
-    """Write the tables to the documents that quote them, and return those that changed."""
-    tables, changed = make_tables(), []
-    for path in (REPOSITORY / name for name in DOCUMENTS):
-        text = path.read_text(encoding="utf-8")
-        if (new := fill_tables(text, tables)) != text:
-            files.write_text(path, new)
-            changed.append(path)
-    return changed

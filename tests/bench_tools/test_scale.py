@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from bench.quoted_blocks import fill_blocks
 from bench.twin.fit_cost_model import fit_costs, nonnegative_least_squares, write_cost_model
-from bench.twin.quoted_tables import BLOCK, DOCUMENTS, fill_tables, make_tables
+from bench.twin.quoted_tables import DOCUMENTS, make_tables
 from bench.twin.scale_report import compose_report, render_table
 from bench.twin.shape_sweep import prompt_lengths
 from bench.twin.shapes import AXES, BOOTED, TINY, list_shapes
@@ -134,15 +135,8 @@ def test_the_cost_model_is_written_to_the_file_of_its_board_and_the_rest_stays(
     assert after == before
 
 
-def test_tables_are_written_between_their_marks() -> None:
-    text = "a\n<!-- twin -->\nold\n<!-- end -->\nb\n<!-- scale -->\n<!-- end -->\n"
-    new = fill_tables(text, {"twin": "T", "scale": "S"})
-    assert new == "a\n<!-- twin -->\nT\n<!-- end -->\nb\n<!-- scale -->\nS\n<!-- end -->\n"
-    assert fill_tables(new, {"twin": "T", "scale": "S"}) == new
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_the_documents_quote_the_reports(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    assert BLOCK.search(text)
-    assert fill_tables(text, make_tables()) == text, "run: python -m bench.twin quote"
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_the_documents_quote_the_reports(path: Path) -> None:
+    text, tables = path.read_text(encoding="utf-8"), make_tables()
+    assert fill_blocks(text, dict.fromkeys(tables, "")) != text, "quotes nothing"
+    assert fill_blocks(text, tables) == text, "run: python -m bench.twin quote"
