@@ -9,7 +9,7 @@ from bench.quoted_blocks import fill_blocks, update_documents
 
 
 def test_parts_are_written_between_their_marks_and_others_stay() -> None:
-    text = "a\n<!-- one -->\n{}<!-- end -->\nb\n<!-- two:x -->\n{}<!-- end -->\n<!-- three -->\nc\n<!-- end -->\n"
+    text = "a\n<!-- one -->\n{}<!-- end -->\nb\n<!-- two:x -->\n{}<!-- end -->\n<!-- x -->\nc\n<!-- end -->"
     filled = text.format("1\n", "2\n")
     assert fill_blocks(text.format("old\n", ""), {"one": "1", "two:x": "2"}) == filled
     assert fill_blocks(filled, {"one": "1", "two:x": "2"}) == filled
