@@ -127,7 +127,12 @@ def test_the_json_has_the_documented_fields(report: Make) -> None:
         *("model", "machine", "cpu", "cores", "features", "governor", "freq", "temp", "throttled", "ram"),
         *("kernel", "python", "onnxruntime", "memory_controller", "swap"),
     }
-    assert found["bundle"] == {"sha256": "ab" * 32, "precision": "int8", "model_bytes": 2 * MB}
+    assert found["bundle"] == {
+        "sha256": "ab" * 32,
+        "model_id": "0123456789ab",
+        "precision": "int8",
+        "model_bytes": 2 * MB,
+    }
     assert len(found["raw_samples"]) == found["samples"] == 100
     assert {"p95_upper_99", "prefill_tps", "decode_tps", "cold_start_s", "init_s"} <= set(found)
     assert (found["max_tokens"], found["prompt_tokens"]) == (4, 10)

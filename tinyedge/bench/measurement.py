@@ -129,6 +129,8 @@ class Measurement:
     """Time to validate and load the bundle, in seconds."""
     bundle_sha256: str
     """Digest of the bundle."""
+    model_id: str | None
+    """Id of the model, the same for each bundle of it; None if the bundle does not have one."""
     precision: str
     """Precision of the model: "int8" or "fp32"."""
     model_bytes: int
@@ -188,6 +190,7 @@ class Measurement:
             imports_s=(imports["at_ns"] - started_ns) / NS_PER_S,
             init_s=session["init_ns"] / NS_PER_S,
             bundle_sha256=str(session["sha256"]),
+            model_id=session["model_id"],
             precision=str(session["precision"]),
             model_bytes=int(session["model_bytes"]),
         )

@@ -214,6 +214,7 @@ class Report:
             },
             "bundle": {
                 "sha256": run.bundle_sha256,
+                "model_id": run.model_id,
                 "precision": run.precision,
                 "model_bytes": run.model_bytes,
             },

@@ -74,7 +74,7 @@ def _format_header(report: Report) -> list[str]:
         f"{_format_count(len(run.samples), 'sample')} of {response}, {_format_count(job.threads, 'thread')}"
     )
     return [
-        f"bundle {run.bundle_sha256[:12]} {run.precision}: {work}",
+        f"bundle {run.bundle_sha256[:12]}, {run.precision} model {run.model_id or '(id unknown)'}: {work}",
         f"{board}{cores}, onnxruntime {device.onnxruntime or 'unknown'}",
     ]
 

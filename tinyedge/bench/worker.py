@@ -272,6 +272,7 @@ def run_job(job: Job, channel: Channel) -> None:
         init_ns=time.perf_counter_ns() - started,
         memory=read_memory_with_pss(),
         sha256=bundle_digest(generator.bundle),
+        model_id=generator.bundle.model_id,
         precision=generator.bundle.manifest["precision"],
         model_bytes=generator.bundle.manifest["files"][MODEL_FILE]["size"],
         prompt_tokens=count_prompt_tokens(generator, job.prompts.prompts),

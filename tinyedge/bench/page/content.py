@@ -145,6 +145,7 @@ def _describe_measured(report: Mapping[str, Any]) -> PageContent:
             {
                 "measured": report["created"],
                 "bundle": f"{bundle['sha256'][:12]} {bundle['precision']}, {bundle['model_bytes']:,} bytes",
+                "model": bundle.get("model_id"),  # older reports do not have it
                 "work": f"{report['samples']} responses of {report['max_tokens']} tokens,"
                 f" {report['prompt_set']}, threads {report['threads']}, seed {report['seed']}",
                 "prefill (pp)": f"{report['prefill_tps']:,.0f} tokens/s",
