@@ -131,9 +131,10 @@ def format_summary(
     """Format one screen: what was learned, a text in each language, quality, sizes, the bench table."""
     manifest: Any = load_bundle(bundle).manifest
     metrics = json.loads((data / "training_metrics.json").read_text())
-    reused = " with reused results" if seconds < metrics["elapsed_s"] else ""
+    training_s = metrics["elapsed_s"]
+    reused = " with reused results" if seconds < training_s else ""
     lines = [
-        f"== tinyedge: text to verdict in {seconds:.0f} s{reused}; training took {metrics['elapsed_s']:.0f} s ==",
+        f"== tinyedge: text to verdict in {seconds:.0f} s{reused}; training took {training_s:.0f} s ==",
         *format_samples(metrics.get("samples", [])),
         "the bundle writes",
     ]
