@@ -11,7 +11,8 @@ from pathlib import Path
 from bench.guide.chapters import GUIDE, list_chapters, run_chapter, write_outputs
 from bench.guide.drawings import draw_all
 from bench.guide.pictures import draw_attention, draw_loss, draw_schedules
-from bench.guide.report import REPORT, load_report, record, update_pages
+from bench.guide.report import REPORT, load_report, make_tables, record
+from bench.quoted_blocks import update_documents
 from tinyedge.core import files
 from tinyedge.text.tokenizer import Tokenizer
 
@@ -42,7 +43,7 @@ def main() -> None:
     report = load_report()
     draw_schedules(GUIDE / "schedule.png")
     draw_attention(report, GUIDE / "attention.png")
-    update_pages(report)
+    update_documents(sorted(GUIDE.glob("*.md")), make_tables(report))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ and the tables between `<!-- guide:NAME -->` and `<!-- end -->` in `docs/guide/`
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.guide.chapters import GUIDE, ROOT
+from bench.guide.chapters import ROOT
 from tinyedge.core import files
 from tinyedge.core.errors import TinyEdgeError
 from tinyedge.core.run_files import BEST_FILE
@@ -30,7 +29,6 @@ REPORT = ROOT / "bench" / "reports" / "guide.json"
 REPORT_SCHEMA = "tinyedge.guide/1"
 VOCABULARIES = (1000, 2000, 4000, 8000)
 SENTENCE = "My sister lives in London and works in a library."
-BLOCK = re.compile(r"(<!-- guide:(\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def record(run_dir: Path) -> dict[str, Any]:
@@ -95,10 +93,10 @@ def measure_attention(model: TinyTransformer, tokenizer: Tokenizer) -> dict[str,
 def make_tables(report: Mapping[str, Any]) -> dict[str, str]:
     """Each quoted text by its name."""
     return {
-        "epochs": _epochs_table(report),
-        "samples": _samples_table(report),
-        "vocabularies": _vocabularies_table(report),
-        "attention": _attention_table(report),
+        "guide:epochs": _epochs_table(report),
+        "guide:samples": _samples_table(report),
+        "guide:vocabularies": _vocabularies_table(report),
+        "guide:attention": _attention_table(report),
     }
 
 
@@ -141,20 +139,6 @@ def _attention_table(report: Mapping[str, Any]) -> str:
         for number, shares in enumerate(report["attention"]["by_distance"], 1)
     ]
     return "\n".join([*head, *rows])
-
-
-def fill_tables(text: str, tables: Mapping[str, str]) -> str:
-    """Return a page with its quoted tables replaced."""
-    return BLOCK.sub(lambda block: f"{block[1]}{tables[block[2]]}\n{block[4]}", text)
-
-
-def update_pages(report: Mapping[str, Any]) -> None:
-    """Write the tables to the pages that quote them."""
-    tables = make_tables(report)
-    for page in sorted(GUIDE.glob("*.md")):
-        text = page.read_text(encoding="utf-8")
-        if (new := fill_tables(text, tables)) != text:
-            files.write_text(page, new)
 
 
 def load_report() -> dict[str, Any]:

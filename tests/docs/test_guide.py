@@ -26,8 +26,9 @@ from bench.guide.chapters import (
     run_chapter,
     write_outputs,
 )
-from bench.guide.report import BLOCK as QUOTED
-from bench.guide.report import fill_tables, load_report, make_tables
+from bench.guide.report import load_report, make_tables
+from bench.quoted_blocks import BLOCK as QUOTED
+from bench.quoted_blocks import fill_blocks
 
 PAGES = sorted(GUIDE.glob("*.md"))
 CHAPTERS = [pytest.param(page, id=page.stem) for page in list_chapters()]
@@ -156,5 +157,7 @@ def test_every_quoted_table_is_that_of_the_recorded_run() -> None:
     tables = make_tables(load_report())
     for page in PAGES:
         text = page.read_text()
-        assert fill_tables(text, tables) == text, f"{page}: `python -m bench.guide pages` writes it anew"
-        assert text.count("<!-- guide:") == len(QUOTED.findall(text))
+        assert fill_blocks(text, tables) == text, f"{page}: `python -m bench.guide pages` writes it anew"
+        names = [name for _, name, _, _ in QUOTED.findall(text)]
+        assert text.count("<!-- guide:") == len(names)
+        assert set(names) <= set(tables)
