@@ -22,38 +22,93 @@ BENCH_OPTIONS = (
 # Those with one value per line.
 BENCH_LISTS = ("text", "max-bits-per-byte", "max-regression")
 FAILED, INCONCLUSIVE = 3, 4
+MEASURED = {0: "pass", FAILED: "fail", INCONCLUSIVE: "inconclusive"}
 MARKS = {True: "pass", False: "**fail**", None: "inconclusive"}
+MIN_P95_SAMPLES = 20  # with fewer, `tinyedge bench` has no p95
+REPORTS = ("bench.json", "bench.html", "check.json")
+
+
+class GateError(Exception):
+    """Nothing could be measured; the message says why."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def main() -> int:
-    """Run the gates; return the exit code of the step."""
+    """Run the gates and report; return the exit code of the step."""
     inputs = Inputs(os.environ)
-    command = [inputs.get("command") or "tinyedge"]
-    folder = Path(inputs.get("report-dir") or "tinyedge-report")
-    folder.mkdir(parents=True, exist_ok=True)
-    bundle = ["--", inputs.get("bundle")]
-    verified = subprocess.run([*command, "verify", "--json=-", *bundle], stdout=subprocess.PIPE, check=False)
-    if verified.returncode:
-        _write_outputs({"verdict": "error"})
-        return verified.returncode
-    model_id = json.loads(verified.stdout)["model_id"] or "unknown"
-    outputs = {"verdict": "error", "model-id": model_id}
-    summary = [f"## tinyedge: model `{model_id}`"]
-
-    codes = [_bench([*command, "bench"], inputs, bundle, folder, outputs, summary)]
-    if inputs.get("run-dir"):
-        codes.append(_check([*command, "check"], inputs, bundle, folder, summary))
-    code = _combine(codes)
-    outputs["verdict"] = {0: "pass", FAILED: "fail", INCONCLUSIVE: "inconclusive"}.get(code, "error")
+    outputs, summary = {"verdict": "error"}, ["## tinyedge"]
+    try:
+        allows_inconclusive = inputs.get_flag("allow-inconclusive")
+        code = _run_gates(inputs, outputs, summary)
+        outputs["verdict"] = MEASURED[code]
+    except (GateError, OSError) as failure:
+        code = failure.code if isinstance(failure, GateError) else 1
+        allows_inconclusive = False
+        print(f"error: {failure}", file=sys.stderr)
+        summary.append(_escape(str(failure)))
     summary.append(f"**Verdict: {outputs['verdict']}**")
     _write_outputs(outputs)
     _append("GITHUB_STEP_SUMMARY", "\n\n".join(summary) + "\n")
-    if code == INCONCLUSIVE and inputs.get("allow-inconclusive") == "true":
+    if code == INCONCLUSIVE and allows_inconclusive:
         print("::warning title=tinyedge::the measurement is inconclusive, which is allowed here")
         return 0
     if code:
         print(f"::error title=tinyedge::verdict: {outputs['verdict']}; see the job's summary")
     return code
+
+
+def _run_gates(inputs: "Inputs", outputs: dict[str, str], summary: list[str]) -> int:
+    """Verify, measure and check the bundle; return the worst exit code.
+
+    Raises:
+        GateError: A command measured nothing.
+        OSError: A folder cannot be made, or tinyedge cannot be started.
+    """
+    command = [inputs.get("command") or "tinyedge"]
+    bundle = ["--", inputs.get("bundle")]
+    folder = _prepare_folder(inputs)
+    verified = json.loads(_run([*command, "verify", "--json=-", *bundle], measured=(0,)).stdout)
+    outputs["model-id"] = verified["model_id"] or "unknown"
+    summary[0] += f": model `{outputs['model-id']}`"
+    codes = [_bench([*command, "bench"], inputs, bundle, folder, outputs, summary)]
+    if inputs.get("run-dir"):
+        codes.append(_check([*command, "check"], inputs, bundle, folder, summary))
+    return FAILED if FAILED in codes else max(codes)
+
+
+def _prepare_folder(inputs: "Inputs") -> Path:
+    """Make the folder of the reports, without those of an earlier run."""
+    folder = Path(inputs.get("report-dir") or "tinyedge-report")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in REPORTS]
+    baseline = inputs.get("baseline")
+    if baseline and Path(baseline).resolve() in [path.resolve() for path in paths]:
+        raise GateError(f"baseline {baseline} is a file that the action writes: keep it outside {folder}", 2)
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return folder
+
+
+def _run(
+    command: Sequence[str], measured: Sequence[int] = (0, FAILED, INCONCLUSIVE)
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command, and show what it prints.
+
+    Raises:
+        GateError: It ended with another code than those of `measured`; its own message says why.
+    """
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    sys.stderr.write(done.stderr)
+    if done.returncode not in measured:
+        reasons = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        raise GateError(
+            reasons[0].removeprefix("error: ") if reasons else f"{command[0]} ended with {done.returncode}",
+            done.returncode,
+        )
+    return done
 
 
 class Inputs:
@@ -65,6 +120,13 @@ class Inputs:
     def get(self, name: str) -> str:
         """Return an input without white space around it; empty where it was not given."""
         return self._environment.get("INPUT_" + name.upper().replace("-", "_"), "").strip()
+
+    def get_flag(self, name: str) -> bool:
+        """Return an input that is true or false."""
+        value = self.get(name).lower() or "false"
+        if value not in ("true", "false"):
+            raise GateError(f"{name} is {value!r}: it may be true or false", 2)
+        return value == "true"
 
     def make_options(self, names: Iterable[str]) -> list[str]:
         """Return the inputs that were given as options. One word each, so that no value is an option."""
@@ -89,16 +151,14 @@ def _bench(
     if inputs.get("baseline"):
         options.append(f"--compare={inputs.get('baseline')}")
     options += [f"--json={report}", f"--html={folder / 'bench.html'}"]
-    report.unlink(missing_ok=True)
-    code = subprocess.run([*command, *options, *bundle], check=False).returncode
-    if code in (0, FAILED, INCONCLUSIVE):
-        value = json.loads(report.read_bytes())
-        outputs["report"] = str(report)
-        outputs["p95-ms"] = next(
-            (f"{gate['measured']:g}" for gate in value["gates"] if gate["name"] == "p95"), ""
-        )
-        summary += [_render_gates(value["gates"]), _render_circumstances(value)]
-    return code
+    done = _run([*command, *options, *bundle])
+    print(done.stdout)
+    value = json.loads(report.read_bytes())
+    outputs["report"] = str(report)
+    if value["samples"] >= MIN_P95_SAMPLES:
+        outputs["p95-ms"] = next(f"{gate['measured']:g}" for gate in value["gates"] if gate["name"] == "p95")
+    summary += [_render_gates(value["gates"]), _render_circumstances(value)]
+    return done.returncode
 
 
 def _check(
@@ -106,18 +166,10 @@ def _check(
 ) -> int:
     options = [f"--run-dir={inputs.get('run-dir')}", *inputs.make_repeated(["text"])]
     options += ["--markdown", f"--json={folder / 'check.json'}"]
-    done = subprocess.run(
-        [*command, *options, *bundle], stdout=subprocess.PIPE, encoding="utf-8", check=False
-    )
+    done = _run([*command, *options, *bundle])
     print(done.stdout)
     summary.append(done.stdout.replace("## Deployment", "### Deployment", 1).strip())
     return done.returncode
-
-
-def _combine(codes: Sequence[int]) -> int:
-    """Return the code of an error, otherwise of a failed gate, otherwise of an inconclusive one."""
-    errors = [code for code in codes if code not in (0, FAILED, INCONCLUSIVE)]
-    return next(iter(errors), FAILED if FAILED in codes else INCONCLUSIVE if INCONCLUSIVE in codes else 0)
 
 
 def _render_gates(gates: Iterable[Mapping[str, Any]]) -> str:

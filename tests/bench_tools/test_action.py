@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.action.gate import BENCH_LISTS, BENCH_OPTIONS
+from bench.action.gate import BENCH_LISTS, BENCH_OPTIONS, REPORTS
 
 yaml = pytest.importorskip("yaml", reason="needs the extra `dev`")
 
@@ -112,6 +112,7 @@ def test_an_inconclusive_measurement_fails_the_job_unless_it_is_allowed(
     done = job.run()
     assert done.returncode == code, done.stdout + done.stderr
     assert job.outputs["verdict"] == "inconclusive"
+    assert "p95-ms" not in job.outputs
     assert ("::warning" in done.stdout) is (allowed == "true")
 
 
@@ -136,7 +137,55 @@ def test_a_hostile_value_is_only_a_value(name: str, value: str, micro_bundle: Pa
     assert not (tmp_path / "x").exists()
 
 
-def test_the_baseline_and_the_checklist_are_part_of_the_summary(micro_bundle: Path, tmp_path: Path) -> None:
+def broken_inputs(micro_bundle: Path) -> dict[str, dict[str, str]]:
+    return {
+        "no such bundle": {"bundle": "nothing"},
+        "no such program": {"command": "./nothing"},
+        "no folder": {"report-dir": str(micro_bundle / "manifest.json")},
+        "baseline in the report's place": {"baseline": "tinyedge-report/bench.json"},
+        "not true or false": {"allow-inconclusive": "yes"},
+    }
+
+
+@pytest.mark.parametrize("name", broken_inputs(Path()))
+def test_a_job_that_measures_nothing_says_why(name: str, micro_bundle: Path, tmp_path: Path) -> None:
+    job = Job(tmp_path, **{"bundle": str(micro_bundle), **FEW, **broken_inputs(micro_bundle)[name]})
+    kept = tmp_path / "tinyedge-report" / "bench.json"
+    kept.parent.mkdir()
+    kept.write_text("{}")
+    done = job.run()
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr
+    assert "::error" in done.stdout
+    assert job.outputs == {"verdict": "error"}
+    assert len(job.summary.read_text().split("\n\n")) == 3  # the title, the reason, the verdict
+    assert kept.exists() is (name != "no such bundle" and name != "no such program")
+
+
+def test_no_report_of_an_earlier_run_is_left(micro_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tinyedge-report"
+    folder.mkdir()
+    for report in REPORTS:
+        (folder / report).write_text("{}")
+    assert Job(tmp_path, bundle=str(micro_bundle), samples="none").run().returncode == 2
+    assert list(folder.iterdir()) == []
+
+
+def test_a_change_since_the_baseline_fails_the_job(micro_bundle: Path, tmp_path: Path) -> None:
+    first = Job(tmp_path, bundle=str(micro_bundle), **FEW, **{"report-dir": "first"})
+    assert first.run().returncode in (0, 4)
+    report = json.loads((tmp_path / "first" / "bench.json").read_text())
+    report["memory"]["peak_rss"] //= 2
+    (tmp_path / "base.json").write_text(json.dumps(report))
+    inputs = {"baseline": "base.json", "max-regression": "peak=5%"}
+    job = Job(tmp_path, bundle=str(micro_bundle), **FEW, **inputs)
+    done = job.run()
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "peak" in job.summary.read_text()
+
+
+def test_the_checklist_is_part_of_the_summary(micro_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     job = Job(tmp_path, bundle=str(micro_bundle), **FEW, **{"run-dir": "run", "allow-inconclusive": "true"})
     done = job.run()

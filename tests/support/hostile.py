@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper
 
+from tinyedge.bundle.manifest import OPTIONAL
+
 Corruption = Callable[[Path], object]
 Target = TypeVar("Target")
 Value = TypeVar("Value")
@@ -115,10 +117,11 @@ def _set_field(path: tuple[str, ...], value: object) -> Corruption:
 def _manifest_attacks() -> Iterator[tuple[str, Corruption]]:
     for path in _list_fields(json.loads((MICRO / "manifest.json").read_text())):
         where = ".".join(path)
-        yield (
-            f"{where} missing",
-            _change_manifest(_bind(lambda m, path: _parent_of(m, path).pop(path[-1]), path)),
-        )
+        if where not in OPTIONAL:
+            yield (
+                f"{where} missing",
+                _change_manifest(_bind(lambda m, path: _parent_of(m, path).pop(path[-1]), path)),
+            )
         for name, value in BAD_VALUES.items():
             yield (
                 f"{where} {name}",
