@@ -13,6 +13,10 @@ CLIENTS_FLAGS ?=
 # Sizes of the wheels of torch 2.13 (CPU) and 2.14 (CUDA) for x86-64 Linux; CUDA's own libraries come on top.
 INSTALLING := printf '%s\n' '2/2 installing packages, a few minutes; the largest is torch:' '    190 MB for a CPU, 550 MB and more with CUDA'
 
+# make takes any variable from the command line; one in small letters would be ignored without a word.
+$(foreach name,corpus data bundle train_flags,$(if $(filter command,$(origin $(name))),\
+  $(error $(name)= is not a variable here: write it in capitals)))
+
 .DEFAULT_GOAL := help
 .PHONY: help env demo twin scale bench-peers soak test test-interop test-clients test-deploy check docs format clean
 

@@ -46,12 +46,17 @@ def main() -> None:
     steps = Steps()
     source = ["--input", options.corpus] if options.corpus else PHRASEBOOK
     resume = ["--resume"] if is_unfinished(data) else []
-    steps.run("train", *source, "--output-dir", data, *resume, *shlex.split(options.train_flags))
+    flags = [*resume, *shlex.split(options.train_flags)]
+    trained = steps.run("train", *source, "--output-dir", data, *flags, capture=True)
+    print(trained.partition("next: ")[0].rstrip(), flush=True)  # the demo itself does what is next
     checkpoint = data / "best_model.pt"
     if is_export_of(bundle, checkpoint):
         print(f"export: reused {bundle}", flush=True)
     else:
+        earlier = read_quality(bundle)
         steps.run("export", checkpoint, "--output-dir", bundle)
+        if earlier:
+            print(f"export: {bundle} held another model, {format_change(earlier, read_quality(bundle))}")
     completions = {
         language: json.loads(
             steps.run("generate", bundle, "--prompt", prompt, "--seed", SEED, "--json", capture=True)
@@ -117,6 +122,21 @@ def is_export_of(bundle: Path, checkpoint: Path) -> bool:
     return bool(training["checkpoint_sha256"] == sha256_file(checkpoint))
 
 
+def read_quality(bundle: Path) -> dict[str, float]:
+    """Return the bits per byte of an existing bundle by text; empty if there is none."""
+    try:
+        quality: Any = load_bundle(bundle).manifest["quality"]
+    except BundleError:
+        return {}
+    return {name: row["bits_per_byte"] for name, row in quality.items()}
+
+
+def format_change(earlier: Mapping[str, float], now: Mapping[str, float]) -> str:
+    """Format the quality before and after, each on the held-out text of its own run."""
+    before, after = (", ".join(f"{name} {bits:.3f}" for name, bits in one.items()) for one in (earlier, now))
+    return f"bits per byte before: {before}; now: {after}"
+
+
 def choose_prompts(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Choose a prompt for each text that the model was measured on: an opening of it, or one of PROMPTS."""
     openings = manifest.get("openings", {})
@@ -163,7 +183,10 @@ def format_samples(samples: Sequence[Mapping[str, Any]]) -> list[str]:
     epochs = sorted(texts)
     return [
         "it learned to write",
-        *(format_text(f"epoch {epoch}", texts[epoch]) for epoch in sorted({*epochs[:2], epochs[-1]})),
+        *(
+            format_text(f"epoch {epoch}" if epoch else "untrained", texts[epoch])
+            for epoch in sorted({*epochs[:2], epochs[-1]})
+        ),
     ]
 
 
@@ -172,8 +195,8 @@ def format_text(label: str, text: str) -> str:
     return textwrap.fill(
         text,
         WIDTH,
-        initial_indent=f"  {label:<8} ",
-        subsequent_indent=" " * 11,
+        initial_indent=f"  {label:<9} ",
+        subsequent_indent=" " * 12,
         max_lines=MAX_LINES,
         placeholder=" ...",
     )

@@ -29,8 +29,11 @@ import pyte
 from rich.console import Console
 from rich.text import Text
 
+from tinyedge.core.columns import cut_words
+
 ROWS = 24
 MAX_LINES = 10_000
+TITLE_MARGIN = 30  # columns
 COLOURS = {"brown": "yellow"}  # pyte's name for what others call yellow
 
 
@@ -65,7 +68,10 @@ class Recording:
         )
         for line in self.lines:
             console.print(line, soft_wrap=True)
-        svg = console.export_svg(title=title, unique_id="recording")
+        fitting = cut_words(
+            title, self.columns - TITLE_MARGIN
+        )  # beside the window's buttons, in a wider font
+        svg = console.export_svg(title=fitting, unique_id="recording")
         # Fonts of another site: a picture in a repository loads nothing, and falls back to monospace.
         return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
 

@@ -76,6 +76,6 @@ def test_the_report_ends_with_the_remark_and_its_json_has_it(computer: Device, r
     found = report()
     target = describe_target(TARGET, computer, PROMPTS, 20, 250)
     found = replace(found, target=target)
-    assert " ".join(table.render(found).split()).endswith(f"verdict: pass {target.sentence}")
+    assert " ".join(table.render(found).split()).endswith(f"verdict: pass on this machine {target.sentence}")
     assert found.to_dict()["target"]["modelled"]["error_percent"] == 30
     assert report().to_dict()["target"] is None

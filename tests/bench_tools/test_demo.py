@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.demo import choose_prompts, format_summary
+from bench.demo import choose_prompts, format_change, format_summary, read_quality
 from tinyedge.bundle.bundle import load_bundle
 
 
@@ -52,10 +52,21 @@ def test_the_last_screen_has_80_columns_and_ends_with_the_verdict(tmp_path: Path
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 24 - 4
     assert lines[-1] == "VERDICT"
-    shown = [line.split()[:5] for line in lines if line.startswith("  epoch")]
-    assert shown == [["epoch", epoch, "My", "text", epoch] for epoch in "014"]  # noise, words, sentences
+    learned = lines[lines.index("it learned to write") + 1 : lines.index("the bundle writes")]
+    labels = [line[2:12].strip() for line in learned]
+    assert [label for label in labels if label] == [
+        "untrained",
+        "epoch 1",
+        "epoch 4",
+    ]  # noise, words, sentences
+
+
+def test_another_model_in_the_bundle_is_named_by_its_quality(tmp_path: Path, bundle: Path) -> None:
+    assert read_quality(tmp_path / "nothing") == {}
+    change = format_change(read_quality(bundle), {"en": 1.25})
+    assert change == "bits per byte before: en 1.501, es 1.501; now: en 1.250"
 
 
 def test_a_run_with_one_sample_shows_no_progress(tmp_path: Path, bundle: Path) -> None:
     lines = make_screen(tmp_path, bundle, [{"epoch": 4, "prompt": "My", "text": "My cat"}])
-    assert not any("epoch" in line for line in lines)
+    assert not any("learned" in line for line in lines)

@@ -35,6 +35,8 @@ def render(report: Report, width: int = DEFAULT_WIDTH) -> str:
         report: The report.
         width: Maximum length of a line, from 60; only a longer word makes a line longer.
     """
+    elsewhere = report.target.sentence if report.target else ""
+    verdict = f"verdict: {report.verdict}{' on this machine' if elsewhere else ''}"
     sections = (
         wrap(_format_header(report), width),
         [*_format_latency(report, width), *wrap([_format_bound(report)], width)],
@@ -42,8 +44,8 @@ def render(report: Report, width: int = DEFAULT_WIDTH) -> str:
         [*_format_memory(report, width), f"RSS grows by {report.rss_slope / 1024:.1f} kB per 1000 tokens"],
         wrap(_format_quality(report), width, " " * 16),
         wrap((f"doubt: {doubt}" for doubt in report.doubts.all), width),
-        [*wrap(map(_format_gate, report.gates), width), f"verdict: {report.verdict}"],
-        wrap([report.target.sentence] if report.target else [], width),
+        [*wrap(map(_format_gate, report.gates), width), verdict],
+        wrap([elsewhere] if elsewhere else [], width),
     )
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 

@@ -73,7 +73,7 @@ class ProgressLine:
                 kept.append(field)
                 left -= needed
         pieces: list[StyledText] = []
-        share = self._share_done(now)
+        share = self._share_done()
         bar = min(left - len(SEPARATOR), MAX_BAR)
         if share is not None and bar >= MIN_BAR:
             done = int(share * bar)
@@ -94,7 +94,7 @@ class ProgressLine:
         if progress is None:
             return [ProgressField(0, phase)] if phase else []
         fields = [ProgressField(0, f"epoch {progress.epoch}/{progress.epochs}", "bold")]
-        share = self._share_done(now)
+        share = self._share_done()
         if share is not None:
             fields.append(ProgressField(3, f"{100 * share:.0f}%"))
         if phase:
@@ -113,16 +113,9 @@ class ProgressLine:
     def _seconds_left(self, eta_s: float, now: float) -> float:
         return max(0.0, eta_s - (now - self.progress_at))
 
-    def _share_done(self, now: float) -> float | None:
-        """Return the share of the run's time that has passed, or of its steps while the time is unknown."""
-        progress = self.progress
-        if progress is None:
-            return None
-        if progress.eta_s is None:
-            return progress.step / progress.steps
-        passed = progress.elapsed_s + now - self.progress_at
-        total = passed + self._seconds_left(progress.eta_s, now)
-        return passed / total if total else 1.0
+    def _share_done(self) -> float | None:
+        """Return the share of the run's steps that are done: unlike a share of its time, it never falls."""
+        return self.progress.step / self.progress.steps if self.progress else None
 
 
 def format_clock(seconds: float) -> str:
