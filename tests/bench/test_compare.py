@@ -1,13 +1,16 @@
 """Comparison of two reports."""
 
 import copy
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tinyedge.bench.compare import MUST_MATCH, compare, read_comparable
+from tinyedge.bench.baseline import MEMORY, TEXTS
+from tinyedge.bench.compare import MAY_DIFFER, MEMORY_FIGURES, MUST_MATCH, compare, read_comparable
 from tinyedge.bench.limits import FIGURES
 from tinyedge.bench.report import Report
 from tinyedge.bench.worker import Job
@@ -21,6 +24,16 @@ Make = Callable[..., Report]
 def write(path: Path, report: dict[str, Any]) -> Path:
     files.write_json(path, report)
     return path
+
+
+def put(report: dict[str, Any], where: tuple[str | int, ...], value: Any) -> dict[str, Any]:
+    """Return a copy of a report with another value in one field."""
+    changed = copy.deepcopy(report)
+    part: Any = changed
+    for step in where[:-1]:
+        part = part[step]
+    part[where[-1]] = value
+    return changed
 
 
 def test_noise_shows_no_difference_and_ten_percent_does(report: Make, tmp_path: Path) -> None:
@@ -55,11 +68,7 @@ def test_different_machines_and_work_are_refused(
     complete = report().to_dict()
     assert read_comparable(write(path, complete), device, job)["samples"] == 100
     for name, where in MUST_MATCH.items():
-        other = copy.deepcopy(complete)
-        part = other
-        for step in where[:-1]:
-            part = part[step]
-        part[where[-1]] = "another"
+        other = put(complete, where, "another")
         with pytest.raises(BenchError, match=f"{name} is 'another' there"):
             read_comparable(write(path, other), device, job)
 
@@ -71,12 +80,86 @@ def test_files_that_are_not_reports_are_refused(
     complete = report().to_dict()
     with pytest.raises(BenchError, match=r"schema 'tinyedge\.twin/1'"):
         read_comparable(write(path, {**complete, "schema": "tinyedge.twin/1"}), device, job)
-    with pytest.raises(BenchError, match="not a valid report"):
+    path.write_text("[]")
+    with pytest.raises(BenchError, match=r"old\.json is not a JSON object"):
+        read_comparable(path, device, job)
+    with pytest.raises(BenchError, match="device is null, an object is needed"):
         read_comparable(write(path, {**complete, "device": None}), device, job)
-    with pytest.raises(BenchError, match="not a valid report"):
+    with pytest.raises(BenchError, match="raw_samples is a list of 0, a list of one response or more"):
         compare(complete, {**complete, "raw_samples": []}, path)
-    with pytest.raises(BenchError, match="not a valid report"):
+    with pytest.raises(BenchError, match="memory is missing"):
         compare(complete, {name: value for name, value in complete.items() if name != "memory"}, path)
+
+
+@pytest.mark.parametrize("value", [0, -5, "5", True, None, [], 1e308, math.inf, 10**400, 1e-320])
+@pytest.mark.parametrize(
+    "where",
+    [
+        ("memory", "peak_rss"),
+        ("memory", "steady_rss"),
+        ("raw_samples", 3, "e2e_ms"),
+        ("raw_samples", 3, "ttft_ms"),
+        ("raw_samples", 3, "itl_ms", 0),
+    ],
+)
+def test_a_figure_that_is_no_possible_measurement_is_refused_before_measuring(
+    report: Make, device: Device, job: Job, tmp_path: Path, where: tuple[str | int, ...], value: Any
+) -> None:
+    path = tmp_path / "old.json"
+    name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)[1:]
+    path.write_text(json.dumps(put(report().to_dict(), where, value)).replace("Infinity", "1e999"))
+    with pytest.raises(BenchError) as failure:
+        read_comparable(path, device, job)
+    assert failure.value.message.startswith(f"--compare {path}: {name} is ")
+    assert "a number above 0 (from " in failure.value.message
+    assert len(failure.value.message) < len(str(path)) + 140
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "complaint"),
+    [
+        (("doubts",), 5, "doubts is 5, a list of texts is needed"),
+        (("doubts",), "slow", "doubts is 'slow', a list of texts is needed"),
+        (("slowed_by",), None, "slowed_by is null, a list of texts is needed"),
+        (("slowed_by",), [{}], "slowed_by[0] is an object, a printable text is needed"),
+        (("created",), "\x1b[31m", r"created is '\x1b[31m', a printable text is needed"),
+        (("bundle", "sha256"), 1, "bundle.sha256 is 1, a printable text is needed"),
+        (("raw_samples",), {}, "raw_samples is an object, a list of one response or more is needed"),
+        (("raw_samples", 3), 1, "raw_samples[3] is 1, an object is needed"),
+        (("raw_samples", 3), {}, "raw_samples[3].prompt is missing"),
+        (
+            ("raw_samples", 3, "prompt"),
+            [],
+            "raw_samples[3].prompt is a list of 0, a printable text is needed",
+        ),
+        (("raw_samples", 3, "itl_ms"), 4, "raw_samples[3].itl_ms is 4, a list of numbers is needed"),
+    ],
+)
+def test_a_field_of_another_kind_is_refused_by_its_name(
+    report: Make,
+    device: Device,
+    job: Job,
+    tmp_path: Path,
+    where: tuple[str | int, ...],
+    value: Any,
+    complaint: str,
+) -> None:
+    path = write(tmp_path / "old.json", put(report().to_dict(), where, value))
+    with pytest.raises(BenchError) as failure:
+        read_comparable(path, device, job)
+    assert failure.value.message == f"--compare {path}: {complaint}"
+
+
+def test_the_texts_and_memory_that_a_comparison_uses_are_checked() -> None:
+    assert set(MAY_DIFFER.values()) < set(TEXTS)
+    assert set(MEMORY_FIGURES.values()) == set(MEMORY)
+
+
+def test_an_unknown_version_in_an_old_report_is_accepted(
+    report: Make, device: Device, job: Job, tmp_path: Path
+) -> None:
+    old = put(report().to_dict(), ("device", "kernel"), None)
+    assert read_comparable(write(tmp_path / "old.json", old), device, job)["device"]["kernel"] is None
 
 
 def test_responses_of_one_token_are_compared_without_the_time_between_tokens(

@@ -75,7 +75,7 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
             lambda p: p.write_text('{"schema": "tinyedge.x/2"}'),
             "'tinyedge.x/2', this version reads 'tinyedge.x/1'",
         ),
-        (lambda p: p.write_text("[]"), "has schema None"),
+        (lambda p: p.write_text("[]"), "is not a JSON object"),
     ],
 )
 def test_read_json_reports_what_is_invalid(tmp_path: Path, make: object, words: str) -> None:

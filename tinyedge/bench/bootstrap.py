@@ -50,7 +50,7 @@ def compute_difference(
 
     Args:
         new: Values by group; each group keeps its size in every resample.
-        old: Values by group, likewise.
+        old: Values by group, likewise; all above 0.
         statistic: Function of all values of a run.
     """
     draw = np.random.default_rng(0)
@@ -60,8 +60,7 @@ def compute_difference(
         return np.concatenate([values[draw.integers(0, values.size, values.size)] for values in groups])
 
     def percent(after: Values, before: Values) -> float:
-        base = statistic(before)
-        return 100 * (statistic(after) / base - 1) if base else 0.0
+        return 100 * (statistic(after) / statistic(before) - 1)
 
     size = sum(values.size for groups in runs for values in groups)
     resamples = min(RESAMPLES, max(MIN_RESAMPLES, MAX_DRAWS // size))

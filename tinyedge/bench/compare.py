@@ -5,11 +5,12 @@ work.
 """
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinyedge.bench.baseline import InvalidFieldError, check_baseline, get_field, show_value
 from tinyedge.bench.conditions import Doubts
 from tinyedge.bench.limits import FIGURES
 from tinyedge.bench.report import SCHEMA
@@ -171,29 +172,19 @@ def read_comparable(path: Path, device: Device, job: Job) -> dict[str, Any]:
     }
     try:
         different = [
-            f"{name} is {_get_field(old, field_path)!r} there and {_get_field(here, field_path)!r} here"
+            f"{name} is {show_value(get_field(old, field_path))} there"
+            f" and {show_value(get_field(here, field_path))} here"
             for name, field_path in MUST_MATCH.items()
-            if _get_field(old, field_path) != _get_field(here, field_path)
+            if get_field(old, field_path) != get_field(here, field_path)
         ]
-        for field, _ in list_latency_figures(job.max_tokens).values():
-            if not different and not _group_by_prompt(old, field):
-                raise ValueError(f"no sample has {field}")
-        [old["memory"][figure] / MB for figure in MEMORY_FIGURES.values()]
-        printed = [
-            *old["doubts"],
-            *old.get("slowed_by", ()),
-            old["created"],
-            *(_get_field(old, field_path) for field_path in MAY_DIFFER.values()),
-        ]
-        if not all(str(one).isprintable() for one in printed):
-            raise ValueError("a text is not printable")
-    except files.INVALID_FIELD_ERRORS as failure:
+    except InvalidFieldError as failure:
         raise _invalid_report_error(path, failure) from None
     if different:
         raise BenchError(
             f"--compare {path} cannot be compared: {'; '.join(different)}",
             "compare two runs on the same machine with the same settings",
         )
+    _require_valid(old, path, job.max_tokens)
     return old
 
 
@@ -213,30 +204,28 @@ def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> Repor
     Raises:
         BenchError: The old report is incomplete or invalid.
     """
+    _require_valid(old, path, new["max_tokens"])
+    differs = [
+        f"{name} {str(get_field(old, field_path))[:16]}"
+        for name, field_path in MAY_DIFFER.items()
+        if get_field(old, field_path) != get_field(new, field_path)
+    ]
+    differs += [f"unreliable, because {doubt}" for doubt in old["doubts"]]
+    changes = tuple(_list_changes(new, old))
+    return ReportComparison(f"{path}, {old['created']}", tuple(differs), _get_doubts(old), changes)
+
+
+def _require_valid(old: Mapping[str, Any], path: Path, max_tokens: int) -> None:
     try:
-        differs = [
-            f"{name} {str(_get_field(old, field_path))[:16]}"
-            for name, field_path in MAY_DIFFER.items()
-            if _get_field(old, field_path) != _get_field(new, field_path)
-        ]
-        differs += [f"unreliable, because {doubt}" for doubt in old["doubts"]]
-        changes = tuple(_list_changes(new, old))
-        return ReportComparison(f"{path}, {old['created']}", tuple(differs), _get_doubts(old), changes)
-    except files.INVALID_FIELD_ERRORS as failure:
+        check_baseline(old, max_tokens)
+    except InvalidFieldError as failure:
         raise _invalid_report_error(path, failure) from None
 
 
-def _invalid_report_error(path: Path, failure: Exception) -> BenchError:
+def _invalid_report_error(path: Path, failure: InvalidFieldError) -> BenchError:
     return BenchError(
-        f"--compare {path} is not a valid report ({type(failure).__name__}: {failure})",
-        "pass a file that `tinyedge bench --json` of this version wrote",
+        f"--compare {path}: {failure}", "pass a file that `tinyedge bench --json` of this version wrote"
     )
-
-
-def _get_field(report: Mapping[str, Any], field_path: Sequence[str]) -> Any:
-    for name in field_path:
-        report = report[name]
-    return report
 
 
 def _list_changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[FigureChange]:

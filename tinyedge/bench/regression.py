@@ -78,7 +78,7 @@ def evaluate_regressions(
 def _evaluate(limit: float, change: FigureChange, doubts: Doubts, old_doubts: Doubts) -> RegressionGate:
     found = change.difference
     if found is None:  # memory, which no other program slows
-        percent = 100 * (change.new / change.old - 1) if change.old else 0.0
+        percent = 100 * (change.new / change.old - 1)
         return RegressionGate("regression", limit, percent, change.figure)
     is_open = found.low <= limit < found.high
     doubt = "the limit is inside that interval: --samples with a larger number narrows it" if is_open else ""

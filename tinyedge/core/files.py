@@ -185,14 +185,16 @@ def read_json(
         raise error(
             f"{path} is not valid JSON ({failure})", hint or "create it again with the command that wrote it"
         ) from None
-    found = value.get("schema") if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        raise error(f"{path} is not a JSON object", hint or "create it again with the command that wrote it")
+    found = value.get("schema")
     known = (schema,) if isinstance(schema, str) else schema
     if found not in known:
         raise error(
             f"{path} has schema {found!r}, this version reads {' or '.join(map(repr, known))}",
             hint or "create it again with this version",
         )
-    return dict(value)
+    return value
 
 
 def _refuse_constant(constant: str) -> None:
