@@ -117,6 +117,16 @@ def test_an_invalid_flag_is_named_before_anything_is_measured(
     assert flags[0] in text or "--text" in text
 
 
+def test_a_limit_of_the_gates_file_without_its_text_names_the_file(tmp_path: Path) -> None:
+    gates = tmp_path / "gates.toml"
+    gates.write_text("[gates]\nmax_bits_per_byte = {en = 2}\n")
+    error = invoke("--gates", str(gates)).exception
+    assert isinstance(error, UsageError)
+    assert (
+        name_flags(error, ["bench"]).message == f"--gates {gates}: max_bits_per_byte.en has no --text en=FILE"
+    )
+
+
 def test_a_failed_measurement_writes_nothing(
     monkeypatch: pytest.MonkeyPatch, make_command: MakeCommand, events: Events, tmp_path: Path
 ) -> None:

@@ -169,3 +169,13 @@ def test_responses_of_one_token_are_compared_without_the_time_between_tokens(
     short = report(measured={"tokens": 1}).to_dict()
     old = read_comparable(write(path, short), device, Job("bundle", samples=100, max_tokens=1))
     assert "itl" not in [change.figure for change in compare(short, old, path).changes]
+
+
+def test_responses_without_any_time_between_tokens_are_refused_if_they_have_several_tokens(
+    report: Make, device: Device, job: Job, tmp_path: Path
+) -> None:
+    old = report().to_dict()
+    for sample in old["raw_samples"]:
+        sample["itl_ms"] = []
+    with pytest.raises(BenchError, match=r"raw_samples\[\]\.itl_ms is empty in every response"):
+        read_comparable(write(tmp_path / "old.json", old), device, job)

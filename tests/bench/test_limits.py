@@ -17,6 +17,7 @@ from tinyedge.bench.limits import (
     resolve,
 )
 from tinyedge.boards.load import default_board, load_board
+from tinyedge.cli._named_files import parse_named_files
 from tinyedge.core.errors import UsageError
 
 RECORDED = Path(__file__).parents[2] / "bench" / "gates" / "pi-zero-2w.toml"
@@ -67,7 +68,7 @@ def test_the_recorded_file_has_the_budgets_of_its_board_and_all_limits_that_need
         ("max_rss_mb = 1", r"needs a table \[gates\]"),
         ("gates = 1", r"needs a table \[gates\]"),
         ("[gates]\n[other]", r"needs a table \[gates\]"),
-        ("[gates]\nmax_bits_per_byte = {en = 0}", "max_bits_per_byte = {'en': 0} is not a limit"),
+        ("[gates]\nmax_bits_per_byte = {en = 0}", r"max_bits_per_byte\.en = 0 is not a limit"),
         ("[gates]\nmax_p95_ms = {en = 1}", "max_p95_ms = {'en': 1} is not a limit"),
         ("[regressions]\np96 = 5", r"'p96' in \[regressions\] is unknown"),
         ("[regressions]\np95 = '5%'", "p95 = '5%' is not a limit"),
@@ -140,6 +141,61 @@ def test_a_limit_by_name_needs_its_text() -> None:
     assert failure.value.parameters == ("max_bits_per_byte",)
     with pytest.raises(UsageError, match=r"max_bits_per_byte fr=-1 is not a limit"):
         Limits(max_bits_per_byte={"fr": -1})
+
+
+def test_a_limit_of_the_file_is_blamed_on_the_file() -> None:
+    file = Path("gates.toml")
+    with pytest.raises(
+        UsageError, match=r"^--gates gates\.toml: max_bits_per_byte\.en has no --text en=FILE"
+    ):
+        Limits(max_bits_per_byte={"en": 2}).require_texts([], file)
+    with pytest.raises(UsageError, match=r"^--gates gates\.toml: max_bits_per_byte needs --text"):
+        Limits(max_bits_per_byte=2).require_texts([], file)
+
+
+def test_an_error_says_the_range_and_the_type_and_cuts_the_value(tmp_path: Path) -> None:
+    file = tmp_path / "gates.toml"
+    with pytest.raises(UsageError) as flag:
+        Limits(max_p95_ms=1e308)
+    assert flag.value.hint == "use a number above 0, at most 1e+15"
+    for text, hint in (
+        ("[gates]\nmax_p95_ms = '250'", "use a number above 0, at most 1e+15, without quotes"),
+        ("[gates]\nmax_p95_ms = inf", "use a number above 0, at most 1e+15"),
+        ("[regressions]\np95 = '5'", "use a number from 0 to 1000 (percent), without quotes"),
+        (f"[gates]\nmax_p95_ms = '{'9' * 5000}'", "use a number above 0, at most 1e+15, without quotes"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UsageError) as failure:
+            read_limits_file(file)
+        assert failure.value.hint == hint
+        assert len(failure.value.message) < len(str(file)) + 90
+    for parse in (parse_quality_limits, parse_regressions):
+        with pytest.raises(UsageError) as failure:
+            parse(["p95=" + "x" * 5000])
+        assert len(failure.value.message) < 90
+        assert failure.value.hint.startswith("use a number ")
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "gates.toml"
+    file.write_text("[gates]\nmax_p95_ms = 99\n", encoding="utf-8-sig")
+    assert read_limits_file(file).limits == {"max_p95_ms": 99}
+
+
+def test_two_spellings_of_an_accent_are_one_name(tmp_path: Path) -> None:
+    one, two = "caf\u00e9", "cafe\u0301"
+    file = tmp_path / "gates.toml"
+    file.write_text(f"[gates]\nmax_bits_per_byte = {{'{two}' = 2}}", encoding="utf-8")
+    assert read_limits_file(file).limits == {"max_bits_per_byte": {one: 2}}
+    file.write_text(f"[gates]\nmax_bits_per_byte = {{'{one}' = 2, '{two}' = 3}}", encoding="utf-8")
+    with pytest.raises(UsageError, match="is given twice"):
+        read_limits_file(file)
+    assert parse_quality_limits([f"{two}=2"]) == {one: 2}
+    with pytest.raises(UsageError, match="is given twice"):
+        parse_quality_limits([f"{one}=2", f"{two}=3"])
+    assert list(parse_named_files([f"{two}=a.txt"])) == [one]
+    with pytest.raises(UsageError, match="is given twice"):
+        parse_named_files([f"{one}=a.txt", f"{two}=b.txt"])
 
 
 def test_limits_of_changes_are_percent_by_figure() -> None:

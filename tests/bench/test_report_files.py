@@ -241,3 +241,23 @@ def test_the_names_of_marks_and_ticks_stay_inside_the_chart(value: float) -> Non
         left = at - width if "end" in kind else at - width / 2 if "mid" in kind else at
         assert left >= 0
         assert left + width <= chart.WIDTH + 1
+
+
+@pytest.mark.parametrize("p50", [1.0, 60.0, 240.0, 470.0])
+@pytest.mark.parametrize("gap", [0.0, 2.0, 20.0, 70.0, 200.0])
+@pytest.mark.parametrize("bound_gap", [0.0, 3.0, 30.0, 150.0])
+def test_no_name_of_a_mark_crosses_the_line_of_another(p50: float, gap: float, bound_gap: float) -> None:
+    p95 = min(p50 + gap, 479.0)
+    marks = [("p50", p50), ("p95", p95), ("p95, 99% upper bound", min(p95 + bound_gap, 480.0))]
+    drawn = chart.draw_histogram([0.0, *(480.0,) * 40], marks, "ms")
+    lines = re.findall(r'<line class="mark" x1="([^"]+)" x2="[^"]+" y1="([^"]+)"', drawn)
+    names = re.findall(r'<text class="(name|name end)" x="([^"]+)" y="([^"]+)">(p[^<]+)', drawn)
+    assert len(lines) == len(names) == 3
+    assert len({y for _, _, y, _ in names}) == 3
+    for kind, x, y, words in names:
+        width = 7 * len(words)
+        left = float(x) - width if "end" in kind else float(x)
+        assert left >= 0
+        assert left + width <= chart.WIDTH
+        for at, top in lines:
+            assert not (left < float(at) < left + width and float(top) < float(y) + 3)

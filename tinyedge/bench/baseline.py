@@ -1,7 +1,7 @@
 """Check of an old report before a measurement is compared with it.
 
-In: the JSON of a report. Out: nothing, or an InvalidFieldError that names the field and what it must be. Checks
-only the fields that a comparison uses.
+In: the JSON of a report. Out: nothing, or an InvalidFieldError that names the field and what it must be.
+Checks only the fields that a comparison uses.
 """
 
 import json

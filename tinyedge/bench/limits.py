@@ -5,6 +5,7 @@ another report. Does not measure or evaluate. MB is 2^20 bytes.
 """
 
 import dataclasses
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ MAX_REGRESSION_PERCENT = 1000.0
 LimitValue = float | Mapping[str, float]
 MAX_FILE_BYTES = 1 << 16
 MAX_LIMIT = 1e15  # a larger limit is a mistake
+MAX_SHOWN = 40  # characters of a wrong value
+LIMIT_HINT = f"use a number above 0, at most {MAX_LIMIT:g}"
+PERCENT_HINT = f"use a number from 0 to {MAX_REGRESSION_PERCENT:g} (percent)"
 
 
 def _board_budget(name: str, help_text: str) -> Any:
@@ -74,32 +78,37 @@ class Limits:
             parts = value.items() if isinstance(value, Mapping) else [("", value)]
             for text, limit in parts:
                 if limit is not None and not _is_limit(limit):
-                    shown = f"{text}={limit}" if text else limit
-                    raise UsageError(f"{name} {shown} is not a limit", "pass a number above 0", (name,))
+                    shown = _cut(f"{text}={limit}" if text else str(limit))
+                    raise UsageError(f"{name} {shown} is not a limit", LIMIT_HINT, (name,))
 
     def get_max_bits_per_byte(self, text: str) -> float | None:
         """Return the limit of the quality on a text; None if it has none."""
         limits = self.max_bits_per_byte
         return limits.get(text) if isinstance(limits, Mapping) else limits
 
-    def require_texts(self, texts: Iterable[str]) -> None:
+    def require_texts(self, texts: Iterable[str], file: Path | None = None) -> None:
         """Raise UsageError if a limit of the quality has no text to measure it on.
 
         Args:
             texts: Names of the texts.
+            file: The file that the limit comes from, to name in the error; None is the parameter.
         """
         named, limits = set(texts), self.max_bits_per_byte
         if isinstance(limits, Mapping):
-            for name in limits.keys() - named:
+            for name in sorted(limits.keys() - named):
+                where = (
+                    f"max_bits_per_byte {name}={limits[name]:g}"
+                    if file is None
+                    else f"--gates {file}: max_bits_per_byte.{name}"
+                )
                 raise UsageError(
-                    f"max_bits_per_byte {name}={limits[name]:g} has no --text {name}=FILE",
+                    f"{where} has no --text {name}=FILE",
                     f"add --text {name}=FILE",
-                    ("max_bits_per_byte",),
+                    ("max_bits_per_byte",) if file is None else (),
                 )
         elif limits is not None and not named:
-            raise UsageError(
-                "a limit of bits per byte needs --text, on which to measure it", "add --text NAME=FILE"
-            )
+            where = "a limit of bits per byte" if file is None else f"--gates {file}: max_bits_per_byte"
+            raise UsageError(f"{where} needs --text, on which to measure it", "add --text NAME=FILE")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,10 +165,12 @@ def parse_quality_limits(values: Iterable[str]) -> LimitValue | None:
     named: dict[str, float] = {}
     for item in given:
         name, _, number = item.rpartition("=")
+        name = normalize_name(name)
         if name in named:
             what = f"a limit for {name}" if name else "a limit without a name"
-            raise UsageError(f"--max-bits-per-byte {item}: {what} is given twice", "give each once")
-        named[name] = _parse_number(f"--max-bits-per-byte {item}", number, "for example 2.2 or en=2.2")
+            raise UsageError(f"--max-bits-per-byte {_cut(item)}: {what} is given twice", "give each once")
+        where = f"--max-bits-per-byte {_cut(item)}"
+        named[name] = _parse_number(where, number, f"{LIMIT_HINT}, for example 2.2 or en=2.2")
     if "" not in named:
         return named or None
     if len(named) > 1:
@@ -179,12 +190,14 @@ def parse_regressions(values: Iterable[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for item in values:
         name, _, number = item.partition("=")
-        where = f"--max-regression {item}"
+        where = f"--max-regression {_cut(item)}"
         if name not in FIGURES:
-            raise UsageError(f"{where}: {name!r} is not a figure", f"choose one of: {', '.join(FIGURES)}")
+            raise UsageError(
+                f"{where}: {_cut(repr(name))} is not a figure", f"choose one of: {', '.join(FIGURES)}"
+            )
         if name in found:
             raise UsageError(f"{where}: {name} is given twice", "give one limit per figure")
-        found[name] = _parse_number(where, number.removesuffix("%"), "for example p95=10%")
+        found[name] = _parse_number(where, number.removesuffix("%"), f"{PERCENT_HINT}, for example p95=10%")
         _require_percent(where, found[name])
     return found
 
@@ -199,7 +212,7 @@ def _parse_number(where: str, text: str, example: str) -> float:
 def _require_percent(where: str, value: object) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= MAX_REGRESSION_PERCENT:  # type: ignore[operator]
-        raise UsageError(f"{where} is not a limit", f"use 0 to {MAX_REGRESSION_PERCENT:g} percent")
+        raise UsageError(f"{where} is not a limit", _hint_type(PERCENT_HINT, value))
 
 
 def read_limits_file(path: Path) -> LimitsFile:
@@ -215,7 +228,7 @@ def read_limits_file(path: Path) -> LimitsFile:
             raise UsageError(f"--gates {path} is not a file", "pass a TOML file with a table [gates]")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise UsageError(f"--gates {path} is larger than {MAX_FILE_BYTES} bytes", "pass a file of gates")
-        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as failure:
         raise UsageError(
             f"--gates {path} cannot be read: {failure.strerror}", "check the permissions"
@@ -228,20 +241,46 @@ def read_limits_file(path: Path) -> LimitsFile:
             f"--gates {path} needs a table [{LIMITS_TABLE}], [{REGRESSIONS_TABLE}] or both, and nothing else",
             _list_names(),
         )
-    for name, value in tables.get(LIMITS_TABLE, {}).items():
-        if name not in NAMES:
-            raise UsageError(f"--gates {path}: {name!r} is unknown", _list_names())
-        is_named = name == "max_bits_per_byte" and isinstance(value, dict)
-        if not all(map(_is_limit, value.values() if is_named else [value])):
-            raise UsageError(f"--gates {path}: {name} = {value!r} is not a limit", "use a number above 0")
+    limits = {
+        name: _check_file_limit(path, name, value) for name, value in tables.get(LIMITS_TABLE, {}).items()
+    }
     for name, value in tables.get(REGRESSIONS_TABLE, {}).items():
         if name not in FIGURES:
             raise UsageError(
-                f"--gates {path}: {name!r} in [{REGRESSIONS_TABLE}] is unknown",
+                f"--gates {path}: {_cut(repr(name))} in [{REGRESSIONS_TABLE}] is unknown",
                 f"it may set {', '.join(FIGURES)}",
             )
-        _require_percent(f"--gates {path}: {name} = {value!r}", value)
-    return LimitsFile(tables.get(LIMITS_TABLE, {}), tables.get(REGRESSIONS_TABLE, {}))
+        _require_percent(f"--gates {path}: {name} = {_cut(repr(value))}", value)
+    return LimitsFile(limits, tables.get(REGRESSIONS_TABLE, {}))
+
+
+def _check_file_limit(path: Path, name: str, value: Any) -> LimitValue:
+    """Return a limit of a file, with names of texts as `--text` has them; raise UsageError if it is none."""
+    if name not in NAMES:
+        raise UsageError(f"--gates {path}: {_cut(repr(name))} is unknown", _list_names())
+    is_named = name == "max_bits_per_byte" and isinstance(value, dict)
+    named: dict[str, float] = {}
+    for text, limit in value.items() if is_named else [("", value)]:
+        where = f"--gates {path}: {name}{f'.{_cut(text)}' if is_named else ''}"
+        if not _is_limit(limit):
+            raise UsageError(f"{where} = {_cut(repr(limit))} is not a limit", _hint_type(LIMIT_HINT, limit))
+        if normalize_name(text) in named:
+            raise UsageError(f"{where} is given twice", "give each text once")
+        named[normalize_name(text)] = limit
+    return named if is_named else named[""]
+
+
+def normalize_name(name: str) -> str:
+    """Return the name of a text in Unicode's form NFC, so that an accent has only one spelling."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+
+
+def _hint_type(hint: str, value: object) -> str:
+    return f"{hint}, without quotes" if isinstance(value, str) else hint
 
 
 def _is_limit(value: object) -> bool:

@@ -164,6 +164,8 @@ def bench(
     # All options are valid: now read the bundle, whose budgets are the limits without an option.
     manifest = load_bundle(bundle).manifest
     resolved, origins = resolve(given, file.limits, manifest["budgets"])
+    from_file = origins.get("max_bits_per_byte") == "file"
+    resolved.require_texts(texts, gates if from_file else None)
     if until_sure:
         rule = dataclasses.replace(rule, until_sure_ms=resolved.max_p95_ms)
     plan = dataclasses.replace(plan, samples=rule.max_samples)

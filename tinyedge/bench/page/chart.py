@@ -152,17 +152,22 @@ def find_cut(values: Sequence[float]) -> float:
 
 
 def _draw_marks(axes: Axes, marks: Sequence[tuple[str, float]]) -> str:
-    """Return vertical lines with names. Each name is below the one before, so that they do not overlap."""
+    """Return vertical lines with names, in rows so that no name overlaps another or crosses a line.
+
+    A line starts at the row of its name. A name is right of its line; left of it if it would leave the chart
+    or reach a line whose name is left. In each group, the line that the other names point away from is first.
+    """
+    lefts: list[tuple[float, str]] = []
+    rights: list[tuple[float, str]] = []
+    for x, words in sorted(((axes.x(at), words) for words, at in marks), reverse=True):
+        is_left = x + 4 + CHARACTER * len(words) > min([WIDTH, *(other for other, _ in lefts)])
+        (lefts if is_left else rights).append((x, words))
     drawn = []
-    for index, (words, at) in enumerate(marks):
-        x = axes.x(at)
-        is_right = x + 4 + CHARACTER * len(words) > WIDTH
-        drawn.append(f'<line class="mark" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        drawn.append(
-            draw_text(
-                "name end" if is_right else "name", x - 4 if is_right else x + 4, TOP + 12 + 14 * index, words
-            )
-        )
+    for row, (x, words) in enumerate([*lefts, *reversed(rights)]):
+        y = TOP + 14 * row
+        drawn.append(f'<line class="mark" x1="{x}" x2="{x}" y1="{y + 2}" y2="{HEIGHT - BOTTOM}"/>')
+        is_left = row < len(lefts)
+        drawn.append(draw_text("name end" if is_left else "name", x - 4 if is_left else x + 4, y + 12, words))
     return "".join(drawn)
 
 
