@@ -17,8 +17,7 @@ from bench.guide.chapters import GUIDE
 
 PAGE = GUIDE / "notebook.md"
 NOTEBOOK = GUIDE / "tinyedge.ipynb"
-REPOSITORY = "https://github.com/tinyedge-lm/tinyedge"
-SITE = "https://tinyedge-lm.github.io/tinyedge/guide/"
+SITE = "https://tinyedge-lm.github.io/tinyedge/"
 CODE = re.compile(r"^```python\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 CELL_TIMEOUT_S = 3600
 
@@ -51,8 +50,9 @@ def make_notebook(page: str) -> str:
 
 def _make_cell(number: int, kind: str, text: str) -> dict[str, Any]:
     if kind == "markdown":  # a notebook is also read without its neighbours, in Colab for example
-        text = text.replace("](../../README.md)", f"]({REPOSITORY})").replace("](README.md)", f"]({SITE})")
-        text = re.sub(r"\]\((\d\d-[\w-]+)\.md\)", rf"]({SITE}\1/)", text)
+        text = text.replace("](README.md)", f"]({SITE}guide/)")
+        text = re.sub(r"\]\((\d\d-[\w-]+)\.md\)", rf"]({SITE}guide/\1/)", text)
+        text = re.sub(r"\]\(\.\./([\w-]+)\.md\)", rf"]({SITE}\1/)", text)
     cell = {
         "cell_type": kind,
         "id": f"cell-{number}",

@@ -49,6 +49,8 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = next(block for block in read_blocks(OVERVIEW) if block.info == "sh")
     for line in first.content.splitlines():
         program, *words = shlex.split(line, comments=True)
+        if program in ("source", "mkdir"):  # the test has an environment and a folder of its own
+            continue
         assert program == "tinyedge"
         done = tinyedge(folder, words)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -34,4 +34,5 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     printed = "".join("".join(output.get("text", "")) for output in outputs)
     assert "after epoch 1: bits per byte all" in printed
     assert "My sister" in printed
+    assert "\x1b" not in printed, "a notebook shows no colours of a terminal"
     assert "verdict:" in printed
