@@ -46,7 +46,34 @@ def test_passages_give_openings_of_lines_that_begin_with_a_letter(micro_bundle: 
     spoken = [f'"the old man {n} went home," she said.' for n in "abcd"]
     told = ["the sea was calm that day.", "a ship came in at noon today."]
     passages = [tokenize_document(lines, tokenizer) for lines in (spoken, told)]
-    openings = choose_passage_openings(passages, tokenizer, 2)
+    openings = choose_passage_openings(passages, tokenizer, 2, "en")
     assert len(openings) == 2
     assert all(any(line.startswith(opening) for line in told) for opening in openings)
-    assert choose_passage_openings(passages[:1], tokenizer, 1)[0].startswith('"')
+    assert choose_passage_openings(passages[:1], tokenizer, 1, "en")[0].startswith('"')
+
+
+ENGLISH = "the ship was in the harbour when they came back."
+SPANISH = "no encuentro la llave y ella tampoco sabe dónde está."
+UNCLEAR = "tinyedge 0.1.0 released today worldwide."
+
+
+@pytest.mark.parametrize(
+    ("lines", "language", "expected"),
+    [
+        ([SPANISH, UNCLEAR, ENGLISH], "en", {"the"}),
+        ([ENGLISH, UNCLEAR, SPANISH], "es", {"no"}),
+        ([SPANISH, UNCLEAR], "en", {"tinyedge"}),
+        ([SPANISH], "en", set()),
+        ([SPANISH, ENGLISH], "und", {"no", "the"}),  # a text of any language
+    ],
+)
+def test_an_opening_is_in_the_language_of_its_text(
+    lines: list[str], language: str, expected: set[str]
+) -> None:
+    assert {opening.split()[0] for opening in choose_openings(lines, 8, language)} == expected
+
+
+def test_an_opening_begins_with_a_letter_where_there_is_one() -> None:
+    lines = [f"{mark}Es un paseo por el parque de la ciudad" for mark in ("—", '"', "¿", "")]
+    assert {opening[0] for opening in choose_openings(lines, 8, "es")} == {"¿", "E"}
+    assert {opening[0] for opening in choose_openings(lines[:2], 8, "es")} == {"—", '"'}

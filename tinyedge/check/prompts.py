@@ -32,7 +32,9 @@ def choose_sample_prompts(texts: Sequence[TextSample], manifest: Mapping[str, An
     """
     chosen = texts[:MAX_PROMPTS]
     openings = [
-        opening for text in chosen for opening in choose_openings(text.lines, MAX_PROMPTS // len(chosen))
+        opening
+        for text in chosen
+        for opening in choose_openings(text.lines, MAX_PROMPTS // len(chosen), text.name)
     ]
     if openings:
         return SamplePrompts(tuple(openings), f"openings of {', '.join(text.name for text in chosen)}")

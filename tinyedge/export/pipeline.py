@@ -157,7 +157,9 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
 
 def _choose_openings(texts: Mapping[str, list[Passage]], tokenizer: Tokenizer) -> dict[str, list[str]]:
     """Choose openings of each text that the manifest accepts; a text without one is left out."""
-    found = {name: choose_passage_openings(text, tokenizer, MAX_OPENINGS) for name, text in texts.items()}
+    found = {
+        name: choose_passage_openings(text, tokenizer, MAX_OPENINGS, name) for name, text in texts.items()
+    }
     usable = {
         name: [
             text for text in openings if len(text) <= MAX_OPENING_CHARACTERS and not has_control_chars(text)

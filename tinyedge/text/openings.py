@@ -1,11 +1,14 @@
 """Openings of a text: the first words of some of its lines, as prompts in the text's language and style.
 
-In: lines. Out: prompts. Does not know models or languages: a script without spaces is cut between characters.
+In: lines and the language of their text. Out: prompts. Does not know models. A script without spaces is cut
+between characters.
 """
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from tinyedge.corpus.document import UNKNOWN_LANGUAGE
+from tinyedge.corpus.language import LANGUAGES, detect_language
 from tinyedge.text.evaluate import Passage
 from tinyedge.text.tokenizer import UNKNOWN_TEXT, Tokenizer
 
@@ -15,14 +18,24 @@ PASSAGE_TOKENS = 8192  # from the beginning of a text, from which its openings a
 MIN_WORDS = 5  # shorter lines, such as headings, are used only where there are not enough others
 
 
-def choose_openings(lines: Sequence[str], count: int) -> list[str]:
+def choose_openings(lines: Iterable[str], count: int, language: str = "") -> list[str]:
     """Choose up to `count` different openings, evenly from all lines; the same lines give the same openings.
 
-    An opening has one to MAX_WORDS words. Openings with an unknown character are not chosen.
+    An opening has one to MAX_WORDS words. Openings with an unknown character are not chosen. Lines that begin
+    with a quotation mark or a dash are taken only where there are no others, because nobody begins a prompt
+    with it.
+
+    Args:
+        lines: Lines of a text.
+        count: Maximum number of openings.
+        language: The text's language. A document may mix languages, so a line that is detected as another
+            language is not chosen. A name that is not in LANGUAGES allows all lines.
     """
     openings: list[str] = []
-    sentences = [line for line in lines if len(line.split()) >= MIN_WORDS]
-    for candidates in (sentences, lines):
+    usable = _select_language(lines, language)
+    sentences = [line for line in usable if len(line.split()) >= MIN_WORDS]
+    for group in (sentences, usable):
+        candidates = [line for line in group if begins_like_prompt(line)] or group
         # Evenly spaced lines first, then the others, in case some of the first are unusable.
         step = max(1, len(candidates) // count)
         order = [*candidates[::step], *candidates]
@@ -38,12 +51,10 @@ def choose_openings(lines: Sequence[str], count: int) -> list[str]:
     return openings
 
 
-def choose_passage_openings(passages: Iterable[Passage], tokenizer: Tokenizer, count: int) -> list[str]:
-    """Choose openings of held-out passages, as `choose_openings` does; of lines that begin with a letter.
-
-    Lines that begin with a quotation mark or a dash are taken only where there are no others, because nobody
-    begins a prompt with it.
-    """
+def choose_passage_openings(
+    passages: Iterable[Passage], tokenizer: Tokenizer, count: int, language: str
+) -> list[str]:
+    """Choose openings of the beginning of tokenized passages, as `choose_openings` does."""
     lines: list[str] = []
     tokens = 0
     for passage in passages:
@@ -51,7 +62,22 @@ def choose_passage_openings(passages: Iterable[Passage], tokenizer: Tokenizer, c
         tokens += len(passage.tokens)
         if tokens >= PASSAGE_TOKENS:
             break
-    return choose_openings([line for line in lines if line[:1].isalpha()] or lines, count)
+    return choose_openings(lines, count, language)
+
+
+def begins_like_prompt(line: str) -> bool:
+    """Whether a line begins with a letter, or as a Spanish question or exclamation does."""
+    return line[:1].isalpha() or line[:1] in ("¡", "¿")
+
+
+def _select_language(lines: Iterable[str], language: str) -> list[str]:
+    """Return the lines that are detected as `language`, or else those whose language is not clear."""
+    if language not in LANGUAGES:
+        return list(lines)
+    found = [(detect_language(line), line) for line in lines]
+    return [line for name, line in found if name == language] or [
+        line for name, line in found if name == UNKNOWN_LANGUAGE
+    ]
 
 
 def cut_opening(line: str, max_words: int = MAX_WORDS) -> str:

@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 
-from tinyedge.text.openings import choose_openings
+from tinyedge.text.openings import choose_passage_openings
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 from tinyedge.train.model import TinyTransformer
 
 MAX_TOKENS, TEMPERATURE = 30, 0.7  # the guide's
 MIN_PROMPTS = 2  # the guide has two, one for each of its languages
-OPENING_TOKENS = 8192  # of a language's held-out text from which the prompts are chosen
 
 
 def choose_prompts(shards: Shards, tokenizer: Tokenizer) -> list[str]:
@@ -23,15 +22,14 @@ def choose_prompts(shards: Shards, tokenizer: Tokenizer) -> list[str]:
     The same shards give the same prompts. Where the text has no usable opening, the only prompt is empty.
     """
     languages = shards.languages
-    prompts: list[str] = []
-    for language in languages:
-        tokens: list[int] = []
-        for passage in shards.validation_passages(language):
-            tokens += passage.tokens[: OPENING_TOKENS - len(tokens)].tolist()
-            if len(tokens) >= OPENING_TOKENS:
-                break
-        lines = tokenizer.decode(tokens).split("\n")
-        prompts += choose_openings(lines, -(-MIN_PROMPTS // len(languages)))
+    count = -(-MIN_PROMPTS // len(languages))
+    prompts = [
+        opening
+        for language in languages
+        for opening in choose_passage_openings(
+            shards.validation_passages(language), tokenizer, count, language
+        )
+    ]
     return prompts or [""]
 
 
