@@ -134,6 +134,31 @@ def test_usage_errors_name_the_flag(words: tuple[str, ...], named: str, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "hint"),
+    [
+        (("train", "my-texts"), 2, "did you mean --input my-texts? see tinyedge train --help"),
+        (("corpus", "my texts"), 2, 'did you mean --input "my texts"?'),
+        (("corpus", "a.txt", "b.txt"), 2, "did you mean --input a.txt b.txt?"),
+        (("generate", "b", "Hello", "there"), 2, 'did you mean --prompt "Hello there"?'),
+        (("verify", "b", "other"), 2, "hint: see tinyedge verify --help"),
+        (("generate", "Hello there"), 1, "the first argument is a bundle, the text goes after --prompt"),
+        (("generate", "Hello there " * 99), 1, "the first argument is a bundle"),
+    ],
+)
+def test_an_argument_without_its_flag_is_recognized(words: tuple[str, ...], code: int, hint: str) -> None:
+    done = tinyedge(*words)
+    assert_refused(done, code)
+    assert hint in " ".join(done.stderr.split())
+
+
+def test_export_of_a_run_folder_names_its_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "best_model.pt").touch()
+    done = tinyedge("export", tmp_path, env={"COLUMNS": "1000"})
+    assert f"{tmp_path} is a folder" in assert_refused(done, 1)
+    assert f"did you mean: tinyedge export {tmp_path}/best_model.pt" in done.stderr
+
+
 FILES = ("missing", "folder", "empty", "unreadable", "text", "fifo")
 
 

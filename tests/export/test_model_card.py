@@ -3,6 +3,8 @@
 import copy
 from typing import Any
 
+import pytest
+
 from tinyedge.export.model_card import render_model_card
 
 MANIFEST: dict[str, Any] = {
@@ -90,3 +92,17 @@ def test_the_share_of_unknown_bytes_is_in_the_card() -> None:
     assert "UNK" not in render_model_card(manifest)
     manifest["quality"]["es"]["unknown_bytes"] = 0.0123
     assert "Bytes behind UNK, each counted as 8 bits: es 1.23%." in render_model_card(manifest)
+
+
+@pytest.mark.parametrize(
+    ("openings", "prompt"),
+    [
+        ({"es": ["La casa de", "Uno"]}, "'La casa de'"),
+        ({"es": ["L'aigua $HOME"]}, "'L'\"'\"'aigua $HOME'"),
+        ({"es": ["-", "- pan"]}, "'Once upon a time'"),  # "-" would read standard input
+        ({}, "'Once upon a time'"),
+    ],
+)
+def test_the_card_suggests_an_opening_of_the_bundle(openings: dict[str, list[str]], prompt: str) -> None:
+    card = render_model_card({**MANIFEST, "openings": openings})
+    assert f"tinyedge generate BUNDLE --prompt {prompt}\n" in card

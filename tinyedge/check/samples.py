@@ -1,8 +1,8 @@
-"""Samples of what a bundle writes, and a check whether they are coherent.
+"""Samples of what a bundle writes, and a check for loops and broken text.
 
-In: a loaded bundle, and the training text if it is available. Out: samples and a checklist item. Coherent
-means here: nothing unreadable, no loop, varied word pairs, texts that end, words that exist. This is a
-minimum: only a reader can decide whether a text makes sense, so samples are printed.
+In: a loaded bundle, and the training text if it is available. Out: samples and a checklist item. It
+measures: nothing unreadable, no loop, varied word pairs, texts that end, words that exist. This is a minimum:
+only a reader can decide whether a text makes sense, so samples are printed.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
 from tinyedge.text.tokenizer import UNKNOWN_TEXT
 
-NAME = "sample generation produces coherent text"
+NAME = "samples have no loops or broken characters"
 MAX_TOKENS = 128  # a sentence of a novel has about 30
 SAMPLES = 16
 WORD = re.compile(r"[^\W\d_]+")
@@ -79,7 +79,7 @@ def generate_samples(
 
 
 def check_samples(samples: Sequence[GeneratedText], corpus: Path | None, source: str = "") -> ChecklistItem:
-    """Check that the samples are coherent.
+    """Check that the samples have no loops, nothing unreadable, and varied words that exist.
 
     Args:
         samples: What the model wrote.

@@ -68,6 +68,7 @@ def export(
     read = [checkpoint, *filter(None, [tokenizer]), *texts.values()]
     written = [portable or output_dir]
     output = JsonOutput.from_option(json, "tinyedge.export", "tinyedge.portable", inputs=[*read, *written])
+    _require_no_folder(checkpoint)
     for package in ("torch", "onnx"):
         require_package(package, "train")
 
@@ -100,6 +101,18 @@ def export(
     made = {"bundle": str(output_dir), **({"kit": str(kit)} if kit else {})}
     result = {"schema": "tinyedge.export/1", **made, "manifest": bundle.manifest}
     output.emit(result, _format_summary(bundle.manifest))
+
+
+def _require_no_folder(checkpoint: Path) -> None:
+    """Raise CheckpointError for a run's folder, and name the checkpoint in it."""
+    from tinyedge.core.errors import CheckpointError
+    from tinyedge.core.run_files import BEST_FILE
+
+    if (checkpoint / BEST_FILE).is_file():
+        raise CheckpointError(
+            f"{checkpoint} is a folder, a checkpoint is needed",
+            f"did you mean: tinyedge export {checkpoint / BEST_FILE}",
+        )
 
 
 def _export_kit(options: "ExportOptions") -> "tuple[Bundle, Path]":

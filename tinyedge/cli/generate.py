@@ -30,11 +30,12 @@ def generate(
 ) -> None:
     """Continue a prompt with the model of a bundle."""
     import io
+    import os
     import random
     import sys
     import time
 
-    from tinyedge.core.errors import UsageError
+    from tinyedge.core.errors import BundleError, UsageError
     from tinyedge.host import drop_code, gc_pause
 
     with gc_pause.pause_gc():
@@ -51,6 +52,12 @@ def generate(
     if sampling["seed"] is None:
         sampling["seed"] = random.SystemRandom().getrandbits(32)
     config = SamplingConfig(**sampling)
+    if not os.path.lexists(bundle):  # False also for a text that is too long for a path
+        raise BundleError(
+            f"{bundle} does not exist",
+            "the first argument is a bundle, the text goes after --prompt;"
+            " create a bundle with: tinyedge export",
+        )
     if prompt == "-":
         raw = sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1)
         if len(raw) > MAX_PROMPT_BYTES:

@@ -8,6 +8,7 @@ import errno
 import importlib
 import io
 import os
+import re
 import signal
 import sys
 import time
@@ -56,6 +57,9 @@ NUMPY_BYTES = 80 << 20
 
 # The base class of the parser's exceptions is not public; it is a base of the one that Typer exports.
 ParserError: type = typer.BadParameter.__mro__[2]
+
+# Options whose value is often typed without the flag, as in `tinyedge train my-texts`.
+OFTEN_OMITTED_FLAGS = ("--input", "--prompt")
 
 # Options that accept several values, as in `--input a.txt b.txt`; the function recognizes a value.
 LIST_FLAGS: dict[str, Callable[[str], bool]] = {
@@ -269,8 +273,22 @@ def _explain_parser_error(failure: BaseException) -> int:
     context = getattr(failure, "ctx", None)
     command = context.command_path if context else "tinyedge"
     format_message = getattr(failure, "format_message", failure.__str__)
-    _print_error(format_message(), f"see {command} --help")
+    message = format_message()
+    _print_error(message, f"{_suggest_flag(message, context)}see {command} --help")
     return UsageError.exit_code
+
+
+def _suggest_flag(message: str, context: typer.Context | None) -> str:
+    """Return a question with the flag that a surplus argument probably lacks; empty if there is none."""
+    surplus = re.search(r"unexpected extra argument\(s\) \((.*)\)$", message, re.DOTALL)
+    options = {name for option in context.command.params for name in option.opts} if context else set()
+    flags = [name for name in OFTEN_OMITTED_FLAGS if name in options]
+    if not surplus or not flags:
+        return ""
+    value = surplus[1]
+    if flags[0] == "--prompt" or (value in sys.argv[1:] and " " in value):
+        value = f'"{value}"'
+    return f"did you mean {flags[0]} {value}? "
 
 
 def _suggest_remedy(failure: OSError) -> str:

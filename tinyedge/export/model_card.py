@@ -3,6 +3,7 @@
 In: a manifest. Out: Markdown. All figures come from the manifest, so the card cannot disagree with it.
 """
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ TRAINING_ROWS = {
     "seed": "seed",
 }
 MAX_CELL_CHARACTERS = 200
+DEFAULT_PROMPT = "Once upon a time"  # of a card whose bundle has no opening
 
 
 def render_model_card(manifest: Mapping[str, Any]) -> str:
@@ -121,6 +123,9 @@ def _render_training(training: Mapping[str, Any]) -> str:
 
 def _render_usage(manifest: Mapping[str, Any]) -> str:
     budgets = manifest["budgets"]
+    openings = [opening for texts in manifest.get("openings", {}).values() for opening in texts]
+    # One that begins with "-" would be read as an option, or as standard input.
+    prompt = next((opening for opening in openings if not opening.startswith("-")), DEFAULT_PROMPT)
     return f"""## Use
 
 With the tinyedge wheel installed that its own README says how to build (the name on the package index is
@@ -128,7 +133,7 @@ another project's):
 
 ```
 tinyedge verify BUNDLE
-tinyedge generate BUNDLE --prompt "Once upon a time"
+tinyedge generate BUNDLE --prompt {shlex.quote(prompt)}
 tinyedge bench BUNDLE
 ```
 

@@ -15,7 +15,7 @@ from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError, TrainingError
 from tinyedge.core.folder_lock import ensure_dir, exclusive_lock
-from tinyedge.core.run_files import CURVE_FILE, has_unfinished_run, is_finished, list_run_files
+from tinyedge.core.run_files import CURVE_FILE, has_unfinished_run, is_finished
 from tinyedge.core.runs import ALL, PREVIOUS_FOLDER, read_run
 from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest, prepare_corpus
 from tinyedge.corpus.split import draw_split
@@ -316,8 +316,7 @@ def _announce_move(request: RunRequest, reporter: Reporter) -> None:
         found = f"a run ({read_run(folder).summary})"
     except (TinyEdgeError, OSError):
         found = "a run"
-    count = len(list_run_files(folder))
-    files_and_target = f"its {count} files to {folder / PREVIOUS_FOLDER}{os.sep}"
+    files_and_target = f"its files to {folder / PREVIOUS_FOLDER}{os.sep}"
     if request.restart:
         reporter.note(f"model: {folder} holds {found}; moving {files_and_target}")
         return
