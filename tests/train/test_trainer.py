@@ -467,7 +467,7 @@ def test_resume_refuses_another_run(
     trainer.run(NO_LIMITS)
     other, _ = make_trainer(tmp_path, stride=2000, **flags)
     with pytest.raises(UsageError, match=words):
-        other.resume(tmp_path / "best_model.pt")
+        other.resume(tmp_path / checkpoint.LAST_FILE)
 
 
 def make_hostile_changes(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
