@@ -26,7 +26,9 @@ from bench.twin.layout import (
     run,
 )
 from bench.twin.user_emulation import Guest
-from tinyedge.deploy.own_wheel import WHEEL_PATTERN
+from tinyedge.deploy.kernels_wheel import SOURCES as KERNELS
+from tinyedge.deploy.kernels_wheel import TARGET_VARIABLE
+from tinyedge.deploy.own_wheel import BUILT, WHEEL_PATTERN
 
 TOOLS_SUITE = "bookworm"  # its QEMU is the one that `cpu_model` can change
 ROOT = (
@@ -135,7 +137,7 @@ def install_packages(twin: Twin) -> None:
     stamp = twin.packages / MADE_FROM
     if stamp.exists() and stamp.read_text() == required:
         return
-    wheel = make_wheel(twin)
+    wheel = next(make_wheels(twin).glob(WHEEL_PATTERN))
     with atomic_folder(twin.wheels) as folder:
         pip(twin, "download", "--dest", folder, wheel)
         (folder / wheel.name).unlink()
@@ -166,35 +168,48 @@ def install(twin: Twin, target: Path, wheels: Sequence[Path], made_from: str) ->
     print(f"{target.name}: installed", flush=True)
 
 
-def make_wheel(twin: Twin) -> Path:
-    """Build tinyedge's wheel as a release does, unless it was built from the same sources."""
+def make_wheels(twin: Twin) -> Path:
+    """Build the wheels of tinyedge and its kernels as a release does, unless they are of the same sources.
+
+    Returns:
+        Their folder.
+    """
     folder = twin.folder / f"product-{hash_sources()[:16]}"
     if not folder.exists():
         for old in twin.folder.glob("product-*"):
             shutil.rmtree(old)
-        # An isolated build downloads the backend each time.
-        isolation = ["--no-isolation"] if importlib.util.find_spec("hatchling") else []
         with atomic_folder(folder) as unfinished:
-            run([sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", unfinished, REPOSITORY])
-    return next(folder.glob(WHEEL_PATTERN))
+            build_wheel(REPOSITORY, unfinished, "hatchling")
+            build_wheel(KERNELS, unfinished, "hatchling", "ziglang")
+    return folder
+
+
+def build_wheel(sources: Path, folder: Path, *tools: str) -> None:
+    """Build a wheel for the board in `folder`."""
+    # An isolated build downloads the tools each time.
+    isolation = ["--no-isolation"] if all(map(importlib.util.find_spec, tools)) else []
+    run(
+        [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", folder, sources],
+        env={**os.environ, TARGET_VARIABLE: BOARD.wheel_platform.machine},
+    )
 
 
 def install_product(twin: Twin) -> None:
-    """Install tinyedge's wheel in the root, unless it is there."""
-    wheel = make_wheel(twin)
+    """Install the wheels of tinyedge and its kernels in the root, unless they are there."""
+    folder = make_wheels(twin)
     stamp = twin.product / MADE_FROM
-    if not stamp.exists() or stamp.read_text() != wheel.parent.name:
-        install(twin, twin.product, [wheel], wheel.parent.name)
+    if not stamp.exists() or stamp.read_text() != folder.name:
+        install(twin, twin.product, sorted(folder.glob("*.whl")), folder.name)
 
 
 def hash_sources() -> str:
-    """The sha256 of all files that go into the wheel, in hexadecimal."""
+    """The sha256 of all files that go into the wheels, in hexadecimal."""
     digest = hashlib.sha256()
     files = [
         file
         for folder in ("tinyedge", "export")
         for file in (REPOSITORY / folder).rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
+        if file.is_file() and file.suffix != BUILT and "__pycache__" not in file.parts
     ]
     for file in [REPOSITORY / "pyproject.toml", *sorted(files)]:
         digest.update(str(file.relative_to(REPOSITORY)).encode() + b"\0" + file.read_bytes())

@@ -65,6 +65,17 @@ def test_each_python_gets_its_requirements(index: Path, tmp_path: Path) -> None:
     assert all(package.size == (tmp_path / "house" / package.file).stat().st_size for package in packages)
 
 
+def test_the_wheel_of_the_kernels_is_one_of_the_boards_wheels(index: Path, tmp_path: Path) -> None:
+    needs = (*NEEDS, 'tinyedge-kernels; extra == "kernels"')
+    own = make_wheel(tmp_path, "tinyedge-lm", "0.1.0", {"tinyedge.py": ""}, needs)
+    kernels = make_wheel(tmp_path, "tinyedge-kernels", "0.1.0", {"tinyedge_kernels.py": ""})
+    for name, wheel in (("with", kernels), ("without", None)):
+        (tmp_path / name).mkdir()
+        packages = wheelhouse.fill_wheelhouse(tmp_path / name, BOARD, own, wheel)
+        found = [package.pythons for package in packages if package.name == "tinyedge-kernels"]
+        assert found == ([BOARD.pythons] if wheel else [])
+
+
 def test_the_lock_pins_every_wheel_by_version_and_hash(index: Path, tmp_path: Path) -> None:
     own = make_wheel(tmp_path, "tinyedge-lm", "0.1.0", {"tinyedge.py": ""}, NEEDS)
     (tmp_path / "house").mkdir()

@@ -32,6 +32,7 @@ def exported(micro_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(pipeline, "export_bundle", fake)
     monkeypatch.setattr(kits, "build_own_wheel", lambda folder: folder / "tinyedge.whl")
+    monkeypatch.setattr(kits, "make_kernels_wheel", lambda folder, board: folder / "kernels.whl")
     return made
 
 
@@ -45,7 +46,7 @@ def test_both_are_made(
 ) -> None:
     asked: list[WheelPlatform] = []
 
-    def fill(folder: Path, board: WheelPlatform, own: Path) -> list[wheelhouse.Package]:
+    def fill(folder: Path, board: WheelPlatform, own: Path, kernels: Path) -> list[wheelhouse.Package]:
         asked.append(board)
         (folder / "some-1-py3-none-any.whl").write_bytes(b"wheel")
         return [wheelhouse.Package("some", "1", "some-1-py3-none-any.whl", "0" * 64, board.pythons, 5, 5)]
@@ -63,7 +64,7 @@ def test_both_are_made(
 def test_without_a_network_nothing_is_made(
     exported: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill(folder: Path, board: WheelPlatform, own: Path) -> list[wheelhouse.Package]:
+    def fill(folder: Path, board: WheelPlatform, own: Path, kernels: Path) -> list[wheelhouse.Package]:
         raise DeployError("pip cannot download the wheels")
 
     monkeypatch.setattr(wheelhouse, "fill_wheelhouse", fill)

@@ -33,6 +33,7 @@ from tinyedge.bundle.manifest import format_untrusted
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError, DeployError
 from tinyedge.deploy import wheelhouse
+from tinyedge.deploy.kernels_wheel import make_kernels_wheel
 from tinyedge.deploy.own_wheel import PACKAGE_ROOT, build_own_wheel, compute_own_digest
 from tinyedge.deploy.wheelhouse import Package
 
@@ -159,15 +160,20 @@ class KitBuilder:
         """Download the wheels from the package index.
 
         Args:
-            report: Receives one line with the number and size of the wheels.
+            report: Receives a line with the number and size of the wheels, and one if kernels are missing.
 
         Raises:
             DeployError: pip cannot reach the index, or a wheel for the platform does not exist.
         """
-        wheels, own = self.folder / WHEELHOUSE, self.folder / "own"
-        for folder in (wheels, own):
+        wheels, own, native = (self.folder / name for name in (WHEELHOUSE, "own", "kernels"))
+        for folder in (wheels, own, native):
             folder.mkdir()
-        self.packages = wheelhouse.fill_wheelhouse(wheels, self.board, build_own_wheel(own))
+        kernels = make_kernels_wheel(native, self.board)
+        if kernels is None:
+            report(
+                "native kernels: the package index has none for this board; it runs the bundle without them"
+            )
+        self.packages = wheelhouse.fill_wheelhouse(wheels, self.board, build_own_wheel(own), kernels)
         size = sum(file.stat().st_size for file in wheels.iterdir())
         pythons = " and ".join(self.board.pythons)
         report(

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tinyedge
@@ -28,6 +28,7 @@ WHEEL_PATTERN = "tinyedge_lm-*.whl"
 PACKAGE_ROOT = Path(tinyedge.__file__).resolve().parents[1]
 # Files that an installer adds to those of the wheel.
 INSTALLERS = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD", "uv_cache.json")
+BUILT = ".so"  # kernels that were compiled in the checkout: not a source
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can store
 LAST_LINE_CHARACTERS = 300
 NO_NETWORK = (
@@ -66,18 +67,18 @@ def build_own_wheel(folder: Path) -> Path:
 
 
 def compute_own_digest() -> str:
-    """Return a SHA-256 digest of all files that go into tinyedge's wheel, without making the wheel."""
+    """Return a SHA-256 digest of all files that go into the wheels of tinyedge and its kernels."""
     digest = hashlib.sha256()
     if is_checkout(PACKAGE_ROOT):
         metadata = (PACKAGE_ROOT / "pyproject.toml").read_bytes()
-        folders = [PACKAGE_ROOT / "tinyedge", PACKAGE_ROOT / "export" / "deploy"]
+        folders = [PACKAGE_ROOT / "tinyedge", PACKAGE_ROOT / "export"]
     else:
         metadata = repr(importlib.metadata.requires(DISTRIBUTION)).encode()
         folders = [PACKAGE_ROOT / "tinyedge"]
     digest.update(metadata)
     for folder in folders:
         for file in sorted(folder.rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts:
+            if file.is_file() and file.suffix != BUILT and "__pycache__" not in file.parts:
                 content = hashlib.sha256(file.read_bytes()).digest()
                 digest.update(str(file.relative_to(folder)).encode() + b"\0" + content)
     return digest.hexdigest()
@@ -143,12 +144,13 @@ def _make_entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def run_pip(*arguments: str | Path, task: str) -> None:
+def run_pip(*arguments: str | Path, task: str, environment: Mapping[str, str] | None = None) -> None:
     """Run pip. If this process is interrupted, pip and the programs that it has started are killed.
 
     Args:
         arguments: Command and arguments.
         task: Completes "pip cannot ..." in an error.
+        environment: Variables in addition to those of this process.
 
     Raises:
         DeployError: pip failed; the message has pip's own reason.
@@ -157,7 +159,7 @@ def run_pip(*arguments: str | Path, task: str) -> None:
     command += ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1"]
     # pip leaves its temporary folders behind when it is killed.
     with tempfile.TemporaryDirectory(prefix="tinyedge-pip-") as temporary:
-        result = run_in_group(command, {**os.environ, "TMPDIR": temporary})
+        result = run_in_group(command, {**os.environ, **(environment or {}), "TMPDIR": temporary})
     # The exit code alone proves nothing: in a process that ignores SIGCHLD, `subprocess` always reports 0.
     if result.returncode == 0 and "\nERROR: " not in f"\n{result.stderr}":
         return

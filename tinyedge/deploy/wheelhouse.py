@@ -1,7 +1,7 @@
 """The wheels that a board needs, and the lock file that pins them by hash.
 
-In: a WheelPlatform, tinyedge's own wheel, an empty folder. Out: the folder with all wheels, and a Package for
-each. The requirements come from the wheel's own metadata, the extra `serve` included.
+In: a WheelPlatform, tinyedge's own wheel, that of its kernels, an empty folder. Out: the folder with all
+wheels, and a Package for each. The requirements come from the wheel's own metadata, with the extra `serve`.
 """
 
 import email
@@ -16,7 +16,8 @@ from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy.own_wheel import DISTRIBUTION, run_pip
 
-EXTRA = "serve"
+EXTRAS = frozenset({"serve"})
+KERNELS_EXTRA = "kernels"  # only with a wheel of the kernels: the package index may have none
 MAX_ROUNDS = 5  # of downloads until no requirement is missing; one or two are usual
 
 
@@ -79,13 +80,16 @@ class Wheel:
         return cls(path, canonicalize_name(metadata["Name"]), metadata["Version"], requires)
 
 
-def fill_wheelhouse(folder: Path, board: WheelPlatform, own: Path) -> list[Package]:
+def fill_wheelhouse(
+    folder: Path, board: WheelPlatform, own: Path, kernels: Path | None = None
+) -> list[Package]:
     """Download all wheels that a board needs to run tinyedge.
 
     Args:
         folder: An empty folder for the wheels.
         board: Platform of the board.
         own: tinyedge's own wheel; it is copied to `folder` too.
+        kernels: Wheel of the native kernels, which is copied too; None for a board without them.
 
     Returns:
         The wheels that are installed; pip's own wheel is in the folder, but not in this list.
@@ -97,7 +101,7 @@ def fill_wheelhouse(folder: Path, board: WheelPlatform, own: Path) -> list[Packa
     for python in board.pythons:
         downloads = folder / f".{python}"
         downloads.mkdir()
-        for wheel in _download_requirements(downloads, board, python, own):
+        for wheel in _download_requirements(downloads, board, python, own, kernels):
             target = folder / wheel.path.name
             wheel.path.rename(target)
             needed_by.setdefault(target, []).append(python)
@@ -132,7 +136,9 @@ def format_lock(packages: Iterable[Package], board: WheelPlatform, note: str) ->
     return "\n".join(lines) + "\n"
 
 
-def _download_requirements(folder: Path, board: WheelPlatform, python: str, own: Path) -> list[Wheel]:
+def _download_requirements(
+    folder: Path, board: WheelPlatform, python: str, own: Path, kernels: Path | None
+) -> list[Wheel]:
     """Download the wheels for one version of Python; `folder` may then hold others too.
 
     `pip download` chooses wheels for the board, but evaluates markers such as `python_version < "3.13"` for
@@ -142,7 +148,8 @@ def _download_requirements(folder: Path, board: WheelPlatform, python: str, own:
     Returns:
         The wheels that are needed, tinyedge's own first.
     """
-    requested = [f"{own}[{EXTRA}]"]
+    extras = EXTRAS | ({KERNELS_EXTRA} if kernels else set())
+    requested = [f"{own}[{','.join(sorted(extras))}]", *([str(kernels)] if kernels else [])]
     constraints = folder / "constraints"
     for _ in range(MAX_ROUNDS):
         _download(
@@ -152,7 +159,7 @@ def _download_requirements(folder: Path, board: WheelPlatform, python: str, own:
             [*requested, "--constraint", str(constraints)] if constraints.exists() else requested,
         )
         wheels = {wheel.name: wheel for wheel in map(Wheel.read, sorted(folder.glob("*.whl")))}
-        needed, missing = resolve_requirements(wheels, DISTRIBUTION, EXTRA, board.markers(python))
+        needed, missing = resolve_requirements(wheels, DISTRIBUTION, extras, board.markers(python))
         if not missing:
             return needed
         constraints.write_text(
@@ -166,14 +173,14 @@ def _download_requirements(folder: Path, board: WheelPlatform, python: str, own:
 
 
 def resolve_requirements(
-    wheels: dict[str, Wheel], root: str, extra: str, markers: dict[str, str]
+    wheels: dict[str, Wheel], root: str, extras: frozenset[str], markers: dict[str, str]
 ) -> tuple[list[Wheel], list[str]]:
     """Find the direct and indirect requirements of a distribution among the wheels at hand.
 
     Args:
         wheels: Wheels by normalized name.
         root: Name of the distribution.
-        extra: Its extra to include.
+        extras: Its extras to include.
         markers: Values of the environment markers.
 
     Returns:
@@ -184,15 +191,15 @@ def resolve_requirements(
 
     found: dict[str, Wheel] = {}
     missing: list[str] = []
-    queue: list[tuple[str, frozenset[str]]] = [(root, frozenset({extra}))]
+    queue: list[tuple[str, frozenset[str]]] = [(root, extras)]
     seen = set(queue)
     while queue:
-        name, extras = queue.pop(0)
+        name, chosen = queue.pop(0)
         wheel = found[name] = wheels[name]
         for text in wheel.requires:
             requirement = Requirement(text)
             if requirement.marker and not any(
-                requirement.marker.evaluate({**markers, "extra": item}) for item in extras or {""}
+                requirement.marker.evaluate({**markers, "extra": item}) for item in chosen or {""}
             ):
                 continue
             other = wheels.get(canonicalize_name(requirement.name))

@@ -1,0 +1,48 @@
+"""The wheel of the native kernels: built from the checkout, or downloaded."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.wheels import make_wheel
+from tinyedge.boards.load import wheel_platform
+from tinyedge.core.errors import DeployError
+from tinyedge.deploy import kernels_wheel
+from tinyedge.deploy.kernels_wheel import make_kernels_wheel
+
+BOARD = wheel_platform("aarch64", ("3.11",))
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A local folder in place of the package index, for a tinyedge that is not a checkout."""
+    monkeypatch.setattr(kernels_wheel, "is_checkout", lambda root: False)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    (tmp_path / "made").mkdir()
+    return tmp_path
+
+
+def test_an_installed_tinyedge_downloads_it(index: Path) -> None:
+    make_wheel(index, "tinyedge-kernels", "0.1.0", {"tinyedge_kernels.py": ""})
+    wheel = make_kernels_wheel(index / "made", BOARD)
+    assert wheel
+    assert wheel.read_bytes() == (index / wheel.name).read_bytes()
+
+
+def test_an_index_without_it(index: Path) -> None:
+    assert make_kernels_wheel(index / "made", BOARD) is None
+
+
+def test_an_unreachable_index_is_an_error(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nothing listens on this port
+    with pytest.raises(DeployError, match="the package index cannot be reached"):
+        make_kernels_wheel(index / "made", BOARD)
+
+
+def test_a_failed_build_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels_wheel, "SOURCES", tmp_path / "nothing")
+    with pytest.raises(DeployError, match="pip cannot build the native kernels"):
+        make_kernels_wheel(tmp_path, BOARD)
