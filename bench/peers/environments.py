@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyedge.core.errors import BenchError
+from tinyedge.deploy.kernels_wheel import SOURCES as KERNELS
 from tinyedge.deploy.own_wheel import DISTRIBUTION
 
 REPOSITORY = Path(__file__).parents[2]
-# What a user would install, as wheels. tinyedge's own is built from this checkout.
+# What a user would install, as wheels. tinyedge's own and that of its kernels are built from this checkout.
 PACKAGES: Mapping[str, Sequence[str]] = {
     "tinyedge": (),
     "onnxruntime-genai": ("onnxruntime-genai",),
@@ -72,10 +73,10 @@ def prepare_environment(root: Path, name: str) -> Environment:
         if PACKAGES[name]:
             install(folder, "--only-binary", ":all:", *PACKAGES[name])
         else:
-            install(folder, str(REPOSITORY))
+            install(folder, str(REPOSITORY), str(KERNELS))
         ready.write_text(wanted)
     elif name == "tinyedge":
-        install(folder, "--no-deps", "--force-reinstall", str(REPOSITORY))
+        install(folder, "--no-deps", "--force-reinstall", str(REPOSITORY), str(KERNELS))
     version = run_command(
         [get_python(folder), "-c", VERSION_SCRIPT, (PACKAGES[name] or (DISTRIBUTION,))[0]]
     ).strip()

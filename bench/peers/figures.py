@@ -24,15 +24,15 @@ COMPARED = (
 )
 SHOWN = ("decode_tokens_per_s", "cpu_us_per_token", "cold_start_s", "cold_start_cpu_s")  # in the table
 OWN_NAME = "tinyedge"
-# Wall-clock figures: their description, and the processor time that replaces them on a busy machine.
+# Figures of the goals: their description, and what replaces them on a busy machine.
 CPU_FIGURES = {
-    "decode_tokens_per_s": ("decoding", "cpu_us_per_token"),
+    "cpu_us_per_token": ("decoding", "cpu_us_per_token"),
     "cold_start_s": ("cold start", "cold_start_cpu_s"),
 }
 # Goals: tinyedge is this many times better than the best variant of a peer in one of these precisions.
 GOALS = (
-    ("decode_tokens_per_s", "onnxruntime-genai", ("int8", "int8 dynamic"), 1.3),
-    ("decode_tokens_per_s", "llama.cpp", ("q8_0",), 2.0),
+    ("cpu_us_per_token", "onnxruntime-genai", ("int8", "int8 dynamic"), 2.0),
+    ("cpu_us_per_token", "llama.cpp", ("q8_0",), 3.0),
     ("cold_start_s", "onnxruntime-genai", ("int8", "int8 dynamic", "fp32"), 1.0),
     ("cold_start_s", "llama.cpp", ("q8_0", "f32"), 1.0),
 )
