@@ -10,6 +10,7 @@ TWIN_FLAGS ?=
 PEERS_FLAGS ?=
 INTEROP_FLAGS ?=
 CLIENTS_FLAGS ?=
+KERNELS_SOURCES := $(wildcard export/kernels/*.py export/kernels/*.toml export/kernels/*/*.[chp]*)
 # Sizes of the wheels of torch 2.13 (CPU) and 2.14 (CUDA) for x86-64 Linux; CUDA's own libraries come on top.
 INSTALLING := printf '%s\n' '2/2 installing packages, a few minutes; the largest is torch:' '    190 MB for a CPU, 550 MB and more with CUDA'
 
@@ -23,7 +24,7 @@ $(foreach name,corpus data bundle train_flags,$(if $(filter command,$(origin $(n
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
 
-env: $(VENV)/ready ## Create the environment in .venv, with uv if it is installed, otherwise with venv and pip
+env: $(VENV)/ready $(VENV)/kernels ## Create the environment in .venv, with uv if it is installed, otherwise with venv and pip
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -41,6 +42,20 @@ $(VENV)/ready: pyproject.toml
 	fi
 	@touch $@
 
+# The kernels are compiled by a compiler that comes as a package. Everything works without them, at about half the speed.
+$(VENV)/kernels: $(VENV)/ready $(KERNELS_SOURCES)
+	@case "$$(uname -sm)" in \
+	"Linux x86_64" | "Linux aarch64") \
+	  echo 'compiling the native kernels; the compiler is a package of 90 MB that is not kept'; \
+	  if [ -x $(BIN)/pip ]; then \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -e export/kernels; \
+	  else \
+	    uv pip install --quiet --python $(BIN)/python -e export/kernels; \
+	  fi || { echo 'error: the native kernels cannot be compiled: see above' >&2; exit 1; };; \
+	*) echo 'no native kernels for this machine: ONNX Runtime alone computes';; \
+	esac
+	@touch $@
+
 demo: env ## Run all steps from text to verdict, with a summary; CORPUS=path uses your text, TRAIN_FLAGS="..." are passed to train
 	@$(BIN)/python -m bench.demo --data $(DATA) --bundle $(BUNDLE) $(if $(CORPUS),--corpus "$(CORPUS)") \
 	  $(if $(TRAIN_FLAGS),--train-flags="$(TRAIN_FLAGS)")
@@ -54,8 +69,9 @@ scale: env ## Measure 36 model shapes on the emulated board, and fit the formula
 bench-peers: env ## Compare with onnxruntime-genai, llama.cpp and transformers; BUNDLE=path uses your bundle, PEERS_FLAGS="--rounds 3"
 	@$(BIN)/python -m bench.peers $(if $(filter file,$(origin BUNDLE)),,--bundle "$(BUNDLE)") $(PEERS_FLAGS)
 
-soak: env ## Misuse a real server on loopback: disconnects, overload, signals, 10,000 requests; BUNDLE=path uses your bundle
+soak: env ## Misuse a real server and the native kernels: disconnects, overload, hostile shapes; BUNDLE=path uses your bundle
 	@$(BIN)/python -m bench.serve.soak $(if $(filter file,$(origin BUNDLE)),tests/data/micro_bundle_int8,"$(BUNDLE)")
+	@$(BIN)/python -m bench.kernels.sanitize --seconds 600
 
 test: env ## Run all tests
 	@$(BIN)/python -m pytest
