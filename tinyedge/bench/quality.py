@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinyedge.bundle.bundle import Bundle
 from tinyedge.runtime.generator import Generator
-from tinyedge.runtime.session import BundleModel
+from tinyedge.runtime.bundle_model import BundleModel
 from tinyedge.text.evaluate import Quality, evaluate, read_passages
 
 

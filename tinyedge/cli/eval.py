@@ -66,7 +66,7 @@ def _load_model(path: Path, tokenizer: Path | None, nhead: int | None) -> "tuple
     """Load a bundle, or a checkpoint, which needs torch."""
     if path.is_dir():
         from tinyedge.runtime.generator import Generator
-        from tinyedge.runtime.session import BundleModel
+        from tinyedge.runtime.bundle_model import BundleModel
 
         generator = Generator.load(path)
         return BundleModel(generator.session), generator.tokenizer
