@@ -1,6 +1,6 @@
 """What generation needs of a model: a loaded one, and one text in progress. Two engines implement both.
 
-`session` is ONNX Runtime alone, `kernels` is the package tinyedge_kernels inside ONNX Runtime; `engine` chooses.
+`session` is ONNX Runtime alone, `kernels` the package tinyedge_kernels inside ONNX Runtime; `engine` chooses.
 Knows neither them nor numpy. Shapes: V vocabulary.
 """
 

@@ -99,7 +99,6 @@ def import_engine() -> None:
     Raises:
         EngineError: The environment chooses an unknown engine, or one that is not installed.
     """
-
     choose(lambda reason: bool(import_kernels()), lambda reason: bool(import_onnxruntime()))
 
 

@@ -343,7 +343,8 @@ class Generator:
                 token = decoder.draw(sampler.config, sampler.next_point(), banned_ids)
             else:
                 token = sampler.sample(decoder.logits(), banned_ids)
-            logprob, top_logprobs = None, ()
+            logprob: float | None = None
+            top_logprobs: tuple[tuple[int, float], ...] = ()
             if logprobs is not None:
                 found = decoder.logits() if logits is None else logits
                 logprob, top_logprobs = compute_logprobs(found, token, logprobs)

@@ -1,15 +1,14 @@
 """A model in the native kernels of the package tinyedge_kernels, which run inside ONNX Runtime's library.
 
 In: the weights of a verified bundle. Out: a session. Needs neither numpy nor ONNX Runtime's Python package,
-whose imports take longer than a short answer. Importing this module fails where the kernels are not installed.
+whose imports take longer than a short answer. This module can be imported where the kernels are installed.
 """
 
 import importlib.util
 import math
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar
 
 import tinyedge_kernels
 
@@ -30,9 +29,8 @@ from tinyedge.runtime.decoder import (
 from tinyedge.runtime.weights import list_tensors
 
 NAME = "kernels"
-LIBRARY_PREFIX = "libonnxruntime.so"
+LIBRARY_PATTERN = "libonnxruntime.so*"  # with a version
 
-Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
@@ -90,42 +88,37 @@ class KernelsDecoder(Decoder):
         self.config = config
         self._native = native
         self._name = name
-        self._position = 0
-        self._waiting: list[int] = []  # tokens at the end of the text that the kernels have not read
+        self._tokens: list[int] = []
+        self._read = 0  # number of tokens whose keys and values the kernels hold
+        self._end = 0  # number of tokens that the next report is about; fewer than all after `recompute`
 
     @property
     def position(self) -> int:
         """Number of tokens in the text."""
-        return self._position
+        return len(self._tokens)
 
     def restart(self, tokens: Sequence[int]) -> None:
         """Restart the text with `tokens`."""
         check_end(len(tokens), 0, self.config)
-        self._waiting, self._position = list(tokens), len(tokens)
+        self._tokens, self._read, self._end = list(tokens), 0, len(tokens)
 
     def append(self, token: int) -> None:
         """Append one token."""
-        check_end(self._position + 1, self._position, self.config)
-        self._waiting.append(token)
-        self._position += 1
+        end = len(self._tokens) + 1
+        check_end(end, end - 1, self.config)
+        self._tokens.append(token)
+        self._end = end
 
     def truncate(self, length: int) -> None:
         """Forget all tokens after the first `length`."""
-        check_length(length, self._position)
-        del self._waiting[max(0, len(self._waiting) - (self._position - length)) :]
-        self._position = length
+        check_length(length, len(self._tokens))
+        del self._tokens[length:]
+        self._read, self._end = min(self._read, length), length
 
     def recompute(self, length: int, token: int) -> None:
-        """Compute the step of the last of the first `length` tokens again."""
-        check_length(length, self._position)
-        if self._waiting:
-            self._run(self._native.feed)
-        position, self._position = self._position, length
-        self._waiting = [token]
-        try:
-            self._run(self._native.feed)
-        finally:
-            self._position = position
+        """Report about the first `length` tokens; those after them are then read again, with equal results."""
+        check_length(length, len(self._tokens))
+        self._read, self._end = min(self._read, length - 1), length
 
     def logits(self) -> Logits:
         """Return the logits (V,); needs numpy."""
@@ -135,7 +128,8 @@ class KernelsDecoder(Decoder):
 
     def largest(self, count: int) -> tuple[list[int], list[float]]:
         """Return the largest logits."""
-        return self._run(self._native.largest, count)
+        found: tuple[list[int], list[float]] = self._run(self._native.largest, count)
+        return found
 
     def score(self, tokens: Sequence[int]) -> tuple[list[float], float]:
         """Return the logits of a few tokens, and the logarithm of the sum of all exponentials."""
@@ -148,30 +142,26 @@ class KernelsDecoder(Decoder):
         """Select the next token, in the kernels."""
         temperature = 0.0 if sampling.greedy else sampling.temperature
         settings = (temperature, sampling.candidates, sampling.top_p, sampling.min_p)
-        return self._run(self._native.draw, *settings, point, list(banned_ids))
+        token: int = self._run(self._native.draw, *settings, point, list(banned_ids))
+        return token
 
-    def _run(
-        self,
-        compute: Callable[Concatenate[Sequence[int], int, Given], Result],
-        *arguments: Given.args,
-        **named: Given.kwargs,
-    ) -> Result:
-        """Call a function of the kernels with the waiting tokens and the place of the first of them.
+    def _run(self, compute: Callable[..., Result], *arguments: object) -> Result:
+        """Call a function of the kernels with the tokens that wait and the place of the first of them.
 
         Raises:
             BundleError: The model cannot be run or computes numbers that are not finite. The text then ends
-                before the waiting tokens.
+                before the tokens that waited.
         """
-        start, waiting = self._position - len(self._waiting), self._waiting
-        self._waiting = []
         try:
-            return compute(waiting, start, *arguments, **named)
+            found = compute(self._tokens[self._read : self._end], self._read, *arguments)
         except tinyedge_kernels.NotFiniteError:
-            self._position = start
+            del self._tokens[self._read :]
             raise make_not_finite_error(self._name) from None
         except tinyedge_kernels.KernelsError as failure:
-            self._position = start
+            del self._tokens[self._read :]
             raise BundleError(f"ONNX Runtime cannot run {self._name}: {failure}", EXPORT_AGAIN_HINT) from None
+        self._read = self._end
+        return found
 
 
 def find_library() -> str:
@@ -182,10 +172,8 @@ def find_library() -> str:
     """
     spec = importlib.util.find_spec("onnxruntime")
     for folder in (spec and spec.submodule_search_locations) or ():
-        inside = Path(folder, "capi")
-        for name in sorted(os.listdir(inside)) if inside.is_dir() else ():
-            if name.startswith(LIBRARY_PREFIX):
-                return str(inside / name)
+        for library in sorted(Path(folder, "capi").glob(LIBRARY_PATTERN)):
+            return str(library)
     raise EngineError(
-        f"the package onnxruntime with its {LIBRARY_PREFIX} is not installed", "pip install onnxruntime"
+        f"no package onnxruntime with {LIBRARY_PATTERN} is installed", "pip install onnxruntime"
     )

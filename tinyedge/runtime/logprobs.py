@@ -20,9 +20,7 @@ def log_softmax(logits: Logits) -> Doubles:
     return wide
 
 
-def compute_logprobs(
-    logits: Logits, token: int, count: int
-) -> tuple[float, tuple[tuple[int, float], ...]]:
+def compute_logprobs(logits: Logits, token: int, count: int) -> tuple[float, tuple[tuple[int, float], ...]]:
     """Compute the log probabilities of a token and of the `count` most likely ones, with their ids.
 
     Args:

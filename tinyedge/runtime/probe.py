@@ -2,8 +2,8 @@
 
     python -m tinyedge.runtime.probe
 
-Prints the EngineChoice as JSON, or the error as `tinyedge` prints it. `tinyedge doctor` runs it as a process of
-its own: a native library that crashes ends only that.
+Prints the EngineChoice as JSON, or to standard error a line with the reason and one with the way out. `tinyedge
+doctor` runs it as a process of its own: a native library that crashes ends only that.
 """
 
 import json

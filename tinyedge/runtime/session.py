@@ -147,10 +147,11 @@ class OnnxRuntimeSession(Session):
 class OnnxRuntimeDecoder(Decoder):
     """One text in progress. It computes at once: what it reports, and its errors, are those of the last step.
 
-    An error for numbers that are not finite depends on the largest logit, and that is all it sees. In fp32, a
-    hidden state that is not finite makes every logit NaN or infinite. In int8 it may not: an activation that is
-    infinite or NaN has no scale, and DynamicQuantizeMatMul may turn it into ordinary numbers. The kernels
-    check each activation that they quantize; here `tinyedge check`, which reads the weights, comes before.
+    An error for numbers that are not finite depends on the largest logit, and sees no more than that. In an
+    fp32 product, a hidden state that is not finite makes every logit NaN or infinite. In an int8 product, one
+    activation that is NaN or infinite spoils all rows, and DynamicQuantizeMatMul may then compute ordinary
+    numbers (onnxruntime 1.32.0). The kernels check each row that they quantize; here nothing does, but
+    `tinyedge check` finds weights that are not finite, the usual cause.
     """
 
     def __init__(self, session: OnnxRuntimeSession, candidates: int = 1) -> None:

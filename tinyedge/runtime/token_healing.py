@@ -88,7 +88,7 @@ class LastWord:
         following = self._classify(decoder, CANDIDATES, banned_ids)
         p_end = following.probability_of_end
         following = self._extend(decoder, following, sampler.config.candidates, banned_ids)
-        logits = decoder.logits().copy() if keep_logits else None  # the next calls overwrite the decoder's own
+        logits = decoder.logits().copy() if keep_logits else None  # the next calls overwrite them
         # Most prompts end with one piece, after which a word ends. They need no search for longer pieces.
         if self._is_finished or (len(self._word) == 1 and p_end >= SURE_END):
             sampler.count_tokens(self._tokens)
