@@ -27,7 +27,8 @@ from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.parity import PROMPTS
 from tinyedge.export.portable.export import export_portable
 from tinyedge.export.weights import Weights
-from tinyedge.runtime.session import Decoder, Session
+from tinyedge.runtime.decoder import Decoder
+from tinyedge.runtime.session import OnnxRuntimeSession
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.storage.checkpoint import BEST_FILE, load_model, load_tokenizer
@@ -128,7 +129,8 @@ def write_reference(checkpoint: Path, work: Path) -> None:
     trained = load_model(checkpoint)
     tokenizer = load_tokenizer(checkpoint, trained)
     config = trained.config
-    decoder = Session(build_fused_graph(Weights.from_model(trained.model), {}), config).decoder()
+    graph = build_fused_graph(Weights.from_model(trained.model), {})
+    decoder = OnnxRuntimeSession(graph, config).decoder()
     lines = collect_lines(checkpoint.parent / "corpus_bilingual.txt")
     prompts = []
     logits = {}

@@ -1,7 +1,7 @@
 """A page of metrics as `tinyedge serve` writes it, with some figures changed or left out."""
 
 FIGURES: dict[str, float] = {
-    'tinyedge_info{version="0.2.0",bundle="577cbd4d2580aa",precision="int8"}': 1,
+    'tinyedge_info{version="0.2.0",bundle="577cbd4d2580aa",precision="int8",engine="onnxruntime"}': 1,
     'tinyedge_requests_total{endpoint="/v1/completions",status="200"}': 120,
     'tinyedge_requests_total{endpoint="/v1/completions",status="429"}': 3,
     'tinyedge_errors_total{kind="busy"}': 3,

@@ -22,6 +22,7 @@ TEXTS = (
     ("device", "kernel"),
 )
 MEMORY = ("steady_rss", "peak_rss")
+FIRST_ENGINE = {"name": "onnxruntime", "instructions": None}  # of reports from before there were two
 
 
 class InvalidFieldError(ValueError):
@@ -37,6 +38,7 @@ def check_baseline(report: Mapping[str, Any], max_tokens: int) -> None:
     """
     for path in TEXTS:
         _require_text(".".join(path), get_field(report, path), or_null=path[0] == "device")
+    get_engine(report)
     reasons = {"doubts": get_field(report, ("doubts",)), "slowed_by": report.get("slowed_by", [])}
     for name, texts in reasons.items():
         if not isinstance(texts, list):
@@ -73,6 +75,19 @@ def get_field(report: Any, path: Sequence[str], where: str = "") -> Any:
             raise InvalidFieldError(f"{where} is missing")
         report = report[name]
     return report
+
+
+def get_engine(report: Mapping[str, Any]) -> str:
+    """Return the engine of a report with its instruction set, in words.
+
+    Raises:
+        InvalidFieldError: It is not what it must be.
+    """
+    engine = get_field(report, ("device",)).get("engine", FIRST_ENGINE)
+    name, instructions = (get_field(engine, (part,), "device.engine") for part in ("name", "instructions"))
+    _require_text("device.engine.name", name)
+    _require_text("device.engine.instructions", instructions, or_null=True)
+    return f"{name} ({instructions})" if instructions else str(name)
 
 
 def show_value(value: object) -> str:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinyedge.bench.baseline import InvalidFieldError, check_baseline, get_field, show_value
+from tinyedge.bench.baseline import InvalidFieldError, check_baseline, get_engine, get_field, show_value
 from tinyedge.bench.conditions import Doubts
 from tinyedge.bench.limits import FIGURES
 from tinyedge.bench.report import SCHEMA
@@ -210,6 +210,8 @@ def compare(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> Repor
         for name, field_path in MAY_DIFFER.items()
         if get_field(old, field_path) != get_field(new, field_path)
     ]
+    if (engine := get_engine(old)) != get_engine(new):
+        differs.append(f"engine {engine}")
     differs += [f"unreliable, because {doubt}" for doubt in old["doubts"]]
     changes = tuple(_list_changes(new, old))
     return ReportComparison(f"{path}, {old['created']}", tuple(differs), _get_doubts(old), changes)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tinyedge.bench.worker import Job
 from tinyedge.core.errors import BenchError
+from tinyedge.runtime.decoder import EngineChoice
 
 Event = Mapping[str, Any]
 
@@ -76,8 +77,9 @@ class ResponseSample:
 class PhaseMemory:
     """Memory at the end of a phase, in bytes.
 
-    The phases are bare (Python and the worker itself), imports (numpy, onnxruntime, sentencepiece and the
-    runtime), session (the model is loaded), prefill (the first token) and decode (the first response).
+    The phases are bare (Python and the worker itself), imports (sentencepiece, the runtime and its engine: the
+    kernels, or numpy and onnxruntime), session (the model is loaded), prefill (the first token) and decode (the
+    first response).
     """
 
     rss: int
@@ -135,6 +137,8 @@ class Measurement:
     """Precision of the model: "int8" or "fp32"."""
     model_bytes: int
     """Size of model.onnx, in bytes."""
+    engine: EngineChoice
+    """The engine that computed the model."""
 
     @classmethod
     def from_events(
@@ -193,6 +197,7 @@ class Measurement:
             model_id=session["model_id"],
             precision=str(session["precision"]),
             model_bytes=int(session["model_bytes"]),
+            engine=EngineChoice(**session["engine"]),
         )
 
 

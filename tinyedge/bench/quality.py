@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tinyedge.bundle.bundle import Bundle
+from tinyedge.runtime.bundle_model import BundleModel
 from tinyedge.runtime.generator import Generator
-from tinyedge.runtime.session import BundleModel
 from tinyedge.text.evaluate import Quality, evaluate, read_passages
 
 

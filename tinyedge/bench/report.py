@@ -205,7 +205,7 @@ class Report:
                 "rss_slope_bytes_per_1000_tokens": self.rss_slope,
                 "phases": {name: dataclasses.asdict(phase) for name, phase in run.phases.items()},
             },
-            "device": dataclasses.asdict(self.device),
+            "device": {**dataclasses.asdict(self.device), "engine": run.engine._asdict()},
             "conditions": {
                 "before": _reading_to_dict(self.conditions.before),
                 "after": _reading_to_dict(self.conditions.after),

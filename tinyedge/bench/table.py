@@ -77,7 +77,7 @@ def _format_header(report: Report) -> list[str]:
     )
     return [
         f"bundle {run.bundle_sha256[:12]}, {run.precision} model {run.model_id or '(id unknown)'}: {work}",
-        f"{board}{cores}, onnxruntime {device.onnxruntime or 'unknown'}",
+        f"{board}{cores}, onnxruntime {device.onnxruntime or 'unknown'}, engine {run.engine.title}",
     ]
 
 

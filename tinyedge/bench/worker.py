@@ -260,8 +260,10 @@ def run_job(job: Job, channel: Channel) -> None:
     """Import, load and measure, in the same way as `tinyedge generate`."""
     from tinyedge.bundle.bundle import bundle_digest
     from tinyedge.bundle.manifest import MODEL_FILE
+    from tinyedge.runtime.engine import import_engine
     from tinyedge.runtime.generator import Generator
 
+    import_engine()
     channel.send("phase", name="imports", memory=read_memory_with_pss(), at_ns=time.perf_counter_ns())
     started = time.perf_counter_ns()
     with drop_code.drop_before_and_after():
@@ -274,6 +276,7 @@ def run_job(job: Job, channel: Channel) -> None:
         sha256=bundle_digest(generator.bundle),
         model_id=generator.bundle.model_id,
         precision=generator.bundle.manifest["precision"],
+        engine=generator.session.engine._asdict(),
         model_bytes=generator.bundle.manifest["files"][MODEL_FILE]["size"],
         prompt_tokens=count_prompt_tokens(generator, job.prompts.prompts),
     )

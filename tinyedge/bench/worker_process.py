@@ -19,7 +19,14 @@ from typing import IO
 from tinyedge.bench.measurement import NS_PER_MS, NS_PER_S, Event, Measurement
 from tinyedge.bench.stopping_rule import StoppingRule
 from tinyedge.bench.worker import Job
-from tinyedge.core.errors import BenchError, BundleError, TinyEdgeError, TokenizerError, UsageError
+from tinyedge.core.errors import (
+    BenchError,
+    BundleError,
+    EngineError,
+    TinyEdgeError,
+    TokenizerError,
+    UsageError,
+)
 from tinyedge.host import subprocess_env
 
 START_SECONDS = 120.0  # imports on a Pi from a cold SD card take about 10 s, under emulation about 60 s
@@ -27,10 +34,10 @@ START_SECONDS = 120.0  # imports on a Pi from a cold SD card take about 10 s, un
 TOKEN_SECONDS = 1.0
 MAX_EVENT_BYTES = 1 << 20  # the longest event, with 1000 tokens, has about 12 kB
 STDERR_TAIL_BYTES = 4096  # end of standard error, for the error message
-WORKER_ERRORS: tuple[type[TinyEdgeError], ...] = (BundleError, TokenizerError, UsageError)
+WORKER_ERRORS: tuple[type[TinyEdgeError], ...] = (BundleError, EngineError, TokenizerError, UsageError)
 
 AFTER_PHASE = {
-    "bare": "while importing numpy, onnxruntime and sentencepiece",
+    "bare": "while importing sentencepiece and the engine",
     "imports": "while loading the bundle",
     "session": "while reading the first prompt",
     "prefill": "while answering the first prompt",
@@ -67,7 +74,7 @@ def measure(
 
     Raises:
         BenchError: The worker crashes, hangs or sends invalid events.
-        TinyEdgeError: The worker reported an error: BundleError, TokenizerError or UsageError.
+        TinyEdgeError: The worker reported an error, one of WORKER_ERRORS.
     """
     max_silence_s = max_silence_s or START_SECONDS + TOKEN_SECONDS * job.max_tokens
     events: list[Event] = []

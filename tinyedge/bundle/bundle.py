@@ -67,6 +67,8 @@ class Bundle:
     """Bytes of tokenizer.model. Release them with `without_bytes` when they have been loaded."""
     card: bytes = dataclasses.field(repr=False)
     """Bytes of README.md."""
+    weights: Mapping[str, memoryview] = dataclasses.field(repr=False)
+    """Content of the model's tensors, by name: views of `model`, released with it."""
 
     @property
     def model_id(self) -> str | None:
@@ -75,7 +77,7 @@ class Bundle:
 
     def without_bytes(self) -> "Bundle":
         """Return this bundle without the bytes of its files, to release memory."""
-        return dataclasses.replace(self, model=b"", tokenizer=b"", card=b"")
+        return dataclasses.replace(self, model=b"", tokenizer=b"", card=b"", weights={})
 
     def write_copy(self, folder: Path) -> None:
         """Write the verified bytes to an empty folder. The files of the bundle may have changed since."""
@@ -146,7 +148,7 @@ def _load_open_folder(path: Path, folder: int) -> Bundle:
         _read_file(path, folder, SIGNATURE_FILE, MAX_SIGNATURE_BYTES) if SIGNATURE_FILE in names else None
     )
     model, tokenizer, card = (content[name] for name in (MODEL_FILE, TOKENIZER_FILE, CARD_FILE))
-    return Bundle(path, manifest, raw, signature, config, model, tokenizer, card)
+    return Bundle(path, manifest, raw, signature, config, model, tokenizer, card, graph.weights)
 
 
 def _read_verified(path: Path, folder: int, name: str, listed: Mapping[str, Any]) -> bytes:

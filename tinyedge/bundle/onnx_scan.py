@@ -4,7 +4,8 @@ In: the file's bytes. Out: nothing, or a BundleError that names the invalid part
 package, so the file is parsed here, with the part of onnx.proto (github.com/onnx/onnx, IR version 13) that a
 bundle needs: plain tensors inside the file and one flat list of known operators. Everything else is refused:
 data in other files, functions, nested graphs and with them all loops and branches, training information,
-sparse tensors, metadata. Only the size of the weights is checked; they are not read or copied.
+sparse tensors, metadata. Only the size of the weights is checked; they are not read or copied, but their
+places are returned.
 """
 
 import math
@@ -184,6 +185,8 @@ class Graph(NamedTuple):
     """Its inputs, by name."""
     outputs: dict[str, Tensor]
     """Its outputs, by name."""
+    weights: dict[str, memoryview]
+    """Content of those tensors that store it as plain bytes, as export does: views of the file's bytes."""
 
 
 def check_graph(model: bytes, path: Path) -> Graph:
@@ -194,7 +197,7 @@ def check_graph(model: bytes, path: Path) -> Graph:
         path: Path of the file, for the error message.
 
     Returns:
-        The graph, without the content of its tensors.
+        The graph.
     """
     try:
         return _GraphScanner().check_model(memoryview(model))
@@ -229,11 +232,12 @@ class _GraphScanner:
                 f"it has {len(nodes)} nodes and {len(tensors)} tensors, at most {MAX_NODES} are allowed"
             )
         found = [self.check_tensor(tensor) for tensor in tensors]
-        names = dict(found)
+        names = {name: tensor for name, tensor, _ in found}
         if len(names) < len(found):
             raise ValueError("two tensors have the same name")
+        weights = {name: content for name, _, content in found if content is not None}
         inputs, outputs = (dict(map(self.check_value, graph.get(kind, ()))) for kind in ("input", "output"))
-        return Graph([self.check_node(node) for node in nodes], names, inputs, outputs)
+        return Graph([self.check_node(node) for node in nodes], names, inputs, outputs, weights)
 
     def check_node(self, data: memoryview) -> Node:
         node = self._read(data, NODE)
@@ -256,8 +260,12 @@ class _GraphScanner:
             attributes[attribute.get("name", "")] = bytes(value or b"") if kind == FLOAT_ATTRIBUTE else value
         return Node(domain, operator, tuple(node.get("input", ())), tuple(node.get("output", ())), attributes)
 
-    def check_tensor(self, data: memoryview) -> tuple[str, Tensor]:
-        """Check that a tensor's data is inside the file and matches its shape; return its name and type."""
+    def check_tensor(self, data: memoryview) -> tuple[str, Tensor, memoryview | None]:
+        """Check that a tensor's data is inside the file and matches its shape.
+
+        Returns:
+            Its name, its type, and its content if that is plain bytes.
+        """
         tensor = self._read(data, TENSOR)
         name: str = tensor.get("name", "")
         if tensor.get("data_location", 0):
@@ -283,7 +291,7 @@ class _GraphScanner:
             raise ValueError(
                 f"tensor {format_untrusted(name)} has {found} {unit}, its shape requires {expected}"
             )
-        return name, Tensor(kind, tuple(tensor.get("dims", ())))
+        return name, Tensor(kind, tuple(tensor.get("dims", ()))), tensor.get("raw_data")
 
     def check_value(self, data: memoryview) -> tuple[str, Tensor]:
         """Check an input or output: a tensor whose shape is within the limits; return its name and type."""

@@ -14,8 +14,8 @@ from typing import Any
 from tinyedge.check.baselines import measure_baselines
 from tinyedge.check.item import VALIDATION, ChecklistItem, make_item
 from tinyedge.core.errors import CorpusError
+from tinyedge.runtime.bundle_model import BundleModel
 from tinyedge.runtime.generator import Generator
-from tinyedge.runtime.session import BundleModel
 from tinyedge.text.evaluate import (
     MAX_UNKNOWN_SHARE,
     evaluate,

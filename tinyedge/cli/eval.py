@@ -65,8 +65,8 @@ def evaluate(
 def _load_model(path: Path, tokenizer: Path | None, nhead: int | None) -> "tuple[LanguageModel, Tokenizer]":
     """Load a bundle, or a checkpoint, which needs torch."""
     if path.is_dir():
+        from tinyedge.runtime.bundle_model import BundleModel
         from tinyedge.runtime.generator import Generator
-        from tinyedge.runtime.session import BundleModel
 
         generator = Generator.load(path)
         return BundleModel(generator.session), generator.tokenizer

@@ -40,7 +40,10 @@ def generate(
 
     with gc_pause.pause_gc():
         from tinyedge.runtime.content_filter import ContentFilter
+        from tinyedge.runtime.engine import import_engine
         from tinyedge.runtime.generator import Generator
+
+        import_engine()
 
     output = JsonOutput.from_option(
         json, "tinyedge.completion", inputs=(bundle, *filter(None, [filter_file]))
@@ -88,6 +91,7 @@ def generate(
     result = {
         "schema": "tinyedge.completion/1",
         "model_id": generator.bundle.model_id,
+        "engine": generator.session.engine._asdict(),
         "prompt": prompt,
         "text": "".join(step.text for step in steps),
         "tokens": [step.token for step in steps],

@@ -8,6 +8,7 @@ TinyEdgeError                exit 1, a known failure
 ├── CheckpointError          exit 1, a checkpoint that is damaged, unsafe or of another run
 ├── TrainingError            exit 1, a run that cannot continue: invalid loss, no memory, or a dead process
 ├── BundleError              exit 1, a bundle that is incomplete, unknown or unsafe
+├── EngineError              exit 1, an engine that was chosen and cannot run here
 ├── StoreError               exit 1, a board's store without a usable bundle, or in use by another process
 ├── DeployError              exit 1, a board or a kit that could not be prepared
 ├── ExportError              exit 1, an export that would differ from the trained model
@@ -107,6 +108,10 @@ class TrainingError(TinyEdgeError):
 
 class BundleError(TinyEdgeError):
     """A bundle that is incomplete, of an unknown kind, or unsafe."""
+
+
+class EngineError(TinyEdgeError):
+    """An engine that was chosen and that is unknown or cannot run here."""
 
 
 class StoreError(TinyEdgeError):

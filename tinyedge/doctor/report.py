@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinyedge.doctor.checks import check_machine
+from tinyedge.doctor.engine import PROBE, check_engine
 from tinyedge.doctor.finding import Finding
 from tinyedge.doctor.libraries import CHILD, check_libraries
 from tinyedge.doctor.state import SystemState, read_state
@@ -40,7 +41,10 @@ class MachineReport:
 
 
 def examine_machine(
-    device: Device | None = None, state: SystemState | None = None, child: Sequence[str] = CHILD
+    device: Device | None = None,
+    state: SystemState | None = None,
+    child: Sequence[str] = CHILD,
+    probe: Sequence[str] = PROBE,
 ) -> MachineReport:
     """Run all checks.
 
@@ -48,9 +52,11 @@ def examine_machine(
         device: A recorded machine; None for this one.
         state: A recorded state; None for this system's.
         child: Command of the process that imports the libraries.
+        probe: Command of the process that tries the engine.
     """
     device, state = device or describe_machine(), state or read_state()
-    return MachineReport(device, (*check_machine(device, state), check_libraries(device, child)))
+    findings = (*check_machine(device, state), check_libraries(device, child), check_engine(probe))
+    return MachineReport(device, findings)
 
 
 def render(report: MachineReport, width: int = WIDTH) -> str:

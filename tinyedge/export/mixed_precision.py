@@ -11,7 +11,8 @@ from tinyedge.export.head_rotation import rotate_heads
 from tinyedge.export.quality import QualityComparison, compare_quality
 from tinyedge.export.quantize import Quantization, quantize
 from tinyedge.export.weights import Weights
-from tinyedge.runtime.session import BundleModel, Session
+from tinyedge.runtime.bundle_model import BundleModel
+from tinyedge.runtime.engine import ONNXRUNTIME, open_session
 from tinyedge.text.evaluate import LanguageModel, Passage
 
 GOAL_PERCENT = 0.3  # of a language's bits per byte; not noticeable in text sampled at temperature 0.8
@@ -35,6 +36,7 @@ def quantize_to_goal(
     texts: Mapping[str, Sequence[Passage]],
     limit: int,
     goal_percent: float = GOAL_PERCENT,
+    engine: str = ONNXRUNTIME,
 ) -> MixedPrecisionModel:
     """Quantize all matrices; while a language loses more than the goal, keep one more matrix in fp32.
 
@@ -46,6 +48,7 @@ def quantize_to_goal(
         texts: Held-out passages by language.
         limit: Number of predictions for each language.
         goal_percent: Allowed loss of bits per byte.
+        engine: Computes the int8 model.
 
     Returns:
         The last attempt, which may have missed the goal.
@@ -55,7 +58,8 @@ def quantize_to_goal(
     while True:
         quantization = quantize(weights, kept_fp32)
         graph = build_fused_graph(weights, quantization.matrices)
-        candidate = BundleModel(Session(graph, weights.config, name="the int8 graph"))
+        session = open_session(graph, weights.config, name="the int8 graph", engine=engine)
+        candidate = BundleModel(session)
         quality = {
             name: compare_quality(name, reference, candidate, passages, limit)
             for name, passages in texts.items()

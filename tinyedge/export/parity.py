@@ -1,7 +1,7 @@
 """Checks that an exported graph is the trained model: logits and greedy tokens of torch and ONNX Runtime.
 
 In: a model, a decoder of a graph, optionally a tokenizer. Out: the measured `Parity`, or an error. The
-device's graph is run by the device's own `Session`, so that cache and context window are checked too.
+device's graph is run by the device's own session, so that cache and context window are checked too.
 """
 
 import contextlib

@@ -24,7 +24,8 @@ from tinyedge.export.parity import check_parity
 from tinyedge.export.quality import QualityComparison, choose_token_limit, compare_quality, require_quality
 from tinyedge.export.quantize import Quantization
 from tinyedge.export.weights import Weights
-from tinyedge.runtime.session import BundleModel, Session
+from tinyedge.runtime.bundle_model import BundleModel
+from tinyedge.runtime.engine import ONNXRUNTIME, open_session
 from tinyedge.text.evaluate import Passage, describe_unknown, read_passages
 from tinyedge.text.openings import choose_passage_openings
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
@@ -66,12 +67,14 @@ class ExportOptions:
         require_range("max_quality_loss", self.max_quality_loss, 0, 100, unit="percent")
 
 
-def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path:
+def export_bundle(options: ExportOptions, report: Callable[[str], None], engine: str = ONNXRUNTIME) -> Path:
     """Export a bundle.
 
     Args:
         options: What to export and how.
         report: Called with a line of text after each step.
+        engine: Computes the parity and the quality. ONNX Runtime gives every machine that exports the same
+            figures, whether it has the kernels or not.
 
     Returns:
         The bundle's folder.
@@ -96,7 +99,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
 
     weights = Weights.from_model(trained.model)
     graph = build_fused_graph(weights, {})
-    session = Session(graph, config, name="the fp32 graph")
+    session = open_session(graph, config, name="the fp32 graph", engine=engine)
     step(f"fused for the device: {len(graph):,} bytes, {count_nodes(graph)} nodes")
 
     parity = check_parity(trained.model, session.decoder(), "the fused graph", tokenizer)
@@ -110,7 +113,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None]) -> Path
     quantization: Quantization | None = None
     if options.quantize == "int8":
         mixed = quantize_to_goal(
-            weights, reference, texts, limit, min(GOAL_PERCENT, options.max_quality_loss)
+            weights, reference, texts, limit, min(GOAL_PERCENT, options.max_quality_loss), engine
         )
         graph, quantization, quality = mixed.graph, mixed.quantization, mixed.quality
         worst = quantization.worst_matrix

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyedge.core.arrays import Doubles, TokenIds, log_softmax
+from tinyedge.core.arrays import Doubles, TokenIds
 from tinyedge.core.errors import ExportError
+from tinyedge.runtime.logprobs import log_softmax
 from tinyedge.text.evaluate import (
     LanguageModel,
     Passage,

@@ -1,6 +1,6 @@
 """Text generation from a bundle: a prompt in, tokens and text out as they are computed.
 
-Connects session, sampler, tokenizer and content filter. Does not know the terminal or the network.
+Connects model, sampler, tokenizer and content filter. Does not know the terminal or the network.
 """
 
 import re
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tinyedge.bundle.bundle import Bundle, load_bundle
 from tinyedge.bundle.manifest import MODEL_FILE, TOKENIZER_FILE
-from tinyedge.core.arrays import Logits, log_softmax
+from tinyedge.core.arrays import Logits
 from tinyedge.core.errors import BundleError, UsageError
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.core.settings import require_range
 from tinyedge.core.window import window_start
 from tinyedge.runtime.content_filter import ContentFilter, ContentMatcher
-from tinyedge.runtime.sampler import Sampler, find_largest
-from tinyedge.runtime.session import Decoder, Session
+from tinyedge.runtime.decoder import Decoder, Session
+from tinyedge.runtime.engine import open_session
+from tinyedge.runtime.sampler import Sampler
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer
 
 if TYPE_CHECKING:  # imported when they are needed, because each import slows down every start
@@ -111,6 +112,7 @@ class Generator:
 
         Raises:
             BundleError: A file of the bundle is missing, damaged or does not match the manifest.
+            EngineError: TINYEDGE_ENGINE chooses an engine that cannot run here.
             TokenizerError: The tokenizer cannot be loaded.
             UsageError: `threads` is outside its range.
         """
@@ -119,7 +121,8 @@ class Generator:
     @classmethod
     def of(cls, whole: Bundle, threads: int = 1) -> "Generator":
         """Load a bundle that `load_bundle` verified; arguments and errors are those of `load`."""
-        session = Session(whole.model, whole.config, threads, str(whole.path / MODEL_FILE))
+        name = str(whole.path / MODEL_FILE)
+        session = open_session(whole.model, whole.config, threads, name, weights=whole.weights)
         # The graph is loaded first and its bytes are dropped: the tokenizer fits into the memory this frees.
         pieces, whole = whole.tokenizer, whole.without_bytes()
         file = whole.path / TOKENIZER_FILE
@@ -235,10 +238,7 @@ class Generator:
             require_range("logprobs", logprobs, 0, size, whole=True)
         sampler = Sampler(sampling, size)
         # The largest logits suffice for most settings; the banned ones among them need replacements.
-        banned_count = len(BANNED_IDS) + (min_tokens > 0)
-        top_k_count = sampling.candidates + banned_count if sampling.candidates else 0
-        if top_k_count >= size:
-            top_k_count = 0
+        top_k_count = sampler.count_candidates(len(BANNED_IDS) + (min_tokens > 0))
         decoder = self.session.decoder(top_k_count)
         return self._stream(
             prompt,
@@ -310,6 +310,8 @@ class Generator:
         ignore_eos: bool,
         logprobs: int | None,
     ) -> Iterator[Piece]:
+        if logprobs is not None:
+            from tinyedge.runtime.logprobs import compute_logprobs  # needs numpy
         started = first_token_at = time.perf_counter()
         context = self.config.max_seq_length
         tokens = self.encode_prompt(prompt)
@@ -320,25 +322,32 @@ class Generator:
         start = window_start(len(tokens), context)
         if last_word is None:
             sampler.count_tokens(tokens)
-            logits = decoder.prefill(tokens[start:])
+            decoder.restart(tokens[start:])
         for index in range(max_tokens):
             overlap = 0
+            logits: Logits | None = None  # where they are not the decoder's present ones
             banned_ids: tuple[int, ...] = (
                 BANNED_IDS_AFTER_EOS if ignore_eos and tokens[-1] == EOS_ID else BANNED_IDS
             )
             if index < min_tokens and not ignore_eos:  # otherwise, EOS does not end the text
                 banned_ids = (*BANNED_IDS, EOS_ID)
             if last_word and index == 0:
-                token, replaced, logits = last_word.sample_next(decoder, start, sampler, banned_ids)
+                token, replaced, logits = last_word.sample_next(
+                    decoder, start, sampler, banned_ids, keep_logits=logprobs is not None
+                )
                 if replaced:
                     decoder.truncate(len(tokens) - replaced - start)
                     overlap = sum(len(self.tokenizer.piece(typed)) for typed in tokens[-replaced:])
                     del tokens[-replaced:]
             elif use_top_k:
-                token = sampler.sample_top_k(decoder.top_logits, decoder.top_ids, banned_ids)
+                token = decoder.draw(sampler.config, sampler.next_point(), banned_ids)
             else:
-                token = sampler.sample(logits, banned_ids)
-            logprob, top_logprobs = _compute_logprobs(logits, token, logprobs)
+                token = sampler.sample(decoder.logits(), banned_ids)
+            logprob: float | None = None
+            top_logprobs: tuple[tuple[int, float], ...] = ()
+            if logprobs is not None:
+                found = decoder.logits() if logits is None else logits
+                logprob, top_logprobs = compute_logprobs(found, token, logprobs)
             tokens.append(token)
             is_end = token == EOS_ID and not ignore_eos
             is_last = is_end or index == max_tokens - 1
@@ -370,9 +379,9 @@ class Generator:
             new_start = window_start(len(tokens), context)
             if new_start != start:  # less only if the first token replaced several
                 start = new_start
-                logits = decoder.prefill(tokens[start:])
+                decoder.restart(tokens[start:])
             else:
-                logits = decoder.step(token)
+                decoder.append(token)
 
 
 def _match_stop_strings(stop: Sequence[str]) -> "StopStringMatcher | None":
@@ -381,20 +390,3 @@ def _match_stop_strings(stop: Sequence[str]) -> "StopStringMatcher | None":
     from tinyedge.runtime.stop_strings import StopStringMatcher
 
     return StopStringMatcher(stop)
-
-
-def _compute_logprobs(
-    logits: Logits, token: int, count: int | None
-) -> tuple[float | None, tuple[tuple[int, float], ...]]:
-    """Compute the log probabilities of a token and of the `count` most likely ones.
-
-    Args:
-        logits: (V,).
-        token: Id of the token.
-        count: Number of most likely tokens; None to compute nothing.
-    """
-    if count is None:
-        return None, ()
-    logprobs = log_softmax(logits)
-    likeliest = find_largest(logits, count) if count else ()
-    return float(logprobs[token]), tuple((int(one), float(logprobs[one])) for one in likeliest)

@@ -1,43 +1,59 @@
-"""A model in ONNX Runtime: token ids in, logits out.
+"""A model in ONNX Runtime alone: the engine that runs everywhere, and that export measures with.
 
-Does not know the tokenizer, sampling or files: the bytes come from a bundle whose hashes were verified. A
-`Session` is a loaded graph and is immutable; a `Decoder` is one text in progress, with its own cache. So any
-number of threads can share a session, each with its own decoder.
+Does not know the tokenizer, sampling or files: the bytes come from a bundle whose hashes were verified.
 Shapes: H heads, W `head_width`, C context, V vocabulary, K candidates.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tinyedge.bundle.expected_graph import cache_parts, cache_shape
-from tinyedge.core.arrays import Integers, Logits, TokenIds
+from tinyedge.core.arrays import Integers, Logits
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import BundleError
-from tinyedge.core.settings import require_range
+from tinyedge.core.sampling import SamplingConfig
+from tinyedge.runtime.decoder import (
+    EXPORT_AGAIN_HINT,
+    Decoder,
+    EngineChoice,
+    Session,
+    check_end,
+    check_length,
+    check_threads,
+    make_not_finite_error,
+)
+from tinyedge.runtime.logprobs import find_largest
 from tinyedge.runtime.ort import onnxruntime
+from tinyedge.runtime.top_k import select_top_k
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-MAX_THREADS = 64
+NAME = "onnxruntime"
 FATAL_ONLY = 4  # onnxruntime's log severity: its errors are raised, and must not be logged as well
 # A tensor stored in another file has that file's name under the key "location", in plain bytes in any
 # serialization of the graph; weights contain these eight bytes by chance once in 10^12 models of 10 MB.
 EXTERNAL_DATA_KEY = b"location"
 MAX_REASON = 240  # characters of ONNX Runtime's message; some list every supported type
 DYNAMIC = None  # an axis whose length is known only when the graph runs
-EXPORT_AGAIN_HINT = "export the bundle again with: tinyedge export"
 
 Array: TypeAlias = "npt.NDArray[Any]"
 
 
-class Session:
+class OnnxRuntimeSession(Session):
     """A loaded graph."""
 
-    def __init__(self, model: bytes, config: ModelConfig, threads: int = 1, name: str = "the model") -> None:
+    def __init__(
+        self,
+        model: bytes,
+        config: ModelConfig,
+        threads: int = 1,
+        name: str = "the model",
+        reason: str = "it was asked for",
+    ) -> None:
         """Load a graph and check it.
 
         Args:
@@ -45,6 +61,7 @@ class Session:
             config: Shape of the model, which the graph must match.
             threads: CPU cores used to compute a token, 1-64; a model this small is fastest on one or two.
             name: Name of the model in error messages.
+            reason: Why this engine was chosen.
 
         Raises:
             BundleError: ONNX Runtime cannot load the graph, or its inputs and outputs do not match `config`.
@@ -52,6 +69,7 @@ class Session:
         """
         self.config = config
         self.name = name
+        self.engine = EngineChoice(NAME, None, reason)
         options = _create_options(threads)
         if EXTERNAL_DATA_KEY in model:
             raise BundleError(
@@ -67,9 +85,9 @@ class Session:
         self._session._model_bytes = None
         self._check_graph()
 
-    def decoder(self, candidates: int = 1) -> "Decoder":
-        """Create a decoder for a new text, which reports the `candidates` largest logits of each step."""
-        return Decoder(self, candidates)
+    def decoder(self, candidates: int = 1) -> "OnnxRuntimeDecoder":
+        """Create a decoder for a new text; each step finds the `candidates` largest logits."""
+        return OnnxRuntimeDecoder(self, candidates)
 
     def create_binding(self) -> Any:
         """Create a binding, which assigns memory to the inputs and outputs of a decoder."""
@@ -126,39 +144,36 @@ class Session:
                     )
 
 
-class Decoder:
-    """One text in progress. Used by one thread at a time.
+class OnnxRuntimeDecoder(Decoder):
+    """One text in progress. It computes at once: what it reports, and its errors, are those of the last step.
 
-    The next step overwrites `logits`, `top_logits` and `top_ids`: copy the values that must be kept.
+    An error for numbers that are not finite depends on the largest logit, and sees no more than that. In an
+    fp32 product, a hidden state that is not finite makes every logit NaN or infinite. In an int8 product, one
+    activation that is NaN or infinite spoils all rows, and DynamicQuantizeMatMul may then compute ordinary
+    numbers (onnxruntime 1.32.0). The kernels check each row that they quantize; here nothing does, but
+    `tinyedge check` finds weights that are not finite, the usual cause.
     """
 
-    logits: Logits
-    """(V,) logits after the last token."""
-    top_logits: Logits
-    """(K,) the largest logits, largest first."""
-    top_ids: Integers
-    """(K,) token ids of `top_logits`; of equal logits, the lowest id comes first."""
-
-    def __init__(self, session: Session, candidates: int = 1) -> None:
+    def __init__(self, session: OnnxRuntimeSession, candidates: int = 1) -> None:
         """Allocate the cache and bind the inputs and outputs.
 
         Args:
             session: The loaded graph.
-            candidates: K, the number of largest logits to report; limited to 1-V.
+            candidates: K, the number of largest logits that a step finds; limited to 1-V.
         """
         config = session.config
         self.config = config
         self._session = session
         self._position = 0
-        self._logits = np.empty((1, 1, config.vocab_size), dtype=np.float32)
+        self._all_logits = np.empty((1, 1, config.vocab_size), dtype=np.float32)
         count = min(max(1, candidates), config.vocab_size)
         top_logits, top_ids = (
             np.empty((1, 1, count), dtype=np.float32),
             np.empty((1, 1, count), dtype=np.int64),
         )
-        self.logits = self._logits[0, 0]
-        self.top_logits = top_logits[0, 0]
-        self.top_ids = top_ids[0, 0]
+        self._logits: Logits = self._all_logits[0, 0]
+        self._top_logits: Logits = top_logits[0, 0]
+        self._top_ids: Integers = top_ids[0, 0]
         self._input_ids, self._position_ids = (
             np.zeros((1, 1), dtype=np.int64),
             np.zeros((1, 1), dtype=np.int64),
@@ -171,7 +186,7 @@ class Decoder:
         _bind_array(self._binding.bind_input, "seqlens_k", self._seqlens_k)
         _bind_array(self._binding.bind_input, "total_sequence_length", self._total_length)
         _bind_array(self._binding.bind_input, "top_k", top_k)
-        _bind_array(self._binding.bind_output, "logits", self._logits)
+        _bind_array(self._binding.bind_output, "logits", self._all_logits)
         _bind_array(self._binding.bind_output, "top_logits", top_logits)
         _bind_array(self._binding.bind_output, "top_ids", top_ids)
         for part in cache_parts(config):
@@ -186,60 +201,57 @@ class Decoder:
         """Number of tokens in the cache."""
         return self._position
 
-    def prefill(self, tokens: "Sequence[int] | TokenIds") -> Logits:
-        """Restart the text with `tokens`, in one pass, and return the logits (V,) after the last of them.
-
-        Raises:
-            ValueError: There are no tokens, or more than the context.
-            BundleError: The model cannot be run or computes logits that are not finite.
-        """
+    def restart(self, tokens: Sequence[int]) -> None:
+        """Restart the text with `tokens`, in one pass."""
         self._position = 0
-        return self._feed(np.array([tokens], dtype=np.int64), np.arange(len(tokens), dtype=np.int64)[None])
+        self._feed(np.array([tokens], dtype=np.int64), np.arange(len(tokens), dtype=np.int64)[None])
 
-    def step(self, token: int) -> Logits:
-        """Append one token and return the logits (V,) after it.
-
-        Raises:
-            ValueError: The context is full.
-            BundleError: The model cannot be run or computes logits that are not finite.
-        """
+    def append(self, token: int) -> None:
+        """Append one token."""
         self._input_ids[0, 0] = token
         self._position_ids[0, 0] = self._position
-        return self._feed(self._input_ids, self._position_ids)
+        self._feed(self._input_ids, self._position_ids)
 
-    def recompute(self, length: int, token: int) -> Logits:
-        """Return the logits (V,) after the first `length` tokens again; the text keeps all its tokens.
+    def truncate(self, length: int) -> None:
+        """Forget all tokens after the first `length`."""
+        check_length(length, self._position)
+        self._position = length
 
-        Args:
-            length: Number of tokens.
-            token: The last of them, which the cache does not hold.
-
-        Raises:
-            ValueError: The text has fewer tokens.
-            BundleError: The model cannot be run or computes logits that are not finite.
-        """
+    def recompute(self, length: int, token: int) -> None:
+        """Compute the step of the last of the first `length` tokens again."""
         position = self._position
-        self.truncate(length)
+        check_length(length, position)
         self._position = length - 1
         try:
-            return self.step(token)
+            self.append(token)
         finally:
             self._position = position
 
-    def truncate(self, length: int) -> None:
-        """Forget all tokens after the first `length`; the next step replaces them.
+    def logits(self) -> Logits:
+        """Return the logits (V,), which the next step overwrites."""
+        return self._logits
 
-        Raises:
-            ValueError: The text has fewer tokens.
-        """
-        if not 0 < length <= self._position:
-            raise ValueError(f"{length} is outside 1-{self._position}, the tokens of the text")
-        self._position = length
+    def largest(self, count: int) -> tuple[list[int], list[float]]:
+        """Return the largest logits; up to K of them were found by the graph."""
+        if count <= len(self._top_ids):
+            return self._top_ids[:count].tolist(), self._top_logits[:count].tolist()
+        ids = find_largest(self._logits, count)
+        return ids.tolist(), self._logits[ids].tolist()
 
-    def _feed(self, tokens: Integers, position_ids: Integers) -> Logits:
+    def score(self, tokens: Sequence[int]) -> tuple[list[float], float]:
+        """Return the logits of a few tokens, and the logarithm of the sum of all exponentials."""
+        wide = self._logits.astype(np.float64)
+        highest = wide.max()
+        return self._logits[list(tokens)].tolist(), float(highest + np.log(np.exp(wide - highest).sum()))
+
+    def draw(self, sampling: SamplingConfig, point: float, banned_ids: Collection[int]) -> int:
+        """Select the next token from the logits that the graph found."""
+        ids, values = self.largest(sampling.candidates + len(banned_ids))
+        return select_top_k(ids, values, sampling, point, banned_ids)
+
+    def _feed(self, tokens: Integers, position_ids: Integers) -> None:
         end = self._position + tokens.shape[1]
-        if not self._position < end <= self.config.max_seq_length:
-            raise ValueError(f"{end} tokens are outside the context, 1-{self.config.max_seq_length}")
+        check_end(end, self._position, self.config)
         if self._bound_input_ids is not tokens:
             _bind_array(self._binding.bind_input, "input_ids", tokens)
             _bind_array(self._binding.bind_input, "position_ids", position_ids)
@@ -247,42 +259,9 @@ class Decoder:
         self._seqlens_k[0] = end - 1
         self._total_length[...] = end
         self._session.run(self._binding)
-        # If the hidden state is not finite, no logit is, and neither is the largest.
-        if not math.isfinite(self.top_logits[0]):
-            raise BundleError(
-                f"{self._session.name} computed logits that are not finite numbers",
-                f"check the training of the model, then {EXPORT_AGAIN_HINT}",
-            )
+        if not math.isfinite(self._top_logits[0]):
+            raise make_not_finite_error(self._session.name)
         self._position = end
-        return self.logits
-
-
-class BundleModel:
-    """A session as `text.evaluate` evaluates it: as on the device, by a prefill and then step by step."""
-
-    def __init__(self, session: Session) -> None:
-        self._decoder = session.decoder()
-
-    @property
-    def context(self) -> int:
-        """Maximum number of tokens that the model sees."""
-        return self._decoder.config.max_seq_length
-
-    def logits(self, inputs: TokenIds, first: int) -> Logits:
-        """Compute the logits after each of the tokens `inputs[first:]`, given all tokens before it.
-
-        Args:
-            inputs: Token ids, at most `context`.
-            first: Index of the first token whose logits are returned.
-
-        Returns:
-            (len(inputs) - first, V).
-        """
-        rows = np.empty((len(inputs) - first, self._decoder.config.vocab_size), dtype=np.float32)
-        rows[0] = self._decoder.prefill(inputs[: first + 1])
-        for row, token in enumerate(inputs[first + 1 :], 1):
-            rows[row] = self._decoder.step(int(token))
-        return rows
 
 
 def _bind_array(bind: Any, name: str, value: Array) -> None:
@@ -291,7 +270,7 @@ def _bind_array(bind: Any, name: str, value: Array) -> None:
 
 def _create_options(threads: int) -> Any:
     """Create session options for little memory and no busy waiting."""
-    require_range("threads", threads, 1, MAX_THREADS, whole=True)
+    check_threads(threads)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads  # explicit: onnxruntime's default ignores cgroup quotas
     options.inter_op_num_threads = 1

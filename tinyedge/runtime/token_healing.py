@@ -17,11 +17,9 @@ import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from tinyedge.core.arrays import IndexArray, Logits, log_softmax
-from tinyedge.runtime.sampler import Sampler, find_largest
-from tinyedge.runtime.session import Decoder
+from tinyedge.core.arrays import Logits
+from tinyedge.runtime.decoder import Decoder
+from tinyedge.runtime.sampler import Sampler
 from tinyedge.text.tokenizer import UNK_ID, Tokenizer
 
 MAX_BACKED_UP = 4  # tokens; each costs one step, except after a piece that is surely a finished word
@@ -44,8 +42,8 @@ class FirstToken(NamedTuple):
     """Token id."""
     replaced: int
     """Number of tokens at the prompt's end that it replaces; their text is the beginning of its text."""
-    logits: Logits
-    """(V,) the model's logits that it was chosen from."""
+    logits: "Logits | None"
+    """(V,) the model's logits that it was chosen from, if they were asked for."""
 
 
 class LastWord:
@@ -70,7 +68,12 @@ class LastWord:
                 break
 
     def sample_next(
-        self, decoder: Decoder, start: int, sampler: Sampler, banned_ids: Collection[int]
+        self,
+        decoder: Decoder,
+        start: int,
+        sampler: Sampler,
+        banned_ids: Collection[int],
+        keep_logits: bool = False,
     ) -> FirstToken:
         """Read the prompt and select the token that follows it.
 
@@ -79,46 +82,49 @@ class LastWord:
             start: Index of the first token that the model sees.
             sampler: Selects the token, and counts the tokens of the text.
             banned_ids: Tokens that must not be selected.
+            keep_logits: Whether the result has the logits.
         """
-        logits = decoder.prefill(self._tokens[start:])
-        following = self._classify(logits, CANDIDATES, banned_ids)
+        decoder.restart(self._tokens[start:])
+        following = self._classify(decoder, CANDIDATES, banned_ids)
         p_end = following.probability_of_end
+        following = self._extend(decoder, following, sampler.config.candidates, banned_ids)
+        logits = decoder.logits().copy() if keep_logits else None  # the next calls overwrite them
         # Most prompts end with one piece, after which a word ends. They need no search for longer pieces.
         if self._is_finished or (len(self._word) == 1 and p_end >= SURE_END):
             sampler.count_tokens(self._tokens)
-            return FirstToken(self._sample(logits, following, False, sampler, banned_ids), 0, logits)
+            return FirstToken(sampler.sample_among(following.ends, banned_ids), 0, logits)
 
         split, longer = self._back_up(start)
         typed = self._tokens[split:]
         sampler.count_tokens(self._tokens[:split])
         longer_odds = 0.0  # probability of a longer piece, relative to that of the typed tokens
-        if len(longer):
-            logits = logits.copy()  # the decoder's own array, which the next calls overwrite
-            before = decoder.recompute(split - start, self._tokens[split - 1]).copy()
-            logprobs_before = log_softmax(before)
+        if longer:
+            decoder.recompute(split - start, self._tokens[split - 1])
+            logits_before = decoder.logits().copy() if keep_logits else None
+            (typed_logit, *longer_logits), total = decoder.score([typed[0], *longer])
             rest_logprob = 0.0  # of the typed tokens after the first
             for index, token in enumerate(typed[1:], split):
-                seen = decoder.recompute(index + 1 - start, self._tokens[index])
-                rest_logprob += float(log_softmax(seen)[token])
-            p_typed = math.exp(float(logprobs_before[typed[0]]) + rest_logprob)
+                decoder.recompute(index + 1 - start, self._tokens[index])
+                (logit,), its_total = decoder.score([token])
+                rest_logprob += logit - its_total
+            p_typed = math.exp(typed_logit - total + rest_logprob)
             letters = len(self._tokenizer.decode(typed).strip())
-            longer_odds = float(np.exp(logprobs_before[longer]).sum()) / max(
-                p_typed, P_UNKNOWN_LETTER**letters
-            )
+            p_longer = sum(math.exp(logit - total) for logit in longer_logits)
+            longer_odds = p_longer / max(p_typed, P_UNKNOWN_LETTER**letters)
         may_grow = FINISHED_PRIOR * p_end < 1 - p_end + longer_odds
-        if may_grow and len(longer):
-            choices = np.full_like(before, -np.inf)
-            choices[longer] = before[longer]
-            choices[typed[0]] = before[typed[0]] + rest_logprob  # stands for all typed tokens
-            chosen = sampler.sample(choices)
+        if may_grow and longer:
+            choices = dict(zip(longer, longer_logits, strict=True))
+            choices[typed[0]] = typed_logit + rest_logprob  # stands for all typed tokens
+            chosen = sampler.sample_among(choices)
             if chosen != typed[0]:
-                return FirstToken(chosen, len(typed), before)
+                return FirstToken(chosen, len(typed), logits_before)
             sampler.count_tokens(typed[1:])
         else:
             sampler.count_tokens(typed)
-        return FirstToken(self._sample(logits, following, may_grow, sampler, banned_ids), 0, logits)
+        allowed = following.ends | following.suffixes if may_grow else following.ends
+        return FirstToken(sampler.sample_among(allowed, banned_ids), 0, logits)
 
-    def _back_up(self, start: int) -> tuple[int, IndexArray]:
+    def _back_up(self, start: int) -> tuple[int, list[int]]:
         """Find the pieces that can replace the last tokens, as many tokens as one piece can replace.
 
         Args:
@@ -129,55 +135,41 @@ class LastWord:
         """
         for count in range(min(MAX_BACKED_UP, len(self._word)), 0, -1):
             longer = self._tokenizer.find_longer_pieces(self._word[-count:])
-            if len(longer):
+            if longer:
                 split = len(self._tokens) - count
                 if split <= start:  # the word fills the window
                     break
                 return split, longer
-        return len(self._tokens), np.zeros(0, dtype=np.intp)
+        return len(self._tokens), []
 
-    def _classify(self, logits: Logits, count: int, banned_ids: Collection[int]) -> "_Following":
+    def _classify(self, decoder: Decoder, count: int, banned_ids: Collection[int]) -> "_Following":
         """Examine the `count` most likely tokens after the prompt."""
-        ids = find_largest(logits, min(count, len(logits)))
-        values = logits[ids]
+        ids, logits = decoder.largest(min(count, decoder.config.vocab_size))
         text = self._tokenizer.decode(self._word)
         continues_word, is_last_token_of = self._tokenizer.continues_word, self._tokenizer.is_last_token_of
-        ends, suffixes = [], []
+        ends, suffixes = {}, {}
         p_ends = p_suffixes = 0.0
-        for token, weight in zip(ids.tolist(), np.exp(values - values[0]).tolist(), strict=True):
+        for token, logit in zip(ids, logits, strict=True):
             if token in banned_ids:
                 continue
+            weight = math.exp(logit - logits[0])
             if not continues_word(token):
-                ends.append(token)
+                ends[token] = logit
                 p_ends += weight
             elif weight >= MIN_WEIGHT and not self._is_finished and is_last_token_of(token, text):
-                suffixes.append(token)
+                suffixes[token] = logit
                 p_suffixes += weight
         return _Following(len(ids), ends, suffixes, p_ends / (p_ends + p_suffixes) if suffixes else 1.0)
 
-    def _sample(
-        self,
-        logits: Logits,
-        following: "_Following",
-        may_grow: bool,
-        sampler: Sampler,
-        banned_ids: Collection[int],
-    ) -> int:
-        """Select a token that ends the word, or one that the tokenizer would place there."""
-        needed = sampler.config.candidates  # 0: all
-        while len(following.ends) < needed or not needed:
-            if following.examined == len(logits):
-                break
-            count = 4 * following.examined if needed else len(logits)
-            following = self._classify(logits, count, banned_ids)
-        allowed = following.ends
-        if may_grow and following.suffixes:
-            allowed = sorted(allowed + following.suffixes, key=lambda token: (-logits[token], token))
-        if needed and len(allowed) >= needed:
-            return sampler.sample_top_k(logits[allowed], np.array(allowed), banned_ids)
-        choices = np.full_like(logits, -np.inf)
-        choices[allowed] = logits[allowed]
-        return sampler.sample(choices, banned_ids)
+    def _extend(
+        self, decoder: Decoder, following: "_Following", needed: int, banned_ids: Collection[int]
+    ) -> "_Following":
+        """Examine more tokens after the prompt, until `needed` of them end the word; 0 is all."""
+        size = decoder.config.vocab_size
+        while (len(following.ends) < needed or not needed) and following.examined < size:
+            count = 4 * following.examined if needed else size
+            following = self._classify(decoder, count, banned_ids)
+        return following
 
 
 class _Following(NamedTuple):
@@ -185,9 +177,9 @@ class _Following(NamedTuple):
 
     examined: int
     """Number of most likely tokens that were examined."""
-    ends: list[int]
-    """Tokens that end the word, most likely first."""
-    suffixes: list[int]
-    """Tokens that make the word longer and that the tokenizer would place there."""
+    ends: dict[int, float]
+    """Tokens that end the word, with their logits."""
+    suffixes: dict[int, float]
+    """Tokens that make the word longer and that the tokenizer would place there, with their logits."""
     probability_of_end: float
     """Probability of `ends` among both."""

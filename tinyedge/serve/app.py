@@ -87,7 +87,8 @@ class App:
         self._content_filter = content_filter
         bundle = generator.bundle
         self._digest = bundle_digest(bundle)
-        self._metrics.set_info(__version__, self._digest, str(bundle.manifest["precision"]))
+        precision, engine = str(bundle.manifest["precision"]), generator.session.engine.title
+        self._metrics.set_info(__version__, self._digest, precision, engine)
         self._loaded_at = int(time.time())
         self._generator = generator
 

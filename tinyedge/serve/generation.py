@@ -12,10 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tinyedge.core.arrays import log_softmax
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import FinishReason, Generator, Piece
-from tinyedge.runtime.sampler import find_largest
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.requests import MAX_SEED, GenerationRequest, TokenIds
 from tinyedge.serve.text_offsets import OffsetCounter, locate_prompt_tokens
@@ -277,6 +275,8 @@ def score_prompt(prompt: Prompt, top: int) -> list[AnswerToken]:
         All tokens of the prompt, the first one without a log probability. A BOS that the generator adds is
         not part of the prompt.
     """
+    from tinyedge.runtime.logprobs import compute_logprobs  # needs numpy, and most requests do not
+
     tokens, offsets = prompt.tokens, prompt.locate_tokens()
     tokenizer = prompt.generator.tokenizer
     decoder = prompt.generator.session.decoder()
@@ -284,17 +284,7 @@ def score_prompt(prompt: Prompt, top: int) -> list[AnswerToken]:
     first = [_make_token(tokenizer, tokens[0], None, (), offsets[0])]
     scored = first if prompt.has_first_token else []
     for position, token in enumerate(tokens[1:], start=1):
-        logprobs = log_softmax(logits)
-        likeliest = find_largest(logits, top) if top else ()
-        scored.append(
-            _make_token(
-                tokenizer,
-                token,
-                float(logprobs[token]),
-                [(int(one), float(logprobs[one])) for one in likeliest],
-                offsets[position],
-            )
-        )
+        scored.append(_make_token(tokenizer, token, *compute_logprobs(logits, token, top), offsets[position]))
         if position < len(tokens) - 1:
             logits = decoder.step(token)
     return scored

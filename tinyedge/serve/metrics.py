@@ -102,7 +102,9 @@ class ServerMetrics:
             buckets=RESPONSE_BUCKETS,
             registry=registry,
         )
-        self._info = Info("tinyedge", "Version, bundle and precision of the served model.", registry=registry)
+        self._info = Info(
+            "tinyedge", "Version, bundle, precision and engine of the served model.", registry=registry
+        )
         # Created at the start: otherwise the first event of a kind would not be visible as an increase.
         for kind in ("prompt", "completion"):
             self.tokens.labels(kind)
@@ -110,9 +112,9 @@ class ServerMetrics:
             self.errors.labels(kind)
         registry.register(self)
 
-    def set_info(self, version: str, bundle: str, precision: str) -> None:
+    def set_info(self, version: str, bundle: str, precision: str, engine: str) -> None:
         """Set the description of the served model, after it is loaded."""
-        self._info.info({"version": version, "bundle": bundle, "precision": precision})
+        self._info.info({"version": version, "bundle": bundle, "precision": precision, "engine": engine})
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format. May wait for the firmware of a Raspberry Pi."""

@@ -11,16 +11,11 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import sentencepiece
 
 from tinyedge.core import files
-from tinyedge.core.arrays import IndexArray
 from tinyedge.core.errors import TokenizerError
-
-if TYPE_CHECKING:
-    from tinyedge.text.piece_index import PieceIndex
 
 BOS_ID, EOS_ID, PAD_ID, UNK_ID = 0, 1, 2, 3  # as the project's guide defines them
 WORD_BOUNDARY = "\u2581"  # SentencePiece writes a space as this character
@@ -52,7 +47,6 @@ class Tokenizer:
         self._name = name
         self.sha256 = sha256 or hashlib.sha256(model).hexdigest()
         self._model = model  # searched by `find_longer_pieces`; 135 kB for 8000 pieces
-        self._piece_index: PieceIndex | None = None
         self._continues_word: dict[int, bool] = {}  # cache of `continues_word`
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
@@ -171,15 +165,20 @@ class Tokenizer:
         last: int = self._processor.encode(_normalize(before + self.piece(token).decode()))[-1]
         return last == token
 
-    def find_longer_pieces(self, tokens: Sequence[int]) -> IndexArray:
-        """Find the pieces that begin with the text of `tokens` and continue it with a letter or digit."""
-        start = "".join(map(self._processor.id_to_piece, tokens))
-        if self._piece_index is None:
-            from tinyedge.text.piece_index import PieceIndex  # needs numpy, and most texts no index
+    def find_longer_pieces(self, tokens: Sequence[int]) -> list[int]:
+        """Find the pieces that begin with the text of `tokens` and continue it with a letter or digit.
 
-            self._piece_index = PieceIndex(self._model, self.vocab_size)
-        # Special pieces and bytes are spelled "<s>" and "<0x0A>".
-        return self._piece_index.find_longer(start.encode() if start[0] != "<" else b"<<")
+        Returns:
+            Their ids, lowest first.
+        """
+        from tinyedge.text.piece_index import find_longer_texts  # most texts need no search
+
+        start = "".join(map(self._processor.id_to_piece, tokens))
+        if start[0] == "<":  # so are special pieces and bytes spelled: "<s>" and "<0x0A>"
+            return []
+        texts = find_longer_texts(self._model, start.encode())
+        ids = {self._processor.piece_to_id(text.decode("utf-8", "replace")) for text in texts}
+        return sorted(ids - {UNK_ID})  # UNK: not a piece
 
     def spellings(self) -> list[str]:
         """List all pieces as SentencePiece writes them ("▁Casas"); special and byte pieces are empty."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyedge.bench.prompts import PROMPTS
 from tinyedge.runtime import Generator
-from tinyedge.runtime.session import BundleModel
+from tinyedge.runtime.bundle_model import BundleModel
 
 generator = Generator.load(Path(sys.argv[1]), threads=1)
 model = BundleModel(generator.session)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinyedge.bench.baseline import get_engine
 from tinyedge.bench.report import SCHEMA
 from tinyedge.core import stats
 from tinyedge.core.errors import BenchError
@@ -174,6 +175,7 @@ def _describe_measured(report: Mapping[str, Any]) -> PageContent:
                 "kernel": device["kernel"],
                 "software": f"tinyedge {report['tinyedge']}, onnxruntime {device['onnxruntime']},"
                 f" Python {device['python']}",
+                "engine": get_engine(report),
             }
         ),
         notes=(

@@ -1,0 +1,1 @@
+"""Tests of the native kernels, and the exact reference that they are compared with."""

@@ -1,0 +1,60 @@
+"""Check of the engine that computes bundles here, in a child process: native code may end the process.
+
+In: nothing but this installation. Out: a Finding. Does not import the engine itself.
+"""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from tinyedge.doctor.finding import Finding
+from tinyedge.doctor.libraries import NO_TELEMETRY
+from tinyedge.runtime.decoder import EngineChoice
+from tinyedge.runtime.engine import KERNELS, PACKAGE, VARIABLE, read_choice
+
+# -P keeps the current folder out of the imports.
+PROBE = (sys.executable, "-P", "-m", "tinyedge.runtime.probe")
+PROBE_SECONDS = 60.0  # about 1 s on a Pi from a cold SD card, several times that under emulation
+WITHOUT_KERNELS = f"run without them: {VARIABLE}=onnxruntime"
+
+
+def check_engine(command: Sequence[str] = PROBE, seconds: float = PROBE_SECONDS) -> Finding:
+    """Compute a token in the engine of this machine.
+
+    Args:
+        command: Command of the child; it prints the engine as JSON, or why there is none, and what to do.
+        seconds: Time limit.
+    """
+    try:
+        child = subprocess.run(
+            command,
+            env={**os.environ, **NO_TELEMETRY},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        found = f"it computed no token in {seconds:g} s"
+        return Finding("engine", found, "bad", "check the machine's load and free memory, then try again")
+    except OSError as failure:
+        found = f"{command[0]} cannot be started: {failure.strerror}"
+        return Finding("engine", found, "bad", "create the Python environment again")
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        return Finding("engine", f"the {KERNELS} died with {name}", "bad", WITHOUT_KERNELS)
+    try:
+        engine = EngineChoice(**json.loads(child.stdout))
+    except (ValueError, TypeError):
+        found, remedy, *_ = [*child.stderr.strip().splitlines(), "it gave no reason", WITHOUT_KERNELS]
+        return Finding("engine", found, "bad", remedy)
+    found = f"{engine.title}: {engine.reason}"
+    if engine.name != KERNELS and read_choice() is None and importlib.util.find_spec(PACKAGE):
+        return Finding("engine", found, "warning", f"install the wheel of {PACKAGE} for this machine again")
+    return Finding("engine", found)

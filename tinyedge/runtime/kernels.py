@@ -1,0 +1,179 @@
+"""A model in the native kernels of the package tinyedge_kernels, which run inside ONNX Runtime's library.
+
+In: the weights of a verified bundle. Out: a session. Needs neither numpy nor ONNX Runtime's Python package,
+whose imports take longer than a short answer. This module can be imported where the kernels are installed.
+"""
+
+import importlib.util
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import tinyedge_kernels
+
+from tinyedge.core.arrays import Logits
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.errors import BundleError, EngineError
+from tinyedge.core.sampling import SamplingConfig
+from tinyedge.runtime.decoder import (
+    EXPORT_AGAIN_HINT,
+    Decoder,
+    EngineChoice,
+    Session,
+    check_end,
+    check_length,
+    check_threads,
+    make_not_finite_error,
+)
+from tinyedge.runtime.weights import list_tensors
+
+NAME = "kernels"
+LIBRARY_PATTERN = "libonnxruntime.so*"  # with a version
+
+Result = TypeVar("Result")
+
+
+class KernelsSession(Session):
+    """Packed weights."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, memoryview],
+        config: ModelConfig,
+        threads: int = 1,
+        name: str = "the model",
+        reason: str = "it was asked for",
+    ) -> None:
+        """Pack the weights.
+
+        Args:
+            weights: Content of the model's tensors by name, as the scan of the bundle found them.
+            config: Shape of the model, which they match.
+            threads: CPU cores used to compute a token, 1-64.
+            name: Name of the model in error messages.
+            reason: Why this engine was chosen.
+
+        Raises:
+            EngineError: The kernels cannot run here.
+            UsageError: `threads` is outside its range.
+        """
+        check_threads(threads)
+        self.config = config
+        self.name = name
+        shape = (config.vocab_size, config.d_model, config.nhead, config.head_width, config.num_layers)
+        sizes = (*shape, config.dim_feedforward, config.max_seq_length)
+        try:
+            tensors = list_tensors(weights, config)
+            self._model = tinyedge_kernels.Model(
+                find_library(), sizes, config.head_dim**-0.5, tensors, threads
+            )
+        except KeyError as failure:
+            raise EngineError(f"{name} does not store {failure} as plain bytes", EXPORT_AGAIN_HINT) from None
+        except tinyedge_kernels.KernelsError as failure:
+            raise EngineError(
+                f"the kernels cannot use ONNX Runtime: {failure}", "install another version of onnxruntime"
+            ) from None
+        self.engine = EngineChoice(NAME, self._model.instructions, reason)
+
+    def decoder(self, candidates: int = 1) -> "KernelsDecoder":
+        """Create a decoder for a new text. The number of candidates does not matter here."""
+        return KernelsDecoder(self.config, self._model.decoder(), self.name)
+
+
+class KernelsDecoder(Decoder):
+    """One text in progress. Tokens wait until something is asked about them: one call then does both."""
+
+    def __init__(self, config: ModelConfig, native: "tinyedge_kernels.Decoder", name: str) -> None:
+        self.config = config
+        self._native = native
+        self._name = name
+        self._tokens: list[int] = []
+        self._read = 0  # number of tokens whose keys and values the kernels hold
+        self._end = 0  # number of tokens that the next report is about; fewer than all after `recompute`
+
+    @property
+    def position(self) -> int:
+        """Number of tokens in the text."""
+        return len(self._tokens)
+
+    def restart(self, tokens: Sequence[int]) -> None:
+        """Restart the text with `tokens`."""
+        check_end(len(tokens), 0, self.config)
+        self._tokens, self._read, self._end = list(tokens), 0, len(tokens)
+
+    def append(self, token: int) -> None:
+        """Append one token."""
+        end = len(self._tokens) + 1
+        check_end(end, end - 1, self.config)
+        self._tokens.append(token)
+        self._end = end
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens after the first `length`."""
+        check_length(length, len(self._tokens))
+        del self._tokens[length:]
+        self._read, self._end = min(self._read, length), length
+
+    def recompute(self, length: int, token: int) -> None:
+        """Report about the first `length` tokens; those after them are then read again, with equal results."""
+        check_length(length, len(self._tokens))
+        self._read, self._end = min(self._read, length - 1), length
+
+    def logits(self) -> Logits:
+        """Return the logits (V,); needs numpy."""
+        import numpy as np
+
+        return np.frombuffer(self._run(self._native.logits), dtype=np.float32)
+
+    def largest(self, count: int) -> tuple[list[int], list[float]]:
+        """Return the largest logits."""
+        found: tuple[list[int], list[float]] = self._run(self._native.largest, count)
+        return found
+
+    def score(self, tokens: Sequence[int]) -> tuple[list[float], float]:
+        """Return the logits of a few tokens, and the logarithm of the sum of all exponentials."""
+        values = memoryview(self._run(self._native.logits)).cast("f")
+        highest = max(values)
+        total = math.fsum(math.exp(value - highest) for value in values)
+        return [values[token] for token in tokens], highest + math.log(total)
+
+    def draw(self, sampling: SamplingConfig, point: float, banned_ids: Collection[int]) -> int:
+        """Select the next token, in the kernels."""
+        temperature = 0.0 if sampling.greedy else sampling.temperature
+        settings = (temperature, sampling.candidates, sampling.top_p, sampling.min_p)
+        token: int = self._run(self._native.draw, *settings, point, list(banned_ids))
+        return token
+
+    def _run(self, compute: Callable[..., Result], *arguments: object) -> Result:
+        """Call a function of the kernels with the tokens that wait and the place of the first of them.
+
+        Raises:
+            BundleError: The model cannot be run or computes numbers that are not finite. The text then ends
+                before the tokens that waited.
+        """
+        try:
+            found = compute(self._tokens[self._read : self._end], self._read, *arguments)
+        except tinyedge_kernels.NotFiniteError:
+            del self._tokens[self._read :]
+            raise make_not_finite_error(self._name) from None
+        except tinyedge_kernels.KernelsError as failure:
+            del self._tokens[self._read :]
+            raise BundleError(f"ONNX Runtime cannot run {self._name}: {failure}", EXPORT_AGAIN_HINT) from None
+        self._read = self._end
+        return found
+
+
+def find_library() -> str:
+    """Return the path of ONNX Runtime's library in its installed package, without importing the package.
+
+    Raises:
+        EngineError: There is none.
+    """
+    spec = importlib.util.find_spec("onnxruntime")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for library in sorted(Path(folder, "capi").glob(LIBRARY_PATTERN)):
+            return str(library)
+    raise EngineError(
+        f"no package onnxruntime with {LIBRARY_PATTERN} is installed", "pip install onnxruntime"
+    )
