@@ -26,7 +26,7 @@ from bench.twin.layout import (
 )
 from bench.twin.measure import measure_bundle
 from bench.twin.report import add_comparison, compose_report, read_versions, render
-from bench.twin.self_check import check_instructions, check_logits, check_onnxruntime, check_parity
+from bench.twin.self_check import check_instructions, check_logits, check_onnxruntime, check_text
 from bench.twin.system_emulation import check_system
 from bench.twin.user_emulation import Guest
 from tinyedge.boards.load import board_file
@@ -34,6 +34,7 @@ from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core import files
 from tinyedge.core.errors import TinyEdgeError
 from tinyedge.fit.cost_model import CostModel
+from tinyedge.runtime.engine import KERNELS, ONNXRUNTIME
 
 BUNDLES = REPOSITORY / "tests" / "data"
 GREEDY_BUNDLE, INT8_BUNDLE = BUNDLES / "micro_bundle_fp32", BUNDLES / "micro_bundle_int8"
@@ -76,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     check = command(
         "check",
         run_check,
-        "check the emulated processor, and that greedy text and int8 logits are the same on it",
+        "check the emulated processor, and that text and logits are the same on it",
     )
     check.add_argument(
         "--or-skip", action="store_true", help="if a twin cannot be built, print the reason and succeed"
@@ -90,7 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
     for greedy_command in (check, report):
         greedy_command.add_argument(
             "--greedy-bundle", type=Path, default=GREEDY_BUNDLE,
-            help="an fp32 bundle, to compare greedy text with this machine (default: that of the tests)",
+            help="an fp32 bundle, to compare its text with this machine (default: that of the tests)",
         )  # fmt: skip
     report.add_argument(
         "--json", type=Path, help="file of the report (default: report.json in the twin's folder)"
@@ -157,16 +158,19 @@ def run_checks(guest: Guest, greedy_bundle: Path, bundle: Path) -> Iterator[str]
 
     Args:
         guest: The twin.
-        greedy_bundle: An fp32 bundle, to compare greedy text.
-        bundle: A bundle to compare logits.
+        greedy_bundle: An fp32 bundle, to compare text in both engines.
+        bundle: A bundle to compare text in the kernels, and logits in both engines.
 
     Yields:
         A sentence for each check that passed.
     """
     yield check_instructions(guest)
     yield check_onnxruntime(guest)
-    yield check_parity(guest, greedy_bundle)
-    yield check_logits(guest, bundle)
+    for precise in (bundle, greedy_bundle):
+        yield check_text(guest, precise, KERNELS)
+    yield check_logits(guest, bundle, KERNELS)
+    yield check_text(guest, greedy_bundle, ONNXRUNTIME)
+    yield check_logits(guest, bundle, ONNXRUNTIME)
 
 
 def run_measure(twin: Twin, options: argparse.Namespace) -> int:

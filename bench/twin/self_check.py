@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGILL
 from typing import Any
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bench.twin.build import BAD_ONNXRUNTIME, install_bad_packages
 from bench.twin.layout import BOARD, SOURCES, TwinError, checkout_environment, run
 from bench.twin.user_emulation import Guest
+from tinyedge.runtime.engine import KERNELS, ONNXRUNTIME, VARIABLE
 
 # Bits of HWCAP, as Linux numbers them, by the names of /proc/cpuinfo.
 HWCAP_BITS = {
@@ -22,9 +23,9 @@ HWCAP_BITS = {
 }
 # Instructions of guest/instructions.py that /proc/cpuinfo names differently.
 FEATURE_OF_INSTRUCTION = {"neon": "asimd", "sha256": "sha2", "dotprod": "asimddp"}
-GREEDY_TOKENS = 24
-# Logits are equal except for the order of a sum; a number in the middle between two int8 steps may be rounded
-# to either on different processors, and everything that follows from it differs by a step.
+ANSWER_TOKENS = 24
+# With ONNX Runtime alone, logits are equal except for the order of a sum; a number in the middle between two int8
+# steps may be rounded to either on different processors, and everything that follows from it differs by a step.
 EQUAL_LOGITS = 1e-4
 MIN_EQUAL = 0.9  # share of all tokens
 MAX_DIFFERENCE = 0.1  # of the logits' standard deviation
@@ -80,37 +81,80 @@ def check_onnxruntime(guest: Guest) -> str:
     return f"onnxruntime {BAD_ONNXRUNTIME} dies with SIGILL, {version} runs"
 
 
-def check_parity(guest: Guest, bundle: Path) -> str:
-    """Check that greedy text of an fp32 bundle is this machine's. Raises TwinError otherwise."""
+def check_text(guest: Guest, bundle: Path, engine: str) -> str:
+    """Check that the text of a bundle is this machine's, in every token. Raises TwinError otherwise.
+
+    Args:
+        guest: The twin.
+        bundle: The bundle; for ONNX Runtime alone an fp32 one, whose greedy text is compared. The kernels
+            compute the same numbers everywhere: drawn text of them is compared too, in any precision.
+        engine: A name of an engine, for the environment.
+    """
     precision = json.loads((bundle / "manifest.json").read_bytes()).get("precision")
-    if precision != "fp32":
+    if engine == ONNXRUNTIME and precision != "fp32":
         raise TwinError(
             f"{bundle} is {precision}, whose roundings differ between processors",
             "pass one that `tinyedge export --quantize none` made",
         )
-    script = [str(SOURCES / "guest" / "greedy.py"), str(bundle.resolve()), str(GREEDY_TOKENS)]
-    emulated = guest.run(script)
-    if emulated.returncode:
-        raise TwinError(f"greedy.py in the guest exited with {emulated.returncode}: {emulated.errors}")
-    output = run([sys.executable, *script], env=checkout_environment())
-    guest_answers, host_answers = json.loads(emulated.output), json.loads(output)
+    way = "greedy" if engine == ONNXRUNTIME else "greedy and drawn"
+    script = [str(SOURCES / "guest" / "answers.py"), str(bundle.resolve()), str(ANSWER_TOKENS)]
+    script += ["--drawn"] if engine == KERNELS else []
+    guest_answers, host_answers = (json.loads(output) for output in run_both(guest, script, engine))
     if different := [name for name in host_answers if host_answers[name] != guest_answers[name]]:
         name = different[0]
         there, here = guest_answers[name]["text"], host_answers[name]["text"]
-        raise TwinError(f"prompt {name}: {there!r} in the guest, {here!r} here")
-    return f"{len(host_answers)} greedy answers of {GREEDY_TOKENS} tokens are the same as on this machine"
+        raise TwinError(f"prompt {name}, {engine}: {there!r} in the guest, {here!r} here")
+    return f"{engine}: {len(host_answers)} {way} answers of {ANSWER_TOKENS} tokens are the same as on this machine"
 
 
-def check_logits(guest: Guest, bundle: Path) -> str:
-    """Check that logits of text are this machine's, except for int8 roundings. Raises TwinError otherwise."""
+def check_logits(guest: Guest, bundle: Path, engine: str) -> str:
+    """Check that logits of text are this machine's. Raises TwinError otherwise.
+
+    Args:
+        guest: The twin.
+        bundle: The bundle.
+        engine: A name of an engine: the logits of the kernels must be equal, bit for bit; those of ONNX
+            Runtime alone may differ by int8 roundings.
+    """
     script = str(SOURCES / "guest" / "logits.py")
     with tempfile.TemporaryDirectory() as folder:
         guest_file, host_file = Path(folder) / "guest.npy", Path(folder) / "host.npy"
-        emulated = guest.run([script, str(bundle.resolve()), str(guest_file)])
-        if emulated.returncode:
-            raise TwinError(f"logits.py in the guest exited with {emulated.returncode}: {emulated.errors}")
-        run([sys.executable, script, bundle.resolve(), host_file], env=checkout_environment())
-        return compare_logits(np.load(guest_file), np.load(host_file))
+        run_both(guest, [script, str(bundle.resolve())], engine, str(guest_file), str(host_file))
+        found = np.load(guest_file), np.load(host_file)
+        compare = compare_equal_logits if engine == KERNELS else compare_logits
+        return f"{engine}: {compare(*found)}"
+
+
+def run_both(guest: Guest, script: Sequence[str], engine: str, *files: str) -> tuple[bytes, str]:
+    """Run a script in the guest and on this machine, in one engine, and return what they print.
+
+    Args:
+        guest: The twin.
+        script: The script and its arguments.
+        engine: A name of an engine.
+        files: The last argument in the guest, and the one on this machine; none if they are the same.
+
+    Raises:
+        TwinError: One of them failed.
+    """
+    there, here = ([*script, *files[index : index + 1]] for index in range(2))
+    emulated = guest.run(there, variables={VARIABLE: engine})
+    if emulated.returncode:
+        name = Path(script[0]).name
+        raise TwinError(f"{name} in the guest exited with {emulated.returncode}: {emulated.errors}")
+    output = run([sys.executable, *here], env={**checkout_environment(), VARIABLE: engine})
+    return emulated.output, output
+
+
+def compare_equal_logits(guest_logits: npt.NDArray[np.float32], host_logits: npt.NDArray[np.float32]) -> str:
+    """Compare logits that must be equal, bit for bit; arguments, result and errors as in `compare_logits`."""
+    equal = (guest_logits.view(np.uint32) == host_logits.view(np.uint32)).all(axis=1)
+    if not equal.all():
+        raise TwinError(
+            f"the logits in the guest are those of this machine for {equal.sum()} of {len(equal)} tokens",
+            "build the kernels of this machine again from the same sources: make env",
+        )
+    return f"the logits of text after {len(equal)} tokens are those of this machine, bit for bit"
 
 
 def compare_logits(guest_logits: npt.NDArray[np.float32], host_logits: npt.NDArray[np.float32]) -> str:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +62,21 @@ class Guest:
             "-0", f"/usr/bin/{python}", f"{self.twin.root}/usr/bin/{python}", *arguments,
         ]  # fmt: skip
 
-    def run(self, arguments: Sequence[str], package_folders: Sequence[Path] = ()) -> Outcome:
-        """Run the board's Python; arguments as in `command` and `environment`."""
+    def run(
+        self,
+        arguments: Sequence[str],
+        package_folders: Sequence[Path] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """Run the board's Python; arguments as in `command` and `environment`, with additional variables."""
+        environment = {**self.environment(package_folders), **(variables or {})}
         done = subprocess.run(
-            self.command(arguments), env=self.environment(package_folders), capture_output=True, check=False,
+            self.command(arguments),
+            env=environment,
+            capture_output=True,
+            check=False,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         return Outcome(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
     def count(self, arguments: Sequence[str], blocks: bool = False) -> tuple[Outcome, Counts]:

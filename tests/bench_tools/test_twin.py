@@ -14,7 +14,7 @@ from bench.twin.cpu_model import remove_cryptography, write_cpu_files
 from bench.twin.layout import MEMORY, Twin, TwinError, atomic_folder
 from bench.twin.measure import ModelledCosts, split_responses
 from bench.twin.report import add_comparison, compose_report, render
-from bench.twin.self_check import compare_logits, find_wrong_instructions
+from bench.twin.self_check import compare_equal_logits, compare_logits, find_wrong_instructions
 from bench.twin.system_emulation import check_memory, parse_console
 from tinyedge.core.files import write_json
 
@@ -314,3 +314,12 @@ def test_logits_may_differ_by_a_rounding_and_not_by_more() -> None:
     for different in (host + 0.01, np.where(host == host[3, 7], host + 0.2, host), host * np.nan):
         with pytest.raises(TwinError, match="the logits in the guest differ from those"):
             compare_logits(different, host)
+
+
+def test_logits_of_the_kernels_must_be_equal_in_every_bit() -> None:
+    host = np.random.default_rng(1).normal(size=(20, 50)).astype(np.float32)
+    assert "after 20 tokens are those of this machine, bit for bit" in compare_equal_logits(host.copy(), host)
+    guest = host.copy()
+    guest[7, 3] = np.nextafter(guest[7, 3], np.float32(9))
+    with pytest.raises(TwinError, match="for 19 of 20 tokens"):
+        compare_equal_logits(guest, host)
