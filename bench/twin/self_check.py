@@ -24,8 +24,8 @@ HWCAP_BITS = {
 # Instructions of guest/instructions.py that /proc/cpuinfo names differently.
 FEATURE_OF_INSTRUCTION = {"neon": "asimd", "sha256": "sha2", "dotprod": "asimddp"}
 ANSWER_TOKENS = 24
-# With ONNX Runtime alone, logits are equal except for the order of a sum; a number in the middle between two int8
-# steps may be rounded to either on different processors, and everything that follows from it differs by a step.
+# With ONNX Runtime alone, logits are equal except for the order of a sum; a number in the middle between two
+# int8 steps may be rounded to either on different processors, and everything that follows differs by a step.
 EQUAL_LOGITS = 1e-4
 MIN_EQUAL = 0.9  # share of all tokens
 MAX_DIFFERENCE = 0.1  # of the logits' standard deviation
