@@ -104,7 +104,8 @@ def check_text(guest: Guest, bundle: Path, engine: str) -> str:
         name = different[0]
         there, here = guest_answers[name]["text"], host_answers[name]["text"]
         raise TwinError(f"prompt {name}, {engine}: {there!r} in the guest, {here!r} here")
-    return f"{engine}: {len(host_answers)} {way} answers of {ANSWER_TOKENS} tokens are the same as on this machine"
+    number = f"{len(host_answers)} {way} answers of {ANSWER_TOKENS} tokens"
+    return f"{engine}: {number} are those of this machine"
 
 
 def check_logits(guest: Guest, bundle: Path, engine: str) -> str:
