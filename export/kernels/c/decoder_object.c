@@ -3,9 +3,9 @@
  * Bound by Python and ONNX Runtime's run: some thousand instructions a token. So the request is bound once, lives in the
  * object, and nothing but the result is created.
  */
-#include <stdlib.h>
-
 #include "objects.h"
+
+#include <stdlib.h>
 
 enum { MAX_ARGUMENTS = 8 };
 

@@ -8,13 +8,15 @@
  *
  * Bound by loading: relocating and initializing ONNX Runtime's 35 MB costs more than all else here.
  */
+#define _POSIX_C_SOURCE 200809L /* getpid */
+
 #include "engine.h"
 
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include "ort_api.h"

@@ -3,11 +3,11 @@
  * Nothing here trusts a bundle: the C core sees only buffers whose sizes were compared with the configuration, and
  * only configurations whose products fit.
  */
+#include "objects.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "objects.h"
 
 enum { MAX_DIMENSION = 65536, MAX_THREADS = 64, TENSORS_OF_BLOCK = 8 };
 #define MAX_ELEMENTS ((1LL << 31) - 1) /* of a matrix, the cache or a prompt's activations */

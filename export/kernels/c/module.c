@@ -2,9 +2,9 @@
  *
  * Written for Python's stable ABI, so one file serves Python 3.11 and all later ones.
  */
-#include <math.h>
+#include "objects.h" /* first: Python.h says which POSIX the others offer */
 
-#include "objects.h"
+#include <math.h>
 
 bool check_status(const ModuleState *state, Status status) {
     if (status == KERNELS_OK) return true;
@@ -71,7 +71,7 @@ static PyObject *add_error(PyObject *module, const char *name, const char *full_
 static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec) {
     PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
     if (type && PyModule_AddType(module, type) == 0) return type;
-    Py_XDECREF(type);
+    Py_XDECREF((PyObject *)type);
     return NULL;
 }
 
