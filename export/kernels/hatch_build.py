@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -31,7 +32,8 @@ class KernelsHook(BuildHookInterface):  # type: ignore[type-arg] # hatchling doe
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and name the platform in the wheel's tag."""
         target = os.environ.get(TARGET_VARIABLE) or platform.machine()
-        output = Path(self.directory, target, Path(EXTENSION).name)  # not in place: tests use this machine's
+        self._folder = TemporaryDirectory()  # not in place: this machine's tests use what is there
+        output = Path(self._folder.name, Path(EXTENSION).name)
         compile_extension(target, output)
         license_file = next((p for p in (ROOT / "LICENSE", ROOT.parents[1] / "LICENSE") if p.exists()), None)
         if license_file:
