@@ -13,8 +13,8 @@ typedef struct {
     size_t stride;      /* bytes of a row: width rounded up to 64 */
     int8_t *values;     /* (rows rounded up to 4, stride), aligned to 64 bytes */
     int32_t *sums;      /* of each row's values, as many as rows rounded up to 4 */
+    uint8_t *wide;      /* of each 4 rows: 1 where the fast kernels' 16-bit sums could overflow; see dots.c */
     float scale;
-    int narrow; /* no 16-bit sum that the fast kernels take can overflow; see int8_matrix_pack */
 } Int8Matrix;
 
 /* How a row of activations was quantized: value = scale * (q - zero), zero in -128..127. */

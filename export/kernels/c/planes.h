@@ -16,8 +16,7 @@ typedef struct {
     size_t stride;    /* width rounded up to 64; a row of a plane has half as many bytes */
     uint8_t *high;    /* (rows rounded up to 4, stride / 2), aligned to 64 bytes */
     uint8_t *low;     /* the same shape */
-    uint32_t *limits; /* of each row: what the bound needs, packed; see planes.c */
-    int32_t *sums;    /* of each row's weights */
+    uint32_t *limits; /* of each row: step, sum and error of the high plane; see cpu.h */
     float scale;
 } Planes;
 
