@@ -19,7 +19,6 @@ Int32: TypeAlias = npt.NDArray[np.int32]
 LANES = 4
 EPSILON = np.float32(1e-5)  # torch.nn.LayerNorm's default
 ONE, HALF = np.float32(1), np.float32(0.5)
-INV_SQRT2 = np.float32(0.7071067811865476)
 
 
 class NotFiniteError(Exception):
@@ -64,11 +63,11 @@ def quantize_rows(x: Floats) -> tuple[Int32, Floats]:
     """
     low = np.minimum(x.min(axis=1, keepdims=True), np.float32(0))
     high = np.maximum(x.max(axis=1, keepdims=True), np.float32(0))
-    span = high - low
-    if not np.isfinite(span).all():
-        raise NotFiniteError
-    scale = np.where(span == 0, ONE, span / np.float32(255))
-    zero = np.rint(np.clip(np.float32(0) - low / scale, np.float32(0), np.float32(255)))
+    scale = (high - low) / np.float32(255)
+    if not np.isfinite(scale).all():
+        raise NotFiniteError("a row that is to be quantized has NaN, infinity, or too large a range")
+    scale = np.where(scale == 0, ONE, scale)  # all zeros, or too close to them
+    zero = np.rint(np.minimum(np.float32(0) - low / scale, np.float32(255)))
     quantized = np.clip(np.rint(x / scale) + zero, np.float32(0), np.float32(255))
     return (quantized - zero).astype(np.int32), scale
 
@@ -139,44 +138,53 @@ def attend(queries: Floats, keys: Floats, values: Floats, scale: np.float32) -> 
     return mixed * (ONE / sum4(sums))[:, :, None]
 
 
-LOG2E = np.float32(1.4426950408889634)
-LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-# Minimax polynomial of (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2: Cephes, expf.
-EXP_FACTORS = tuple(
-    np.float32(factor)
-    for factor in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
-)
-EXP_LOWEST = np.float32(-87.0)
+ROUNDING = np.float32(1.5 * 2**23 + 127)  # the integer in the low bits of a sum with it is an exponent
+LOG2E, LN2 = np.float32(1.44269504), np.float32(0.693147181)
+EXP_LOWEST = np.float32(-87)
+# p in e^r = 1 + r + r^2 p(r), |r| <= ln(2) / 2; constant first. From lanes.h, which says how it was fitted.
+EXP_FACTORS = [np.float32(v) for v in (0.499992311, 0.166671142, 0.0418901145, 0.00831252523)]
 
 
 def exp(x: Floats) -> Floats:
-    """Compute e^x for x <= 0; a NaN stays one."""
+    """Compute e^x for x <= 0, at least e^-87; a NaN stays one."""
     clamped = np.maximum(x, EXP_LOWEST)
-    power = np.rint(clamped * LOG2E)
-    rest = fma(-power, LN2_LOW, fma(-power, LN2_HIGH, clamped))
-    total = np.full_like(rest, EXP_FACTORS[0])
-    for factor in EXP_FACTORS[1:]:
-        total = fma(total, rest, factor)
-    total = fma(total, rest * rest, rest) + ONE
-    result: Floats = np.ldexp(total, np.nan_to_num(power).astype(np.int32))
+    shifted = fma(clamped, LOG2E, ROUNDING)
+    rest = fma(shifted - ROUNDING, -LN2, clamped)
+    square = rest * rest
+    low, high = fma(rest, EXP_FACTORS[1], EXP_FACTORS[0]), fma(rest, EXP_FACTORS[3], EXP_FACTORS[2])
+    power = (shifted.view(np.int32) << 23).view(np.float32)
+    result: Floats = fma(fma(high, square, low), square, rest + ONE) * power
     return result
 
 
-# Abramowitz and Stegun, 7.1.26: |error| < 1.5e-7.
-ERF_P = np.float32(0.3275911)
-ERF_FACTORS = tuple(
-    np.float32(factor) for factor in (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
-)
+CDF_LIMIT, CDF_SCALE = np.float32(5.25), np.float32(0.0725623593)
+# p in P(N <= x) = 1/2 + x p(u), u = 2 (x / 5.25)^2 - 1; constant first. From rows.c, which says how
+# it was fitted.
+CDF_FACTORS = [
+    np.float32(v)
+    for v in (
+        *(0.134659365, -0.0671266094, 0.049643863, -0.0397700891),
+        *(0.0320647061, -0.0249819681, 0.0183240417, -0.0130032608),
+        *(0.00907420553, -0.00503129372, 0.00186604203, -0.00140296516),
+        *(0.00145772798, -0.000535670551),
+    )
+]
 
 
 def gelu(x: Floats) -> Floats:
-    """Compute 0.5 * x * (1 + erf(x / sqrt(2)))."""
-    scaled = x * INV_SQRT2
-    magnitude = np.abs(scaled)
-    t = ONE / fma(ERF_P, magnitude, ONE)
-    total = np.full_like(t, ERF_FACTORS[0])
-    for factor in ERF_FACTORS[1:]:
-        total = fma(total, t, factor)
-    erf = np.copysign(ONE - total * t * exp(-magnitude * magnitude), scaled)
-    result: Floats = HALF * x * (ONE + erf)
+    """Compute x * P(N <= x) for a standard normal N: the GELU with erf."""
+    clamped = np.minimum(np.maximum(x, -CDF_LIMIT), CDF_LIMIT)
+    u = fma(clamped * clamped, CDF_SCALE, -ONE)
+    powers = (u, u * u, (u * u) * u)
+    groups = []  # of four coefficients, which make short chains
+    for at in range(0, len(CDF_FACTORS), 4):
+        constant, *factors = CDF_FACTORS[at : at + 4]
+        group = np.full_like(u, constant)
+        for power, factor in zip(powers, factors, strict=False):
+            group = fma(power, factor, group)
+        groups.append(group)
+    total = groups.pop()
+    while groups:
+        total = fma(powers[1] * powers[1], total, groups.pop())
+    result: Floats = x * (clamped * total + HALF)
     return result

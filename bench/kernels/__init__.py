@@ -1,0 +1,1 @@
+"""Checks of the native kernels that take longer than a test."""

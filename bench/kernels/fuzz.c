@@ -1,0 +1,400 @@
+/* Random models, texts and calls for the native kernels, for builds with sanitizers (bench/kernels/sanitize.py).
+ *
+ *     fuzz SECONDS SEED [CASES]
+ *
+ * A case is a model that follows from its number: any shape, int8 or fp32 matrices, weights from harmless to NaN. It runs
+ * on every instruction set, with and without threads, and all runs must agree in every bit. Whatever is computed must be
+ * finite, sorted and inside the vocabulary. Some cases run out of memory on purpose. Tensors are allocated to the byte, so
+ * that AddressSanitizer sees every read beyond them. A failure prints the number of its case: fuzz 0 NUMBER 1 repeats it. */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
+#include <float.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "decoder.h"
+#include "model.h"
+
+enum { MAX_LAYERS = 3, MAX_TENSORS = 2 + 8 * MAX_LAYERS + 1, MAX_THREADS = 4, MAX_BANNED = 8 };
+
+static const char *const SETS[] = {"plain", "avx2", "avx-vnni", "avx512-vnni", "neon", "dotprod"};
+enum { SET_COUNT = sizeof SETS / sizeof *SETS };
+
+static uint64_t case_number;
+
+static void fail(const char *what) {
+    fprintf(stderr, "case %llu: %s\n", (unsigned long long)case_number, what);
+    exit(1);
+}
+
+static void check(int ok, const char *what) {
+    if (!ok) fail(what);
+}
+
+/* ---- random numbers: SplitMix64 (Steele, Lea and Flood, 2014) ---- */
+
+typedef struct {
+    uint64_t state;
+} Random;
+
+static uint64_t draw_bits(Random *random) {
+    uint64_t z = random->state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* Uniform in [low, high]. */
+static int draw_int(Random *random, int low, int high) {
+    return low + (int)(draw_bits(random) % (uint64_t)(high - low + 1));
+}
+
+/* True once in `times`. */
+static int once_in(Random *random, int times) { return draw_int(random, 1, times) == 1; }
+
+static double draw_unit(Random *random) { return (double)(draw_bits(random) >> 11) * 0x1p-53; }
+
+static float draw_extreme(Random *random) {
+    static const float EXTREMES[] = {0.0f,    -0.0f,    NAN,   INFINITY, -INFINITY, FLT_MAX, -FLT_MAX,
+                                     FLT_MIN, 1e-45f, -1e-45f, 1e30f,    -1e30f,    1e-30f,  1e19f};
+    return EXTREMES[draw_bits(random) % (sizeof EXTREMES / sizeof *EXTREMES)];
+}
+
+/* ---- threads: each run() starts its own, which ThreadSanitizer understands best ---- */
+
+typedef struct {
+    PoolTask *task;
+    void *argument;
+    size_t count;
+    atomic_size_t next;
+} Work;
+
+static void *work_on(void *given) {
+    Work *work = given;
+    size_t index;
+    /* relaxed: the counter must not order what the tasks do, or it would hide their races */
+    while ((index = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed)) < work->count)
+        work->task(work->argument, index);
+    return NULL;
+}
+
+static void run_on_threads(void *state, PoolTask *task, void *argument, size_t count) {
+    const int threads = *(const int *)state;
+    Work work = {task, argument, count, 0};
+    pthread_t started[MAX_THREADS];
+    int running = 0;
+    while (running < threads - 1 && !pthread_create(&started[running], NULL, work_on, &work)) running++;
+    work_on(&work);
+    while (running) pthread_join(started[--running], NULL);
+}
+
+/* ---- allocations that fail: the linker's --wrap sends those of all objects through these ---- */
+
+static atomic_long allocations_left = -1; /* negative: never fail */
+
+static int allocation_fails(void) {
+    return atomic_load(&allocations_left) >= 0 && atomic_fetch_sub(&allocations_left, 1) <= 0;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+int __real_posix_memalign(void **memory, size_t alignment, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+int __wrap_posix_memalign(void **memory, size_t alignment, size_t size);
+
+void *__wrap_malloc(size_t size) { return allocation_fails() ? NULL : __real_malloc(size); }
+void *__wrap_calloc(size_t count, size_t size) { return allocation_fails() ? NULL : __real_calloc(count, size); }
+void *__wrap_realloc(void *old, size_t size) { return allocation_fails() ? NULL : __real_realloc(old, size); }
+void *__wrap_aligned_alloc(size_t alignment, size_t size) {
+    return allocation_fails() ? NULL : __real_aligned_alloc(alignment, size);
+}
+int __wrap_posix_memalign(void **memory, size_t alignment, size_t size) {
+    return allocation_fails() ? 12 /* ENOMEM */ : __real_posix_memalign(memory, alignment, size);
+}
+
+/* Memory of the fuzzer itself, which never fails. */
+static void *allocate(size_t size) {
+    void *memory = __real_malloc(size);
+    check(memory != NULL, "out of memory");
+    return memory;
+}
+
+/* ---- models ---- */
+
+typedef struct {
+    Config config;
+    Source source;
+    BlockSource blocks[MAX_LAYERS];
+    void *tensors[MAX_TENSORS]; /* what free() takes */
+    float scales[MAX_TENSORS];
+    int tensor_count;
+    int hostile;      /* extremes among the weights: 0 none, 1 a few, 2 half of them */
+    int precision;    /* int8, fp32, or either for each matrix */
+    int32_t *text;    /* config.context tokens */
+} Case;
+
+/* Memory of exactly `size` bytes behind the returned pointer, at any alignment. */
+static void *add_tensor(Case *made, Random *random, size_t size) {
+    const size_t offset = (size_t)draw_int(random, 0, 7);
+    char *memory = allocate(offset + size);
+    made->tensors[made->tensor_count++] = memory;
+    return memory + offset;
+}
+
+static int is_extreme(const Case *made, Random *random, size_t size) {
+    if (made->hostile == 0) return 0;
+    return made->hostile == 2 ? once_in(random, 2) : draw_bits(random) % (4 * size) == 0;
+}
+
+static const void *add_floats(Case *made, Random *random, size_t size, float spread, float middle) {
+    char *values = add_tensor(made, random, size * sizeof(float));
+    for (size_t i = 0; i < size; i++) {
+        float value = middle + spread * (float)(2 * draw_unit(random) - 1);
+        if (is_extreme(made, random, size)) value = draw_extreme(random);
+        memcpy(values + i * sizeof value, &value, sizeof value);
+    }
+    return values;
+}
+
+static MatrixSource add_matrix(Case *made, Random *random, int rows, int columns) {
+    const size_t size = (size_t)rows * (size_t)columns;
+    const float spread = 2 / sqrtf((float)rows);
+    if (made->precision == 1 || (made->precision == 2 && once_in(random, 2)))
+        return (MatrixSource){add_floats(made, random, size, spread, 0), NULL};
+    float *scale = &made->scales[made->tensor_count];
+    *scale = is_extreme(made, random, 2) ? draw_extreme(random) : spread / 127;
+    int8_t *values = add_tensor(made, random, size);
+    const int same = once_in(random, 8) ? draw_int(random, -128, 127) : 0; /* the largest sums, and ties */
+    const int low = once_in(random, 4) ? 120 : -128;
+    for (size_t i = 0; i < size; i++) values[i] = (int8_t)(same ? same : draw_int(random, low, 127));
+    return (MatrixSource){values, scale};
+}
+
+static void make_case(Case *made, Random *random) {
+    memset(made, 0, sizeof *made);
+    const int large = once_in(random, 100);
+    made->config = (Config){
+        .vocab_size = draw_int(random, 1, large ? 4000 : 500),
+        .d_model = draw_int(random, 1, large ? 512 : 140),
+        .heads = draw_int(random, 1, 8),
+        .head_width = 8 * draw_int(random, 1, large ? 8 : 4),
+        .layers = draw_int(random, 1, MAX_LAYERS),
+        .feedforward = draw_int(random, 1, large ? 1024 : 200),
+        .context = draw_int(random, 1, 40),
+        .attention_scale = 0.25f,
+    };
+    const Config *c = &made->config;
+    made->hostile = draw_int(random, 0, 2);
+    made->precision = draw_int(random, 0, 2);
+    const int attention = c->heads * c->head_width;
+    const size_t width = (size_t)c->d_model;
+    made->source.embedding = add_matrix(made, random, c->vocab_size, c->d_model);
+    made->source.positions = add_floats(made, random, (size_t)c->context * width, 0.5f, 0);
+    for (int i = 0; i < c->layers; i++) {
+        made->blocks[i] = (BlockSource){
+            .qkv = add_matrix(made, random, c->d_model, 3 * attention),
+            .out = add_matrix(made, random, attention, c->d_model),
+            .linear1 = add_matrix(made, random, c->d_model, c->feedforward),
+            .linear2 = add_matrix(made, random, c->feedforward, c->d_model),
+            .norm1_scale = add_floats(made, random, width, 0.5f, 1),
+            .norm1_bias = add_floats(made, random, width, 0.5f, 0),
+            .norm2_scale = add_floats(made, random, width, 0.5f, 1),
+            .norm2_bias = add_floats(made, random, width, 0.5f, 0),
+        };
+    }
+    made->source.blocks = made->blocks;
+    made->source.output = add_matrix(made, random, c->d_model, c->vocab_size);
+    made->text = allocate((size_t)c->context * sizeof *made->text);
+    for (int i = 0; i < c->context; i++) made->text[i] = draw_int(random, 0, c->vocab_size - 1);
+}
+
+static void free_case(Case *made) {
+    for (int i = 0; i < made->tensor_count; i++) free(made->tensors[i]);
+    free(made->text);
+}
+
+/* ---- runs ---- */
+
+/* What a run computed, reduced to one number (FNV-1a), and the logits of its complete text. */
+typedef struct {
+    uint64_t hash;
+    Status status;
+    float *logits;
+} Outcome;
+
+static void record(Outcome *outcome, const void *data, size_t size) {
+    for (size_t i = 0; i < size; i++) outcome->hash = (outcome->hash ^ ((const uint8_t *)data)[i]) * 0x100000001b3u;
+}
+
+/* Whether logit `id` comes before `other` among the largest. */
+static int precedes(const float *logits, int32_t id, int32_t other) {
+    return logits[id] > logits[other] || (logits[id] == logits[other] && id < other);
+}
+
+static void check_largest(const float *logits, int32_t size, const int32_t *ids, const float *values, int32_t count) {
+    for (int32_t i = 0; i < count; i++) {
+        check(ids[i] >= 0 && ids[i] < size, "an id outside the vocabulary");
+        check(values[i] == logits[ids[i]], "a value that is not its logit");
+        check(!i || precedes(logits, ids[i - 1], ids[i]), "the largest logits are not sorted");
+    }
+    int32_t better = 0;
+    for (int32_t id = 0; id < size; id++) better += precedes(logits, id, ids[count - 1]);
+    check(better == count - 1, "a larger logit is missing");
+}
+
+static Status ask_largest(const Case *made, Random *random, Decoder *decoder, const Pool *pool, Outcome *outcome) {
+    const int32_t size = made->config.vocab_size, count = draw_int(random, 1, once_in(random, 4) ? size : (size + 9) / 10);
+    int32_t *ids = allocate((size_t)count * sizeof *ids);
+    float *values = allocate((size_t)count * sizeof *values);
+    const Status status = decoder_largest(decoder, pool, (size_t)count, ids, values);
+    check(status != KERNELS_NOT_FINITE, "logits were finite, and the largest of them are not");
+    if (status == KERNELS_OK) {
+        check_largest(outcome->logits, size, ids, values, count);
+        record(outcome, ids, (size_t)count * sizeof *ids);
+    }
+    free(ids);
+    free(values);
+    return status;
+}
+
+static Status ask_draw(const Case *made, Random *random, Decoder *decoder, const Pool *pool, Outcome *outcome) {
+    int32_t banned[MAX_BANNED];
+    const int32_t size = made->config.vocab_size;
+    const int count = draw_int(random, 0, size > MAX_BANNED ? MAX_BANNED : size - 1);
+    for (int i = 0; i < count; i++) banned[i] = draw_int(random, 0, size - 1);
+    const Draw draw = {
+        .temperature = once_in(random, 4) ? 0 : once_in(random, 4) ? 2e-5 : 2 * draw_unit(random) + 0.01,
+        .top_p = once_in(random, 2) ? 1 : draw_unit(random),
+        .min_p = once_in(random, 2) ? 0 : draw_unit(random),
+        .top_k = draw_int(random, 1, size),
+        .point = draw_unit(random),
+        .banned = banned,
+        .banned_count = (size_t)count,
+    };
+    int32_t token = -1;
+    const Status status = decoder_draw(decoder, pool, &draw, &token);
+    check(status != KERNELS_NOT_FINITE, "logits were finite, and no token was drawn");
+    if (status != KERNELS_OK) return status;
+    check(token >= 0 && token < size, "a token outside the vocabulary was drawn");
+    for (int i = 0; i < count; i++) check(token != banned[i], "a banned token was drawn");
+    record(outcome, &token, sizeof token);
+    return status;
+}
+
+static Status ask(const Case *made, Random *random, Decoder *decoder, const Pool *pool, Outcome *outcome) {
+    const size_t size = (size_t)made->config.vocab_size;
+    Status status = decoder_logits(decoder, pool, outcome->logits);
+    if (status != KERNELS_OK) return status;
+    for (size_t i = 0; i < size; i++) check(isfinite(outcome->logits[i]) != 0, "a logit is not finite");
+    record(outcome, outcome->logits, size * sizeof *outcome->logits);
+    status = ask_largest(made, random, decoder, pool, outcome);
+    return status == KERNELS_OK ? ask_draw(made, random, decoder, pool, outcome) : status;
+}
+
+/* Feeds the text in pieces, now and then from an earlier position again, and asks after each piece. */
+static Status run_text(const Case *made, Random *random, Decoder *decoder, const Pool *pool, Outcome *outcome) {
+    const int end = made->config.context;
+    int start = 0;
+    Status status = KERNELS_OK;
+    while (start < end && status == KERNELS_OK) {
+        const int count = draw_int(random, 1, once_in(random, 3) ? end - start : 1);
+        status = decoder_feed(decoder, pool, made->text + start, (size_t)count, (size_t)start);
+        if (status == KERNELS_OK) status = ask(made, random, decoder, pool, outcome);
+        start += count;
+        if (start < end && once_in(random, 8)) start = draw_int(random, 0, start);
+    }
+    return status;
+}
+
+static Outcome run_case(const Case *made, const Kernels *kernels, int threads, uint64_t seed) {
+    const Pool pool = {run_on_threads, &threads, threads};
+    Random random = {seed};
+    /* to the byte, so that a write of a padded row beyond the logits is seen */
+    Outcome outcome = {0xcbf29ce484222325u, KERNELS_OK, allocate((size_t)made->config.vocab_size * sizeof(float))};
+    Model *model = NULL;
+    Decoder *decoder = NULL;
+    outcome.status = model_create(&made->config, &made->source, kernels, &model);
+    if (outcome.status == KERNELS_OK) {
+        outcome.status = decoder_create(model, &decoder);
+        if (outcome.status == KERNELS_OK) {
+            outcome.status = run_text(made, &random, decoder, threads > 1 ? &pool : NULL, &outcome);
+            decoder_free(decoder);
+        }
+        model_free(model);
+    }
+    record(&outcome, &outcome.status, sizeof outcome.status);
+    return outcome;
+}
+
+static void run_out_of_memory(const Case *made, Random *random) {
+    atomic_store(&allocations_left, draw_int(random, 0, 40));
+    Outcome outcome = run_case(made, kernels_best(), 1, case_number);
+    atomic_store(&allocations_left, -1);
+    free(outcome.logits);
+}
+
+/* Runs one case in all ways. Returns its status. */
+static Status run_everywhere(const Case *made, Random *random) {
+    Outcome first = run_case(made, kernels_named("plain"), 1, case_number);
+    for (int i = 0; i < SET_COUNT; i++) {
+        const Kernels *kernels = kernels_named(SETS[i]);
+        if (!kernels) continue;
+        Outcome other = run_case(made, kernels, draw_int(random, 1, MAX_THREADS), case_number);
+        check(other.status == first.status, "two instruction sets end with different statuses");
+        check(other.hash == first.hash, "two instruction sets compute different bits");
+        free(other.logits);
+    }
+    Outcome cut = run_case(made, kernels_best(), 1, ~case_number); /* the same text in other pieces */
+    /* where one way meets NaN, another may not: the last block computes only the last row of a piece */
+    if (first.status == KERNELS_OK && cut.status == KERNELS_OK)
+        check(!memcmp(first.logits, cut.logits, (size_t)made->config.vocab_size * sizeof(float)),
+              "the logits of a text depend on the pieces it came in");
+    free(cut.logits);
+    free(first.logits);
+    return first.status;
+}
+
+/* ---- the program ---- */
+
+void __sanitizer_set_death_callback(void (*callback)(void));
+
+static void name_case(void) { fprintf(stderr, "in case %llu\n", (unsigned long long)case_number); }
+
+static double read_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+int main(int count, char **arguments) {
+    if (count < 3) return fprintf(stderr, "usage: fuzz SECONDS SEED [CASES]\n"), 2;
+    const double end = read_seconds() + atof(arguments[1]);
+    const uint64_t seed = strtoull(arguments[2], NULL, 10);
+    const uint64_t at_least = count > 3 ? strtoull(arguments[3], NULL, 10) : 1;
+    uint64_t cases = 0, finite = 0;
+    __sanitizer_set_death_callback(name_case);
+    while (cases < at_least || read_seconds() < end) {
+        case_number = seed + cases++;
+        Random random = {case_number};
+        Case made;
+        make_case(&made, &random);
+        if (once_in(&random, 4)) run_out_of_memory(&made, &random);
+        finite += run_everywhere(&made, &random) == KERNELS_OK;
+        free_case(&made);
+    }
+    printf("%llu models, %llu of them finite, on", (unsigned long long)cases, (unsigned long long)finite);
+    for (int i = 0; i < SET_COUNT; i++)
+        if (kernels_named(SETS[i])) printf(" %s", SETS[i]);
+    printf("\n");
+    return 0;
+}
