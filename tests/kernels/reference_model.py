@@ -128,7 +128,7 @@ class Decoder:
         """Create an empty text."""
         shape = model.config
         self._model = model
-        self._fed = 0
+        self._fed = 0  # positions whose keys and values are known
         self._state: Floats | None = None  # (1, D), of the last token
         cache = (shape.layers, shape.context, shape.heads, shape.head_width)
         self._keys, self._values = np.zeros(cache, np.float32), np.zeros(cache, np.float32)
@@ -152,10 +152,11 @@ class Decoder:
             raise ValueError(f"start {start} is outside 0-{self._fed}, the tokens of the text")
         if start + len(tokens) > shape.context:
             raise ValueError(f"{start + len(tokens)} tokens are more than the context, {shape.context}")
-        self._state, self._fed = None, start
+        fed, self._fed = self._fed, start  # a step that fails keeps what is before it
+        self._state = None
         with np.errstate(all="ignore"):  # what is not finite becomes an error
             self._state = self._compute_state(tokens, start)
-        self._fed = start + len(tokens)
+        self._fed = max(fed, start + len(tokens))
 
     def logits(self, tokens: Sequence[int], start: int) -> bytes:
         """Feed tokens and return the logits, V float32."""
