@@ -16,6 +16,9 @@ from tests.support.syllables import syllable_lines
 # As in the program itself: waiting threads do not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Whether the kernels are installed or not; tests of the other engine choose it (tests/support/engines.py).
+os.environ["TINYEDGE_ENGINE"] = "onnxruntime"
+
 # A shell makes its background jobs ignore SIGINT, and `nohup` makes a program ignore SIGHUP. Child processes
 # inherit both, and would ignore the signals that tests send.
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):

@@ -63,6 +63,7 @@ def make_events(
             "init_ns": 100 * NS,
             "sha256": "ab" * 32,
             "precision": "int8",
+            "engine": {"name": "onnxruntime", "instructions": None, "reason": "the kernels are missing"},
             "model_id": "0123456789ab",
             "model_bytes": 2 * MB,
             "prompt_tokens": {name: [10, 10] for name in names},

@@ -125,7 +125,7 @@ def test_the_json_has_the_documented_fields(report: Make) -> None:
     assert set(found["memory"]["phases"]["decode"]) == {"rss", "peak", "swap", "pss"}
     assert set(found["device"]) == {
         *("model", "machine", "cpu", "cores", "features", "governor", "freq", "temp", "throttled", "ram"),
-        *("kernel", "python", "onnxruntime", "memory_controller", "swap"),
+        *("kernel", "python", "onnxruntime", "memory_controller", "swap", "engine"),
     }
     assert found["bundle"] == {
         "sha256": "ab" * 32,

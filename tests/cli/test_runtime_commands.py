@@ -69,6 +69,7 @@ def test_json(micro_bundle: Path) -> None:
     assert found == {
         "schema": "tinyedge.completion/1",
         "model_id": load_bundle(micro_bundle).model_id,
+        "engine": {"name": "onnxruntime", "instructions": None, "reason": "TINYEDGE_ENGINE chooses it"},
         "prompt": PROMPT,
         "slid": False,
         "seed": 4,
@@ -252,8 +253,10 @@ START_IMPORTS = {
     *("text", "text.tokenizer", "core.arrays"),  # text to ids and back; what logits are
     "core.printable",  # no text controls the terminal
     "core.window",  # which tokens the model sees
-    *("runtime", "runtime.generator", "runtime.sampler", "runtime.session"),
+    *("runtime", "runtime.generator", "runtime.sampler", "runtime.top_k"),
+    *("runtime.decoder", "core.engine", "runtime.engine"),  # what computes
     *("runtime.token_healing", "text.piece_index"),  # the word that the prompt ends with is completed or left
+    *("runtime.session", "runtime.logprobs"),  # ONNX Runtime, where there are no kernels
     "runtime.content_filter",  # no slur is shown
     "host.interrupt",  # Ctrl-C during these imports is one line
     "runtime.ort",  # ONNX Runtime without threads and sockets of its own
@@ -316,7 +319,7 @@ def test_executed_code_is_dropped_before_and_after_loading(micro_bundle: Path) -
     watch = (
         "from tinyedge.host import drop_code\n"
         "seen, give_back = [], drop_code.drop_executed_code\n"
-        "sessions = lambda: sum(type(each).__name__ == 'Session' for each in gc.get_objects())\n"
+        "sessions = lambda: sum(type(each).__name__ == 'OnnxRuntimeSession' for each in gc.get_objects())\n"
         "drop_code.drop_executed_code = lambda: (seen.append(sessions()), give_back())"
     )
     assert start(micro_bundle, watch, "seen") == ["0", "1"]

@@ -17,6 +17,8 @@ from tinyedge.doctor.libraries import LIBRARIES, check_libraries
 from tinyedge.doctor.report import MachineReport, examine_machine, render
 from tinyedge.host.machine import describe_machine
 
+ENGINE = '{"name": "kernels", "instructions": "neon", "reason": "tinyedge_kernels is installed"}'
+ENGINE_WORKS = (sys.executable, "-c", f"print({ENGINE!r})")  # a child process that computed a token
 IMPORTS_WORK = (sys.executable, "-c", "print('imported')")  # a child process whose imports succeed
 # What Python reports about itself on the board.
 PROCESS = {"machine": "aarch64", "python": "3.13.5", "onnxruntime": "1.23.2"}
@@ -39,7 +41,7 @@ def examine_board(
     state = dataclasses.replace(
         read_recorded_state(root), platform="linux", pointer_bits=bits, free_disk=free_disk
     )
-    return examine_machine(device, state, IMPORTS_WORK)
+    return examine_machine(device, state, IMPORTS_WORK, ENGINE_WORKS)
 
 
 def get_finding(name: str, report: MachineReport) -> Finding:
@@ -62,6 +64,7 @@ def test_a_new_board(tmp_path: Path) -> None:
         "temperature": ("ok", "44 °C"),
         "throttling": ("ok", "none since boot"),
         "disk": ("ok", "20,000 MB free"),
+        "engine": ("ok", "kernels (neon): tinyedge_kernels is installed"),
     }
     assert libraries[0] == "ok"
     assert all(name in libraries[1] for name in LIBRARIES)
@@ -227,7 +230,7 @@ def test_a_machine_that_reports_nothing_is_examined(tmp_path: Path) -> None:
     state = dataclasses.replace(
         read_recorded_state(tmp_path), platform="linux", pointer_bits=64, free_disk=1 << 40
     )
-    report = examine_machine(device, state, IMPORTS_WORK)
+    report = examine_machine(device, state, IMPORTS_WORK, ENGINE_WORKS)
     assert get_finding("board", report).found == "not a known board"
     assert get_finding("throttling", report).found == "not a Raspberry Pi"
     assert report.fit
@@ -236,7 +239,7 @@ def test_a_machine_that_reports_nothing_is_examined(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "\0\0", "garbage", "a: b\nMemTotal: many kB\n" * 3])
 def test_invalid_files_are_no_errors(tmp_path: Path, text: str) -> None:
     report = examine_board(tmp_path, dict.fromkeys(ZERO_2_W, text), throttled=text.split("\n")[0].strip("\0"))
-    assert len(report.findings) == 11
+    assert len(report.findings) == 12
 
 
 # --- libraries, imported in a child process ---
@@ -347,5 +350,5 @@ def test_the_command_prints_the_report_and_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     value = json.loads(done.stdout)
     assert done.returncode == (0 if value["fit"] else 1)
-    assert len(value["findings"]) == 11
+    assert len(value["findings"]) == 12
     assert done.stderr.splitlines()[-1] == "[]"

@@ -21,7 +21,7 @@ from tinyedge.core.config import MODEL_RANGES, PRESETS
 from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
-from tinyedge.runtime.session import Session
+from tinyedge.runtime.session import OnnxRuntimeSession
 
 if TYPE_CHECKING:
     from tinyedge.train.model import TinyTransformer
@@ -63,11 +63,11 @@ def test_any_shape_of_the_ranges_runs_and_is_the_model(
     allowed = 1e-4 * max(1.0, float(np.abs(expected).max()))
     graph = build_fused_graph(weights, {})
     check_graph(graph, Path("fused.onnx"))
-    decoder = Session(graph, model.config).decoder()
+    decoder = OnnxRuntimeSession(graph, model.config).decoder()
     np.testing.assert_allclose(decoder.prefill(tokens[:7].tolist()), expected[6], rtol=0, atol=allowed)
     for place, token in enumerate(tokens[7:].tolist(), 7):
         np.testing.assert_allclose(decoder.step(token), expected[place], rtol=0, atol=allowed)
-    int8 = Session(build_fused_graph(weights, quantize(weights).matrices), model.config).decoder()
+    int8 = OnnxRuntimeSession(build_fused_graph(weights, quantize(weights).matrices), model.config).decoder()
     worst = np.abs(int8.prefill(tokens[:7].tolist()) - expected[6]).max()
     assert 0 < worst < 0.25 * np.abs(expected).max()
 

@@ -14,7 +14,8 @@ from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.head_rotation import compute_dct_matrix, rotate_heads
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
-from tinyedge.runtime.session import BundleModel, Session
+from tinyedge.runtime.bundle_model import BundleModel
+from tinyedge.runtime.session import OnnxRuntimeSession
 from tinyedge.train.methods.init_local_heads import init_local_heads
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def test_rotated_heads_are_the_same_model(
     weights = Weights.from_model(model)
     tokens = np.arange(5, 35, dtype=np.uint16)
     before, after = (
-        np.stack([*BundleModel(Session(build_fused_graph(w, {}), model.config)).logits(tokens, 0)])
+        np.stack([*BundleModel(OnnxRuntimeSession(build_fused_graph(w, {}), model.config)).logits(tokens, 0)])
         for w in (weights, rotate_heads(weights))
     )
     np.testing.assert_allclose(after, before, atol=1e-5 * np.abs(before).max())

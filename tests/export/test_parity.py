@@ -21,7 +21,7 @@ from tinyedge.export.portable.decoder import PortableDecoder
 from tinyedge.export.portable.graph import build_portable_graph
 from tinyedge.export.portable.opt_layout import convert_to_opt
 from tinyedge.export.weights import Weights
-from tinyedge.runtime.session import Session
+from tinyedge.runtime.session import OnnxRuntimeSession
 from tinyedge.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def make_standard_decoder(model: "TinyTransformer", graph: bytes | None = None) 
 
 
 def make_fused_decoder(model: "TinyTransformer", graph: bytes | None = None) -> IncrementalDecoder:
-    return Session(graph or build_fused_graph(Weights.from_model(model), {}), model.config).decoder()
+    graph = graph or build_fused_graph(Weights.from_model(model), {})
+    return OnnxRuntimeSession(graph, model.config).decoder()
 
 
 def make_portable_decoder(model: "TinyTransformer") -> IncrementalDecoder:

@@ -25,7 +25,8 @@ from tinyedge.export.quality import (
 )
 from tinyedge.export.quantize import quantize
 from tinyedge.export.weights import Weights
-from tinyedge.runtime.session import BundleModel, Session
+from tinyedge.runtime.bundle_model import BundleModel
+from tinyedge.runtime.session import OnnxRuntimeSession
 from tinyedge.text.evaluate import Passage, evaluate, read_passages
 from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
@@ -121,11 +122,12 @@ def measure_quality(run: Any) -> Callable[[bytes], QualityComparison]:
     """A function that compares a graph with the trained model's fp32 graph."""
     trained = load_model(run.checkpoint)
     tokenizer: Tokenizer = load_tokenizer(run.checkpoint, trained)
-    reference = BundleModel(Session(build_fused_graph(Weights.from_model(trained.model), {}), trained.config))
+    graph = build_fused_graph(Weights.from_model(trained.model), {})
+    reference = BundleModel(OnnxRuntimeSession(graph, trained.config))
     text: Path = run.texts["es"]
 
     def measure(graph: bytes) -> QualityComparison:
-        candidate = BundleModel(Session(graph, trained.config))
+        candidate = BundleModel(OnnxRuntimeSession(graph, trained.config))
         return compare_quality("es", reference, candidate, read_passages(text, tokenizer), limit=1000)
 
     return measure

@@ -23,17 +23,16 @@ def test_the_window_slides_to_its_last_half() -> None:
 
 def test_passes_are_those_of_the_generator(micro_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tinyedge.runtime import Generator
-    from tinyedge.runtime.session import Decoder
+    from tinyedge.runtime.session import OnnxRuntimeDecoder
 
     seen = []
-    feed = Decoder._feed
+    feed = OnnxRuntimeDecoder._feed
 
-    def watched(self: Decoder, tokens, places):  # type: ignore[no-untyped-def]
-        logits = feed(self, tokens, places)
+    def watched(self: OnnxRuntimeDecoder, tokens, places):  # type: ignore[no-untyped-def]
+        feed(self, tokens, places)
         seen.append((tokens.shape[1], self.position))
-        return logits
 
-    monkeypatch.setattr(Decoder, "_feed", watched)
+    monkeypatch.setattr(OnnxRuntimeDecoder, "_feed", watched)
     with Generator.load(micro_bundle) as generator:
         # They end in a full stop: a word that may be unfinished costs steps that `fit` does not count.
         for prompt in (

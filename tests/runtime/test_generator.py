@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.computed_decoder import ComputedDecoder
+from tests.support.engines import ENGINES, use_engine
 from tinyedge.bundle.bundle import Bundle, load_bundle, write_bundle
+from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import BundleError, UsageError
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.core.window import window_start
 from tinyedge.runtime import generator as module
 from tinyedge.runtime.generator import Generator, Piece
-from tinyedge.runtime.session import Decoder
+from tinyedge.runtime.logprobs import log_softmax
 from tinyedge.runtime.stop_strings import StopStringMatcher
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
@@ -26,41 +29,33 @@ GREEDY = SamplingConfig(temperature=0)
 PROMPT = "The teacher found a silver key"
 
 
-@pytest.fixture(scope="module")
-def generator(micro_bundle: Path) -> Generator:
-    return Generator.load(micro_bundle)
+@pytest.fixture(scope="module", params=ENGINES)
+def generator(request: pytest.FixtureRequest, micro_bundle: Path) -> Generator:
+    with use_engine(request.param):
+        return Generator.load(micro_bundle)
 
 
-@pytest.fixture(scope="module")
-def generator_fp32(micro_bundle_fp32: Path) -> Generator:
-    return Generator.load(micro_bundle_fp32)
+@pytest.fixture(scope="module", params=ENGINES)
+def generator_fp32(request: pytest.FixtureRequest, micro_bundle_fp32: Path) -> Generator:
+    with use_engine(request.param):
+        return Generator.load(micro_bundle_fp32)
 
 
-class ScriptedSession:
+class ScriptedSession(ComputedDecoder):
     """A session whose most likely tokens are the given ones, in order; it records the tokens it receives."""
 
-    def __init__(self, script: Sequence[int]) -> None:
+    def __init__(self, config: ModelConfig, script: Sequence[int]) -> None:
+        super().__init__(config)
         self.script = iter(script)
         self.received: list[list[int]] = []
 
-    def decoder(self, candidates: int) -> "ScriptedSession":
-        self.candidates = candidates
-        return self
-
-    def prefill(self, tokens: Sequence[int]) -> np.ndarray:
-        self.received.append(list(tokens))
-        return self._next_logits()
-
-    def step(self, token: int) -> np.ndarray:
-        self.received[-1].append(token)
-        return self._next_logits()
-
-    def _next_logits(self) -> np.ndarray:
+    def compute(self, tokens: list[int]) -> np.ndarray:
+        if self.calls[-1] == "restart":
+            self.received.append([])
+        self.received[-1][:] = tokens
         logits = np.zeros(1000, dtype=np.float32)
         logits[[UNK_ID, PAD_ID]] = 90.0  # must never be selected, however likely
         logits[next(self.script)] = 50.0
-        self.top_ids = np.argsort(-logits, kind="stable")[: self.candidates]
-        self.top_logits = logits[self.top_ids]
         return logits
 
 
@@ -76,48 +71,46 @@ class ScriptedGenerator(Generator):
     generator: Generator
 
     def __init__(self, script: Sequence[int]) -> None:
-        self.scripted_session = ScriptedSession(script)
         base = self.generator
-        super().__init__(base.bundle, base.tokenizer, self.scripted_session)  # type: ignore[arg-type]
+        self.scripted_session = ScriptedSession(base.config, script)
+        super().__init__(base.bundle, base.tokenizer, self.scripted_session)
 
 
-def generate_naively(generator: Generator, prompt: str, count: int) -> tuple[list[int], list[np.ndarray]]:
-    """Generate greedy text by the definition: compute the complete window for each token."""
+def generate_naively(generator: Generator, prompt: str, count: int) -> tuple[list[int], list[float]]:
+    """Generate greedy text by the definition: compute the complete window for each token.
+
+    Returns:
+        The tokens and their log probabilities.
+    """
     tokens = generator.encode_prompt(prompt)
-    logits = []
+    logprobs = []
     decoder = generator.session.decoder()
     for _ in range(count):
-        row = decoder.prefill(tokens[window_start(len(tokens), generator.config.max_seq_length) :])
-        logits.append(row.copy())
-        row = row.copy()
+        logits = decoder.prefill(tokens[window_start(len(tokens), generator.config.max_seq_length) :])
+        row = logits.copy()
         row[[BOS_ID, PAD_ID, UNK_ID]] = -np.inf
         if tokens[-1] == EOS_ID:
-            row[BOS_ID] = logits[-1][BOS_ID]
+            row[BOS_ID] = logits[BOS_ID]
         tokens.append(int(row.argmax()))
-    return tokens[-count:], logits
+        logprobs.append(float(log_softmax(logits)[tokens[-1]]))
+    return tokens[-count:], logprobs
 
 
 @pytest.mark.parametrize(
     "prompt", ["", f"{PROMPT}.", " ".join([f"{PROMPT},"] * 9)], ids=["empty", "short", "long"]
 )
-def test_greedy_text_beyond_the_context_equals_the_naive_text(
-    generator_fp32: Generator, prompt: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_greedy_text_beyond_the_context_equals_the_naive_text(generator_fp32: Generator, prompt: str) -> None:
     count = 3 * generator_fp32.config.max_seq_length
-    expected, expected_logits = generate_naively(generator_fp32, prompt, count)
-    logits: list[np.ndarray] = []
-    feed = Decoder._feed
-
-    def record(decoder: Decoder, tokens: np.ndarray, places: np.ndarray) -> np.ndarray:
-        logits.append(feed(decoder, tokens, places).copy())
-        return logits[-1]
-
-    monkeypatch.setattr(Decoder, "_feed", record)
+    expected, expected_logprobs = generate_naively(generator_fp32, prompt, count)
+    pieces = list(
+        generator_fp32.stream(prompt, max_tokens=count, sampling=GREEDY, ignore_eos=True, logprobs=0)
+    )
+    assert [piece.token for piece in pieces] == expected
+    assert len(set(expected)) > 10
+    assert [piece.logprob for piece in pieces] == pytest.approx(expected_logprobs, abs=1e-4)
+    assert pieces[-1].slid
     completion = generator_fp32.generate(prompt, max_tokens=count, sampling=GREEDY, ignore_eos=True)
     assert list(completion.tokens) == expected
-    assert len(set(expected)) > 10
-    np.testing.assert_allclose(logits[:count], expected_logits, rtol=0, atol=1e-4)
-    assert completion.slid
 
 
 def test_the_model_receives_the_window_of_the_text(make_scripted: type[ScriptedGenerator]) -> None:
@@ -243,8 +236,8 @@ def test_an_incomplete_character_at_the_end_becomes_a_replacement_character(
     spelling = Tokenizer(byte_fallback_model)
     coin = spelling.encode("₿")[-3:]
     for ending, count in (([EOS_ID], 4), ([], 2)):  # ended by EOS, by length
-        session = ScriptedSession([*coin, coin[0], *ending] if ending else coin)
-        half = Generator(generator.bundle, spelling, session)  # type: ignore[arg-type]
+        session = ScriptedSession(generator.config, [*coin, coin[0], *ending] if ending else coin)
+        half = Generator(generator.bundle, spelling, session)
         steps = list(half.stream("", max_tokens=count + len(ending), sampling=GREEDY))
         assert "".join(step.text for step in steps) == ("₿\ufffd" if ending else "\ufffd")
 

@@ -11,7 +11,10 @@ from hypothesis.extra import numpy as arrays
 
 from tinyedge.core.errors import UsageError
 from tinyedge.core.sampling import SamplingConfig
-from tinyedge.runtime.sampler import Sampler, apply_repetition_penalty, compute_distribution, find_largest
+from tinyedge.runtime.full_sampling import apply_repetition_penalty, compute_distribution
+from tinyedge.runtime.logprobs import find_largest
+from tinyedge.runtime.sampler import Sampler
+from tinyedge.runtime.top_k import select_top_k
 
 OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 0}
 HALVES = np.log(np.array([0.25, 0.5, 0.125, 0.0625, 0.0625], dtype=np.float32))
@@ -247,9 +250,23 @@ def test_sampling_from_the_largest_logits_equals_sampling_from_all(
     full, limited = Sampler(config, 40), Sampler(config, 40)
     for logits in rows:
         ids = np.argsort(-logits, kind="stable")[: config.candidates + len(banned_ids)]
-        assert limited.sample_top_k(logits[ids], ids, tuple(banned_ids)) == full.sample(
-            logits, tuple(banned_ids)
+        found = select_top_k(
+            ids.tolist(), logits[ids].tolist(), config, limited.next_point(), tuple(banned_ids)
         )
+        assert found == full.sample(logits, tuple(banned_ids))
+
+
+@given(arrays.arrays(np.float32, 40, elements=st.floats(-8, 8, width=16)), SETTINGS, st.data())
+def test_sampling_among_a_few_equals_sampling_where_no_other_token_is_possible(
+    logits: np.ndarray, settings: dict[str, float], data: st.DataObject
+) -> None:
+    settings["top_k"] = data.draw(st.sampled_from([0, 3, 39, 40]))
+    config = SamplingConfig(**settings)  # type: ignore[arg-type]
+    allowed = data.draw(st.sets(st.integers(0, 39), min_size=1))
+    others = np.array([token not in allowed for token in range(40)])
+    masked = np.where(others, -np.inf, logits).astype(np.float32)
+    values = {token: float(logits[token]) for token in allowed}
+    assert Sampler(config, 40).sample_among(values) == Sampler(config, 40).sample(masked)
 
 
 @pytest.mark.parametrize(
@@ -293,8 +310,9 @@ def test_draws_follow_the_distribution() -> None:
         expected[token] = weight
         reached += weight
     sampler, draws = Sampler(config, 30), 100_000
-    ids = np.array(ordered)
-    counts = np.bincount([sampler.sample_top_k(logits[ids], ids) for _ in range(draws)], minlength=30)
+    values = [float(logits[token]) for token in ordered]
+    drawn = [select_top_k(ordered, values, config, sampler.next_point()) for _ in range(draws)]
+    counts = np.bincount(drawn, minlength=30)
     assert set(np.flatnonzero(counts)) == set(expected)
     shares = {token: weight / sum(expected.values()) for token, weight in expected.items()}
     statistic = sum((counts[token] - draws * share) ** 2 / (draws * share) for token, share in shares.items())

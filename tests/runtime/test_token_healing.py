@@ -1,12 +1,14 @@
 """The first token after a prompt that ends with a word: the word is completed, or stays as it is."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.computed_decoder import ComputedDecoder
+from tests.support.engines import ENGINES, use_engine
+from tinyedge.core.config import ModelConfig
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.core.window import window_start
 from tinyedge.runtime.generator import Generator
@@ -15,53 +17,24 @@ from tinyedge.text.tokenizer import BOS_ID, EOS_ID, Tokenizer
 GREEDY = SamplingConfig(temperature=0)
 
 
-class LogitTable:
+class LogitTable(ComputedDecoder):
     """A session that computes the logits of the last token from a table; it records what the model reads."""
 
-    def __init__(self, size: int, table: dict[tuple[int, ...], dict[int, float]]) -> None:
-        self.size = size
+    def __init__(self, config: ModelConfig, table: dict[tuple[int, ...], dict[int, float]]) -> None:
+        super().__init__(config)
         self.table = table
-        self.tokens: list[int] = []
-        self.calls: list[str] = []
 
-    def decoder(self, candidates: int = 1) -> "LogitTable":
-        self.candidates = candidates
-        return self
-
-    def prefill(self, tokens: Sequence[int]) -> np.ndarray:
-        self.tokens = list(tokens)
-        self.calls.append("prefill")
-        return self._compute()
-
-    def step(self, token: int) -> np.ndarray:
-        self.tokens.append(token)
-        self.calls.append("step")
-        return self._compute()
-
-    def recompute(self, length: int, token: int) -> np.ndarray:
-        assert token == self.tokens[length - 1]
-        self.calls.append("recompute")
-        tokens = self.tokens
-        self.tokens = tokens[:length]
-        logits = self._compute()
-        self.tokens = tokens
-        return logits
-
-    def truncate(self, length: int) -> None:
-        del self.tokens[length:]
-
-    def _compute(self) -> np.ndarray:
-        logits = np.full(self.size, -20.0, dtype=np.float32)
-        for token, logit in self.table.get(tuple(self.tokens), {EOS_ID: 20.0}).items():
+    def compute(self, tokens: list[int]) -> np.ndarray:
+        logits = np.full(self.config.vocab_size, -20.0, dtype=np.float32)
+        for token, logit in self.table.get(tuple(tokens), {EOS_ID: 20.0}).items():
             logits[token] = logit
-        self.top_ids = np.argsort(-logits, kind="stable")[: self.candidates or 1]
-        self.top_logits = logits[self.top_ids]
         return logits
 
 
-@pytest.fixture(scope="module")
-def generator(micro_bundle: Path) -> Generator:
-    return Generator.load(micro_bundle)
+@pytest.fixture(scope="module", params=ENGINES)
+def generator(request: pytest.FixtureRequest, micro_bundle: Path) -> Generator:
+    with use_engine(request.param):
+        return Generator.load(micro_bundle)
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +44,8 @@ def words(generator: Generator) -> dict[str, int]:
 
 
 def make(generator: Generator, table: dict[tuple[int, ...], dict[int, float]]) -> tuple[Any, LogitTable]:
-    session = LogitTable(generator.config.vocab_size, table)
-    return Generator(generator.bundle, generator.tokenizer, session), session  # type: ignore[arg-type]
+    session = LogitTable(generator.config, table)
+    return Generator(generator.bundle, generator.tokenizer, session), session
 
 
 def find_word_and_suffix(tokenizer: Tokenizer) -> tuple[int, int, int]:
@@ -140,7 +113,7 @@ def test_a_finished_word_of_one_piece_costs_no_step_and_no_search(
     for end in ("", "."):
         session.calls.clear()
         made.generate(generator.tokenizer.decode([word]) + end, max_tokens=1, sampling=GREEDY)
-        assert session.calls == ["prefill"]
+        assert session.calls == ["restart"]
 
 
 def test_each_backed_up_token_costs_one_step(generator: Generator, words: dict[str, int]) -> None:
@@ -152,14 +125,14 @@ def test_each_backed_up_token_costs_one_step(generator: Generator, words: dict[s
     )
     made, session = make(generator, {})
     made.generate(begun, max_tokens=1, sampling=GREEDY)
-    assert session.calls == ["prefill", "recompute", "recompute"]
+    assert session.calls == ["restart", "recompute", "recompute"]
 
 
 def test_token_ids_are_not_healed(generator: Generator, words: dict[str, int]) -> None:
     typed = generator.encode_prompt("doct")
     made, session = make(generator, {tuple(typed): {words["▁doctor"]: 20.0}})
     assert made.generate(typed, max_tokens=1, sampling=GREEDY).tokens == (words["▁doctor"],)
-    assert session.calls == ["prefill"]
+    assert session.calls == ["restart"]
 
 
 @pytest.mark.parametrize("length", range(28, 36))
@@ -172,12 +145,12 @@ def test_a_healed_text_continues_from_the_window_of_its_tokens(
     doctor = words["▁doctor"]
 
     class AlwaysDoctor(LogitTable):
-        def _compute(self) -> np.ndarray:
-            self.table = {tuple(self.tokens): {doctor: 20.0}}
-            return super()._compute()
+        def compute(self, tokens: list[int]) -> np.ndarray:
+            self.table = {tuple(tokens): {doctor: 20.0}}
+            return super().compute(tokens)
 
-    session = AlwaysDoctor(generator.config.vocab_size, {})
-    made = Generator(generator.bundle, generator.tokenizer, session)  # type: ignore[arg-type]
+    session = AlwaysDoctor(generator.config, {})
+    made = Generator(generator.bundle, generator.tokenizer, session)
     completion = made.generate(prompt, max_tokens=2, sampling=GREEDY)
     assert completion.text == "or doctor"
     healed = [*tokens[: len(tokens) - len(generator.tokenizer.encode("doct"))], doctor]
@@ -210,7 +183,7 @@ def test_the_search_finds_every_longer_piece(
             for other, longer in enumerate(spellings)
             if longer.startswith(text) and longer[len(text) :][:1].isalnum()
         ]
-        assert tokenizer.find_longer_pieces([token]).tolist() == expected
+        assert tokenizer.find_longer_pieces([token]) == expected
 
 
 @pytest.mark.parametrize("echo", [True, False])

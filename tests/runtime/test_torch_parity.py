@@ -5,7 +5,7 @@ import pytest
 
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.window import window_start
-from tinyedge.runtime.session import Session
+from tinyedge.runtime.session import OnnxRuntimeSession
 
 torch = pytest.importorskip("torch", reason="the reference needs tinyedge[train]")
 pytest.importorskip("onnx", reason="the reference needs tinyedge[train]")
@@ -23,7 +23,7 @@ def test_greedy_tokens_beyond_the_context_equal_torch() -> None:
         for parameter in model.parameters():
             if parameter.dim() == 2:
                 parameter.mul_(10)  # untrained logits are nearly flat; these are not
-    decoder = Session(build_fused_graph(Weights.from_model(model), {}), config).decoder()
+    decoder = OnnxRuntimeSession(build_fused_graph(Weights.from_model(model), {}), config).decoder()
     tokens, start = [0], 0
     logits = decoder.prefill(tokens)
     for _ in range(80):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bench.serve.loopback import Server, parse_events
-from tinyedge.core.arrays import log_softmax
 from tinyedge.runtime import Generator, SamplingConfig
+from tinyedge.runtime.logprobs import log_softmax
 from tinyedge.serve.generation import Prompt, score_prompt
 
 PROMPT = "The captain"

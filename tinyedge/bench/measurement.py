@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 from tinyedge.bench.worker import Job
+from tinyedge.core.engine import EngineChoice
 from tinyedge.core.errors import BenchError
-from tinyedge.runtime.decoder import EngineChoice
 
 Event = Mapping[str, Any]
 
@@ -77,9 +77,9 @@ class ResponseSample:
 class PhaseMemory:
     """Memory at the end of a phase, in bytes.
 
-    The phases are bare (Python and the worker itself), imports (sentencepiece, the runtime and its engine: the
-    kernels, or numpy and onnxruntime), session (the model is loaded), prefill (the first token) and decode (the
-    first response).
+    The phases are bare (Python and the worker itself), imports (sentencepiece, the runtime and its engine:
+    kernels, or numpy and onnxruntime), session (the model is loaded), prefill (the first token) and decode
+    (the first response).
     """
 
     rss: int

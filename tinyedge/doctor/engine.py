@@ -11,15 +11,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from tinyedge.core.engine import KERNELS, ONNXRUNTIME, PACKAGE, VARIABLE, EngineChoice, read_choice
 from tinyedge.doctor.finding import Finding
 from tinyedge.doctor.libraries import NO_TELEMETRY
-from tinyedge.runtime.decoder import EngineChoice
-from tinyedge.runtime.engine import KERNELS, PACKAGE, VARIABLE, read_choice
 
 # -P keeps the current folder out of the imports.
 PROBE = (sys.executable, "-P", "-m", "tinyedge.runtime.probe")
 PROBE_SECONDS = 60.0  # about 1 s on a Pi from a cold SD card, several times that under emulation
-WITHOUT_KERNELS = f"run without them: {VARIABLE}=onnxruntime"
+WITHOUT_KERNELS = f"run without them: {VARIABLE}={ONNXRUNTIME}"
 
 
 def check_engine(command: Sequence[str] = PROBE, seconds: float = PROBE_SECONDS) -> Finding:

@@ -6,13 +6,14 @@ In: weights, the fp32 model, held-out text. Out: the graph, its quantization and
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tinyedge.core.engine import ONNXRUNTIME
 from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.head_rotation import rotate_heads
 from tinyedge.export.quality import QualityComparison, compare_quality
 from tinyedge.export.quantize import Quantization, quantize
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.bundle_model import BundleModel
-from tinyedge.runtime.engine import ONNXRUNTIME, open_session
+from tinyedge.runtime.engine import open_session
 from tinyedge.text.evaluate import LanguageModel, Passage
 
 GOAL_PERCENT = 0.3  # of a language's bits per byte; not noticeable in text sampled at temperature 0.8

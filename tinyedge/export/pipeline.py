@@ -12,6 +12,7 @@ from tinyedge.boards import DEFAULT_BOARD
 from tinyedge.boards.load import load_board
 from tinyedge.bundle.bundle import require_replaceable, write_bundle
 from tinyedge.bundle.manifest import MAX_OPENING_CHARACTERS, MAX_OPENINGS, SPECIAL_IDS
+from tinyedge.core.engine import ONNXRUNTIME
 from tinyedge.core.errors import ExportError
 from tinyedge.core.printable import has_control_chars
 from tinyedge.core.settings import require_choice, require_range
@@ -25,7 +26,7 @@ from tinyedge.export.quality import QualityComparison, choose_token_limit, compa
 from tinyedge.export.quantize import Quantization
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.bundle_model import BundleModel
-from tinyedge.runtime.engine import ONNXRUNTIME, open_session
+from tinyedge.runtime.engine import open_session
 from tinyedge.text.evaluate import Passage, describe_unknown, read_passages
 from tinyedge.text.openings import choose_passage_openings
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER

@@ -6,32 +6,17 @@ Knows neither them nor numpy. Shapes: V vocabulary.
 
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from tinyedge.core.arrays import Logits
 from tinyedge.core.config import ModelConfig
+from tinyedge.core.engine import EngineChoice
 from tinyedge.core.errors import BundleError
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.core.settings import require_range
 
 MAX_THREADS = 64
 EXPORT_AGAIN_HINT = "export the bundle again with: tinyedge export"
-
-
-class EngineChoice(NamedTuple):
-    """The engine that computes a model, and why it was chosen."""
-
-    name: str
-    """"kernels" or "onnxruntime"."""
-    instructions: str | None
-    """The instruction set of the kernels, such as "neon"; None with ONNX Runtime, which does not name it."""
-    reason: str
-    """Why this engine, in words."""
-
-    @property
-    def title(self) -> str:
-        """Its name and its instruction set."""
-        return f"{self.name} ({self.instructions})" if self.instructions else self.name
 
 
 class Decoder(Protocol):

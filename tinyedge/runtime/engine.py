@@ -4,23 +4,19 @@ In: the model of a verified bundle. Out: a session, which knows its engine and t
 run the same bundles. The environment variable TINYEDGE_ENGINE can choose one; then there is no other.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tinyedge.bundle.onnx_scan import check_graph
 from tinyedge.core.config import ModelConfig
+from tinyedge.core.engine import ONNXRUNTIME, PACKAGE, VARIABLE, read_choice
 from tinyedge.core.errors import EngineError
 from tinyedge.runtime.decoder import Session
 
 if TYPE_CHECKING:  # imported when it is chosen: only one of them is
     from tinyedge.runtime.kernels import KernelsSession
     from tinyedge.runtime.session import OnnxRuntimeSession
-
-VARIABLE = "TINYEDGE_ENGINE"
-KERNELS, ONNXRUNTIME = "kernels", "onnxruntime"
-PACKAGE = "tinyedge_kernels"
 
 Opened = TypeVar("Opened")
 
@@ -100,21 +96,6 @@ def import_engine() -> None:
         EngineError: The environment chooses an unknown engine, or one that is not installed.
     """
     choose(lambda reason: bool(import_kernels()), lambda reason: bool(import_onnxruntime()))
-
-
-def read_choice() -> str | None:
-    """Return the engine that the environment chooses; None if it leaves the choice open.
-
-    Raises:
-        EngineError: It is unknown.
-    """
-    value = os.environ.get(VARIABLE) or None
-    if value not in (None, KERNELS, ONNXRUNTIME):
-        raise EngineError(
-            f"{VARIABLE} is {value!r}, which is not an engine",
-            f"set it to {KERNELS} or {ONNXRUNTIME}, or unset it to use {KERNELS} where they are installed",
-        )
-    return value
 
 
 def import_kernels() -> "type[KernelsSession]":

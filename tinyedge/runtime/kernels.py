@@ -14,12 +14,12 @@ import tinyedge_kernels
 
 from tinyedge.core.arrays import Logits
 from tinyedge.core.config import ModelConfig
+from tinyedge.core.engine import KERNELS, EngineChoice
 from tinyedge.core.errors import BundleError, EngineError
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.runtime.decoder import (
     EXPORT_AGAIN_HINT,
     Decoder,
-    EngineChoice,
     Session,
     check_end,
     check_length,
@@ -28,7 +28,6 @@ from tinyedge.runtime.decoder import (
 )
 from tinyedge.runtime.weights import list_tensors
 
-NAME = "kernels"
 LIBRARY_PATTERN = "libonnxruntime.so*"  # with a version
 
 Result = TypeVar("Result")
@@ -74,7 +73,7 @@ class KernelsSession(Session):
             raise EngineError(
                 f"the kernels cannot use ONNX Runtime: {failure}", "install another version of onnxruntime"
             ) from None
-        self.engine = EngineChoice(NAME, self._model.instructions, reason)
+        self.engine = EngineChoice(KERNELS, self._model.instructions, reason)
 
     def decoder(self, candidates: int = 1) -> "KernelsDecoder":
         """Create a decoder for a new text. The number of candidates does not matter here."""
@@ -116,7 +115,7 @@ class KernelsDecoder(Decoder):
         self._read, self._end = min(self._read, length), length
 
     def recompute(self, length: int, token: int) -> None:
-        """Report about the first `length` tokens; those after them are then read again, with equal results."""
+        """Report about the first `length` tokens; those after them will be read again, with equal results."""
         check_length(length, len(self._tokens))
         self._read, self._end = min(self._read, length - 1), length
 

@@ -2,8 +2,8 @@
 
     python -m tinyedge.runtime.probe
 
-Prints the EngineChoice as JSON, or to standard error a line with the reason and one with the way out. `tinyedge
-doctor` runs it as a process of its own: a native library that crashes ends only that.
+Prints the EngineChoice as JSON, or to standard error a line with the reason and one with the way out.
+`tinyedge doctor` runs it as a process of its own: a native library that crashes ends only that.
 """
 
 import json
@@ -12,10 +12,10 @@ import sys
 
 from tinyedge.bundle.expected_graph import EMBEDDING
 from tinyedge.core.config import ModelConfig
+from tinyedge.core.engine import ONNXRUNTIME, EngineChoice
 from tinyedge.core.errors import TinyEdgeError
 from tinyedge.core.sampling import SamplingConfig
-from tinyedge.runtime.decoder import EngineChoice
-from tinyedge.runtime.engine import ONNXRUNTIME, choose, import_kernels
+from tinyedge.runtime.engine import choose, import_kernels
 from tinyedge.runtime.weights import NORMS
 
 CONFIG = ModelConfig(

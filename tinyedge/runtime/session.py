@@ -13,12 +13,12 @@ import numpy as np
 from tinyedge.bundle.expected_graph import cache_parts, cache_shape
 from tinyedge.core.arrays import Integers, Logits
 from tinyedge.core.config import ModelConfig
+from tinyedge.core.engine import ONNXRUNTIME, EngineChoice
 from tinyedge.core.errors import BundleError
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.runtime.decoder import (
     EXPORT_AGAIN_HINT,
     Decoder,
-    EngineChoice,
     Session,
     check_end,
     check_length,
@@ -32,7 +32,6 @@ from tinyedge.runtime.top_k import select_top_k
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-NAME = "onnxruntime"
 FATAL_ONLY = 4  # onnxruntime's log severity: its errors are raised, and must not be logged as well
 # A tensor stored in another file has that file's name under the key "location", in plain bytes in any
 # serialization of the graph; weights contain these eight bytes by chance once in 10^12 models of 10 MB.
@@ -69,7 +68,7 @@ class OnnxRuntimeSession(Session):
         """
         self.config = config
         self.name = name
-        self.engine = EngineChoice(NAME, None, reason)
+        self.engine = EngineChoice(ONNXRUNTIME, None, reason)
         options = _create_options(threads)
         if EXTERNAL_DATA_KEY in model:
             raise BundleError(
