@@ -1,0 +1,291 @@
+/* The Python type Decoder: one text in progress. Each call feeds tokens and asks one question, in one run of ONNX Runtime.
+ *
+ * Bound by Python and ONNX Runtime's run: some thousand instructions a token. So the request is bound once, lives in the
+ * object, and nothing but the result is created.
+ */
+#include "objects.h"
+
+#include <stdlib.h>
+
+enum { MAX_ARGUMENTS = 8 };
+
+typedef enum { FEED, LOGITS, LARGEST, DRAW } Question;
+
+static const char *const NAMES[][MAX_ARGUMENTS + 1] = {
+    [FEED] = {"tokens", "start"},
+    [LOGITS] = {"tokens", "start"},
+    [LARGEST] = {"tokens", "start", "count"},
+    [DRAW] = {"tokens", "start", "temperature", "top_k", "top_p", "min_p", "point", "banned"},
+};
+
+/* A request to the operator, and its answer. */
+typedef struct {
+    Request head;
+    Decoder *decoder;
+    Question question;
+    size_t start, count; /* tokens to feed */
+    size_t wanted;       /* LARGEST: how many */
+    int32_t *tokens;     /* (context,) */
+    int32_t *ids;        /* LARGEST */
+    float *logits;       /* LARGEST, or LOGITS: all of them */
+    Draw draw;
+    int32_t token;       /* DRAW: the answer */
+    bool fed;            /* feeding succeeded */
+    Status status;
+} Step;
+
+typedef struct {
+    PyObject_HEAD
+    ModelObject *model;
+    Binding *binding;
+    Step step;       /* bound: ONNX Runtime holds its address */
+    int32_t *banned; /* (vocabulary,), once needed */
+    int32_t *ids;    /* room for `room` results of LARGEST */
+    float *values;
+    size_t room;
+    size_t length;  /* tokens of the text that were fed */
+    bool has_state; /* the result of the last token is there */
+    bool busy;      /* a thread is in a call; read and written with the GIL held */
+} DecoderObject;
+
+/* Runs inside ONNX Runtime, without the GIL. */
+static void work(Request *request, const Pool *pool) {
+    Step *step = (Step *)request;
+    step->status = step->count ? decoder_feed(step->decoder, pool, step->tokens, step->count, step->start) : KERNELS_OK;
+    step->fed = step->status == KERNELS_OK;
+    if (!step->fed) return;
+    switch (step->question) {
+    case FEED: break;
+    case LOGITS: step->status = decoder_logits(step->decoder, pool, step->logits); break;
+    case LARGEST: step->status = decoder_largest(step->decoder, pool, step->wanted, step->ids, step->logits); break;
+    case DRAW: step->status = decoder_draw(step->decoder, pool, &step->draw, &step->token); break;
+    }
+}
+
+/* Reads token ids into `ids`; ValueError: there are more than `most`, or one is outside the vocabulary. */
+static bool read_ids(DecoderObject *self, PyObject *sequence, const char *name, size_t most, int32_t *ids, size_t *count) {
+    Py_ssize_t length = PySequence_Size(sequence);
+    if (length < 0) return false;
+    if ((size_t)length > most) {
+        PyErr_Format(PyExc_ValueError, "%zd %s are more than the %zu for which there is room", length, name, most);
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < length; i++) {
+        PyObject *item = PySequence_GetItem(sequence, i); /* an item's __index__ can change the sequence: no borrowing */
+        long long value;
+        bool read = item && read_integer(item, "token", 0, self->model->config.vocab_size - 1, &value);
+        Py_XDECREF(item);
+        if (!read) return false;
+        ids[i] = (int32_t)value;
+    }
+    *count = (size_t)length;
+    return true;
+}
+
+/* Reads the tokens to feed and their place. */
+static bool read_tokens(DecoderObject *self, PyObject *tokens, PyObject *start) {
+    Step *step = &self->step;
+    long long position;
+    if (!read_integer(start, "start", 0, (long long)self->length, &position)) return false;
+    step->start = (size_t)position;
+    size_t room = (size_t)self->model->config.context - step->start;
+    if (!read_ids(self, tokens, "tokens", room, step->tokens, &step->count)) return false;
+    if (step->count) return true;
+    if (!self->has_state) {
+        PyErr_SetString(PyExc_ValueError, "no tokens were given and there is no result of earlier ones");
+        return false;
+    }
+    if (step->start == self->length) return true;
+    PyErr_Format(PyExc_ValueError, "no tokens were given at start %zu, but the last result is that of %zu tokens",
+                 step->start, self->length);
+    return false;
+}
+
+static bool make_room(DecoderObject *self, size_t count) {
+    if (count <= self->room) return true;
+    free(self->ids), free(self->values);
+    self->ids = malloc(count * sizeof *self->ids);
+    self->values = malloc(count * sizeof *self->values);
+    self->room = self->ids && self->values ? count : 0;
+    if (!self->room) PyErr_NoMemory();
+    return self->room;
+}
+
+/* arguments: temperature, top_k, top_p, min_p, point, banned */
+static bool read_draw(DecoderObject *self, PyObject **arguments) {
+    Draw *draw = &self->step.draw;
+    size_t vocabulary = (size_t)self->model->config.vocab_size;
+    long long top_k;
+    if (!read_float(arguments[0], "temperature", 0, 1e9, &draw->temperature)) return false;
+    if (!read_integer(arguments[1], "top_k", 1, INT32_MAX, &top_k)) return false;
+    if (!read_float(arguments[2], "top_p", 0, 1, &draw->top_p)) return false;
+    if (!read_float(arguments[3], "min_p", 0, 1, &draw->min_p)) return false;
+    if (!read_float(arguments[4], "point", 0, 1, &draw->point)) return false;
+    draw->top_k = top_k < (long long)vocabulary ? (int32_t)top_k : (int32_t)vocabulary;
+    Py_ssize_t count = PySequence_Size(arguments[5]);
+    if (count < 0) return false;
+    if (count && !self->banned) {
+        self->banned = malloc(vocabulary * sizeof *self->banned);
+        if (!self->banned) return PyErr_NoMemory(), false;
+    }
+    draw->banned = self->banned;
+    return read_ids(self, arguments[5], "banned tokens", vocabulary - 1, self->banned, &draw->banned_count);
+}
+
+/* Reads what the question needs besides the tokens. `bytes`: for LOGITS, the object that gets them. */
+static bool read_question(DecoderObject *self, PyObject **arguments, PyObject **bytes) {
+    Step *step = &self->step;
+    Py_ssize_t vocabulary = self->model->config.vocab_size;
+    long long wanted;
+    switch (step->question) {
+    case FEED: return true;
+    case LOGITS:
+        *bytes = PyBytes_FromStringAndSize(NULL, vocabulary * (Py_ssize_t)sizeof(float));
+        if (*bytes) step->logits = (float *)(void *)PyBytes_AsString(*bytes);
+        return *bytes;
+    case LARGEST:
+        if (!read_integer(arguments[2], "count", 1, vocabulary, &wanted)) return false;
+        if (!make_room(self, (size_t)wanted)) return false;
+        step->wanted = (size_t)wanted;
+        step->ids = self->ids;
+        step->logits = self->values;
+        return true;
+    case DRAW: return read_draw(self, arguments + 2);
+    }
+    return false;
+}
+
+/* One run of ONNX Runtime. */
+static bool run(DecoderObject *self) {
+    Step *step = &self->step;
+    char message[ENGINE_MESSAGE_BYTES];
+    bool ran;
+    step->fed = false;
+    Py_BEGIN_ALLOW_THREADS
+    ran = binding_run(self->binding, message);
+    Py_END_ALLOW_THREADS
+    if (step->count) {
+        self->has_state = ran && step->fed;
+        self->length = step->start + (self->has_state ? step->count : 0);
+    }
+    const ModuleState *state = state_of((PyObject *)self);
+    if (ran) return check_status(state, step->status);
+    PyErr_SetString(state->kernels_error, message);
+    return false;
+}
+
+/* (ids, logits) as lists */
+static PyObject *make_pair(const Step *step) {
+    Py_ssize_t count = (Py_ssize_t)step->wanted;
+    PyObject *ids = PyList_New(count), *logits = PyList_New(count), *pair = NULL;
+    for (Py_ssize_t i = 0; ids && logits && i < count; i++) {
+        PyObject *id = PyLong_FromLong(step->ids[i]), *logit = PyFloat_FromDouble((double)step->logits[i]);
+        if (id) PyList_SetItem(ids, i, id);
+        if (logit) PyList_SetItem(logits, i, logit);
+        if (!id || !logit) Py_CLEAR(ids);
+    }
+    if (ids && logits) pair = PyTuple_Pack(2, ids, logits);
+    Py_XDECREF(ids);
+    Py_XDECREF(logits);
+    return pair;
+}
+
+static PyObject *answer(DecoderObject *self, PyObject *const *given, Py_ssize_t count, PyObject *keywords) {
+    const Step *step = &self->step;
+    PyObject *arguments[MAX_ARGUMENTS], *bytes = NULL;
+    bool done = read_arguments(NAMES[step->question], given, count, keywords, arguments) &&
+                read_question(self, arguments, &bytes) && read_tokens(self, arguments[0], arguments[1]) && run(self);
+    if (!done) {
+        Py_XDECREF(bytes);
+        return NULL;
+    }
+    switch (step->question) {
+    case LOGITS: return bytes;
+    case LARGEST: return make_pair(step);
+    case DRAW: return PyLong_FromLong(step->token);
+    default: return Py_NewRef(Py_None);
+    }
+}
+
+static PyObject *ask(PyObject *object, Question question, PyObject *const *given, Py_ssize_t count, PyObject *keywords) {
+    DecoderObject *self = (DecoderObject *)object;
+    if (self->busy) {
+        PyErr_SetString(PyExc_RuntimeError, "another thread is in this decoder; create one for each thread");
+        return NULL;
+    }
+    self->busy = true;
+    self->step.question = question;
+    PyObject *result = answer(self, given, count, keywords);
+    self->busy = false;
+    return result;
+}
+
+#define METHOD(name, question)                                                                                         \
+    static PyObject *name(PyObject *self, PyObject *const *given, Py_ssize_t count, PyObject *keywords) {              \
+        return ask(self, question, given, count, keywords);                                                            \
+    }
+METHOD(method_feed, FEED)
+METHOD(method_logits, LOGITS)
+METHOD(method_largest, LARGEST)
+METHOD(method_draw, DRAW)
+
+PyObject *decoder_new(ModelObject *model) {
+    const ModuleState *state = state_of((PyObject *)model);
+    PyTypeObject *type = state->decoder_type;
+    DecoderObject *self = (DecoderObject *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (!self) return NULL;
+    self->model = (ModelObject *)Py_NewRef((PyObject *)model);
+    self->step.head.work = work;
+    self->step.tokens = malloc((size_t)model->config.context * sizeof *self->step.tokens);
+    char message[ENGINE_MESSAGE_BYTES];
+    Status status = self->step.tokens ? decoder_create(model->model, &self->step.decoder) : KERNELS_NO_MEMORY;
+    bool created = check_status(state, status);
+    if (created && !engine_bind(model->engine, &self->step.head, &self->binding, message)) {
+        PyErr_SetString(state->kernels_error, message);
+        created = false;
+    }
+    if (!created) Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static void decoder_dealloc(PyObject *object) {
+    DecoderObject *self = (DecoderObject *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    binding_free(self->binding);
+    decoder_free(self->step.decoder);
+    free(self->step.tokens);
+    free(self->banned);
+    free(self->ids);
+    free(self->values);
+    Py_XDECREF((PyObject *)self->model);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+    Py_DECREF(type);
+}
+
+#define ENTRY(name, function, doc) \
+    {name, (PyCFunction)(void (*)(void))function, METH_FASTCALL | METH_KEYWORDS, doc}
+
+static PyMethodDef decoder_methods[] = {
+    ENTRY("feed", method_feed, "feed($self, tokens, start)\n--\n\nFeed tokens at the positions from `start`."),
+    ENTRY("logits", method_logits,
+          "logits($self, tokens, start)\n--\n\nFeed tokens and return the logits, as bytes of float32."),
+    ENTRY("largest", method_largest,
+          "largest($self, tokens, start, count)\n--\n\nFeed tokens and return the `count` largest logits: ids, values."),
+    ENTRY("draw", method_draw,
+          "draw($self, tokens, start, temperature, top_k, top_p, min_p, point, banned)\n--\n\nFeed tokens and choose the next."),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot decoder_slots[] = {
+    {Py_tp_doc, "One text in progress, made by Model.decoder()."},
+    {Py_tp_dealloc, decoder_dealloc},
+    {Py_tp_methods, decoder_methods},
+    {0, NULL},
+};
+
+PyType_Spec decoder_spec = {
+    .name = "tinyedge_kernels._kernels.Decoder",
+    .basicsize = sizeof(DecoderObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = decoder_slots,
+};

@@ -1,0 +1,110 @@
+/* Products of 8-bit activations with 8-bit weights: packing, and the plain loops that define them.
+ *
+ * A token's products are bound by reading the weights once; many tokens' by multiplications. Rows lie one behind the
+ * other, so a kernel reads 4 rows as one stream and ends with 4 sums in one vector.
+ *
+ * The fast kernels of NEON and AVX2 add a few products in 16 bits. int8_matrix_pack looks at every weight and marks the
+ * tiles of 4 rows where such a sum could overflow for some activations; those take a slower way with the same result. */
+#include "dots.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu.h"
+
+enum { TILE = 4, ALIGNMENT = 64 };
+
+static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+/* NEON adds the products of 4 weights that are 8 apart in one lane: their absolute values may sum to 255, since
+ * activations reach -128 and 128 * 255 < 2^15. AVX2 adds the products of 2 neighbours after a sign change, which -128 does not
+ * survive; without it, 2 * 128 * 127 < 2^15. */
+static int overflows(const int8_t *row, size_t stride) {
+    enum { LANES = 8, IN_A_LANE = 4, LARGEST_SUM = 255 };
+    for (size_t i = 0; i < stride; i++)
+        if (row[i] == INT8_MIN) return 1;
+    for (size_t i = 0; i < stride; i += LANES * IN_A_LANE) {
+        for (size_t lane = i; lane < i + LANES; lane++) {
+            int sum = 0;
+            for (size_t j = 0; j < IN_A_LANE; j++) sum += abs(row[lane + j * LANES]);
+            if (sum > LARGEST_SUM) return 1;
+        }
+    }
+    return 0;
+}
+
+Status int8_matrix_pack(Int8Matrix *matrix, const int8_t *values, size_t width, size_t rows, float scale) {
+    size_t stride = rounded_up(width, 64), padded = rounded_up(rows, TILE);
+    size_t bytes = padded * stride + padded * sizeof(int32_t) + padded / TILE;
+    int8_t *memory = aligned_alloc(ALIGNMENT, rounded_up(bytes, ALIGNMENT));
+    *matrix = (Int8Matrix){.rows = rows, .width = width, .stride = stride, .values = memory, .scale = scale};
+    if (!memory) return KERNELS_NO_MEMORY;
+    memset(memory, 0, bytes);
+    matrix->sums = (int32_t *)(void *)(memory + padded * stride);
+    matrix->wide = (uint8_t *)(matrix->sums + padded);
+
+    /* Transposed 64 rows at a time: a line of the source then stays in the cache until all of it is used. */
+    for (size_t first = 0; first < rows; first += 64) {
+        size_t end = first + 64 < rows ? first + 64 : rows;
+        for (size_t k = 0; k < width; k++)
+            for (size_t n = first; n < end; n++) memory[n * stride + k] = values[k * rows + n];
+    }
+    for (size_t n = 0; n < rows; n++) {
+        const int8_t *row = memory + n * stride;
+        for (size_t k = 0; k < width; k++) matrix->sums[n] += row[k];
+        matrix->wide[n / TILE] |= (uint8_t)overflows(row, stride);
+    }
+    return KERNELS_OK;
+}
+
+void int8_matrix_free(Int8Matrix *matrix) {
+    free(matrix->values); /* and what lies behind them */
+    memset(matrix, 0, sizeof *matrix);
+}
+
+size_t int8_matrix_bytes(const Int8Matrix *matrix) {
+    size_t padded = rounded_up(matrix->rows, TILE);
+    return padded * matrix->stride + padded * sizeof(int32_t) + padded / TILE;
+}
+
+void int8_product(const Kernels *kernels, const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens,
+                  size_t from, size_t to, float *y, size_t ldy) {
+    kernels->product(matrix, q, rows, tokens, from, to, y, ldy);
+}
+
+static void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
+                    size_t to, float *y, size_t ldy) {
+    for (size_t t = 0; t < tokens; t++) {
+        for (size_t n = from; n < to; n++) {
+            int32_t sum = 0;
+            for (size_t k = 0; k < matrix->width; k++)
+                sum += (q[t * matrix->stride + k] - rows[t].zero) * matrix->values[n * matrix->stride + k];
+            y[t * ldy + n] = (float)sum * (rows[t].scale * matrix->scale);
+        }
+    }
+}
+
+/* A nibble of a plane: of each 64 columns, the first 32 are the low halves of 32 bytes, the others the high halves. */
+static int nibble(const uint8_t *row, size_t k) {
+    uint8_t byte = row[k / 64 * 32 + k % 32];
+    return k % 64 < 32 ? byte & 15 : byte >> 4;
+}
+
+static void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper) {
+    for (size_t n = from; n < to; n++) {
+        int32_t high = 0;
+        for (size_t k = 0; k < planes->stride; k++)
+            high += query->q[k] * nibble(planes->high + n * planes->stride / 2, k);
+        uint32_t limits = planes->limits[n];
+        int32_t score = limits_step(limits) * (2 * high - 2 * query->zero * limits_sum(limits) + query->base);
+        upper[n - from] = score + limits_error(limits) * query->norm;
+    }
+}
+
+static int32_t plane_low(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero) {
+    int32_t sum = 0;
+    for (size_t k = 0; k < stride; k++) sum += (q[k] - zero) * nibble(low, k);
+    return sum;
+}
+
+const Kernels kernels_plain = {"plain", product, plane_bounds, plane_low};

@@ -1,0 +1,48 @@
+/* What the extension's C files share: the types of Python's objects and the checks of arguments. */
+#ifndef TINYEDGE_OBJECTS_H
+#define TINYEDGE_OBJECTS_H
+
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030b0000 /* Python 3.11 and all later ones */
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+
+#include "decoder.h"
+#include "engine.h"
+#include "model.h"
+
+typedef struct {
+    PyObject *kernels_error, *not_finite_error;
+    PyTypeObject *model_type, *decoder_type;
+} ModuleState;
+
+typedef struct {
+    PyObject_HEAD
+    Config config;
+    Model *model;
+    Engine *engine;
+    const char *instructions;
+} ModelObject;
+
+extern PyType_Spec model_spec, decoder_spec;
+
+/* Model.decoder() */
+PyObject *decoder_new(ModelObject *model);
+
+static inline ModuleState *state_of(PyObject *object) { return PyType_GetModuleState(Py_TYPE(object)); }
+
+/* These return false with an exception set. */
+
+/* Raises the error that belongs to a status. */
+bool check_status(const ModuleState *state, Status status);
+/* Reads an integer; ValueError: it is outside low..high. */
+bool read_integer(PyObject *object, const char *name, long long low, long long high, long long *value);
+/* Reads a float; ValueError: it is not finite, or outside low..high. */
+bool read_float(PyObject *object, const char *name, double low, double high, double *value);
+/* Sorts the arguments of a METH_FASTCALL | METH_KEYWORDS call by name. All names are required; the list ends with NULL. */
+bool read_arguments(const char *const *names, PyObject *const *given, Py_ssize_t count, PyObject *keywords,
+                    PyObject **arguments);
+
+#endif

@@ -1,0 +1,252 @@
+/* The output's weights in two planes of 4 bits, and the k largest logits from little more than one of them.
+ *
+ * A row of weights has a step s, the smallest of 1..16 that fits it:
+ *
+ *     w = s * high + s / 2 + low        high and low in -8..7, s / 2 rounded down
+ *
+ * The high plane alone leaves out the remainders r = w - s * (high + 1/2). By Cauchy and Schwarz,
+ *
+ *     | sum(w * x) - s * sum((high + 1/2) * x) |  =  | sum(r * x) |  <=  |r| * |x|
+ *
+ * All of it is kept in integers, doubled because of the 1/2: 2r is an integer, `error` is the norm of 2r and `norm` the
+ * norm of x, each the smallest integer that is not below it. So the bounds are exact: nothing is ever rounded the wrong way.
+ * They fit 32 bits: |s * (2 * high + 1)| <= 240, |x| <= 255, width <= 1024, error <= 544, norm <= 8160: below 2^27.
+ *
+ * planes_largest:
+ *   1. an upper bound for every row, from the high plane and a word per row, the only pass over all rows (on threads);
+ *   2. `count` rows that look best, finished with their low plane: the least of their scores is a limit that `count` rows
+ *      reach, so a row whose upper bound is below it is not among the `count` largest;
+ *   3. all rows whose bound reaches the limit are finished; the limit rises as better ones are found.
+ * How good the rows of step 2 are decides how much is finished, never what comes out.
+ *
+ * Bound by DRAM and instructions alike: half a byte of memory for each weight, and the other half for a few hundred rows. */
+#include "planes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu.h"
+#include "largest.h"
+
+enum { TILE = 4, ALIGNMENT = 64, LARGEST_WIDTH = 1024, LARGEST_STEP = 16 };
+
+static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* The smallest integer whose square is not below n; n < 2^30. */
+static int32_t root_up(int32_t n) {
+    int32_t root = 0;
+    for (int32_t bit = 1 << 14; bit; bit >>= 1)
+        if ((root + bit) * (root + bit) <= n) root += bit;
+    return root * root < n ? root + 1 : root;
+}
+
+static int step_of(const int8_t *row, size_t width) {
+    int least = 0, most = 0, step = 1;
+    for (size_t k = 0; k < width; k++) {
+        least = row[k] < least ? row[k] : least;
+        most = row[k] > most ? row[k] : most;
+    }
+    while (step < LARGEST_STEP && (least < -8 * step + step / 2 - 8 || most > 7 * step + step / 2 + 7)) step++;
+    return step;
+}
+
+/* Writes a row of both planes; returns its limits. Padding has nibbles of 0, which are stored as 8. */
+static uint32_t pack_row(const int8_t *row, size_t width, size_t stride, uint8_t *high_plane, uint8_t *low_plane) {
+    int step = step_of(row, width), sum = 0;
+    int32_t squares = 0;
+    for (size_t k = 0; k < stride; k++) {
+        int high = 0, low = 0;
+        if (k < width) {
+            high = (row[k] + 8 * step) / step - 8; /* rounded down, if it is not below -8 */
+            high = row[k] < -8 * step ? -8 : high > 7 ? 7 : high;
+            low = row[k] - step * high - step / 2;
+            int remainder = 2 * row[k] - step * (2 * high + 1);
+            sum += high;
+            squares += remainder * remainder;
+        }
+        size_t byte = k / 64 * 32 + k % 32;
+        int shift = k % 64 < 32 ? 0 : 4;
+        high_plane[byte] |= (uint8_t)((high + 8) << shift);
+        low_plane[byte] |= (uint8_t)((low + 8) << shift);
+    }
+    return (uint32_t)step | (uint32_t)root_up(squares) << LIMITS_ERROR_SHIFT | (uint32_t)sum << LIMITS_SUM_SHIFT;
+}
+
+static size_t plane_bytes(const Planes *planes) { return rounded_up(planes->rows, TILE) * planes->stride / 2; }
+
+size_t planes_bytes(const Planes *planes) {
+    return 2 * plane_bytes(planes) + rounded_up(planes->rows, TILE) * sizeof(uint32_t);
+}
+
+Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t rows, float scale) {
+    enum { AT_ONCE = 64 }; /* rows: the source's lines are used whole */
+    *planes = (Planes){.rows = rows, .width = width, .stride = rounded_up(width, 64), .scale = scale};
+    size_t bytes = rounded_up(planes_bytes(planes), ALIGNMENT), half = planes->stride / 2;
+    uint8_t *memory = aligned_alloc(ALIGNMENT, bytes);
+    int8_t *block = malloc(AT_ONCE * width);
+    if (!memory || !block) {
+        free(memory);
+        free(block);
+        return KERNELS_NO_MEMORY;
+    }
+    memset(memory, 0, bytes);
+    planes->high = memory;
+    planes->low = memory + plane_bytes(planes);
+    planes->limits = (uint32_t *)(void *)(planes->low + plane_bytes(planes));
+    for (size_t first = 0; first < rows; first += AT_ONCE) {
+        size_t present = smaller(AT_ONCE, rows - first);
+        for (size_t k = 0; k < width; k++)
+            for (size_t n = 0; n < present; n++) block[n * width + k] = values[k * rows + first + n];
+        for (size_t n = 0; n < present; n++) {
+            size_t row = first + n;
+            planes->limits[row] = pack_row(block + n * width, width, planes->stride, planes->high + row * half,
+                                           planes->low + row * half);
+        }
+    }
+    free(block);
+    return KERNELS_OK;
+}
+
+void planes_free(Planes *planes) {
+    free(planes->high); /* and what lies behind it */
+    memset(planes, 0, sizeof *planes);
+}
+
+static PlaneQuery query_of(const Planes *planes, const int8_t *q, int32_t zero) {
+    int32_t width = (int32_t)planes->width, sum = 0, squares = 0;
+    for (size_t k = 0; k < planes->width; k++) {
+        sum += q[k];
+        squares += q[k] * q[k];
+    }
+    PlaneQuery query = {.q = q, .zero = zero, .sum = sum - width * zero};
+    query.base = query.sum - 2 * 8 * sum; /* stored nibbles are 8 more */
+    query.norm = root_up(squares - 2 * zero * sum + width * zero * zero);
+    return query;
+}
+
+/* The exact score of a row from its doubled score by the high plane. */
+static int32_t finished(const Kernels *kernels, const Planes *planes, const PlaneQuery *query, size_t row, int32_t doubled) {
+    int32_t odd = limits_step(planes->limits[row]) & 1;
+    int32_t low = kernels->plane_low(planes->low + row * planes->stride / 2, query->q, planes->stride, query->zero);
+    int32_t stored_8_more = 8 * (query->sum - query->zero * (int32_t)(planes->stride - planes->width));
+    return (doubled - odd * query->sum) / 2 + low - stored_8_more;
+}
+
+static int32_t finished_from_upper(const Kernels *kernels, const Planes *planes, const PlaneQuery *query, size_t row,
+                                   int32_t upper) {
+    return finished(kernels, planes, query, row, upper - limits_error(planes->limits[row]) * query->norm);
+}
+
+/* Work in pieces of whole blocks of rows. */
+enum { BLOCK = 64 };
+
+typedef struct {
+    const Kernels *kernels;
+    const Planes *planes;
+    PlaneQuery query;
+    float scale;
+    size_t rows_in_piece;
+    int32_t *upper;
+    float *logits;
+} Work;
+
+static Work work_of(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row) {
+    size_t pieces = pool_threads(pool);
+    return (Work){.kernels = kernels, .planes = planes, .query = query_of(planes, q, row.zero),
+                  .scale = row.scale * planes->scale,
+                  .rows_in_piece = rounded_up((planes->rows + pieces - 1) / pieces, BLOCK)};
+}
+
+static size_t pieces_of(const Work *work) {
+    return (work->planes->rows + work->rows_in_piece - 1) / work->rows_in_piece;
+}
+
+static void write_bounds(void *argument, size_t piece) {
+    const Work *work = argument;
+    size_t from = piece * work->rows_in_piece, rows = rounded_up(work->planes->rows, TILE);
+    work->kernels->plane_bounds(work->planes, &work->query, from, smaller(from + work->rows_in_piece, rows),
+                                work->upper + from);
+}
+
+static void write_logits(void *argument, size_t piece) {
+    const Work *work = argument;
+    const Planes *planes = work->planes;
+    PlaneQuery query = work->query;
+    query.norm = 0; /* so that bounds are scores */
+    size_t from = piece * work->rows_in_piece, end = smaller(from + work->rows_in_piece, planes->rows);
+    for (size_t first = from; first < end; first += BLOCK) {
+        int32_t doubled[BLOCK];
+        size_t present = smaller(BLOCK, end - first);
+        work->kernels->plane_bounds(planes, &query, first, first + rounded_up(present, TILE), doubled);
+        for (size_t i = 0; i < present; i++)
+            work->logits[first + i] =
+                (float)finished(work->kernels, planes, &query, first + i, doubled[i]) * work->scale;
+    }
+}
+
+void planes_logits(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row,
+                   float *logits) {
+    Work work = work_of(kernels, pool, planes, q, row);
+    work.logits = logits;
+    pool_run(pool, write_logits, &work, pieces_of(&work));
+}
+
+size_t planes_scratch(const Planes *planes) {
+    return rounded_up(planes->rows, GROUP) * sizeof(int32_t) + planes->rows * sizeof(Key);
+}
+
+/* Chooses `count` different rows with large upper bounds, into a heap. For a small count the best rows of groups do: the
+ * largest rows are seldom in one group, and there are far fewer groups than rows. */
+static void choose_promising(const int32_t *upper, size_t rows, size_t count, Key *heap) {
+    size_t groups = rounded_up(rows, GROUP) / GROUP, by_groups = 2 * count <= groups, units = by_groups ? groups : rows;
+    for (size_t i = 0; i < units; i++) {
+        Key key = key_of(by_groups ? largest_in_group(upper + i * GROUP) : upper[i], i);
+        if (i < count) {
+            heap[i] = key;
+            if (i + 1 == count) heap_build(heap, count);
+        } else if (key > heap[0]) {
+            heap_replace(heap, count, key);
+        }
+    }
+    for (size_t i = 0; i < count && by_groups; i++) {
+        size_t row = (size_t)key_id(heap[i]) * GROUP;
+        while (upper[row] != key_score(heap[i])) row++;
+        heap[i] = key_of(upper[row], row);
+    }
+}
+
+void planes_largest(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row,
+                    size_t count, int32_t *ids, float *values, void *scratch) {
+    enum { DONE = INT32_MIN };
+    size_t rows = planes->rows, padded = rounded_up(rows, GROUP);
+    int32_t *upper = scratch;
+    Key *heap = (Key *)(void *)(upper + padded);
+    Work work = work_of(kernels, pool, planes, q, row);
+    work.upper = upper;
+    pool_run(pool, write_bounds, &work, pieces_of(&work));
+    for (size_t n = rows; n < padded; n++) upper[n] = DONE;
+
+    choose_promising(upper, rows, count, heap);
+    for (size_t i = 0; i < count; i++) {
+        size_t n = (size_t)key_id(heap[i]);
+        heap[i] = key_of(finished_from_upper(kernels, planes, &work.query, n, upper[n]), n);
+        upper[n] = DONE;
+    }
+    heap_build(heap, count);
+
+    for (size_t first = 0; first < padded; first += GROUP) {
+        int32_t limit = 2 * key_score(heap[0]);
+        if (largest_in_group(upper + first) < limit) continue;
+        for (size_t n = first; n < first + GROUP; n++) {
+            if (upper[n] < limit) continue;
+            Key key = key_of(finished_from_upper(kernels, planes, &work.query, n, upper[n]), n);
+            if (key > heap[0]) heap_replace(heap, count, key);
+        }
+    }
+    heap_sort(heap, count);
+    for (size_t i = 0; i < count; i++) {
+        ids[i] = key_id(heap[i]);
+        values[i] = (float)key_score(heap[i]) * work.scale;
+    }
+}

@@ -1,0 +1,44 @@
+/* The output's int8 matrix in two planes of 4 bits, and the choice of the largest logits, which seldom needs the second.
+ *
+ * planes.c says how, and why the choice is exact. Scores are integers, so they compare exactly. */
+#ifndef TINYEDGE_PLANES_H
+#define TINYEDGE_PLANES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dots.h"
+#include "pool.h"
+#include "status.h"
+
+typedef struct {
+    size_t rows, width;
+    size_t stride;    /* width rounded up to 64; a row of a plane has half as many bytes */
+    uint8_t *high;    /* (rows rounded up to 4, stride / 2), aligned to 64 bytes */
+    uint8_t *low;     /* the same shape */
+    uint32_t *limits; /* of each row: step, sum and error of the high plane; see cpu.h */
+    float scale;
+} Planes;
+
+/* Packs values of shape (width, rows), row-major as ONNX stores them. width <= 1024. */
+Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t rows, float scale);
+void planes_free(Planes *planes);
+size_t planes_bytes(const Planes *planes);
+
+/* Bytes that planes_largest needs, for any count and any number of threads; aligned to 64 bytes. */
+size_t planes_scratch(const Planes *planes);
+
+/* All logits of one row of activations (stride bytes, zero beyond width), the same bits as int8_product gives.
+ * logits has room for rows rounded up to 4. */
+void planes_logits(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row,
+                   float *logits);
+
+/* The `count` largest logits, largest first, of equal scores the lowest id first. 1 <= count <= rows. */
+void planes_largest(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row,
+                    size_t count, int32_t *ids, float *values, void *scratch);
+
+/* The same for float logits without NaN. scratch: largest_scratch(count) bytes, aligned to 8. */
+size_t largest_scratch(size_t count);
+void largest_of(const float *logits, size_t rows, size_t count, int32_t *ids, float *values, void *scratch);
+
+#endif

@@ -1,0 +1,106 @@
+"""Types of the extension; c/model_object.c and c/decoder_object.c implement them. Shapes: V vocabulary, C context."""
+
+from collections.abc import Sequence
+from typing import TypeAlias, final
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+"""Contiguous bytes; any object with the buffer protocol serves."""
+
+class KernelsError(Exception):
+    """ONNX Runtime cannot be loaded or used; the message says what it says."""
+
+class NotFiniteError(Exception):
+    """A step of the model met NaN or infinity."""
+
+@final
+class Model:
+    """Packed weights. Any number of decoders and threads can share it."""
+
+    def __init__(
+        self,
+        library: str,
+        config: tuple[int, int, int, int, int, int, int],
+        attention_scale: float,
+        tensors: Sequence[tuple[Buffer, Buffer | None]],
+        threads: int = 1,
+        instructions: str = "",
+    ) -> None:
+        """Pack the weights and open ONNX Runtime; the buffers can be freed afterwards.
+
+        Args:
+            library: Path of ONNX Runtime's library, 1.20 or later; see `find_library`.
+            config: vocab_size, d_model, heads, head_width, layers, feedforward, context, each 1-65536; head_width is
+                the width in the cache, a multiple of 8.
+            attention_scale: Factor of the scores.
+            tensors: Values and scale of token_embedding, position_embedding, for each block qkv, out, linear1, linear2,
+                norm1.scale, norm1.bias, norm2.scale, norm2.bias, then of output; matrices as (inputs, outputs). A
+                scale is the 4 bytes of a float32 for int8 values, or None for fp32 values.
+            threads: Threads that compute, the caller's included, 1-64.
+            instructions: Name of the instruction set: avx512-vnni, avx-vnni, avx2, dotprod, neon or plain; "" takes the
+                best one.
+
+        Raises:
+            ValueError: An argument is outside its range, a tensor has another size than `config` asks for, or this CPU
+                lacks the instructions.
+            KernelsError: ONNX Runtime cannot be loaded or used.
+            MemoryError: There is not enough memory.
+        """
+
+    @property
+    def instructions(self) -> str:
+        """Name of the instruction set that computes."""
+
+    @property
+    def onnxruntime(self) -> str:
+        """Version of ONNX Runtime's library."""
+
+    def decoder(self) -> Decoder:
+        """Create a decoder for a new text."""
+
+@final
+class Decoder:
+    """One text in progress, for one thread at a time; the GIL is released while it computes.
+
+    Each method first feeds `tokens` at the positions from `start`, which replaces what was there and later. No tokens:
+    the result of the last ones is used again; `start` is then the number of tokens in the text.
+
+    Each method raises:
+        ValueError: A token is outside the vocabulary, a position outside the context, `start` beyond the text, another
+            argument outside its range, or no tokens are given and there is no earlier result.
+        NotFiniteError: A number is NaN or infinite. If that happened while feeding, the text ends at `start`.
+        RuntimeError: Another thread is in this decoder.
+        KernelsError: ONNX Runtime failed.
+    """
+
+    def feed(self, tokens: Sequence[int], start: int) -> None:
+        """Feed tokens."""
+
+    def logits(self, tokens: Sequence[int], start: int) -> bytes:
+        """Feed tokens and return the logits after the last one: V float32."""
+
+    def largest(self, tokens: Sequence[int], start: int, count: int) -> tuple[list[int], list[float]]:
+        """Feed tokens and return the `count` largest logits, 1-V: ids and values, largest first, of equals the lowest id."""
+
+    def draw(
+        self,
+        tokens: Sequence[int],
+        start: int,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        min_p: float,
+        point: float,
+        banned: Sequence[int],
+    ) -> int:
+        """Feed tokens and choose the next one, which is not fed.
+
+        Args:
+            tokens: New tokens; may be empty.
+            start: Position of the first of them.
+            temperature: Divisor of the logits; 0 takes the largest.
+            top_k: Number of candidates, at least 1.
+            top_p: Share of their probability that remains, 0-1.
+            min_p: Share of the highest probability that a candidate needs, 0-1.
+            point: Uniform in [0, 1).
+            banned: Tokens that must not be chosen, fewer than V.
+        """
