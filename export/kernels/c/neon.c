@@ -11,6 +11,11 @@
 
 #include "cpu.h"
 
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 4")
+#endif
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define DOTPROD __attribute__((target("dotprod")))
@@ -99,31 +104,35 @@ INLINE void write_results(const Int8Matrix *matrix, size_t n, const int32x4_t su
 INLINE void tile(const Int8Matrix *matrix, size_t n, const int8_t *q, const RowScale *rows, size_t tokens, float *y,
                  size_t ldy, Dot *dot) {
     size_t stride = matrix->stride;
-    const int8_t *w = matrix->values + n * stride;
+    const int8_t *w[4], *x[2] = {q, q + stride};
     int32x4_t sums[2][4] = {{{0}}};
-    for (size_t k = 0; k < stride; k += 64) {
-        Columns x[2];
-        for (size_t t = 0; t < tokens; t++) x[t] = vld1q_s8_x4(q + t * stride + k);
-        for (size_t r = 0; r < 4; r++) {
-            Columns columns = vld1q_s8_x4(w + r * stride + k);
-            for (size_t t = 0; t < tokens; t++) sums[t][r] = dot(sums[t][r], columns, x[t]);
+    UNROLL for (size_t r = 0; r < 4; r++) w[r] = matrix->values + (n + r) * stride;
+    for (const int8_t *end = x[0] + stride; x[0] < end;) {
+        Columns columns[2];
+        UNROLL for (size_t t = 0; t < tokens; t++) {
+            columns[t] = vld1q_s8_x4(x[t]);
+            x[t] += 64;
+        }
+        UNROLL for (size_t r = 0; r < 4; r++) {
+            Columns weights = vld1q_s8_x4(w[r]);
+            w[r] += 64;
+            UNROLL for (size_t t = 0; t < tokens; t++) sums[t][r] = dot(sums[t][r], weights, columns[t]);
+            IN_ORDER(sums[tokens - 1][r], w[(r + 1) % 4]);
         }
     }
-    for (size_t t = 0; t < tokens; t++) write_results(matrix, n, sums[t], rows[t], y + t * ldy);
+    UNROLL for (size_t t = 0; t < tokens; t++) write_results(matrix, n, sums[t], rows[t], y + t * ldy);
 }
 
-INLINE int32x4_t next_weights128(const int8_t **w, Columns q0, Columns q1, Dot *dot) {
-    int32x4_t sum = dot(vdupq_n_s32(0), vld1q_s8_x4(*w), q0);
-    sum = dot(sum, vld1q_s8_x4(*w + 64), q1);
-    *w += 128;
-    IN_ORDER(sum, *w);
-    return sum;
-}
-INLINE void next_rows128(const int8_t **w, Columns q0, Columns q1, Dot *dot, int32x4_t sums[4]) {
-    sums[0] = next_weights128(w, q0, q1, dot);
-    sums[1] = next_weights128(w, q0, q1, dot);
-    sums[2] = next_weights128(w, q0, q1, dot);
-    sums[3] = next_weights128(w, q0, q1, dot);
+INLINE void rows128(const int8_t *w, Columns q0, Columns q1, Dot *dot, int32x4_t sums[4]) {
+    UNROLL for (int r = 0; r < 4; r++) {
+        Columns first = vld1q_s8_x4(w);
+        w += 64;
+        __asm__("" : "+r"(w)); /* so that the load advances it */
+        Columns second = vld1q_s8_x4(w);
+        w += 64;
+        sums[r] = dot(dot(vdupq_n_s32(0), first, q0), second, q1);
+        IN_ORDER(sums[r], w);
+    }
 }
 
 /* One token of the default width: its activations stay in registers. */
@@ -131,12 +140,12 @@ INLINE void product128(const Int8Matrix *matrix, const int8_t *q, RowScale row, 
                        Dot *careful) {
     const int8_t *w = matrix->values + from * 128;
     const Columns q0 = vld1q_s8_x4(q), q1 = vld1q_s8_x4(q + 64);
-    for (size_t n = from; n < to; n += 4) {
+    for (size_t n = from; n < to; n += 4, w += 4 * 128) {
         int32x4_t sums[4];
         if (careful && matrix->wide[n / 4])
-            next_rows128(&w, q0, q1, careful, sums);
+            rows128(w, q0, q1, careful, sums);
         else
-            next_rows128(&w, q0, q1, dot, sums);
+            rows128(w, q0, q1, dot, sums);
         write_results(matrix, n, sums, row, y);
     }
 }
@@ -168,13 +177,6 @@ INLINE int32x4_t bounds_of(const int32x4_t sums[4], const uint32_t *row_limits, 
     return vmlaq_s32(vmulq_s32(units, step), error, norm);
 }
 
-INLINE int32x4_t next_row128(const uint8_t **plane, Columns q0, Columns q1, Row128 *row128) {
-    int32x4_t sum = row128(*plane, q0, q1);
-    *plane += 64;
-    IN_ORDER(sum, *plane);
-    return sum;
-}
-
 INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper,
                          Dot *nibbles, Row128 *row128) {
     size_t stride = planes->stride;
@@ -187,10 +189,11 @@ INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t f
         const Columns q0 = vld1q_s8_x4(q), q1 = vld1q_s8_x4(q + 64);
         for (; limits < end; limits += 4, upper += 4) {
             int32x4_t sums[4];
-            sums[0] = next_row128(&plane, q0, q1, row128);
-            sums[1] = next_row128(&plane, q0, q1, row128);
-            sums[2] = next_row128(&plane, q0, q1, row128);
-            sums[3] = next_row128(&plane, q0, q1, row128);
+            UNROLL for (int r = 0; r < 4; r++) {
+                sums[r] = row128(plane, q0, q1);
+                plane += 64;
+                IN_ORDER(sums[r], plane);
+            }
             vst1q_s32(upper, bounds_of(sums, limits, base, zeros, norm));
         }
         return;
