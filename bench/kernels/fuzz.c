@@ -65,6 +65,12 @@ static float draw_extreme(Random *random) {
     return EXTREMES[draw_bits(random) % (sizeof EXTREMES / sizeof *EXTREMES)];
 }
 
+/* Scales are checked before the kernels see them: finite and not negative. */
+static float draw_extreme_scale(Random *random) {
+    static const float EXTREMES[] = {0.0f, 1e-45f, 1e-40f, FLT_MIN, 1e-30f, 1e20f, FLT_MAX};
+    return EXTREMES[draw_bits(random) % (sizeof EXTREMES / sizeof *EXTREMES)];
+}
+
 /* ---- threads: each run() starts its own, which ThreadSanitizer understands best ---- */
 
 typedef struct {
@@ -172,7 +178,7 @@ static MatrixSource add_matrix(Case *made, Random *random, int rows, int columns
     if (made->precision == 1 || (made->precision == 2 && once_in(random, 2)))
         return (MatrixSource){add_floats(made, random, size, spread, 0), NULL};
     float *scale = &made->scales[made->tensor_count];
-    *scale = is_extreme(made, random, 2) ? draw_extreme(random) : spread / 127;
+    *scale = is_extreme(made, random, 2) ? draw_extreme_scale(random) : spread / 127;
     int8_t *values = add_tensor(made, random, size);
     const int same = once_in(random, 8) ? draw_int(random, -128, 127) : 0; /* the largest sums, and ties */
     const int low = once_in(random, 4) ? 120 : -128;

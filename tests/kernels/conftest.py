@@ -35,7 +35,7 @@ def library() -> str:
 
 @pytest.fixture(scope="session")
 def load(kernels: Any, library: str) -> Callable[..., Any]:
-    """A function that loads weights into the extension: load(weights, threads=1, instructions="")."""
+    """A function that loads weights into the extension, for a number of threads and an instruction set."""
 
     def load_weights(weights: Weights, threads: int = 1, instructions: str = "") -> Any:
         tensors = list(weights.tensors)

@@ -6,6 +6,7 @@ Shapes: V vocabulary, D d_model, A heads x head width, F feedforward, C context.
 
 import itertools
 import math
+import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from tests.kernels import reference
 from tests.kernels.reference import Floats, Int8, NotFiniteError
+from tinyedge.core.sampling import GREEDY_BELOW
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Tensor: TypeAlias = tuple[Buffer, Buffer | None]
@@ -142,16 +144,13 @@ class Decoder:
             NotFiniteError: A value is NaN or infinite.
         """
         shape = self._model.config
-        if not all(0 <= token < shape.vocab_size for token in tokens):
-            raise ValueError(f"a token is outside 0-{shape.vocab_size - 1}")
+        self._check_tokens(tokens)
+        _require("start", start, 0, self._fed)
+        _require("the number of tokens", start + len(tokens), 0, shape.context)
         if not tokens:
-            if self._state is None:
-                raise ValueError("no token was fed")
+            if self._state is None or start < self._fed:
+                raise ValueError(f"no tokens were given, and there is no result of {start} earlier ones")
             return
-        if not 0 <= start <= self._fed:
-            raise ValueError(f"start {start} is outside 0-{self._fed}, the tokens of the text")
-        if start + len(tokens) > shape.context:
-            raise ValueError(f"{start + len(tokens)} tokens are more than the context, {shape.context}")
         fed, self._fed = self._fed, start  # a step that fails keeps what is before it
         self._state = None
         with np.errstate(all="ignore"):  # what is not finite becomes an error
@@ -168,8 +167,7 @@ class Decoder:
         Raises:
             ValueError: As `feed`, or `count` is outside 1-V.
         """
-        if not 1 <= count <= self._model.config.vocab_size:
-            raise ValueError(f"count {count} is outside 1-{self._model.config.vocab_size}")
+        _require("count", count, 1, self._model.config.vocab_size)
         logits = self._compute_logits(tokens, start)
         ids = np.argsort(-logits, kind="stable")[:count]
         return ids.tolist(), logits[ids].tolist()
@@ -190,8 +188,8 @@ class Decoder:
         Args:
             tokens: As for `feed`.
             start: As for `feed`.
-            temperature: Divisor of the logits; 0 is greedy.
-            top_k: Number of candidates, 1-V.
+            temperature: Divisor of the logits; below 1e-5 the draw is greedy.
+            top_k: Number of candidates, at least 1.
             top_p: Share of the probability that remains.
             min_p: Share of the highest probability that a candidate needs.
             point: Uniform in [0, 1).
@@ -201,15 +199,26 @@ class Decoder:
             ValueError: As `feed`, or a setting is outside its range.
         """
         size = self._model.config.vocab_size
-        count = min(size, (top_k if temperature else 1) + len(set(banned)))
+        _require("temperature", temperature, 0, 1e9)
+        _require("top_k", top_k, 1, (1 << 31) - 1)
+        for name, share in (("top_p", top_p), ("min_p", min_p), ("point", point)):
+            _require(name, share, 0, 1)
+        _require("the number of banned tokens", len(banned), 0, size - 1)
+        self._check_tokens(banned)
+        is_greedy = temperature < GREEDY_BELOW
+        count = min(size, (1 if is_greedy else top_k) + len(banned))
         ids, values = self.largest(tokens, start, count)
         pairs = [pair for pair in zip(ids, values, strict=True) if pair[0] not in banned]
-        if not temperature:
+        if is_greedy:
             return pairs[0][0]
         weights = _compute_weights([value for _, value in pairs[:top_k]], temperature, top_p, min_p)
         cumulative = list(itertools.accumulate(weights))
         at = bisect_right(cumulative, point * cumulative[-1])
         return pairs[min(at, len(cumulative) - 1)][0]
+
+    def _check_tokens(self, tokens: Sequence[int]) -> None:
+        for token in tokens:
+            _require("token", operator.index(token), 0, self._model.config.vocab_size - 1)
 
     def _compute_logits(self, tokens: Sequence[int], start: int) -> Floats:
         self.feed(tokens, start)
@@ -247,6 +256,8 @@ class _TensorReader:
         if scale is None:
             return Matrix(_read_array(values, np.float32, (rows, columns)), None)
         factor = np.float32(_read_array(scale, np.float32, ()))
+        if not 0 <= factor < np.inf:
+            raise ValueError(f"scale {factor} is negative or not finite")
         return Matrix(_read_array(values, np.int8, (rows, columns)), factor)
 
     def read_floats(self, *shape: int) -> Floats:
@@ -272,6 +283,11 @@ def _read_array(data: Buffer, kind: type[Number], shape: tuple[int, ...]) -> npt
     if len(raw) != size:
         raise ValueError(f"a tensor has {len(raw)} bytes, its shape requires {size}")
     return np.frombuffer(raw, kind).reshape(shape)
+
+
+def _require(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}, outside {low:g}-{high:g}")
 
 
 def require_finite(values: Floats) -> Floats:

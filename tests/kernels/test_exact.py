@@ -11,7 +11,7 @@ from tests.kernels.reference_model import Model
 
 Loader = Callable[..., Any]
 
-# vocab_size, d_model, heads, head_width, layers, feedforward, context. Widths that fill no vector, and limits.
+# vocab_size, d_model, heads, head_width, layers, feedforward, context; many widths fill no vector.
 SHAPES = [
     (1000, 64, 2, 32, 1, 128, 32),
     (1003, 65, 5, 16, 2, 131, 33),
@@ -107,7 +107,7 @@ def test_any_number_of_threads(load: Loader, instruction_sets: list[str], precis
     weights = make_random((1501, 132, 4, 40, 2, 200, 48), precision, seed=8)
     tokens = draw_tokens(weights, weights.context)
     results = {
-        (load(weights, threads, name).decoder().logits(tokens, 0))
+        load(weights, threads, name).decoder().logits(tokens, 0)
         for name in instruction_sets
         for threads in (1, 2, 3, 4)
     }
