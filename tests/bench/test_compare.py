@@ -53,6 +53,25 @@ def test_noise_shows_no_difference_and_ten_percent_does(report: Make, tmp_path: 
     assert [change.figure for change in found] == list(FIGURES)
 
 
+def test_a_changed_engine_is_reported(report: Make, tmp_path: Path) -> None:
+    new = report().to_dict()
+    kernels = {"name": "kernels", "instructions": "neon", "reason": "tinyedge_kernels is installed"}
+    old = put(new, ("device", "engine"), kernels)
+    assert compare(new, old, tmp_path).differs == ("engine kernels (neon)",)
+    assert compare(old, new, tmp_path).differs == ("engine onnxruntime",)
+    assert compare(old, old, tmp_path).differs == ()
+    before = put(new, ("device",), {name: new["device"][name] for name in new["device"] if name != "engine"})
+    assert compare(new, before, tmp_path).differs == ()  # a report from before there were two engines
+    assert compare(old, before, tmp_path).differs == ("engine onnxruntime",)
+
+
+@pytest.mark.parametrize("engine", [None, "neon", {}, {"name": 1, "instructions": None}, {"name": "kernels"}])
+def test_an_invalid_engine_is_refused(report: Make, tmp_path: Path, engine: object) -> None:
+    new = report().to_dict()
+    with pytest.raises(BenchError, match=r"device\.engine"):
+        compare(new, put(new, ("device", "engine"), engine), tmp_path)
+
+
 def test_other_differences_are_reported(report: Make, tmp_path: Path) -> None:
     old = report(measured={"waited": 0.5}).to_dict()
     old["bundle"]["sha256"] = "cd" * 32

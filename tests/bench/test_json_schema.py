@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.schema_tables import DOCS, PAGES, list_fields, read_schema, replace_tables
+from tests.support.engines import STAND_INS
 from tinyedge.bench.conditions import Conditions, Reading
 from tinyedge.bench.gate import KINDS, Gate
 from tinyedge.bench.limits import FIGURES, Limits
@@ -19,6 +20,7 @@ from tinyedge.bench.report import Report
 from tinyedge.bench.target_board import BundleTarget, describe_target
 from tinyedge.cli.main import app_for
 from tinyedge.core.config import ModelConfig
+from tinyedge.core.engine import KERNELS, VARIABLE
 from tinyedge.host.machine import Device
 
 MICRO_BUNDLE = Path(__file__).parents[1] / "data" / "micro_bundle_int8"
@@ -79,6 +81,22 @@ def test_real_reports_with_all_options_validate(tmp_path: Path) -> None:
     assert found["target"]["board"] == "pi-zero-2w"
     missing = {name for name in SCHEMA["properties"] if not found.get(name)} - {"seed", "doubts", "slowed_by"}
     assert missing == {"p95_upper_99"}  # 24 samples have none
+
+
+def test_a_real_report_names_the_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, KERNELS)
+    monkeypatch.setenv("PYTHONPATH", str(STAND_INS))
+    path = tmp_path / "report.json"
+    words = ["bench", str(MICRO_BUNDLE), "--samples", "12", "--max-tokens", "2", "--json", str(path)]
+    result = CliRunner().invoke(app_for(words), words)
+    assert "engine kernels (python)" in " ".join(result.output.split())
+    report = json.loads(path.read_text())
+    validate(report)
+    assert report["device"]["engine"] == {
+        "name": "kernels",
+        "instructions": "python",
+        "reason": "TINYEDGE_ENGINE chooses it",
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.kernels import reference
 from tests.kernels.models import make_random, read_bundle
 from tests.kernels.reference_model import Model
 from tinyedge.bundle.bundle import load_bundle
-from tinyedge.runtime.session import Session
+from tinyedge.runtime.session import OnnxRuntimeSession
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 LARGEST = float(np.finfo(np.float32).max)
@@ -64,7 +64,7 @@ def test_gelu_is_near_libm() -> None:
 def test_fp32_logits_are_near_those_of_onnxruntime(micro_bundle_fp32: Path) -> None:
     weights, bundle = read_bundle(micro_bundle_fp32), load_bundle(micro_bundle_fp32)
     tokens = [7, 300, 5, 999, 41, 8]
-    expected = Session(bundle.model, bundle.config).decoder().prefill(tokens)
+    expected = OnnxRuntimeSession(bundle.model, bundle.config).decoder().prefill(tokens)
     model = Model("", weights.config, weights.attention_scale, weights.tensors)
     found = np.frombuffer(model.decoder().logits(tokens, 0), np.float32)
     assert np.abs(found - expected).max() < 1e-4

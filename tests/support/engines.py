@@ -4,12 +4,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
 
 from tests.kernels import reference_model
 from tinyedge.core.engine import KERNELS, ONNXRUNTIME, PACKAGE, VARIABLE
 
+STAND_INS = Path(__file__).parent / "packages"  # in PYTHONPATH: kernels in plain Python
 ENGINES = (ONNXRUNTIME, KERNELS)
 SESSION_MODULE = "tinyedge.runtime.kernels"  # imported again for each package
 
@@ -35,14 +37,18 @@ def find_package() -> ModuleType:
 @contextlib.contextmanager
 def use_package(package: ModuleType | None, variables: Mapping[str, str]) -> Iterator[None]:
     """Install a package of kernels in this process, and set environment variables; None: it is missing."""
-    before = sys.modules.pop(SESSION_MODULE, None)
-    with patch.dict(sys.modules, {PACKAGE: package}), patch.dict(os.environ, variables):
-        if VARIABLE not in variables:
-            del os.environ[VARIABLE]
-        yield
-    sys.modules.pop(SESSION_MODULE, None)
-    if before is not None:
-        sys.modules[SESSION_MODULE] = before
+    names = (PACKAGE, SESSION_MODULE)
+    before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    sys.modules[PACKAGE] = package  # type: ignore[assignment]  # None: an import of it fails
+    try:
+        with patch.dict(os.environ, variables):
+            if VARIABLE not in variables:
+                del os.environ[VARIABLE]
+            yield
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
 
 
 @contextlib.contextmanager

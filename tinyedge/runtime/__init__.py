@@ -1,4 +1,6 @@
-"""Text generation from a bundle. Needs numpy, onnxruntime and sentencepiece; never imports train or export.
+"""Text generation from a bundle. Never imports train or export.
+
+Needs sentencepiece, and the native kernels or numpy and onnxruntime.
 
 Example::
 

@@ -89,7 +89,7 @@ class KernelsDecoder(Decoder):
         self._name = name
         self._tokens: list[int] = []
         self._read = 0  # number of tokens whose keys and values the kernels hold
-        self._end = 0  # number of tokens that the next report is about; fewer than all after `recompute`
+        self._start = self._end = 0  # the tokens that the next call reads; the next report is about the last
 
     @property
     def position(self) -> int:
@@ -99,25 +99,27 @@ class KernelsDecoder(Decoder):
     def restart(self, tokens: Sequence[int]) -> None:
         """Restart the text with `tokens`."""
         check_end(len(tokens), 0, self.config)
-        self._tokens, self._read, self._end = list(tokens), 0, len(tokens)
+        self._tokens = list(tokens)
+        self._start, self._end, self._read = 0, len(tokens), 0
 
     def append(self, token: int) -> None:
         """Append one token."""
         end = len(self._tokens) + 1
         check_end(end, end - 1, self.config)
         self._tokens.append(token)
-        self._end = end
+        self._start, self._end = self._read, end
 
     def truncate(self, length: int) -> None:
         """Forget all tokens after the first `length`."""
         check_length(length, len(self._tokens))
         del self._tokens[length:]
-        self._read, self._end = min(self._read, length), length
+        self._read = min(self._read, length)
+        self._start, self._end = self._read, length
 
     def recompute(self, length: int, token: int) -> None:
-        """Report about the first `length` tokens; those after them will be read again, with equal results."""
+        """Report about the first `length` tokens; the kernels keep those after them."""
         check_length(length, len(self._tokens))
-        self._read, self._end = min(self._read, length - 1), length
+        self._start, self._end = min(self._read, length - 1), length
 
     def logits(self) -> Logits:
         """Return the logits (V,); needs numpy."""
@@ -152,14 +154,15 @@ class KernelsDecoder(Decoder):
                 before the tokens that waited.
         """
         try:
-            found = compute(self._tokens[self._read : self._end], self._read, *arguments)
-        except tinyedge_kernels.NotFiniteError:
-            del self._tokens[self._read :]
-            raise make_not_finite_error(self._name) from None
-        except tinyedge_kernels.KernelsError as failure:
-            del self._tokens[self._read :]
+            found = compute(self._tokens[self._start : self._end], self._start, *arguments)
+        except (tinyedge_kernels.NotFiniteError, tinyedge_kernels.KernelsError) as failure:
+            del self._tokens[self._start :]
+            self._read = self._end = self._start
+            if isinstance(failure, tinyedge_kernels.NotFiniteError):
+                raise make_not_finite_error(self._name) from None
             raise BundleError(f"ONNX Runtime cannot run {self._name}: {failure}", EXPORT_AGAIN_HINT) from None
-        self._read = self._end
+        self._read = max(self._read, self._end)
+        self._start = self._end
         return found
 
 
