@@ -32,9 +32,9 @@ from bench.twin.user_emulation import Guest
 from tinyedge.boards.load import board_file
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core import files
+from tinyedge.core.engine import KERNELS, ONNXRUNTIME
 from tinyedge.core.errors import TinyEdgeError
 from tinyedge.fit.cost_model import CostModel
-from tinyedge.runtime.engine import KERNELS, ONNXRUNTIME
 
 BUNDLES = REPOSITORY / "tests" / "data"
 GREEDY_BUNDLE, INT8_BUNDLE = BUNDLES / "micro_bundle_fp32", BUNDLES / "micro_bundle_int8"

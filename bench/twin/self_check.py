@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bench.twin.build import BAD_ONNXRUNTIME, install_bad_packages
 from bench.twin.layout import BOARD, SOURCES, TwinError, checkout_environment, run
 from bench.twin.user_emulation import Guest
-from tinyedge.runtime.engine import KERNELS, ONNXRUNTIME, VARIABLE
+from tinyedge.core.engine import KERNELS, ONNXRUNTIME, VARIABLE
 
 # Bits of HWCAP, as Linux numbers them, by the names of /proc/cpuinfo.
 HWCAP_BITS = {
