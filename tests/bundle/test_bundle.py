@@ -150,6 +150,20 @@ class TestEachFile:
                 assert "the manifest specifies" in expect_refusal(folder).message
 
 
+def test_a_file_is_verified_by_the_hash_that_is_fastest(parts: dict[str, Any], tmp_path: Path) -> None:
+    """Earlier versions wrote sha256 alone; see the damaged files above."""
+    folder = write_bundle(tmp_path / "new", **parts)
+    listed = load_bundle(folder).manifest["files"]["README.md"]
+    card = (folder / "README.md").read_bytes()
+    assert listed["blake2b"] == hashlib.blake2b(card, digest_size=32).hexdigest()
+    rewrite(folder, lambda manifest: manifest["files"]["README.md"].update(sha256="0" * 64))
+    load_bundle(folder)
+    with pytest.raises(BundleError, match=r"README\.md has sha256 .*, the manifest specifies 0{64}"):
+        load_bundle(folder, all_hashes=True)
+    (folder / "README.md").write_bytes(card[:-1] + b"?")
+    assert "README.md has blake2b " in expect_refusal(folder).message
+
+
 def test_the_error_for_a_damaged_file_has_the_expected_and_the_found_digest(bundle_copy: Copy) -> None:
     folder = bundle_copy()
     expected = files.sha256_file(folder / "README.md")

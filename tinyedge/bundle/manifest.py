@@ -182,9 +182,12 @@ MANIFEST: Shape = {
     "quality": {...: QUALITY},
     "openings": {...: OPENING_LIST},
     "training": {"checkpoint_sha256": DIGEST, ...: ANYTHING},
-    "files": {name: {"size": NON_NEGATIVE_INTEGER, "sha256": DIGEST} for name in MAX_BYTES},
+    "files": {
+        name: {"size": NON_NEGATIVE_INTEGER, "sha256": DIGEST, "blake2b": DIGEST} for name in MAX_BYTES
+    },
 }
-OPTIONAL = frozenset({"created", "model_id", "openings"})  # fields that a manifest may lack
+# Fields that a manifest may lack; earlier versions did not write blake2b.
+OPTIONAL = frozenset({"created", "model_id", "openings", *(f"files.{name}.blake2b" for name in MAX_BYTES)})
 QUANTIZATION: Mapping[str, Any] = {
     "int8": {"method": NON_EMPTY_STRING, "per_channel": BOOLEAN, "kept_fp32": STRING_LIST, ...: ANYTHING},
     "fp32": _equal_to(None),

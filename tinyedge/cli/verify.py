@@ -25,7 +25,7 @@ def verify(
     from tinyedge.bundle.signature import verify as verify_signature
 
     output = JsonOutput.from_option(json, "tinyedge.verify", inputs=(bundle, *filter(None, [key])))
-    checked = load_bundle(bundle)
+    checked = load_bundle(bundle, all_hashes=True)
     if key is not None:
         verify_signature(checked, key)  # before the libraries that read its files are imported
 

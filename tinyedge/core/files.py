@@ -11,7 +11,6 @@ writer of that file removes what it left.
 import contextlib
 import errno
 import fcntl
-import hashlib
 import io
 import json
 import os
@@ -239,5 +238,7 @@ def open_regular(path: Path, *, follow_links: bool = True) -> Iterator[io.Buffer
 
 def sha256_file(path: Path, *, follow_links: bool = True) -> str:
     """Return the SHA-256 of a regular file's content, in hexadecimal; see `open_regular`."""
+    import hashlib  # loads OpenSSL, which loading a bundle does not need
+
     with open_regular(path, follow_links=follow_links) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,6 @@ vocabulary was trained. Text is normalized to NFC here, because SentencePiece's 
 """
 
 import codecs
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ import sentencepiece
 
 from tinyedge.core import files
 from tinyedge.core.errors import TokenizerError
+from tinyedge.core.hashes import hash_sha256
 
 BOS_ID, EOS_ID, PAD_ID, UNK_ID = 0, 1, 2, 3  # as the project's guide defines them
 WORD_BOUNDARY = "\u2581"  # SentencePiece writes a space as this character
@@ -45,7 +45,7 @@ class Tokenizer:
 
     def __init__(self, model: bytes, name: str = "tokenizer", sha256: str | None = None) -> None:
         self._name = name
-        self.sha256 = sha256 or hashlib.sha256(model).hexdigest()
+        self.sha256 = sha256 or hash_sha256(model)
         self._model = model  # searched by `find_longer_pieces`; 135 kB for 8000 pieces
         self._continues_word: dict[int, bool] = {}  # cache of `continues_word`
         self._processor = sentencepiece.SentencePieceProcessor()

@@ -1,0 +1,18 @@
+"""Hashes of bytes, as hexadecimal digits. Nothing is imported before it is needed: hashlib loads OpenSSL."""
+
+
+def hash_blake2b(data: bytes) -> str:
+    """Return the BLAKE2b hash of 256 bits (RFC 7693), as `b2sum --length 256` prints it."""
+    try:
+        # What `hashlib.blake2b` is. hashlib itself would load OpenSSL: 10 M instructions and 4 MB of a board.
+        from _blake2 import blake2b
+    except ImportError:  # a Python that builds it in another way
+        from hashlib import blake2b
+    return blake2b(data, digest_size=32).hexdigest()
+
+
+def hash_sha256(data: bytes) -> str:
+    """Return the SHA-256 hash, as `sha256sum` prints it."""
+    from hashlib import sha256
+
+    return sha256(data).hexdigest()
