@@ -24,7 +24,7 @@ size_t draw_candidates(const Draw *draw);
  * ids and logits are overwritten; weights has room for count. */
 int32_t draw_token(const Draw *draw, int32_t *ids, float *logits, size_t count, double *weights);
 
-/* e^x for x <= 0: within 1 ulp of the exact value, and 0 where that is less than 2^-1021. */
+/* e^x for x <= 0: within 1 ulp of the exact value; 0 below x = -707. */
 double draw_exp(double x);
 
 #endif

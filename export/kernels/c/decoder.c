@@ -1,0 +1,285 @@
+/* A decoder-only transformer, post-norm, with the cache of one text.
+ *
+ * Tokens are processed in chunks of rows, so that scratch is small and stays in the second-level cache. Rows depend on each
+ * other only through the cache: a block's keys and values of all rows come first, then everything else of each row alone.
+ * So threads divide the rows and meet once a block. A single row's products are divided by outputs instead, where they
+ * are large. The last block computes only keys and values, except for the last token. */
+#include "decoder.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "attention.h"
+#include "lanes.h"
+#include "memory.h"
+#include "rows.h"
+#include "weights.h"
+
+#define CHUNK 32         /* rows at a time: enough to use each weight often, few enough for the caches */
+#define ROWS_PER_PIECE 4 /* fewer rows are not worth a thread, and the products take up to 4 rows at once */
+#define PIECES (CHUNK / ROWS_PER_PIECE)
+
+struct Decoder {
+    const Model *model;
+    float *state; /* the last token's row of x, and what `quantized` begins with; NULL: there is none */
+    float *cache; /* (layers, keys and values, heads, context, head_width) */
+
+    /* Scratch, CHUNK rows each; a row's width is rounded up to FLOAT_PANEL. */
+    size_t ld_x, ld_qkv, ld_attended, ld_wide, q_stride;
+    float *x, *qkv, *attended, *wide, *change; /* change: what a block adds to x, as wide as x */
+    Quantized quantized;
+    float *scores; /* (PIECES, context rounded up to 4) */
+
+    /* For the output: the logits, and the largest of them with their ids and weights; each has room for all of them. */
+    float *logits, *largest;
+    int32_t *ids;
+    double *weights;
+    void *selection;
+};
+
+/* Work on some rows of a chunk. */
+typedef struct {
+    Decoder *decoder;
+    const Pool *pool; /* for the products of these rows */
+    const int32_t *tokens;
+    size_t start, rows, pieces;
+    size_t layer;
+    int is_last; /* whether the last row is the text's last token */
+    Status status[PIECES];
+} Chunk;
+
+static float *rows_of(size_t width) { return allocate(saturating_product(CHUNK, width), sizeof(float)); }
+
+static size_t largest_of_3(size_t a, size_t b, size_t c) { return a > b ? (a > c ? a : c) : (b > c ? b : c); }
+
+Status decoder_create(const Model *model, Decoder **created) {
+    *created = NULL;
+    Decoder *d = calloc(1, sizeof *d);
+    if (!d) return KERNELS_NO_MEMORY;
+    d->model = model;
+    size_t vocab = round_up(model->vocab_size, FLOAT_PANEL), context = round_up(model->context, LANES);
+    size_t layer = saturating_product(saturating_product(2 * model->attended, model->context), sizeof(float));
+    d->ld_x = round_up(model->width, FLOAT_PANEL);
+    d->ld_qkv = round_up(3 * model->attended, FLOAT_PANEL);
+    d->ld_attended = round_up(model->attended, FLOAT_PANEL);
+    d->ld_wide = round_up(model->feedforward, FLOAT_PANEL);
+    d->q_stride = round_up(largest_of_3(model->width, model->attended, model->feedforward), ALIGNMENT);
+    d->cache = allocate(model->layers, layer);
+    d->x = rows_of(d->ld_x);
+    d->qkv = rows_of(d->ld_qkv);
+    d->attended = rows_of(d->ld_attended);
+    d->wide = rows_of(d->ld_wide);
+    d->change = rows_of(d->ld_x);
+    d->quantized.q = allocate(saturating_product(CHUNK, d->q_stride), 1);
+    d->quantized.rows = allocate(CHUNK, sizeof(RowScale));
+    d->scores = allocate(saturating_product(PIECES, context), sizeof(float));
+    d->logits = allocate(vocab, sizeof(float));
+    d->largest = allocate(vocab, sizeof(float));
+    d->ids = allocate(vocab, sizeof(int32_t));
+    d->weights = allocate(vocab, sizeof(double));
+    d->selection = allocate(
+        model->output_is_int8 ? planes_scratch(&model->output_int8) : largest_scratch(model->vocab_size), 1);
+    if (d->cache && d->x && d->qkv && d->attended && d->wide && d->change && d->quantized.q && d->quantized.rows && d->scores &&
+        d->logits && d->largest && d->ids && d->weights && d->selection) {
+        *created = d;
+        return KERNELS_OK;
+    }
+    decoder_free(d);
+    return KERNELS_NO_MEMORY;
+}
+
+void decoder_free(Decoder *d) {
+    if (!d) return;
+    free(d->cache);
+    free(d->x);
+    free(d->qkv);
+    free(d->attended);
+    free(d->wide);
+    free(d->change);
+    free(d->quantized.q);
+    free(d->quantized.rows);
+    free(d->scores);
+    free(d->logits);
+    free(d->largest);
+    free(d->ids);
+    free(d->weights);
+    free(d->selection);
+    free(d);
+}
+
+/* The keys of a head, or its values (kind 1). */
+static float *cached(const Decoder *d, size_t layer, size_t kind, size_t head) {
+    const Model *m = d->model;
+    return d->cache + ((layer * 2 + kind) * m->heads + head) * m->context * m->head_width;
+}
+
+static void embed(const Model *m, int32_t token, size_t position, float *x) {
+    const float *p = m->positions + position * m->width;
+    size_t from = (size_t)token * m->width;
+    if (m->embedding_int8) {
+        const int8_t *e = m->embedding_int8 + from;
+        for (size_t i = 0; i < m->width; i++) x[i] = (float)e[i] * m->embedding_scale + p[i];
+    } else {
+        const float *e = m->embedding_fp32 + from;
+        for (size_t i = 0; i < m->width; i++) x[i] = e[i] + p[i];
+    }
+}
+
+/* Scratch of the products of rows from `row`. */
+static Quantized quantized_from(const Decoder *d, size_t row) {
+    return (Quantized){d->quantized.q + row * d->q_stride, d->quantized.rows + row};
+}
+
+static Status project(const Chunk *c, size_t row, size_t end, size_t from) {
+    Decoder *d = c->decoder;
+    return matrix_product(d->model->kernels, c->pool, &d->model->blocks[c->layer].qkv, d->x + row * d->ld_x, d->ld_x, end - row,
+                          from, d->qkv + row * d->ld_qkv, d->ld_qkv, quantized_from(d, row));
+}
+
+/* Queries, keys and values of rows; the last block's queries only for the last token. Keys and values go to the cache. */
+static Status begin_block(const Chunk *c, size_t row, size_t end) {
+    Decoder *d = c->decoder;
+    const Model *m = d->model;
+    size_t queries = row; /* the first row that needs queries */
+    if (c->layer + 1 == m->layers) queries = c->is_last && end == c->rows ? end - 1 : end;
+    if (row < queries && project(c, row, queries, m->attended)) return KERNELS_NOT_FINITE;
+    if (queries < end && project(c, queries, end, 0)) return KERNELS_NOT_FINITE;
+    for (; row < end; row++)
+        for (size_t kind = 0; kind < 2; kind++)
+            for (size_t head = 0; head < m->heads; head++)
+                memcpy(cached(d, c->layer, kind, head) + (c->start + row) * m->head_width,
+                       d->qkv + row * d->ld_qkv + (kind + 1) * m->attended + head * m->head_width,
+                       m->head_width * sizeof(float));
+    return KERNELS_OK;
+}
+
+/* The rest of a block for rows: attention, feed-forward layer and the norms behind them. */
+static Status finish_block(const Chunk *c, size_t layer, size_t row, size_t end, float *scores) {
+    Decoder *d = c->decoder;
+    const Model *m = d->model;
+    const Block *block = &m->blocks[layer];
+    size_t rows = end - row;
+    float *x = d->x + row * d->ld_x, *change = d->change + row * d->ld_x;
+    float *attended = d->attended + row * d->ld_attended, *wide = d->wide + row * d->ld_wide;
+    Quantized quantized = quantized_from(d, row);
+
+    for (size_t head = 0; head < m->heads; head++) {
+        const float *keys = cached(d, layer, 0, head), *values = cached(d, layer, 1, head);
+        for (size_t t = 0; t < rows; t++)
+            attend(d->qkv + (row + t) * d->ld_qkv + head * m->head_width, keys, values, c->start + row + t + 1, m->head_width,
+                   m->attention_scale, scores, attended + t * d->ld_attended + head * m->head_width);
+    }
+    Status status = matrix_product(m->kernels, c->pool, &block->out, attended, d->ld_attended, rows, 0, change, d->ld_x, quantized);
+    if (status) return status;
+    for (size_t t = 0; t < rows; t++)
+        add_and_norm(x + t * d->ld_x, change + t * d->ld_x, block->norm1_scale, block->norm1_bias, m->width);
+
+    status = matrix_product(m->kernels, c->pool, &block->linear1, x, d->ld_x, rows, 0, wide, d->ld_wide, quantized);
+    if (status) return status;
+    for (size_t t = 0; t < rows; t++) gelu(wide + t * d->ld_wide, m->feedforward);
+    status = matrix_product(m->kernels, c->pool, &block->linear2, wide, d->ld_wide, rows, 0, change, d->ld_x, quantized);
+    if (status) return status;
+    for (size_t t = 0; t < rows; t++)
+        add_and_norm(x + t * d->ld_x, change + t * d->ld_x, block->norm2_scale, block->norm2_bias, m->width);
+    return KERNELS_OK;
+}
+
+/* One piece of a chunk, from the keys and values of the block before to those of this one. */
+static void advance(void *argument, size_t piece) {
+    Chunk *c = argument;
+    Decoder *d = c->decoder;
+    size_t row = c->rows * piece / c->pieces, end = c->rows * (piece + 1) / c->pieces;
+    Status status = KERNELS_OK;
+    if (c->layer == 0)
+        for (size_t t = row; t < end; t++) embed(d->model, c->tokens[t], c->start + t, d->x + t * d->ld_x);
+    else
+        status = finish_block(c, c->layer - 1, row, end, d->scores + piece * round_up(d->model->context, LANES));
+    c->status[piece] = status ? status : begin_block(c, row, end);
+}
+
+static Status feed_chunk(Decoder *d, const Pool *pool, const int32_t *tokens, size_t rows, size_t start, int is_last) {
+    size_t pieces = rows / ROWS_PER_PIECE, threads = pool_threads(pool);
+    if (pieces > threads) pieces = threads;
+    if (pieces == 0) pieces = 1;
+    Chunk c = {.decoder = d, .pool = pieces == 1 ? pool : NULL, .tokens = tokens, .start = start, .rows = rows};
+    c.pieces = pieces;
+    c.is_last = is_last;
+    for (; c.layer < d->model->layers; c.layer++) {
+        pool_run(pool, advance, &c, pieces);
+        for (size_t i = 0; i < pieces; i++)
+            if (c.status[i]) return c.status[i];
+    }
+    c.pool = pool;
+    return is_last ? finish_block(&c, d->model->layers - 1, rows - 1, rows, d->scores) : KERNELS_OK;
+}
+
+Status decoder_feed(Decoder *d, const Pool *pool, const int32_t *tokens, size_t count, size_t start) {
+    const Model *m = d->model;
+    d->state = NULL;
+    float *state = NULL;
+    for (size_t done = 0; done < count;) {
+        size_t rows = count - done < CHUNK ? count - done : CHUNK;
+        Status status = feed_chunk(d, pool, tokens + done, rows, start + done, done + rows == count);
+        if (status) return status;
+        state = d->x + (rows - 1) * d->ld_x;
+        done += rows;
+    }
+    Status status = m->output_is_int8
+                        ? quantize_row(state, m->width, m->output_int8.stride, d->quantized.q, d->quantized.rows)
+                        : require_finite(state, m->width);
+    if (!status) d->state = state;
+    return status;
+}
+
+typedef struct {
+    const Decoder *decoder;
+    size_t step;
+} OutputProduct;
+
+static void multiply_output(void *argument, size_t piece) {
+    const OutputProduct *p = argument;
+    const Decoder *d = p->decoder;
+    size_t from = piece * p->step, end = d->model->vocab_size, to = end - from < p->step ? end : from + p->step;
+    float_product(&d->model->output_fp32, d->state, d->ld_x, 1, from, to, d->logits, 0);
+}
+
+static Status compute_logits(Decoder *d, const Pool *pool) {
+    const Model *m = d->model;
+    if (!d->state) return KERNELS_NOT_FINITE;
+    if (m->output_is_int8) {
+        planes_logits(m->kernels, pool, &m->output_int8, d->quantized.q, *d->quantized.rows, d->logits);
+    } else {
+        size_t step = outputs_per_piece(pool, m->vocab_size, float_matrix_bytes(&m->output_fp32));
+        OutputProduct product = {d, step};
+        pool_run(pool, multiply_output, &product, (m->vocab_size + step - 1) / step);
+    }
+    return require_finite(d->logits, m->vocab_size);
+}
+
+Status decoder_logits(Decoder *d, const Pool *pool, float *logits) {
+    Status status = compute_logits(d, pool);
+    if (!status) memcpy(logits, d->logits, d->model->vocab_size * sizeof *logits);
+    return status;
+}
+
+Status decoder_largest(Decoder *d, const Pool *pool, size_t count, int32_t *ids, float *logits) {
+    const Model *m = d->model;
+    if (!d->state) return KERNELS_NOT_FINITE;
+    if (m->output_is_int8) {
+        planes_largest(m->kernels, pool, &m->output_int8, d->quantized.q, *d->quantized.rows, count, ids, logits,
+                       d->selection);
+        return require_finite(logits, count);
+    }
+    Status status = compute_logits(d, pool);
+    if (!status) largest_of(d->logits, m->vocab_size, count, ids, logits, d->selection);
+    return status;
+}
+
+Status decoder_draw(Decoder *d, const Pool *pool, const Draw *draw, int32_t *token) {
+    size_t count = draw_candidates(draw);
+    if (count > d->model->vocab_size) count = d->model->vocab_size;
+    Status status = decoder_largest(d, pool, count, d->ids, d->largest);
+    if (status) return status;
+    *token = draw_token(draw, d->ids, d->largest, count, d->weights);
+    return *token < 0 ? KERNELS_NOT_FINITE : KERNELS_OK;
+}
