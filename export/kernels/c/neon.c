@@ -11,12 +11,21 @@
 
 #include "cpu.h"
 
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 4")
+#endif
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define DOTPROD __attribute__((target("dotprod")))
 #else
 #define DOTPROD __attribute__((target("+dotprod")))
 #endif
+
+/* Nothing behind this that depends on `pointer` is computed before `vector` is. Rows one after the other leave room for the
+ * activations in the registers; the compiler would mix 4 rows and spill. */
+#define IN_ORDER(vector, pointer) __asm__("" : "+w"(vector), "+r"(pointer))
 
 typedef int8x16x4_t Columns; /* 64 columns of a row */
 
@@ -49,99 +58,160 @@ DOTPROD INLINE int32x4_t dot_dotprod(int32x4_t sum, Columns w, Columns q) {
 }
 
 /* The nibbles of 64 columns, which are 0..15. */
-INLINE Columns nibbles_of(const uint8_t *plane) {
-    uint8x16x2_t bytes = vld1q_u8_x2(plane);
+INLINE Columns nibbles_of(uint8x16_t first, uint8x16_t second) {
     const uint8x16_t mask = vdupq_n_u8(15);
-    Columns columns;
-    for (int i = 0; i < 2; i++) {
-        columns.val[i] = vreinterpretq_s8_u8(vandq_u8(bytes.val[i], mask));
-        columns.val[i + 2] = vreinterpretq_s8_u8(vshrq_n_u8(bytes.val[i], 4));
-    }
-    return columns;
+    return (Columns){{vreinterpretq_s8_u8(vandq_u8(first, mask)), vreinterpretq_s8_u8(vandq_u8(second, mask)),
+                      vreinterpretq_s8_u8(vshrq_n_u8(first, 4)), vreinterpretq_s8_u8(vshrq_n_u8(second, 4))}};
+}
+INLINE Columns load_nibbles(const uint8_t *plane) {
+    uint8x16x2_t bytes = vld1q_u8_x2(plane);
+    return nibbles_of(bytes.val[0], bytes.val[1]);
 }
 
+/* The same for stored nibbles. */
 INLINE int32x4_t nibbles_neon(int32x4_t sum, Columns w, Columns q) {
-    int16x8_t lanes = add_products(products(w.val[0], q.val[0]), w.val[1], q.val[1]);
-    return vpadalq_s16(sum, add_products(add_products(lanes, w.val[2], q.val[2]), w.val[3], q.val[3]));
+    int16x8_t lanes = vdupq_n_s16(0);
+    for (int i = 0; i < 4; i++) lanes = add_products(lanes, w.val[i], q.val[i]);
+    return vpadalq_s16(sum, lanes);
 }
 #define nibbles_dotprod dot_dotprod
+
+/* The products of a plane's row of 128 columns. */
+typedef int32x4_t Row128(const uint8_t *plane, Columns q0, Columns q1);
+
+INLINE int32x4_t row128_neon(const uint8_t *plane, Columns q0, Columns q1) {
+    uint8x16x4_t bytes = vld1q_u8_x4(plane);
+    Columns w0 = nibbles_of(bytes.val[0], bytes.val[1]), w1 = nibbles_of(bytes.val[2], bytes.val[3]);
+    int16x8_t lanes = vdupq_n_s16(0);
+    for (int i = 0; i < 4; i++) lanes = add_products(lanes, w0.val[i], q0.val[i]);
+    for (int i = 0; i < 4; i++) lanes = add_products(lanes, w1.val[i], q1.val[i]);
+    return vpaddlq_s16(lanes);
+}
+DOTPROD INLINE int32x4_t row128_dotprod(const uint8_t *plane, Columns q0, Columns q1) {
+    return dot_dotprod(dot_dotprod(vdupq_n_s32(0), load_nibbles(plane), q0), load_nibbles(plane + 32), q1);
+}
 
 /* The sums of 4 vectors, in one. */
 INLINE int32x4_t sum_each(const int32x4_t a[4]) { return vpaddq_s32(vpaddq_s32(a[0], a[1]), vpaddq_s32(a[2], a[3])); }
 
-/* 4 rows of weights by `tokens` rows of activations. */
+/* Sums of 4 rows' products to 4 results. */
+INLINE void write_results(const Int8Matrix *matrix, size_t n, const int32x4_t sums[4], RowScale row, float *y) {
+    int32x4_t scores = vmlsq_n_s32(sum_each(sums), vld1q_s32(matrix->sums + n), row.zero);
+    vst1q_f32(y + n, vmulq_n_f32(vcvtq_f32_s32(scores), row.scale * matrix->scale));
+}
+
+/* 4 rows of weights by 1 or 2 rows of activations. */
 INLINE void tile(const Int8Matrix *matrix, size_t n, const int8_t *q, const RowScale *rows, size_t tokens, float *y,
-                 size_t ldy, Dot *dot, size_t stride) {
-    const int8_t *w = matrix->values + n * stride;
+                 size_t ldy, Dot *dot) {
+    size_t stride = matrix->stride;
+    const int8_t *w[4], *x[2] = {q, q + stride};
     int32x4_t sums[2][4] = {{{0}}};
-    for (size_t k = 0; k < stride; k += 64) {
-        Columns x[2];
-        for (size_t t = 0; t < tokens; t++) x[t] = vld1q_s8_x4(q + t * stride + k);
-        for (size_t r = 0; r < 4; r++) {
-            Columns columns = vld1q_s8_x4(w + r * stride + k);
-            for (size_t t = 0; t < tokens; t++) sums[t][r] = dot(sums[t][r], columns, x[t]);
+    UNROLL for (size_t r = 0; r < 4; r++) w[r] = matrix->values + (n + r) * stride;
+    for (const int8_t *end = x[0] + stride; x[0] < end;) {
+        Columns columns[2];
+        UNROLL for (size_t t = 0; t < tokens; t++) {
+            columns[t] = vld1q_s8_x4(x[t]);
+            x[t] += 64;
+        }
+        UNROLL for (size_t r = 0; r < 4; r++) {
+            Columns weights = vld1q_s8_x4(w[r]);
+            w[r] += 64;
+            UNROLL for (size_t t = 0; t < tokens; t++) sums[t][r] = dot(sums[t][r], weights, columns[t]);
+            IN_ORDER(sums[tokens - 1][r], w[(r + 1) % 4]);
         }
     }
-    int32x4_t row_sums = vld1q_s32(matrix->sums + n);
-    for (size_t t = 0; t < tokens; t++) {
-        float32x4_t scores = vcvtq_f32_s32(vmlsq_n_s32(sum_each(sums[t]), row_sums, rows[t].zero));
-        vst1q_f32(y + t * ldy + n, vmulq_n_f32(scores, rows[t].scale * matrix->scale));
+    UNROLL for (size_t t = 0; t < tokens; t++) write_results(matrix, n, sums[t], rows[t], y + t * ldy);
+}
+
+INLINE void rows128(const int8_t *w, Columns q0, Columns q1, Dot *dot, int32x4_t sums[4]) {
+    UNROLL for (int r = 0; r < 4; r++) {
+        Columns first = vld1q_s8_x4(w);
+        w += 64;
+        __asm__("" : "+r"(w)); /* so that the load advances it */
+        Columns second = vld1q_s8_x4(w);
+        w += 64;
+        sums[r] = dot(dot(vdupq_n_s32(0), first, q0), second, q1);
+        IN_ORDER(sums[r], w);
     }
 }
 
-INLINE void tiles(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from, size_t to,
-                  float *y, size_t ldy, Dot *dot, Dot *careful, size_t stride) {
-    for (size_t n = from; n < to; n += 4) {
-        size_t t = 0;
+/* One token of the default width: its activations stay in registers. */
+INLINE void product128(const Int8Matrix *matrix, const int8_t *q, RowScale row, size_t from, size_t to, float *y, Dot *dot,
+                       Dot *careful) {
+    const int8_t *w = matrix->values + from * 128;
+    const Columns q0 = vld1q_s8_x4(q), q1 = vld1q_s8_x4(q + 64);
+    for (size_t n = from; n < to; n += 4, w += 4 * 128) {
+        int32x4_t sums[4];
         if (careful && matrix->wide[n / 4])
-            for (; t < tokens; t++) tile(matrix, n, q + t * stride, rows + t, 1, y + t * ldy, ldy, careful, stride);
-        for (; t + 2 <= tokens; t += 2) tile(matrix, n, q + t * stride, rows + t, 2, y + t * ldy, ldy, dot, stride);
-        if (t < tokens) tile(matrix, n, q + t * stride, rows + t, 1, y + t * ldy, ldy, dot, stride);
+            rows128(w, q0, q1, careful, sums);
+        else
+            rows128(w, q0, q1, dot, sums);
+        write_results(matrix, n, sums, row, y);
     }
 }
 
-/* `careful` is for tiles marked as wide; NULL if `dot` cannot overflow. One token of the default width gets loops of its
- * own, in which the compiler keeps the activations in registers. */
+/* `careful` is for tiles marked as wide; NULL if `dot` cannot overflow. */
 INLINE void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from, size_t to,
                     float *y, size_t ldy, Dot *dot, Dot *careful) {
-    if (matrix->stride == 128 && tokens == 1)
-        tiles(matrix, q, rows, 1, from, to, y, ldy, dot, careful, 128);
-    else
-        tiles(matrix, q, rows, tokens, from, to, y, ldy, dot, careful, matrix->stride);
+    if (matrix->stride == 128 && tokens == 1) {
+        product128(matrix, q, *rows, from, to, y, dot, careful);
+        return;
+    }
+    for (size_t n = from; n < to; n += 4) {
+        size_t t = 0, stride = matrix->stride;
+        if (careful && matrix->wide[n / 4])
+            for (; t < tokens; t++) tile(matrix, n, q + t * stride, rows + t, 1, y + t * ldy, ldy, careful);
+        for (; t + 2 <= tokens; t += 2) tile(matrix, n, q + t * stride, rows + t, 2, y + t * ldy, ldy, dot);
+        if (t < tokens) tile(matrix, n, q + t * stride, rows + t, 1, y + t * ldy, ldy, dot);
+    }
 }
 
-INLINE void bounds(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper, Dot *nibbles,
-                   size_t stride) {
-    const uint8_t *plane = planes->high + from * stride / 2;
-    const int32x4_t step_mask = vdupq_n_s32(LIMITS_STEP_MASK), error_mask = vdupq_n_s32(LIMITS_ERROR_MASK);
-    const int32x4_t base = vdupq_n_s32(query->base);
-    for (size_t n = from; n < to; n += 4, plane += 2 * stride) {
-        int32x4_t sums[4] = {{0}};
-        for (size_t k = 0; k < stride; k += 64) {
-            Columns x = vld1q_s8_x4(query->q + k);
-            for (size_t r = 0; r < 4; r++) sums[r] = nibbles(sums[r], nibbles_of(plane + (r * stride + k) / 2), x);
-        }
-        int32x4_t limits = vreinterpretq_s32_u32(vld1q_u32(planes->limits + n));
-        int32x4_t step = vandq_s32(limits, step_mask);
-        int32x4_t error = vandq_s32(vshrq_n_s32(limits, LIMITS_ERROR_SHIFT), error_mask);
-        int32x4_t units = vaddq_s32(vshlq_n_s32(sum_each(sums), 1), base);
-        units = vmlaq_n_s32(units, vshrq_n_s32(limits, LIMITS_SUM_SHIFT), -2 * query->zero);
-        vst1q_s32(upper + n - from, vmlaq_n_s32(vmulq_s32(units, step), error, query->norm));
-    }
+/* The sums of 4 rows of the high plane to upper bounds. */
+INLINE int32x4_t bounds_of(const int32x4_t sums[4], const uint32_t *row_limits, int32x4_t base, int32x4_t zeros,
+                           int32x4_t norm) {
+    int32x4_t limits = vreinterpretq_s32_u32(vld1q_u32(row_limits));
+    int32x4_t step = vandq_s32(limits, vdupq_n_s32(LIMITS_STEP_MASK));
+    int32x4_t error = vandq_s32(vshrq_n_s32(limits, LIMITS_ERROR_SHIFT), vdupq_n_s32(LIMITS_ERROR_MASK));
+    int32x4_t units = vaddq_s32(vshlq_n_s32(sum_each(sums), 1), base);
+    units = vmlsq_s32(units, vshrq_n_s32(limits, LIMITS_SUM_SHIFT), zeros);
+    return vmlaq_s32(vmulq_s32(units, step), error, norm);
 }
 
 INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper,
-                         Dot *nibbles) {
-    if (planes->stride == 128)
-        bounds(planes, query, from, to, upper, nibbles, 128);
-    else
-        bounds(planes, query, from, to, upper, nibbles, planes->stride);
+                         Dot *nibbles, Row128 *row128) {
+    size_t stride = planes->stride;
+    const uint8_t *plane = planes->high + from * stride / 2;
+    const uint32_t *limits = planes->limits + from, *end = planes->limits + to;
+    const int32x4_t base = vdupq_n_s32(query->base), zeros = vdupq_n_s32(2 * query->zero);
+    const int32x4_t norm = vdupq_n_s32(query->norm);
+    const int8_t *q = query->q;
+    if (stride == 128) { /* the default width: the activations stay in registers */
+        const Columns q0 = vld1q_s8_x4(q), q1 = vld1q_s8_x4(q + 64);
+        for (; limits < end; limits += 4, upper += 4) {
+            int32x4_t sums[4];
+            UNROLL for (int r = 0; r < 4; r++) {
+                sums[r] = row128(plane, q0, q1);
+                plane += 64;
+                IN_ORDER(sums[r], plane);
+            }
+            vst1q_s32(upper, bounds_of(sums, limits, base, zeros, norm));
+        }
+        return;
+    }
+    for (; limits < end; limits += 4, upper += 4, plane += 2 * stride) {
+        int32x4_t sums[4] = {{0}};
+        for (size_t k = 0; k < stride; k += 64) {
+            Columns x = vld1q_s8_x4(q + k);
+            for (size_t r = 0; r < 4; r++) sums[r] = nibbles(sums[r], load_nibbles(plane + (r * stride + k) / 2), x);
+        }
+        vst1q_s32(upper, bounds_of(sums, limits, base, zeros, norm));
+    }
 }
 
 INLINE int32_t plane_low(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero, Dot *nibbles) {
     int32x4_t scores = vdupq_n_s32(0), sums = scores;
     for (size_t k = 0; k < stride; k += 64) {
-        Columns w = nibbles_of(low + k / 2);
+        Columns w = load_nibbles(low + k / 2);
         scores = nibbles(scores, w, vld1q_s8_x4(q + k));
         int8x16_t four = vaddq_s8(vaddq_s8(w.val[0], w.val[1]), vaddq_s8(w.val[2], w.val[3]));
         sums = vpadalq_s16(sums, vpaddlq_s8(four));
@@ -157,7 +227,7 @@ INLINE int32_t plane_low(const uint8_t *low, const int8_t *q, size_t stride, int
     }                                                                                                                   \
     attributes static void plane_bounds_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,    \
                                               int32_t *upper) {                                                         \
-        plane_bounds(planes, query, from, to, upper, nibbles_##set);                                                    \
+        plane_bounds(planes, query, from, to, upper, nibbles_##set, row128_##set);                                                    \
     }                                                                                                                   \
     attributes static int32_t plane_low_##set(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero) {       \
         return plane_low(low, q, stride, zero, nibbles_##set);                                                          \
