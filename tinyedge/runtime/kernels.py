@@ -134,9 +134,9 @@ class KernelsDecoder(Decoder):
 
     def score(self, tokens: Sequence[int]) -> tuple[list[float], float]:
         """Return the logits of a few tokens, and the logarithm of the sum of all exponentials."""
-        values = memoryview(self._run(self._native.logits)).cast("f")
+        values: list[float] = memoryview(self._run(self._native.logits)).cast("f").tolist()
         highest = max(values)
-        total = math.fsum(math.exp(value - highest) for value in values)
+        total = sum(map(math.exp, [value - highest for value in values]))
         return [values[token] for token in tokens], highest + math.log(total)
 
     def draw(self, sampling: SamplingConfig, point: float, banned_ids: Collection[int]) -> int:
