@@ -20,7 +20,7 @@
 #if defined(__clang__)
 #define DOTPROD __attribute__((target("dotprod")))
 #else
-#define DOTPROD __attribute__((target("+dotprod")))
+#define DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
 /* Nothing behind this that depends on `pointer` is computed before `vector` is. Rows one after the other leave room for the
@@ -207,15 +207,32 @@ INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t f
     }
 }
 
-INLINE int32_t plane_low(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero, Dot *nibbles) {
-    int32x4_t scores = vdupq_n_s32(0), sums = scores;
-    for (size_t k = 0; k < stride; k += 64) {
-        Columns w = load_nibbles(low + k / 2);
-        scores = nibbles(scores, w, vld1q_s8_x4(q + k));
-        int8x16_t four = vaddq_s8(vaddq_s8(w.val[0], w.val[1]), vaddq_s8(w.val[2], w.val[3]));
-        sums = vpadalq_s16(sums, vpaddlq_s8(four));
+/* Of each column's nibble in 4 vectors, the sum, 2 in each lane. */
+INLINE int16x8_t sum_nibbles(Columns w) {
+    return vpaddlq_s8(vaddq_s8(vaddq_s8(w.val[0], w.val[1]), vaddq_s8(w.val[2], w.val[3])));
+}
+
+INLINE void low_rows(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low, Dot *nibbles,
+                     size_t stride) {
+    const uint8_t *plane = planes->low + from * stride / 2;
+    const int32x4_t zeros = vdupq_n_s32(query->zero);
+    const int8_t *q = query->q;
+    for (const int32_t *end = low + (to - from); low < end; low++, plane += stride / 2) {
+        int32x4_t products = vdupq_n_s32(0), sums = products;
+        for (size_t k = 0; k < stride; k += 64) {
+            Columns w = load_nibbles(plane + k / 2);
+            products = nibbles(products, w, vld1q_s8_x4(q + k));
+            sums = vpadalq_s16(sums, sum_nibbles(w));
+        }
+        *low = vaddvq_s32(vmlsq_s32(products, sums, zeros));
     }
-    return vaddvq_s32(vmlsq_n_s32(scores, sums, zero));
+}
+
+INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low, Dot *nibbles) {
+    if (planes->stride == 128)
+        low_rows(planes, query, from, to, low, nibbles, 128);
+    else
+        low_rows(planes, query, from, to, low, nibbles, planes->stride);
 }
 
 /* The functions of a set: the loops above with its instructions. */
@@ -228,8 +245,9 @@ INLINE int32_t plane_low(const uint8_t *low, const int8_t *q, size_t stride, int
                                               int32_t *upper) {                                                         \
         plane_bounds(planes, query, from, to, upper, nibbles_##set, row128_##set);                                                    \
     }                                                                                                                   \
-    attributes static int32_t plane_low_##set(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero) {       \
-        return plane_low(low, q, stride, zero, nibbles_##set);                                                          \
+    attributes static void plane_low_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,       \
+                                           int32_t *low) {                                                              \
+        plane_low(planes, query, from, to, low, nibbles_##set);                                                         \
     }                                                                                                                   \
     const Kernels kernels_##set = {label, product_##set, plane_bounds_##set, plane_low_##set}
 
