@@ -1,25 +1,22 @@
 /* Integer dots for aarch64: NEON of ARMv8.0 (Cortex-A53), and the dotprod instructions of later cores.
  *
  * An ARMv8.0 core multiplies 8 bytes by 8 bytes into 16-bit lanes. Moving these into 32 bits costs an instruction per 8
- * products, half as much as the products; so 4 products are added in 16 bits first where the packer proved that they fit
- * (see dots.c). Stored nibbles are below 16: 16 products with activations, 128 columns, fit a lane: 16 * 15 * 128 < 2^15.
+ * products, as many as the products themselves; so 4 products are added in 16 bits first where the packer proved that they
+ * fit (see dots.c). Stored nibbles are below 16: 16 products with activations, 128 columns, fit a lane: 16 * 15 * 128 < 2^15.
  *
- * Bound by multiplications: 8 columns per instruction, plus a quarter for sums and loads. A row of the default model (128
- * columns) takes 23 instructions, of its high plane 30 with the bound. */
+ * Bound by multiplications: 8 columns per instruction. A row of 128 columns takes 16 of them and 27 instructions in all, a row
+ * of the high plane 30, with 8 to separate the nibbles and 4 for the bound. */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
 #include "cpu.h"
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 4")
-#endif
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
 #define DOTPROD __attribute__((target("dotprod")))
 #else
+#define UNROLL _Pragma("GCC unroll 4")
 #define DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
@@ -68,7 +65,7 @@ INLINE Columns load_nibbles(const uint8_t *plane) {
     return nibbles_of(bytes.val[0], bytes.val[1]);
 }
 
-/* The same for stored nibbles. */
+/* A Dot for nibbles. */
 INLINE int32x4_t nibbles_neon(int32x4_t sum, Columns w, Columns q) {
     int16x8_t lanes = vdupq_n_s16(0);
     for (int i = 0; i < 4; i++) lanes = add_products(lanes, w.val[i], q.val[i]);
@@ -207,7 +204,7 @@ INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t f
     }
 }
 
-/* Of each column's nibble in 4 vectors, the sum, 2 in each lane. */
+/* The sum of 64 columns' nibbles, 8 in each lane. */
 INLINE int16x8_t sum_nibbles(Columns w) {
     return vpaddlq_s8(vaddq_s8(vaddq_s8(w.val[0], w.val[1]), vaddq_s8(w.val[2], w.val[3])));
 }
@@ -243,7 +240,7 @@ INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from
     }                                                                                                                   \
     attributes static void plane_bounds_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,    \
                                               int32_t *upper) {                                                         \
-        plane_bounds(planes, query, from, to, upper, nibbles_##set, row128_##set);                                                    \
+        plane_bounds(planes, query, from, to, upper, nibbles_##set, row128_##set);                                      \
     }                                                                                                                   \
     attributes static void plane_low_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,       \
                                            int32_t *low) {                                                              \

@@ -14,8 +14,8 @@
  *
  * planes_largest:
  *   1. an upper bound for every row, from the high plane and a word per row, the only pass over all rows (on threads);
- *   2. `count` rows that look best, finished with their low plane: the least of their scores is a limit that `count` rows
- *      reach, so a row whose upper bound is below it is not among the `count` largest;
+ *   2. rows that look best are finished with their low plane, half as many again as `count`: the count-th best score of
+ *      theirs is a limit that `count` rows reach, so a row whose upper bound is below it is not among the `count` largest;
  *   3. all rows whose bound reaches the limit are finished; the limit rises as better ones are found.
  * How good the rows of step 2 are decides how much is finished, never what comes out.
  *
@@ -92,7 +92,7 @@ Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t ro
     *planes = (Planes){.rows = rows, .width = width, .stride = rounded_up(width, 64), .scale = scale};
     size_t bytes = rounded_up(planes_bytes(planes), ALIGNMENT), half = planes->stride / 2;
     uint8_t *memory = aligned_alloc(ALIGNMENT, bytes);
-    int8_t *block = malloc(AT_ONCE * width);
+    int8_t *block = malloc(AT_ONCE * width); /* 64 kB at most */
     if (!memory || !block) {
         free(memory);
         free(block);
