@@ -1,30 +1,28 @@
 /* Integer dots for aarch64: NEON of ARMv8.0 (Cortex-A53), and the dotprod instructions of later cores.
  *
  * An ARMv8.0 core multiplies 8 bytes by 8 bytes into 16-bit lanes. Moving these into 32 bits costs an instruction per 8
- * products, half as much as the products; so 4 products are added in 16 bits first where the packer proved that they fit
- * (see dots.c). Stored nibbles are below 16: 16 products with activations, 128 columns, fit a lane: 16 * 15 * 128 < 2^15.
+ * products, as many as the products themselves; so 4 products are added in 16 bits first where the packer proved that
+ * they fit (see dots.c). Stored nibbles are below 16, so 16 products fit a lane, those of 128 columns:
+ * 16 * 15 * 128 < 2^15.
  *
- * Bound by multiplications: 8 columns per instruction, plus a quarter for sums and loads. A row of the default model (128
- * columns) takes 23 instructions, of its high plane 30 with the bound. */
+ * Bound by multiplications: 8 columns per instruction. A row of 128 columns takes 16 of them and 27 instructions in
+ * all, a row of the high plane 30, with 8 to separate the nibbles and 4 for the bound. */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
 #include "cpu.h"
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 4")
-#endif
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
 #define DOTPROD __attribute__((target("dotprod")))
 #else
-#define DOTPROD __attribute__((target("+dotprod")))
+#define UNROLL _Pragma("GCC unroll 4")
+#define DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
-/* Nothing behind this that depends on `pointer` is computed before `vector` is. Rows one after the other leave room for the
- * activations in the registers; the compiler would mix 4 rows and spill. */
+/* Nothing behind this that depends on `pointer` is computed before `vector` is. Rows one after the other leave room for
+ * the activations in the registers; the compiler would mix 4 rows and spill. */
 #define IN_ORDER(vector, pointer) __asm__("" : "+w"(vector), "+r"(pointer))
 
 typedef int8x16x4_t Columns; /* 64 columns of a row */
@@ -68,7 +66,7 @@ INLINE Columns load_nibbles(const uint8_t *plane) {
     return nibbles_of(bytes.val[0], bytes.val[1]);
 }
 
-/* The same for stored nibbles. */
+/* A Dot for nibbles. */
 INLINE int32x4_t nibbles_neon(int32x4_t sum, Columns w, Columns q) {
     int16x8_t lanes = vdupq_n_s16(0);
     for (int i = 0; i < 4; i++) lanes = add_products(lanes, w.val[i], q.val[i]);
@@ -106,25 +104,31 @@ INLINE void tile(const Int8Matrix *matrix, size_t n, const int8_t *q, const RowS
     size_t stride = matrix->stride;
     const int8_t *w[4], *x[2] = {q, q + stride};
     int32x4_t sums[2][4] = {{{0}}};
-    UNROLL for (size_t r = 0; r < 4; r++) w[r] = matrix->values + (n + r) * stride;
+    UNROLL
+    for (size_t r = 0; r < 4; r++) w[r] = matrix->values + (n + r) * stride;
     for (const int8_t *end = x[0] + stride; x[0] < end;) {
         Columns columns[2];
-        UNROLL for (size_t t = 0; t < tokens; t++) {
+        UNROLL
+        for (size_t t = 0; t < tokens; t++) {
             columns[t] = vld1q_s8_x4(x[t]);
             x[t] += 64;
         }
-        UNROLL for (size_t r = 0; r < 4; r++) {
+        UNROLL
+        for (size_t r = 0; r < 4; r++) {
             Columns weights = vld1q_s8_x4(w[r]);
             w[r] += 64;
-            UNROLL for (size_t t = 0; t < tokens; t++) sums[t][r] = dot(sums[t][r], weights, columns[t]);
+            UNROLL
+            for (size_t t = 0; t < tokens; t++) sums[t][r] = dot(sums[t][r], weights, columns[t]);
             IN_ORDER(sums[tokens - 1][r], w[(r + 1) % 4]);
         }
     }
-    UNROLL for (size_t t = 0; t < tokens; t++) write_results(matrix, n, sums[t], rows[t], y + t * ldy);
+    UNROLL
+    for (size_t t = 0; t < tokens; t++) write_results(matrix, n, sums[t], rows[t], y + t * ldy);
 }
 
 INLINE void rows128(const int8_t *w, Columns q0, Columns q1, Dot *dot, int32x4_t sums[4]) {
-    UNROLL for (int r = 0; r < 4; r++) {
+    UNROLL
+    for (int r = 0; r < 4; r++) {
         Columns first = vld1q_s8_x4(w);
         w += 64;
         __asm__("" : "+r"(w)); /* so that the load advances it */
@@ -136,8 +140,8 @@ INLINE void rows128(const int8_t *w, Columns q0, Columns q1, Dot *dot, int32x4_t
 }
 
 /* One token of the default width: its activations stay in registers. */
-INLINE void product128(const Int8Matrix *matrix, const int8_t *q, RowScale row, size_t from, size_t to, float *y, Dot *dot,
-                       Dot *careful) {
+INLINE void product128(const Int8Matrix *matrix, const int8_t *q, RowScale row, size_t from, size_t to, float *y,
+                       Dot *dot, Dot *careful) {
     const int8_t *w = matrix->values + from * 128;
     const Columns q0 = vld1q_s8_x4(q), q1 = vld1q_s8_x4(q + 64);
     for (size_t n = from; n < to; n += 4, w += 4 * 128) {
@@ -151,8 +155,8 @@ INLINE void product128(const Int8Matrix *matrix, const int8_t *q, RowScale row, 
 }
 
 /* `careful` is for tiles marked as wide; NULL if `dot` cannot overflow. */
-INLINE void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from, size_t to,
-                    float *y, size_t ldy, Dot *dot, Dot *careful) {
+INLINE void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
+                    size_t to, float *y, size_t ldy, Dot *dot, Dot *careful) {
     if (matrix->stride == 128 && tokens == 1) {
         product128(matrix, q, *rows, from, to, y, dot, careful);
         return;
@@ -172,9 +176,8 @@ INLINE int32x4_t bounds_of(const int32x4_t sums[4], const uint32_t *row_limits, 
     int32x4_t limits = vreinterpretq_s32_u32(vld1q_u32(row_limits));
     int32x4_t step = vandq_s32(limits, vdupq_n_s32(LIMITS_STEP_MASK));
     int32x4_t error = vandq_s32(vshrq_n_s32(limits, LIMITS_ERROR_SHIFT), vdupq_n_s32(LIMITS_ERROR_MASK));
-    int32x4_t units = vaddq_s32(vshlq_n_s32(sum_each(sums), 1), base);
-    units = vmlsq_s32(units, vshrq_n_s32(limits, LIMITS_SUM_SHIFT), zeros);
-    return vmlaq_s32(vmulq_s32(units, step), error, norm);
+    int32x4_t units = vmlsq_s32(vshlq_n_s32(sum_each(sums), 1), vshrq_n_s32(limits, LIMITS_SUM_SHIFT), zeros);
+    return vmlaq_s32(vmulq_s32(error, norm), vaddq_s32(units, base), step);
 }
 
 INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper,
@@ -189,7 +192,8 @@ INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t f
         const Columns q0 = vld1q_s8_x4(q), q1 = vld1q_s8_x4(q + 64);
         for (; limits < end; limits += 4, upper += 4) {
             int32x4_t sums[4];
-            UNROLL for (int r = 0; r < 4; r++) {
+            UNROLL
+            for (int r = 0; r < 4; r++) {
                 sums[r] = row128(plane, q0, q1);
                 plane += 64;
                 IN_ORDER(sums[r], plane);
@@ -208,30 +212,49 @@ INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t f
     }
 }
 
-INLINE int32_t plane_low(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero, Dot *nibbles) {
-    int32x4_t scores = vdupq_n_s32(0), sums = scores;
-    for (size_t k = 0; k < stride; k += 64) {
-        Columns w = load_nibbles(low + k / 2);
-        scores = nibbles(scores, w, vld1q_s8_x4(q + k));
-        int8x16_t four = vaddq_s8(vaddq_s8(w.val[0], w.val[1]), vaddq_s8(w.val[2], w.val[3]));
-        sums = vpadalq_s16(sums, vpaddlq_s8(four));
+/* The sum of 64 columns' nibbles, 8 in each lane. */
+INLINE int16x8_t sum_nibbles(Columns w) {
+    return vpaddlq_s8(vaddq_s8(vaddq_s8(w.val[0], w.val[1]), vaddq_s8(w.val[2], w.val[3])));
+}
+
+INLINE void low_rows(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low, Dot *nibbles,
+                     size_t stride) {
+    const uint8_t *plane = planes->low + from * stride / 2;
+    const int32x4_t zeros = vdupq_n_s32(query->zero);
+    const int8_t *q = query->q;
+    for (const int32_t *end = low + (to - from); low < end; low++, plane += stride / 2) {
+        int32x4_t products = vdupq_n_s32(0), sums = products;
+        for (size_t k = 0; k < stride; k += 64) {
+            Columns w = load_nibbles(plane + k / 2);
+            products = nibbles(products, w, vld1q_s8_x4(q + k));
+            sums = vpadalq_s16(sums, sum_nibbles(w));
+        }
+        *low = vaddvq_s32(vmlsq_s32(products, sums, zeros));
     }
-    return vaddvq_s32(vmlsq_n_s32(scores, sums, zero));
+}
+
+INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low,
+                      Dot *nibbles) {
+    if (planes->stride == 128)
+        low_rows(planes, query, from, to, low, nibbles, 128);
+    else
+        low_rows(planes, query, from, to, low, nibbles, planes->stride);
 }
 
 /* The functions of a set: the loops above with its instructions. */
-#define SET(set, label, attributes, careful)                                                                            \
-    attributes static void product_##set(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows,               \
-                                         size_t tokens, size_t from, size_t to, float *y, size_t ldy) {                 \
-        product(matrix, q, rows, tokens, from, to, y, ldy, dot_##set, careful);                                         \
-    }                                                                                                                   \
-    attributes static void plane_bounds_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,    \
-                                              int32_t *upper) {                                                         \
-        plane_bounds(planes, query, from, to, upper, nibbles_##set, row128_##set);                                                    \
-    }                                                                                                                   \
-    attributes static int32_t plane_low_##set(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero) {       \
-        return plane_low(low, q, stride, zero, nibbles_##set);                                                          \
-    }                                                                                                                   \
+#define SET(set, label, attributes, careful)                                                                           \
+    attributes static void product_##set(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows,              \
+                                         size_t tokens, size_t from, size_t to, float *y, size_t ldy) {                \
+        product(matrix, q, rows, tokens, from, to, y, ldy, dot_##set, careful);                                        \
+    }                                                                                                                  \
+    attributes static void plane_bounds_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,   \
+                                              int32_t *upper) {                                                        \
+        plane_bounds(planes, query, from, to, upper, nibbles_##set, row128_##set);                                     \
+    }                                                                                                                  \
+    attributes static void plane_low_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,      \
+                                           int32_t *low) {                                                             \
+        plane_low(planes, query, from, to, low, nibbles_##set);                                                        \
+    }                                                                                                                  \
     const Kernels kernels_##set = {label, product_##set, plane_bounds_##set, plane_low_##set}
 
 SET(neon, "neon", , dot_wide);

@@ -9,17 +9,18 @@
  *     | sum(w * x) - s * sum((high + 1/2) * x) |  =  | sum(r * x) |  <=  |r| * |x|
  *
  * All of it is kept in integers, doubled because of the 1/2: 2r is an integer, `error` is the norm of 2r and `norm` the
- * norm of x, each the smallest integer that is not below it. So the bounds are exact: nothing is ever rounded the wrong way.
- * They fit 32 bits: |s * (2 * high + 1)| <= 240, |x| <= 255, width <= 1024, error <= 544, norm <= 8160: below 2^27.
+ * norm of x, each the smallest integer that is not below it. So the bounds are exact: nothing is ever rounded the wrong
+ * way. They fit 32 bits: |s * (2 * high + 1)| <= 240, |x| <= 255, width <= 1024, error <= 544, norm <= 8160, so they
+ * are below 2^27.
  *
  * planes_largest:
  *   1. an upper bound for every row, from the high plane and a word per row, the only pass over all rows (on threads);
- *   2. `count` rows that look best, finished with their low plane: the least of their scores is a limit that `count` rows
- *      reach, so a row whose upper bound is below it is not among the `count` largest;
+ *   2. rows that look best are finished with their low plane, half as many again as `count`: the count-th best score of
+ *      theirs is a limit that `count` rows reach, so a row whose upper bound is below it is out;
  *   3. all rows whose bound reaches the limit are finished; the limit rises as better ones are found.
  * How good the rows of step 2 are decides how much is finished, never what comes out.
  *
- * Bound by DRAM and instructions alike: half a byte of memory for each weight, and the other half for a few hundred rows. */
+ * Bound by DRAM and instructions alike: half a byte for each weight, and the other half for a few hundred rows. */
 #include "planes.h"
 
 #include <stdlib.h>
@@ -58,7 +59,8 @@ static void join_nibbles(const uint8_t *nibbles, size_t stride, uint8_t *plane) 
         for (size_t i = 0; i < 32; i++) plane[i] = (uint8_t)(nibbles[k + i] | nibbles[k + 32 + i] << 4);
 }
 
-/* Writes a row of both planes; returns its limits. Stored nibbles are 8 more, so 0..15; those of padding stand for 0. */
+/* Writes a row of both planes; returns its limits. Stored nibbles are 8 more, so 0..15; those of padding stand for 0.
+ */
 static uint32_t pack_row(const int8_t *row, size_t width, size_t stride, uint8_t *high_plane, uint8_t *low_plane) {
     uint8_t high[LARGEST_WIDTH], low[LARGEST_WIDTH];
     int step = step_of(row, width), reciprocal = 65536 / step + 1, sum = 0;
@@ -92,7 +94,7 @@ Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t ro
     *planes = (Planes){.rows = rows, .width = width, .stride = rounded_up(width, 64), .scale = scale};
     size_t bytes = rounded_up(planes_bytes(planes), ALIGNMENT), half = planes->stride / 2;
     uint8_t *memory = aligned_alloc(ALIGNMENT, bytes);
-    int8_t *block = malloc(AT_ONCE * width);
+    int8_t *block = malloc(AT_ONCE * width); /* 64 kB at most */
     if (!memory || !block) {
         free(memory);
         free(block);
@@ -108,8 +110,8 @@ Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t ro
             for (size_t n = 0; n < present; n++) block[n * width + k] = values[k * rows + first + n];
         for (size_t n = 0; n < present; n++) {
             size_t row = first + n;
-            planes->limits[row] = pack_row(block + n * width, width, planes->stride, planes->high + row * half,
-                                           planes->low + row * half);
+            planes->limits[row] =
+                pack_row(block + n * width, width, planes->stride, planes->high + row * half, planes->low + row * half);
         }
     }
     free(block);
@@ -140,7 +142,7 @@ typedef struct {
     const Kernels *kernels;
     const Planes *planes;
     PlaneQuery query;
-    int32_t low_offset; /* what a row's low products have too much: stored nibbles are 8 more, those of padding too */
+    int32_t low_offset; /* of a row's low products, because stored nibbles are 8 more, those of padding too */
     float scale;
     size_t rows_in_piece;
     int32_t *upper;
@@ -150,19 +152,18 @@ typedef struct {
 static Work work_of(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row) {
     size_t pieces = pool_threads(pool);
     PlaneQuery query = query_of(planes, q, row.zero);
-    return (Work){.kernels = kernels, .planes = planes, .query = query,
+    return (Work){.kernels = kernels,
+                  .planes = planes,
+                  .query = query,
                   .low_offset = 8 * (query.sum - query.zero * (int32_t)(planes->stride - planes->width)),
                   .scale = row.scale * planes->scale,
                   .rows_in_piece = rounded_up((planes->rows + pieces - 1) / pieces, BLOCK)};
 }
 
-/* The exact score of a row, from its doubled score by the high plane. */
-static int32_t score_of(const Work *work, size_t row, int32_t doubled) {
-    const Planes *planes = work->planes;
-    const PlaneQuery *query = &work->query;
-    int32_t odd = limits_step(planes->limits[row]) & 1;
-    int32_t low = work->kernels->plane_low(planes->low + row * planes->stride / 2, query->q, planes->stride, query->zero);
-    return (doubled - odd * query->sum) / 2 + low - work->low_offset;
+/* The exact score of a row, from its doubled score by the high plane and from its low plane's products. */
+static int32_t score_of(const Work *work, size_t row, int32_t doubled, int32_t low) {
+    int32_t odd = limits_step(work->planes->limits[row]) & 1;
+    return (doubled - odd * work->query.sum) / 2 + low - work->low_offset;
 }
 
 static size_t pieces_of(const Work *work) {
@@ -183,12 +184,12 @@ static void write_logits(void *argument, size_t piece) {
     query.norm = 0; /* so that bounds are scores */
     size_t from = piece * work->rows_in_piece, end = smaller(from + work->rows_in_piece, planes->rows);
     for (size_t first = from; first < end; first += BLOCK) {
-        int32_t doubled[BLOCK];
+        int32_t doubled[BLOCK], low[BLOCK];
         size_t present = smaller(BLOCK, end - first);
         work->kernels->plane_bounds(planes, &query, first, first + rounded_up(present, TILE), doubled);
+        work->kernels->plane_low(planes, &query, first, first + present, low);
         for (size_t i = 0; i < present; i++)
-            work->logits[first + i] =
-                (float)score_of(work, first + i, doubled[i]) * work->scale;
+            work->logits[first + i] = (float)score_of(work, first + i, doubled[i], low[i]) * work->scale;
     }
 }
 
@@ -205,8 +206,8 @@ size_t planes_scratch(const Planes *planes) {
     return rounded_up(planes->rows, GROUP) * sizeof(int32_t) + planes->rows * sizeof(Key);
 }
 
-/* Chooses `count` different rows with large upper bounds, into a heap. For a small count the best rows of groups do: the
- * best rows are seldom in one group, and there are far fewer groups than rows. */
+/* Chooses `count` different rows with large upper bounds, into a heap. For a small count the best rows of groups do:
+ * the best rows are seldom in one group, and there are far fewer groups than rows. */
 static void choose_promising(const int32_t *upper, size_t rows, size_t count, Key *heap) {
     size_t groups = rounded_up(rows, GROUP) / GROUP, by_groups = 2 * count <= groups, units = by_groups ? groups : rows;
     for (size_t i = 0; i < units; i++) {
@@ -227,10 +228,27 @@ static void choose_promising(const int32_t *upper, size_t rows, size_t count, Ke
 
 /* Finishes a row, once: its upper bound becomes the smallest number. */
 static Key finish(const Work *work, size_t row) {
-    const Planes *planes = work->planes;
-    int32_t doubled = work->upper[row] - limits_error(planes->limits[row]) * work->query.norm;
+    int32_t low, doubled = work->upper[row] - limits_error(work->planes->limits[row]) * work->query.norm;
     work->upper[row] = INT32_MIN;
-    return key_of(score_of(work, row, doubled), row);
+    work->kernels->plane_low(work->planes, &work->query, row, row + 1, &low);
+    return key_of(score_of(work, row, doubled, low), row);
+}
+
+/* Finishes the rows of a group that reach the limit; returns the new limit. Not inlined: the loop over groups is short.
+ */
+static __attribute__((noinline)) int32_t finish_group(const Work *work, size_t first, int32_t limit, Key *heap,
+                                                      size_t count) {
+    for (const int32_t *four = work->upper + first; four < work->upper + first + GROUP; four += 4) {
+        if (largest_among(four, 4) < limit) continue;
+        for (const int32_t *upper = four; upper < four + 4; upper++) {
+            if (*upper < limit) continue;
+            Key key = finish(work, (size_t)(upper - work->upper));
+            if (key <= heap[0]) continue;
+            heap_replace(heap, count, key);
+            limit = 2 * key_score(heap[0]);
+        }
+    }
+    return limit;
 }
 
 void planes_largest(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row,
@@ -251,19 +269,9 @@ void planes_largest(const Kernels *kernels, const Pool *pool, const Planes *plan
     for (; promising > count; promising--) heap_drop(heap, promising);
 
     int32_t limit = 2 * key_score(heap[0]);
-    for (size_t first = 0; first < padded; first += GROUP) {
-        if (largest_among(upper + first, GROUP) < limit) continue;
-        for (size_t quarter = first; quarter < first + GROUP; quarter += 4) {
-            if (largest_among(upper + quarter, 4) < limit) continue;
-            for (size_t n = quarter; n < quarter + 4; n++) {
-                if (upper[n] < limit) continue;
-                Key key = finish(&work, n);
-                if (key <= heap[0]) continue;
-                heap_replace(heap, count, key);
-                limit = 2 * key_score(heap[0]);
-            }
-        }
-    }
+    for (size_t first = 0; first < padded; first += GROUP)
+        if (largest_among(upper + first, GROUP) >= limit) limit = finish_group(&work, first, limit, heap, count);
+
     heap_sort(heap, count);
     for (size_t i = 0; i < count; i++) {
         ids[i] = key_id(heap[i]);
