@@ -24,7 +24,11 @@ from tinyedge.core.errors import BenchError
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "export" / "kernels" / "c"
 FUZZER = Path(__file__).with_name("fuzz.c")
-NOT_CORE = ("Python.h", "objects.h", "engine.h")  # a source that includes one of them belongs to the extension
+NOT_CORE = (
+    "Python.h",
+    "objects.h",
+    "engine.h",
+)  # a source that includes one of them belongs to the extension
 COMPILERS = ("gcc", "clang")
 FLAGS = ("-std=c11", "-O1", "-g", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-pthread")
 BASE_CPU = {"x86_64": "-march=x86-64-v3", "aarch64": "-march=armv8-a"}
