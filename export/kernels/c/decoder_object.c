@@ -43,9 +43,9 @@ typedef struct {
     int32_t *ids;    /* room for `room` results of LARGEST */
     float *values;
     size_t room;
-    size_t length;  /* tokens of the text that were fed */
-    bool has_state; /* the result of the last token is there */
-    bool busy;      /* a thread is in a call; read and written with the GIL held */
+    size_t length; /* positions that were fed; their keys and values are there */
+    size_t end;    /* tokens that the last result is about; 0: there is none */
+    bool busy;     /* a thread is in a call; read and written with the GIL held */
 } DecoderObject;
 
 /* Runs inside ONNX Runtime, without the GIL. */
@@ -91,13 +91,8 @@ static bool read_tokens(DecoderObject *self, PyObject *tokens, PyObject *start) 
     size_t room = (size_t)self->model->config.context - step->start;
     if (!read_ids(self, tokens, "tokens", room, step->tokens, &step->count)) return false;
     if (step->count) return true;
-    if (!self->has_state) {
-        PyErr_SetString(PyExc_ValueError, "no tokens were given and there is no result of earlier ones");
-        return false;
-    }
-    if (step->start == self->length) return true;
-    PyErr_Format(PyExc_ValueError, "no tokens were given at start %zu, but the last result is that of %zu tokens",
-                 step->start, self->length);
+    if (self->end && step->start == self->end) return true;
+    PyErr_Format(PyExc_ValueError, "no tokens were given and there is no result of %zu earlier ones", step->start);
     return false;
 }
 
@@ -165,8 +160,9 @@ static bool run(DecoderObject *self) {
     ran = binding_run(self->binding, message);
     Py_END_ALLOW_THREADS
     if (step->count) {
-        self->has_state = ran && step->fed;
-        self->length = step->start + (self->has_state ? step->count : 0);
+        self->end = ran && step->fed ? step->start + step->count : 0;
+        if (!self->end) self->length = step->start;
+        if (self->end > self->length) self->length = self->end;
     }
     const ModuleState *state = state_of((PyObject *)self);
     if (ran) return check_status(state, step->status);

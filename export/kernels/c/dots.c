@@ -20,17 +20,16 @@ static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
  * activations reach -128 and 128 * 255 < 2^15. AVX2 adds the products of 2 neighbours after a sign change, which -128 does not
  * survive; without it, 2 * 128 * 127 < 2^15. */
 static int overflows(const int8_t *row, size_t stride) {
-    enum { LANES = 8, IN_A_LANE = 4, LARGEST_SUM = 255 };
-    for (size_t i = 0; i < stride; i++)
-        if (row[i] == INT8_MIN) return 1;
-    for (size_t i = 0; i < stride; i += LANES * IN_A_LANE) {
-        for (size_t lane = i; lane < i + LANES; lane++) {
-            int sum = 0;
-            for (size_t j = 0; j < IN_A_LANE; j++) sum += abs(row[lane + j * LANES]);
-            if (sum > LARGEST_SUM) return 1;
+    enum { LANES = 8, LARGEST_SUM = 255 };
+    int least = 0, largest = 0;
+    for (size_t i = 0; i < stride; i += 4 * LANES) {
+        for (const int8_t *w = row + i; w < row + i + LANES; w++) {
+            int sum = abs(w[0]) + abs(w[LANES]) + abs(w[2 * LANES]) + abs(w[3 * LANES]);
+            largest = sum > largest ? sum : largest;
         }
     }
-    return 0;
+    for (size_t i = 0; i < stride; i++) least = row[i] < least ? row[i] : least;
+    return largest > LARGEST_SUM || least == INT8_MIN;
 }
 
 Status int8_matrix_pack(Int8Matrix *matrix, const int8_t *values, size_t width, size_t rows, float scale) {

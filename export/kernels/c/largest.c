@@ -1,7 +1,7 @@
 /* The k largest of many scores.
  *
- * Bound by reading the scores once: a group of 16 is skipped after one vector maximum unless it beats the k-th largest
- * so far, and among n scores in random order only about k * ln(n / k) get further. */
+ * Bound by reading the scores once: 16 are skipped together unless one beats the k-th largest so far, and among n scores
+ * in random order only about k * ln(n / k) do. */
 #include "largest.h"
 
 #include <string.h>
@@ -22,6 +22,8 @@ void heap_build(Key *keys, size_t count) {
 }
 
 void heap_replace(Key *keys, size_t count, Key key) { sift_down(keys, count, 0, key); }
+
+void heap_drop(Key *keys, size_t count) { sift_down(keys, count - 1, 0, keys[count - 1]); }
 
 void heap_sort(Key *keys, size_t count) {
     while (count > 1) {
@@ -45,14 +47,17 @@ void largest_of(const float *logits, size_t rows, size_t count, int32_t *ids, fl
     Key *heap = scratch;
     for (size_t i = 0; i < count; i++) heap[i] = key_of(ordered(logits[i]), i);
     heap_build(heap, count);
-    int32_t scores[GROUP];
-    for (size_t i = count; i < rows; i += GROUP) {
-        size_t present = rows - i < GROUP ? rows - i : GROUP;
-        for (size_t j = 0; j < GROUP; j++) scores[j] = j < present ? ordered(logits[i + j]) : INT32_MIN;
-        if (largest_in_group(scores) < key_score(heap[0])) continue;
-        for (size_t j = 0; j < present; j++) {
-            Key key = key_of(scores[j], i + j);
-            if (key > heap[0]) heap_replace(heap, count, key);
+    enum { GROUP = 16 };
+    float limit = logits[key_id(heap[0])]; /* a later one that is equal has a higher id, so it is not better */
+    for (size_t first = count; first < rows; first += GROUP) {
+        const float *group = logits + first;
+        size_t present = rows - first < GROUP ? rows - first : GROUP;
+        int better = present < GROUP;
+        for (int j = 0; j < GROUP && present == GROUP; j++) better |= group[j] > limit;
+        for (size_t j = 0; better && j < present; j++) {
+            if (!(group[j] > limit)) continue;
+            heap_replace(heap, count, key_of(ordered(group[j]), first + j));
+            limit = logits[key_id(heap[0])];
         }
     }
     heap_sort(heap, count);

@@ -12,11 +12,9 @@ static inline Key key_of(int32_t score, size_t id) { return (Key)score * ((Key)1
 static inline int32_t key_score(Key key) { return (int32_t)(key >> 32); }
 static inline int32_t key_id(Key key) { return (int32_t)~(uint32_t)key; }
 
-enum { GROUP = 16 }; /* scores that are looked at together */
-
-static inline int32_t largest_in_group(const int32_t *scores) {
+static inline int32_t largest_among(const int32_t *scores, int count) {
     int32_t largest = scores[0];
-    for (int i = 1; i < GROUP; i++) largest = scores[i] > largest ? scores[i] : largest;
+    for (int i = 1; i < count; i++) largest = scores[i] > largest ? scores[i] : largest;
     return largest;
 }
 
@@ -24,6 +22,8 @@ static inline int32_t largest_in_group(const int32_t *scores) {
 void heap_build(Key *keys, size_t count);
 /* Replaces the smallest key. */
 void heap_replace(Key *keys, size_t count, Key key);
+/* Removes the smallest key: count - 1 remain. */
+void heap_drop(Key *keys, size_t count);
 /* Sorts a heap, largest first. */
 void heap_sort(Key *keys, size_t count);
 

@@ -42,7 +42,8 @@ static int32_t root_up(int32_t n) {
 }
 
 static int step_of(const int8_t *row, size_t width) {
-    int least = 0, most = 0, step = 1;
+    int8_t least = 0, most = 0;
+    int step = 1;
     for (size_t k = 0; k < width; k++) {
         least = row[k] < least ? row[k] : least;
         most = row[k] > most ? row[k] : most;
@@ -51,25 +52,32 @@ static int step_of(const int8_t *row, size_t width) {
     return step;
 }
 
-/* Writes a row of both planes; returns its limits. Padding has nibbles of 0, which are stored as 8. */
+/* Nibbles (stride of them) to a row of a plane: of each 64, the first 32 are the low halves of 32 bytes. */
+static void join_nibbles(const uint8_t *nibbles, size_t stride, uint8_t *plane) {
+    for (size_t k = 0; k < stride; k += 64, plane += 32)
+        for (size_t i = 0; i < 32; i++) plane[i] = (uint8_t)(nibbles[k + i] | nibbles[k + 32 + i] << 4);
+}
+
+/* Writes a row of both planes; returns its limits. Stored nibbles are 8 more, so 0..15; those of padding stand for 0. */
 static uint32_t pack_row(const int8_t *row, size_t width, size_t stride, uint8_t *high_plane, uint8_t *low_plane) {
-    int step = step_of(row, width), sum = 0;
+    uint8_t high[LARGEST_WIDTH], low[LARGEST_WIDTH];
+    int step = step_of(row, width), reciprocal = 65536 / step + 1, sum = 0;
     int32_t squares = 0;
-    for (size_t k = 0; k < stride; k++) {
-        int high = 0, low = 0;
-        if (k < width) {
-            high = (row[k] + 8 * step) / step - 8; /* rounded down, if it is not below -8 */
-            high = row[k] < -8 * step ? -8 : high > 7 ? 7 : high;
-            low = row[k] - step * high - step / 2;
-            int remainder = 2 * row[k] - step * (2 * high + 1);
-            sum += high;
-            squares += remainder * remainder;
-        }
-        size_t byte = k / 64 * 32 + k % 32;
-        int shift = k % 64 < 32 ? 0 : 4;
-        high_plane[byte] |= (uint8_t)((high + 8) << shift);
-        low_plane[byte] |= (uint8_t)((low + 8) << shift);
+    for (size_t k = 0; k < width; k++) {
+        int above = row[k] + 8 * step;
+        above = above < 0 ? 0 : above;
+        int h = above * reciprocal >> 16; /* above / step rounded down: exact below 4096 */
+        h = h > 15 ? 15 : h;
+        int remainder = 2 * row[k] - step * (2 * h - 15);
+        high[k] = (uint8_t)h;
+        low[k] = (uint8_t)(row[k] - step * (h - 8) - step / 2 + 8);
+        sum += h - 8;
+        squares += remainder * remainder;
     }
+    memset(high + width, 8, stride - width);
+    memset(low + width, 8, stride - width);
+    join_nibbles(high, stride, high_plane);
+    join_nibbles(low, stride, low_plane);
     return (uint32_t)step | (uint32_t)root_up(squares) << LIMITS_ERROR_SHIFT | (uint32_t)sum << LIMITS_SUM_SHIFT;
 }
 
@@ -125,19 +133,6 @@ static PlaneQuery query_of(const Planes *planes, const int8_t *q, int32_t zero) 
     return query;
 }
 
-/* The exact score of a row from its doubled score by the high plane. */
-static int32_t finished(const Kernels *kernels, const Planes *planes, const PlaneQuery *query, size_t row, int32_t doubled) {
-    int32_t odd = limits_step(planes->limits[row]) & 1;
-    int32_t low = kernels->plane_low(planes->low + row * planes->stride / 2, query->q, planes->stride, query->zero);
-    int32_t stored_8_more = 8 * (query->sum - query->zero * (int32_t)(planes->stride - planes->width));
-    return (doubled - odd * query->sum) / 2 + low - stored_8_more;
-}
-
-static int32_t finished_from_upper(const Kernels *kernels, const Planes *planes, const PlaneQuery *query, size_t row,
-                                   int32_t upper) {
-    return finished(kernels, planes, query, row, upper - limits_error(planes->limits[row]) * query->norm);
-}
-
 /* Work in pieces of whole blocks of rows. */
 enum { BLOCK = 64 };
 
@@ -145,6 +140,7 @@ typedef struct {
     const Kernels *kernels;
     const Planes *planes;
     PlaneQuery query;
+    int32_t low_offset; /* what a row's low products have too much: stored nibbles are 8 more, those of padding too */
     float scale;
     size_t rows_in_piece;
     int32_t *upper;
@@ -153,9 +149,20 @@ typedef struct {
 
 static Work work_of(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row) {
     size_t pieces = pool_threads(pool);
-    return (Work){.kernels = kernels, .planes = planes, .query = query_of(planes, q, row.zero),
+    PlaneQuery query = query_of(planes, q, row.zero);
+    return (Work){.kernels = kernels, .planes = planes, .query = query,
+                  .low_offset = 8 * (query.sum - query.zero * (int32_t)(planes->stride - planes->width)),
                   .scale = row.scale * planes->scale,
                   .rows_in_piece = rounded_up((planes->rows + pieces - 1) / pieces, BLOCK)};
+}
+
+/* The exact score of a row, from its doubled score by the high plane. */
+static int32_t score_of(const Work *work, size_t row, int32_t doubled) {
+    const Planes *planes = work->planes;
+    const PlaneQuery *query = &work->query;
+    int32_t odd = limits_step(planes->limits[row]) & 1;
+    int32_t low = work->kernels->plane_low(planes->low + row * planes->stride / 2, query->q, planes->stride, query->zero);
+    return (doubled - odd * query->sum) / 2 + low - work->low_offset;
 }
 
 static size_t pieces_of(const Work *work) {
@@ -181,7 +188,7 @@ static void write_logits(void *argument, size_t piece) {
         work->kernels->plane_bounds(planes, &query, first, first + rounded_up(present, TILE), doubled);
         for (size_t i = 0; i < present; i++)
             work->logits[first + i] =
-                (float)finished(work->kernels, planes, &query, first + i, doubled[i]) * work->scale;
+                (float)score_of(work, first + i, doubled[i]) * work->scale;
     }
 }
 
@@ -192,16 +199,18 @@ void planes_logits(const Kernels *kernels, const Pool *pool, const Planes *plane
     pool_run(pool, write_logits, &work, pieces_of(&work));
 }
 
+enum { GROUP = 16 }; /* rows that are looked at together */
+
 size_t planes_scratch(const Planes *planes) {
     return rounded_up(planes->rows, GROUP) * sizeof(int32_t) + planes->rows * sizeof(Key);
 }
 
 /* Chooses `count` different rows with large upper bounds, into a heap. For a small count the best rows of groups do: the
- * largest rows are seldom in one group, and there are far fewer groups than rows. */
+ * best rows are seldom in one group, and there are far fewer groups than rows. */
 static void choose_promising(const int32_t *upper, size_t rows, size_t count, Key *heap) {
     size_t groups = rounded_up(rows, GROUP) / GROUP, by_groups = 2 * count <= groups, units = by_groups ? groups : rows;
     for (size_t i = 0; i < units; i++) {
-        Key key = key_of(by_groups ? largest_in_group(upper + i * GROUP) : upper[i], i);
+        Key key = key_of(by_groups ? largest_among(upper + i * GROUP, GROUP) : upper[i], i);
         if (i < count) {
             heap[i] = key;
             if (i + 1 == count) heap_build(heap, count);
@@ -216,32 +225,43 @@ static void choose_promising(const int32_t *upper, size_t rows, size_t count, Ke
     }
 }
 
+/* Finishes a row, once: its upper bound becomes the smallest number. */
+static Key finish(const Work *work, size_t row) {
+    const Planes *planes = work->planes;
+    int32_t doubled = work->upper[row] - limits_error(planes->limits[row]) * work->query.norm;
+    work->upper[row] = INT32_MIN;
+    return key_of(score_of(work, row, doubled), row);
+}
+
 void planes_largest(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row,
                     size_t count, int32_t *ids, float *values, void *scratch) {
-    enum { DONE = INT32_MIN };
     size_t rows = planes->rows, padded = rounded_up(rows, GROUP);
     int32_t *upper = scratch;
     Key *heap = (Key *)(void *)(upper + padded);
     Work work = work_of(kernels, pool, planes, q, row);
     work.upper = upper;
     pool_run(pool, write_bounds, &work, pieces_of(&work));
-    for (size_t n = rows; n < padded; n++) upper[n] = DONE;
+    for (size_t n = rows; n < padded; n++) upper[n] = INT32_MIN;
 
-    choose_promising(upper, rows, count, heap);
-    for (size_t i = 0; i < count; i++) {
-        size_t n = (size_t)key_id(heap[i]);
-        heap[i] = key_of(finished_from_upper(kernels, planes, &work.query, n, upper[n]), n);
-        upper[n] = DONE;
-    }
-    heap_build(heap, count);
+    /* A few more than `count`, because the count-th best of them is then hardly below the final one. */
+    size_t promising = smaller(count + count / 2, rows);
+    choose_promising(upper, rows, promising, heap);
+    for (size_t i = 0; i < promising; i++) heap[i] = finish(&work, (size_t)key_id(heap[i]));
+    heap_build(heap, promising);
+    for (; promising > count; promising--) heap_drop(heap, promising);
 
+    int32_t limit = 2 * key_score(heap[0]);
     for (size_t first = 0; first < padded; first += GROUP) {
-        int32_t limit = 2 * key_score(heap[0]);
-        if (largest_in_group(upper + first) < limit) continue;
-        for (size_t n = first; n < first + GROUP; n++) {
-            if (upper[n] < limit) continue;
-            Key key = key_of(finished_from_upper(kernels, planes, &work.query, n, upper[n]), n);
-            if (key > heap[0]) heap_replace(heap, count, key);
+        if (largest_among(upper + first, GROUP) < limit) continue;
+        for (size_t quarter = first; quarter < first + GROUP; quarter += 4) {
+            if (largest_among(upper + quarter, 4) < limit) continue;
+            for (size_t n = quarter; n < quarter + 4; n++) {
+                if (upper[n] < limit) continue;
+                Key key = finish(&work, n);
+                if (key <= heap[0]) continue;
+                heap_replace(heap, count, key);
+                limit = 2 * key_score(heap[0]);
+            }
         }
     }
     heap_sort(heap, count);

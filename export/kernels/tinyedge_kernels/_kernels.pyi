@@ -61,13 +61,14 @@ class Model:
 class Decoder:
     """One text in progress, for one thread at a time; the GIL is released while it computes.
 
-    Each method first feeds `tokens` at the positions from `start`, which replaces what was there and later. No tokens:
-    the result of the last ones is used again; `start` is then the number of tokens in the text.
+    Each method first feeds `tokens` at the positions from `start`, which is at most the number of positions fed so far.
+    What was fed at later positions stays; feed those again if an earlier token has changed. No tokens: the last result
+    is used again, if it is that of the first `start` tokens.
 
     Each method raises:
-        ValueError: A token is outside the vocabulary, a position outside the context, `start` beyond the text, another
-            argument outside its range, or no tokens are given and there is no earlier result.
-        NotFiniteError: A number is NaN or infinite. If that happened while feeding, the text ends at `start`.
+        ValueError: A token is outside the vocabulary, a position outside the context, `start` beyond what was fed,
+            another argument outside its range, or no tokens are given and the last result is not that of `start` tokens.
+        NotFiniteError: A number is NaN or infinite. If that happened while feeding, the positions from `start` are forgotten.
         RuntimeError: Another thread is in this decoder.
         KernelsError: ONNX Runtime failed.
     """
