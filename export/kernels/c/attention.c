@@ -6,30 +6,30 @@
 
 #include "lanes.h"
 
-/* Scores of all positions, and the largest. Inlined with a constant width, the query stays in registers. */
-INLINE float score(const float *query, const float *keys, size_t count, size_t width, float scale, float *scores) {
+/* query . key by lanes, of `positions` neighbours, a constant */
+INLINE void dots(const float *query, const float *keys, size_t width, size_t positions, Lanes *sums) {
+    for (size_t j = 0; j < positions; j++) sums[j] = lanes_multiply(lanes_load(query), lanes_load(keys + j * width));
+    for (size_t i = LANES; i < width; i += LANES)
+        for (size_t j = 0; j < positions; j++)
+            sums[j] = lanes_fma(lanes_load(query + i), lanes_load(keys + j * width + i), sums[j]);
+}
+
+/* Scores of all positions, and the largest. With a constant width, the query stays in registers. */
+INLINE float score(const float *query, const float *keys, size_t count, size_t width, float scale, float *restrict scores) {
     Lanes largest = lanes_all(-INFINITY);
-    size_t p = 0;
-    for (; p + LANES <= count; p += LANES) {
-        const float *key = keys + p * width;
-        Lanes a = lanes_all(0.0f), b = a, c = a, d = a;
-        for (size_t i = 0; i < width; i += LANES) {
-            Lanes q = lanes_load(query + i);
-            a = lanes_fma(q, lanes_load(key + i), a);
-            b = lanes_fma(q, lanes_load(key + width + i), b);
-            c = lanes_fma(q, lanes_load(key + 2 * width + i), c);
-            d = lanes_fma(q, lanes_load(key + 3 * width + i), d);
-        }
-        a = lanes_multiply(lanes_sums(a, b, c, d), lanes_all(scale));
+    size_t whole = count - count % LANES;
+    for (size_t p = 0; p < whole; p += LANES) {
+        Lanes sums[LANES];
+        dots(query, keys + p * width, width, LANES, sums);
+        Lanes a = lanes_multiply(lanes_sums(sums[0], sums[1], sums[2], sums[3]), lanes_all(scale));
         lanes_store(scores + p, a);
         largest = lanes_max(largest, a);
     }
     float most = lanes_largest(largest);
-    for (; p < count; p++) {
-        Lanes a = lanes_all(0.0f);
-        for (size_t i = 0; i < width; i += LANES)
-            a = lanes_fma(lanes_load(query + i), lanes_load(keys + p * width + i), a);
-        scores[p] = lanes_sum(a) * scale;
+    for (size_t p = whole; p < count; p++) {
+        Lanes sum;
+        dots(query, keys + p * width, width, 1, &sum);
+        scores[p] = lanes_sum(sum) * scale;
         most = scores[p] > most ? scores[p] : most;
     }
     return most;
@@ -53,29 +53,37 @@ INLINE float weigh(float *scores, size_t count, float most) {
     return lanes_sum(sum);
 }
 
-/* Adds up the weighted values in `n` lanes, a constant, from one place of all positions. */
-INLINE void mix(const float *weights, const float *values, size_t count, size_t width, size_t n, float factor, float *out) {
+INLINE void add_weighted(float weight, const float *values, size_t n, Lanes *sums) {
+    for (size_t i = 0; i < n; i++) sums[i] = lanes_fma(lanes_all(weight), lanes_load(values + i * LANES), sums[i]);
+}
+
+/* Adds up the weighted values of all positions in `n` of their lanes, a constant. */
+INLINE void mix(const float *weights, const float *values, size_t count, size_t width, size_t n, float factor,
+                float *restrict out) {
     Lanes sums[8];
     for (size_t i = 0; i < n; i++) sums[i] = lanes_all(0.0f);
-    for (size_t p = 0; p < count; p++) {
-        Lanes weight = lanes_all(weights[p]);
-        for (size_t i = 0; i < n; i++) sums[i] = lanes_fma(weight, lanes_load(values + p * width + i * LANES), sums[i]);
-    }
+    size_t p = 0;
+    for (; p + 4 <= count; p += 4)
+        for (size_t j = 0; j < 4; j++) add_weighted(weights[p + j], values + (p + j) * width, n, sums);
+    for (; p < count; p++) add_weighted(weights[p], values + p * width, n, sums);
     for (size_t i = 0; i < n; i++) lanes_store(out + i * LANES, lanes_multiply(sums[i], lanes_all(factor)));
 }
 
-void attend(const float *query, const float *keys, const float *values, size_t count, size_t width, float scale, float *scores,
-            float *out) {
-    float most;
-    switch (width) {
-    case 16: most = score(query, keys, count, 16, scale, scores); break;
-    case 32: most = score(query, keys, count, 32, scale, scores); break;
-    case 64: most = score(query, keys, count, 64, scale, scores); break;
-    default: most = score(query, keys, count, width, scale, scores);
-    }
+INLINE void attend_width(const float *query, const float *keys, const float *values, size_t count, size_t width, float scale,
+                         float *restrict scores, float *restrict out) {
+    float most = score(query, keys, count, width, scale, scores);
     float factor = 1.0f / weigh(scores, count, most);
     size_t i = 0;
     for (; i + 8 * LANES <= width; i += 8 * LANES) mix(scores, values + i, count, width, 8, factor, out + i);
     for (; i + 4 * LANES <= width; i += 4 * LANES) mix(scores, values + i, count, width, 4, factor, out + i);
     for (; i < width; i += 2 * LANES) mix(scores, values + i, count, width, 2, factor, out + i);
+}
+
+void attend(const float *query, const float *keys, const float *values, size_t count, size_t width, float scale,
+            float *restrict scores, float *restrict out) {
+    switch (width) {
+    case 32: attend_width(query, keys, values, count, 32, scale, scores, out); break;
+    case 64: attend_width(query, keys, values, count, 64, scale, scores, out); break;
+    default: attend_width(query, keys, values, count, width, scale, scores, out);
+    }
 }

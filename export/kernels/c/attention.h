@@ -8,7 +8,7 @@
  *
  * keys and values: (count, width); width is a multiple of 8. scores: scratch for count rounded up to 4. NaN and infinite
  * scores above all others make out NaN. */
-void attend(const float *query, const float *keys, const float *values, size_t count, size_t width, float scale, float *scores,
-            float *out);
+void attend(const float *query, const float *keys, const float *values, size_t count, size_t width, float scale,
+            float *restrict scores, float *restrict out);
 
 #endif

@@ -153,6 +153,25 @@ static Status begin_block(const Chunk *c, size_t row, size_t end) {
     return KERNELS_OK;
 }
 
+typedef struct {
+    const Chunk *chunk;
+    size_t layer, row, end, pieces;
+    float *scores;
+} Attention;
+
+/* Attention of rows in a piece of the heads. */
+static void attend_heads(void *argument, size_t piece) {
+    const Attention *a = argument;
+    Decoder *d = a->chunk->decoder;
+    const Model *m = d->model;
+    float *scores = a->scores + piece * round_up(m->context, LANES);
+    for (size_t head = m->heads * piece / a->pieces; head < m->heads * (piece + 1) / a->pieces; head++)
+        for (size_t row = a->row; row < a->end; row++)
+            attend(d->qkv + row * d->ld_qkv + head * m->head_width, cached(d, a->layer, 0, head), cached(d, a->layer, 1, head),
+                   a->chunk->start + row + 1, m->head_width, m->attention_scale, scores,
+                   d->attended + row * d->ld_attended + head * m->head_width);
+}
+
 /* The rest of a block for rows: attention, feed-forward layer and the norms behind them. */
 static Status finish_block(const Chunk *c, size_t layer, size_t row, size_t end, float *scores) {
     Decoder *d = c->decoder;
@@ -163,12 +182,12 @@ static Status finish_block(const Chunk *c, size_t layer, size_t row, size_t end,
     float *attended = d->attended + row * d->ld_attended, *wide = d->wide + row * d->ld_wide;
     Quantized quantized = quantized_from(d, row);
 
-    for (size_t head = 0; head < m->heads; head++) {
-        const float *keys = cached(d, layer, 0, head), *values = cached(d, layer, 1, head);
-        for (size_t t = 0; t < rows; t++)
-            attend(d->qkv + (row + t) * d->ld_qkv + head * m->head_width, keys, values, c->start + row + t + 1, m->head_width,
-                   m->attention_scale, scores, attended + t * d->ld_attended + head * m->head_width);
-    }
+    size_t pieces = pieces_worth(c->pool, rows * (c->start + end) * 2 * m->attended * sizeof(float));
+    if (pieces > m->heads) pieces = m->heads;
+    if (pieces > PIECES) pieces = PIECES;
+    Attention attention = {c, layer, row, end, pieces, scores};
+    pool_run(c->pool, attend_heads, &attention, pieces);
+
     Status status = matrix_product(m->kernels, c->pool, &block->out, attended, d->ld_attended, rows, 0, change, d->ld_x, quantized);
     if (status) return status;
     for (size_t t = 0; t < rows; t++)
@@ -249,7 +268,8 @@ static Status compute_logits(Decoder *d, const Pool *pool) {
     if (m->output_is_int8) {
         planes_logits(m->kernels, pool, &m->output_int8, d->quantized.q, *d->quantized.rows, d->logits);
     } else {
-        size_t step = outputs_per_piece(pool, m->vocab_size, float_matrix_bytes(&m->output_fp32));
+        size_t pieces = pieces_worth(pool, float_matrix_bytes(&m->output_fp32));
+        size_t step = round_up((m->vocab_size + pieces - 1) / pieces, FLOAT_PANEL);
         OutputProduct product = {d, step};
         pool_run(pool, multiply_output, &product, (m->vocab_size + step - 1) / step);
     }

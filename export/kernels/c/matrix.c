@@ -37,10 +37,9 @@ size_t matrix_bytes(const Matrix *matrix) {
     return matrix->is_int8 ? int8_matrix_bytes(&matrix->int8) : float_matrix_bytes(&matrix->fp32);
 }
 
-size_t outputs_per_piece(const Pool *pool, size_t outputs, size_t bytes) {
+size_t pieces_worth(const Pool *pool, size_t bytes) {
     size_t pieces = bytes / BYTES_PER_PIECE, threads = pool_threads(pool);
-    if (pieces > threads) pieces = threads;
-    return pieces > 1 ? round_up((outputs + pieces - 1) / pieces, FLOAT_PANEL) : outputs;
+    return pieces > threads ? threads : pieces ? pieces : 1;
 }
 
 static void multiply_piece(void *argument, size_t index) {
@@ -63,7 +62,7 @@ Status matrix_product(const Kernels *kernels, const Pool *pool, const Matrix *ma
         }
     else
         from -= from % FLOAT_PANEL; /* pieces that share a panel would both write it */
-    size_t step = outputs_per_piece(pool, to - from, matrix_bytes(matrix));
+    size_t pieces = pieces_worth(pool, matrix_bytes(matrix)), step = round_up((to - from + pieces - 1) / pieces, FLOAT_PANEL);
     Product product = {kernels, matrix, x, ldx, tokens, from, to, step, y, ldy, scratch};
     pool_run(pool, multiply_piece, &product, (to - from + step - 1) / step);
     for (size_t t = 0; t < tokens && !matrix->is_int8; t++)

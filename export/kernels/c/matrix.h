@@ -31,7 +31,7 @@ size_t matrix_bytes(const Matrix *matrix);
 Status matrix_product(const Kernels *kernels, const Pool *pool, const Matrix *matrix, const float *x, size_t ldx, size_t tokens,
                       size_t from, float *y, size_t ldy, Quantized scratch);
 
-/* Outputs of a product for one thread: `bytes` of weights are divided only if a thread is worth its start. */
-size_t outputs_per_piece(const Pool *pool, size_t outputs, size_t bytes);
+/* How many pieces work on `bytes` of weights is worth: a piece must outweigh the start of a thread. */
+size_t pieces_worth(const Pool *pool, size_t bytes);
 
 #endif
