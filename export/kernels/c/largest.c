@@ -8,11 +8,18 @@
 
 #include "planes.h"
 
+/* Which child is smaller is a coin toss, so it is computed and not branched on. */
 static void sift_down(Key *keys, size_t count, size_t at, Key key) {
-    for (size_t child; (child = 2 * at + 1) < count; at = child) {
-        if (child + 1 < count && keys[child + 1] < keys[child]) child++;
+    size_t child = 2 * at + 1;
+    for (; child + 1 < count; child = 2 * at + 1) {
+        child += keys[child + 1] < keys[child];
         if (key <= keys[child]) break;
         keys[at] = keys[child];
+        at = child;
+    }
+    if (child + 1 == count && keys[child] < key) {
+        keys[at] = keys[child];
+        at = child;
     }
     keys[at] = key;
 }

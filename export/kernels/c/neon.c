@@ -172,9 +172,8 @@ INLINE int32x4_t bounds_of(const int32x4_t sums[4], const uint32_t *row_limits, 
     int32x4_t limits = vreinterpretq_s32_u32(vld1q_u32(row_limits));
     int32x4_t step = vandq_s32(limits, vdupq_n_s32(LIMITS_STEP_MASK));
     int32x4_t error = vandq_s32(vshrq_n_s32(limits, LIMITS_ERROR_SHIFT), vdupq_n_s32(LIMITS_ERROR_MASK));
-    int32x4_t units = vaddq_s32(vshlq_n_s32(sum_each(sums), 1), base);
-    units = vmlsq_s32(units, vshrq_n_s32(limits, LIMITS_SUM_SHIFT), zeros);
-    return vmlaq_s32(vmulq_s32(units, step), error, norm);
+    int32x4_t units = vmlsq_s32(vshlq_n_s32(sum_each(sums), 1), vshrq_n_s32(limits, LIMITS_SUM_SHIFT), zeros);
+    return vmlaq_s32(vmulq_s32(error, norm), vaddq_s32(units, base), step);
 }
 
 INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper,
