@@ -14,12 +14,13 @@ enum { MAX_DIMENSION = 65536, MAX_THREADS = 64, TENSORS_OF_BLOCK = 8 };
 
 /* Reads the tuple of the model's sizes. */
 static bool read_config(PyObject *sizes, Config *config) {
-    static const char *const names[] = {"vocab_size", "d_model", "heads", "head_width", "layers", "feedforward", "context"};
+    static const char *const names[] = {"vocab_size", "d_model",     "heads",  "head_width",
+                                        "layers",     "feedforward", "context"};
     int *const fields[] = {&config->vocab_size, &config->d_model,     &config->heads,  &config->head_width,
                            &config->layers,     &config->feedforward, &config->context};
     if (!PyTuple_Check(sizes) || PyTuple_Size(sizes) != 7) {
-        PyErr_SetString(PyExc_TypeError, "config is a tuple of 7 integers: vocab_size, d_model, heads, head_width, layers, "
-                                         "feedforward, context");
+        PyErr_SetString(PyExc_TypeError, "config is a tuple of 7 integers: vocab_size, d_model, heads, head_width, "
+                                         "layers, feedforward, context");
         return false;
     }
     for (Py_ssize_t i = 0; i < 7; i++) {
@@ -100,7 +101,8 @@ static bool tensors_read(Tensors *tensors, const char *name, size_t inputs, size
         float value;
         memcpy(&value, source->scale, sizeof value);
         if (!isfinite(value) || value < 0) {
-            PyErr_Format(PyExc_ValueError, "tensor %zu (%s) has a scale that is negative or not finite", tensors->next, name);
+            PyErr_Format(PyExc_ValueError, "tensor %zu (%s) has a scale that is negative or not finite", tensors->next,
+                         name);
             return false;
         }
     }
@@ -221,7 +223,9 @@ static void model_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-static PyObject *model_decoder(PyObject *self, PyObject *unused) { return (void)unused, decoder_new((ModelObject *)self); }
+static PyObject *model_decoder(PyObject *self, PyObject *unused) {
+    return (void)unused, decoder_new((ModelObject *)self);
+}
 
 static PyObject *model_instructions(PyObject *self, void *unused) {
     return (void)unused, PyUnicode_FromString(((ModelObject *)self)->instructions);
