@@ -1,4 +1,4 @@
-"""Types of the extension, implemented by c/model_object.c and c/decoder_object.c. V: size of the vocabulary."""
+"""Types of the extension; c/model_object.c and c/decoder_object.c implement them. V: vocabulary size."""
 
 from collections.abc import Sequence
 from typing import TypeAlias, final
@@ -68,7 +68,7 @@ class Decoder:
     Each method raises:
         ValueError: A token is outside the vocabulary, a position is outside the context, `start` is beyond
             what was fed, another argument is outside its range, or there is no result to use again.
-        NotFiniteError: A number is NaN or infinite. If feeding failed, the positions from `start` are forgotten.
+        NotFiniteError: A number is NaN or infinite. If feeding failed, `start` and later are forgotten.
         RuntimeError: Another thread is in this decoder.
         KernelsError: ONNX Runtime failed.
     """
@@ -80,7 +80,12 @@ class Decoder:
         """Feed tokens and return the logits after the last one: V float32."""
 
     def largest(self, tokens: Sequence[int], start: int, count: int) -> tuple[list[int], list[float]]:
-        """Feed tokens and return the `count` largest logits, 1-V, largest first, of equals the lowest id first.
+        """Feed tokens and return the `count` largest logits, largest first, of equals the lowest id first.
+
+        Args:
+            tokens: New tokens; may be empty.
+            start: Position of the first of them.
+            count: 1-V.
 
         Returns:
             Ids and logits.
