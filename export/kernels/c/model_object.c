@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { MAX_DIMENSION = 65536, MAX_THREADS = 64, TENSORS_OF_BLOCK = 8 };
+enum { MAX_WIDTH_OF_INT8_OUTPUT = 1024 }; /* of planes_pack */
 #define MAX_ELEMENTS ((1LL << 31) - 1) /* of a matrix, the cache or a prompt's activations */
 
 /* Reads the tuple of the model's sizes. */
@@ -139,7 +140,11 @@ static bool read_source(Tensors *tensors, const Config *config, BlockSource *blo
     if (!read_row(tensors, "position_embedding", (size_t)config->context, width, &source->positions)) return false;
     for (int i = 0; i < config->layers; i++)
         if (!read_block(tensors, config, &blocks[i])) return false;
-    return tensors_read(tensors, "output", width, vocabulary, true, &source->output);
+    if (!tensors_read(tensors, "output", width, vocabulary, true, &source->output)) return false;
+    if (!source->output.scale || width <= MAX_WIDTH_OF_INT8_OUTPUT) return true;
+    PyErr_Format(PyExc_ValueError, "d_model %zu is outside 1-%d, the range with an int8 output", width,
+                 MAX_WIDTH_OF_INT8_OUTPUT);
+    return false;
 }
 
 static const Kernels *choose_kernels(const char *name) {

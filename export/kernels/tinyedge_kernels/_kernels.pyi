@@ -30,7 +30,8 @@ class Model:
         Args:
             library: Path of ONNX Runtime's library, 1.20 or later; see `find_library`.
             config: vocab_size, d_model, heads, head_width, layers, feedforward, context, each 1-65536;
-                head_width is the width in the cache, a multiple of 8.
+                head_width is the width in the cache, a multiple of 8; d_model is at most 1024 with an int8
+                output.
             attention_scale: Factor of the scores.
             tensors: Values and scale of token_embedding, position_embedding, for each block qkv, out,
                 linear1, linear2, norm1.scale, norm1.bias, norm2.scale, norm2.bias, then of output; matrices
