@@ -33,8 +33,8 @@ struct Kernels {
                     size_t to, float *y, size_t ldy);
     /* upper[n - from] = upper bound of row n's doubled score, for n in [from, to), both multiples of 4; see planes.c */
     void (*plane_bounds)(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper);
-    /* sum over a row of the low plane (its nibbles unsigned, as stored) times (q - zero) */
-    int32_t (*plane_low)(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero);
+    /* low[n - from] = sum of row n's stored low nibbles times x, for n in [from, to) */
+    void (*plane_low)(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low);
 };
 
 extern const Kernels kernels_plain;

@@ -100,10 +100,12 @@ static void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t f
     }
 }
 
-static int32_t plane_low(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero) {
-    int32_t sum = 0;
-    for (size_t k = 0; k < stride; k++) sum += (q[k] - zero) * nibble(low, k);
-    return sum;
+static void plane_low(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low) {
+    for (size_t n = from; n < to; n++) {
+        low[n - from] = 0;
+        for (size_t k = 0; k < planes->stride; k++)
+            low[n - from] += (query->q[k] - query->zero) * nibble(planes->low + n * planes->stride / 2, k);
+    }
 }
 
 const Kernels kernels_plain = {"plain", product, plane_bounds, plane_low};

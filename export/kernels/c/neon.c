@@ -1,26 +1,23 @@
 /* Integer dots for aarch64: NEON of ARMv8.0 (Cortex-A53), and the dotprod instructions of later cores.
  *
  * An ARMv8.0 core multiplies 8 bytes by 8 bytes into 16-bit lanes. Moving these into 32 bits costs an instruction per 8
- * products, half as much as the products; so 4 products are added in 16 bits first where the packer proved that they fit
- * (see dots.c). Stored nibbles are below 16: 16 products with activations, 128 columns, fit a lane: 16 * 15 * 128 < 2^15.
+ * products, as many as the products themselves; so 4 products are added in 16 bits first where the packer proved that they
+ * fit (see dots.c). Stored nibbles are below 16: 16 products with activations, 128 columns, fit a lane: 16 * 15 * 128 < 2^15.
  *
- * Bound by multiplications: 8 columns per instruction, plus a quarter for sums and loads. A row of the default model (128
- * columns) takes 23 instructions, of its high plane 30 with the bound. */
+ * Bound by multiplications: 8 columns per instruction. A row of 128 columns takes 16 of them and 27 instructions in all, a row
+ * of the high plane 30, with 8 to separate the nibbles and 4 for the bound. */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
 #include "cpu.h"
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 4")
-#endif
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
 #define DOTPROD __attribute__((target("dotprod")))
 #else
-#define DOTPROD __attribute__((target("+dotprod")))
+#define UNROLL _Pragma("GCC unroll 4")
+#define DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
 /* Nothing behind this that depends on `pointer` is computed before `vector` is. Rows one after the other leave room for the
@@ -68,7 +65,7 @@ INLINE Columns load_nibbles(const uint8_t *plane) {
     return nibbles_of(bytes.val[0], bytes.val[1]);
 }
 
-/* The same for stored nibbles. */
+/* A Dot for nibbles. */
 INLINE int32x4_t nibbles_neon(int32x4_t sum, Columns w, Columns q) {
     int16x8_t lanes = vdupq_n_s16(0);
     for (int i = 0; i < 4; i++) lanes = add_products(lanes, w.val[i], q.val[i]);
@@ -207,15 +204,32 @@ INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t f
     }
 }
 
-INLINE int32_t plane_low(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero, Dot *nibbles) {
-    int32x4_t scores = vdupq_n_s32(0), sums = scores;
-    for (size_t k = 0; k < stride; k += 64) {
-        Columns w = load_nibbles(low + k / 2);
-        scores = nibbles(scores, w, vld1q_s8_x4(q + k));
-        int8x16_t four = vaddq_s8(vaddq_s8(w.val[0], w.val[1]), vaddq_s8(w.val[2], w.val[3]));
-        sums = vpadalq_s16(sums, vpaddlq_s8(four));
+/* The sum of 64 columns' nibbles, 8 in each lane. */
+INLINE int16x8_t sum_nibbles(Columns w) {
+    return vpaddlq_s8(vaddq_s8(vaddq_s8(w.val[0], w.val[1]), vaddq_s8(w.val[2], w.val[3])));
+}
+
+INLINE void low_rows(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low, Dot *nibbles,
+                     size_t stride) {
+    const uint8_t *plane = planes->low + from * stride / 2;
+    const int32x4_t zeros = vdupq_n_s32(query->zero);
+    const int8_t *q = query->q;
+    for (const int32_t *end = low + (to - from); low < end; low++, plane += stride / 2) {
+        int32x4_t products = vdupq_n_s32(0), sums = products;
+        for (size_t k = 0; k < stride; k += 64) {
+            Columns w = load_nibbles(plane + k / 2);
+            products = nibbles(products, w, vld1q_s8_x4(q + k));
+            sums = vpadalq_s16(sums, sum_nibbles(w));
+        }
+        *low = vaddvq_s32(vmlsq_s32(products, sums, zeros));
     }
-    return vaddvq_s32(vmlsq_n_s32(scores, sums, zero));
+}
+
+INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low, Dot *nibbles) {
+    if (planes->stride == 128)
+        low_rows(planes, query, from, to, low, nibbles, 128);
+    else
+        low_rows(planes, query, from, to, low, nibbles, planes->stride);
 }
 
 /* The functions of a set: the loops above with its instructions. */
@@ -226,10 +240,11 @@ INLINE int32_t plane_low(const uint8_t *low, const int8_t *q, size_t stride, int
     }                                                                                                                   \
     attributes static void plane_bounds_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,    \
                                               int32_t *upper) {                                                         \
-        plane_bounds(planes, query, from, to, upper, nibbles_##set, row128_##set);                                                    \
+        plane_bounds(planes, query, from, to, upper, nibbles_##set, row128_##set);                                      \
     }                                                                                                                   \
-    attributes static int32_t plane_low_##set(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero) {       \
-        return plane_low(low, q, stride, zero, nibbles_##set);                                                          \
+    attributes static void plane_low_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,       \
+                                           int32_t *low) {                                                              \
+        plane_low(planes, query, from, to, low, nibbles_##set);                                                         \
     }                                                                                                                   \
     const Kernels kernels_##set = {label, product_##set, plane_bounds_##set, plane_low_##set}
 

@@ -14,8 +14,8 @@
  *
  * planes_largest:
  *   1. an upper bound for every row, from the high plane and a word per row, the only pass over all rows (on threads);
- *   2. `count` rows that look best, finished with their low plane: the least of their scores is a limit that `count` rows
- *      reach, so a row whose upper bound is below it is not among the `count` largest;
+ *   2. rows that look best are finished with their low plane, half as many again as `count`: the count-th best score of
+ *      theirs is a limit that `count` rows reach, so a row whose upper bound is below it is not among the `count` largest;
  *   3. all rows whose bound reaches the limit are finished; the limit rises as better ones are found.
  * How good the rows of step 2 are decides how much is finished, never what comes out.
  *
@@ -92,7 +92,7 @@ Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t ro
     *planes = (Planes){.rows = rows, .width = width, .stride = rounded_up(width, 64), .scale = scale};
     size_t bytes = rounded_up(planes_bytes(planes), ALIGNMENT), half = planes->stride / 2;
     uint8_t *memory = aligned_alloc(ALIGNMENT, bytes);
-    int8_t *block = malloc(AT_ONCE * width);
+    int8_t *block = malloc(AT_ONCE * width); /* 64 kB at most */
     if (!memory || !block) {
         free(memory);
         free(block);
@@ -140,7 +140,7 @@ typedef struct {
     const Kernels *kernels;
     const Planes *planes;
     PlaneQuery query;
-    int32_t low_offset; /* what a row's low products have too much: stored nibbles are 8 more, those of padding too */
+    int32_t low_offset; /* of a row's low products, because stored nibbles are 8 more, those of padding too */
     float scale;
     size_t rows_in_piece;
     int32_t *upper;
@@ -156,13 +156,10 @@ static Work work_of(const Kernels *kernels, const Pool *pool, const Planes *plan
                   .rows_in_piece = rounded_up((planes->rows + pieces - 1) / pieces, BLOCK)};
 }
 
-/* The exact score of a row, from its doubled score by the high plane. */
-static int32_t score_of(const Work *work, size_t row, int32_t doubled) {
-    const Planes *planes = work->planes;
-    const PlaneQuery *query = &work->query;
-    int32_t odd = limits_step(planes->limits[row]) & 1;
-    int32_t low = work->kernels->plane_low(planes->low + row * planes->stride / 2, query->q, planes->stride, query->zero);
-    return (doubled - odd * query->sum) / 2 + low - work->low_offset;
+/* The exact score of a row, from its doubled score by the high plane and from its low plane's products. */
+static int32_t score_of(const Work *work, size_t row, int32_t doubled, int32_t low) {
+    int32_t odd = limits_step(work->planes->limits[row]) & 1;
+    return (doubled - odd * work->query.sum) / 2 + low - work->low_offset;
 }
 
 static size_t pieces_of(const Work *work) {
@@ -183,12 +180,12 @@ static void write_logits(void *argument, size_t piece) {
     query.norm = 0; /* so that bounds are scores */
     size_t from = piece * work->rows_in_piece, end = smaller(from + work->rows_in_piece, planes->rows);
     for (size_t first = from; first < end; first += BLOCK) {
-        int32_t doubled[BLOCK];
+        int32_t doubled[BLOCK], low[BLOCK];
         size_t present = smaller(BLOCK, end - first);
         work->kernels->plane_bounds(planes, &query, first, first + rounded_up(present, TILE), doubled);
+        work->kernels->plane_low(planes, &query, first, first + present, low);
         for (size_t i = 0; i < present; i++)
-            work->logits[first + i] =
-                (float)score_of(work, first + i, doubled[i]) * work->scale;
+            work->logits[first + i] = (float)score_of(work, first + i, doubled[i], low[i]) * work->scale;
     }
 }
 
@@ -227,10 +224,26 @@ static void choose_promising(const int32_t *upper, size_t rows, size_t count, Ke
 
 /* Finishes a row, once: its upper bound becomes the smallest number. */
 static Key finish(const Work *work, size_t row) {
-    const Planes *planes = work->planes;
-    int32_t doubled = work->upper[row] - limits_error(planes->limits[row]) * work->query.norm;
+    int32_t low, doubled = work->upper[row] - limits_error(work->planes->limits[row]) * work->query.norm;
     work->upper[row] = INT32_MIN;
-    return key_of(score_of(work, row, doubled), row);
+    work->kernels->plane_low(work->planes, &work->query, row, row + 1, &low);
+    return key_of(score_of(work, row, doubled, low), row);
+}
+
+/* Finishes the rows of a group that reach the limit; returns the new limit. Not inlined: the loop over groups is short. */
+static __attribute__((noinline)) int32_t finish_group(const Work *work, size_t first, int32_t limit, Key *heap,
+                                                      size_t count) {
+    for (const int32_t *four = work->upper + first; four < work->upper + first + GROUP; four += 4) {
+        if (largest_among(four, 4) < limit) continue;
+        for (const int32_t *upper = four; upper < four + 4; upper++) {
+            if (*upper < limit) continue;
+            Key key = finish(work, (size_t)(upper - work->upper));
+            if (key <= heap[0]) continue;
+            heap_replace(heap, count, key);
+            limit = 2 * key_score(heap[0]);
+        }
+    }
+    return limit;
 }
 
 void planes_largest(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row,
@@ -251,19 +264,9 @@ void planes_largest(const Kernels *kernels, const Pool *pool, const Planes *plan
     for (; promising > count; promising--) heap_drop(heap, promising);
 
     int32_t limit = 2 * key_score(heap[0]);
-    for (size_t first = 0; first < padded; first += GROUP) {
-        if (largest_among(upper + first, GROUP) < limit) continue;
-        for (size_t quarter = first; quarter < first + GROUP; quarter += 4) {
-            if (largest_among(upper + quarter, 4) < limit) continue;
-            for (size_t n = quarter; n < quarter + 4; n++) {
-                if (upper[n] < limit) continue;
-                Key key = finish(&work, n);
-                if (key <= heap[0]) continue;
-                heap_replace(heap, count, key);
-                limit = 2 * key_score(heap[0]);
-            }
-        }
-    }
+    for (size_t first = 0; first < padded; first += GROUP)
+        if (largest_among(upper + first, GROUP) >= limit) limit = finish_group(&work, first, limit, heap, count);
+
     heap_sort(heap, count);
     for (size_t i = 0; i < count; i++) {
         ids[i] = key_id(heap[i]);

@@ -128,14 +128,18 @@ INLINE int32_t sum_all(__m256i a) {
     return _mm_cvtsi128_si32(quarter) + _mm_extract_epi32(quarter, 1);
 }
 
-INLINE int32_t plane_low(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero, Dot *nibbles) {
-    __m256i products = {0}, sums = {0}; /* sums: of the nibbles, in 64-bit lanes below 2^31 */
-    for (size_t k = 0; k < stride; k += 64) {
-        __m256i bytes = load(low + k / 2), first = low_nibbles(bytes), second = high_nibbles(bytes);
-        products = nibbles(nibbles(products, first, load(q + k)), second, load(q + k + 32));
-        sums = _mm256_add_epi64(sums, _mm256_sad_epu8(_mm256_add_epi8(first, second), _mm256_setzero_si256()));
+INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low, Dot *nibbles) {
+    size_t stride = planes->stride;
+    for (size_t n = from; n < to; n++) {
+        const uint8_t *row = planes->low + n * stride / 2;
+        __m256i products = {0}, sums = {0}; /* sums: of the nibbles, in 64-bit lanes below 2^31 */
+        for (size_t k = 0; k < stride; k += 64) {
+            __m256i bytes = load(row + k / 2), first = low_nibbles(bytes), second = high_nibbles(bytes);
+            products = nibbles(nibbles(products, first, load(query->q + k)), second, load(query->q + k + 32));
+            sums = _mm256_add_epi64(sums, _mm256_sad_epu8(_mm256_add_epi8(first, second), _mm256_setzero_si256()));
+        }
+        low[n - from] = sum_all(products) - query->zero * sum_all(sums);
     }
-    return sum_all(products) - zero * sum_all(sums);
 }
 
 /* The functions of a set: the loops above with its instructions. */
@@ -148,8 +152,9 @@ INLINE int32_t plane_low(const uint8_t *low, const int8_t *q, size_t stride, int
                                               int32_t *upper) {                                                         \
         plane_bounds(planes, query, from, to, upper, nibbles_##set);                                                    \
     }                                                                                                                   \
-    attributes static int32_t plane_low_##set(const uint8_t *low, const int8_t *q, size_t stride, int32_t zero) {       \
-        return plane_low(low, q, stride, zero, nibbles_##set);                                                          \
+    attributes static void plane_low_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,       \
+                                           int32_t *low) {                                                              \
+        plane_low(planes, query, from, to, low, nibbles_##set);                                                         \
     }                                                                                                                   \
     const Kernels kernels_##set = {label, product_##set, plane_bounds_##set, plane_low_##set}
 
