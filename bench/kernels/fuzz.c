@@ -188,15 +188,15 @@ static MatrixSource add_matrix(Case *made, Random *random, int rows, int columns
 
 static void make_case(Case *made, Random *random) {
     memset(made, 0, sizeof *made);
-    const int large = once_in(random, 100);
+    const int large = once_in(random, 40); /* enough that threads divide single products and heads */
     made->config = (Config){
-        .vocab_size = draw_int(random, 1, large ? 4000 : 500),
-        .d_model = draw_int(random, 1, large ? 512 : 140),
+        .vocab_size = draw_int(random, 1, large ? 4000 : 300),
+        .d_model = draw_int(random, 1, large ? 512 : 100),
         .heads = draw_int(random, 1, 8),
-        .head_width = 8 * draw_int(random, 1, large ? 8 : 4),
+        .head_width = 8 * draw_int(random, 1, large ? 8 : 3),
         .layers = draw_int(random, 1, MAX_LAYERS),
-        .feedforward = draw_int(random, 1, large ? 1024 : 200),
-        .context = draw_int(random, 1, 40),
+        .feedforward = draw_int(random, 1, large ? 1024 : 150),
+        .context = draw_int(random, 1, large ? 90 : 40), /* a prompt is computed in chunks of 32 */
         .attention_scale = 0.25f,
     };
     const Config *c = &made->config;
@@ -313,7 +313,7 @@ static Status run_text(const Case *made, Random *random, Decoder *decoder, const
     int start = 0;
     Status status = KERNELS_OK;
     while (start < end && status == KERNELS_OK) {
-        const int count = draw_int(random, 1, once_in(random, 3) ? end - start : 1);
+        const int count = draw_int(random, 1, once_in(random, 2) ? end - start : 1);
         status = decoder_feed(decoder, pool, made->text + start, (size_t)count, (size_t)start);
         if (status == KERNELS_OK) status = ask(made, random, decoder, pool, outcome);
         start += count;

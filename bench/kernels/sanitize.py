@@ -24,10 +24,14 @@ from tinyedge.core.errors import BenchError
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "export" / "kernels" / "c"
 FUZZER = Path(__file__).with_name("fuzz.c")
-NOT_CORE = ("Python.h", "engine.h")  # a source that includes one of them belongs to the extension
+NOT_CORE = (
+    "Python.h",
+    "objects.h",
+    "engine.h",
+)  # a source that includes one of them belongs to the extension
 COMPILERS = ("gcc", "clang")
-FLAGS = ("-std=c11", "-O1", "-g", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-pthread")
-BASE_CPU = {"x86_64": "-march=x86-64-v3", "aarch64": "-march=armv8-a"}
+FLAGS = ("-std=c11", "-O2", "-g", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-pthread")
+BASE_CPU = {"x86_64": ("-march=x86-64-v3",), "aarch64": ("-march=armv8-a",)}
 WRAPPED = ("malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign")
 SLACK_S = 120  # the last model may be a large one; a hang must still end
 
@@ -109,7 +113,7 @@ def compile_fuzzer(compiler: str, build: Build, folder: Path) -> Path:
     command = [
         compiler,
         *FLAGS,
-        BASE_CPU.get(platform.machine(), "-O1"),
+        *BASE_CPU.get(platform.machine(), ()),
         f"-fsanitize={build.sanitizers}",
         "-fno-sanitize-recover=all",
         f"-I{CORE}",

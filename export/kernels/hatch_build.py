@@ -1,7 +1,7 @@
 """Compiles the extension with Zig: into a wheel as a hook of hatch, or in place for this machine as a script.
 
-TINYEDGE_KERNELS_TARGET names the platform of a wheel, aarch64 or x86_64; the default is this machine's. Any machine
-builds for both: Zig brings the compiler and the C library of both, and Python's stable ABI looks the same on both.
+TINYEDGE_KERNELS_TARGET names the platform of a wheel, aarch64 or x86_64; the default is this machine's. Any
+machine builds for both: Zig brings a compiler and a C library for both, and Python's stable ABI is the same.
 """
 
 import os
@@ -18,12 +18,13 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ROOT = Path(__file__).resolve().parent
 EXTENSION = "tinyedge_kernels/_kernels.abi3.so"
 TARGET_VARIABLE = "TINYEDGE_KERNELS_TARGET"
-# The oldest CPU that a binary serves; single functions are compiled for newer ones, and chosen when a model is loaded.
+# The oldest CPU that a binary serves; functions for newer ones are chosen when a model is loaded.
 # The board's Cortex-A53 has no AES and no SHA2, which Zig's plain cortex_a53 includes.
 CPUS = {"aarch64": "cortex_a53-aes-sha2", "x86_64": "x86_64_v3"}
 GLIBC = "2.17"  # of 2012: the oldest that manylinux names
 # Results must not depend on the compiler: a product and a sum are fused only where the source says fma.
-FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
+FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra")
+LIBRARY_FLAGS = ("-shared", "-s", "-fPIC", "-fvisibility=hidden", "-ldl")
 
 
 class KernelsHook(BuildHookInterface):  # type: ignore[type-arg] # hatchling does not say what its parameter is
@@ -58,10 +59,10 @@ def compile_extension(target: str, output: Path) -> None:
     unfinished = output.with_suffix(".partial")  # a process that has the old file open keeps it
     platform_flags = ("-target", f"{target}-linux-gnu.{GLIBC}", f"-mcpu={CPUS[target]}")
     sources = sorted(str(path) for path in (ROOT / "c").glob("*.c"))
-    command = [sys.executable, "-m", "ziglang", "cc", *platform_flags, *FLAGS, f"-I{include}", *sources]
-    status = subprocess.run([*command, "-shared", "-s", "-ldl", "-o", str(unfinished)], check=False).returncode
-    if status:
-        raise SystemExit(f"the compiler failed with status {status}")
+    compiler = [sys.executable, "-m", "ziglang", "cc", *platform_flags, *FLAGS, *LIBRARY_FLAGS]
+    finished = subprocess.run([*compiler, f"-I{include}", *sources, "-o", str(unfinished)], check=False)
+    if finished.returncode:
+        raise SystemExit(f"the compiler failed with status {finished.returncode}")
     unfinished.replace(output)
 
 

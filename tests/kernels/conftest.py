@@ -1,7 +1,6 @@
 """The built extension and what it runs on; without them, its tests are skipped with the reason."""
 
 import importlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,10 @@ def kernels() -> Any:
 
 
 @pytest.fixture(scope="session")
-def library() -> str:
+def library(kernels: Any) -> str:
     """Path of ONNX Runtime's library in its installed package."""
-    spec = importlib.util.find_spec("onnxruntime")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        for path in Path(folder, "capi").glob("libonnxruntime.so*"):
-            return str(path)
-    pytest.skip("the package onnxruntime has no libonnxruntime.so")
+    found: str | None = importlib.import_module("tinyedge_kernels").find_library()
+    return found or pytest.skip("the package onnxruntime has no libonnxruntime.so")
 
 
 @pytest.fixture(scope="session")

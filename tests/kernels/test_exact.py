@@ -92,6 +92,14 @@ def test_the_largest_integer_sums(load: Loader, instruction_sets: list[str], val
     compare_with_reference(load, weights, instruction_sets, [1, 69, 3])
 
 
+def test_the_largest_sums_of_the_widest_output(load: Loader, instruction_sets: list[str]) -> None:
+    weights = make_random((96, 1024, 2, 8, 1, 8, 4), "int8", seed=4)
+    values = np.random.default_rng(4).integers(-128, 128, (1024, 96)).astype(np.int8)
+    values[:, :20], values[:, 20:40] = -128, 127
+    weights.tensors[-1] = (values.tobytes(), weights.tensors[-1][1])
+    compare_with_reference(load, weights, instruction_sets, [1, 95, 3])
+
+
 def test_subnormal_activations(load: Loader, instruction_sets: list[str]) -> None:
     weights = make_random((40, 33, 3, 16, 2, 31, 6), "mixed", seed=5)
     for at in (0, 1):  # both embeddings

@@ -82,8 +82,8 @@ def test_other_threads_run_during_a_step(load: Loader) -> None:
 
 
 def test_memory_is_freed(load: Loader) -> None:
-    """A model of 2 MB and a decoder, 200 times; failures to create them too."""
-    weights = make_random((8000, 128, 4, 32, 2, 256, 128), "int8", seed=4)
+    """A model of 0.8 MB and a decoder, 200 times; failures to create them too."""
+    weights = make_random((2000, 128, 4, 32, 2, 256, 128), "int8", seed=4)
     wrong = Weights(weights.config, weights.attention_scale, [*weights.tensors[:-1], (b"", None)])
 
     def use() -> None:

@@ -1,7 +1,7 @@
-/* The Python type Decoder: one text in progress. Each call feeds tokens and asks one question, in one run of ONNX Runtime.
+/* The Python type Decoder: one text in progress. A call feeds tokens and asks one question, in one run of ONNX Runtime.
  *
- * Bound by Python and ONNX Runtime's run: some thousand instructions a token. So the request is bound once, lives in the
- * object, and nothing but the result is created.
+ * Bound by ONNX Runtime's run, some 9,000 instructions. So the request is bound once and lives in the object, and nothing
+ * but the result is created.
  */
 #include "objects.h"
 
@@ -63,7 +63,8 @@ static void work(Request *request, const Pool *pool) {
 }
 
 /* Reads token ids into `ids`; ValueError: there are more than `most`, or one is outside the vocabulary. */
-static bool read_ids(DecoderObject *self, PyObject *sequence, const char *name, size_t most, int32_t *ids, size_t *count) {
+static bool read_ids(DecoderObject *self, PyObject *sequence, const char *name, size_t most, int32_t *ids,
+                     size_t *count) {
     Py_ssize_t length = PySequence_Size(sequence);
     if (length < 0) return false;
     if ((size_t)length > most) {
@@ -71,7 +72,7 @@ static bool read_ids(DecoderObject *self, PyObject *sequence, const char *name, 
         return false;
     }
     for (Py_ssize_t i = 0; i < length; i++) {
-        PyObject *item = PySequence_GetItem(sequence, i); /* an item's __index__ can change the sequence: no borrowing */
+        PyObject *item = PySequence_GetItem(sequence, i); /* not borrowed: __index__ can change the sequence */
         long long value;
         bool read = item && read_integer(item, "token", 0, self->model->config.vocab_size - 1, &value);
         Py_XDECREF(item);

@@ -53,14 +53,14 @@ struct Binding {
 
 /* The model, an ONNX ModelProto: tag, length, content. Its only node is done = tinyedge.Run(request), both uint8. */
 static const char MODEL[] =
-    "\x08\x08"                           /* ir_version 8 */
-    "\x42\x0c" "\x0a\x08" DOMAIN "\x10\x01" /* opset_import: domain, version 1 */
-    "\x3a\x42"                           /* graph */
-    "\x0a\x1e"                           /* node: input, output, op_type, domain */
-    "\x0a\x07" INPUT "\x12\x04" OUTPUT "\x22\x03" OPERATOR "\x3a\x08" DOMAIN
-    "\x12\x01g"                          /* name */
-    "\x5a\x0f" "\x0a\x07" INPUT "\x12\x04\x0a\x02\x08\x02"  /* input: a tensor of uint8, of any shape */
-    "\x62\x0c" "\x0a\x04" OUTPUT "\x12\x04\x0a\x02\x08\x02"; /* output */
+    "\x08\x08"                                                                 /* ir_version 8 */
+    "\x42\x0c" "\x0a\x08" DOMAIN "\x10\x01"                                   /* opset_import: domain, version 1 */
+    "\x3a\x42"                                                                 /* graph: */
+    "\x0a\x1e"                                                                 /* node: */
+    "\x0a\x07" INPUT "\x12\x04" OUTPUT "\x22\x03" OPERATOR "\x3a\x08" DOMAIN /* input, output, op_type, domain */
+    "\x12\x01g"                                                                /* name */
+    "\x5a\x0f" "\x0a\x07" INPUT "\x12\x04\x0a\x02\x08\x02"                   /* input: uint8, of any shape */
+    "\x62\x0c" "\x0a\x04" OUTPUT "\x12\x04\x0a\x02\x08\x02";                 /* output: the same */
 
 /* True if all went well; else the message is ONNX Runtime's. */
 static bool succeeded(const OrtApi *api, OrtStatus *status, char *message) {
@@ -158,7 +158,7 @@ static bool load(Engine *engine, const char *library, char *message) {
     return engine->api;
 }
 
-/* One node on the caller's thread needs no arena, no plan of memory, no optimizer; waiting threads must sleep, not spin. */
+/* A single node needs no arena, no plan of memory and no optimizer. Waiting threads must sleep, not spin. */
 static OrtStatus *set_options(Engine *engine, OrtSessionOptions *options) {
     const OrtApi *api = engine->api;
     OrtStatus *status = api->SetIntraOpNumThreads(options, engine->threads);

@@ -10,16 +10,18 @@
 #include <string.h>
 
 enum { MAX_DIMENSION = 65536, MAX_THREADS = 64, TENSORS_OF_BLOCK = 8 };
+enum { MAX_WIDTH_OF_INT8_OUTPUT = 1024 }; /* of planes_pack */
 #define MAX_ELEMENTS ((1LL << 31) - 1) /* of a matrix, the cache or a prompt's activations */
 
 /* Reads the tuple of the model's sizes. */
 static bool read_config(PyObject *sizes, Config *config) {
-    static const char *const names[] = {"vocab_size", "d_model", "heads", "head_width", "layers", "feedforward", "context"};
+    static const char *const names[] = {"vocab_size", "d_model",     "heads",  "head_width",
+                                        "layers",     "feedforward", "context"};
     int *const fields[] = {&config->vocab_size, &config->d_model,     &config->heads,  &config->head_width,
                            &config->layers,     &config->feedforward, &config->context};
     if (!PyTuple_Check(sizes) || PyTuple_Size(sizes) != 7) {
-        PyErr_SetString(PyExc_TypeError, "config is a tuple of 7 integers: vocab_size, d_model, heads, head_width, layers, "
-                                         "feedforward, context");
+        PyErr_SetString(PyExc_TypeError, "config is a tuple of 7 integers: vocab_size, d_model, heads, head_width, "
+                                         "layers, feedforward, context");
         return false;
     }
     for (Py_ssize_t i = 0; i < 7; i++) {
@@ -100,7 +102,8 @@ static bool tensors_read(Tensors *tensors, const char *name, size_t inputs, size
         float value;
         memcpy(&value, source->scale, sizeof value);
         if (!isfinite(value) || value < 0) {
-            PyErr_Format(PyExc_ValueError, "tensor %zu (%s) has a scale that is negative or not finite", tensors->next, name);
+            PyErr_Format(PyExc_ValueError, "tensor %zu (%s) has a scale that is negative or not finite", tensors->next,
+                         name);
             return false;
         }
     }
@@ -137,7 +140,11 @@ static bool read_source(Tensors *tensors, const Config *config, BlockSource *blo
     if (!read_row(tensors, "position_embedding", (size_t)config->context, width, &source->positions)) return false;
     for (int i = 0; i < config->layers; i++)
         if (!read_block(tensors, config, &blocks[i])) return false;
-    return tensors_read(tensors, "output", width, vocabulary, true, &source->output);
+    if (!tensors_read(tensors, "output", width, vocabulary, true, &source->output)) return false;
+    if (!source->output.scale || width <= MAX_WIDTH_OF_INT8_OUTPUT) return true;
+    PyErr_Format(PyExc_ValueError, "d_model %zu is outside 1-%d, the range with an int8 output", width,
+                 MAX_WIDTH_OF_INT8_OUTPUT);
+    return false;
 }
 
 static const Kernels *choose_kernels(const char *name) {
@@ -221,7 +228,9 @@ static void model_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-static PyObject *model_decoder(PyObject *self, PyObject *unused) { return (void)unused, decoder_new((ModelObject *)self); }
+static PyObject *model_decoder(PyObject *self, PyObject *unused) {
+    return (void)unused, decoder_new((ModelObject *)self);
+}
 
 static PyObject *model_instructions(PyObject *self, void *unused) {
     return (void)unused, PyUnicode_FromString(((ModelObject *)self)->instructions);

@@ -1,7 +1,7 @@
-"""Native kernels of tinyedge, run by ONNX Runtime: a whole step of a small decoder-only transformer in one call.
+"""Native kernels of tinyedge, run by ONNX Runtime: a step of a small decoder-only transformer in one call.
 
-In: the weights of a bundle and the path of ONNX Runtime's library. Out: logits, or the next token. Imports nothing
-but its own extension; neither numpy nor ONNX Runtime's Python package is needed.
+In: the weights of a bundle and the path of ONNX Runtime's library. Out: logits, or the next token. Imports
+nothing but its own extension: neither numpy nor ONNX Runtime's Python package.
 """
 
 from tinyedge_kernels._kernels import Decoder, KernelsError, Model, NotFiniteError

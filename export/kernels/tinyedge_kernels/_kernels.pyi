@@ -1,4 +1,4 @@
-"""Types of the extension; c/model_object.c and c/decoder_object.c implement them. Shapes: V vocabulary, C context."""
+"""Types of the extension; c/model_object.c and c/decoder_object.c implement them. V: vocabulary size."""
 
 from collections.abc import Sequence
 from typing import TypeAlias, final
@@ -29,19 +29,20 @@ class Model:
 
         Args:
             library: Path of ONNX Runtime's library, 1.20 or later; see `find_library`.
-            config: vocab_size, d_model, heads, head_width, layers, feedforward, context, each 1-65536; head_width is
-                the width in the cache, a multiple of 8.
+            config: vocab_size, d_model, heads, head_width, layers, feedforward, context, each 1-65536;
+                head_width is the width in the cache, a multiple of 8; d_model is at most 1024 with an int8
+                output.
             attention_scale: Factor of the scores.
-            tensors: Values and scale of token_embedding, position_embedding, for each block qkv, out, linear1, linear2,
-                norm1.scale, norm1.bias, norm2.scale, norm2.bias, then of output; matrices as (inputs, outputs). A
-                scale is the 4 bytes of a float32 for int8 values, or None for fp32 values.
+            tensors: Values and scale of token_embedding, position_embedding, for each block qkv, out,
+                linear1, linear2, norm1.scale, norm1.bias, norm2.scale, norm2.bias, then of output; matrices
+                as (inputs, outputs). A scale is the 4 bytes of a float32 for int8 values, None for fp32 ones.
             threads: Threads that compute, the caller's included, 1-64.
-            instructions: Name of the instruction set: avx512-vnni, avx-vnni, avx2, dotprod, neon or plain; "" takes the
-                best one.
+            instructions: Name of the instruction set: avx512-vnni, avx-vnni, avx2, dotprod, neon or plain;
+                "" takes the best one.
 
         Raises:
-            ValueError: An argument is outside its range, a tensor has another size than `config` asks for, or this CPU
-                lacks the instructions.
+            ValueError: An argument is outside its range, a tensor does not have the size that `config`
+                requires, or this CPU lacks the instructions.
             KernelsError: ONNX Runtime cannot be loaded or used.
             MemoryError: There is not enough memory.
         """
@@ -61,14 +62,14 @@ class Model:
 class Decoder:
     """One text in progress, for one thread at a time; the GIL is released while it computes.
 
-    Each method first feeds `tokens` at the positions from `start`, which is at most the number of positions fed so far.
-    What was fed at later positions stays; feed those again if an earlier token has changed. No tokens: the last result
-    is used again, if it is that of the first `start` tokens.
+    Each method first feeds `tokens` at the positions from `start`, which is at most the number of positions
+    that were fed. Later positions are kept: feed them again if an earlier token has changed. With no tokens,
+    the last result is used again; it must be that of the first `start` tokens.
 
     Each method raises:
-        ValueError: A token is outside the vocabulary, a position outside the context, `start` beyond what was fed,
-            another argument outside its range, or no tokens are given and the last result is not that of `start` tokens.
-        NotFiniteError: A number is NaN or infinite. If that happened while feeding, the positions from `start` are forgotten.
+        ValueError: A token is outside the vocabulary, a position is outside the context, `start` is beyond
+            what was fed, another argument is outside its range, or there is no result to use again.
+        NotFiniteError: A number is NaN or infinite. If feeding failed, `start` and later are forgotten.
         RuntimeError: Another thread is in this decoder.
         KernelsError: ONNX Runtime failed.
     """
@@ -80,7 +81,16 @@ class Decoder:
         """Feed tokens and return the logits after the last one: V float32."""
 
     def largest(self, tokens: Sequence[int], start: int, count: int) -> tuple[list[int], list[float]]:
-        """Feed tokens and return the `count` largest logits, 1-V: ids and values, largest first, of equals the lowest id."""
+        """Feed tokens and return the `count` largest logits, largest first, of equals the lowest id first.
+
+        Args:
+            tokens: New tokens; may be empty.
+            start: Position of the first of them.
+            count: 1-V.
+
+        Returns:
+            Ids and logits.
+        """
 
     def draw(
         self,
