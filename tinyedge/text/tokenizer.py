@@ -240,8 +240,10 @@ class TextStream:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._at_line_start = True
-        for token in context:
-            self._update_line_start(token)
+        for token in reversed(context):  # the last one that has text decides
+            if tokenizer.piece(token):
+                self._at_line_start = token == EOS_ID
+                break
 
     @property
     def is_incomplete(self) -> bool:
@@ -251,16 +253,13 @@ class TextStream:
     def push(self, token: int) -> str:
         """Add a token and return the text that it completes; empty while a character is incomplete."""
         piece = self._tokenizer.piece(token)
-        if self._at_line_start:
-            piece = piece.removeprefix(b" ")
-        self._update_line_start(token)
+        if piece:
+            if self._at_line_start:
+                piece = piece.removeprefix(b" ")
+            # Only EOS begins a line. A line feed from a byte piece is inside a line; a space after it is kept.
+            self._at_line_start = token == EOS_ID
         return self._decoder.decode(piece)
 
     def flush(self) -> str:
         """End the stream and return the rest: U+FFFD for an incomplete character, or nothing."""
         return self._decoder.decode(b"", final=True)
-
-    def _update_line_start(self, token: int) -> None:
-        # Only EOS begins a line. A line feed from a byte piece is inside a line; a space after it is kept.
-        if self._tokenizer.piece(token):
-            self._at_line_start = token == EOS_ID
