@@ -6,12 +6,18 @@
 
 #include "lanes.h"
 
-/* query . key by lanes, of `positions` neighbours, a constant */
-INLINE void dots(const float *query, const float *keys, size_t width, size_t positions, Lanes *sums) {
-    for (size_t j = 0; j < positions; j++) sums[j] = lanes_multiply(lanes_load(query), lanes_load(keys + j * width));
-    for (size_t i = LANES; i < width; i += LANES)
+/* Adds query . key by lanes, `n` of them from lane i, of `positions` neighbours; both are constants. */
+INLINE void add_dots(const float *query, const float *keys, size_t width, size_t positions, size_t i, size_t n, Lanes *sums) {
+    for (size_t end = i + n * LANES; i < end; i += LANES)
         for (size_t j = 0; j < positions; j++)
             sums[j] = lanes_fma(lanes_load(query + i), lanes_load(keys + j * width + i), sums[j]);
+}
+
+INLINE void dots(const float *query, const float *keys, size_t width, size_t positions, Lanes *sums) {
+    size_t i = 0;
+    for (size_t j = 0; j < positions; j++) sums[j] = lanes_all(0.0f);
+    for (; i + 4 * LANES <= width; i += 4 * LANES) add_dots(query, keys, width, positions, i, 4, sums);
+    for (; i < width; i += 2 * LANES) add_dots(query, keys, width, positions, i, 2, sums);
 }
 
 /* Scores of all positions, and the largest. With a constant width, the query stays in registers. */
@@ -62,8 +68,8 @@ INLINE void mix(const float *weights, const float *values, size_t count, size_t 
                 float *restrict out) {
     Lanes sums[8];
     for (size_t i = 0; i < n; i++) sums[i] = lanes_all(0.0f);
-    size_t p = 0;
-    for (; p + 4 <= count; p += 4)
+    size_t p = 0, whole = count - count % 4;
+    for (; p < whole; p += 4)
         for (size_t j = 0; j < 4; j++) add_weighted(weights[p + j], values + (p + j) * width, n, sums);
     for (; p < count; p++) add_weighted(weights[p], values + p * width, n, sums);
     for (size_t i = 0; i < n; i++) lanes_store(out + i * LANES, lanes_multiply(sums[i], lanes_all(factor)));

@@ -53,8 +53,7 @@ static int has_avx512_vnni(void) {
 static const struct {
     const Kernels *kernels;
     int (*exists)(void);
-} sets[] = {
-    /* the fastest first */
+} sets[] = { /* the fastest first */
 #if defined(__aarch64__)
     {&kernels_dotprod, has_dotprod},
     {&kernels_neon, always},

@@ -14,7 +14,9 @@
 enum { LIMITS_ERROR_SHIFT = 5, LIMITS_SUM_SHIFT = 18, LIMITS_STEP_MASK = 31, LIMITS_ERROR_MASK = 1023 };
 
 static inline int32_t limits_step(uint32_t limits) { return (int32_t)(limits & LIMITS_STEP_MASK); }
-static inline int32_t limits_error(uint32_t limits) { return (int32_t)(limits >> LIMITS_ERROR_SHIFT & LIMITS_ERROR_MASK); }
+static inline int32_t limits_error(uint32_t limits) {
+    return (int32_t)(limits >> LIMITS_ERROR_SHIFT & LIMITS_ERROR_MASK);
+}
 static inline int32_t limits_sum(uint32_t limits) { return (int32_t)limits >> LIMITS_SUM_SHIFT; }
 
 /* A row of activations q as the planes need it; x = q - zero. */

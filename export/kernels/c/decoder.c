@@ -144,12 +144,15 @@ static Status begin_block(const Chunk *c, size_t row, size_t end) {
     if (c->layer + 1 == m->layers) queries = c->is_last && end == c->rows ? end - 1 : end;
     if (row < queries && project(c, row, queries, m->attended)) return KERNELS_NOT_FINITE;
     if (queries < end && project(c, queries, end, 0)) return KERNELS_NOT_FINITE;
-    for (; row < end; row++)
-        for (size_t kind = 0; kind < 2; kind++)
-            for (size_t head = 0; head < m->heads; head++)
-                memcpy(cached(d, c->layer, kind, head) + (c->start + row) * m->head_width,
-                       d->qkv + row * d->ld_qkv + (kind + 1) * m->attended + head * m->head_width,
-                       m->head_width * sizeof(float));
+    for (size_t head = 0; head < m->heads; head++) {
+        float *keys = cached(d, c->layer, 0, head) + c->start * m->head_width;
+        float *values = cached(d, c->layer, 1, head) + c->start * m->head_width;
+        for (size_t t = row; t < end; t++) {
+            const float *key = d->qkv + t * d->ld_qkv + m->attended + head * m->head_width;
+            memcpy(keys + t * m->head_width, key, m->head_width * sizeof *key);
+            memcpy(values + t * m->head_width, key + m->attended, m->head_width * sizeof *key);
+        }
+    }
     return KERNELS_OK;
 }
 
@@ -188,7 +191,8 @@ static Status finish_block(const Chunk *c, size_t layer, size_t row, size_t end,
     Attention attention = {c, layer, row, end, pieces, scores};
     pool_run(c->pool, attend_heads, &attention, pieces);
 
-    Status status = matrix_product(m->kernels, c->pool, &block->out, attended, d->ld_attended, rows, 0, change, d->ld_x, quantized);
+    Status status =
+        matrix_product(m->kernels, c->pool, &block->out, attended, d->ld_attended, rows, 0, change, d->ld_x, quantized);
     if (status) return status;
     for (size_t t = 0; t < rows; t++)
         add_and_norm(x + t * d->ld_x, change + t * d->ld_x, block->norm1_scale, block->norm1_bias, m->width);

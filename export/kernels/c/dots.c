@@ -4,7 +4,7 @@
  * other, so a kernel reads 4 rows as one stream and ends with 4 sums in one vector.
  *
  * The fast kernels of NEON and AVX2 add a few products in 16 bits. int8_matrix_pack looks at every weight and marks the
- * tiles of 4 rows where such a sum could overflow for some activations; those take a slower way with the same result. */
+ * tiles of 4 rows where such a sum could overflow for some activations; those take a slower way to the same result. */
 #include "dots.h"
 
 #include <stdlib.h>
@@ -17,8 +17,8 @@ enum { TILE = 4, ALIGNMENT = 64 };
 static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* NEON adds the products of 4 weights that are 8 apart in one lane: their absolute values may sum to 255, since
- * activations reach -128 and 128 * 255 < 2^15. AVX2 adds the products of 2 neighbours after a sign change, which -128 does not
- * survive; without it, 2 * 128 * 127 < 2^15. */
+ * activations reach -128 and 128 * 255 < 2^15. AVX2 adds the products of 2 neighbours after a sign change, which -128
+ * does not survive; without it, 2 * 128 * 127 < 2^15. */
 static int overflows(const int8_t *row, size_t stride) {
     enum { LANES = 8, LARGEST_SUM = 255 };
     int least = 0, largest = 0;
@@ -66,8 +66,8 @@ size_t int8_matrix_bytes(const Int8Matrix *matrix) {
     return padded * matrix->stride + padded * sizeof(int32_t) + padded / TILE;
 }
 
-void int8_product(const Kernels *kernels, const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens,
-                  size_t from, size_t to, float *y, size_t ldy) {
+void int8_product(const Kernels *kernels, const Int8Matrix *matrix, const int8_t *q, const RowScale *rows,
+                  size_t tokens, size_t from, size_t to, float *y, size_t ldy) {
     kernels->product(matrix, q, rows, tokens, from, to, y, ldy);
 }
 

@@ -1,4 +1,4 @@
-/* Products of 8-bit activations with 8-bit weights, exact in 32-bit integers: every instruction set gives the same bits. */
+/* Products of 8-bit activations with 8-bit weights, exact: every instruction set gives the same bits. */
 #ifndef TINYEDGE_DOTS_H
 #define TINYEDGE_DOTS_H
 
@@ -39,9 +39,10 @@ size_t int8_matrix_bytes(const Int8Matrix *matrix);
 
 /* y[t * ldy + n] = (float)sum_k((q[t][k] - zero) * w[n][k]) * (rows[t].scale * scale), for t < tokens, n in [from, to).
  *
- * q: (tokens, stride), zero beyond width. from: a multiple of 4. Up to 3 floats of y behind `to` are written too, if `to`
- * is not a multiple of 4, so each row of y has room for rows rounded up to 4. A token's results depend on its row alone. */
-void int8_product(const Kernels *kernels, const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens,
-                  size_t from, size_t to, float *y, size_t ldy);
+ * q: (tokens, stride), zero beyond width. from: a multiple of 4. Up to 3 floats of y behind `to` are written too, if
+ * `to` is not a multiple of 4, so each row of y has room for rows rounded up to 4. A token's results depend on its row
+ * alone. */
+void int8_product(const Kernels *kernels, const Int8Matrix *matrix, const int8_t *q, const RowScale *rows,
+                  size_t tokens, size_t from, size_t to, float *y, size_t ldy);
 
 #endif

@@ -51,16 +51,21 @@ size_t float_matrix_bytes(const FloatMatrix *matrix) {
     return matrix->values ? round_up(matrix->columns, FLOAT_PANEL) * matrix->rows * sizeof(float) : 0;
 }
 
+INLINE void add_products(const float *weights, const float *x, size_t ldx, size_t tokens, Wide sums[TOKENS][PARTS]) {
+    for (size_t t = 0; t < tokens; t++)
+        for (size_t i = 0; i < PARTS; i++)
+            sums[t][i] = wide_fma(wide_all(x[t * ldx]), wide_load(weights + i * WIDE), sums[t][i]);
+}
+
 /* One panel of `tokens` rows, a constant. */
-INLINE void tile(const float *weights, size_t rows, const float *x, size_t ldx, size_t tokens, float *y, size_t ldy) {
+INLINE void tile(const float *weights, size_t rows, const float *x, size_t ldx, size_t tokens, float *restrict y, size_t ldy) {
     Wide sums[TOKENS][PARTS];
+    size_t k = 0, whole = rows - rows % 4;
     for (size_t t = 0; t < tokens; t++)
         for (size_t i = 0; i < PARTS; i++) sums[t][i] = wide_all(0.0f);
-    for (size_t k = 0; k < rows; k++, weights += FLOAT_PANEL)
-        for (size_t t = 0; t < tokens; t++) {
-            Wide input = wide_all(x[t * ldx + k]);
-            for (size_t i = 0; i < PARTS; i++) sums[t][i] = wide_fma(input, wide_load(weights + i * WIDE), sums[t][i]);
-        }
+    for (; k < whole; k += 4)
+        for (size_t j = 0; j < 4; j++) add_products(weights + (k + j) * FLOAT_PANEL, x + k + j, ldx, tokens, sums);
+    for (; k < rows; k++) add_products(weights + k * FLOAT_PANEL, x + k, ldx, tokens, sums);
     for (size_t t = 0; t < tokens; t++)
         for (size_t i = 0; i < PARTS; i++) wide_store(y + t * ldy + i * WIDE, sums[t][i]);
 }

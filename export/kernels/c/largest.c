@@ -1,7 +1,7 @@
 /* The k largest of many scores.
  *
- * Bound by reading the scores once: 16 are skipped together unless one beats the k-th largest so far, and among n scores
- * in random order only about k * ln(n / k) do. */
+ * Bound by reading the scores once: 16 are skipped together unless one beats the k-th largest so far, and among n
+ * scores in random order only about k * ln(n / k) do. */
 #include "largest.h"
 
 #include <string.h>

@@ -1,11 +1,12 @@
 /* Integer dots for aarch64: NEON of ARMv8.0 (Cortex-A53), and the dotprod instructions of later cores.
  *
  * An ARMv8.0 core multiplies 8 bytes by 8 bytes into 16-bit lanes. Moving these into 32 bits costs an instruction per 8
- * products, as many as the products themselves; so 4 products are added in 16 bits first where the packer proved that they
- * fit (see dots.c). Stored nibbles are below 16: 16 products with activations, 128 columns, fit a lane: 16 * 15 * 128 < 2^15.
+ * products, as many as the products themselves; so 4 products are added in 16 bits first where the packer proved that
+ * they fit (see dots.c). Stored nibbles are below 16, so 16 products fit a lane, those of 128 columns:
+ * 16 * 15 * 128 < 2^15.
  *
- * Bound by multiplications: 8 columns per instruction. A row of 128 columns takes 16 of them and 27 instructions in all, a row
- * of the high plane 30, with 8 to separate the nibbles and 4 for the bound. */
+ * Bound by multiplications: 8 columns per instruction. A row of 128 columns takes 16 of them and 27 instructions in
+ * all, a row of the high plane 30, with 8 to separate the nibbles and 4 for the bound. */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
@@ -20,8 +21,8 @@
 #define DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
-/* Nothing behind this that depends on `pointer` is computed before `vector` is. Rows one after the other leave room for the
- * activations in the registers; the compiler would mix 4 rows and spill. */
+/* Nothing behind this that depends on `pointer` is computed before `vector` is. Rows one after the other leave room for
+ * the activations in the registers; the compiler would mix 4 rows and spill. */
 #define IN_ORDER(vector, pointer) __asm__("" : "+w"(vector), "+r"(pointer))
 
 typedef int8x16x4_t Columns; /* 64 columns of a row */
@@ -103,25 +104,31 @@ INLINE void tile(const Int8Matrix *matrix, size_t n, const int8_t *q, const RowS
     size_t stride = matrix->stride;
     const int8_t *w[4], *x[2] = {q, q + stride};
     int32x4_t sums[2][4] = {{{0}}};
-    UNROLL for (size_t r = 0; r < 4; r++) w[r] = matrix->values + (n + r) * stride;
+    UNROLL
+    for (size_t r = 0; r < 4; r++) w[r] = matrix->values + (n + r) * stride;
     for (const int8_t *end = x[0] + stride; x[0] < end;) {
         Columns columns[2];
-        UNROLL for (size_t t = 0; t < tokens; t++) {
+        UNROLL
+        for (size_t t = 0; t < tokens; t++) {
             columns[t] = vld1q_s8_x4(x[t]);
             x[t] += 64;
         }
-        UNROLL for (size_t r = 0; r < 4; r++) {
+        UNROLL
+        for (size_t r = 0; r < 4; r++) {
             Columns weights = vld1q_s8_x4(w[r]);
             w[r] += 64;
-            UNROLL for (size_t t = 0; t < tokens; t++) sums[t][r] = dot(sums[t][r], weights, columns[t]);
+            UNROLL
+            for (size_t t = 0; t < tokens; t++) sums[t][r] = dot(sums[t][r], weights, columns[t]);
             IN_ORDER(sums[tokens - 1][r], w[(r + 1) % 4]);
         }
     }
-    UNROLL for (size_t t = 0; t < tokens; t++) write_results(matrix, n, sums[t], rows[t], y + t * ldy);
+    UNROLL
+    for (size_t t = 0; t < tokens; t++) write_results(matrix, n, sums[t], rows[t], y + t * ldy);
 }
 
 INLINE void rows128(const int8_t *w, Columns q0, Columns q1, Dot *dot, int32x4_t sums[4]) {
-    UNROLL for (int r = 0; r < 4; r++) {
+    UNROLL
+    for (int r = 0; r < 4; r++) {
         Columns first = vld1q_s8_x4(w);
         w += 64;
         __asm__("" : "+r"(w)); /* so that the load advances it */
@@ -133,8 +140,8 @@ INLINE void rows128(const int8_t *w, Columns q0, Columns q1, Dot *dot, int32x4_t
 }
 
 /* One token of the default width: its activations stay in registers. */
-INLINE void product128(const Int8Matrix *matrix, const int8_t *q, RowScale row, size_t from, size_t to, float *y, Dot *dot,
-                       Dot *careful) {
+INLINE void product128(const Int8Matrix *matrix, const int8_t *q, RowScale row, size_t from, size_t to, float *y,
+                       Dot *dot, Dot *careful) {
     const int8_t *w = matrix->values + from * 128;
     const Columns q0 = vld1q_s8_x4(q), q1 = vld1q_s8_x4(q + 64);
     for (size_t n = from; n < to; n += 4, w += 4 * 128) {
@@ -148,8 +155,8 @@ INLINE void product128(const Int8Matrix *matrix, const int8_t *q, RowScale row, 
 }
 
 /* `careful` is for tiles marked as wide; NULL if `dot` cannot overflow. */
-INLINE void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from, size_t to,
-                    float *y, size_t ldy, Dot *dot, Dot *careful) {
+INLINE void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
+                    size_t to, float *y, size_t ldy, Dot *dot, Dot *careful) {
     if (matrix->stride == 128 && tokens == 1) {
         product128(matrix, q, *rows, from, to, y, dot, careful);
         return;
@@ -185,7 +192,8 @@ INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t f
         const Columns q0 = vld1q_s8_x4(q), q1 = vld1q_s8_x4(q + 64);
         for (; limits < end; limits += 4, upper += 4) {
             int32x4_t sums[4];
-            UNROLL for (int r = 0; r < 4; r++) {
+            UNROLL
+            for (int r = 0; r < 4; r++) {
                 sums[r] = row128(plane, q0, q1);
                 plane += 64;
                 IN_ORDER(sums[r], plane);
@@ -225,7 +233,8 @@ INLINE void low_rows(const Planes *planes, const PlaneQuery *query, size_t from,
     }
 }
 
-INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low, Dot *nibbles) {
+INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low,
+                      Dot *nibbles) {
     if (planes->stride == 128)
         low_rows(planes, query, from, to, low, nibbles, 128);
     else
@@ -233,19 +242,19 @@ INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from
 }
 
 /* The functions of a set: the loops above with its instructions. */
-#define SET(set, label, attributes, careful)                                                                            \
-    attributes static void product_##set(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows,               \
-                                         size_t tokens, size_t from, size_t to, float *y, size_t ldy) {                 \
-        product(matrix, q, rows, tokens, from, to, y, ldy, dot_##set, careful);                                         \
-    }                                                                                                                   \
-    attributes static void plane_bounds_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,    \
-                                              int32_t *upper) {                                                         \
-        plane_bounds(planes, query, from, to, upper, nibbles_##set, row128_##set);                                      \
-    }                                                                                                                   \
-    attributes static void plane_low_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,       \
-                                           int32_t *low) {                                                              \
-        plane_low(planes, query, from, to, low, nibbles_##set);                                                         \
-    }                                                                                                                   \
+#define SET(set, label, attributes, careful)                                                                           \
+    attributes static void product_##set(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows,              \
+                                         size_t tokens, size_t from, size_t to, float *y, size_t ldy) {                \
+        product(matrix, q, rows, tokens, from, to, y, ldy, dot_##set, careful);                                        \
+    }                                                                                                                  \
+    attributes static void plane_bounds_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,   \
+                                              int32_t *upper) {                                                        \
+        plane_bounds(planes, query, from, to, upper, nibbles_##set, row128_##set);                                     \
+    }                                                                                                                  \
+    attributes static void plane_low_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,      \
+                                           int32_t *low) {                                                             \
+        plane_low(planes, query, from, to, low, nibbles_##set);                                                        \
+    }                                                                                                                  \
     const Kernels kernels_##set = {label, product_##set, plane_bounds_##set, plane_low_##set}
 
 SET(neon, "neon", , dot_wide);

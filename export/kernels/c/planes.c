@@ -9,17 +9,18 @@
  *     | sum(w * x) - s * sum((high + 1/2) * x) |  =  | sum(r * x) |  <=  |r| * |x|
  *
  * All of it is kept in integers, doubled because of the 1/2: 2r is an integer, `error` is the norm of 2r and `norm` the
- * norm of x, each the smallest integer that is not below it. So the bounds are exact: nothing is ever rounded the wrong way.
- * They fit 32 bits: |s * (2 * high + 1)| <= 240, |x| <= 255, width <= 1024, error <= 544, norm <= 8160: below 2^27.
+ * norm of x, each the smallest integer that is not below it. So the bounds are exact: nothing is ever rounded the wrong
+ * way. They fit 32 bits: |s * (2 * high + 1)| <= 240, |x| <= 255, width <= 1024, error <= 544, norm <= 8160, so they
+ * are below 2^27.
  *
  * planes_largest:
  *   1. an upper bound for every row, from the high plane and a word per row, the only pass over all rows (on threads);
  *   2. rows that look best are finished with their low plane, half as many again as `count`: the count-th best score of
- *      theirs is a limit that `count` rows reach, so a row whose upper bound is below it is not among the `count` largest;
+ *      theirs is a limit that `count` rows reach, so a row whose upper bound is below it is out;
  *   3. all rows whose bound reaches the limit are finished; the limit rises as better ones are found.
  * How good the rows of step 2 are decides how much is finished, never what comes out.
  *
- * Bound by DRAM and instructions alike: half a byte of memory for each weight, and the other half for a few hundred rows. */
+ * Bound by DRAM and instructions alike: half a byte for each weight, and the other half for a few hundred rows. */
 #include "planes.h"
 
 #include <stdlib.h>
@@ -58,7 +59,8 @@ static void join_nibbles(const uint8_t *nibbles, size_t stride, uint8_t *plane) 
         for (size_t i = 0; i < 32; i++) plane[i] = (uint8_t)(nibbles[k + i] | nibbles[k + 32 + i] << 4);
 }
 
-/* Writes a row of both planes; returns its limits. Stored nibbles are 8 more, so 0..15; those of padding stand for 0. */
+/* Writes a row of both planes; returns its limits. Stored nibbles are 8 more, so 0..15; those of padding stand for 0.
+ */
 static uint32_t pack_row(const int8_t *row, size_t width, size_t stride, uint8_t *high_plane, uint8_t *low_plane) {
     uint8_t high[LARGEST_WIDTH], low[LARGEST_WIDTH];
     int step = step_of(row, width), reciprocal = 65536 / step + 1, sum = 0;
@@ -108,8 +110,8 @@ Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t ro
             for (size_t n = 0; n < present; n++) block[n * width + k] = values[k * rows + first + n];
         for (size_t n = 0; n < present; n++) {
             size_t row = first + n;
-            planes->limits[row] = pack_row(block + n * width, width, planes->stride, planes->high + row * half,
-                                           planes->low + row * half);
+            planes->limits[row] =
+                pack_row(block + n * width, width, planes->stride, planes->high + row * half, planes->low + row * half);
         }
     }
     free(block);
@@ -150,7 +152,9 @@ typedef struct {
 static Work work_of(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row) {
     size_t pieces = pool_threads(pool);
     PlaneQuery query = query_of(planes, q, row.zero);
-    return (Work){.kernels = kernels, .planes = planes, .query = query,
+    return (Work){.kernels = kernels,
+                  .planes = planes,
+                  .query = query,
                   .low_offset = 8 * (query.sum - query.zero * (int32_t)(planes->stride - planes->width)),
                   .scale = row.scale * planes->scale,
                   .rows_in_piece = rounded_up((planes->rows + pieces - 1) / pieces, BLOCK)};
@@ -202,8 +206,8 @@ size_t planes_scratch(const Planes *planes) {
     return rounded_up(planes->rows, GROUP) * sizeof(int32_t) + planes->rows * sizeof(Key);
 }
 
-/* Chooses `count` different rows with large upper bounds, into a heap. For a small count the best rows of groups do: the
- * best rows are seldom in one group, and there are far fewer groups than rows. */
+/* Chooses `count` different rows with large upper bounds, into a heap. For a small count the best rows of groups do:
+ * the best rows are seldom in one group, and there are far fewer groups than rows. */
 static void choose_promising(const int32_t *upper, size_t rows, size_t count, Key *heap) {
     size_t groups = rounded_up(rows, GROUP) / GROUP, by_groups = 2 * count <= groups, units = by_groups ? groups : rows;
     for (size_t i = 0; i < units; i++) {
@@ -230,7 +234,8 @@ static Key finish(const Work *work, size_t row) {
     return key_of(score_of(work, row, doubled, low), row);
 }
 
-/* Finishes the rows of a group that reach the limit; returns the new limit. Not inlined: the loop over groups is short. */
+/* Finishes the rows of a group that reach the limit; returns the new limit. Not inlined: the loop over groups is short.
+ */
 static __attribute__((noinline)) int32_t finish_group(const Work *work, size_t first, int32_t limit, Key *heap,
                                                       size_t count) {
     for (const int32_t *four = work->upper + first; four < work->upper + first + GROUP; four += 4) {

@@ -1,4 +1,5 @@
-/* The output's int8 matrix in two planes of 4 bits, and the choice of the largest logits, which seldom needs the second.
+/* The output's int8 matrix in two planes of 4 bits, and the choice of the largest logits, which seldom needs the
+ * second.
  *
  * planes.c says how, and why the choice is exact. Scores are integers, so they compare exactly. */
 #ifndef TINYEDGE_PLANES_H

@@ -37,15 +37,16 @@ Status quantize_row(const float *x, size_t width, size_t stride, int8_t *q, RowS
     for (size_t i = 0; i < whole; i += BLOCK) range_add(&range, x + i);
     if (whole < width) range_add(&range, rest);
     float low = lanes_smallest(range.low), high = lanes_largest(range.high);
-    row->scale = (high - low) / 255.0f;
-    if (row->scale == 0.0f) row->scale = 1.0f; /* all zeros, or so close that the division has no result */
-    if (lanes_sum(range.zero) != 0.0f || !isfinite(row->scale)) return KERNELS_NOT_FINITE;
-    float zero = 0.0f - low / row->scale;
+    float scale = (high - low) / 255.0f;
+    if (scale == 0.0f) scale = 1.0f; /* all zeros, or so close that the division has no result */
+    if (lanes_sum(range.zero) != 0.0f || !isfinite(scale)) return KERNELS_NOT_FINITE;
+    float zero = 0.0f - low / scale;
     zero = zero > 255.0f ? 255.0f : zero;
-    row->zero = (int32_t)((zero + ROUNDING) - ROUNDING) - 128;
+    RowScale found = {scale, (int32_t)((zero + ROUNDING) - ROUNDING) - 128};
+    *row = found;
 
-    for (size_t i = 0; i < whole; i += BLOCK) quantize_block(x + i, *row, q + i);
-    if (whole < width) quantize_block(rest, *row, q + whole);
+    for (size_t i = 0; i < whole; i += BLOCK) quantize_block(x + i, found, q + i);
+    if (whole < width) quantize_block(rest, found, q + whole);
     memset(q + width, 0, stride - width);
     return KERNELS_OK;
 }

@@ -1,10 +1,10 @@
-/* Integer dots for x86-64: AVX2, and the VNNI instructions of AVX-512 and AVX. The loops are the same; they are compiled
- * once for each set, with its way to multiply 32 bytes by 32 bytes.
+/* Integer dots for x86-64: AVX2, and the VNNI instructions of AVX-512 and AVX. The loops are the same; they are
+ * compiled once for each set, with its way to multiply 32 bytes by 32 bytes.
  *
  * All sets multiply unsigned by signed bytes. VNNI adds 4 products in 32 bits and cannot overflow: activations become
- * unsigned by adding 128, which the row sums of the weights undo. AVX2 adds 2 products in 16 bits: it moves the sign of the
- * activations to the weights, so that a pair stays below 2^15 unless a weight is -128 (see dots.c).
- * Nibbles of the planes are unsigned already, and small. */
+ * unsigned by adding 128, which the row sums of the weights undo. AVX2 adds 2 products in 16 bits: it moves the sign of
+ * the activations to the weights, so that a pair stays below 2^15 unless a weight is -128 (see dots.c). Nibbles of the
+ * planes are unsigned already, and small. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -63,7 +63,8 @@ INLINE __m128i sum_each(const __m256i a[4]) {
     return fold(_mm256_add_epi32(_mm256_unpacklo_epi64(first, second), _mm256_unpackhi_epi64(first, second)));
 }
 
-/* 4 rows of weights by `tokens` rows of activations: y has `ldy` floats between tokens. `offset` is what `dot` adds to q. */
+/* 4 rows of weights by `tokens` rows of activations: y has `ldy` floats between tokens. `offset` is what `dot` adds to
+ * q. */
 INLINE void tile(const Int8Matrix *matrix, size_t n, const int8_t *q, const RowScale *rows, size_t tokens, float *y,
                  size_t ldy, Dot *dot, int offset) {
     size_t stride = matrix->stride;
@@ -74,21 +75,20 @@ INLINE void tile(const Int8Matrix *matrix, size_t n, const int8_t *q, const RowS
             for (size_t r = 0; r < 4; r++)
                 sums[t][r] = dot(sums[t][r], load(q + t * stride + k), load(w + r * stride + k));
     for (size_t t = 0; t < tokens; t++) {
-        __m128i zeros = _mm_mullo_epi32(_mm_loadu_si128((const void *)(matrix->sums + n)),
-                                        _mm_set1_epi32(rows[t].zero + offset));
+        __m128i zeros =
+            _mm_mullo_epi32(_mm_loadu_si128((const void *)(matrix->sums + n)), _mm_set1_epi32(rows[t].zero + offset));
         __m128 scores = _mm_cvtepi32_ps(_mm_sub_epi32(sum_each(sums[t]), zeros));
         _mm_storeu_ps(y + t * ldy + n, _mm_mul_ps(scores, _mm_set1_ps(rows[t].scale * matrix->scale)));
     }
 }
 
 /* `careful` is for tiles marked as wide, with offset 0; NULL if `dot` cannot overflow. */
-INLINE void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from, size_t to,
-                    float *y, size_t ldy, Dot *dot, int offset, Dot *careful) {
+INLINE void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
+                    size_t to, float *y, size_t ldy, Dot *dot, int offset, Dot *careful) {
     for (size_t n = from; n < to; n += 4) {
         size_t t = 0;
         if (careful && matrix->wide[n / 4])
-            for (; t < tokens; t++)
-                tile(matrix, n, q + t * matrix->stride, rows + t, 1, y + t * ldy, ldy, careful, 0);
+            for (; t < tokens; t++) tile(matrix, n, q + t * matrix->stride, rows + t, 1, y + t * ldy, ldy, careful, 0);
         for (; t + 2 <= tokens; t += 2)
             tile(matrix, n, q + t * matrix->stride, rows + t, 2, y + t * ldy, ldy, dot, offset);
         if (t < tokens) tile(matrix, n, q + t * matrix->stride, rows + t, 1, y + t * ldy, ldy, dot, offset);
@@ -128,7 +128,8 @@ INLINE int32_t sum_all(__m256i a) {
     return _mm_cvtsi128_si32(quarter) + _mm_extract_epi32(quarter, 1);
 }
 
-INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low, Dot *nibbles) {
+INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low,
+                      Dot *nibbles) {
     size_t stride = planes->stride;
     for (size_t n = from; n < to; n++) {
         const uint8_t *row = planes->low + n * stride / 2;
@@ -143,19 +144,19 @@ INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from
 }
 
 /* The functions of a set: the loops above with its instructions. */
-#define SET(set, label, attributes, offset, careful)                                                                    \
-    attributes static void product_##set(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows,               \
-                                         size_t tokens, size_t from, size_t to, float *y, size_t ldy) {                 \
-        product(matrix, q, rows, tokens, from, to, y, ldy, dot_##set, offset, careful);                                 \
-    }                                                                                                                   \
-    attributes static void plane_bounds_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,    \
-                                              int32_t *upper) {                                                         \
-        plane_bounds(planes, query, from, to, upper, nibbles_##set);                                                    \
-    }                                                                                                                   \
-    attributes static void plane_low_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,       \
-                                           int32_t *low) {                                                              \
-        plane_low(planes, query, from, to, low, nibbles_##set);                                                         \
-    }                                                                                                                   \
+#define SET(set, label, attributes, offset, careful)                                                                   \
+    attributes static void product_##set(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows,              \
+                                         size_t tokens, size_t from, size_t to, float *y, size_t ldy) {                \
+        product(matrix, q, rows, tokens, from, to, y, ldy, dot_##set, offset, careful);                                \
+    }                                                                                                                  \
+    attributes static void plane_bounds_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,   \
+                                              int32_t *upper) {                                                        \
+        plane_bounds(planes, query, from, to, upper, nibbles_##set);                                                   \
+    }                                                                                                                  \
+    attributes static void plane_low_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,      \
+                                           int32_t *low) {                                                             \
+        plane_low(planes, query, from, to, low, nibbles_##set);                                                        \
+    }                                                                                                                  \
     const Kernels kernels_##set = {label, product_##set, plane_bounds_##set, plane_low_##set}
 
 SET(avx2, "avx2", , 0, dot_wide);
