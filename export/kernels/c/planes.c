@@ -59,8 +59,7 @@ static void join_nibbles(const uint8_t *nibbles, size_t stride, uint8_t *plane) 
         for (size_t i = 0; i < 32; i++) plane[i] = (uint8_t)(nibbles[k + i] | nibbles[k + 32 + i] << 4);
 }
 
-/* Writes a row of both planes; returns its limits. Stored nibbles are 8 more, so 0..15; those of padding stand for 0.
- */
+/* Writes a row of both planes; returns its limits. Stored nibbles are 8 more (0..15), 8 in the padding. */
 static uint32_t pack_row(const int8_t *row, size_t width, size_t stride, uint8_t *high_plane, uint8_t *low_plane) {
     uint8_t high[LARGEST_WIDTH], low[LARGEST_WIDTH];
     int step = step_of(row, width), reciprocal = 65536 / step + 1, sum = 0;
@@ -234,8 +233,7 @@ static Key finish(const Work *work, size_t row) {
     return key_of(score_of(work, row, doubled, low), row);
 }
 
-/* Finishes the rows of a group that reach the limit; returns the new limit. Not inlined: the loop over groups is short.
- */
+/* Finishes the rows of a group that reach the limit; returns the new limit. Out of line: the caller's loop stays short. */
 static __attribute__((noinline)) int32_t finish_group(const Work *work, size_t first, int32_t limit, Key *heap,
                                                       size_t count) {
     for (const int32_t *four = work->upper + first; four < work->upper + first + GROUP; four += 4) {
