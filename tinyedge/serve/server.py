@@ -17,6 +17,7 @@ from typing import Any
 from tinyedge.core.errors import ServeError, UsageError
 from tinyedge.host import drop_code
 from tinyedge.runtime.content_filter import ContentFilter
+from tinyedge.runtime.engine import import_engine
 from tinyedge.runtime.generator import Generator, Piece
 from tinyedge.serve.app import App
 from tinyedge.serve.connection import MAX_REJECTED_CONNECTIONS, Connection
@@ -47,6 +48,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> int:
         TinyEdgeError: The bundle or the word list cannot be loaded.
     """
     _raise_file_limit(settings.max_connections)
+    import_engine()  # here, because a thread's imports take more memory: malloc gives it a heap of its own
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(sock) for sock in bind_sockets(settings)]
         return asyncio.run(_ServerProcess(settings, sockets, announce).run())
