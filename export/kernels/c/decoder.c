@@ -7,6 +7,7 @@
 #include "decoder.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "attention.h"
@@ -15,7 +16,7 @@
 #include "rows.h"
 #include "weights.h"
 
-#define CHUNK 32         /* rows at a time: enough to use each weight often, few enough for the caches */
+#define CHUNK 96         /* rows at a time: enough to use each weight often, few enough for the caches */
 #define ROWS_PER_PIECE 4 /* fewer rows are not worth a thread, and the products take up to 4 rows at once */
 #define PIECES (CHUNK / ROWS_PER_PIECE)
 
@@ -286,10 +287,20 @@ Status decoder_logits(Decoder *d, const Pool *pool, float *logits) {
     return status;
 }
 
+/* Whether the integer scores order as their logits do, and none of these overflows: the scale is moderate, and so are the
+ * scores, so that different ones are different floats. */
+static int scores_order_as_logits(const Decoder *d) {
+    const Planes *output = &d->model->output_int8;
+    float scale = d->quantized.rows->scale * output->scale;
+    size_t sum = 0;
+    for (size_t k = 0; k < output->width; k++) sum += (size_t)abs(d->quantized.q[k] - d->quantized.rows->zero);
+    return scale > 0x1p-100f && scale < 0x1p100f && sum * 128 < (size_t)1 << 23;
+}
+
 Status decoder_largest(Decoder *d, const Pool *pool, size_t count, int32_t *ids, float *logits) {
     const Model *m = d->model;
     if (!d->state) return KERNELS_NOT_FINITE;
-    if (m->output_is_int8) {
+    if (m->output_is_int8 && scores_order_as_logits(d)) {
         planes_largest(m->kernels, pool, &m->output_int8, d->quantized.q, *d->quantized.rows, count, ids, logits,
                        d->selection);
         return require_finite(logits, count);
