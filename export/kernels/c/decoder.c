@@ -6,7 +6,6 @@
  * where they are large. The last block computes only keys and values, except for the last token. */
 #include "decoder.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "attention.h"
