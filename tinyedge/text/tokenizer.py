@@ -256,7 +256,7 @@ class TextStream:
         if piece:
             if self._at_line_start:
                 piece = piece.removeprefix(b" ")
-            # Only EOS begins a line. A line feed from a byte piece is inside a line; a space after it is kept.
+            # Only EOS begins a line. A line feed of a byte piece is inside a line; a space after it is kept.
             self._at_line_start = token == EOS_ID
         return self._decoder.decode(piece)
 

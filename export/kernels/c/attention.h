@@ -6,8 +6,8 @@
 
 /* out = sum_p softmax_p(scale * query . keys[p]) * values[p], for p < count.
  *
- * keys and values: (count, width); width is a multiple of 8. scores: scratch for count rounded up to 4. NaN and infinite
- * scores above all others make out NaN. */
+ * keys and values: (count, width); width is a multiple of 8. scores: scratch for count rounded up to 4. NaN and
+ * infinite scores above all others make out NaN. */
 void attend(const float *query, const float *keys, const float *values, size_t count, size_t width, float scale,
             float *restrict scores, float *restrict out);
 

@@ -1,12 +1,11 @@
 /* A decoder-only transformer, post-norm, with the cache of one text.
  *
- * Tokens are processed in chunks of rows, so that scratch is small and stays in the second-level cache. Rows depend on each
- * other only through the cache: a block's keys and values of all rows come first, then everything else of each row alone.
- * So threads divide the rows and meet once a block. A single row's products are divided by outputs instead, where they
- * are large. The last block computes only keys and values, except for the last token. */
+ * Tokens are processed in chunks of rows, so that scratch is small and stays in the second-level cache. Rows depend on
+ * each other only through the cache: a block's keys and values of all rows come first, then everything else of each row
+ * alone. So threads divide the rows and meet once a block. A single row's products are divided by outputs instead,
+ * where they are large. The last block computes only keys and values, except for the last token. */
 #include "decoder.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,11 +18,15 @@
 #define CHUNK 96         /* rows at a time: enough to use each weight often, few enough for the caches */
 #define ROWS_PER_PIECE 4 /* fewer rows are not worth a thread, and the products take up to 4 rows at once */
 #define PIECES (CHUNK / ROWS_PER_PIECE)
+#define ARRAYS 14
 
 struct Decoder {
     const Model *model;
-    float *state; /* the last token's row of x, and what `quantized` begins with; NULL: there is none */
-    float *cache; /* (layers, keys and values, heads, context, head_width) */
+    void *owned[ARRAYS]; /* all arrays below */
+    size_t owned_count;
+    int incomplete; /* whether one of them could not be allocated */
+    float *state;   /* the last token's row of x, and what `quantized` begins with; NULL: there is none */
+    float *cache;   /* (layers, keys and values, heads, context, head_width) */
 
     /* Scratch, CHUNK rows each; a row's width is rounded up to FLOAT_PANEL. */
     size_t ld_x, ld_qkv, ld_attended, ld_wide, q_stride;
@@ -49,62 +52,53 @@ typedef struct {
     Status status[PIECES];
 } Chunk;
 
-static float *rows_of(size_t width) { return allocate(saturating_product(CHUNK, width), sizeof(float)); }
-
 static size_t largest_of_3(size_t a, size_t b, size_t c) { return a > b ? (a > c ? a : c) : (b > c ? b : c); }
 
-Status decoder_create(const Model *model, Decoder **created) {
+/* Memory that decoder_free frees. Arrays are allocated one by one, so that a sanitizer sees where each of them ends. */
+static void *take(Decoder *d, size_t count, size_t size) {
+    void *memory = allocate(count, size);
+    if (!memory) d->incomplete = 1;
+    d->owned[d->owned_count++] = memory;
+    return memory;
+}
+
+Status decoder_create(const Model *m, Decoder **created) {
     *created = NULL;
     Decoder *d = calloc(1, sizeof *d);
     if (!d) return KERNELS_NO_MEMORY;
-    d->model = model;
-    size_t vocab = round_up(model->vocab_size, FLOAT_PANEL), context = round_up(model->context, LANES);
-    size_t layer = saturating_product(saturating_product(2 * model->attended, model->context), sizeof(float));
-    d->ld_x = round_up(model->width, FLOAT_PANEL);
-    d->ld_qkv = round_up(3 * model->attended, FLOAT_PANEL);
-    d->ld_attended = round_up(model->attended, FLOAT_PANEL);
-    d->ld_wide = round_up(model->feedforward, FLOAT_PANEL);
-    d->q_stride = round_up(largest_of_3(model->width, model->attended, model->feedforward), ALIGNMENT);
-    d->cache = allocate(model->layers, layer);
-    d->x = rows_of(d->ld_x);
-    d->qkv = rows_of(d->ld_qkv);
-    d->attended = rows_of(d->ld_attended);
-    d->wide = rows_of(d->ld_wide);
-    d->change = rows_of(d->ld_x);
-    d->quantized.q = allocate(saturating_product(CHUNK, d->q_stride), 1);
-    d->quantized.rows = allocate(CHUNK, sizeof(RowScale));
-    d->scores = allocate(saturating_product(PIECES, context), sizeof(float));
-    d->logits = allocate(vocab, sizeof(float));
-    d->largest = allocate(vocab, sizeof(float));
-    d->ids = allocate(vocab, sizeof(int32_t));
-    d->weights = allocate(vocab, sizeof(double));
-    d->selection = allocate(
-        model->output_is_int8 ? planes_scratch(&model->output_int8) : largest_scratch(model->vocab_size), 1);
-    if (d->cache && d->x && d->qkv && d->attended && d->wide && d->change && d->quantized.q && d->quantized.rows && d->scores &&
-        d->logits && d->largest && d->ids && d->weights && d->selection) {
-        *created = d;
-        return KERNELS_OK;
+    size_t context = round_up(m->context, LANES), vocab = round_up(m->vocab_size, FLOAT_PANEL);
+    size_t inputs = largest_of_3(m->width, m->attended, m->feedforward); /* of the widest product */
+    size_t layer = saturating_product(saturating_product(2 * m->attended, m->context), sizeof(float));
+    d->model = m;
+    d->ld_x = round_up(m->width, FLOAT_PANEL);
+    d->ld_qkv = round_up(3 * m->attended, FLOAT_PANEL);
+    d->ld_attended = round_up(m->attended, FLOAT_PANEL);
+    d->ld_wide = round_up(m->feedforward, FLOAT_PANEL);
+    d->q_stride = round_up(inputs, ALIGNMENT);
+    d->cache = take(d, m->layers, layer);
+    d->x = take(d, CHUNK * sizeof(float), d->ld_x);
+    d->qkv = take(d, CHUNK * sizeof(float), d->ld_qkv);
+    d->attended = take(d, CHUNK * sizeof(float), d->ld_attended);
+    d->wide = take(d, CHUNK * sizeof(float), d->ld_wide);
+    d->change = take(d, CHUNK * sizeof(float), d->ld_x);
+    d->quantized.q = take(d, CHUNK, d->q_stride);
+    d->quantized.rows = take(d, CHUNK, sizeof(RowScale));
+    d->scores = take(d, PIECES * sizeof(float), context);
+    d->logits = take(d, vocab, sizeof(float));
+    d->largest = take(d, vocab, sizeof(float));
+    d->ids = take(d, vocab, sizeof(int32_t));
+    d->weights = take(d, vocab, sizeof(double));
+    d->selection = take(d, 1, m->output_is_int8 ? planes_scratch(&m->output_int8) : largest_scratch(m->vocab_size));
+    if (d->incomplete) {
+        decoder_free(d);
+        return KERNELS_NO_MEMORY;
     }
-    decoder_free(d);
-    return KERNELS_NO_MEMORY;
+    *created = d;
+    return KERNELS_OK;
 }
 
 void decoder_free(Decoder *d) {
-    if (!d) return;
-    free(d->cache);
-    free(d->x);
-    free(d->qkv);
-    free(d->attended);
-    free(d->wide);
-    free(d->change);
-    free(d->quantized.q);
-    free(d->quantized.rows);
-    free(d->scores);
-    free(d->logits);
-    free(d->largest);
-    free(d->ids);
-    free(d->weights);
-    free(d->selection);
+    for (size_t i = 0; d && i < d->owned_count; i++) free(d->owned[i]);
     free(d);
 }
 
@@ -133,11 +127,11 @@ static Quantized quantized_from(const Decoder *d, size_t row) {
 
 static Status project(const Chunk *c, size_t row, size_t end, size_t from) {
     Decoder *d = c->decoder;
-    return matrix_product(d->model->kernels, c->pool, &d->model->blocks[c->layer].qkv, d->x + row * d->ld_x, d->ld_x, end - row,
-                          from, d->qkv + row * d->ld_qkv, d->ld_qkv, quantized_from(d, row));
+    return matrix_product(d->model->kernels, c->pool, &d->model->blocks[c->layer].qkv, d->x + row * d->ld_x, d->ld_x,
+                          end - row, from, d->qkv + row * d->ld_qkv, d->ld_qkv, quantized_from(d, row));
 }
 
-/* Queries, keys and values of rows; the last block's queries only for the last token. Keys and values go to the cache. */
+/* Queries, keys and values of rows; keys and values go to the cache. In the last block, only the last token's query. */
 static Status begin_block(const Chunk *c, size_t row, size_t end) {
     Decoder *d = c->decoder;
     const Model *m = d->model;
@@ -171,8 +165,8 @@ static void attend_heads(void *argument, size_t piece) {
     float *scores = a->scores + piece * round_up(m->context, LANES);
     for (size_t head = m->heads * piece / a->pieces; head < m->heads * (piece + 1) / a->pieces; head++)
         for (size_t row = a->row; row < a->end; row++)
-            attend(d->qkv + row * d->ld_qkv + head * m->head_width, cached(d, a->layer, 0, head), cached(d, a->layer, 1, head),
-                   a->chunk->start + row + 1, m->head_width, m->attention_scale, scores,
+            attend(d->qkv + row * d->ld_qkv + head * m->head_width, cached(d, a->layer, 0, head),
+                   cached(d, a->layer, 1, head), a->chunk->start + row + 1, m->head_width, m->attention_scale, scores,
                    d->attended + row * d->ld_attended + head * m->head_width);
 }
 
@@ -201,7 +195,8 @@ static Status finish_block(const Chunk *c, size_t layer, size_t row, size_t end,
     status = matrix_product(m->kernels, c->pool, &block->linear1, x, d->ld_x, rows, 0, wide, d->ld_wide, quantized);
     if (status) return status;
     for (size_t t = 0; t < rows; t++) gelu(wide + t * d->ld_wide, m->feedforward);
-    status = matrix_product(m->kernels, c->pool, &block->linear2, wide, d->ld_wide, rows, 0, change, d->ld_x, quantized);
+    status =
+        matrix_product(m->kernels, c->pool, &block->linear2, wide, d->ld_wide, rows, 0, change, d->ld_x, quantized);
     if (status) return status;
     for (size_t t = 0; t < rows; t++)
         add_and_norm(x + t * d->ld_x, change + t * d->ld_x, block->norm2_scale, block->norm2_bias, m->width);

@@ -1,7 +1,7 @@
 /* One text in progress: the key-value cache and the steps of a decoder-only transformer on it.
  *
- * The logits of a text are the same bits on every instruction set, with any number of threads, and whether its tokens came
- * at once or one by one. A decoder serves one caller at a time. */
+ * The logits of a text are the same bits on every instruction set, with any number of threads, and whether its tokens
+ * came at once or one by one. A decoder serves one caller at a time. */
 #ifndef TINYEDGE_DECODER_H
 #define TINYEDGE_DECODER_H
 
@@ -19,11 +19,12 @@ typedef struct Decoder Decoder;
 Status decoder_create(const Model *model, Decoder **decoder);
 void decoder_free(Decoder *decoder); /* NULL is fine */
 
-/* Processes tokens at positions start, start + 1, ...; the earlier positions must have been fed. What was fed at start and
- * later is replaced. The caller has checked 1 <= count, start + count <= context and 0 <= token < vocab_size.
+/* Processes tokens at positions start, start + 1, ...; the earlier positions must have been fed. What was fed at start
+ * and later is replaced. The caller has checked 1 <= count, start + count <= context and 0 <= token < vocab_size.
  *
  * Afterwards, the functions below use the last token's result. If this fails there is none, and they fail with
- * KERNELS_NOT_FINITE until a feed succeeds. */
+ * KERNELS_NOT_FINITE until a feed succeeds, which must
+ * begin at start or earlier. */
 Status decoder_feed(Decoder *decoder, const Pool *pool, const int32_t *tokens, size_t count, size_t start);
 
 /* Writes vocab_size logits of the last token. KERNELS_NOT_FINITE: one of them is NaN or infinite. */

@@ -1,5 +1,6 @@
-/* Products with fp32 matrices, in tiles of one panel by 4 tokens. One token is bound by reading the weights once from memory;
- * several are bound by multiplication: a load of 16 weights serves 4 tokens, and all 16 sums stay in registers. */
+/* Products with fp32 matrices, in tiles of one panel by 4 tokens. One token is bound by reading the weights once from
+ * memory; several are bound by multiplication: a load of 16 weights serves 4 tokens, and all 16 sums stay in registers.
+ */
 #include "float_product.h"
 
 #include <string.h>
@@ -58,7 +59,8 @@ INLINE void add_products(const float *weights, const float *x, size_t ldx, size_
 }
 
 /* One panel of `tokens` rows, a constant. */
-INLINE void tile(const float *weights, size_t rows, const float *x, size_t ldx, size_t tokens, float *restrict y, size_t ldy) {
+INLINE void tile(const float *weights, size_t rows, const float *x, size_t ldx, size_t tokens, float *restrict y,
+                 size_t ldy) {
     Wide sums[TOKENS][PARTS];
     size_t k = 0, whole = rows - rows % 4;
     for (size_t t = 0; t < tokens; t++)
@@ -70,8 +72,8 @@ INLINE void tile(const float *weights, size_t rows, const float *x, size_t ldx, 
         for (size_t i = 0; i < PARTS; i++) wide_store(y + t * ldy + i * WIDE, sums[t][i]);
 }
 
-void float_product(const FloatMatrix *matrix, const float *x, size_t ldx, size_t tokens, size_t from, size_t to, float *y,
-                   size_t ldy) {
+void float_product(const FloatMatrix *matrix, const float *x, size_t ldx, size_t tokens, size_t from, size_t to,
+                   float *y, size_t ldy) {
     for (size_t n = from - from % FLOAT_PANEL; n < to; n += FLOAT_PANEL) {
         const float *weights = matrix->values + n * matrix->rows;
         size_t t = 0;

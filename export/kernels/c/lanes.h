@@ -1,8 +1,8 @@
 /* Four floats at once, with one meaning on every machine: NEON, SSE with FMA, or plain C (-DKERNELS_PLAIN and compilers
  * for anything else). Every function rounds as IEEE says and has one order, so all three give the same bits.
  *
- * Two things differ, and no caller depends on them: the sign of a zero that is the larger of two zeros, and which of two
- * NaN a NaN comes from. */
+ * Two things differ, and no caller depends on them: the sign of a zero that is the larger of two zeros, and which of
+ * two NaN a NaN comes from. */
 #ifndef TINYEDGE_LANES_H
 #define TINYEDGE_LANES_H
 
@@ -79,14 +79,12 @@ static inline float lanes_smallest(Lanes a) {
     a = _mm_min_ps(a, _mm_movehl_ps(a, a));
     return _mm_cvtss_f32(_mm_min_ss(a, _mm_movehdup_ps(a)));
 }
-static inline Lanes lanes_power_of_2(Lanes sum) {
-    return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(sum), 23));
-}
+static inline Lanes lanes_power_of_2(Lanes sum) { return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(sum), 23)); }
 static inline void lanes_store_int8(int8_t *p, Lanes a, Lanes b, Lanes c, Lanes d, int32_t zero) {
     __m128i add = _mm_set1_epi16((int16_t)zero);
     __m128i low = _mm_packs_epi32(_mm_cvtps_epi32(a), _mm_cvtps_epi32(b));
     __m128i high = _mm_packs_epi32(_mm_cvtps_epi32(c), _mm_cvtps_epi32(d));
-    _mm_storeu_si128((__m128i *)p, _mm_packs_epi16(_mm_adds_epi16(low, add), _mm_adds_epi16(high, add)));
+    _mm_storeu_si128((__m128i *)(void *)p, _mm_packs_epi16(_mm_adds_epi16(low, add), _mm_adds_epi16(high, add)));
 }
 
 #else
@@ -96,8 +94,8 @@ typedef struct {
     float lane[LANES];
 } Lanes;
 
-#define LANEWISE(result)                                 \
-    Lanes r;                                             \
+#define LANEWISE(result)                                  \
+    Lanes r;                                              \
     for (int i = 0; i < LANES; i++) r.lane[i] = (result); \
     return r
 

@@ -51,8 +51,8 @@ static void multiply_piece(void *argument, size_t index) {
         float_product(&p->matrix->fp32, p->x, p->ldx, p->tokens, from, to, p->y, p->ldy);
 }
 
-Status matrix_product(const Kernels *kernels, const Pool *pool, const Matrix *matrix, const float *x, size_t ldx, size_t tokens,
-                      size_t from, float *y, size_t ldy, Quantized scratch) {
+Status matrix_product(const Kernels *kernels, const Pool *pool, const Matrix *matrix, const float *x, size_t ldx,
+                      size_t tokens, size_t from, float *y, size_t ldy, Quantized scratch) {
     size_t to = matrix->is_int8 ? matrix->int8.rows : matrix->fp32.columns;
     if (matrix->is_int8)
         for (size_t t = 0; t < tokens; t++) {
@@ -62,7 +62,8 @@ Status matrix_product(const Kernels *kernels, const Pool *pool, const Matrix *ma
         }
     else
         from -= from % FLOAT_PANEL; /* pieces that share a panel would both write it */
-    size_t pieces = pieces_worth(pool, matrix_bytes(matrix)), step = round_up((to - from + pieces - 1) / pieces, FLOAT_PANEL);
+    size_t pieces = pieces_worth(pool, matrix_bytes(matrix));
+    size_t step = round_up((to - from + pieces - 1) / pieces, FLOAT_PANEL);
     Product product = {kernels, matrix, x, ldx, tokens, from, to, step, y, ldy, scratch};
     pool_run(pool, multiply_piece, &product, (to - from + step - 1) / step);
     for (size_t t = 0; t < tokens && !matrix->is_int8; t++)

@@ -26,10 +26,11 @@ Status matrix_pack(Matrix *matrix, MatrixSource source, size_t inputs, size_t ou
 void matrix_free(Matrix *matrix);
 size_t matrix_bytes(const Matrix *matrix);
 
-/* y[t][n] = sum_k x[t][k] * w[k][n] for n from `from`, a multiple of 4. Each row of y has room for the outputs rounded up to
- * FLOAT_PANEL, and what is before `from` in its panel is overwritten. KERNELS_NOT_FINITE: NaN or infinity in x or y. */
-Status matrix_product(const Kernels *kernels, const Pool *pool, const Matrix *matrix, const float *x, size_t ldx, size_t tokens,
-                      size_t from, float *y, size_t ldy, Quantized scratch);
+/* y[t][n] = sum_k x[t][k] * w[k][n] for n from `from`, a multiple of 4. Each row of y has room for the outputs rounded
+ * up to FLOAT_PANEL, and what is before `from` in its panel is overwritten. KERNELS_NOT_FINITE: NaN or infinity in x or
+ * y. */
+Status matrix_product(const Kernels *kernels, const Pool *pool, const Matrix *matrix, const float *x, size_t ldx,
+                      size_t tokens, size_t from, float *y, size_t ldy, Quantized scratch);
 
 /* How many pieces work on `bytes` of weights is worth: a piece must outweigh the start of a thread. */
 size_t pieces_worth(const Pool *pool, size_t bytes);

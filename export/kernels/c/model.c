@@ -38,7 +38,8 @@ static Status pack_block(const Model *model, Block *block, const BlockSource *so
     block->norm1_bias = copy(source->norm1_bias, width, room, sizeof(float));
     block->norm2_scale = copy(source->norm2_scale, width, room, sizeof(float));
     block->norm2_bias = copy(source->norm2_bias, width, room, sizeof(float));
-    return block->norm1_scale && block->norm1_bias && block->norm2_scale && block->norm2_bias ? KERNELS_OK : KERNELS_NO_MEMORY;
+    return block->norm1_scale && block->norm1_bias && block->norm2_scale && block->norm2_bias ? KERNELS_OK
+                                                                                              : KERNELS_NO_MEMORY;
 }
 
 static Status pack_output(Model *model, MatrixSource source) {
@@ -66,7 +67,8 @@ Status model_create(const Config *config, const Source *source, const Kernels *k
     model->attention_scale = config->attention_scale;
     model->blocks = calloc(model->layers, sizeof *model->blocks);
     Status status = model->blocks ? copy_embedding(model, source) : KERNELS_NO_MEMORY;
-    for (size_t i = 0; i < model->layers && !status; i++) status = pack_block(model, &model->blocks[i], &source->blocks[i]);
+    for (size_t i = 0; i < model->layers && !status; i++)
+        status = pack_block(model, &model->blocks[i], &source->blocks[i]);
     if (!status) status = pack_output(model, source->output);
     if (status)
         model_free(model);
@@ -108,5 +110,6 @@ size_t model_bytes(const Model *model) {
         bytes += matrix_bytes(&block->qkv) + matrix_bytes(&block->out);
         bytes += matrix_bytes(&block->linear1) + matrix_bytes(&block->linear2);
     }
-    return bytes + (model->output_is_int8 ? planes_bytes(&model->output_int8) : float_matrix_bytes(&model->output_fp32));
+    return bytes +
+           (model->output_is_int8 ? planes_bytes(&model->output_int8) : float_matrix_bytes(&model->output_fp32));
 }

@@ -82,9 +82,10 @@ void add_and_norm(float *x, const float *y, const float *scale, const float *bia
     }
 }
 
-/* P(N <= x) = 1/2 + x p(x^2), where p has degree 13 in u = 2 (x / 5.25)^2 - 1, which keeps its coefficients small. They are
- * fitted (least squares, reweighted until the errors level out) so that the largest error is smallest and x = 5.25 gives
- * exactly 1. With rounding, the error is less than 2.3e-7; as erf, twice that. Groups of 4 coefficients make short chains. */
+/* P(N <= x) = 1/2 + x p(x^2), where p has degree 13 in u = 2 (x / 5.25)^2 - 1, which keeps its coefficients small. They
+ * are fitted (least squares, reweighted until the errors level out) so that the largest error is smallest and x = 5.25
+ * gives exactly 1. With rounding, the error is less than 2.3e-7; as erf, twice that. Groups of 4 coefficients make
+ * short chains. */
 static inline Lanes normal_cdf(Lanes x) {
     x = lanes_min(lanes_all(5.25f), lanes_max(lanes_all(-5.25f), x));
     Lanes u = lanes_fma(lanes_multiply(x, x), lanes_all(0.0725623593f), lanes_all(-1.0f));

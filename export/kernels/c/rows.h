@@ -10,8 +10,8 @@
 #include "dots.h"
 #include "status.h"
 
-/* Quantizes as ONNX's DynamicQuantizeLinear does, less 128: the range of x and 0 becomes -128..127. q has `stride` bytes,
- * a multiple of 16; those behind width become 0. */
+/* Quantizes as ONNX's DynamicQuantizeLinear does, less 128: the range of x and 0 becomes -128..127. q has `stride`
+ * bytes, a multiple of 16; those behind width become 0. */
 Status quantize_row(const float *x, size_t width, size_t stride, int8_t *q, RowScale *row);
 
 /* x = norm(x + y) * scale + bias. All rows have room for width rounded up to 4. */

@@ -5,14 +5,15 @@
 
 #define GREEDY_BELOW 1e-5 /* as in tinyedge/core/sampling.py */
 
-/* x = n ln 2 + r, |r| <= ln 2 / 2; e^r is its series, whose rest after r^13 is less than 2^-57. Only sums and products, in
- * the order written: -ffp-contract=off keeps a compiler from fusing them. */
+/* x = n ln 2 + r, |r| <= ln 2 / 2; e^r is its series, whose rest after r^13 is less than 2^-57. Only sums and products,
+ * in the order written: -ffp-contract=off keeps a compiler from fusing them. */
 double draw_exp(double x) {
     static const double rounding = 6755399441055744.0; /* 1.5 * 2^52: a sum with it has no fraction */
     static const double ln2_high = 0x1.62e42fefp-1, ln2_low = 0x1.473de6af278edp-34; /* n * high is exact */
-    static const double factors[] = {1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0,
-                                     1.0 / 40320.0,      1.0 / 5040.0,      1.0 / 720.0,      1.0 / 120.0,     1.0 / 24.0,
-                                     1.0 / 6.0,          1.0 / 2.0}; /* 1 / 13! ... 1 / 2! */
+    static const double factors[] = {1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0,
+                                     1.0 / 3628800.0,    1.0 / 362880.0,    1.0 / 40320.0,
+                                     1.0 / 5040.0,       1.0 / 720.0,       1.0 / 120.0,
+                                     1.0 / 24.0,         1.0 / 6.0,         1.0 / 2.0}; /* 1 / 13! ... 1 / 2! */
     if (!(x > -707.0)) return 0.0;
     double n = (x * 1.4426950408889634 + rounding) - rounding;
     double r = (x - n * ln2_high) - n * ln2_low, series = 0.0;
@@ -43,7 +44,8 @@ static size_t remove_banned(const Draw *draw, int32_t *ids, float *logits, size_
     return kept;
 }
 
-/* Where the cumulative sum of the weights first reaches `least`, or is above it. The last one, if rounding hides that. */
+/* Where the cumulative sum of the weights first reaches `least`, or is above it. The last one, if rounding hides that.
+ */
 static size_t reach(const double *weights, size_t count, double least, int above) {
     double sum = 0.0;
     for (size_t i = 0; i < count; i++) {

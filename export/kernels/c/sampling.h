@@ -1,7 +1,7 @@
 /* The choice of a token among the largest logits: temperature, top-p, min-p, then one draw.
  *
- * The same doubles in the same order as tinyedge/runtime/sampler.py, with an exp() of its own: a C library's differs in the
- * last bit between machines, and so would the texts of a seed. */
+ * The same doubles in the same order as tinyedge/runtime/sampler.py, with an exp() of its own: a C library's differs in
+ * the last bit between machines, and so would the texts of a seed. */
 #ifndef TINYEDGE_SAMPLING_H
 #define TINYEDGE_SAMPLING_H
 

@@ -15,7 +15,8 @@ typedef struct {
 
 struct Model {
     const Kernels *kernels;
-    size_t vocab_size, width, attended, feedforward, heads, head_width, layers, context; /* attended: heads * head_width */
+    size_t vocab_size, width, attended, feedforward, heads, head_width, layers,
+        context; /* attended: heads * head_width */
     float attention_scale;
     int8_t *embedding_int8; /* (vocab_size, width), or NULL: the fp32 table is in use */
     float *embedding_fp32;
