@@ -50,7 +50,7 @@ def device_table(report: Mapping[str, Any]) -> str:
         ),
     ]
     head = [
-        f"| {BOARD.title}, emulated; int8, one thread | modelled: +-{LATENCY.error_percent:g}% |",
+        f"| {BOARD.title}, emulated; int8, {report['engine']}, one thread | modelled: +-{LATENCY.error_percent:g}% |",
         "|---|---|",
     ]
     return "\n".join([*head, *(f"| {name} | {value} |" for name, value in rows)])

@@ -183,7 +183,7 @@ def check_system(guest: Guest, bundle: Path, greedy_bundle: Path) -> dict[str, A
 
     Returns:
         For the report: memory_total in bytes; kernel; the result of `tinyedge doctor`, which is no gate here
-        because it evaluates a real board; the memory of `tinyedge bench`, and its memory gates.
+        because it evaluates a real board; the engine and the memory of `tinyedge bench`, and its memory gates.
 
     Raises:
         TwinError: If a step behaves differently from the board.
@@ -213,6 +213,7 @@ def check_system(guest: Guest, bundle: Path, greedy_bundle: Path) -> dict[str, A
         "memory_total": booted.memory_bytes,
         "kernel": booted.files["kernel"].decode().strip(),
         "doctor": {"exit_code": booted.exit_code("doctor"), "answer": parse_json(booted.files["doctor"])},
+        "engine": title_engine(report["device"]["engine"]),
         "memory": report["memory"],
         "memory_gates": [gate for gate in report["gates"] if gate["unit"] == "MB"],
     }
