@@ -49,8 +49,9 @@ def device_table(report: Mapping[str, Any]) -> str:
             f"{memory['peak_rss'] / MB:.1f} MB, measured, booted with {memory['total'] / MB:.0f} MB",
         ),
     ]
+    work = f"int8, {report['engine']}, one thread"
     head = [
-        f"| {BOARD.title}, emulated; int8, {report['engine']}, one thread | modelled: +-{LATENCY.error_percent:g}% |",
+        f"| {BOARD.title}, emulated; {work} | modelled: +-{LATENCY.error_percent:g}% |",
         "|---|---|",
     ]
     return "\n".join([*head, *(f"| {name} | {value} |" for name, value in rows)])

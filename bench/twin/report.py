@@ -194,7 +194,8 @@ def render(report: Mapping[str, Any]) -> str:
     prefill = sorted(latency["prefill"], key=lambda row: int(row["prompt_tokens"]))
     lines = [
         f"{BOARD.title}, emulated. Latency is modelled, +-{LATENCY.error_percent:g}%; memory is measured.",
-        f"bundle {report['bundle']['sha256'][:12]} {report['bundle']['precision']}, {report['engine']}, 1 thread",
+        f"bundle {report['bundle']['sha256'][:12]} {report['bundle']['precision']}, 1 thread",
+        f"engine {report['engine']}",
         "",
         format_row("a decoded token", latency["token"]),
         *(format_row(f"first, prompt of {row['prompt_tokens']}", row) for row in prefill),

@@ -118,6 +118,7 @@ def compose(micro_bundle: Path, tmp_path: Path) -> Compose:
     }
     system = {
         "memory_total": 416 << 20, "kernel": "6.1", "doctor": None, "memory": {"peak_rss": 60 << 20},
+        "engine": "kernels (neon)",
         "memory_gates": [memory_gate],
     }  # fmt: skip
 
