@@ -25,7 +25,6 @@ struct Decoder {
     void *owned[ARRAYS]; /* all arrays below */
     size_t owned_count;
     int incomplete; /* whether one of them could not be allocated */
-    float *state;   /* the last token's row of x, and what `quantized` begins with; NULL: there is none */
     float *cache;   /* (layers, keys and values, heads, context, head_width) */
 
     /* Scratch, CHUNK rows each; a row's width is rounded up to FLOAT_PANEL. */
@@ -34,11 +33,11 @@ struct Decoder {
     Quantized quantized;
     float *scores; /* (PIECES, context rounded up to 4) */
 
-    /* For the output: the logits, and the largest of them with their ids and weights; each has room for all of them. */
-    float *logits, *largest;
+    OutputState output; /* about the last token; its state is a row of x, or NULL: there is none */
+    /* The largest logits with their ids and weights; there is room for all. */
+    float *largest;
     int32_t *ids;
     double *weights;
-    void *selection;
 };
 
 /* Work on some rows of a chunk. */
@@ -84,11 +83,12 @@ Status decoder_create(const Model *m, Decoder **created) {
     d->quantized.q = take(d, CHUNK, d->q_stride);
     d->quantized.rows = take(d, CHUNK, sizeof(RowScale));
     d->scores = take(d, PIECES * sizeof(float), context);
-    d->logits = take(d, vocab, sizeof(float));
+    d->output.quantized = d->quantized;
+    d->output.logits = take(d, vocab, sizeof(float));
+    d->output.scratch = take(d, 1, output_scratch(&m->output));
     d->largest = take(d, vocab, sizeof(float));
     d->ids = take(d, vocab, sizeof(int32_t));
     d->weights = take(d, vocab, sizeof(double));
-    d->selection = take(d, 1, m->output_is_int8 ? planes_scratch(&m->output_int8) : largest_scratch(m->vocab_size));
     if (d->incomplete) {
         decoder_free(d);
         return KERNELS_NO_MEMORY;
@@ -233,9 +233,8 @@ static Status feed_chunk(Decoder *d, const Pool *pool, const int32_t *tokens, si
 }
 
 Status decoder_feed(Decoder *d, const Pool *pool, const int32_t *tokens, size_t count, size_t start) {
-    const Model *m = d->model;
-    d->state = NULL;
-    float *state = NULL;
+    const float *state = NULL;
+    d->output.state = NULL;
     for (size_t done = 0; done < count;) {
         size_t rows = count - done < CHUNK ? count - done : CHUNK;
         Status status = feed_chunk(d, pool, tokens + done, rows, start + done, done + rows == count);
@@ -243,66 +242,22 @@ Status decoder_feed(Decoder *d, const Pool *pool, const int32_t *tokens, size_t 
         state = d->x + (rows - 1) * d->ld_x;
         done += rows;
     }
-    Status status = m->output_is_int8
-                        ? quantize_row(state, m->width, m->output_int8.stride, d->quantized.q, d->quantized.rows)
-                        : require_finite(state, m->width);
-    if (!status) d->state = state;
+    d->output.state = state;
+    Status status = output_begin(&d->model->output, &d->output);
+    if (status) d->output.state = NULL;
     return status;
-}
-
-typedef struct {
-    const Decoder *decoder;
-    size_t step;
-} OutputProduct;
-
-static void multiply_output(void *argument, size_t piece) {
-    const OutputProduct *p = argument;
-    const Decoder *d = p->decoder;
-    size_t from = piece * p->step, end = d->model->vocab_size, to = end - from < p->step ? end : from + p->step;
-    float_product(&d->model->output_fp32, d->state, d->ld_x, 1, from, to, d->logits, 0);
-}
-
-static Status compute_logits(Decoder *d, const Pool *pool) {
-    const Model *m = d->model;
-    if (!d->state) return KERNELS_NOT_FINITE;
-    if (m->output_is_int8) {
-        planes_logits(m->kernels, pool, &m->output_int8, d->quantized.q, *d->quantized.rows, d->logits);
-    } else {
-        size_t pieces = pieces_worth(pool, float_matrix_bytes(&m->output_fp32));
-        size_t step = round_up((m->vocab_size + pieces - 1) / pieces, FLOAT_PANEL);
-        OutputProduct product = {d, step};
-        pool_run(pool, multiply_output, &product, (m->vocab_size + step - 1) / step);
-    }
-    return require_finite(d->logits, m->vocab_size);
 }
 
 Status decoder_logits(Decoder *d, const Pool *pool, float *logits) {
-    Status status = compute_logits(d, pool);
-    if (!status) memcpy(logits, d->logits, d->model->vocab_size * sizeof *logits);
+    if (!d->output.state) return KERNELS_NOT_FINITE;
+    Status status = output_logits(&d->model->output, pool, &d->output);
+    if (!status) memcpy(logits, d->output.logits, d->model->vocab_size * sizeof *logits);
     return status;
-}
-
-/* Whether the integer scores order as their logits do, and none of these overflows: the scale is moderate, and so are the
- * scores, so that different ones are different floats. */
-static int scores_order_as_logits(const Decoder *d) {
-    const Planes *output = &d->model->output_int8;
-    float scale = d->quantized.rows->scale * output->scale;
-    size_t sum = 0;
-    for (size_t k = 0; k < output->width; k++) sum += (size_t)abs(d->quantized.q[k] - d->quantized.rows->zero);
-    return scale > 0x1p-100f && scale < 0x1p100f && sum * 128 < (size_t)1 << 23;
 }
 
 Status decoder_largest(Decoder *d, const Pool *pool, size_t count, int32_t *ids, float *logits) {
-    const Model *m = d->model;
-    if (!d->state) return KERNELS_NOT_FINITE;
-    if (m->output_is_int8 && scores_order_as_logits(d)) {
-        planes_largest(m->kernels, pool, &m->output_int8, d->quantized.q, *d->quantized.rows, count, ids, logits,
-                       d->selection);
-        return require_finite(logits, count);
-    }
-    Status status = compute_logits(d, pool);
-    if (!status) largest_of(d->logits, m->vocab_size, count, ids, logits, d->selection);
-    return status;
+    if (!d->output.state) return KERNELS_NOT_FINITE;
+    return output_largest(&d->model->output, pool, &d->output, count, ids, logits);
 }
 
 Status decoder_draw(Decoder *d, const Pool *pool, const Draw *draw, int32_t *token) {

@@ -38,8 +38,8 @@ void planes_logits(const Kernels *kernels, const Pool *pool, const Planes *plane
 void planes_largest(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row,
                     size_t count, int32_t *ids, float *values, void *scratch);
 
-/* The same for float logits without NaN. scratch: largest_scratch(count) bytes, aligned to 8. */
-size_t largest_scratch(size_t count);
+/* The same for float logits, which are finite. scratch: largest_scratch(rows) bytes, aligned to 8. */
+size_t largest_scratch(size_t rows);
 void largest_of(const float *logits, size_t rows, size_t count, int32_t *ids, float *values, void *scratch);
 
 #endif
