@@ -6,7 +6,6 @@ and hash were verified here. Each file is read once, and they get exactly the ve
 nothing can change in between.
 """
 
-import ctypes
 import dataclasses
 import errno
 import os
@@ -352,6 +351,8 @@ def swap_folders(staged: Path, target: Path) -> None:
 
 def _exchange(first: Path, second: Path) -> None:
     """Swap two names with renameat2(RENAME_EXCHANGE), for which Python has no function."""
+    import ctypes  # only when a bundle is replaced, not when it is loaded
+
     at_working_folder, rename_exchange = -100, 2
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # since glibc 2.28
     if renameat2 and not renameat2(
