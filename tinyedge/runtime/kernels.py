@@ -178,6 +178,4 @@ def find_library() -> str:
         for library in sorted(Path(folder, "capi").iterdir()):
             if library.name.startswith(LIBRARY):
                 return str(library)
-    raise EngineError(
-        f"no package onnxruntime with {LIBRARY}* is installed", "pip install onnxruntime"
-    )
+    raise EngineError(f"no package onnxruntime with {LIBRARY}* is installed", "pip install onnxruntime")
