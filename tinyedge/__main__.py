@@ -4,18 +4,21 @@ from tinyedge.host import interrupt
 
 interrupt.handle_start()  # before the other imports: each of them can be interrupted
 
-import signal  # noqa: E402
-from typing import NoReturn  # noqa: E402
-
 from tinyedge.host import gc_pause  # noqa: E402
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
-def main() -> NoReturn:
+
+def main() -> "NoReturn":
     """Start `tinyedge.cli.main.main`; see there."""
-    # A parent that ignores SIGCHLD passes that on. The kernel then discards the exit status of every child,
-    # and `subprocess` reports 0 for a child that failed.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    with gc_pause.pause_gc():  # Typer is a fifth of all imports at startup
+    with gc_pause.pause_gc():  # Typer and what it imports are most of the imports at startup
+        import signal
+
+        # A parent that ignores SIGCHLD passes that on. The kernel then discards the exit status of every
+        # child, and `subprocess` reports 0 for a child that failed.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         from tinyedge.cli.main import main as run_program
     try:
         interrupt.handle_run()

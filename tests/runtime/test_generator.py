@@ -316,7 +316,7 @@ def test_the_bytes_of_the_model_are_dropped_before_the_tokenizer_is_loaded(
 
     def load_tracked(path: Path) -> Bundle:
         bundle = load_bundle(path)
-        return dataclasses.replace(bundle, model=TrackedBytes(bundle.model))
+        return bundle._replace(model=TrackedBytes(bundle.model))
 
     monkeypatch.setattr(module, "load_bundle", load_tracked)
     monkeypatch.setattr(module, "Tokenizer", load)

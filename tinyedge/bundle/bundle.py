@@ -6,17 +6,14 @@ and hash were verified here. Each file is read once, and they get exactly the ve
 nothing can change in between.
 """
 
-import ctypes
-import dataclasses
 import errno
 import os
 import re
 import shutil
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinyedge import __version__
 from tinyedge.bundle.expected_graph import check_expected
@@ -48,27 +45,26 @@ HASHES = {"blake2b": hash_blake2b, "sha256": hash_sha256}  # the fastest first
 SCHEMA_FAMILY = b"tinyedge.bundle/"  # in every manifest, of older and newer versions too
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(NamedTuple):  # creating a frozen dataclass would cost every start of the device
     """A valid bundle. Each file was read once and verified."""
 
     path: Path
     """Folder of the bundle."""
     manifest: Mapping[str, Any]
     """The parsed manifest; its fields are described in `tinyedge.bundle.manifest`."""
-    raw_manifest: bytes = dataclasses.field(repr=False)
+    raw_manifest: bytes
     """Bytes of manifest.json. They contain the hashes of the other files."""
     signature: bytes | None
     """Signature of `raw_manifest` by `tinyedge sign`, not verified yet: see `tinyedge.bundle.signature`."""
     config: ModelConfig
     """The model's config, from the manifest."""
-    model: bytes = dataclasses.field(repr=False)
+    model: bytes
     """Bytes of model.onnx. Release them with `without_bytes` when they have been loaded."""
-    tokenizer: bytes = dataclasses.field(repr=False)
+    tokenizer: bytes
     """Bytes of tokenizer.model. Release them with `without_bytes` when they have been loaded."""
-    card: bytes = dataclasses.field(repr=False)
+    card: bytes
     """Bytes of README.md."""
-    weights: Mapping[str, memoryview] = dataclasses.field(repr=False)
+    weights: Mapping[str, memoryview]
     """Content of the model's tensors, by name: views of `model`, released with it."""
 
     @property
@@ -76,9 +72,12 @@ class Bundle:
         """Id of the trained model, equal for all exports of it; None in a bundle of an earlier version."""
         return self.manifest.get("model_id")
 
+    def __repr__(self) -> str:
+        return f"Bundle({str(self.path)!r})"  # without megabytes
+
     def without_bytes(self) -> "Bundle":
         """Return this bundle without the bytes of its files, to release memory."""
-        return dataclasses.replace(self, model=b"", tokenizer=b"", card=b"", weights={})
+        return self._replace(model=b"", tokenizer=b"", card=b"", weights={})
 
     def write_copy(self, folder: Path) -> None:
         """Write the verified bytes to an empty folder. The files of the bundle may have changed since."""
@@ -352,6 +351,8 @@ def swap_folders(staged: Path, target: Path) -> None:
 
 def _exchange(first: Path, second: Path) -> None:
     """Swap two names with renameat2(RENAME_EXCHANGE), for which Python has no function."""
+    import ctypes  # only when a bundle is replaced, not when it is loaded
+
     at_working_folder, rename_exchange = -100, 2
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # since glibc 2.28
     if renameat2 and not renameat2(

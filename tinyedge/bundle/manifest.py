@@ -8,7 +8,6 @@ import dataclasses
 import datetime
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import EllipsisType
@@ -24,7 +23,7 @@ MAX_DEPTH = 8  # levels of nesting in the manifest
 MAX_STRING = 4096  # characters
 MAX_OPENINGS, MAX_OPENING_CHARACTERS = 4, 48  # of each text; the longest that export writes has 40 and marks
 MAX_NUMBER = 1e15  # a larger value is a mistake, and JSON readers start to round it
-HEX_DIGEST, SHORT_HEX = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{12}")
+HEX_DIGITS = frozenset("0123456789abcdef")
 MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
     "manifest.json",
     "model.onnx",
@@ -106,6 +105,16 @@ class FieldSpec(NamedTuple):
     """Whether a value is allowed."""
 
 
+def is_hex(text: str, length: int) -> bool:
+    """Return whether a text has `length` characters, all of them lower-case hexadecimal digits."""
+    return len(text) == length and HEX_DIGITS.issuperset(text)
+
+
+def is_digest(text: str) -> bool:
+    """Return whether a text is a hash of 256 bits."""
+    return is_hex(text, 64)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -123,9 +132,9 @@ def _equal_to(value: Any) -> FieldSpec:
 
 ANYTHING = FieldSpec("anything", lambda value: True)
 NON_EMPTY_STRING = FieldSpec("a non-empty string", lambda value: isinstance(value, str) and value != "")
-DIGEST = FieldSpec("64 hexadecimal digits", lambda v: isinstance(v, str) and bool(HEX_DIGEST.fullmatch(v)))
+DIGEST = FieldSpec("64 hexadecimal digits", lambda value: isinstance(value, str) and is_digest(value))
 UTC_TIME = FieldSpec("a time in UTC, such as 2026-01-31T12:00:00+00:00", _is_time)
-MODEL_ID = FieldSpec("12 hexadecimal digits", lambda v: isinstance(v, str) and bool(SHORT_HEX.fullmatch(v)))
+MODEL_ID = FieldSpec("12 hexadecimal digits", lambda value: isinstance(value, str) and is_hex(value, 12))
 BOOLEAN = FieldSpec("true or false", lambda value: isinstance(value, bool))
 NON_NEGATIVE_INTEGER = FieldSpec("an integer, 0 or more", lambda value: type(value) is int and value >= 0)
 NUMBER = FieldSpec("a number", _is_number)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyedge.bundle.bundle import Bundle, bundle_digest, create_staging_folder, load_bundle, swap_folders
-from tinyedge.bundle.manifest import HEX_DIGEST
+from tinyedge.bundle.manifest import is_digest
 from tinyedge.bundle.store_files import (
     BUNDLES,
     CONFIRMED_FILE,
@@ -264,9 +264,7 @@ class Store:
 
     def _list_digests(self) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
-            return sorted(
-                part.name for part in (self.root / BUNDLES).iterdir() if HEX_DIGEST.fullmatch(part.name)
-            )
+            return sorted(part.name for part in (self.root / BUNDLES).iterdir() if is_digest(part.name))
         return []
 
     def _read_current(self) -> str | None:

@@ -10,7 +10,7 @@ import re
 import stat
 from pathlib import Path
 
-from tinyedge.bundle.manifest import HEX_DIGEST, MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE, format_untrusted
+from tinyedge.bundle.manifest import MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE, format_untrusted, is_digest
 from tinyedge.core import files
 from tinyedge.core.errors import StoreError
 from tinyedge.core.files import is_temporary_of
@@ -57,7 +57,7 @@ def mark_own(root: Path) -> None:
 
 def is_own_bundle(folder: Path) -> bool:
     """Return whether an entry of `bundles` is a bundle, complete or not, and contains nothing else."""
-    is_named = HEX_DIGEST.fullmatch(folder.name) or TEMPORARY_BUNDLE.fullmatch(folder.name)
+    is_named = is_digest(folder.name) or TEMPORARY_BUNDLE.fullmatch(folder.name)
     return bool(is_named) and _is_folder(folder) and all(map(_is_own_bundle_file, folder.iterdir()))
 
 
@@ -87,7 +87,7 @@ def read_confirmed(root: Path) -> tuple[str | None, str | None]:
     except (StoreError, OSError):
         return None, None
     confirmed, previous = (
-        value if isinstance(value := found.get(name), str) and HEX_DIGEST.fullmatch(value) else None
+        value if isinstance(value := found.get(name), str) and is_digest(value) else None
         for name in ("confirmed", "previous")
     )
     return confirmed, previous
@@ -100,7 +100,7 @@ def read_link(path: Path) -> str | None:
         OSError: There is no link.
     """
     target = path.readlink()
-    return target.name if target == Path(BUNDLES, target.name) and HEX_DIGEST.fullmatch(target.name) else None
+    return target.name if target == Path(BUNDLES, target.name) and is_digest(target.name) else None
 
 
 def _is_own(part: Path) -> bool:

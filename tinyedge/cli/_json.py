@@ -7,9 +7,8 @@ written there besides the text. Notes and warnings go to stderr in both cases.
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -53,8 +52,7 @@ def name_json_target(arguments: Sequence[str]) -> list[str]:
     return result
 
 
-@dataclass(frozen=True)
-class JsonOutput:
+class JsonOutput(NamedTuple):
     """Where the JSON of a result goes."""
 
     path: Path | None = None

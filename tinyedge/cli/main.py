@@ -94,8 +94,9 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     take longer than the rest of the command line.
     """
     named = find_command(arguments)
+    is_known = named in COMMANDS
     command_class, group_class = None, None
-    if named not in COMMANDS or "--help" in arguments:
+    if not is_known or "--help" in arguments:
         from tinyedge.cli._help import HelpCommand, HelpGroup
 
         command_class, group_class = HelpCommand, HelpGroup
@@ -105,9 +106,10 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         help="Plain text to a language model that answers on a small board within a measured budget.",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
+        add_completion=not is_known,  # its options need no command
     )
     app.callback(invoke_without_command=True)(options)
-    for name in [named] if named in COMMANDS else COMMANDS:
+    for name in [named] if is_known else COMMANDS:
         module = importlib.import_module(f"tinyedge.cli.{name}")
         app.command(name, cls=command_class)(getattr(module, COMMANDS[name]))
     return app

@@ -10,7 +10,6 @@ of a character is bounded by the length of the longest pattern, so no pattern ca
 
 import bisect
 import functools
-import itertools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -71,10 +70,9 @@ class ContentFilter:
         Raises:
             FilterError: A line is not a valid pattern, or there is no pattern; names `source` and the line.
         """
-        # All in symbols: complete words, stems with any ending, and the first letters of both.
+        # In symbols: complete words, and stems with any ending.
         self.words: set[str] = set()
         self.stems: set[str] = set()
-        self._heads: set[str] = set()
         found = []
         for number, line in enumerate(lines, 1):
             pattern = line.partition("#")[0].strip()
@@ -88,6 +86,7 @@ class ContentFilter:
             raise FilterError(f"{source} has no words", "list one word per line, or pass --no-filter")
         self.patterns = tuple(found)
         self._sorted = sorted(self.words | self.stems)
+        self._heads = {word[:length] for length in range(1, PREFIX_LENGTH + 1) for word in self._sorted}
 
     @classmethod
     def load(cls, path: Path | None = None) -> "ContentFilter":
@@ -124,7 +123,6 @@ class ContentFilter:
         if letters < minimum:
             raise ValueError(f"{pattern!r} has {letters} letters, at least {minimum} are required")
         (self.words if word == pattern else self.stems).add(symbols)
-        self._heads.update(itertools.accumulate(symbols[:PREFIX_LENGTH]))
 
     def is_prefix(self, symbols: str) -> bool:
         """Return whether a pattern is or begins with `symbols`."""

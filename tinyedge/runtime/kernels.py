@@ -29,7 +29,7 @@ from tinyedge.runtime.decoder import (
 )
 from tinyedge.runtime.weights import list_tensors
 
-LIBRARY_PATTERN = "libonnxruntime.so*"  # with a version
+LIBRARY = "libonnxruntime.so"  # a version follows
 
 Result = TypeVar("Result")
 
@@ -175,8 +175,7 @@ def find_library() -> str:
     """
     spec = importlib.util.find_spec("onnxruntime")
     for folder in (spec and spec.submodule_search_locations) or ():
-        for library in sorted(Path(folder, "capi").glob(LIBRARY_PATTERN)):
-            return str(library)
-    raise EngineError(
-        f"no package onnxruntime with {LIBRARY_PATTERN} is installed", "pip install onnxruntime"
-    )
+        for library in sorted(Path(folder, "capi").iterdir()):
+            if library.name.startswith(LIBRARY):
+                return str(library)
+    raise EngineError(f"no package onnxruntime with {LIBRARY}* is installed", "pip install onnxruntime")

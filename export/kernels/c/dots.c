@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "transpose.h"
 
 enum { TILE = 4, ALIGNMENT = 64 };
 
@@ -21,15 +22,17 @@ static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
  * does not survive; without it, 2 * 128 * 127 < 2^15. */
 static int overflows(const int8_t *row, size_t stride) {
     enum { LANES = 8, LARGEST_SUM = 255 };
-    int least = 0, largest = 0;
-    for (size_t i = 0; i < stride; i += 4 * LANES) {
-        for (const int8_t *w = row + i; w < row + i + LANES; w++) {
-            int sum = abs(w[0]) + abs(w[LANES]) + abs(w[2 * LANES]) + abs(w[3 * LANES]);
-            largest = sum > largest ? sum : largest;
+    int16_t largest[LANES] = {0};
+    for (const int8_t *w = row; w < row + stride; w += 4 * LANES) {
+        for (size_t i = 0; i < LANES; i++) {
+            const int8_t *lane = w + i;
+            int16_t sum = (int16_t)(abs(lane[0]) + abs(lane[LANES]) + abs(lane[2 * LANES]) + abs(lane[3 * LANES]));
+            largest[i] = sum > largest[i] ? sum : largest[i];
         }
     }
-    for (size_t i = 0; i < stride; i++) least = row[i] < least ? row[i] : least;
-    return largest > LARGEST_SUM || least == INT8_MIN;
+    for (size_t i = 0; i < LANES; i++)
+        if (largest[i] > LARGEST_SUM) return 1;
+    return memchr(row, INT8_MIN, stride) != NULL;
 }
 
 Status int8_matrix_pack(Int8Matrix *matrix, const int8_t *values, size_t width, size_t rows, float scale) {
@@ -44,13 +47,14 @@ Status int8_matrix_pack(Int8Matrix *matrix, const int8_t *values, size_t width, 
 
     /* Transposed 64 rows at a time: a line of the source then stays in the cache until all of it is used. */
     for (size_t first = 0; first < rows; first += 64) {
-        size_t end = first + 64 < rows ? first + 64 : rows;
-        for (size_t k = 0; k < width; k++)
-            for (size_t n = first; n < end; n++) memory[n * stride + k] = values[k * rows + n];
+        size_t present = rows - first < 64 ? rows - first : 64;
+        transpose(values + first, rows, width, present, memory + first * stride, stride);
     }
     for (size_t n = 0; n < rows; n++) {
         const int8_t *row = memory + n * stride;
-        for (size_t k = 0; k < width; k++) matrix->sums[n] += row[k];
+        int32_t sum = 0;
+        for (size_t k = 0; k < width; k++) sum += row[k];
+        matrix->sums[n] = sum;
         matrix->wide[n / TILE] |= (uint8_t)overflows(row, stride);
     }
     return KERNELS_OK;

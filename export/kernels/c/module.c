@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#include "drop_code.h"
+
 bool check_status(const ModuleState *state, Status status) {
     if (status == KERNELS_OK) return true;
     if (status == KERNELS_NOT_FINITE)
@@ -106,6 +108,18 @@ static int module_clear(PyObject *module) {
 
 static void module_free(void *module) { module_clear(module); }
 
+static PyObject *module_drop_executed_code(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    drop_executed_code();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+    {"drop_executed_code", module_drop_executed_code, METH_NOARGS,
+     "drop_executed_code()\n--\n\nDrop the pages of code that this process has executed so far."},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
 
 static struct PyModuleDef module_definition = {
@@ -113,6 +127,7 @@ static struct PyModuleDef module_definition = {
     .m_name = "_kernels",
     .m_doc = "Native kernels of tinyedge, run by ONNX Runtime.",
     .m_size = sizeof(ModuleState),
+    .m_methods = module_methods,
     .m_slots = module_slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,

@@ -23,63 +23,90 @@
  * Bound by DRAM and instructions alike: half a byte for each weight, and the other half for a few hundred rows. */
 #include "planes.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cpu.h"
 #include "largest.h"
+#include "transpose.h"
 
-enum { TILE = 4, ALIGNMENT = 64, LARGEST_WIDTH = 1024, LARGEST_STEP = 16 };
+enum { TILE = 4, ALIGNMENT = 64 };
 
 static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-/* The smallest integer whose square is not below n; n < 2^30. */
+/* The smallest integer whose square is not below n. A double's root is exact enough for 32 bits. */
 static int32_t root_up(int32_t n) {
-    int32_t root = 0;
-    for (int32_t bit = 1 << 14; bit; bit >>= 1)
-        if ((root + bit) * (root + bit) <= n) root += bit;
+    int32_t root = (int32_t)sqrt(n);
     return root * root < n ? root + 1 : root;
 }
 
+/* The smallest step with -8 * step + step / 2 - 8 <= w <= 7 * step + step / 2 + 7 for all weights. Both bounds move by
+ * 7.5 for each step, so it is a quotient by 15; it is at most 16. */
 static int step_of(const int8_t *row, size_t width) {
     int8_t least = 0, most = 0;
-    int step = 1;
     for (size_t k = 0; k < width; k++) {
         least = row[k] < least ? row[k] : least;
         most = row[k] > most ? row[k] : most;
     }
-    while (step < LARGEST_STEP && (least < -8 * step + step / 2 - 8 || most > 7 * step + step / 2 + 7)) step++;
-    return step;
+    int below = (-2 * least - 3) / 15, above = 2 * most / 15, step = below > above ? below : above;
+    return step > 1 ? step : 1;
 }
 
-/* Nibbles (stride of them) to a row of a plane: of each 64, the first 32 are the low halves of 32 bytes. */
-static void join_nibbles(const uint8_t *nibbles, size_t stride, uint8_t *plane) {
-    for (size_t k = 0; k < stride; k += 64, plane += 32)
-        for (size_t i = 0; i < 32; i++) plane[i] = (uint8_t)(nibbles[k + i] | nibbles[k + 32 + i] << 4);
+/* 8 columns, in types of GCC and Clang that are vectors on every machine: a loop over numbers is not made as short. */
+typedef int8_t Bytes __attribute__((vector_size(8)));
+typedef int16_t Shorts __attribute__((vector_size(16)));
+typedef uint16_t UnsignedShorts __attribute__((vector_size(16)));
+
+/* What 8 columns are in the planes: stored nibbles, 8 more (0..15). */
+typedef struct {
+    Shorts high, low;
+} Nibbles;
+
+/* Splits 8 columns; reciprocal = 4096 / step rounded up, exact for quotients of numbers below 16 * step. */
+static inline Nibbles split(const int8_t *columns, int16_t step, int16_t reciprocal) {
+    Bytes w;
+    memcpy(&w, columns, sizeof w);
+    Shorts x = __builtin_convertvector(w, Shorts) + (int16_t)(8 * step), most = (Shorts){0} + (int16_t)(16 * step - 1);
+    Shorts above = x & (x > 0), fits = above < most;
+    above = (above & fits) | (most & ~fits);
+    Shorts high = (Shorts)((UnsignedShorts)above * (UnsignedShorts)((Shorts){0} + reciprocal) >> 12);
+    return (Nibbles){high, x - high * step - (int16_t)(step / 2 - 8)};
 }
 
-/* Writes a row of both planes; returns its limits. Stored nibbles are 8 more (0..15), 8 in the padding. */
-static uint32_t pack_row(const int8_t *row, size_t width, size_t stride, uint8_t *high_plane, uint8_t *low_plane) {
-    uint8_t high[LARGEST_WIDTH], low[LARGEST_WIDTH];
-    int step = step_of(row, width), reciprocal = 65536 / step + 1, sum = 0;
-    int32_t squares = 0;
-    for (size_t k = 0; k < width; k++) {
-        int above = row[k] + 8 * step;
-        above = above < 0 ? 0 : above;
-        int h = above * reciprocal >> 16; /* above / step rounded down: exact below 4096 */
-        h = h > 15 ? 15 : h;
-        int remainder = 2 * row[k] - step * (2 * h - 15);
-        high[k] = (uint8_t)h;
-        low[k] = (uint8_t)(row[k] - step * (h - 8) - step / 2 + 8);
-        sum += h - 8;
-        squares += remainder * remainder;
+static inline void store_bytes(uint8_t *to, Shorts values) {
+    Bytes bytes = __builtin_convertvector(values, Bytes);
+    memcpy(to, &bytes, sizeof bytes);
+}
+
+static inline int32_t sum_of(Shorts values) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < 8; i++) sum += values[i];
+    return sum;
+}
+
+/* Writes a row of both planes; returns its limits. The row has `stride` columns; those of the padding are set to what
+ * both planes hold as 0. Of each 64 nibbles in a plane, the first 32 are the low halves of 32 bytes. */
+static uint32_t pack_row(int8_t *row, size_t width, size_t stride, uint8_t *high_plane, uint8_t *low_plane) {
+    int16_t step = (int16_t)step_of(row, width);
+    int16_t reciprocal = (int16_t)((4096 + step - 1) / step);
+    Shorts high = {0}, low = {0}, squares = {0}; /* 16 bits hold the sums over 1024 columns */
+    memset(row + width, step / 2, stride - width);
+    for (const int8_t *w = row; w < row + stride; w += 64) {
+        for (size_t i = 0; i < 32; i += 8, high_plane += 8, low_plane += 8) {
+            Nibbles a = split(w + i, step, reciprocal), b = split(w + i + 32, step, reciprocal);
+            store_bytes(high_plane, a.high | b.high << 4);
+            store_bytes(low_plane, a.low | b.low << 4);
+            Shorts a_low = a.low - 8, b_low = b.low - 8;
+            high += a.high + b.high - 16;
+            low += a_low + b_low;
+            squares += a_low * a_low + b_low * b_low;
+        }
     }
-    memset(high + width, 8, stride - width);
-    memset(low + width, 8, stride - width);
-    join_nibbles(high, stride, high_plane);
-    join_nibbles(low, stride, low_plane);
-    return (uint32_t)step | (uint32_t)root_up(squares) << LIMITS_ERROR_SHIFT | (uint32_t)sum << LIMITS_SUM_SHIFT;
+    /* of doubled remainders: 2 * low, and 1 less where the step is odd */
+    int32_t error = 4 * sum_of(squares) - (step & 1) * (4 * sum_of(low) - (int32_t)width);
+    return (uint32_t)step | (uint32_t)root_up(error) << LIMITS_ERROR_SHIFT | (uint32_t)sum_of(high) << LIMITS_SUM_SHIFT;
 }
 
 static size_t plane_bytes(const Planes *planes) { return rounded_up(planes->rows, TILE) * planes->stride / 2; }
@@ -93,7 +120,7 @@ Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t ro
     *planes = (Planes){.rows = rows, .width = width, .stride = rounded_up(width, 64), .scale = scale};
     size_t bytes = rounded_up(planes_bytes(planes), ALIGNMENT), half = planes->stride / 2;
     uint8_t *memory = aligned_alloc(ALIGNMENT, bytes);
-    int8_t *block = malloc(AT_ONCE * width); /* 64 kB at most */
+    int8_t *block = malloc(AT_ONCE * planes->stride); /* 64 kB at most */
     if (!memory || !block) {
         free(memory);
         free(block);
@@ -105,12 +132,11 @@ Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t ro
     planes->limits = (uint32_t *)(void *)(planes->low + plane_bytes(planes));
     for (size_t first = 0; first < rows; first += AT_ONCE) {
         size_t present = smaller(AT_ONCE, rows - first);
-        for (size_t k = 0; k < width; k++)
-            for (size_t n = 0; n < present; n++) block[n * width + k] = values[k * rows + first + n];
+        transpose(values + first, rows, width, present, block, planes->stride);
         for (size_t n = 0; n < present; n++) {
             size_t row = first + n;
-            planes->limits[row] =
-                pack_row(block + n * width, width, planes->stride, planes->high + row * half, planes->low + row * half);
+            planes->limits[row] = pack_row(block + n * planes->stride, width, planes->stride,
+                                           planes->high + row * half, planes->low + row * half);
         }
     }
     free(block);

@@ -4,10 +4,10 @@ In: the weights of a bundle and the path of ONNX Runtime's library. Out: logits,
 nothing but its own extension: neither numpy nor ONNX Runtime's Python package.
 """
 
-from tinyedge_kernels._kernels import Decoder, KernelsError, Model, NotFiniteError
+from tinyedge_kernels._kernels import Decoder, KernelsError, Model, NotFiniteError, drop_executed_code
 
 __version__ = "0.1.0"  # that of tinyedge-lm
-__all__ = ["Decoder", "KernelsError", "Model", "NotFiniteError", "find_library"]
+__all__ = ["Decoder", "KernelsError", "Model", "NotFiniteError", "drop_executed_code", "find_library"]
 
 
 def find_library() -> str | None:

@@ -6,6 +6,12 @@ from typing import TypeAlias, final
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Contiguous bytes; any object with the buffer protocol serves."""
 
+def drop_executed_code() -> None:
+    """Drop the pages of code that this process has executed so far from its memory.
+
+    The kernel reads them from their files again when they run.
+    """
+
 class KernelsError(Exception):
     """ONNX Runtime cannot be loaded or used; the message says what it says."""
 
