@@ -1,6 +1,6 @@
 """Tables in the README and the docs that quote the reports, so that no figure there is typed by hand.
 
-A table is between `<!-- twin -->`, `<!-- scale -->` or `<!-- formula -->` and `<!-- end -->`.
+A table is between `<!-- NAME -->` and `<!-- end -->`; the names are those of `make_tables`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,11 +11,16 @@ from bench.twin.report import MAX_P95_MS
 from bench.twin.report import SCHEMA as TWIN_SCHEMA
 from bench.twin.scale_report import SCHEMA as SCALE_SCHEMA
 from bench.twin.scale_report import render_table as scale_table
+from bench.twin.start_parts import start_table
+from bench.twin.token_parts import SCHEMA as PARTS_SCHEMA
+from bench.twin.token_parts import token_table
+from bench.twin.token_picture import draw_token
 from tinyedge.boards.board import CostData, FormulaErrors
 from tinyedge.core import files
 from tinyedge.fit.cost_model import MEMORY_TERMS, require_cost_data
 from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS
 
+PARTS, PICTURE = f"parts-{BOARD.name}.json", REPOSITORY / "docs" / "token.svg"
 DOCUMENTS = tuple(REPOSITORY / name for name in ("README.md", "docs/device.md", "docs/scale.md"))
 
 
@@ -91,6 +96,8 @@ def _error_rows(errors: FormulaErrors) -> Iterator[str]:
 def make_tables() -> dict[str, str]:
     """Each table by the word in its opening mark."""
     reports: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], str]]] = {
+        "token": (PARTS, PARTS_SCHEMA, token_table),
+        "start": (PARTS, PARTS_SCHEMA, start_table),
         "twin": (f"twin-{BOARD.name}.json", TWIN_SCHEMA, device_table),
         "scale": (f"scale-{BOARD.name}.json", SCALE_SCHEMA, scale_table),
     }
@@ -99,3 +106,8 @@ def make_tables() -> dict[str, str]:
         for kind, (name, schema, render) in reports.items()
     }
     return {**tables, "formula": formula_table(require_cost_data(BOARD))}
+
+
+def draw_picture() -> str:
+    """The picture of a token's parts, `PICTURE`."""
+    return draw_token(files.read_json(REPORTS / PARTS, PARTS_SCHEMA, TwinError))
