@@ -172,6 +172,17 @@ class Decoder:
         ids = np.argsort(-logits, kind="stable")[:count]
         return ids.tolist(), logits[ids].tolist()
 
+    def score(self, tokens: Sequence[int], start: int, ids: Sequence[int]) -> tuple[list[float], float]:
+        """Feed tokens and return the logits of `ids`, and the logarithm of the sum of all e^logit.
+
+        Raises:
+            ValueError: As `feed`, or an id is outside the vocabulary, or there are more than V.
+        """
+        _require("the number of ids", len(ids), 0, self._model.config.vocab_size)
+        self._check_tokens(ids)
+        logits = self._compute_logits(tokens, start)
+        return logits[list(ids)].tolist(), reference.log_sum_exp(logits)
+
     def draw(
         self,
         tokens: Sequence[int],
@@ -299,7 +310,8 @@ def require_finite(values: Floats) -> Floats:
 
 def _compute_weights(logits: Sequence[float], temperature: float, top_p: float, min_p: float) -> list[float]:
     """Apply temperature, top_p and min_p to logits, largest first, in the sampler's order of operations."""
-    weights = [math.exp((logit - logits[0]) / temperature) for logit in logits]
+    differences = np.array(logits) - logits[0]
+    weights: list[float] = reference.exp_double(differences / temperature).tolist()
     if top_p < 1:
         cumulative = list(itertools.accumulate(weights))
         del weights[bisect_left(cumulative, top_p * cumulative[-1]) + 1 :]

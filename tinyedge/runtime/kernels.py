@@ -5,8 +5,6 @@ whose imports take longer than a short answer. This module can be imported where
 """
 
 import importlib.util
-import math
-from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -135,10 +133,8 @@ class KernelsDecoder(Decoder):
 
     def score(self, tokens: Sequence[int]) -> tuple[list[float], float]:
         """Return the logits of a few tokens, and the logarithm of the sum of all exponentials."""
-        values = array("f", self._run(self._native.logits)).tolist()
-        highest = max(values)
-        total = sum(map(math.exp, [value - highest for value in values]))
-        return [values[token] for token in tokens], highest + math.log(total)
+        found: tuple[list[float], float] = self._run(self._native.score, list(tokens))
+        return found
 
     def draw(self, sampling: SamplingConfig, point: float, banned_ids: Collection[int]) -> int:
         """Select the next token, in the kernels."""

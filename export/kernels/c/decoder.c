@@ -260,6 +260,15 @@ Status decoder_largest(Decoder *d, const Pool *pool, size_t count, int32_t *ids,
     return output_largest(&d->model->output, pool, &d->output, count, ids, logits);
 }
 
+Status decoder_score(Decoder *d, const Pool *pool, const int32_t *ids, size_t count, float *logits, double *total) {
+    if (!d->output.state) return KERNELS_NOT_FINITE;
+    Status status = output_logits(&d->model->output, pool, &d->output);
+    if (status) return status;
+    for (size_t i = 0; i < count; i++) logits[i] = d->output.logits[ids[i]];
+    *total = log_sum_exp(d->output.logits, d->model->vocab_size);
+    return KERNELS_OK;
+}
+
 Status decoder_draw(Decoder *d, const Pool *pool, const Draw *draw, int32_t *token) {
     size_t count = draw_candidates(draw);
     if (count > d->model->vocab_size) count = d->model->vocab_size;
