@@ -14,11 +14,13 @@ import typer
 from onnx import ModelProto
 from typer.testing import CliRunner
 
+from tests.support.engines import STAND_INS
 from tinyedge.bundle.bundle import Bundle, load_bundle, write_bundle
 from tinyedge.cli._json import name_json_target
 from tinyedge.cli.generate import MAX_PROMPT_BYTES, generate
 from tinyedge.cli.main import main
 from tinyedge.cli.verify import verify
+from tinyedge.core.engine import KERNELS, ONNXRUNTIME, VARIABLE
 from tinyedge.core.errors import BundleError, TokenizerError, UsageError
 from tinyedge.runtime import self_test
 
@@ -261,6 +263,11 @@ START_IMPORTS = {
     "host.interrupt",  # Ctrl-C during these imports is one line
     "runtime.ort",  # ONNX Runtime without threads and sockets of its own
 }
+# The same in the kernels, which need neither ONNX Runtime's Python package nor numpy.
+KERNELS_START_IMPORTS = {
+    *(START_IMPORTS - {"runtime.session", "runtime.logprobs", "runtime.ort"}),
+    *("runtime.kernels", "runtime.weights"),
+}
 # And beside that and the packages that it cannot do without: hashes, JSON, dataclasses, NFC.
 OTHER_IMPORTS = {
     *("hashlib", "_hashlib", "_blake2", "_hmac", "_md5", "_sha1", "_sha2", "_sha3"),
@@ -274,9 +281,10 @@ NOT_START_IMPORTS = {
     *("torch", "onnx", "numpy.random", "numpy.ma", "numpy.typing", "psutil", "rich"),
     *("asyncio", "socket", "ssl", "email", "secrets", "hmac"),
 }
+NOT_KERNELS_START_IMPORTS = NOT_START_IMPORTS | {"numpy", "onnxruntime", "ctypes"}
 
 
-def start(bundle: Path, before: str, after: str) -> list[str]:
+def start(bundle: Path, before: str, after: str, engine: str = ONNXRUNTIME) -> list[str]:
     """Run `tinyedge generate` in a new process; return the words that the code `after` it prints."""
     code = (
         f"import gc, sys\n{before}\nfrom tinyedge.__main__ import main\n"
@@ -285,8 +293,13 @@ def start(bundle: Path, before: str, after: str) -> list[str]:
         f"print(*({after}), file=sys.stderr)"
     )
     arguments = ["generate", str(bundle), "--prompt", "The", "--max-tokens", "2"]
+    paths = os.pathsep.join(filter(None, (str(STAND_INS), *sys.path)))
     result = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, VARIABLE: engine, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return result.stderr.split()
 
@@ -296,6 +309,13 @@ def test_a_start_imports_only_what_it_needs(micro_bundle: Path) -> None:
     ours = {name.removeprefix("tinyedge.") for name in loaded if name.startswith("tinyedge.")}
     assert ours == START_IMPORTS
     assert not loaded & NOT_START_IMPORTS
+
+
+def test_a_start_in_the_kernels_imports_only_what_it_needs(micro_bundle: Path) -> None:
+    loaded = set(start(micro_bundle, "", "sys.modules", KERNELS))
+    ours = {name.removeprefix("tinyedge.") for name in loaded if name.startswith("tinyedge.")}
+    assert ours == KERNELS_START_IMPORTS
+    assert not loaded & NOT_KERNELS_START_IMPORTS
 
 
 def test_a_start_imports_few_modules_besides_its_packages(micro_bundle: Path) -> None:

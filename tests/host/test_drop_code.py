@@ -2,12 +2,15 @@
 
 import ctypes
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.engines import ENGINES
+from tinyedge.core.engine import KERNELS, VARIABLE
 from tinyedge.host import drop_code
 
 SCRIPT = """
@@ -32,9 +35,16 @@ print(json.dumps([before, remaining, generate_text()]))
 
 
 @pytest.mark.skipif(not drop_code.MAPS.exists(), reason="this system does not list its mappings")
-def test_dropped_code_runs_again(micro_bundle: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_dropped_code_runs_again(micro_bundle: Path, engine: str) -> None:
+    if engine == KERNELS:
+        pytest.importorskip("tinyedge_kernels", reason="the kernels, which do it themselves, are not built")
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(micro_bundle)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", SCRIPT, str(micro_bundle)],
+        env={**os.environ, VARIABLE: engine},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     (text, before), remaining, again = json.loads(done.stdout)
     assert remaining < before / 2

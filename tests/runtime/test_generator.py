@@ -1,6 +1,5 @@
 """Text generation from a bundle: context windows, stop strings, end of text, spaces, seeds, threads."""
 
-import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

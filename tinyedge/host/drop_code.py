@@ -5,6 +5,7 @@ code stay resident until memory is short: 9 of 64 MB on the board (docs/device.m
 """
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,14 +30,10 @@ def drop_executed_code(maps: Path = MAPS) -> None:
     Args:
         maps: The process's list of mappings.
     """
-    if maps is MAPS:
-        try:
-            from tinyedge_kernels import drop_executed_code as drop  # without ctypes, 0.6 MB of a start
-        except ImportError:
-            pass
-        else:
-            drop()
-            return
+    in_kernels = getattr(sys.modules.get("tinyedge_kernels"), "drop_executed_code", None)
+    if in_kernels and maps is MAPS:
+        in_kernels()  # the same, without loading ctypes
+        return
     import ctypes
 
     try:
