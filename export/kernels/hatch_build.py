@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from struct import unpack_from
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -24,6 +25,8 @@ CPUS = {"aarch64": "cortex_a53-aes-sha2", "x86_64": "x86_64_v3"}
 GLIBC = "2.17"  # of 2012: the oldest that manylinux names
 # Results must not depend on the compiler: a product and a sum are fused only where the source says fma.
 FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra")
+SYMBOLS, VERSIONS = 11, 0x6FFFFFFF  # ELF's types of sections: SHT_DYNSYM, SHT_GNU_versym
+SYMBOL_SIZE, GLOBAL = 24, 1  # STB_GLOBAL: not a weak symbol, which may be missing
 LIBRARY_FLAGS = ("-shared", "-s", "-fPIC", "-fvisibility=hidden", "-ldl")
 
 
@@ -48,7 +51,8 @@ def compile_extension(target: str, output: Path) -> None:
     """Compile all of c/ for a platform.
 
     Raises:
-        SystemExit: The platform is unknown, Python's headers are missing, or the compiler fails.
+        SystemExit: The platform is unknown, Python's headers are missing, the compiler fails, or a C file is
+            missing.
     """
     if target not in CPUS:
         raise SystemExit(f"{TARGET_VARIABLE}: {target!r} is none of {', '.join(CPUS)}")
@@ -63,7 +67,38 @@ def compile_extension(target: str, output: Path) -> None:
     finished = subprocess.run([*compiler, f"-I{include}", *sources, "-o", str(unfinished)], check=False)
     if finished.returncode:
         raise SystemExit(f"the compiler failed with status {finished.returncode}")
+    if missing := find_missing(unfinished.read_bytes()):
+        unfinished.unlink()
+        raise SystemExit(f"{ROOT / 'c'} defines nowhere: {', '.join(missing)}")
     unfinished.replace(output)
+
+
+def find_missing(library: bytes) -> list[str]:
+    """Find what a shared library needs from elsewhere and is neither Python's nor any other library's.
+
+    The linker cannot report it: with -z defs it would report Python's functions too, which the interpreter
+    brings and no library.
+
+    Args:
+        library: A 64-bit ELF file, linked with the C library.
+
+    Returns:
+        Names of symbols.
+    """
+    (offset,), (size, count) = unpack_from("<Q", library, 0x28), unpack_from("<HH", library, 0x3A)
+    sections = [unpack_from("<IIQQQQI", library, offset + i * size) for i in range(count)]
+    by_kind = {section[1]: section for section in sections}
+    _, _, _, _, symbols, symbols_size, names_section = by_kind[SYMBOLS]
+    names, versions = sections[names_section][4], by_kind[VERSIONS][4]
+    missing = []
+    for i in range(1, symbols_size // SYMBOL_SIZE):
+        name_at, binding, defined_in = unpack_from("<IBxH", library, symbols + i * SYMBOL_SIZE)
+        (version,) = unpack_from("<H", library, versions + 2 * i)
+        name = library[names + name_at : library.index(0, names + name_at)].decode()
+        is_needed, is_found = not defined_in and binding >> 4 == GLOBAL, version > 1  # a library's version
+        if is_needed and not is_found and not name.lstrip("_").startswith("Py"):
+            missing.append(name)
+    return missing
 
 
 if __name__ == "__main__":
