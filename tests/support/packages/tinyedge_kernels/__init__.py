@@ -10,6 +10,10 @@ from collections.abc import Sequence
 Tensor = tuple[memoryview, memoryview | None]
 
 
+def find_library() -> str:
+    return "libonnxruntime.so"
+
+
 class KernelsError(Exception):
     """Never raised here."""
 
