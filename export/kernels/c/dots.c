@@ -3,8 +3,9 @@
  * A token's products are bound by reading the weights once; many tokens' by multiplications. Rows lie one behind the
  * other, so a kernel reads 4 rows as one stream and ends with 4 sums in one vector.
  *
- * The fast kernels of NEON and AVX2 add a few products in 16 bits. int8_matrix_pack looks at every weight and marks the
- * tiles of 4 rows where such a sum could overflow for some activations; those take a slower way to the same result. */
+ * The fast kernels of NEON and AVX2 add a few products in 16 bits. int8_matrix_pack looks at every weight and notes for
+ * each tile of 4 rows how many products never overflow, whatever the activations; where few do, a slower way gives the
+ * same result. */
 #include "dots.h"
 
 #include <stdlib.h>
@@ -15,21 +16,25 @@
 enum { TILE = 4, ALIGNMENT = 64 };
 
 static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+static int larger(int a, int b) { return a > b ? a : b; }
 
-/* NEON adds the products of 4 weights that are 8 apart in one lane: their absolute values may sum to 255, since
- * activations reach -128 and 128 * 255 < 2^15. AVX2 adds the products of 2 neighbours after a sign change, which -128
- * does not survive; without it, 2 * 128 * 127 < 2^15. */
-static int overflows(const int8_t *row, size_t stride) {
+/* How many products fit a 16-bit lane. NEON adds those of weights that are 8 apart: the absolute values of these may sum
+ * to 255, since activations reach -128 and 128 * 255 < 2^15. AVX2 adds the products of 2 neighbours after a sign change,
+ * which -128 does not survive; without it, 2 * 128 * 127 < 2^15. */
+static uint8_t fit_of(const int8_t *row, size_t stride) {
     enum { LANES = 8, LARGEST_SUM = 255 };
-    int least = 0, largest = 0;
-    for (size_t i = 0; i < stride; i += 4 * LANES) {
+    int least = 0, of_4 = 0, of_8 = 0;
+    for (size_t i = 0; i < stride; i += 8 * LANES) {
         for (const int8_t *w = row + i; w < row + i + LANES; w++) {
-            int sum = abs(w[0]) + abs(w[LANES]) + abs(w[2 * LANES]) + abs(w[3 * LANES]);
-            largest = sum > largest ? sum : largest;
+            int a = abs(w[0]) + abs(w[LANES]) + abs(w[2 * LANES]) + abs(w[3 * LANES]);
+            int b = abs(w[4 * LANES]) + abs(w[5 * LANES]) + abs(w[6 * LANES]) + abs(w[7 * LANES]);
+            of_4 = larger(of_4, larger(a, b));
+            of_8 = larger(of_8, a + b);
         }
     }
     for (size_t i = 0; i < stride; i++) least = row[i] < least ? row[i] : least;
-    return largest > LARGEST_SUM || least == INT8_MIN;
+    if (of_4 > LARGEST_SUM || least == INT8_MIN) return FITS_1;
+    return of_8 > LARGEST_SUM ? FITS_4 : FITS_8;
 }
 
 Status int8_matrix_pack(Int8Matrix *matrix, const int8_t *values, size_t width, size_t rows, float scale) {
@@ -40,7 +45,7 @@ Status int8_matrix_pack(Int8Matrix *matrix, const int8_t *values, size_t width, 
     if (!memory) return KERNELS_NO_MEMORY;
     memset(memory, 0, bytes);
     matrix->sums = (int32_t *)(void *)(memory + padded * stride);
-    matrix->wide = (uint8_t *)(matrix->sums + padded);
+    matrix->fits = (uint8_t *)(matrix->sums + padded);
 
     /* Transposed 64 rows at a time: a line of the source then stays in the cache until all of it is used. */
     for (size_t first = 0; first < rows; first += 64) {
@@ -51,7 +56,8 @@ Status int8_matrix_pack(Int8Matrix *matrix, const int8_t *values, size_t width, 
     for (size_t n = 0; n < rows; n++) {
         const int8_t *row = memory + n * stride;
         for (size_t k = 0; k < width; k++) matrix->sums[n] += row[k];
-        matrix->wide[n / TILE] |= (uint8_t)overflows(row, stride);
+        uint8_t *fits = matrix->fits + n / TILE, fit = fit_of(row, stride);
+        if (fit > *fits) *fits = fit;
     }
     return KERNELS_OK;
 }

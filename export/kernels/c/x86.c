@@ -82,12 +82,12 @@ INLINE void tile(const Int8Matrix *matrix, size_t n, const int8_t *q, const RowS
     }
 }
 
-/* `careful` is for tiles marked as wide, with offset 0; NULL if `dot` cannot overflow. */
+/* `careful` is for tiles where pairs do not fit, with offset 0; NULL if `dot` cannot overflow. */
 INLINE void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
                     size_t to, float *y, size_t ldy, Dot *dot, int offset, Dot *careful) {
     for (size_t n = from; n < to; n += 4) {
         size_t t = 0;
-        if (careful && matrix->wide[n / 4])
+        if (careful && matrix->fits[n / 4] == FITS_1)
             for (; t < tokens; t++) tile(matrix, n, q + t * matrix->stride, rows + t, 1, y + t * ldy, ldy, careful, 0);
         for (; t + 2 <= tokens; t += 2)
             tile(matrix, n, q + t * matrix->stride, rows + t, 2, y + t * ldy, ldy, dot, offset);
