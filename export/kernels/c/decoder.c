@@ -25,6 +25,7 @@ struct Decoder {
     void *owned[ARRAYS]; /* all arrays below */
     size_t owned_count;
     int incomplete; /* whether one of them could not be allocated */
+    int backwards;  /* the order in which planes_largest reads next */
     float *state;   /* the last token's row of x, and what `quantized` begins with; NULL: there is none */
     float *cache;   /* (layers, keys and values, heads, context, head_width) */
 
@@ -296,8 +297,9 @@ Status decoder_largest(Decoder *d, const Pool *pool, size_t count, int32_t *ids,
     const Model *m = d->model;
     if (!d->state) return KERNELS_NOT_FINITE;
     if (m->output_is_int8 && scores_order_as_logits(d)) {
-        planes_largest(m->kernels, pool, &m->output_int8, d->quantized.q, *d->quantized.rows, count, ids, logits,
-                       d->selection);
+        planes_largest(m->kernels, pool, &m->output_int8, d->quantized.q, *d->quantized.rows, d->backwards, count, ids,
+                       logits, d->selection);
+        d->backwards = !d->backwards;
         return require_finite(logits, count);
     }
     Status status = compute_logits(d, pool);
