@@ -257,6 +257,7 @@ Status decoder_logits(Decoder *d, const Pool *pool, float *logits) {
 
 Status decoder_largest(Decoder *d, const Pool *pool, size_t count, int32_t *ids, float *logits) {
     if (!d->output.state) return KERNELS_NOT_FINITE;
+    d->output.backwards = !d->output.backwards;
     return output_largest(&d->model->output, pool, &d->output, count, ids, logits);
 }
 

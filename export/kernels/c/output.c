@@ -60,8 +60,8 @@ static int scores_order_as_logits(const Planes *planes, Quantized quantized) {
 Status output_largest(const Output *output, const Pool *pool, const OutputState *of, size_t count, int32_t *ids,
                       float *values) {
     if (output->in_planes && scores_order_as_logits(&output->planes, of->quantized)) {
-        planes_largest(output->kernels, pool, &output->planes, of->quantized.q, *of->quantized.rows, count, ids, values,
-                       of->scratch);
+        planes_largest(output->kernels, pool, &output->planes, of->quantized.q, *of->quantized.rows, of->backwards,
+                       count, ids, values, of->scratch);
         return require_finite(values, count);
     }
     Status status = output_logits(output, pool, of);

@@ -28,6 +28,7 @@ typedef struct {
     Quantized quantized;
     float *logits;
     void *scratch; /* output_scratch() bytes, aligned to 64 */
+    int backwards; /* the order in which the rows of planes are read, see planes_largest */
 } OutputState;
 
 Status output_pack(Output *output, MatrixSource source, size_t width, size_t rows, const Kernels *kernels);

@@ -69,7 +69,7 @@ INLINE void tile(const int8_t *w, const int32_t *sums, float scale, size_t strid
     }
 }
 
-/* `careful` is for tiles marked as wide, with offset 0; NULL if `dot` cannot overflow. `stride` is the matrix's and may
+/* `careful` is for tiles where pairs do not fit, with offset 0; NULL if `dot` cannot overflow. `stride` is the matrix's and may
  * be a constant. */
 INLINE void multiply(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
                      size_t to, float *y, size_t ldy, size_t stride, Dot *dot, int offset, Dot *careful) {
@@ -77,7 +77,7 @@ INLINE void multiply(const Int8Matrix *matrix, const int8_t *q, const RowScale *
     for (size_t n = from; n < to; n += 4) {
         const int8_t *w = m.values + n * stride;
         size_t t = 0;
-        if (careful && m.wide[n / 4])
+        if (careful && m.fits[n / 4] == FITS_1)
             for (; t < tokens; t++)
                 tile(w, m.sums + n, m.scale, stride, q + t * stride, rows + t, 1, y + t * ldy + n, ldy, careful, 0);
         for (; t + 2 <= tokens; t += 2)
