@@ -1,9 +1,11 @@
 /* A decoder-only transformer, post-norm, with the cache of one text.
  *
- * Tokens are processed in chunks of rows, so that scratch is small and stays in the second-level cache. Rows depend on
- * each other only through the cache: a block's keys and values of all rows come first, then everything else of each row
- * alone. So threads divide the rows and meet once a block. A single row's products are divided by outputs instead,
- * where they are large. The last block computes only keys and values, except for the last token. */
+ * Rows depend on each other only through the cache: a block's keys and values of all rows come first, then everything
+ * else of each row alone. So threads divide the rows and meet once a block. A single row's products are divided by
+ * outputs instead, where they are large. The last block computes only keys and values, except for the last token.
+ *
+ * Tokens are processed in chunks, so that each block's weights are read once for many rows. The parts of a block take a
+ * few rows at a time: their scratch and the weights of a part stay in the second-level cache together. */
 #include "decoder.h"
 
 #include <stdlib.h>
@@ -15,10 +17,11 @@
 #include "rows.h"
 #include "weights.h"
 
-#define CHUNK 96         /* rows at a time: enough to use each weight often, few enough for the caches */
-#define ROWS_PER_PIECE 4 /* fewer rows are not worth a thread, and the products take up to 4 rows at once */
+#define CHUNK 96         /* rows that go through a block before the next one */
+#define AT_ONCE 12       /* rows of a piece that go through a part of a block together */
+#define ROWS_PER_PIECE 3 /* fewer rows are not worth a thread, and the products take up to 3 or 4 rows at once */
 #define PIECES (CHUNK / ROWS_PER_PIECE)
-#define ARRAYS 14
+#define ARRAYS 15
 
 struct Decoder {
     const Model *model;
@@ -29,7 +32,7 @@ struct Decoder {
 
     /* Scratch, CHUNK rows each; a row's width is rounded up to FLOAT_PANEL. */
     size_t ld_x, ld_qkv, ld_attended, ld_wide, q_stride;
-    float *x, *qkv, *attended, *wide, *change; /* change: what a block adds to x, as wide as x */
+    float *x, *queries, *qkv, *attended, *wide, *change; /* change: what a block adds to x, as wide as x */
     Quantized quantized;
     float *scores; /* (PIECES, context rounded up to 4) */
 
@@ -77,6 +80,7 @@ Status decoder_create(const Model *m, Decoder **created) {
     d->cache = take(d, m->layers, layer);
     d->x = take(d, CHUNK * sizeof(float), d->ld_x);
     d->qkv = take(d, CHUNK * sizeof(float), d->ld_qkv);
+    d->queries = take(d, CHUNK * sizeof(float), d->ld_attended);
     d->attended = take(d, CHUNK * sizeof(float), d->ld_attended);
     d->wide = take(d, CHUNK * sizeof(float), d->ld_wide);
     d->change = take(d, CHUNK * sizeof(float), d->ld_x);
@@ -120,30 +124,44 @@ static void embed(const Model *m, int32_t token, size_t position, float *x) {
     }
 }
 
-/* Scratch of the products of rows from `row`. */
-static Quantized quantized_from(const Decoder *d, size_t row) {
-    return (Quantized){d->quantized.q + row * d->q_stride, d->quantized.rows + row};
+/* A part of a block: work on rows from `row` before `end`. `scratch` is a row of the scratch arrays, which these rows and
+ * those behind may use; a part needs nothing that is there from the part before, except queries. */
+typedef struct {
+    const Chunk *chunk;
+    size_t layer, row, end, scratch;
+    float *scores;
+} Part;
+
+/* Rows of activations times a matrix, both with the rows of scratch that belong to the part. */
+static Status multiply(const Part *p, const Matrix *matrix, const float *x, size_t ldx, size_t rows, size_t from,
+                       float *y, size_t ldy) {
+    const Decoder *d = p->chunk->decoder;
+    Quantized quantized = {d->quantized.q + p->scratch * d->q_stride, d->quantized.rows + p->scratch};
+    return matrix_product(d->model->kernels, p->chunk->pool, matrix, x, ldx, rows, from, y, ldy, quantized);
 }
 
-static Status project(const Chunk *c, size_t row, size_t end, size_t from) {
-    Decoder *d = c->decoder;
-    return matrix_product(d->model->kernels, c->pool, &d->model->blocks[c->layer].qkv, d->x + row * d->ld_x, d->ld_x,
-                          end - row, from, d->qkv + row * d->ld_qkv, d->ld_qkv, quantized_from(d, row));
-}
-
-/* Queries, keys and values of rows; keys and values go to the cache. In the last block, only the last token's query. */
-static Status begin_block(const Chunk *c, size_t row, size_t end) {
+/* Queries, keys and values; keys and values go to the cache. In the last block, only the last token's query. */
+static Status project(const Part *p) {
+    const Chunk *c = p->chunk;
     Decoder *d = c->decoder;
     const Model *m = d->model;
-    size_t queries = row; /* the first row that needs queries */
-    if (c->layer + 1 == m->layers) queries = c->is_last && end == c->rows ? end - 1 : end;
-    if (row < queries && project(c, row, queries, m->attended)) return KERNELS_NOT_FINITE;
-    if (queries < end && project(c, queries, end, 0)) return KERNELS_NOT_FINITE;
+    const Matrix *matrix = &m->blocks[p->layer].qkv;
+    float *qkv = d->qkv + p->scratch * d->ld_qkv;
+    size_t queries = p->row; /* the first row that needs queries */
+    if (p->layer + 1 == m->layers) queries = c->is_last && p->end == c->rows ? p->end - 1 : p->end;
+    if (p->row < queries &&
+        multiply(p, matrix, d->x + p->row * d->ld_x, d->ld_x, queries - p->row, m->attended, qkv, d->ld_qkv))
+        return KERNELS_NOT_FINITE;
+    if (queries < p->end && multiply(p, matrix, d->x + queries * d->ld_x, d->ld_x, p->end - queries, 0,
+                                     qkv + (queries - p->row) * d->ld_qkv, d->ld_qkv))
+        return KERNELS_NOT_FINITE;
+    for (size_t t = queries; t < p->end; t++)
+        memcpy(d->queries + t * d->ld_attended, qkv + (t - p->row) * d->ld_qkv, m->attended * sizeof *qkv);
     for (size_t head = 0; head < m->heads; head++) {
-        float *keys = cached(d, c->layer, 0, head) + c->start * m->head_width;
-        float *values = cached(d, c->layer, 1, head) + c->start * m->head_width;
-        for (size_t t = row; t < end; t++) {
-            const float *key = d->qkv + t * d->ld_qkv + m->attended + head * m->head_width;
+        float *keys = cached(d, p->layer, 0, head) + c->start * m->head_width;
+        float *values = cached(d, p->layer, 1, head) + c->start * m->head_width;
+        for (size_t t = p->row; t < p->end; t++) {
+            const float *key = qkv + (t - p->row) * d->ld_qkv + m->attended + head * m->head_width;
             memcpy(keys + t * m->head_width, key, m->head_width * sizeof *key);
             memcpy(values + t * m->head_width, key + m->attended, m->head_width * sizeof *key);
         }
@@ -152,55 +170,77 @@ static Status begin_block(const Chunk *c, size_t row, size_t end) {
 }
 
 typedef struct {
-    const Chunk *chunk;
-    size_t layer, row, end, pieces;
-    float *scores;
+    const Part *part;
+    size_t pieces;
 } Attention;
 
 /* Attention of rows in a piece of the heads. */
 static void attend_heads(void *argument, size_t piece) {
     const Attention *a = argument;
-    Decoder *d = a->chunk->decoder;
+    const Part *p = a->part;
+    Decoder *d = p->chunk->decoder;
     const Model *m = d->model;
-    float *scores = a->scores + piece * round_up(m->context, LANES);
+    float *scores = p->scores + piece * round_up(m->context, LANES);
     for (size_t head = m->heads * piece / a->pieces; head < m->heads * (piece + 1) / a->pieces; head++)
-        for (size_t row = a->row; row < a->end; row++)
-            attend(d->qkv + row * d->ld_qkv + head * m->head_width, cached(d, a->layer, 0, head),
-                   cached(d, a->layer, 1, head), a->chunk->start + row + 1, m->head_width, m->attention_scale, scores,
-                   d->attended + row * d->ld_attended + head * m->head_width);
+        for (size_t row = p->row; row < p->end; row++)
+            attend(d->queries + row * d->ld_attended + head * m->head_width, cached(d, p->layer, 0, head),
+                   cached(d, p->layer, 1, head), p->chunk->start + row + 1, m->head_width, m->attention_scale, scores,
+                   d->attended + (p->scratch + row - p->row) * d->ld_attended + head * m->head_width);
 }
 
-/* The rest of a block for rows: attention, feed-forward layer and the norms behind them. */
-static Status finish_block(const Chunk *c, size_t layer, size_t row, size_t end, float *scores) {
-    Decoder *d = c->decoder;
-    const Model *m = d->model;
-    const Block *block = &m->blocks[layer];
-    size_t rows = end - row;
-    float *x = d->x + row * d->ld_x, *change = d->change + row * d->ld_x;
-    float *attended = d->attended + row * d->ld_attended, *wide = d->wide + row * d->ld_wide;
-    Quantized quantized = quantized_from(d, row);
+static Status add_and_norm_rows(const Part *p, const float *change, const float *scale, const float *bias) {
+    const Decoder *d = p->chunk->decoder;
+    for (size_t t = p->row; t < p->end; t++)
+        add_and_norm(d->x + t * d->ld_x, change + (t - p->row) * d->ld_x, scale, bias, d->model->width);
+    return KERNELS_OK;
+}
 
-    size_t pieces = pieces_worth(c->pool, rows * (c->start + end) * 2 * m->attended * sizeof(float));
+/* Attention and the norm behind it. */
+static Status attend_rows(const Part *p) {
+    Decoder *d = p->chunk->decoder;
+    const Model *m = d->model;
+    const Block *block = &m->blocks[p->layer];
+    size_t rows = p->end - p->row;
+    float *attended = d->attended + p->scratch * d->ld_attended, *change = d->change + p->scratch * d->ld_x;
+
+    size_t pieces = pieces_worth(p->chunk->pool, rows * (p->chunk->start + p->end) * 2 * m->attended * sizeof(float));
     if (pieces > m->heads) pieces = m->heads;
     if (pieces > PIECES) pieces = PIECES;
-    Attention attention = {c, layer, row, end, pieces, scores};
-    pool_run(c->pool, attend_heads, &attention, pieces);
+    Attention attention = {p, pieces};
+    pool_run(p->chunk->pool, attend_heads, &attention, pieces);
+    Status status = multiply(p, &block->out, attended, d->ld_attended, rows, 0, change, d->ld_x);
+    return status ? status : add_and_norm_rows(p, change, block->norm1_scale, block->norm1_bias);
+}
 
-    Status status =
-        matrix_product(m->kernels, c->pool, &block->out, attended, d->ld_attended, rows, 0, change, d->ld_x, quantized);
-    if (status) return status;
-    for (size_t t = 0; t < rows; t++)
-        add_and_norm(x + t * d->ld_x, change + t * d->ld_x, block->norm1_scale, block->norm1_bias, m->width);
+/* The feed-forward layer and the norm behind it. */
+static Status feed_forward(const Part *p) {
+    Decoder *d = p->chunk->decoder;
+    const Model *m = d->model;
+    const Block *block = &m->blocks[p->layer];
+    size_t rows = p->end - p->row;
+    float *wide = d->wide + p->scratch * d->ld_wide, *change = d->change + p->scratch * d->ld_x;
 
-    status = matrix_product(m->kernels, c->pool, &block->linear1, x, d->ld_x, rows, 0, wide, d->ld_wide, quantized);
+    Status status = multiply(p, &block->linear1, d->x + p->row * d->ld_x, d->ld_x, rows, 0, wide, d->ld_wide);
     if (status) return status;
     for (size_t t = 0; t < rows; t++) gelu(wide + t * d->ld_wide, m->feedforward);
-    status =
-        matrix_product(m->kernels, c->pool, &block->linear2, wide, d->ld_wide, rows, 0, change, d->ld_x, quantized);
-    if (status) return status;
-    for (size_t t = 0; t < rows; t++)
-        add_and_norm(x + t * d->ld_x, change + t * d->ld_x, block->norm2_scale, block->norm2_bias, m->width);
-    return KERNELS_OK;
+    status = multiply(p, &block->linear2, wide, d->ld_wide, rows, 0, change, d->ld_x);
+    return status ? status : add_and_norm_rows(p, change, block->norm2_scale, block->norm2_bias);
+}
+
+/* Does a part of a block for rows, AT_ONCE of them at a time, all in the same scratch. */
+static Status do_part(Status part(const Part *), const Chunk *c, size_t layer, size_t row, size_t end, float *scores) {
+    Status status = KERNELS_OK;
+    for (size_t first = row; first < end && !status; first += AT_ONCE) {
+        size_t last = end - first < AT_ONCE ? end : first + AT_ONCE;
+        status = part(&(Part){c, layer, first, last, row, scores});
+    }
+    return status;
+}
+
+/* What follows the keys and values of a block. */
+static Status finish_block(const Chunk *c, size_t layer, size_t row, size_t end, float *scores) {
+    Status status = do_part(attend_rows, c, layer, row, end, scores);
+    return status ? status : do_part(feed_forward, c, layer, row, end, scores);
 }
 
 /* One piece of a chunk, from the keys and values of the block before to those of this one. */
@@ -213,7 +253,7 @@ static void advance(void *argument, size_t piece) {
         for (size_t t = row; t < end; t++) embed(d->model, c->tokens[t], c->start + t, d->x + t * d->ld_x);
     else
         status = finish_block(c, c->layer - 1, row, end, d->scores + piece * round_up(d->model->context, LANES));
-    c->status[piece] = status ? status : begin_block(c, row, end);
+    c->status[piece] = status ? status : do_part(project, c, c->layer, row, end, NULL);
 }
 
 static Status feed_chunk(Decoder *d, const Pool *pool, const int32_t *tokens, size_t rows, size_t start, int is_last) {
