@@ -13,7 +13,7 @@ from bench.twin.scale_report import SCHEMA as SCALE_SCHEMA
 from bench.twin.scale_report import render_table as scale_table
 from bench.twin.start_parts import start_table
 from bench.twin.token_parts import SCHEMA as PARTS_SCHEMA
-from bench.twin.token_parts import token_table
+from bench.twin.token_parts import engines_table, token_table
 from bench.twin.token_picture import draw_token
 from tinyedge.boards.board import CostData, FormulaErrors
 from tinyedge.core import files
@@ -96,6 +96,7 @@ def _error_rows(errors: FormulaErrors) -> Iterator[str]:
 def make_tables() -> dict[str, str]:
     """Each table by the word in its opening mark."""
     reports: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], str]]] = {
+        "engines": (PARTS, PARTS_SCHEMA, engines_table),
         "token": (PARTS, PARTS_SCHEMA, token_table),
         "start": (PARTS, PARTS_SCHEMA, start_table),
         "twin": (f"twin-{BOARD.name}.json", TWIN_SCHEMA, device_table),
