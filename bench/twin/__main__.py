@@ -254,13 +254,13 @@ def run_scale(twin: Twin, options: argparse.Namespace) -> int:
 def run_parts(twin: Twin, options: argparse.Namespace) -> int:
     """Run the subcommand `parts`."""
     from bench.twin.start_parts import start_table
-    from bench.twin.token_parts import compose_parts_report, token_table
+    from bench.twin.token_parts import compose_parts_report, engines_table, token_table
 
     load_bundle(options.bundle)
     build(twin)
     make_plugin(twin)
     report = compose_parts_report(Guest(twin), options.bundle)
-    print(f"{token_table(report)}\n\n{start_table(report)}")
+    print("\n\n".join(table(report) for table in (engines_table, token_table, start_table)))
     if options.record:
         files.write_json(PARTS, report)
         print(f"wrote {PARTS}; `python -m bench.twin quote` updates the docs")

@@ -62,22 +62,23 @@ class Functions:
         found = sorted(_list_functions(path.read_bytes()))
         if not found:
             raise TwinError(f"{path} has no symbols")
-        self._offsets, self._names = zip(*found, strict=True)
+        self._starts, self._ends, self._names = zip(*found, strict=True)
 
     def find(self, offset: int) -> str:
-        """The function whose code an offset in the file belongs to; "" in front of the first."""
-        index = bisect_right(self._offsets, offset)
-        return self._names[index - 1] if index else ""
+        """The function whose code an offset in the file belongs to; "" for code of no function."""
+        index = bisect_right(self._starts, offset) - 1
+        return self._names[index] if index >= 0 and offset < self._ends[index] else ""
 
 
-def _list_functions(data: bytes) -> Iterator[tuple[int, str]]:
-    """Offset in the file and name of each function of an ELF file."""
+def _list_functions(data: bytes) -> Iterator[tuple[int, int, str]]:
+    """Start and end in the file, and name, of each function of an ELF file."""
     sections = read_sections(data)
     for table in (section for section in sections if section.kind == SYMBOL_TABLE):
         names = sections[table.link].offset
         for symbol in struct.iter_unpack("<IBBHQQ", data[table.offset : table.offset + table.size]):
-            name, info, _, number, address, _ = symbol
+            name, info, _, number, address, size = symbol
             if info & 15 == FUNCTION and 0 < number < len(sections):
                 section = sections[number]
                 end = data.index(b"\0", names + name)
-                yield address - section.address + section.offset, data[names + name : end].decode()
+                start = address - section.address + section.offset
+                yield start, start + size, data[names + name : end].decode()

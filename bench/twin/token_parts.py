@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.twin.counts import Block, Counts, Figures
 from bench.twin.layout import BOARD, LATENCY, SOURCES, TwinError
-from bench.twin.measure import MAX_TOKENS, figures_to_json
+from bench.twin.measure import MAX_TOKENS, figures_to_json, measure_bundle
 from bench.twin.report import read_versions
 from bench.twin.start_parts import count_start
 from bench.twin.symbols import Functions, read_code
@@ -145,7 +145,7 @@ def sum_parts(places: Mapping[str, Figures]) -> dict[str, Figures]:
 
 
 def compose_parts_report(guest: Guest, bundle: Path) -> dict[str, Any]:
-    """Count a token of a bundle and a start in both engines, and report their parts.
+    """Count answers of a bundle and a start in both engines, and report what they consist of.
 
     Raises:
         TwinError: A program in the guest fails, or too much is in no part.
@@ -156,7 +156,12 @@ def compose_parts_report(guest: Guest, bundle: Path) -> dict[str, Any]:
     for engine in (KERNELS, ONNXRUNTIME):
         chosen = replace(guest, engine=engine)
         places = count_places(chosen, bundle, functions)
+        modelled = measure_bundle(chosen, bundle).to_json()
+        english = [row for row in modelled["prefill"] if row["prompt"].startswith("en-")]
         engines[engine] = {
+            "p95_modelled_ms": modelled["e2e_ms"]["p95"],
+            "first_modelled_ms": {str(row["prompt_tokens"]): row["modelled_ms"] for row in english},
+            "cold_start": modelled["cold_start"],
             "token": figures_to_json(sum(places.values(), Figures(0, 0, 0, 0))),
             "parts": {name: figures_to_json(costs) for name, costs in sum_parts(places).items()},
             "places": {
@@ -176,6 +181,22 @@ def compose_parts_report(guest: Guest, bundle: Path) -> dict[str, Any]:
         "engines": engines,
         "versions": {name: text for name, text in read_versions(guest.twin, "").items() if text},
     }
+
+
+def engines_table(report: Mapping[str, Any]) -> str:
+    """The costs of a bundle in both engines, as Markdown."""
+    firsts = " / ".join(report["engines"][KERNELS]["first_modelled_ms"])
+    head = ["a decoded token", "an answer of 20 tokens, p95", f"first token, prompt of {firsts} tokens"]
+    rows = [f"| engine | {' | '.join(head)} | exec to first token |", "|---|---|---|---|---|"]
+    for engine, found in report["engines"].items():
+        cold = found["cold_start"]
+        cells = (
+            f"{found['token']['modelled_ms']:.2f} ms", f"{found['p95_modelled_ms']:.1f} ms",
+            f"{' / '.join(f'{ms:.1f}' for ms in found['first_modelled_ms'].values())} ms",
+            f"{cold['modelled_ms'] / 1e3:.2f} s, {cold['instructions'] / 1e6:.0f} M instructions",
+        )  # fmt: skip
+        rows.append(f"| `{engine}` | {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def token_table(report: Mapping[str, Any]) -> str:
