@@ -40,7 +40,8 @@ def main() -> None:
         folder = Path(name)
         environment = prepare(folder)
         for kind, block in blocks:
-            script = block.replace(ALREADY_RUN, ":")
+            # The folder in place of the board is on this machine.
+            script = block.replace(ALREADY_RUN, ":").replace("aarch64", os.uname().machine)
             print(f"--- {kind}\n{script}", flush=True)
             command = ["bash", "-euc", script] if kind == "sh" else [sys.executable, "-c", script]
             run(command, environment)

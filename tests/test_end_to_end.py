@@ -78,8 +78,7 @@ def test_the_bundle_generates_text_within_its_budget(folder: Path) -> None:
     command = [sys.executable, "-m", "tinyedge", "bench", folder / "int8", "--samples", 30, *generous]
     subprocess.run([*map(str, command), "--json", folder / "bench.json"], check=False)
     report = json.loads((folder / "bench.json").read_text())
-    busy = any("other programs" in doubt for doubt in report["doubts"])
-    assert report["verdict"] == ("inconclusive" if busy else "pass")
+    assert report["verdict"] == "pass"  # what only slows a run, such as other programs, does not prevent it
     assert report["memory"]["peak_rss"] < 80 * 2**20
 
 

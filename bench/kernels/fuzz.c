@@ -273,11 +273,31 @@ static Status ask_largest(const Case *made, Random *random, Decoder *decoder, co
     return status;
 }
 
+static Status ask_score(const Case *made, Random *random, Decoder *decoder, const Pool *pool, Outcome *outcome) {
+    enum { MAX_SCORED = 5 };
+    int32_t ids[MAX_SCORED];
+    float logits[MAX_SCORED];
+    double total = 0;
+    const size_t count = (size_t)draw_int(random, 0, MAX_SCORED);
+    for (size_t i = 0; i < count; i++) ids[i] = draw_int(random, 0, made->config.vocab_size - 1);
+    const Status status = decoder_score(decoder, pool, ids, count, logits, &total);
+    check(status != KERNELS_NOT_FINITE, "logits were finite, and a score is not");
+    if (status != KERNELS_OK) return status;
+    check(isfinite(total) != 0, "the sum of all exponentials is not finite");
+    for (size_t i = 0; i < count; i++) {
+        check(logits[i] == outcome->logits[ids[i]], "a score is not the logit");
+        check((double)logits[i] <= total + 1e-12 * fabs(total), "a probability is above 1");
+    }
+    record(outcome, &total, sizeof total);
+    return status;
+}
+
 static Status ask_draw(const Case *made, Random *random, Decoder *decoder, const Pool *pool, Outcome *outcome) {
     int32_t banned[MAX_BANNED];
     const int32_t size = made->config.vocab_size;
     const int count = draw_int(random, 0, size > MAX_BANNED ? MAX_BANNED : size - 1);
     for (int i = 0; i < count; i++) banned[i] = draw_int(random, 0, size - 1);
+    sort_ids(banned, (size_t)count);
     const Draw draw = {
         .temperature = once_in(random, 4) ? 0 : once_in(random, 4) ? 2e-5 : 2 * draw_unit(random) + 0.01,
         .top_p = once_in(random, 2) ? 1 : draw_unit(random),
@@ -304,6 +324,7 @@ static Status ask(const Case *made, Random *random, Decoder *decoder, const Pool
     for (size_t i = 0; i < size; i++) check(isfinite(outcome->logits[i]) != 0, "a logit is not finite");
     record(outcome, outcome->logits, size * sizeof *outcome->logits);
     status = ask_largest(made, random, decoder, pool, outcome);
+    if (status == KERNELS_OK) status = ask_score(made, random, decoder, pool, outcome);
     return status == KERNELS_OK ? ask_draw(made, random, decoder, pool, outcome) : status;
 }
 

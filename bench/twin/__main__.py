@@ -40,6 +40,7 @@ BUNDLES = REPOSITORY / "tests" / "data"
 GREEDY_BUNDLE, INT8_BUNDLE = BUNDLES / "micro_bundle_fp32", BUNDLES / "micro_bundle_int8"
 RECORDED = REPORTS / f"twin-{BOARD.name}.json"
 SCALE = REPORTS / f"scale-{BOARD.name}.json"
+PARTS = REPORTS / f"parts-{BOARD.name}.json"
 GATE_FAILED = 3  # as `tinyedge bench` exits
 
 
@@ -83,6 +84,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--or-skip", action="store_true", help="if a twin cannot be built, print the reason and succeed"
     )
     measure = command("measure", run_measure, "count a bundle's answers and its cold start")
+    measure.add_argument(
+        "--engine",
+        choices=(KERNELS, ONNXRUNTIME),
+        default="",
+        help="engine to use (default: tinyedge chooses)",
+    )
     report = command(
         "report", run_report, "everything: check, measure twice, boot, evaluate the gates, write the report"
     )
@@ -111,7 +118,10 @@ def make_parser() -> argparse.ArgumentParser:
         "count and boot bundles of many shapes, and fit the formula of `tinyedge fit` to them",
     )
     scale.add_argument("--resume", action="store_true", help="continue an interrupted sweep")
-    command("quote", run_quote, "update the tables of README.md and docs from the recorded reports")
+    parts = command("parts", run_parts, "count what a decoded token and a start consist of, in both engines")
+    parts.add_argument("bundle", type=Path, help="folder that `tinyedge export` wrote")
+    parts.add_argument("--record", action="store_true", help="replace the recorded report")
+    command("quote", run_quote, "update tables and pictures of README.md and docs from the recorded reports")
     python = command("python", run_python, "run the board's Python: python -- script.py ARGUMENTS")
     python.add_argument("arguments", nargs="+")
     count = command(
@@ -178,7 +188,7 @@ def run_measure(twin: Twin, options: argparse.Namespace) -> int:
     load_bundle(options.bundle)  # a damaged bundle is reported before anything is built
     build(twin)
     make_plugin(twin)
-    modelled = measure_bundle(Guest(twin), options.bundle)
+    modelled = measure_bundle(Guest(twin, options.engine), options.bundle)
     for response in modelled.responses:
         print(format_row(f"first of {response.prompt_tokens}", response.first))
     print(format_row("token", modelled.token))
@@ -241,12 +251,32 @@ def run_scale(twin: Twin, options: argparse.Namespace) -> int:
     return 0
 
 
+def run_parts(twin: Twin, options: argparse.Namespace) -> int:
+    """Run the subcommand `parts`."""
+    from bench.twin.start_parts import start_table
+    from bench.twin.token_parts import compose_parts_report, engines_table, token_table
+
+    load_bundle(options.bundle)
+    build(twin)
+    make_plugin(twin)
+    report = compose_parts_report(Guest(twin), options.bundle)
+    print("\n\n".join(table(report) for table in (engines_table, token_table, start_table)))
+    if options.record:
+        files.write_json(PARTS, report)
+        print(f"wrote {PARTS}; `python -m bench.twin quote` updates the docs")
+    return 0
+
+
 def run_quote(twin: Twin, options: argparse.Namespace) -> int:
     """Run the subcommand `quote`."""
     from bench.quoted_blocks import update_documents
-    from bench.twin.quoted_tables import DOCUMENTS, make_tables
+    from bench.twin.quoted_tables import DOCUMENTS, PICTURE, draw_picture, make_tables
 
-    for path in update_documents(DOCUMENTS, make_tables()):
+    changed = update_documents(DOCUMENTS, make_tables())
+    if (picture := draw_picture()) != PICTURE.read_text(encoding="utf-8"):
+        files.write_text(PICTURE, picture)
+        changed.append(PICTURE)
+    for path in changed:
         print(f"changed {path}")
     return 0
 

@@ -11,7 +11,7 @@
  * moment, "shown FIGURES" at each write() to standard output, "socket FIGURES" at each socket(), and
  * "thread FIGURES" at each clone().
  * FIGURES: instructions, memory accesses, misses of the first cache, fills. With blocks=on also a line for each
- * block of code, "block ADDRESS INSTRUCTIONS", and the mappings, "map" and a line of /proc/self/maps.
+ * block of code, "block ADDRESS INSTRUCTIONS FILLS", and the mappings, "map" and a line of /proc/self/maps.
  *
  * Debian's QEMU loads plugins but ships no header for them, so the functions of version 1 of the interface that are
  * used are declared here.
@@ -58,7 +58,7 @@ static uint64_t l1[L1_SETS][L1_WAYS], l2[L2_SETS][L2_WAYS];
 static uint64_t instructions, accesses, l1_misses, fills;
 
 struct block {
-    uint64_t address, length, instructions;
+    uint64_t address, instructions, fills;
     struct block *next;
 };
 static struct block *blocks;
@@ -84,25 +84,26 @@ static bool find_or_load(uint64_t *ways, int count, uint64_t line) {
     return found;
 }
 
-static void on_access(unsigned core, access_info info, uint64_t address, void *unused) {
-    (void)core, (void)info, (void)unused;
+static void on_access(unsigned core, access_info info, uint64_t address, void *block) {
+    (void)core, (void)info;
     uint64_t line = address >> LINE_BITS;
     accesses++;
     if (l1[line % L1_SETS][0] == line + 1 || find_or_load(l1[line % L1_SETS], L1_WAYS, line)) return;
     l1_misses++;
-    if (!find_or_load(l2[line % L2_SETS], L2_WAYS, line)) fills++;
+    if (find_or_load(l2[line % L2_SETS], L2_WAYS, line)) return;
+    fills++;
+    if (block) ((struct block *)block)->fills++;
 }
 
 static void on_translation(plugin_id id, struct qemu_plugin_tb *code) {
     (void)id;
     size_t length = qemu_plugin_tb_n_insns(code);
+    struct block *block = count_blocks ? calloc(1, sizeof *block) : NULL;
     qemu_plugin_register_vcpu_tb_exec_inline(code, INLINE_ADD, &instructions, length);
     for (size_t i = 0; i < length; i++)
-        qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(code, i), on_access, NO_REGISTERS, READ_AND_WRITE, NULL);
-    if (!count_blocks) return;
-    struct block *block = calloc(1, sizeof *block);
+        qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(code, i), on_access, NO_REGISTERS, READ_AND_WRITE, block);
+    if (!block) return;
     block->address = qemu_plugin_tb_vaddr(code);
-    block->length = length;
     block->next = blocks;
     blocks = block;
     qemu_plugin_register_vcpu_tb_exec_inline(code, INLINE_ADD, &block->instructions, length);
@@ -134,8 +135,8 @@ static void print_blocks(void) {
     }
     if (maps) fclose(maps);
     for (struct block *block = blocks; block; block = block->next) {
-        snprintf(line, sizeof line, "block %llx %llu\n", (unsigned long long)block->address,
-                 (unsigned long long)block->instructions);
+        snprintf(line, sizeof line, "block %llx %llu %llu\n", (unsigned long long)block->address,
+                 (unsigned long long)block->instructions, (unsigned long long)block->fills);
         if (block->instructions) qemu_plugin_outs(line);
     }
 }

@@ -56,6 +56,8 @@ class Block:
     """Where it starts in that file, in bytes."""
     instructions: int
     """Executed instructions."""
+    fills: int
+    """Lines that its instructions loaded from DRAM."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,13 @@ def parse_counts(text: str) -> Counts:
             low, high = (int(end, 16) for end in values[0].split("-"))
             mappings.append((low, high, int(values[2], 16), values[5] if len(values) > 5 else "?"))
         elif kind == "block":
-            address, cost = int(values[0], 16), int(values[1])
+            address, costs = int(values[0], 16), (int(values[1]), int(values[2]))
             located = (
-                Block(file, address - low + offset, cost)
+                Block(file, address - low + offset, *costs)
                 for low, high, offset, file in mappings
                 if low <= address < high
             )
-            blocks.append(next(located, Block("?", address, cost)))
+            blocks.append(next(located, Block("?", address, *costs)))
     if not figures["total"]:
         raise TwinError(
             "the counted program did not run to its end",

@@ -163,10 +163,16 @@ def count_responses(
     return split_responses(counts, json.loads(outcome.output))
 
 
-def measure_bundle(guest: Guest, bundle: Path) -> ModelledCosts:
-    """Count a bundle's responses and its cold start. Raises TwinError if a program fails."""
-    responses = count_responses(guest, bundle, ROUNDS)
+def count_cold_start(guest: Guest, bundle: Path) -> Counts:
+    """Count `tinyedge generate` of one token, which it shows last. Raises TwinError if it fails."""
     start, counts = guest.count(["-m", "tinyedge", "generate", str(bundle.resolve()), *COLD_COMMAND])
     if start.returncode or not counts.shown:
         raise TwinError(f"`tinyedge generate` in the guest exited with {start.returncode}: {start.errors}")
+    return counts
+
+
+def measure_bundle(guest: Guest, bundle: Path) -> ModelledCosts:
+    """Count a bundle's responses and its cold start. Raises TwinError if a program fails."""
+    responses = count_responses(guest, bundle, ROUNDS)
+    counts = count_cold_start(guest, bundle)
     return ModelledCosts(responses, counts.shown[-1], counts.sockets, counts.threads)

@@ -1,6 +1,6 @@
 """Tables in the README and the docs that quote the reports, so that no figure there is typed by hand.
 
-A table is between `<!-- twin -->`, `<!-- scale -->` or `<!-- formula -->` and `<!-- end -->`.
+A table is between `<!-- NAME -->` and `<!-- end -->`; the names are those of `make_tables`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +11,30 @@ from bench.twin.report import MAX_P95_MS
 from bench.twin.report import SCHEMA as TWIN_SCHEMA
 from bench.twin.scale_report import SCHEMA as SCALE_SCHEMA
 from bench.twin.scale_report import render_table as scale_table
+from bench.twin.start_parts import start_table
+from bench.twin.token_parts import SCHEMA as PARTS_SCHEMA
+from bench.twin.token_parts import engines_table, token_table
+from bench.twin.token_picture import draw_token
 from tinyedge.boards.board import CostData, FormulaErrors
 from tinyedge.core import files
+from tinyedge.core.config import MODEL_RANGES
 from tinyedge.fit.cost_model import MEMORY_TERMS, require_cost_data
 from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS
 
-DOCUMENTS = tuple(REPOSITORY / name for name in ("README.md", "docs/device.md", "docs/scale.md"))
+SCALE = f"scale-{BOARD.name}.json"
+PARTS, PICTURE = f"parts-{BOARD.name}.json", REPOSITORY / "docs" / "token.svg"
+DOCUMENTS = tuple(
+    REPOSITORY / name for name in ("README.md", "docs/device.md", "docs/scale.md", "docs/guide/08-tuning.md")
+)
+# Settings of the model that the guide explains, and what a larger value means.
+SETTINGS = {
+    "vocab_size": "shorter token rows, larger tables",
+    "d_model": "a wider model: more of everything",
+    "num_layers": "more steps of thought per token",
+    "dim_feedforward": "more room in each block",
+    "max_seq_length": "a longer memory",
+    "nhead": "more places to look at, each narrower",
+}
 
 
 def device_table(report: Mapping[str, Any]) -> str:
@@ -49,11 +67,33 @@ def device_table(report: Mapping[str, Any]) -> str:
             f"{memory['peak_rss'] / MB:.1f} MB, measured, booted with {memory['total'] / MB:.0f} MB",
         ),
     ]
+    work = f"int8, {report['engine']}, one thread"
     head = [
-        f"| {BOARD.title}, emulated; int8, one thread | modelled: +-{LATENCY.error_percent:g}% |",
+        f"| {BOARD.title}, emulated; {work} | modelled: +-{LATENCY.error_percent:g}% |",
         "|---|---|",
     ]
     return "\n".join([*head, *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def settings_table(report: Mapping[str, Any]) -> str:
+    """The settings of the model, and what the smallest and the largest of each cost, as Markdown."""
+    rows = {row["name"]: row for row in report["shapes"]}
+    default = rows["tiny"]
+    lines = [
+        "| flag | default | range | larger means | answer on the board, modelled;"
+        f" default: {default['p95_modelled_ms']:.0f} ms |",
+        "|---|---|---|---|---|",
+    ]
+    for name, meaning in SETTINGS.items():
+        low, high = MODEL_RANGES[name]
+        ends = [(end, rows[f"{name} {end}"]) for end in (low, high) if f"{name} {end}" in rows]
+        costs = ", ".join(f"{end}: {row['p95_modelled_ms']:.0f} ms" for end, row in ends)
+        if name == "max_seq_length":
+            longest = max(rows[f"{name} {high}"]["responses"], key=lambda response: response["prompt_tokens"])
+            costs += f"; a prompt that fills {high} takes {longest['response']['modelled_ms']:.0f} ms"
+        flag, value = f"`--{name.replace('_', '-')}`", default["model"][name]
+        lines.append(f"| {flag} | {value} | {low}-{high} | {meaning} | {costs or 'not measured alone'} |")
+    return "\n".join(lines)
 
 
 def formula_table(costs: CostData) -> str:
@@ -90,11 +130,20 @@ def _error_rows(errors: FormulaErrors) -> Iterator[str]:
 def make_tables() -> dict[str, str]:
     """Each table by the word in its opening mark."""
     reports: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], str]]] = {
+        "engines": (PARTS, PARTS_SCHEMA, engines_table),
+        "token": (PARTS, PARTS_SCHEMA, token_table),
+        "start": (PARTS, PARTS_SCHEMA, start_table),
         "twin": (f"twin-{BOARD.name}.json", TWIN_SCHEMA, device_table),
-        "scale": (f"scale-{BOARD.name}.json", SCALE_SCHEMA, scale_table),
+        "scale": (SCALE, SCALE_SCHEMA, scale_table),
+        "settings": (SCALE, SCALE_SCHEMA, settings_table),
     }
     tables = {
         kind: render(files.read_json(REPORTS / name, schema, TwinError))
         for kind, (name, schema, render) in reports.items()
     }
     return {**tables, "formula": formula_table(require_cost_data(BOARD))}
+
+
+def draw_picture() -> str:
+    """The picture of a token's parts, `PICTURE`."""
+    return draw_token(files.read_json(REPORTS / PARTS, PARTS_SCHEMA, TwinError))

@@ -14,6 +14,10 @@ from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.core import files
 
 SCHEMA = "tinyedge.twin/1"
+PACKAGES = (
+    *("tinyedge_lm", "tinyedge_kernels"),
+    *("numpy", "onnxruntime", "sentencepiece", "typer", "psutil"),
+)  # whose versions a report has
 MAX_P95_MS = float(BOARD.budgets.max_p95_ms)
 MAX_REPEAT_PERCENT = 0.1
 MAX_REGRESSION_PERCENT = 2.0
@@ -93,7 +97,7 @@ def read_versions(twin: Twin, kernel: str) -> dict[str, str]:
     for folder in (twin.packages, twin.product):
         for info in sorted(folder.glob("*.dist-info")):
             name, version = info.name.removesuffix(".dist-info").rsplit("-", 1)
-            if name in ("tinyedge_lm", "numpy", "onnxruntime", "sentencepiece", "typer", "psutil"):
+            if name in PACKAGES:
                 found[name.removesuffix("_lm")] = version
     return found
 
@@ -141,6 +145,7 @@ def compose_report(
             **asdict(LATENCY), "threads": 1,
         },
         "work": {"prompts": PROMPT_SET, "max_tokens": MAX_TOKENS},
+        "engine": system["engine"],
         "latency_modelled": latency,
         "p95_modelled_ms": latency["e2e_ms"]["p95"],
         "p95_bound_ms": round(bound, 4),
@@ -190,6 +195,7 @@ def render(report: Mapping[str, Any]) -> str:
     lines = [
         f"{BOARD.title}, emulated. Latency is modelled, +-{LATENCY.error_percent:g}%; memory is measured.",
         f"bundle {report['bundle']['sha256'][:12]} {report['bundle']['precision']}, 1 thread",
+        f"engine {report['engine']}",
         "",
         format_row("a decoded token", latency["token"]),
         *(format_row(f"first, prompt of {row['prompt_tokens']}", row) for row in prefill),

@@ -32,6 +32,7 @@ from bench.twin.layout import (
 )
 from bench.twin.self_check import find_wrong_instructions
 from bench.twin.user_emulation import Guest
+from tinyedge.core.engine import EngineChoice
 
 MEMORY_TOLERANCE_MB = 8  # kernels differ in what they reserve
 KERNEL = "linux-image-cloud-arm64"
@@ -183,7 +184,7 @@ def check_system(guest: Guest, bundle: Path, greedy_bundle: Path) -> dict[str, A
 
     Returns:
         For the report: memory_total in bytes; kernel; the result of `tinyedge doctor`, which is no gate here
-        because it evaluates a real board; the memory of `tinyedge bench`, and its memory gates.
+        because it evaluates a real board; engine and memory of `tinyedge bench`, and its memory gates.
 
     Raises:
         TwinError: If a step behaves differently from the board.
@@ -213,6 +214,7 @@ def check_system(guest: Guest, bundle: Path, greedy_bundle: Path) -> dict[str, A
         "memory_total": booted.memory_bytes,
         "kernel": booted.files["kernel"].decode().strip(),
         "doctor": {"exit_code": booted.exit_code("doctor"), "answer": parse_json(booted.files["doctor"])},
+        "engine": EngineChoice(**report["device"]["engine"]).title,
         "memory": report["memory"],
         "memory_gates": [gate for gate in report["gates"] if gate["unit"] == "MB"],
     }

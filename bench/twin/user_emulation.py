@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.twin.counts import Counts, parse_counts
 from bench.twin.layout import EMULATION, Twin, loader_command
+from tinyedge.core.engine import VARIABLE
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Guest:
 
     twin: Twin
     """Where it was built."""
+    engine: str = ""
+    """Name of the engine that its programs are told to use; empty if they choose."""
 
     def environment(self, package_folders: Sequence[Path] = ()) -> dict[str, str]:
         """The guest's complete environment, without any of the host's variables, so that counts repeat.
@@ -43,6 +46,7 @@ class Guest:
             "PYTHONPATH": ":".join(map(str, paths)), "PYTHONNOUSERSITE": "1",
             "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0",
             "PYTHONSAFEPATH": "1",  # `-m tinyedge` is the installed one, wherever this is started
+            **({VARIABLE: self.engine} if self.engine else {}),
         }  # fmt: skip
 
     def command(self, arguments: Sequence[str], plugin: Sequence[str] = ()) -> list[str]:

@@ -24,7 +24,7 @@ CPUS = {"aarch64": "cortex_a53-aes-sha2", "x86_64": "x86_64_v3"}
 GLIBC = "2.17"  # of 2012: the oldest that manylinux names
 # Results must not depend on the compiler: a product and a sum are fused only where the source says fma.
 FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra")
-LIBRARY_FLAGS = ("-shared", "-s", "-fPIC", "-fvisibility=hidden", "-ldl")
+LIBRARY_FLAGS = ("-shared", "-fPIC", "-fvisibility=hidden", "-ldl")
 
 
 class KernelsHook(BuildHookInterface):  # type: ignore[type-arg] # hatchling does not say what its parameter is
@@ -44,8 +44,13 @@ class KernelsHook(BuildHookInterface):  # type: ignore[type-arg] # hatchling doe
         build_data["pure_python"] = False
 
 
-def compile_extension(target: str, output: Path) -> None:
+def compile_extension(target: str, output: Path, *, symbols: bool = False) -> None:
     """Compile all of c/ for a platform.
+
+    Args:
+        target: Name of the platform.
+        output: File to write.
+        symbols: Whether to keep the names of functions, which a wheel does not need.
 
     Raises:
         SystemExit: The platform is unknown, Python's headers are missing, or the compiler fails.
@@ -60,6 +65,7 @@ def compile_extension(target: str, output: Path) -> None:
     platform_flags = ("-target", f"{target}-linux-gnu.{GLIBC}", f"-mcpu={CPUS[target]}")
     sources = sorted(str(path) for path in (ROOT / "c").glob("*.c"))
     compiler = [sys.executable, "-m", "ziglang", "cc", *platform_flags, *FLAGS, *LIBRARY_FLAGS]
+    compiler += [] if symbols else ["-s"]
     finished = subprocess.run([*compiler, f"-I{include}", *sources, "-o", str(unfinished)], check=False)
     if finished.returncode:
         raise SystemExit(f"the compiler failed with status {finished.returncode}")

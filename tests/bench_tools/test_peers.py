@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.peers import __main__ as peers
+from bench.peers import quote
 from bench.peers.chart import draw_chart
 from bench.peers.environments import extract_reason, measure_size
 from bench.peers.figures import compute_medians, compute_ratios, evaluate_goals, format_goal, format_report
@@ -17,6 +18,7 @@ from bench.peers.prepare_models import extract_shape, make_request
 from bench.peers.rounds import Contender, Request, measure_cold_start, run_rounds
 from bench.peers.runtimes import protocol
 from bench.prompts import make_prompt
+from bench.quoted_blocks import fill_blocks
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core.errors import BenchError
 from tinyedge.text.tokenizer import BOS_ID, Tokenizer
@@ -82,6 +84,13 @@ def make_report() -> dict[str, Any]:
         "runtimes": runtimes,
         "goals": evaluate_goals(runtimes, busy=False),
     }
+
+
+def test_the_documents_quote_the_recorded_report() -> None:
+    for path in quote.DOCUMENTS:
+        text = path.read_text()
+        assert "<!-- peers -->" in text
+        assert fill_blocks(text, {"peers": quote.read_table()}) == text
 
 
 def test_a_ratio_compares_figures_of_the_same_round() -> None:

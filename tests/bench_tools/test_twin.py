@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.twin.build import make_plugin
-from bench.twin.counts import Figures, parse_counts, percentile, sum_by_file
+from bench.twin.counts import Block, Figures, parse_counts, percentile, sum_by_file
 from bench.twin.cpu_model import remove_cryptography, write_cpu_files
 from bench.twin.layout import MEMORY, Twin, TwinError, atomic_folder
 from bench.twin.measure import ModelledCosts, split_responses
@@ -31,9 +31,9 @@ mark 110 44 4 1
 shown 150 60 5 2
 mark 1110 400 40 11
 map 400000-402000 r-xp 00001000 08:01 12 /usr/bin/python3.11
-block 400010 900
-block 400020 30
-block 9999 50
+block 400010 900 7
+block 400020 30 0
+block 9999 50 1
 mark 1220 450 50 31
 total 1300 500 60 40
 """
@@ -51,11 +51,11 @@ def test_the_steps_are_between_marks_without_what_a_mark_costs() -> None:
 
 def test_blocks_are_found_in_their_files() -> None:
     counts = parse_counts(LOG)
-    assert [(b.file, b.offset, b.instructions) for b in counts.blocks] == [
-        ("/usr/bin/python3.11", 0x1010, 900),
-        ("?", 0x9999, 50),
-        ("/usr/bin/python3.11", 0x1020, 30),
-    ]
+    assert counts.blocks == (
+        Block("/usr/bin/python3.11", 0x1010, 900, 7),
+        Block("?", 0x9999, 50, 1),
+        Block("/usr/bin/python3.11", 0x1020, 30, 0),
+    )
     assert sum_by_file(counts.blocks) == {"/usr/bin/python3.11": 930, "?": 50}
 
 
@@ -118,6 +118,7 @@ def compose(micro_bundle: Path, tmp_path: Path) -> Compose:
     }
     system = {
         "memory_total": 416 << 20, "kernel": "6.1", "doctor": None, "memory": {"peak_rss": 60 << 20},
+        "engine": "kernels (neon)",
         "memory_gates": [memory_gate],
     }  # fmt: skip
 

@@ -7,12 +7,14 @@ float32, correct (Boldo and Melquiond, "Emulation of FMA and correctly rounded s
 Shapes: T token rows, K inputs, N outputs, H heads, W head width, P positions.
 """
 
+import math
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float32]
+Doubles: TypeAlias = npt.NDArray[np.float64]
 Int8: TypeAlias = npt.NDArray[np.int8]
 Int32: TypeAlias = npt.NDArray[np.int32]
 
@@ -155,6 +157,43 @@ def exp(x: Floats) -> Floats:
     power = (shifted.view(np.int32) << 23).view(np.float32)
     result: Floats = fma(fma(high, square, low), square, rest + ONE) * power
     return result
+
+
+DOUBLE_ROUNDING = 1.5 * 2.0**52  # a sum with it has no fraction
+DOUBLE_LOG2E = 1.4426950408889634
+LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fefp-1"), float.fromhex("0x1.473de6af278edp-34")
+EXP_DOUBLE_LOWEST = -707.0
+EXP_SERIES = [1 / math.factorial(n) for n in range(13, 1, -1)]
+
+
+def exp_double(x: Doubles) -> Doubles:
+    """Compute e^x for x <= 0 in float64, the same on every machine; 0 from -707 down."""
+    is_zero, x = x <= EXP_DOUBLE_LOWEST, np.maximum(x, EXP_DOUBLE_LOWEST)
+    n = (x * DOUBLE_LOG2E + DOUBLE_ROUNDING) - DOUBLE_ROUNDING
+    rest = (x - n * LN2_HIGH) - n * LN2_LOW
+    series = np.zeros_like(x)
+    for factor in EXP_SERIES:
+        series = series * rest + factor
+    result: Doubles = np.where(is_zero, 0, np.ldexp(1 + (rest + rest * rest * series), n.astype(np.int32)))
+    return result
+
+
+def log_double(x: float) -> float:
+    """Compute ln x for x >= 1 in float64, by Newton's method for e^y = x."""
+    fraction, exponent = math.frexp(x)
+    y = (exponent - 1 + (2 * fraction - 1)) * math.log(2)
+    for _ in range(4):
+        y += x * float(exp_double(np.array(-y))) - 1
+    return y
+
+
+def log_sum_exp(logits: Floats) -> float:
+    """Compute the logarithm of the sum of all e^logit of (V,); every fourth is added up by itself."""
+    highest = np.float64(logits.max())
+    weights = np.zeros(-(-len(logits) // LANES) * LANES)
+    weights[: len(logits)] = exp_double(logits - highest)
+    sums = np.add.accumulate(weights.reshape(-1, LANES))[-1]
+    return float(highest + log_double(float((sums[0] + sums[1]) + (sums[2] + sums[3]))))
 
 
 CDF_LIMIT, CDF_SCALE = np.float32(5.25), np.float32(0.0725623593)

@@ -24,6 +24,11 @@ Tensor: TypeAlias = tuple[Buffer, Buffer | None]
 Number = TypeVar("Number", np.int8, np.float32)
 
 
+def find_library() -> str | None:
+    """Return a name where the extension's package returns a path."""
+    return "libonnxruntime.so"
+
+
 class KernelsError(Exception):
     """ONNX Runtime cannot be loaded; the reference never raises it."""
 
@@ -131,6 +136,7 @@ class Decoder:
         shape = model.config
         self._model = model
         self._fed = 0  # positions whose keys and values are known
+        self._end = 0  # tokens that the state is about
         self._state: Floats | None = None  # (1, D), of the last token
         cache = (shape.layers, shape.context, shape.heads, shape.head_width)
         self._keys, self._values = np.zeros(cache, np.float32), np.zeros(cache, np.float32)
@@ -148,14 +154,15 @@ class Decoder:
         _require("start", start, 0, self._fed)
         _require("the number of tokens", start + len(tokens), 0, shape.context)
         if not tokens:
-            if self._state is None or start < self._fed:
+            if self._state is None or start != self._end:
                 raise ValueError(f"no tokens were given, and there is no result of {start} earlier ones")
             return
         fed, self._fed = self._fed, start  # a step that fails keeps what is before it
         self._state = None
         with np.errstate(all="ignore"):  # what is not finite becomes an error
             self._state = self._compute_state(tokens, start)
-        self._fed = max(fed, start + len(tokens))
+        self._end = start + len(tokens)
+        self._fed = max(fed, self._end)
 
     def logits(self, tokens: Sequence[int], start: int) -> bytes:
         """Feed tokens and return the logits, V float32."""
@@ -171,6 +178,17 @@ class Decoder:
         logits = self._compute_logits(tokens, start)
         ids = np.argsort(-logits, kind="stable")[:count]
         return ids.tolist(), logits[ids].tolist()
+
+    def score(self, tokens: Sequence[int], start: int, ids: Sequence[int]) -> tuple[list[float], float]:
+        """Feed tokens and return the logits of `ids`, and the logarithm of the sum of all e^logit.
+
+        Raises:
+            ValueError: As `feed`, or an id is outside the vocabulary, or there are more than V.
+        """
+        _require("the number of ids", len(ids), 0, self._model.config.vocab_size)
+        self._check_tokens(ids)
+        logits = self._compute_logits(tokens, start)
+        return logits[list(ids)].tolist(), reference.log_sum_exp(logits)
 
     def draw(
         self,
@@ -299,7 +317,8 @@ def require_finite(values: Floats) -> Floats:
 
 def _compute_weights(logits: Sequence[float], temperature: float, top_p: float, min_p: float) -> list[float]:
     """Apply temperature, top_p and min_p to logits, largest first, in the sampler's order of operations."""
-    weights = [math.exp((logit - logits[0]) / temperature) for logit in logits]
+    differences = np.array(logits) - logits[0]
+    weights: list[float] = reference.exp_double(differences / temperature).tolist()
     if top_p < 1:
         cumulative = list(itertools.accumulate(weights))
         del weights[bisect_left(cumulative, top_p * cumulative[-1]) + 1 :]

@@ -78,6 +78,22 @@ def test_of_equal_logits_the_lowest_id_comes_first(load: Loader, instruction_set
                 check_largest(decoder, 2, count)
 
 
+@pytest.mark.parametrize("distinct", [3, 300])
+def test_largest_of_many_with_ties_at_the_limit(
+    load: Loader, instruction_sets: list[str], distinct: int
+) -> None:
+    """So many logits that a small count is limited first, by maxima among which several are equal."""
+    draw = np.random.default_rng(6)
+    few = draw.integers(-128, 128, size=(20, distinct))
+    columns = few[:, draw.integers(distinct, size=3001)].astype(np.int8)
+    weights = with_output(make_random((3001, 20, 2, 16, 1, 40, 8), "int8", seed=6), columns.tobytes())
+    for name in instruction_sets:
+        decoder = load(weights, 1, name).decoder()
+        decoder.feed([300, 2], 0)
+        for count in (1, 31, 32, 33, 64, 700, 3001):
+            check_largest(decoder, 2, count)
+
+
 @pytest.mark.parametrize("scale", [0.0, 1e-45, 1e-42, 1e30])
 def test_scales_that_change_the_order_of_logits(
     load: Loader, instruction_sets: list[str], scale: float

@@ -92,6 +92,22 @@ def test_the_largest_integer_sums(load: Loader, instruction_sets: list[str], val
     compare_with_reference(load, weights, instruction_sets, [1, 69, 3])
 
 
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+@pytest.mark.parametrize("spread", [0.01, 1, 20])
+@pytest.mark.parametrize("vocabulary", [1, 2, 1030])
+def test_scores(
+    load: Loader, instruction_sets: list[str], vocabulary: int, spread: float, precision: str
+) -> None:
+    weights = make_random((vocabulary, 48, 2, 24, 1, 40, 8), precision, seed=7, spread=spread)
+    tokens = draw_tokens(weights, 3)
+    ids = [*draw_tokens(weights, min(vocabulary, 50), seed=1)]
+    expected = reference_of(weights).decoder().score(tokens, 0, ids)
+    for name in instruction_sets:
+        decoder = load(weights, 1, name).decoder()
+        assert decoder.score(tokens, 0, ids) == expected
+        assert decoder.score([], 3, []) == ([], expected[1])
+
+
 def test_the_largest_sums_of_the_widest_output(load: Loader, instruction_sets: list[str]) -> None:
     weights = make_random((96, 1024, 2, 8, 1, 8, 4), "int8", seed=4)
     values = np.random.default_rng(4).integers(-128, 128, (1024, 96)).astype(np.int8)

@@ -28,6 +28,7 @@ def require_no_token(kernels: Any, model: Any, tokens: list[int]) -> None:
         (decoder.logits, ()),
         (decoder.largest, (1,)),
         (decoder.largest, (SHAPE[0],)),
+        (decoder.score, ([3],)),
         (decoder.draw, (0.0, 1, 1.0, 0.0, 0.0, [])),
         (decoder.draw, (0.8, 5, 0.9, 0.1, 0.5, [3])),
     ]
@@ -58,6 +59,9 @@ WRONG_CALLS: list[tuple[str, dict[str, Any]]] = [
     ("largest", {"tokens": [], "start": 3, "count": 0}),
     ("largest", {"tokens": [], "start": 3, "count": 61}),
     ("largest", {"tokens": [], "start": 3, "count": -1}),
+    ("score", {"tokens": [], "start": 3, "ids": [60]}),
+    ("score", {"tokens": [], "start": 3, "ids": [-1]}),
+    ("score", {"tokens": [], "start": 3, "ids": [0] * 61}),
     ("draw", {"tokens": [], "start": 3, **DRAW, "temperature": -1.0}),
     ("draw", {"tokens": [], "start": 3, **DRAW, "temperature": float("nan")}),
     ("draw", {"tokens": [], "start": 3, **DRAW, "temperature": float("inf")}),

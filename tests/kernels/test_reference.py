@@ -55,6 +55,17 @@ def test_exp_is_near_libm() -> None:
     assert np.abs(reference.exp(x) / exact - 1).max() < 2**-21
 
 
+def test_exp_of_doubles_is_near_libm() -> None:
+    x = np.linspace(-706.9, 0, 100_001)
+    assert np.abs(reference.exp_double(x) / np.exp(x) - 1).max() < 2**-51
+    assert reference.exp_double(np.array([0.0, -707.0, -1e308, -np.inf])).tolist() == [1, 0, 0, 0]
+
+
+def test_log_of_doubles_is_near_libm() -> None:
+    for x in (1.0, 1 + 2**-52, *np.geomspace(1.1, 1e5, 1001).tolist()):
+        assert reference.log_double(x) == pytest.approx(math.log(x), rel=2**-51, abs=2**-51)
+
+
 def test_gelu_is_near_libm() -> None:
     x = np.linspace(-12, 12, 20_001, dtype=np.float32)
     exact = np.array([0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x.astype(np.float64)])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -9,13 +10,16 @@ from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
 
+import numpy as np
+import onnx
 import pytest
 
 from tests.kernels import models, reference_model
 from tests.support.engines import STAND_INS, make_package, use_engine, use_package
+from tests.support.hostile import change_model, replace_model
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core.engine import KERNELS, ONNXRUNTIME, PACKAGE, VARIABLE, EngineChoice
-from tinyedge.core.errors import EngineError
+from tinyedge.core.errors import BundleError, EngineError
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.runtime import probe, weights
 from tinyedge.runtime.engine import open_session
@@ -59,6 +63,23 @@ def test_kernels_that_cannot_be_loaded_are_not_an_error(micro_bundle: Path, tmp_
     assert engine.reason == "tinyedge_kernels cannot be loaded: version GLIBC_2.99 not found"
 
 
+@pytest.mark.parametrize("scale", [np.nan, np.inf, -1.0])
+def test_a_scale_that_is_no_scale_is_an_error_of_the_bundle(
+    micro_bundle: Path, tmp_path: Path, scale: float
+) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        (tensor,) = (t for t in model.graph.initializer if t.name == "blocks.0.qkv.scale")
+        tensor.raw_data = np.float32(scale).tobytes()
+
+    folder = tmp_path / "bundle"
+    shutil.copytree(micro_bundle, folder)
+    replace_model(folder, change_model((folder / "model.onnx").read_bytes(), change))
+    with use_engine(KERNELS), pytest.raises(BundleError) as failure:
+        Generator.load(folder)
+    assert failure.value.message.startswith(f"{folder}/model.onnx is not a valid model of a bundle: ")
+    assert failure.value.message.endswith("negative or not finite")
+
+
 def test_the_environment_chooses(micro_bundle: Path) -> None:
     assert load(micro_bundle, make_package(), {VARIABLE: KERNELS}).reason == "TINYEDGE_ENGINE chooses it"
     found = load(micro_bundle, make_package(), {VARIABLE: ONNXRUNTIME})
@@ -88,9 +109,8 @@ def test_an_unknown_engine_is_an_error(micro_bundle: Path) -> None:
 
 
 def test_kernels_need_onnx_runtimes_library(micro_bundle: Path) -> None:
-    with patch("importlib.util.find_spec", return_value=None):
-        engine = load(micro_bundle, make_package(), {})
-    assert engine.reason == "no package onnxruntime with libonnxruntime.so* is installed"
+    engine = load(micro_bundle, make_package(find_library=lambda: None), {})
+    assert engine.reason == "no package onnxruntime with libonnxruntime.so is installed"
 
 
 def test_a_caller_can_choose_the_engine(micro_bundle: Path) -> None:

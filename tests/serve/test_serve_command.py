@@ -160,7 +160,7 @@ def test_systemd_is_notified_of_start_life_and_stop(micro_bundle: Path, tmp_path
 def test_a_short_soak_test() -> None:
     """Run bench/serve/soak.py with small counts: disconnects, overload, signals, mixed requests."""
     bundle = Path(__file__).parents[1] / "data" / "micro_bundle_int8"
-    small = {"disconnects": 30, "rounds": 3, "signals": 1, "requests": 1500, "slack": 10}
+    small = {"disconnects": 30, "rounds": 3, "signals": 1, "requests": 3000, "slack": 10}
     flags = [word for name, value in small.items() for word in (f"--{name}", str(value))]
     done = subprocess.run(
         [sys.executable, SOAK, bundle, *flags],

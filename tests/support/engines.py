@@ -19,7 +19,7 @@ SESSION_MODULE = "tinyedge.runtime.kernels"  # imported again for each package
 def make_package(**parts: object) -> ModuleType:
     """Make a package of kernels: the reference, with other parts in place of some of its own."""
     package = ModuleType(PACKAGE)
-    for name in ("Model", "Decoder", "KernelsError", "NotFiniteError"):
+    for name in ("Model", "Decoder", "KernelsError", "NotFiniteError", "find_library"):
         setattr(package, name, parts.get(name, getattr(reference_model, name)))
     return package
 

@@ -95,8 +95,8 @@ class ModelConfig:
 
 MODEL_RANGES = get_ranges(ModelConfig)
 
-# Shapes by name. tiny is the guide's. small still generates 20 tokens in 250 ms on the device: the estimate
-# is 175 ms, or 244 ms with the margin for the estimate's error (docs/scale.md). base is for larger boards.
+# Shapes by name. tiny is the guide's. small still generates 20 tokens in 250 ms on the device, the margin for
+# the estimate's error included (docs/scale.md). base is for larger boards.
 PRESETS = {
     "tiny": ModelConfig(),
     "small": ModelConfig(d_model=256, num_layers=3, dim_feedforward=512, max_seq_length=256),

@@ -4,11 +4,7 @@ In: the weights of a verified bundle. Out: a session. Needs neither numpy nor ON
 whose imports take longer than a short answer. This module can be imported where the kernels are installed.
 """
 
-import importlib.util
-import math
-from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import tinyedge_kernels
@@ -29,7 +25,7 @@ from tinyedge.runtime.decoder import (
 )
 from tinyedge.runtime.weights import list_tensors
 
-LIBRARY = "libonnxruntime.so"  # a version follows
+LIBRARY = "libonnxruntime.so"
 
 Result = TypeVar("Result")
 
@@ -55,6 +51,7 @@ class KernelsSession(Session):
             reason: Why this engine was chosen.
 
         Raises:
+            BundleError: A scale of the weights is negative or not finite.
             EngineError: The kernels cannot run here.
             UsageError: `threads` is outside its range.
         """
@@ -63,16 +60,19 @@ class KernelsSession(Session):
         self.name = name
         shape = (config.vocab_size, config.d_model, config.nhead, config.head_width, config.num_layers)
         sizes = (*shape, config.dim_feedforward, config.max_seq_length)
+        library = find_library()
         try:
             tensors = list_tensors(weights, config)
-            self._model = tinyedge_kernels.Model(
-                find_library(), sizes, config.head_dim**-0.5, tensors, threads
-            )
+            self._model = tinyedge_kernels.Model(library, sizes, config.head_dim**-0.5, tensors, threads)
         except KeyError as failure:
             raise EngineError(f"{name} does not store {failure} as plain bytes", EXPORT_AGAIN_HINT) from None
         except tinyedge_kernels.KernelsError as failure:
             raise EngineError(
                 f"the kernels cannot use ONNX Runtime: {failure}", "install another version of onnxruntime"
+            ) from None
+        except ValueError as failure:  # the configuration is in its ranges: it is about what the file stores
+            raise BundleError(
+                f"{name} is not a valid model of a bundle: {failure}", EXPORT_AGAIN_HINT
             ) from None
         self.engine = EngineChoice(KERNELS, self._model.instructions, reason)
 
@@ -135,10 +135,8 @@ class KernelsDecoder(Decoder):
 
     def score(self, tokens: Sequence[int]) -> tuple[list[float], float]:
         """Return the logits of a few tokens, and the logarithm of the sum of all exponentials."""
-        values = array("f", self._run(self._native.logits)).tolist()
-        highest = max(values)
-        total = sum(map(math.exp, [value - highest for value in values]))
-        return [values[token] for token in tokens], highest + math.log(total)
+        found: tuple[list[float], float] = self._run(self._native.score, list(tokens))
+        return found
 
     def draw(self, sampling: SamplingConfig, point: float, banned_ids: Collection[int]) -> int:
         """Select the next token, in the kernels."""
@@ -173,9 +171,7 @@ def find_library() -> str:
     Raises:
         EngineError: There is none.
     """
-    spec = importlib.util.find_spec("onnxruntime")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        for library in sorted(Path(folder, "capi").iterdir()):
-            if library.name.startswith(LIBRARY):
-                return str(library)
-    raise EngineError(f"no package onnxruntime with {LIBRARY}* is installed", "pip install onnxruntime")
+    found = tinyedge_kernels.find_library()
+    if found is None:
+        raise EngineError(f"no package onnxruntime with {LIBRARY} is installed", "pip install onnxruntime")
+    return found

@@ -33,7 +33,8 @@ struct Kernels {
     /* int8_product */
     void (*product)(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
                     size_t to, float *y, size_t ldy);
-    /* upper[n - from] = upper bound of row n's doubled score, for n in [from, to), both multiples of 4; see planes.c */
+    /* For an output in planes; NULL in both: this set takes its matrix as it is, see output.h.
+     * upper[n - from] = upper bound of row n's doubled score, for n in [from, to), both multiples of 4; see planes.c */
     void (*plane_bounds)(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper);
     /* low[n - from] = sum of row n's stored low nibbles times x, for n in [from, to) */
     void (*plane_low)(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low);

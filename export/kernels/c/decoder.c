@@ -1,9 +1,11 @@
 /* A decoder-only transformer, post-norm, with the cache of one text.
  *
- * Tokens are processed in chunks of rows, so that scratch is small and stays in the second-level cache. Rows depend on
- * each other only through the cache: a block's keys and values of all rows come first, then everything else of each row
- * alone. So threads divide the rows and meet once a block. A single row's products are divided by outputs instead,
- * where they are large. The last block computes only keys and values, except for the last token. */
+ * Rows depend on each other only through the cache: a block's keys and values of all rows come first, then everything
+ * else of each row alone. So threads divide the rows and meet once a block. A single row's products are divided by
+ * outputs instead, where they are large. The last block computes only keys and values, except for the last token.
+ *
+ * Tokens are processed in chunks, so that each block's weights are read once for many rows. The parts of a block take a
+ * few rows at a time: their scratch and the weights of a part stay in the second-level cache together. */
 #include "decoder.h"
 
 #include <stdlib.h>
@@ -15,30 +17,30 @@
 #include "rows.h"
 #include "weights.h"
 
-#define CHUNK 96         /* rows at a time: enough to use each weight often, few enough for the caches */
-#define ROWS_PER_PIECE 4 /* fewer rows are not worth a thread, and the products take up to 4 rows at once */
+#define CHUNK 96         /* rows that go through a block before the next one */
+#define AT_ONCE 12       /* rows of a piece that go through a part of a block together */
+#define ROWS_PER_PIECE 3 /* fewer rows are not worth a thread, and the products take up to 3 or 4 rows at once */
 #define PIECES (CHUNK / ROWS_PER_PIECE)
-#define ARRAYS 14
+#define ARRAYS 15
 
 struct Decoder {
     const Model *model;
     void *owned[ARRAYS]; /* all arrays below */
     size_t owned_count;
     int incomplete; /* whether one of them could not be allocated */
-    float *state;   /* the last token's row of x, and what `quantized` begins with; NULL: there is none */
     float *cache;   /* (layers, keys and values, heads, context, head_width) */
 
-    /* Scratch, CHUNK rows each; a row's width is rounded up to FLOAT_PANEL. */
+    /* Scratch, CHUNK rows each; a row's width is rounded up to FLOAT_PANEL. Only x and queries use all of them. */
     size_t ld_x, ld_qkv, ld_attended, ld_wide, q_stride;
-    float *x, *qkv, *attended, *wide, *change; /* change: what a block adds to x, as wide as x */
+    float *x, *queries, *qkv, *attended, *wide, *change; /* change: what a block adds to x, as wide as x */
     Quantized quantized;
     float *scores; /* (PIECES, context rounded up to 4) */
 
-    /* For the output: the logits, and the largest of them with their ids and weights; each has room for all of them. */
-    float *logits, *largest;
+    OutputState output; /* about the last token; its state is a row of x, or NULL: there is none */
+    /* The largest logits with their ids and weights; there is room for all. */
+    float *largest;
     int32_t *ids;
     double *weights;
-    void *selection;
 };
 
 /* Work on some rows of a chunk. */
@@ -78,17 +80,19 @@ Status decoder_create(const Model *m, Decoder **created) {
     d->cache = take(d, m->layers, layer);
     d->x = take(d, CHUNK * sizeof(float), d->ld_x);
     d->qkv = take(d, CHUNK * sizeof(float), d->ld_qkv);
+    d->queries = take(d, CHUNK * sizeof(float), d->ld_attended);
     d->attended = take(d, CHUNK * sizeof(float), d->ld_attended);
     d->wide = take(d, CHUNK * sizeof(float), d->ld_wide);
     d->change = take(d, CHUNK * sizeof(float), d->ld_x);
     d->quantized.q = take(d, CHUNK, d->q_stride);
     d->quantized.rows = take(d, CHUNK, sizeof(RowScale));
     d->scores = take(d, PIECES * sizeof(float), context);
-    d->logits = take(d, vocab, sizeof(float));
+    d->output.quantized = d->quantized;
+    d->output.logits = take(d, vocab, sizeof(float));
+    d->output.scratch = take(d, 1, output_scratch(&m->output));
     d->largest = take(d, vocab, sizeof(float));
     d->ids = take(d, vocab, sizeof(int32_t));
     d->weights = take(d, vocab, sizeof(double));
-    d->selection = take(d, 1, m->output_is_int8 ? planes_scratch(&m->output_int8) : largest_scratch(m->vocab_size));
     if (d->incomplete) {
         decoder_free(d);
         return KERNELS_NO_MEMORY;
@@ -120,30 +124,43 @@ static void embed(const Model *m, int32_t token, size_t position, float *x) {
     }
 }
 
-/* Scratch of the products of rows from `row`. */
-static Quantized quantized_from(const Decoder *d, size_t row) {
-    return (Quantized){d->quantized.q + row * d->q_stride, d->quantized.rows + row};
+/* Rows that go through a part of a block, with the scratch arrays from row `scratch` on. What the next part needs is in
+ * x, the queries and the cache. */
+typedef struct {
+    const Chunk *chunk;
+    size_t layer, row, end, scratch;
+    float *scores;
+} Part;
+
+static Status multiply(const Part *p, const Matrix *matrix, const float *x, size_t ldx, size_t rows, size_t from,
+                       float *y, size_t ldy) {
+    const Decoder *d = p->chunk->decoder;
+    Quantized quantized = {d->quantized.q + p->scratch * d->q_stride, d->quantized.rows + p->scratch};
+    return matrix_product(d->model->kernels, p->chunk->pool, matrix, x, ldx, rows, from, y, ldy, quantized);
 }
 
-static Status project(const Chunk *c, size_t row, size_t end, size_t from) {
-    Decoder *d = c->decoder;
-    return matrix_product(d->model->kernels, c->pool, &d->model->blocks[c->layer].qkv, d->x + row * d->ld_x, d->ld_x,
-                          end - row, from, d->qkv + row * d->ld_qkv, d->ld_qkv, quantized_from(d, row));
-}
-
-/* Queries, keys and values of rows; keys and values go to the cache. In the last block, only the last token's query. */
-static Status begin_block(const Chunk *c, size_t row, size_t end) {
+/* Queries, keys and values; keys and values go to the cache. In the last block, only the last token's query. */
+static Status project(const Part *p) {
+    const Chunk *c = p->chunk;
     Decoder *d = c->decoder;
     const Model *m = d->model;
-    size_t queries = row; /* the first row that needs queries */
-    if (c->layer + 1 == m->layers) queries = c->is_last && end == c->rows ? end - 1 : end;
-    if (row < queries && project(c, row, queries, m->attended)) return KERNELS_NOT_FINITE;
-    if (queries < end && project(c, queries, end, 0)) return KERNELS_NOT_FINITE;
+    const Matrix *matrix = &m->blocks[p->layer].qkv;
+    float *qkv = d->qkv + p->scratch * d->ld_qkv;
+    size_t queries = p->row; /* the first row that needs queries */
+    if (p->layer + 1 == m->layers) queries = c->is_last && p->end == c->rows ? p->end - 1 : p->end;
+    if (p->row < queries &&
+        multiply(p, matrix, d->x + p->row * d->ld_x, d->ld_x, queries - p->row, m->attended, qkv, d->ld_qkv))
+        return KERNELS_NOT_FINITE;
+    if (queries < p->end && multiply(p, matrix, d->x + queries * d->ld_x, d->ld_x, p->end - queries, 0,
+                                     qkv + (queries - p->row) * d->ld_qkv, d->ld_qkv))
+        return KERNELS_NOT_FINITE;
+    for (size_t t = queries; t < p->end; t++)
+        memcpy(d->queries + t * d->ld_attended, qkv + (t - p->row) * d->ld_qkv, m->attended * sizeof *qkv);
     for (size_t head = 0; head < m->heads; head++) {
-        float *keys = cached(d, c->layer, 0, head) + c->start * m->head_width;
-        float *values = cached(d, c->layer, 1, head) + c->start * m->head_width;
-        for (size_t t = row; t < end; t++) {
-            const float *key = d->qkv + t * d->ld_qkv + m->attended + head * m->head_width;
+        float *keys = cached(d, p->layer, 0, head) + c->start * m->head_width;
+        float *values = cached(d, p->layer, 1, head) + c->start * m->head_width;
+        for (size_t t = p->row; t < p->end; t++) {
+            const float *key = qkv + (t - p->row) * d->ld_qkv + m->attended + head * m->head_width;
             memcpy(keys + t * m->head_width, key, m->head_width * sizeof *key);
             memcpy(values + t * m->head_width, key + m->attended, m->head_width * sizeof *key);
         }
@@ -152,55 +169,77 @@ static Status begin_block(const Chunk *c, size_t row, size_t end) {
 }
 
 typedef struct {
-    const Chunk *chunk;
-    size_t layer, row, end, pieces;
-    float *scores;
+    const Part *part;
+    size_t pieces;
 } Attention;
 
 /* Attention of rows in a piece of the heads. */
 static void attend_heads(void *argument, size_t piece) {
     const Attention *a = argument;
-    Decoder *d = a->chunk->decoder;
+    const Part *p = a->part;
+    Decoder *d = p->chunk->decoder;
     const Model *m = d->model;
-    float *scores = a->scores + piece * round_up(m->context, LANES);
+    float *scores = p->scores + piece * round_up(m->context, LANES);
     for (size_t head = m->heads * piece / a->pieces; head < m->heads * (piece + 1) / a->pieces; head++)
-        for (size_t row = a->row; row < a->end; row++)
-            attend(d->qkv + row * d->ld_qkv + head * m->head_width, cached(d, a->layer, 0, head),
-                   cached(d, a->layer, 1, head), a->chunk->start + row + 1, m->head_width, m->attention_scale, scores,
-                   d->attended + row * d->ld_attended + head * m->head_width);
+        for (size_t row = p->row; row < p->end; row++)
+            attend(d->queries + row * d->ld_attended + head * m->head_width, cached(d, p->layer, 0, head),
+                   cached(d, p->layer, 1, head), p->chunk->start + row + 1, m->head_width, m->attention_scale, scores,
+                   d->attended + (p->scratch + row - p->row) * d->ld_attended + head * m->head_width);
 }
 
-/* The rest of a block for rows: attention, feed-forward layer and the norms behind them. */
-static Status finish_block(const Chunk *c, size_t layer, size_t row, size_t end, float *scores) {
-    Decoder *d = c->decoder;
-    const Model *m = d->model;
-    const Block *block = &m->blocks[layer];
-    size_t rows = end - row;
-    float *x = d->x + row * d->ld_x, *change = d->change + row * d->ld_x;
-    float *attended = d->attended + row * d->ld_attended, *wide = d->wide + row * d->ld_wide;
-    Quantized quantized = quantized_from(d, row);
+static Status add_and_norm_rows(const Part *p, const float *change, const float *scale, const float *bias) {
+    const Decoder *d = p->chunk->decoder;
+    for (size_t t = p->row; t < p->end; t++)
+        add_and_norm(d->x + t * d->ld_x, change + (t - p->row) * d->ld_x, scale, bias, d->model->width);
+    return KERNELS_OK;
+}
 
-    size_t pieces = pieces_worth(c->pool, rows * (c->start + end) * 2 * m->attended * sizeof(float));
+/* Attention and the norm behind it. */
+static Status attend_rows(const Part *p) {
+    Decoder *d = p->chunk->decoder;
+    const Model *m = d->model;
+    const Block *block = &m->blocks[p->layer];
+    size_t rows = p->end - p->row;
+    float *attended = d->attended + p->scratch * d->ld_attended, *change = d->change + p->scratch * d->ld_x;
+
+    size_t pieces = pieces_worth(p->chunk->pool, rows * (p->chunk->start + p->end) * 2 * m->attended * sizeof(float));
     if (pieces > m->heads) pieces = m->heads;
     if (pieces > PIECES) pieces = PIECES;
-    Attention attention = {c, layer, row, end, pieces, scores};
-    pool_run(c->pool, attend_heads, &attention, pieces);
+    Attention attention = {p, pieces};
+    pool_run(p->chunk->pool, attend_heads, &attention, pieces);
+    Status status = multiply(p, &block->out, attended, d->ld_attended, rows, 0, change, d->ld_x);
+    return status ? status : add_and_norm_rows(p, change, block->norm1_scale, block->norm1_bias);
+}
 
-    Status status =
-        matrix_product(m->kernels, c->pool, &block->out, attended, d->ld_attended, rows, 0, change, d->ld_x, quantized);
-    if (status) return status;
-    for (size_t t = 0; t < rows; t++)
-        add_and_norm(x + t * d->ld_x, change + t * d->ld_x, block->norm1_scale, block->norm1_bias, m->width);
+/* The feed-forward layer and the norm behind it. */
+static Status feed_forward(const Part *p) {
+    Decoder *d = p->chunk->decoder;
+    const Model *m = d->model;
+    const Block *block = &m->blocks[p->layer];
+    size_t rows = p->end - p->row;
+    float *wide = d->wide + p->scratch * d->ld_wide, *change = d->change + p->scratch * d->ld_x;
 
-    status = matrix_product(m->kernels, c->pool, &block->linear1, x, d->ld_x, rows, 0, wide, d->ld_wide, quantized);
+    Status status = multiply(p, &block->linear1, d->x + p->row * d->ld_x, d->ld_x, rows, 0, wide, d->ld_wide);
     if (status) return status;
     for (size_t t = 0; t < rows; t++) gelu(wide + t * d->ld_wide, m->feedforward);
-    status =
-        matrix_product(m->kernels, c->pool, &block->linear2, wide, d->ld_wide, rows, 0, change, d->ld_x, quantized);
-    if (status) return status;
-    for (size_t t = 0; t < rows; t++)
-        add_and_norm(x + t * d->ld_x, change + t * d->ld_x, block->norm2_scale, block->norm2_bias, m->width);
-    return KERNELS_OK;
+    status = multiply(p, &block->linear2, wide, d->ld_wide, rows, 0, change, d->ld_x);
+    return status ? status : add_and_norm_rows(p, change, block->norm2_scale, block->norm2_bias);
+}
+
+/* Does a part of a block for rows, AT_ONCE of them at a time, all in the same scratch. */
+static Status do_part(Status part(const Part *), const Chunk *c, size_t layer, size_t row, size_t end, float *scores) {
+    Status status = KERNELS_OK;
+    for (size_t first = row; first < end && !status; first += AT_ONCE) {
+        size_t last = end - first < AT_ONCE ? end : first + AT_ONCE;
+        status = part(&(Part){c, layer, first, last, row, scores});
+    }
+    return status;
+}
+
+/* What follows the keys and values of a block. */
+static Status finish_block(const Chunk *c, size_t layer, size_t row, size_t end, float *scores) {
+    Status status = do_part(attend_rows, c, layer, row, end, scores);
+    return status ? status : do_part(feed_forward, c, layer, row, end, scores);
 }
 
 /* One piece of a chunk, from the keys and values of the block before to those of this one. */
@@ -213,7 +252,7 @@ static void advance(void *argument, size_t piece) {
         for (size_t t = row; t < end; t++) embed(d->model, c->tokens[t], c->start + t, d->x + t * d->ld_x);
     else
         status = finish_block(c, c->layer - 1, row, end, d->scores + piece * round_up(d->model->context, LANES));
-    c->status[piece] = status ? status : begin_block(c, row, end);
+    c->status[piece] = status ? status : do_part(project, c, c->layer, row, end, NULL);
 }
 
 static Status feed_chunk(Decoder *d, const Pool *pool, const int32_t *tokens, size_t rows, size_t start, int is_last) {
@@ -233,9 +272,8 @@ static Status feed_chunk(Decoder *d, const Pool *pool, const int32_t *tokens, si
 }
 
 Status decoder_feed(Decoder *d, const Pool *pool, const int32_t *tokens, size_t count, size_t start) {
-    const Model *m = d->model;
-    d->state = NULL;
-    float *state = NULL;
+    const float *state = NULL;
+    d->output.state = NULL;
     for (size_t done = 0; done < count;) {
         size_t rows = count - done < CHUNK ? count - done : CHUNK;
         Status status = feed_chunk(d, pool, tokens + done, rows, start + done, done + rows == count);
@@ -243,66 +281,32 @@ Status decoder_feed(Decoder *d, const Pool *pool, const int32_t *tokens, size_t 
         state = d->x + (rows - 1) * d->ld_x;
         done += rows;
     }
-    Status status = m->output_is_int8
-                        ? quantize_row(state, m->width, m->output_int8.stride, d->quantized.q, d->quantized.rows)
-                        : require_finite(state, m->width);
-    if (!status) d->state = state;
+    d->output.state = state;
+    Status status = output_begin(&d->model->output, &d->output);
+    if (status) d->output.state = NULL;
     return status;
-}
-
-typedef struct {
-    const Decoder *decoder;
-    size_t step;
-} OutputProduct;
-
-static void multiply_output(void *argument, size_t piece) {
-    const OutputProduct *p = argument;
-    const Decoder *d = p->decoder;
-    size_t from = piece * p->step, end = d->model->vocab_size, to = end - from < p->step ? end : from + p->step;
-    float_product(&d->model->output_fp32, d->state, d->ld_x, 1, from, to, d->logits, 0);
-}
-
-static Status compute_logits(Decoder *d, const Pool *pool) {
-    const Model *m = d->model;
-    if (!d->state) return KERNELS_NOT_FINITE;
-    if (m->output_is_int8) {
-        planes_logits(m->kernels, pool, &m->output_int8, d->quantized.q, *d->quantized.rows, d->logits);
-    } else {
-        size_t pieces = pieces_worth(pool, float_matrix_bytes(&m->output_fp32));
-        size_t step = round_up((m->vocab_size + pieces - 1) / pieces, FLOAT_PANEL);
-        OutputProduct product = {d, step};
-        pool_run(pool, multiply_output, &product, (m->vocab_size + step - 1) / step);
-    }
-    return require_finite(d->logits, m->vocab_size);
 }
 
 Status decoder_logits(Decoder *d, const Pool *pool, float *logits) {
-    Status status = compute_logits(d, pool);
-    if (!status) memcpy(logits, d->logits, d->model->vocab_size * sizeof *logits);
+    if (!d->output.state) return KERNELS_NOT_FINITE;
+    Status status = output_logits(&d->model->output, pool, &d->output);
+    if (!status) memcpy(logits, d->output.logits, d->model->vocab_size * sizeof *logits);
     return status;
-}
-
-/* Whether the integer scores order as their logits do, and none of these overflows: the scale is moderate, and so are the
- * scores, so that different ones are different floats. */
-static int scores_order_as_logits(const Decoder *d) {
-    const Planes *output = &d->model->output_int8;
-    float scale = d->quantized.rows->scale * output->scale;
-    size_t sum = 0;
-    for (size_t k = 0; k < output->width; k++) sum += (size_t)abs(d->quantized.q[k] - d->quantized.rows->zero);
-    return scale > 0x1p-100f && scale < 0x1p100f && sum * 128 < (size_t)1 << 23;
 }
 
 Status decoder_largest(Decoder *d, const Pool *pool, size_t count, int32_t *ids, float *logits) {
-    const Model *m = d->model;
-    if (!d->state) return KERNELS_NOT_FINITE;
-    if (m->output_is_int8 && scores_order_as_logits(d)) {
-        planes_largest(m->kernels, pool, &m->output_int8, d->quantized.q, *d->quantized.rows, count, ids, logits,
-                       d->selection);
-        return require_finite(logits, count);
-    }
-    Status status = compute_logits(d, pool);
-    if (!status) largest_of(d->logits, m->vocab_size, count, ids, logits, d->selection);
-    return status;
+    if (!d->output.state) return KERNELS_NOT_FINITE;
+    d->output.backwards = !d->output.backwards;
+    return output_largest(&d->model->output, pool, &d->output, count, ids, logits);
+}
+
+Status decoder_score(Decoder *d, const Pool *pool, const int32_t *ids, size_t count, float *logits, double *total) {
+    if (!d->output.state) return KERNELS_NOT_FINITE;
+    Status status = output_logits(&d->model->output, pool, &d->output);
+    if (status) return status;
+    for (size_t i = 0; i < count; i++) logits[i] = d->output.logits[ids[i]];
+    *total = log_sum_exp(d->output.logits, d->model->vocab_size);
+    return KERNELS_OK;
 }
 
 Status decoder_draw(Decoder *d, const Pool *pool, const Draw *draw, int32_t *token) {

@@ -33,6 +33,9 @@ Status decoder_logits(Decoder *decoder, const Pool *pool, float *logits);
 /* Writes the `count` largest logits, largest first, of equal ones the lowest id first; 1 <= count <= vocab_size. */
 Status decoder_largest(Decoder *decoder, const Pool *pool, size_t count, int32_t *ids, float *logits);
 
+/* Writes the logits of `count` tokens, ids below vocab_size, and the logarithm of the sum of all e^logit. */
+Status decoder_score(Decoder *decoder, const Pool *pool, const int32_t *ids, size_t count, float *logits, double *total);
+
 /* Chooses the next token; it is not fed. */
 Status decoder_draw(Decoder *decoder, const Pool *pool, const Draw *draw, int32_t *token);
 

@@ -9,12 +9,13 @@
 
 enum { MAX_ARGUMENTS = 8 };
 
-typedef enum { FEED, LOGITS, LARGEST, DRAW } Question;
+typedef enum { FEED, LOGITS, LARGEST, SCORE, DRAW } Question;
 
 static const char *const NAMES[][MAX_ARGUMENTS + 1] = {
     [FEED] = {"tokens", "start"},
     [LOGITS] = {"tokens", "start"},
     [LARGEST] = {"tokens", "start", "count"},
+    [SCORE] = {"tokens", "start", "ids"},
     [DRAW] = {"tokens", "start", "temperature", "top_k", "top_p", "min_p", "point", "banned"},
 };
 
@@ -24,10 +25,11 @@ typedef struct {
     Decoder *decoder;
     Question question;
     size_t start, count; /* tokens to feed */
-    size_t wanted;       /* LARGEST: how many */
+    size_t wanted;       /* LARGEST, SCORE: how many */
     int32_t *tokens;     /* (context,) */
-    int32_t *ids;        /* LARGEST */
-    float *logits;       /* LARGEST, or LOGITS: all of them */
+    int32_t *ids;        /* LARGEST: the answer; SCORE: whose logits */
+    float *logits;       /* LARGEST, SCORE, or LOGITS: all of them */
+    double total;        /* SCORE: the logarithm of the sum of all e^logit */
     Draw draw;
     int32_t token;       /* DRAW: the answer */
     bool fed;            /* feeding succeeded */
@@ -39,7 +41,7 @@ typedef struct {
     ModelObject *model;
     Binding *binding;
     Step step;       /* bound: ONNX Runtime holds its address */
-    int32_t *banned; /* (vocabulary,), once needed */
+    int32_t *given;  /* (vocabulary,) ids that a caller gave, once needed: DRAW's banned ones, or SCORE's */
     int32_t *ids;    /* room for `room` results of LARGEST */
     float *values;
     size_t room;
@@ -58,6 +60,9 @@ static void work(Request *request, const Pool *pool) {
     case FEED: break;
     case LOGITS: step->status = decoder_logits(step->decoder, pool, step->logits); break;
     case LARGEST: step->status = decoder_largest(step->decoder, pool, step->wanted, step->ids, step->logits); break;
+    case SCORE:
+        step->status = decoder_score(step->decoder, pool, step->ids, step->wanted, step->logits, &step->total);
+        break;
     case DRAW: step->status = decoder_draw(step->decoder, pool, &step->draw, &step->token); break;
     }
 }
@@ -97,6 +102,13 @@ static bool read_tokens(DecoderObject *self, PyObject *tokens, PyObject *start) 
     return false;
 }
 
+/* Reads ids into self->given. */
+static bool read_given(DecoderObject *self, PyObject *sequence, const char *name, size_t most, size_t *count) {
+    if (!self->given) self->given = malloc((size_t)self->model->config.vocab_size * sizeof *self->given);
+    if (!self->given) return PyErr_NoMemory(), false;
+    return read_ids(self, sequence, name, most, self->given, count);
+}
+
 static bool make_room(DecoderObject *self, size_t count) {
     if (count <= self->room) return true;
     free(self->ids), free(self->values);
@@ -118,14 +130,10 @@ static bool read_draw(DecoderObject *self, PyObject **arguments) {
     if (!read_float(arguments[3], "min_p", 0, 1, &draw->min_p)) return false;
     if (!read_float(arguments[4], "point", 0, 1, &draw->point)) return false;
     draw->top_k = top_k < (long long)vocabulary ? (int32_t)top_k : (int32_t)vocabulary;
-    Py_ssize_t count = PySequence_Size(arguments[5]);
-    if (count < 0) return false;
-    if (count && !self->banned) {
-        self->banned = malloc(vocabulary * sizeof *self->banned);
-        if (!self->banned) return PyErr_NoMemory(), false;
-    }
-    draw->banned = self->banned;
-    return read_ids(self, arguments[5], "banned tokens", vocabulary - 1, self->banned, &draw->banned_count);
+    if (!read_given(self, arguments[5], "banned tokens", vocabulary - 1, &draw->banned_count)) return false;
+    sort_ids(self->given, draw->banned_count);
+    draw->banned = self->given;
+    return true;
 }
 
 /* Reads what the question needs besides the tokens. `bytes`: for LOGITS, the object that gets them. */
@@ -144,6 +152,12 @@ static bool read_question(DecoderObject *self, PyObject **arguments, PyObject **
         if (!make_room(self, (size_t)wanted)) return false;
         step->wanted = (size_t)wanted;
         step->ids = self->ids;
+        step->logits = self->values;
+        return true;
+    case SCORE:
+        if (!read_given(self, arguments[2], "ids", (size_t)vocabulary, &step->wanted)) return false;
+        if (!make_room(self, step->wanted)) return false;
+        step->ids = self->given;
         step->logits = self->values;
         return true;
     case DRAW: return read_draw(self, arguments + 2);
@@ -171,19 +185,24 @@ static bool run(DecoderObject *self) {
     return false;
 }
 
-/* (ids, logits) as lists */
-static PyObject *make_pair(const Step *step) {
-    Py_ssize_t count = (Py_ssize_t)step->wanted;
-    PyObject *ids = PyList_New(count), *logits = PyList_New(count), *pair = NULL;
-    for (Py_ssize_t i = 0; ids && logits && i < count; i++) {
-        PyObject *id = PyLong_FromLong(step->ids[i]), *logit = PyFloat_FromDouble((double)step->logits[i]);
-        if (id) PyList_SetItem(ids, i, id);
-        if (logit) PyList_SetItem(logits, i, logit);
-        if (!id || !logit) Py_CLEAR(ids);
+/* A list of ids, or of logits; NULL with an exception. */
+static PyObject *make_list(size_t count, const int32_t *ids, const float *logits) {
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list && i < count; i++) {
+        PyObject *item = ids ? PyLong_FromLong(ids[i]) : PyFloat_FromDouble((double)logits[i]);
+        if (item)
+            PyList_SetItem(list, (Py_ssize_t)i, item);
+        else
+            Py_CLEAR(list);
     }
-    if (ids && logits) pair = PyTuple_Pack(2, ids, logits);
-    Py_XDECREF(ids);
-    Py_XDECREF(logits);
+    return list;
+}
+
+/* Takes both, which may be NULL with an exception. */
+static PyObject *make_pair(PyObject *first, PyObject *second) {
+    PyObject *pair = first && second ? PyTuple_Pack(2, first, second) : NULL;
+    Py_XDECREF(first);
+    Py_XDECREF(second);
     return pair;
 }
 
@@ -198,7 +217,8 @@ static PyObject *answer(DecoderObject *self, PyObject *const *given, Py_ssize_t 
     }
     switch (step->question) {
     case LOGITS: return bytes;
-    case LARGEST: return make_pair(step);
+    case LARGEST: return make_pair(make_list(step->wanted, step->ids, NULL), make_list(step->wanted, NULL, step->logits));
+    case SCORE: return make_pair(make_list(step->wanted, NULL, step->logits), PyFloat_FromDouble(step->total));
     case DRAW: return PyLong_FromLong(step->token);
     default: return Py_NewRef(Py_None);
     }
@@ -224,6 +244,7 @@ static PyObject *ask(PyObject *object, Question question, PyObject *const *given
 METHOD(method_feed, FEED)
 METHOD(method_logits, LOGITS)
 METHOD(method_largest, LARGEST)
+METHOD(method_score, SCORE)
 METHOD(method_draw, DRAW)
 
 PyObject *decoder_new(ModelObject *model) {
@@ -251,7 +272,7 @@ static void decoder_dealloc(PyObject *object) {
     binding_free(self->binding);
     decoder_free(self->step.decoder);
     free(self->step.tokens);
-    free(self->banned);
+    free(self->given);
     free(self->ids);
     free(self->values);
     Py_XDECREF((PyObject *)self->model);
@@ -268,6 +289,8 @@ static PyMethodDef decoder_methods[] = {
           "logits($self, tokens, start)\n--\n\nFeed tokens and return the logits, as bytes of float32."),
     ENTRY("largest", method_largest,
           "largest($self, tokens, start, count)\n--\n\nFeed tokens and return the `count` largest logits: ids, values."),
+    ENTRY("score", method_score,
+          "score($self, tokens, start, ids)\n--\n\nFeed tokens and return the logits of `ids`, and the logarithm of the sum of all e^logit."),
     ENTRY("draw", method_draw,
           "draw($self, tokens, start, temperature, top_k, top_p, min_p, point, banned)\n--\n\nFeed tokens and choose the next."),
     {NULL, NULL, 0, NULL},

@@ -3,8 +3,9 @@
  * A token's products are bound by reading the weights once; many tokens' by multiplications. Rows lie one behind the
  * other, so a kernel reads 4 rows as one stream and ends with 4 sums in one vector.
  *
- * The fast kernels of NEON and AVX2 add a few products in 16 bits. int8_matrix_pack looks at every weight and marks the
- * tiles of 4 rows where such a sum could overflow for some activations; those take a slower way to the same result. */
+ * The fast kernels of NEON and AVX2 add a few products in 16 bits. int8_matrix_pack looks at every weight and notes for
+ * each tile of 4 rows how many products never overflow, whatever the activations; where few do, a slower way gives the
+ * same result. */
 #include "dots.h"
 
 #include <stdlib.h>
@@ -16,23 +17,29 @@
 enum { TILE = 4, ALIGNMENT = 64 };
 
 static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+static int16_t larger(int16_t a, int16_t b) { return a > b ? a : b; }
 
-/* NEON adds the products of 4 weights that are 8 apart in one lane: their absolute values may sum to 255, since
- * activations reach -128 and 128 * 255 < 2^15. AVX2 adds the products of 2 neighbours after a sign change, which -128
- * does not survive; without it, 2 * 128 * 127 < 2^15. */
-static int overflows(const int8_t *row, size_t stride) {
+/* How many products fit a 16-bit lane. NEON adds those of weights that are 8 apart: their absolute values may sum to
+ * 255, since activations reach -128 and 128 * 255 < 2^15. AVX2 adds the products of 2 neighbours after a sign change,
+ * which -128 does not survive; without it, 2 * 128 * 127 < 2^15. */
+static uint8_t fit_of(const int8_t *row, size_t stride) {
     enum { LANES = 8, LARGEST_SUM = 255 };
-    int16_t largest[LANES] = {0};
-    for (const int8_t *w = row; w < row + stride; w += 4 * LANES) {
+    int16_t of_4[LANES] = {0}, of_8[LANES] = {0};
+    for (const int8_t *w = row; w < row + stride; w += 8 * LANES) {
         for (size_t i = 0; i < LANES; i++) {
-            const int8_t *lane = w + i;
-            int16_t sum = (int16_t)(abs(lane[0]) + abs(lane[LANES]) + abs(lane[2 * LANES]) + abs(lane[3 * LANES]));
-            largest[i] = sum > largest[i] ? sum : largest[i];
+            const int8_t *low = w + i, *high = low + 4 * LANES;
+            int16_t a = (int16_t)(abs(low[0]) + abs(low[LANES]) + abs(low[2 * LANES]) + abs(low[3 * LANES]));
+            int16_t b = (int16_t)(abs(high[0]) + abs(high[LANES]) + abs(high[2 * LANES]) + abs(high[3 * LANES]));
+            of_4[i] = larger(of_4[i], larger(a, b));
+            of_8[i] = larger(of_8[i], (int16_t)(a + b));
         }
     }
-    for (size_t i = 0; i < LANES; i++)
-        if (largest[i] > LARGEST_SUM) return 1;
-    return memchr(row, INT8_MIN, stride) != NULL;
+    for (size_t i = 1; i < LANES; i++) {
+        of_4[0] = larger(of_4[0], of_4[i]);
+        of_8[0] = larger(of_8[0], of_8[i]);
+    }
+    if (*of_4 > LARGEST_SUM || memchr(row, INT8_MIN, stride)) return FITS_1;
+    return *of_8 > LARGEST_SUM ? FITS_4 : FITS_8;
 }
 
 Status int8_matrix_pack(Int8Matrix *matrix, const int8_t *values, size_t width, size_t rows, float scale) {
@@ -43,7 +50,7 @@ Status int8_matrix_pack(Int8Matrix *matrix, const int8_t *values, size_t width, 
     if (!memory) return KERNELS_NO_MEMORY;
     memset(memory, 0, bytes);
     matrix->sums = (int32_t *)(void *)(memory + padded * stride);
-    matrix->wide = (uint8_t *)(matrix->sums + padded);
+    matrix->fits = (uint8_t *)(matrix->sums + padded);
 
     /* Transposed 64 rows at a time: a line of the source then stays in the cache until all of it is used. */
     for (size_t first = 0; first < rows; first += 64) {
@@ -55,7 +62,8 @@ Status int8_matrix_pack(Int8Matrix *matrix, const int8_t *values, size_t width, 
         int32_t sum = 0;
         for (size_t k = 0; k < width; k++) sum += row[k];
         matrix->sums[n] = sum;
-        matrix->wide[n / TILE] |= (uint8_t)overflows(row, stride);
+        uint8_t *fits = matrix->fits + n / TILE, fit = fit_of(row, stride);
+        if (fit > *fits) *fits = fit;
     }
     return KERNELS_OK;
 }

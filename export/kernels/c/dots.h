@@ -7,13 +7,16 @@
 
 #include "status.h"
 
+/* Of a tile of 4 rows, proved by the packer: 8 products fit a 16-bit lane, 4 (and a pair, for AVX2), or only one. */
+enum { FITS_8, FITS_4, FITS_1 };
+
 /* A weight matrix, one row for each output. Padding (columns up to the stride, rows up to a multiple of 4) is zero. */
 typedef struct {
     size_t rows, width; /* outputs and inputs */
     size_t stride;      /* bytes of a row: width rounded up to 64 */
     int8_t *values;     /* (rows rounded up to 4, stride), aligned to 64 bytes */
     int32_t *sums;      /* of each row's values, as many as rows rounded up to 4 */
-    uint8_t *wide;      /* of each 4 rows: 1 where the fast kernels' 16-bit sums could overflow; see dots.c */
+    uint8_t *fits;      /* of each 4 rows: how many products the fast kernels may add in 16 bits */
     float scale;
 } Int8Matrix;
 

@@ -51,22 +51,30 @@ static void multiply_piece(void *argument, size_t index) {
         float_product(&p->matrix->fp32, p->x, p->ldx, p->tokens, from, to, p->y, p->ldy);
 }
 
-Status matrix_product(const Kernels *kernels, const Pool *pool, const Matrix *matrix, const float *x, size_t ldx,
-                      size_t tokens, size_t from, float *y, size_t ldy, Quantized scratch) {
+Status matrix_quantize(const Matrix *matrix, const float *x, size_t ldx, size_t tokens, Quantized to) {
+    const Int8Matrix *m = &matrix->int8;
+    Status status = KERNELS_OK;
+    for (size_t t = 0; t < tokens && matrix->is_int8 && !status; t++)
+        status = quantize_row(x + t * ldx, m->width, m->stride, to.q + t * m->stride, to.rows + t);
+    return status;
+}
+
+void matrix_multiply(const Kernels *kernels, const Pool *pool, const Matrix *matrix, const float *x, size_t ldx,
+                     size_t tokens, size_t from, float *y, size_t ldy, Quantized quantized) {
     size_t to = matrix->is_int8 ? matrix->int8.rows : matrix->fp32.columns;
-    if (matrix->is_int8)
-        for (size_t t = 0; t < tokens; t++) {
-            const Int8Matrix *m = &matrix->int8;
-            Status status = quantize_row(x + t * ldx, m->width, m->stride, scratch.q + t * m->stride, scratch.rows + t);
-            if (status) return status;
-        }
-    else
-        from -= from % FLOAT_PANEL; /* pieces that share a panel would both write it */
+    if (!matrix->is_int8) from -= from % FLOAT_PANEL; /* pieces that share a panel would both write it */
     size_t pieces = pieces_worth(pool, matrix_bytes(matrix));
     size_t step = round_up((to - from + pieces - 1) / pieces, FLOAT_PANEL);
-    Product product = {kernels, matrix, x, ldx, tokens, from, to, step, y, ldy, scratch};
+    Product product = {kernels, matrix, x, ldx, tokens, from, to, step, y, ldy, quantized};
     pool_run(pool, multiply_piece, &product, (to - from + step - 1) / step);
+}
+
+Status matrix_product(const Kernels *kernels, const Pool *pool, const Matrix *matrix, const float *x, size_t ldx,
+                      size_t tokens, size_t from, float *y, size_t ldy, Quantized scratch) {
+    Status status = matrix_quantize(matrix, x, ldx, tokens, scratch);
+    if (status) return status;
+    matrix_multiply(kernels, pool, matrix, x, ldx, tokens, from, y, ldy, scratch);
     for (size_t t = 0; t < tokens && !matrix->is_int8; t++)
-        if (require_finite(y + t * ldy + from, to - from)) return KERNELS_NOT_FINITE;
+        if (require_finite(y + t * ldy + from, matrix->fp32.columns - from)) return KERNELS_NOT_FINITE;
     return KERNELS_OK;
 }

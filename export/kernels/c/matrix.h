@@ -26,9 +26,17 @@ Status matrix_pack(Matrix *matrix, MatrixSource source, size_t inputs, size_t ou
 void matrix_free(Matrix *matrix);
 size_t matrix_bytes(const Matrix *matrix);
 
+/* Quantizes rows of x for products with an int8 matrix; for an fp32 one there is nothing to do. KERNELS_NOT_FINITE: NaN
+ * or infinity in x. */
+Status matrix_quantize(const Matrix *matrix, const float *x, size_t ldx, size_t tokens, Quantized to);
+
 /* y[t][n] = sum_k x[t][k] * w[k][n] for n from `from`, a multiple of 4. Each row of y has room for the outputs rounded
- * up to FLOAT_PANEL, and what is before `from` in its panel is overwritten. KERNELS_NOT_FINITE: NaN or infinity in x or
- * y. */
+ * up to FLOAT_PANEL, and what is before `from` in its panel is overwritten. x: for an fp32 matrix; quantized: for an
+ * int8 one. */
+void matrix_multiply(const Kernels *kernels, const Pool *pool, const Matrix *matrix, const float *x, size_t ldx,
+                     size_t tokens, size_t from, float *y, size_t ldy, Quantized quantized);
+
+/* Both. KERNELS_NOT_FINITE: NaN or infinity in x or y. */
 Status matrix_product(const Kernels *kernels, const Pool *pool, const Matrix *matrix, const float *x, size_t ldx,
                       size_t tokens, size_t from, float *y, size_t ldy, Quantized scratch);
 

@@ -42,15 +42,6 @@ static Status pack_block(const Model *model, Block *block, const BlockSource *so
                                                                                               : KERNELS_NO_MEMORY;
 }
 
-static Status pack_output(Model *model, MatrixSource source) {
-    model->output_is_int8 = source.scale != NULL;
-    if (!model->output_is_int8)
-        return float_matrix_pack(&model->output_fp32, source.values, model->width, model->vocab_size);
-    float scale;
-    memcpy(&scale, source.scale, sizeof scale);
-    return planes_pack(&model->output_int8, source.values, model->width, model->vocab_size, scale);
-}
-
 Status model_create(const Config *config, const Source *source, const Kernels *kernels, Model **created) {
     *created = NULL;
     Model *model = calloc(1, sizeof *model);
@@ -69,7 +60,7 @@ Status model_create(const Config *config, const Source *source, const Kernels *k
     Status status = model->blocks ? copy_embedding(model, source) : KERNELS_NO_MEMORY;
     for (size_t i = 0; i < model->layers && !status; i++)
         status = pack_block(model, &model->blocks[i], &source->blocks[i]);
-    if (!status) status = pack_output(model, source->output);
+    if (!status) status = output_pack(&model->output, source->output, model->width, model->vocab_size, kernels);
     if (status)
         model_free(model);
     else
@@ -90,10 +81,7 @@ void model_free(Model *model) {
         free(block->norm2_scale);
         free(block->norm2_bias);
     }
-    if (model->output_is_int8)
-        planes_free(&model->output_int8);
-    else
-        float_matrix_free(&model->output_fp32);
+    output_free(&model->output);
     free(model->embedding_int8);
     free(model->embedding_fp32);
     free(model->positions);
@@ -110,6 +98,5 @@ size_t model_bytes(const Model *model) {
         bytes += matrix_bytes(&block->qkv) + matrix_bytes(&block->out);
         bytes += matrix_bytes(&block->linear1) + matrix_bytes(&block->linear2);
     }
-    return bytes +
-           (model->output_is_int8 ? planes_bytes(&model->output_int8) : float_matrix_bytes(&model->output_fp32));
+    return bytes + output_bytes(&model->output);
 }

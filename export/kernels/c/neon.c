@@ -1,12 +1,13 @@
 /* Integer dots for aarch64: NEON of ARMv8.0 (Cortex-A53), and the dotprod instructions of later cores.
  *
  * An ARMv8.0 core multiplies 8 bytes by 8 bytes into 16-bit lanes. Moving these into 32 bits costs an instruction per 8
- * products, as many as the products themselves; so 4 products are added in 16 bits first where the packer proved that
- * they fit (see dots.c). Stored nibbles are below 16, so 16 products fit a lane, those of 128 columns:
+ * products, as many as the products themselves; so 8 or 4 products are added in 16 bits first where the packer proved
+ * that they fit (see dots.c). Stored nibbles are below 16, so 16 products fit a lane, those of 128 columns:
  * 16 * 15 * 128 < 2^15.
  *
- * Bound by multiplications: 8 columns per instruction. A row of 128 columns takes 16 of them and 27 instructions in
- * all, a row of the high plane 30, with 8 to separate the nibbles and 4 for the bound. */
+ * Bound by multiplications: 8 columns per instruction. One token's activations stay in registers, 256 columns of them,
+ * so a row of 256 columns takes 32 multiplications and 12 other instructions; one of the high plane 32 and 24, of which
+ * 16 separate nibbles. With several tokens, a load of weights serves 3 of them and a load of activations 4 rows. */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
@@ -21,11 +22,21 @@
 #define DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
-/* Nothing behind this that depends on `pointer` is computed before `vector` is. Rows one after the other leave room for
- * the activations in the registers; the compiler would mix 4 rows and spill. */
+/* Nothing behind this that depends on `pointer` is computed before `vector` is. It lets 2 chains of multiplications (3
+ * with 3 tokens) run at once: fewer wait for each other, and of more the registers are spilled. */
 #define IN_ORDER(vector, pointer) __asm__("" : "+w"(vector), "+r"(pointer))
+/* The addition to `pointer` is not put off, so the load before it can do it. */
+#define ADVANCED(pointer) __asm__("" : "+r"(pointer))
+/* What is read of `array` is read here, and not kept in registers. */
+#define IN_MEMORY(array) __asm__("" : "+m"(array))
 
 typedef int8x16x4_t Columns; /* 64 columns of a row */
+
+enum {
+    PANEL = 256,        /* columns that stay in registers; a wider row is cut into 256s, a 128 and a 64 */
+    ROWS_AT_ONCE = 128, /* go through one panel after the other */
+    STRIP_BYTES = 8192, /* of weights, which stay in the first cache until all tokens have used them */
+};
 
 /* sum + the products of 64 columns. */
 typedef int32x4_t Dot(int32x4_t sum, Columns w, Columns q);
@@ -38,12 +49,18 @@ INLINE int16x8_t products(int8x16_t a, int8x16_t b) {
     return vmlal_high_s8(vmull_s8(vget_low_s8(a), vget_low_s8(b)), a, b);
 }
 
+/* For FITS_8, FITS_4 and FITS_1. */
 INLINE int32x4_t dot_neon(int32x4_t sum, Columns w, Columns q) {
-    sum = vpadalq_s16(sum, add_products(products(w.val[0], q.val[0]), w.val[1], q.val[1]));
-    return vpadalq_s16(sum, add_products(products(w.val[2], q.val[2]), w.val[3], q.val[3]));
+    int16x8_t lanes = products(w.val[0], q.val[0]);
+    for (int i = 1; i < 4; i++) lanes = add_products(lanes, w.val[i], q.val[i]);
+    return vpadalq_s16(sum, lanes);
 }
-/* For any bytes: one product in a lane. */
-INLINE int32x4_t dot_wide(int32x4_t sum, Columns w, Columns q) {
+INLINE int32x4_t dot_neon4(int32x4_t sum, Columns w, Columns q) {
+    for (int i = 0; i < 4; i += 2)
+        sum = vpadalq_s16(sum, add_products(products(w.val[i], q.val[i]), w.val[i + 1], q.val[i + 1]));
+    return sum;
+}
+INLINE int32x4_t dot_neon1(int32x4_t sum, Columns w, Columns q) {
     for (int i = 0; i < 4; i++) {
         sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(w.val[i]), vget_low_s8(q.val[i])));
         sum = vpadalq_s16(sum, vmull_high_s8(w.val[i], q.val[i]));
@@ -55,160 +72,251 @@ DOTPROD INLINE int32x4_t dot_dotprod(int32x4_t sum, Columns w, Columns q) {
     return sum;
 }
 
-/* The nibbles of 64 columns, which are 0..15. */
-INLINE Columns nibbles_of(uint8x16_t first, uint8x16_t second) {
+/* sum + the products of 64 or 128 columns (n = 1 or 2) with nibbles, which are 0..15. */
+typedef int32x4_t Nibbles(int32x4_t sum, const Columns *w, const Columns *q, size_t n);
+
+INLINE int32x4_t nibbles_neon(int32x4_t sum, const Columns *w, const Columns *q, size_t n) {
+    int16x8_t lanes = products(w->val[0], q->val[0]);
+    for (size_t i = 1; i < 4 * n; i++) lanes = add_products(lanes, w[i / 4].val[i % 4], q[i / 4].val[i % 4]);
+    return vpadalq_s16(sum, lanes);
+}
+DOTPROD INLINE int32x4_t nibbles_dotprod(int32x4_t sum, const Columns *w, const Columns *q, size_t n) {
+    for (size_t i = 0; i < n; i++) sum = dot_dotprod(sum, w[i], q[i]);
+    return sum;
+}
+
+INLINE Columns separate(uint8x16_t first, uint8x16_t second) {
     const uint8x16_t mask = vdupq_n_u8(15);
     return (Columns){{vreinterpretq_s8_u8(vandq_u8(first, mask)), vreinterpretq_s8_u8(vandq_u8(second, mask)),
                       vreinterpretq_s8_u8(vshrq_n_u8(first, 4)), vreinterpretq_s8_u8(vshrq_n_u8(second, 4))}};
 }
-INLINE Columns load_nibbles(const uint8_t *plane) {
-    uint8x16x2_t bytes = vld1q_u8_x2(plane);
-    return nibbles_of(bytes.val[0], bytes.val[1]);
+INLINE void load_nibbles(const uint8_t *plane, size_t n, Columns *w) {
+    if (n == 2) {
+        uint8x16x4_t bytes = vld1q_u8_x4(plane);
+        w[0] = separate(bytes.val[0], bytes.val[1]);
+        w[1] = separate(bytes.val[2], bytes.val[3]);
+    } else {
+        uint8x16x2_t bytes = vld1q_u8_x2(plane);
+        w[0] = separate(bytes.val[0], bytes.val[1]);
+    }
 }
 
-/* A Dot for nibbles. */
-INLINE int32x4_t nibbles_neon(int32x4_t sum, Columns w, Columns q) {
-    int16x8_t lanes = vdupq_n_s16(0);
-    for (int i = 0; i < 4; i++) lanes = add_products(lanes, w.val[i], q.val[i]);
-    return vpadalq_s16(sum, lanes);
-}
-#define nibbles_dotprod dot_dotprod
-
-/* The products of a plane's row of 128 columns. */
-typedef int32x4_t Row128(const uint8_t *plane, Columns q0, Columns q1);
-
-INLINE int32x4_t row128_neon(const uint8_t *plane, Columns q0, Columns q1) {
-    uint8x16x4_t bytes = vld1q_u8_x4(plane);
-    Columns w0 = nibbles_of(bytes.val[0], bytes.val[1]), w1 = nibbles_of(bytes.val[2], bytes.val[3]);
-    int16x8_t lanes = vdupq_n_s16(0);
-    for (int i = 0; i < 4; i++) lanes = add_products(lanes, w0.val[i], q0.val[i]);
-    for (int i = 0; i < 4; i++) lanes = add_products(lanes, w1.val[i], q1.val[i]);
-    return vpaddlq_s16(lanes);
-}
-DOTPROD INLINE int32x4_t row128_dotprod(const uint8_t *plane, Columns q0, Columns q1) {
-    return dot_dotprod(dot_dotprod(vdupq_n_s32(0), load_nibbles(plane), q0), load_nibbles(plane + 32), q1);
+INLINE void load_columns(const int8_t *q, size_t n, Columns *columns) {
+    UNROLL
+    for (size_t i = 0; i < n; i++) columns[i] = vld1q_s8_x4(q + 64 * i);
 }
 
 /* The sums of 4 vectors, in one. */
 INLINE int32x4_t sum_each(const int32x4_t a[4]) { return vpaddq_s32(vpaddq_s32(a[0], a[1]), vpaddq_s32(a[2], a[3])); }
 
-/* Sums of 4 rows' products to 4 results. */
-INLINE void write_results(const Int8Matrix *matrix, size_t n, const int32x4_t sums[4], RowScale row, float *y) {
-    int32x4_t scores = vmlsq_n_s32(sum_each(sums), vld1q_s32(matrix->sums + n), row.zero);
-    vst1q_f32(y + n, vmulq_n_f32(vcvtq_f32_s32(scores), row.scale * matrix->scale));
-}
+INLINE float32x4_t results_of(int32x4_t sums, float scale) { return vmulq_n_f32(vcvtq_f32_s32(sums), scale); }
 
-/* 4 rows of weights by 1 or 2 rows of activations. */
-INLINE void tile(const Int8Matrix *matrix, size_t n, const int8_t *q, const RowScale *rows, size_t tokens, float *y,
-                 size_t ldy, Dot *dot) {
-    size_t stride = matrix->stride;
-    const int8_t *w[4], *x[2] = {q, q + stride};
-    int32x4_t sums[2][4] = {{{0}}};
+/* The products of 4 rows of weights with 1 to 3 rows of activations. */
+INLINE void tile(const int8_t *rows, const int8_t *q, size_t stride, size_t tokens, Dot *dot, int32x4_t products[3]) {
+    const int8_t *w[4] = {rows, rows + stride, rows + 2 * stride, rows + 3 * stride}, *x[3], *end = q + stride;
+    int32x4_t sums[3][4] = {{{0}}};
     UNROLL
-    for (size_t r = 0; r < 4; r++) w[r] = matrix->values + (n + r) * stride;
-    for (const int8_t *end = x[0] + stride; x[0] < end;) {
-        Columns columns[2];
+    for (size_t t = 0; t < tokens; t++) x[t] = q + t * stride;
+    do {
+        Columns columns[3];
         UNROLL
         for (size_t t = 0; t < tokens; t++) {
             columns[t] = vld1q_s8_x4(x[t]);
             x[t] += 64;
+            ADVANCED(x[t]);
         }
         UNROLL
         for (size_t r = 0; r < 4; r++) {
             Columns weights = vld1q_s8_x4(w[r]);
             w[r] += 64;
             UNROLL
-            for (size_t t = 0; t < tokens; t++) sums[t][r] = dot(sums[t][r], weights, columns[t]);
-            IN_ORDER(sums[tokens - 1][r], w[(r + 1) % 4]);
+            for (size_t t = 0; t < tokens; t++) {
+                sums[t][r] = dot(sums[t][r], weights, columns[t]);
+                IN_ORDER(sums[t][r], w[(r + 1) % 4]);
+            }
+        }
+    } while (x[0] < end);
+    UNROLL
+    for (size_t t = 0; t < tokens; t++) products[t] = sum_each(sums[t]);
+}
+
+/* Rows of weights by 1 to 3 tokens. dot4 and dot1 are for tiles that fit less than 8; NULL if `dot` cannot overflow. */
+INLINE void strip(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
+                  size_t to, float *y, size_t ldy, Dot *dot, Dot *dot4, Dot *dot1) {
+    const size_t stride = matrix->stride;
+    const int8_t *w = matrix->values + from * stride;
+    const int32_t *row_sums = matrix->sums;
+    const uint8_t *fits = matrix->fits;
+    float32x4_t scales = vdupq_n_f32(0);
+    int32x4_t zeros = vdupq_n_s32(0);
+    UNROLL
+    for (size_t t = 0; t < tokens; t++) {
+        scales[t] = rows[t].scale * matrix->scale;
+        zeros[t] = rows[t].zero;
+    }
+    for (size_t n = from; n < to; n += 4, w += 4 * stride) {
+        int32x4_t products[3];
+        if (!dot4 || fits[n / 4] == FITS_8)
+            tile(w, q, stride, tokens, dot, products);
+        else if (fits[n / 4] == FITS_4)
+            tile(w, q, stride, tokens, dot4, products);
+        else
+            tile(w, q, stride, tokens, dot1, products);
+        const int32x4_t sums = vld1q_s32(row_sums + n);
+        UNROLL
+        for (size_t t = 0; t < tokens; t++)
+            vst1q_f32(y + t * ldy + n, results_of(vmlsq_n_s32(products[t], sums, zeros[t]), scales[t]));
+    }
+}
+
+INLINE void product_of_many(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
+                            size_t to, float *y, size_t ldy, Dot *dot, Dot *dot4, Dot *dot1) {
+    for (; tokens >= 3; tokens -= 3, q += 3 * matrix->stride, rows += 3, y += 3 * ldy)
+        strip(matrix, q, rows, 3, from, to, y, ldy, dot, dot4, dot1);
+    if (tokens == 2)
+        strip(matrix, q, rows, 2, from, to, y, ldy, dot, dot4, dot1);
+    else if (tokens)
+        strip(matrix, q, rows, 1, from, to, y, ldy, dot, dot4, dot1);
+}
+
+/* The products of 4 rows with n times 64 columns; `next`: from the last 64 of a row to the next row. */
+INLINE int32x4_t four_rows(const int8_t *w, size_t next, const Columns *x, size_t n, Dot *dot) {
+    int32x4_t sums[4];
+    UNROLL
+    for (size_t r = 0; r < 4; r++) {
+        sums[r] = vdupq_n_s32(0);
+        UNROLL
+        for (size_t i = 0; i < n; i++) {
+            Columns weights = vld1q_s8_x4(w);
+            w += i + 1 < n ? 64 : next;
+            ADVANCED(w);
+            sums[r] = dot(sums[r], weights, x[i]);
+            if ((r * n + i) % 2) IN_ORDER(sums[r], w);
         }
     }
-    UNROLL
-    for (size_t t = 0; t < tokens; t++) write_results(matrix, n, sums[t], rows[t], y + t * ldy);
+    return sum_each(sums);
 }
 
-INLINE void rows128(const int8_t *w, Columns q0, Columns q1, Dot *dot, int32x4_t sums[4]) {
-    UNROLL
-    for (int r = 0; r < 4; r++) {
-        Columns first = vld1q_s8_x4(w);
-        w += 64;
-        __asm__("" : "+r"(w)); /* so that the load advances it */
-        Columns second = vld1q_s8_x4(w);
-        w += 64;
-        sums[r] = dot(dot(vdupq_n_s32(0), first, q0), second, q1);
-        IN_ORDER(sums[r], w);
-    }
-}
-
-/* One token of the default width: its activations stay in registers. */
-INLINE void product128(const Int8Matrix *matrix, const int8_t *q, RowScale row, size_t from, size_t to, float *y,
-                       Dot *dot, Dot *careful) {
-    const int8_t *w = matrix->values + from * 128;
-    const Columns q0 = vld1q_s8_x4(q), q1 = vld1q_s8_x4(q + 64);
-    for (size_t n = from; n < to; n += 4, w += 4 * 128) {
-        int32x4_t sums[4];
-        if (careful && matrix->wide[n / 4])
-            rows128(w, q0, q1, careful, sums);
+/* One token's panel of n times 64 columns from k. If it is not the whole row, y holds integers until the last one. */
+INLINE void panel(const Int8Matrix *matrix, size_t k, const int8_t *q, RowScale row, size_t from, size_t to, float *y,
+                  size_t n, int whole, Dot *dot, Dot *dot4, Dot *dot1) {
+    const size_t stride = matrix->stride, next = stride - 64 * (n - 1);
+    const int8_t *w = matrix->values + from * stride + k;
+    const int32_t *row_sums = matrix->sums;
+    const uint8_t *fits = matrix->fits + from / 4;
+    const float scale = row.scale * matrix->scale;
+    const int is_first = whole || k == 0, is_last = whole || k + 64 * n == stride;
+    Columns x[PANEL / 64];
+    load_columns(q + k, n, x);
+    for (size_t i = from; i < to; i += 4, w += 4 * stride, fits++) {
+        int32x4_t sums;
+        if (!dot4 || *fits == FITS_8)
+            sums = four_rows(w, next, x, n, dot);
+        else if (*fits == FITS_4)
+            sums = four_rows(w, next, x, n, dot4);
         else
-            rows128(w, q0, q1, dot, sums);
-        write_results(matrix, n, sums, row, y);
+            sums = four_rows(w, next, x, n, dot1);
+        if (is_first)
+            sums = vmlsq_n_s32(sums, vld1q_s32(row_sums + i), row.zero);
+        else
+            sums = vaddq_s32(sums, vreinterpretq_s32_f32(vld1q_f32(y + i)));
+        vst1q_f32(y + i, is_last ? results_of(sums, scale) : vreinterpretq_f32_s32(sums));
     }
 }
 
-/* `careful` is for tiles marked as wide; NULL if `dot` cannot overflow. */
+INLINE void panels(const Int8Matrix *matrix, const int8_t *q, RowScale row, size_t from, size_t to, float *y, Dot *dot,
+                   Dot *dot4, Dot *dot1) {
+    size_t k = 0, stride = matrix->stride;
+    for (; k + PANEL <= stride; k += PANEL) panel(matrix, k, q, row, from, to, y, 4, 0, dot, dot4, dot1);
+    if (stride & 128) panel(matrix, k, q, row, from, to, y, 2, 0, dot, dot4, dot1);
+    if (stride & 64) panel(matrix, stride - 64, q, row, from, to, y, 1, 0, dot, dot4, dot1);
+}
+
+INLINE void product_of_one(const Int8Matrix *matrix, const int8_t *q, RowScale row, size_t from, size_t to, float *y,
+                           Dot *dot, Dot *dot4, Dot *dot1) {
+    switch (matrix->stride) {
+        case 128: panel(matrix, 0, q, row, from, to, y, 2, 1, dot, dot4, dot1); break;
+        case 256: panel(matrix, 0, q, row, from, to, y, 4, 1, dot, dot4, dot1); break;
+        default:
+            for (; from < to; from += ROWS_AT_ONCE)
+                panels(matrix, q, row, from, to - from < ROWS_AT_ONCE ? to : from + ROWS_AT_ONCE, y, dot, dot4, dot1);
+    }
+}
+
 INLINE void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
-                    size_t to, float *y, size_t ldy, Dot *dot, Dot *careful) {
-    if (matrix->stride == 128 && tokens == 1) {
-        product128(matrix, q, *rows, from, to, y, dot, careful);
+                    size_t to, float *y, size_t ldy, Dot *dot, Dot *dot4, Dot *dot1) {
+    if (tokens == 1) {
+        product_of_one(matrix, q, *rows, from, to, y, dot, dot4, dot1);
         return;
     }
-    for (size_t n = from; n < to; n += 4) {
-        size_t t = 0, stride = matrix->stride;
-        if (careful && matrix->wide[n / 4])
-            for (; t < tokens; t++) tile(matrix, n, q + t * stride, rows + t, 1, y + t * ldy, ldy, careful);
-        for (; t + 2 <= tokens; t += 2) tile(matrix, n, q + t * stride, rows + t, 2, y + t * ldy, ldy, dot);
-        if (t < tokens) tile(matrix, n, q + t * stride, rows + t, 1, y + t * ldy, ldy, dot);
-    }
+    size_t at_once = 4 + STRIP_BYTES / matrix->stride / 4 * 4;
+    for (; from < to; from += at_once)
+        product_of_many(matrix, q, rows, tokens, from, to - from < at_once ? to : from + at_once, y, ldy, dot, dot4,
+                        dot1);
 }
 
-/* The sums of 4 rows of the high plane to upper bounds. */
-INLINE int32x4_t bounds_of(const int32x4_t sums[4], const uint32_t *row_limits, int32x4_t base, int32x4_t zeros,
-                           int32x4_t norm) {
+/* What row sums of the high plane need of the query to become bounds: zero, base, norm. */
+INLINE int32x4_t bounds_of(int32x4_t sums, const uint32_t *row_limits, int32x4_t query) {
     int32x4_t limits = vreinterpretq_s32_u32(vld1q_u32(row_limits));
     int32x4_t step = vandq_s32(limits, vdupq_n_s32(LIMITS_STEP_MASK));
     int32x4_t error = vandq_s32(vshrq_n_s32(limits, LIMITS_ERROR_SHIFT), vdupq_n_s32(LIMITS_ERROR_MASK));
-    int32x4_t units = vmlsq_s32(vshlq_n_s32(sum_each(sums), 1), vshrq_n_s32(limits, LIMITS_SUM_SHIFT), zeros);
-    return vmlaq_s32(vmulq_s32(error, norm), vaddq_s32(units, base), step);
+    int32x4_t units = vshlq_n_s32(vmlsq_laneq_s32(sums, vshrq_n_s32(limits, LIMITS_SUM_SHIFT), query, 0), 1);
+    units = vaddq_s32(units, vdupq_laneq_s32(query, 1));
+    return vmlaq_s32(vmulq_laneq_s32(error, query, 2), units, step);
+}
+
+/* A panel of n times 64 columns from k. If it is not the whole row, `upper` holds sums until the last one. */
+INLINE void plane_panel(const Planes *planes, const PlaneQuery *query, size_t k, size_t from, size_t to,
+                        int32_t *upper, size_t n, int whole, Nibbles *nibbles) {
+    const size_t stride = planes->stride, pair = n < 2 ? n : 2, next = (stride - 64 * (n - pair)) / 2;
+    const uint8_t *plane = planes->high + (from * stride + k) / 2;
+    const uint32_t *limits = planes->limits + from, *end = planes->limits + to;
+    const int is_first = whole || k == 0, is_last = whole || k + 64 * n == stride;
+    int32_t numbers[4] = {query->zero, query->base, query->norm};
+    Columns x[PANEL / 64];
+    load_columns(query->q + k, n, x);
+    for (; limits < end; limits += 4, upper += 4) {
+        int32x4_t sums[4];
+        UNROLL
+        for (size_t r = 0; r < 4; r++) {
+            sums[r] = vdupq_n_s32(0);
+            UNROLL
+            for (size_t i = 0; i < n; i += pair) {
+                Columns w[2];
+                load_nibbles(plane, pair, w);
+                plane += i + pair < n ? 64 : next;
+                ADVANCED(plane);
+                sums[r] = nibbles(sums[r], w, x + i, pair);
+                if ((r * n + i) / pair % 2) IN_ORDER(sums[r], plane);
+            }
+            if (r % 2) {
+                sums[r / 2] = vpaddq_s32(sums[r - 1], sums[r]);
+                IN_ORDER(sums[r / 2], plane);
+            }
+        }
+        int32x4_t sum = vpaddq_s32(sums[0], sums[1]);
+        if (!is_first) sum = vaddq_s32(sum, vld1q_s32(upper));
+        IN_MEMORY(numbers);
+        vst1q_s32(upper, is_last ? bounds_of(sum, limits, vld1q_s32(numbers)) : sum);
+    }
+}
+
+INLINE void plane_panels(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper,
+                         Nibbles *nibbles) {
+    size_t k = 0, stride = planes->stride;
+    for (; k + PANEL <= stride; k += PANEL) plane_panel(planes, query, k, from, to, upper, 4, 0, nibbles);
+    if (stride & 128) plane_panel(planes, query, k, from, to, upper, 2, 0, nibbles);
+    if (stride & 64) plane_panel(planes, query, stride - 64, from, to, upper, 1, 0, nibbles);
 }
 
 INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper,
-                         Dot *nibbles, Row128 *row128) {
-    size_t stride = planes->stride;
-    const uint8_t *plane = planes->high + from * stride / 2;
-    const uint32_t *limits = planes->limits + from, *end = planes->limits + to;
-    const int32x4_t base = vdupq_n_s32(query->base), zeros = vdupq_n_s32(2 * query->zero);
-    const int32x4_t norm = vdupq_n_s32(query->norm);
-    const int8_t *q = query->q;
-    if (stride == 128) { /* the default width: the activations stay in registers */
-        const Columns q0 = vld1q_s8_x4(q), q1 = vld1q_s8_x4(q + 64);
-        for (; limits < end; limits += 4, upper += 4) {
-            int32x4_t sums[4];
-            UNROLL
-            for (int r = 0; r < 4; r++) {
-                sums[r] = row128(plane, q0, q1);
-                plane += 64;
-                IN_ORDER(sums[r], plane);
-            }
-            vst1q_s32(upper, bounds_of(sums, limits, base, zeros, norm));
-        }
-        return;
-    }
-    for (; limits < end; limits += 4, upper += 4, plane += 2 * stride) {
-        int32x4_t sums[4] = {{0}};
-        for (size_t k = 0; k < stride; k += 64) {
-            Columns x = vld1q_s8_x4(q + k);
-            for (size_t r = 0; r < 4; r++) sums[r] = nibbles(sums[r], load_nibbles(plane + (r * stride + k) / 2), x);
-        }
-        vst1q_s32(upper, bounds_of(sums, limits, base, zeros, norm));
+                         Nibbles *nibbles) {
+    switch (planes->stride) {
+        case 128: plane_panel(planes, query, 0, from, to, upper, 2, 1, nibbles); break;
+        case 256: plane_panel(planes, query, 0, from, to, upper, 4, 1, nibbles); break;
+        default:
+            for (; from < to; from += ROWS_AT_ONCE, upper += ROWS_AT_ONCE)
+                plane_panels(planes, query, from, to - from < ROWS_AT_ONCE ? to : from + ROWS_AT_ONCE, upper, nibbles);
     }
 }
 
@@ -217,24 +325,32 @@ INLINE int16x8_t sum_nibbles(Columns w) {
     return vpaddlq_s8(vaddq_s8(vaddq_s8(w.val[0], w.val[1]), vaddq_s8(w.val[2], w.val[3])));
 }
 
-INLINE void low_rows(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low, Dot *nibbles,
-                     size_t stride) {
+/* Adds the products of n times 64 columns with a row of the low plane, and the sums of its nibbles. */
+INLINE void add_low(const uint8_t *plane, const int8_t *q, size_t n, Nibbles *nibbles, int32x4_t *products,
+                    int32x4_t *sums) {
+    Columns w[2], x[2];
+    load_nibbles(plane, n, w);
+    load_columns(q, n, x);
+    *products = nibbles(*products, w, x, n);
+    int16x8_t sum = sum_nibbles(w[0]);
+    *sums = vpadalq_s16(*sums, n == 2 ? vaddq_s16(sum, sum_nibbles(w[1])) : sum);
+}
+
+INLINE void low_rows(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low,
+                     Nibbles *nibbles, size_t stride) {
     const uint8_t *plane = planes->low + from * stride / 2;
     const int32x4_t zeros = vdupq_n_s32(query->zero);
-    const int8_t *q = query->q;
     for (const int32_t *end = low + (to - from); low < end; low++, plane += stride / 2) {
         int32x4_t products = vdupq_n_s32(0), sums = products;
-        for (size_t k = 0; k < stride; k += 64) {
-            Columns w = load_nibbles(plane + k / 2);
-            products = nibbles(products, w, vld1q_s8_x4(q + k));
-            sums = vpadalq_s16(sums, sum_nibbles(w));
-        }
+        size_t k = 0;
+        for (; k + 128 <= stride; k += 128) add_low(plane + k / 2, query->q + k, 2, nibbles, &products, &sums);
+        if (k < stride) add_low(plane + k / 2, query->q + k, 1, nibbles, &products, &sums);
         *low = vaddvq_s32(vmlsq_s32(products, sums, zeros));
     }
 }
 
 INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *low,
-                      Dot *nibbles) {
+                      Nibbles *nibbles) {
     if (planes->stride == 128)
         low_rows(planes, query, from, to, low, nibbles, 128);
     else
@@ -242,14 +358,14 @@ INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from
 }
 
 /* The functions of a set: the loops above with its instructions. */
-#define SET(set, label, attributes, careful)                                                                           \
+#define SET(set, label, attributes, dot4, dot1)                                                                        \
     attributes static void product_##set(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows,              \
                                          size_t tokens, size_t from, size_t to, float *y, size_t ldy) {                \
-        product(matrix, q, rows, tokens, from, to, y, ldy, dot_##set, careful);                                        \
+        product(matrix, q, rows, tokens, from, to, y, ldy, dot_##set, dot4, dot1);                                     \
     }                                                                                                                  \
     attributes static void plane_bounds_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,   \
                                               int32_t *upper) {                                                        \
-        plane_bounds(planes, query, from, to, upper, nibbles_##set, row128_##set);                                     \
+        plane_bounds(planes, query, from, to, upper, nibbles_##set);                                                   \
     }                                                                                                                  \
     attributes static void plane_low_##set(const Planes *planes, const PlaneQuery *query, size_t from, size_t to,      \
                                            int32_t *low) {                                                             \
@@ -257,6 +373,6 @@ INLINE void plane_low(const Planes *planes, const PlaneQuery *query, size_t from
     }                                                                                                                  \
     const Kernels kernels_##set = {label, product_##set, plane_bounds_##set, plane_low_##set}
 
-SET(neon, "neon", , dot_wide);
-SET(dotprod, "dotprod", DOTPROD, NULL);
+SET(neon, "neon", , dot_neon4, dot_neon1);
+SET(dotprod, "dotprod", DOTPROD, NULL, NULL);
 #endif

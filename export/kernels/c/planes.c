@@ -14,7 +14,8 @@
  * are below 2^27.
  *
  * planes_largest:
- *   1. an upper bound for every row, from the high plane and a word per row, the only pass over all rows (on threads);
+ *   1. an upper bound for every row, from the high plane and a word per row, the only pass over all rows (on threads,
+ *      one time forwards, the next time backwards, so that it begins with what the second-level cache still has);
  *   2. rows that look best are finished with their low plane, half as many again as `count`: the count-th best score of
  *      theirs is a limit that `count` rows reach, so a row whose upper bound is below it is out;
  *   3. all rows whose bound reaches the limit are finished; the limit rises as better ones are found.
@@ -160,8 +161,8 @@ static PlaneQuery query_of(const Planes *planes, const int8_t *q, int32_t zero) 
     return query;
 }
 
-/* Work in pieces of whole blocks of rows. */
-enum { BLOCK = 64 };
+/* Work in pieces of whole blocks of rows. BOUNDED: rows whose bounds are computed at once. */
+enum { BLOCK = 64, BOUNDED = 512 };
 
 typedef struct {
     const Kernels *kernels;
@@ -170,6 +171,7 @@ typedef struct {
     int32_t low_offset; /* of a row's low products, because stored nibbles are 8 more, those of padding too */
     float scale;
     size_t rows_in_piece;
+    int backwards; /* whether the last rows come first */
     int32_t *upper;
     float *logits;
 } Work;
@@ -197,9 +199,14 @@ static size_t pieces_of(const Work *work) {
 
 static void write_bounds(void *argument, size_t piece) {
     const Work *work = argument;
-    size_t from = piece * work->rows_in_piece, rows = rounded_up(work->planes->rows, TILE);
-    work->kernels->plane_bounds(work->planes, &work->query, from, smaller(from + work->rows_in_piece, rows),
-                                work->upper + from);
+    size_t from = piece * work->rows_in_piece;
+    size_t to = smaller(from + work->rows_in_piece, rounded_up(work->planes->rows, TILE));
+    size_t blocks = (to - from + BOUNDED - 1) / BOUNDED;
+    for (size_t i = 0; i < blocks; i++) {
+        size_t first = from + (work->backwards ? blocks - 1 - i : i) * BOUNDED;
+        work->kernels->plane_bounds(work->planes, &work->query, first, smaller(first + BOUNDED, to),
+                                    work->upper + first);
+    }
 }
 
 static void write_logits(void *argument, size_t piece) {
@@ -276,12 +283,13 @@ static __attribute__((noinline)) int32_t finish_group(const Work *work, size_t f
 }
 
 void planes_largest(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row,
-                    size_t count, int32_t *ids, float *values, void *scratch) {
+                    int backwards, size_t count, int32_t *ids, float *values, void *scratch) {
     size_t rows = planes->rows, padded = rounded_up(rows, GROUP);
     int32_t *upper = scratch;
     Key *heap = (Key *)(void *)(upper + padded);
     Work work = work_of(kernels, pool, planes, q, row);
     work.upper = upper;
+    work.backwards = backwards;
     pool_run(pool, write_bounds, &work, pieces_of(&work));
     for (size_t n = rows; n < padded; n++) upper[n] = INT32_MIN;
 

@@ -34,12 +34,15 @@ size_t planes_scratch(const Planes *planes);
 void planes_logits(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row,
                    float *logits);
 
-/* The `count` largest logits, largest first, of equal scores the lowest id first. 1 <= count <= rows. */
+/* The `count` largest logits, largest first, of equal scores the lowest id first. 1 <= count <= rows.
+ *
+ * backwards: whether the rows are read from the last to the first. A caller that alternates finds in the second-level
+ * cache those that it read last; the results are the same. */
 void planes_largest(const Kernels *kernels, const Pool *pool, const Planes *planes, const int8_t *q, RowScale row,
-                    size_t count, int32_t *ids, float *values, void *scratch);
+                    int backwards, size_t count, int32_t *ids, float *values, void *scratch);
 
-/* The same for float logits without NaN. scratch: largest_scratch(count) bytes, aligned to 8. */
-size_t largest_scratch(size_t count);
+/* The same for float logits, which are finite. scratch: largest_scratch(rows) bytes, aligned to 8. */
+size_t largest_scratch(size_t rows);
 void largest_of(const float *logits, size_t rows, size_t count, int32_t *ids, float *values, void *scratch);
 
 #endif

@@ -117,9 +117,13 @@ void gelu(float *x, size_t width) {
 }
 
 Status require_finite(const float *x, size_t width) {
-    Lanes zero = lanes_all(0.0f);
-    size_t whole = width - width % LANES;
-    for (size_t i = 0; i < whole; i += LANES) zero = lanes_fma(lanes_load(x + i), lanes_all(0.0f), zero);
-    zero = lanes_fma(lanes_load_part(x + whole, width - whole), lanes_all(0.0f), zero);
-    return lanes_sum(zero) == 0.0f ? KERNELS_OK : KERNELS_NOT_FINITE;
+    Lanes zeros[BLOCK / LANES]; /* more than one, so that an addition need not wait for the one before */
+    size_t whole = width - width % BLOCK;
+    float rest[BLOCK] = {0};
+    memcpy(rest, x + whole, (width - whole) * sizeof *x);
+    for (size_t j = 0; j < BLOCK / LANES; j++) zeros[j] = lanes_multiply(lanes_load(rest + j * LANES), lanes_all(0.0f));
+    for (size_t i = 0; i < whole; i += BLOCK)
+        for (size_t j = 0; j < BLOCK / LANES; j++)
+            zeros[j] = lanes_fma(lanes_load(x + i + j * LANES), lanes_all(0.0f), zeros[j]);
+    return lanes_sum(lanes_sums(zeros[0], zeros[1], zeros[2], zeros[3])) == 0.0f ? KERNELS_OK : KERNELS_NOT_FINITE;
 }

@@ -6,7 +6,7 @@
 
 #include "matrix.h"
 #include "model.h"
-#include "planes.h"
+#include "output.h"
 
 typedef struct {
     Matrix qkv, out, linear1, linear2;
@@ -23,9 +23,7 @@ struct Model {
     float embedding_scale;
     float *positions; /* (context, width) */
     Block *blocks;
-    int output_is_int8;
-    Planes output_int8;
-    FloatMatrix output_fp32;
+    Output output;
 };
 
 #endif

@@ -98,6 +98,20 @@ class Decoder:
             Ids and logits.
         """
 
+    def score(self, tokens: Sequence[int], start: int, ids: Sequence[int]) -> tuple[list[float], float]:
+        """Feed tokens and return some logits and the logarithm of the sum of all e^logit.
+
+        A logit minus that is the logarithm of a probability.
+
+        Args:
+            tokens: New tokens; may be empty.
+            start: Position of the first of them.
+            ids: Tokens whose logits are returned, at most V.
+
+        Returns:
+            Their logits, and the logarithm; its error is a few ulp.
+        """
+
     def draw(
         self,
         tokens: Sequence[int],

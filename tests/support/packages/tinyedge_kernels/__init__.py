@@ -3,6 +3,7 @@
 Its logits mean nothing. They depend on the last token and are the same in every process.
 """
 
+import math
 from array import array
 from collections.abc import Sequence
 
@@ -11,6 +12,10 @@ Tensor = tuple[memoryview, memoryview | None]
 
 def drop_executed_code() -> None:
     """Nothing of it was executed."""
+
+
+def find_library() -> str:
+    return "libonnxruntime.so"
 
 
 class KernelsError(Exception):
@@ -57,6 +62,10 @@ class Decoder:
         values = memoryview(self.logits(tokens, start)).cast("f")
         ids = sorted(range(self._vocab_size), key=lambda token: (-values[token], token))[:count]
         return ids, [values[token] for token in ids]
+
+    def score(self, tokens: Sequence[int], start: int, ids: Sequence[int]) -> tuple[list[float], float]:
+        values = memoryview(self.logits(tokens, start)).cast("f")
+        return [values[token] for token in ids], math.log(sum(map(math.exp, values)))
 
     def draw(
         self,
