@@ -7,6 +7,7 @@ without it runs the same bundle in ONNX Runtime alone, at about half the speed.
 import importlib.util
 from pathlib import Path
 
+from tinyedge import __version__
 from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy.own_wheel import PACKAGE_ROOT, is_checkout, run_pip
@@ -44,7 +45,9 @@ def make_kernels_wheel(folder: Path, board: WheelPlatform) -> Path | None:
         platforms = [word for name in board.platforms for word in ("--platform", name)]
         options = ["--dest", str(folder), "--no-deps", "--only-binary=:all:", *platforms]
         try:
-            run_pip("download", *options, DISTRIBUTION, task="download the native kernels")
+            run_pip(
+                "download", *options, f"{DISTRIBUTION}=={__version__}", task="download the native kernels"
+            )
         except DeployError as failure:
             if NOT_ON_THE_INDEX in failure.message:
                 return None
