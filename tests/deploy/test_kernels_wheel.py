@@ -39,7 +39,7 @@ def test_an_index_without_it(index: Path) -> None:
 
 
 def test_without_pythons_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels_wheel.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(NoKernelsError, match=r"has no Python\.h, of Debian's package python3-dev"):
         make_kernels_wheel(tmp_path, BOARD)
 
