@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.wheels import make_wheel
+from tinyedge import __version__
 from tinyedge.boards.load import wheel_platform
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy import kernels_wheel
@@ -25,8 +26,10 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_installed_tinyedge_downloads_it(index: Path) -> None:
-    make_wheel(index, "tinyedge-kernels", "0.1.0", {"tinyedge_kernels.py": ""})
+    for version in (__version__, f"{__version__}.1"):  # a later one belongs to another tinyedge
+        make_wheel(index, "tinyedge-kernels", version, {"tinyedge_kernels.py": ""})
     wheel = make_kernels_wheel(index / "made", BOARD)
+    assert wheel.name.startswith(f"tinyedge_kernels-{__version__}-")
     assert wheel.read_bytes() == (index / wheel.name).read_bytes()
 
 
@@ -36,7 +39,7 @@ def test_an_index_without_it(index: Path) -> None:
 
 
 def test_without_pythons_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels_wheel.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(NoKernelsError, match=r"has no Python\.h, of Debian's package python3-dev"):
         make_kernels_wheel(tmp_path, BOARD)
 

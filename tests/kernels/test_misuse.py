@@ -154,6 +154,13 @@ def test_a_width_above_the_kernels_limit_is_refused(load: Loader) -> None:
         load(weights)
 
 
+def test_heads_whose_products_exceed_32_bits_are_refused(kernels: Any) -> None:
+    with pytest.raises(ValueError, match="heads x head_width"):
+        kernels.Model("", (2, 1, 8193, 8, 1, 1, 1), 1.0, [])
+    with pytest.raises(ValueError, match="tensors"):
+        kernels.Model("", (2, 1, 8192, 8, 1, 1, 1), 1.0, [])
+
+
 def test_unknown_instructions_are_a_value_error(load: Loader) -> None:
     for name in ("sse9", "PLAIN", "plain\0"):
         with pytest.raises(ValueError, match=r"\w"):

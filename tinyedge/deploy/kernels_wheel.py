@@ -8,6 +8,7 @@ import importlib.util
 import sysconfig
 from pathlib import Path
 
+from tinyedge import __version__
 from tinyedge.boards.wheel_platform import WheelPlatform
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy.own_wheel import PACKAGE_ROOT, is_checkout, run_pip
@@ -50,7 +51,9 @@ def make_kernels_wheel(folder: Path, board: WheelPlatform) -> Path:
         platforms = [word for name in board.platforms for word in ("--platform", name)]
         options = ["--dest", str(folder), "--no-deps", "--only-binary=:all:", *platforms]
         try:
-            run_pip("download", *options, DISTRIBUTION, task="download the native kernels")
+            run_pip(
+                "download", *options, f"{DISTRIBUTION}=={__version__}", task="download the native kernels"
+            )
         except DeployError as failure:
             if NOT_ON_THE_INDEX in failure.message:
                 raise NoKernelsError(f"the package index has none for {board.machine}") from None
