@@ -214,6 +214,19 @@ def test_an_int8_model_does_not_hide_infinity(
                 require_no_token(kernels, load(broken, 1, name), [1])
 
 
+@pytest.mark.parametrize(("name", "size"), [("blocks.0.linear2", 1e19), ("blocks.0.qkv", 1e19)])
+def test_a_number_that_overflows_on_the_way_is_not_hidden(
+    kernels: Any, load: Loader, instruction_sets: list[str], name: str, size: float
+) -> None:
+    """An infinite variance would make a row 0, and a score of minus infinity a weight of 0."""
+    weights, at = make_random(SHAPE, "fp32", seed=8), NAMES.index(name)
+    floats = np.frombuffer(weights.tensors[at][0], np.float32) * np.float32(size)
+    assert np.isfinite(floats).all()
+    broken = replace(weights, at, (floats.tobytes(), None))
+    for instructions in instruction_sets:
+        require_no_token(kernels, load(broken, 1, instructions), [0, 1, 2, 3])
+
+
 def test_a_logit_that_is_not_finite_is_seen_behind_finite_ones(
     kernels: Any, load: Loader, instruction_sets: list[str]
 ) -> None:
