@@ -44,13 +44,15 @@ $(VENV)/ready: pyproject.toml
 
 # The compiler comes as a package. Without the kernels everything works too, more slowly: not compiling them is no error.
 $(VENV)/kernels: $(VENV)/ready $(KERNELS_SOURCES)
-	@case "$$(uname -sm)" in "Linux x86_64" | "Linux aarch64") ;; *) \
-	  echo 'no native kernels for this machine: ONNX Runtime computes'; touch $@; exit;; esac; \
-	echo 'compiling the native kernels, with a compiler of 90 MB that is not kept'; \
+	@touch $@; \
+	case "$$(uname -sm)" in "Linux x86_64" | "Linux aarch64") ;; *) \
+	  echo 'no native kernels for this machine: ONNX Runtime computes'; exit;; esac; \
+	echo 'compiling the native kernels, half a minute, with a compiler of 90 MB that is not kept'; \
 	if [ -x $(BIN)/pip ]; then installer="$(BIN)/python -m pip install --quiet --disable-pip-version-check"; \
 	else installer="uv pip install --quiet --python $(BIN)/python --reinstall-package tinyedge-kernels"; fi; \
-	if $$installer ./export/kernels; then touch $@; \
-	else echo 'the native kernels were not compiled, see above: ONNX Runtime computes, more slowly' >&2; fi
+	if $$installer ./export/kernels; then echo 'native kernels: installed'; \
+	else printf '%s\n' 'native kernels: not compiled, see above; everything works without them, more slowly' \
+	  'after you have mended the cause: rm $@ && make env' >&2; fi
 
 demo: env ## Run all steps from text to verdict, with a summary; CORPUS=path uses your text, TRAIN_FLAGS="..." are passed to train
 	@$(BIN)/python -m bench.demo --data $(DATA) --bundle $(BUNDLE) $(if $(CORPUS),--corpus "$(CORPUS)") \

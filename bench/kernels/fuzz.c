@@ -196,7 +196,7 @@ static void make_case(Case *made, Random *random) {
         .head_width = 8 * draw_int(random, 1, large ? 8 : 3),
         .layers = draw_int(random, 1, MAX_LAYERS),
         .feedforward = draw_int(random, 1, large ? 1024 : 150),
-        .context = draw_int(random, 1, large ? 90 : 40), /* a prompt is computed in chunks of 32 */
+        .context = draw_int(random, 1, large ? 220 : 40), /* a prompt is computed in chunks of 96 */
         .attention_scale = 0.25f,
     };
     const Config *c = &made->config;

@@ -159,6 +159,7 @@ def compose_parts_report(guest: Guest, bundle: Path) -> dict[str, Any]:
         modelled = measure_bundle(chosen, bundle).to_json()
         english = [row for row in modelled["prefill"] if row["prompt"].startswith("en-")]
         engines[engine] = {
+            "decoded_token": modelled["token"],
             "p95_modelled_ms": modelled["e2e_ms"]["p95"],
             "first_modelled_ms": {str(row["prompt_tokens"]): row["modelled_ms"] for row in english},
             "cold_start": modelled["cold_start"],
@@ -191,7 +192,7 @@ def engines_table(report: Mapping[str, Any]) -> str:
     for engine, found in report["engines"].items():
         cold = found["cold_start"]
         cells = (
-            f"{found['token']['modelled_ms']:.2f} ms", f"{found['p95_modelled_ms']:.1f} ms",
+            f"{found['decoded_token']['modelled_ms']:.2f} ms", f"{found['p95_modelled_ms']:.1f} ms",
             f"{' / '.join(f'{ms:.1f}' for ms in found['first_modelled_ms'].values())} ms",
             f"{cold['modelled_ms'] / 1e3:.2f} s, {cold['instructions'] / 1e6:.0f} M instructions",
         )  # fmt: skip

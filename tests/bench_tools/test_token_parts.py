@@ -12,7 +12,15 @@ from bench.twin.layout import TwinError
 from bench.twin.quoted_tables import PICTURE, draw_picture
 from bench.twin.start_parts import ALL, start_table
 from bench.twin.symbols import Functions, read_code
-from bench.twin.token_parts import EXTENSION, REST, find_part, sum_parts, sum_places, token_table
+from bench.twin.token_parts import (
+    EXTENSION,
+    REST,
+    engines_table,
+    find_part,
+    sum_parts,
+    sum_places,
+    token_table,
+)
 from bench.twin.token_picture import draw_token
 
 LOADED_AT = 0x10000  # the code's address in memory is larger than its offset in the file
@@ -122,6 +130,19 @@ def test_the_table_has_a_row_for_each_part() -> None:
         "| **engine `onnxruntime`** | 1000 k | 0.0 k | 1.39 ms |",
         "| c | 1000 k | 0.0 k | 1.39 ms |",
     ]
+
+
+def test_the_engines_are_in_one_table() -> None:
+    found = {
+        "decoded_token": costs(0, 0, 1.235),
+        "p95_modelled_ms": 34.44,
+        "first_modelled_ms": {"2": 2.2, "87": 8.14},
+        "cold_start": costs(416_900_000, 0, 618.7),
+    }
+    head, _, *rows = engines_table({"engines": {"kernels": found, "onnxruntime": found}}).splitlines()
+    assert "first token, prompt of 2 / 87 tokens" in head
+    assert rows[1] == "| `onnxruntime` | 1.24 ms | 34.4 ms | 2.2 / 8.1 ms | 0.62 s, 417 M instructions |"
+    assert len(rows) == 2
 
 
 def test_a_start_has_a_column_for_each_engine() -> None:

@@ -12,6 +12,7 @@ from tests.support.program import tinyedge
 from tinyedge.bundle import signature
 from tinyedge.bundle.bundle import load_bundle, write_bundle
 from tinyedge.core.errors import BundleError
+from tinyedge.core.hashes import hash_blake2b
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs OpenSSH's ssh-keygen")
 
@@ -194,6 +195,19 @@ def test_sign_and_verify_on_the_command_line(bundle_copy: Copy, key: Path) -> No
         json.loads(tinyedge("verify", folder, "--key", public(key), "--json").stdout)["signature"] == "good"
     )
     assert "not checked" in tinyedge("verify", folder).stdout
+
+
+def test_a_manifest_with_a_wrong_hash_is_not_signed(bundle_copy: Copy, key: Path) -> None:
+    """Where a BLAKE2b is listed, a start does not compute the sha256; the signature vouches for both."""
+    folder = bundle_copy()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    model = (folder / "model.onnx").read_bytes()
+    manifest["files"]["model.onnx"] |= {"blake2b": hash_blake2b(model), "sha256": "0" * 64}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert load_bundle(folder)
+    refused = tinyedge("sign", folder, "--key", key)
+    assert "has sha256" in refused.stderr
+    assert not (folder / SIGNATURE).exists()
 
 
 def test_an_ssh_keygen_that_does_not_answer_is_stopped(

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.wheels import make_wheel
+from tinyedge import __version__
 from tinyedge.boards.load import wheel_platform
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy import kernels_wheel
-from tinyedge.deploy.kernels_wheel import make_kernels_wheel
+from tinyedge.deploy.kernels_wheel import NoKernelsError, make_kernels_wheel
 
 BOARD = wheel_platform("aarch64", ("3.11",))
 
@@ -25,14 +26,22 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_installed_tinyedge_downloads_it(index: Path) -> None:
-    make_wheel(index, "tinyedge-kernels", "0.1.0", {"tinyedge_kernels.py": ""})
+    for version in (__version__, f"{__version__}.1"):  # a later one belongs to another tinyedge
+        make_wheel(index, "tinyedge-kernels", version, {"tinyedge_kernels.py": ""})
     wheel = make_kernels_wheel(index / "made", BOARD)
-    assert wheel
+    assert wheel.name.startswith(f"tinyedge_kernels-{__version__}-")
     assert wheel.read_bytes() == (index / wheel.name).read_bytes()
 
 
 def test_an_index_without_it(index: Path) -> None:
-    assert make_kernels_wheel(index / "made", BOARD) is None
+    with pytest.raises(NoKernelsError, match=r"^the package index has none for aarch64"):
+        make_kernels_wheel(index / "made", BOARD)
+
+
+def test_without_pythons_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    with pytest.raises(NoKernelsError, match=r"has no Python\.h, of Debian's package python3-dev"):
+        make_kernels_wheel(tmp_path, BOARD)
 
 
 def test_an_unreachable_index_is_an_error(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:

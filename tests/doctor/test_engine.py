@@ -1,12 +1,14 @@
 """The engine that `tinyedge doctor` finds, and one that crashes, hangs or is not there."""
 
+import os
 import sys
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
 from tests.support.engines import make_package, use_package
-from tinyedge.core.engine import VARIABLE
+from tinyedge.core.engine import PACKAGE, VARIABLE
 from tinyedge.doctor.engine import check_engine
 from tinyedge.doctor.finding import Finding
 
@@ -30,6 +32,10 @@ def test_kernels_that_crash(name: str) -> None:
 def test_an_engine_that_was_chosen_and_cannot_run() -> None:
     found = check_engine(run("sys.exit('it is not installed\\ninstall it')"))
     assert found == Finding("engine", "it is not installed", "bad", "install it")
+    assert check_engine(run("sys.exit('a library wrote this\\nit is not installed\\ninstall it')")) == found
+    assert (
+        check_engine(run("sys.exit('no way out')")).remedy == "run without them: TINYEDGE_ENGINE=onnxruntime"
+    )
     assert check_engine(run("sys.exit(1)")).found == "it gave no reason"
 
 
@@ -47,10 +53,21 @@ def test_missing_kernels_are_no_fault_and_broken_ones_are_a_warning() -> None:
         found = check_engine(broken)
         assert (found.level, found.remedy) == (
             "warning",
-            "install the wheel of tinyedge_kernels for this machine again",
+            "install the wheels of tinyedge_kernels and onnxruntime for this machine again",
         )
     with use_package(make_package(), {VARIABLE: "onnxruntime"}):
         assert check_engine(broken).level == "ok"  # it was chosen
+
+
+def test_a_broken_package_is_named(tmp_path: Path) -> None:
+    """Not the first line of a traceback."""
+    (tmp_path / f"{PACKAGE}.py").write_text("raise OSError('the card cannot\\nbe read')")
+    with use_package(
+        None, {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    ):
+        found = check_engine()
+    assert found.found == "OSError('the card cannot\\nbe read')"
+    assert found.remedy == "install tinyedge again"
 
 
 def test_the_real_child_computes_a_token() -> None:

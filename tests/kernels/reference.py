@@ -98,7 +98,8 @@ def add_and_norm(x: Floats, y: Floats, scale: Floats, bias: Floats) -> Floats:
     squares = np.zeros((len(x), LANES), dtype=np.float32)
     for step in np.moveaxis(into_lanes(centred), 1, 0):
         squares = fma(step, step, squares)
-    factor = ONE / np.sqrt(sum4(squares) / width + EPSILON)
+    variance = sum4(squares) / width
+    factor = np.where(np.isinf(variance), np.float32(np.nan), ONE / np.sqrt(variance + EPSILON))
     return fma(centred * factor[:, None], scale, bias)
 
 
@@ -131,13 +132,16 @@ def attend(queries: Floats, keys: Floats, values: Floats, scale: np.float32) -> 
             step = slice(at, at + LANES)
             lanes = fma(queries[row:, :, step], keys[position, :, step], lanes)
         scores[row:, :, position] = scale * sum4(lanes)
-    weights = exp(scores - scores.max(axis=2, keepdims=True))
+    below = scores - scores.max(axis=2, keepdims=True)
+    weights = exp(below)
     sums = np.zeros((*queries.shape[:2], LANES), dtype=np.float32)
     mixed = np.zeros_like(queries)
     for position, row in enumerate(first_row):
         sums[row:, :, position % LANES] += weights[row:, :, position]
         mixed[row:] = fma(weights[row:, :, position, None], values[position], mixed[row:])
-    return mixed * (ONE / sum4(sums))[:, :, None]
+    seen = np.arange(positions) <= np.arange(positions - tokens, positions)[:, None]
+    overflowed = (np.isinf(below) & seen[:, None, :]).any(axis=2)
+    return mixed * np.where(overflowed, np.float32(np.nan), ONE / sum4(sums))[:, :, None]
 
 
 ROUNDING = np.float32(1.5 * 2**23 + 127)  # the integer in the low bits of a sum with it is an exponent

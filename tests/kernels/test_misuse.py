@@ -154,6 +154,13 @@ def test_a_width_above_the_kernels_limit_is_refused(load: Loader) -> None:
         load(weights)
 
 
+def test_heads_whose_products_exceed_32_bits_are_refused(kernels: Any) -> None:
+    with pytest.raises(ValueError, match="heads x head_width"):
+        kernels.Model("", (2, 1, 8193, 8, 1, 1, 1), 1.0, [])
+    with pytest.raises(ValueError, match="tensors"):
+        kernels.Model("", (2, 1, 8192, 8, 1, 1, 1), 1.0, [])
+
+
 def test_unknown_instructions_are_a_value_error(load: Loader) -> None:
     for name in ("sse9", "PLAIN", "plain\0"):
         with pytest.raises(ValueError, match=r"\w"):
@@ -205,6 +212,19 @@ def test_an_int8_model_does_not_hide_infinity(
             broken = replace(weights, at, (floats.tobytes(), None))
             for name in instruction_sets:
                 require_no_token(kernels, load(broken, 1, name), [1])
+
+
+@pytest.mark.parametrize(("name", "size"), [("blocks.0.linear2", 1e19), ("blocks.0.qkv", 1e19)])
+def test_a_number_that_overflows_on_the_way_is_not_hidden(
+    kernels: Any, load: Loader, instruction_sets: list[str], name: str, size: float
+) -> None:
+    """An infinite variance would make a row 0, and a score of minus infinity a weight of 0."""
+    weights, at = make_random(SHAPE, "fp32", seed=8), NAMES.index(name)
+    floats = np.frombuffer(weights.tensors[at][0], np.float32) * np.float32(size)
+    assert np.isfinite(floats).all()
+    broken = replace(weights, at, (floats.tobytes(), None))
+    for instructions in instruction_sets:
+        require_no_token(kernels, load(broken, 1, instructions), [0, 1, 2, 3])
 
 
 def test_a_logit_that_is_not_finite_is_seen_behind_finite_ones(

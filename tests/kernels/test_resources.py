@@ -140,6 +140,15 @@ def test_a_library_that_is_none_is_a_kernels_error(kernels: Any, tmp_path: Path)
             kernels.Model(str(path), weights.config, weights.attention_scale, weights.tensors)
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9", "ñ".encode() * 125], ids=["not UTF-8", "cut in a letter"])
+def test_the_message_names_a_path_of_any_bytes(kernels: Any, tmp_path: Path, name: bytes) -> None:
+    weights = make_random((100, 20, 2, 16, 1, 30, 8), "int8", seed=7)
+    for shift in (b"", b"x"):
+        path = b"/".join([bytes(tmp_path), name + shift, name, name])
+        with pytest.raises(kernels.KernelsError, match="cannot be loaded"):
+            kernels.Model(path, weights.config, weights.attention_scale, weights.tensors)
+
+
 def test_the_properties_of_a_model(load: Loader, instruction_sets: list[str]) -> None:
     import onnxruntime
 

@@ -63,6 +63,21 @@ def test_kernels_that_cannot_be_loaded_are_not_an_error(micro_bundle: Path, tmp_
     assert engine.reason == "tinyedge_kernels cannot be loaded: version GLIBC_2.99 not found"
 
 
+@pytest.mark.parametrize("version", [None, "0.0.9"], ids=str)
+def test_kernels_of_another_version_are_not_used(
+    micro_bundle: Path, tmp_path: Path, version: str | None
+) -> None:
+    """None: pip leaves a folder behind if a file in it is not its own, and Python imports it."""
+    (tmp_path / PACKAGE).mkdir()
+    if version:
+        (tmp_path / PACKAGE / "__init__.py").write_text(f"__version__ = {version!r}")
+    others = [path for path in sys.path if not Path(path, PACKAGE).exists()]
+    with patch.object(sys, "path", [str(tmp_path), *others]), use_package(None, {}):
+        del sys.modules[PACKAGE]
+        engine = Generator.load(micro_bundle).session.engine
+    assert engine.reason.startswith(f"tinyedge_kernels cannot be loaded: its version is {version}, that of ")
+
+
 @pytest.mark.parametrize("scale", [np.nan, np.inf, -1.0])
 def test_a_scale_that_is_no_scale_is_an_error_of_the_bundle(
     micro_bundle: Path, tmp_path: Path, scale: float

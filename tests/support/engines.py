@@ -9,6 +9,7 @@ from types import ModuleType
 from unittest.mock import patch
 
 from tests.kernels import reference_model
+from tinyedge import __version__
 from tinyedge.core.engine import KERNELS, ONNXRUNTIME, PACKAGE, VARIABLE
 
 STAND_INS = Path(__file__).parent / "packages"  # in PYTHONPATH: kernels in plain Python
@@ -19,6 +20,7 @@ SESSION_MODULE = "tinyedge.runtime.kernels"  # imported again for each package
 def make_package(**parts: object) -> ModuleType:
     """Make a package of kernels: the reference, with other parts in place of some of its own."""
     package = ModuleType(PACKAGE)
+    package.__dict__["__version__"] = __version__
     for name in ("Model", "Decoder", "KernelsError", "NotFiniteError", "find_library"):
         setattr(package, name, parts.get(name, getattr(reference_model, name)))
     return package

@@ -105,7 +105,7 @@ def run_checklist(options: CheckOptions, progress: Callable[[str], None] = lambd
         BenchError: The bundle cannot be measured.
         CorpusError: A text of `options.texts` cannot be used.
     """
-    bundle = load_bundle(options.bundle)
+    bundle = load_bundle(options.bundle, all_hashes=True)
     generator = Generator.of(bundle)
     content_filter, filter_fault = load_filter()
     run_dir = options.run_dir or _find_run(options, bundle)

@@ -22,7 +22,7 @@ def sign(
     from tinyedge.bundle.manifest import SIGNATURE_FILE
     from tinyedge.core import files
 
-    signed = signature.sign(load_bundle(bundle), key)
+    signed = signature.sign(load_bundle(bundle, all_hashes=True), key)
     # The temporary file is next to the bundle, so that a kill leaves no unexpected file in the bundle.
     files.write_bytes(bundle / SIGNATURE_FILE, signed, temporary_folder=bundle.resolve().parent)
     typer.echo(f"{bundle / SIGNATURE_FILE} written")

@@ -33,7 +33,7 @@ from tinyedge.bundle.manifest import format_untrusted
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError, DeployError
 from tinyedge.deploy import wheelhouse
-from tinyedge.deploy.kernels_wheel import make_kernels_wheel
+from tinyedge.deploy.kernels_wheel import NoKernelsError, make_kernels_wheel
 from tinyedge.deploy.own_wheel import PACKAGE_ROOT, build_own_wheel, compute_own_digest
 from tinyedge.deploy.wheelhouse import Package
 
@@ -160,7 +160,7 @@ class KitBuilder:
         """Download the wheels from the package index.
 
         Args:
-            report: Receives a line with the number and size of the wheels, and one if kernels are missing.
+            report: Receives a line about the native kernels, and one with the number and size of the wheels.
 
         Raises:
             DeployError: pip cannot reach the index, or a wheel for the platform does not exist.
@@ -168,11 +168,12 @@ class KitBuilder:
         wheels, own, native = (self.folder / name for name in (WHEELHOUSE, "own", "kernels"))
         for folder in (wheels, own, native):
             folder.mkdir()
-        kernels = make_kernels_wheel(native, self.board)
-        if kernels is None:
-            report(
-                "native kernels: the package index has none for this board; it runs the bundle without them"
-            )
+        kernels: Path | None = None
+        try:
+            kernels = make_kernels_wheel(native, self.board)
+            report(f"native kernels: {kernels.name}")
+        except NoKernelsError as reason:
+            report(f"native kernels: not in the kit, {reason.message}; the board then computes more slowly")
         self.packages = wheelhouse.fill_wheelhouse(wheels, self.board, build_own_wheel(own), kernels)
         size = sum(file.stat().st_size for file in wheels.iterdir())
         pythons = " and ".join(self.board.pythons)

@@ -18,6 +18,7 @@ from tinyedge.doctor.libraries import NO_TELEMETRY
 # -P keeps the current folder out of the imports.
 PROBE = (sys.executable, "-P", "-m", "tinyedge.runtime.probe")
 PROBE_SECONDS = 60.0  # about 1 s on a Pi from a cold SD card, several times that under emulation
+INSTALL_AGAIN = f"install the wheels of {PACKAGE} and onnxruntime for this machine again"
 WITHOUT_KERNELS = f"run without them: {VARIABLE}={ONNXRUNTIME}"
 
 
@@ -51,9 +52,10 @@ def check_engine(command: Sequence[str] = PROBE, seconds: float = PROBE_SECONDS)
     try:
         engine = EngineChoice(**json.loads(child.stdout))
     except (ValueError, TypeError):
-        found, remedy, *_ = [*child.stderr.strip().splitlines(), "it gave no reason", WITHOUT_KERNELS]
+        lines = child.stderr.strip().splitlines() or ["it gave no reason"]  # libraries may write before it
+        found, remedy = [*lines, WITHOUT_KERNELS][:2] if len(lines) == 1 else lines[-2:]
         return Finding("engine", found, "bad", remedy)
     found = f"{engine.title}: {engine.reason}"
     if engine.name != KERNELS and read_choice() is None and importlib.util.find_spec(PACKAGE):
-        return Finding("engine", found, "warning", f"install the wheel of {PACKAGE} for this machine again")
+        return Finding("engine", found, "warning", INSTALL_AGAIN)
     return Finding("engine", found)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import tinyedge_kernels
 
+from tinyedge import __version__
 from tinyedge.core.arrays import Logits
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.engine import KERNELS, EngineChoice
@@ -26,6 +27,10 @@ from tinyedge.runtime.decoder import (
 from tinyedge.runtime.weights import list_tensors
 
 LIBRARY = "libonnxruntime.so"
+
+# None: a folder of that name is left over from an uninstalled package.
+if (found := getattr(tinyedge_kernels, "__version__", None)) != __version__:
+    raise ImportError(f"its version is {found}, that of tinyedge is {__version__}")
 
 Result = TypeVar("Result")
 

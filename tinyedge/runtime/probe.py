@@ -64,9 +64,15 @@ def main() -> int:
     try:
         print(json.dumps(probe()._asdict()))
     except TinyEdgeError as failure:
-        print(failure.message, failure.hint, sep="\n", file=sys.stderr)
-        return 1
+        return _fail(failure.message, failure.hint)
+    except Exception as failure:  # a broken package may raise anything
+        return _fail(repr(failure), "install tinyedge again")
     return 0
+
+
+def _fail(*lines: str) -> int:
+    print(*(" ".join(line.split()) for line in lines), sep="\n", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

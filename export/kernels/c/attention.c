@@ -43,22 +43,26 @@ INLINE float score(const float *query, const float *keys, size_t count, size_t w
     return most;
 }
 
-/* Replaces the scores by weights relative to the largest, and returns their sum. */
+/* Replaces the scores by weights relative to the largest, and returns their sum: NaN if a score is infinite, which would
+ * otherwise weigh nothing. */
 INLINE float weigh(float *scores, size_t count, float most) {
-    Lanes sum = lanes_all(0.0f), m = lanes_all(most);
+    Lanes sum = lanes_all(0.0f), m = lanes_all(most), deepest = lanes_all(0.0f);
     size_t whole = count - count % LANES, rest = count - whole;
     for (size_t p = 0; p < whole; p += LANES) {
-        Lanes e = lanes_exp(lanes_subtract(lanes_load(scores + p), m));
+        Lanes below = lanes_subtract(lanes_load(scores + p), m);
+        Lanes e = lanes_exp(below);
+        deepest = lanes_min(deepest, below);
         lanes_store(scores + p, e);
         sum = lanes_add(sum, e);
     }
     if (rest) {
-        Lanes e = lanes_exp(lanes_subtract(lanes_load_part(scores + whole, rest), m));
-        e = lanes_first(e, rest);
+        Lanes below = lanes_first(lanes_subtract(lanes_load_part(scores + whole, rest), m), rest);
+        Lanes e = lanes_first(lanes_exp(below), rest);
+        deepest = lanes_min(deepest, below);
         lanes_store(scores + whole, e);
         sum = lanes_add(sum, e);
     }
-    return lanes_sum(sum);
+    return lanes_largest(lanes_subtract(lanes_all(0.0f), deepest)) < INFINITY ? lanes_sum(sum) : NAN;
 }
 
 INLINE void add_weighted(float weight, const float *values, size_t n, Lanes *sums) {

@@ -30,7 +30,7 @@ struct Decoder {
     int incomplete; /* whether one of them could not be allocated */
     float *cache;   /* (layers, keys and values, heads, context, head_width) */
 
-    /* Scratch, CHUNK rows each; a row's width is rounded up to FLOAT_PANEL. */
+    /* Scratch, CHUNK rows each; a row's width is rounded up to FLOAT_PANEL. Only x and queries use all of them. */
     size_t ld_x, ld_qkv, ld_attended, ld_wide, q_stride;
     float *x, *queries, *qkv, *attended, *wide, *change; /* change: what a block adds to x, as wide as x */
     Quantized quantized;
@@ -124,15 +124,14 @@ static void embed(const Model *m, int32_t token, size_t position, float *x) {
     }
 }
 
-/* A part of a block: work on rows from `row` before `end`. `scratch` is a row of the scratch arrays, which these rows and
- * those behind may use; a part needs nothing that is there from the part before, except queries. */
+/* Rows that go through a part of a block, with the scratch arrays from row `scratch` on. What the next part needs is in
+ * x, the queries and the cache. */
 typedef struct {
     const Chunk *chunk;
     size_t layer, row, end, scratch;
     float *scores;
 } Part;
 
-/* Rows of activations times a matrix, both with the rows of scratch that belong to the part. */
 static Status multiply(const Part *p, const Matrix *matrix, const float *x, size_t ldx, size_t rows, size_t from,
                        float *y, size_t ldy) {
     const Decoder *d = p->chunk->decoder;

@@ -181,7 +181,7 @@ static bool run(DecoderObject *self) {
     }
     const ModuleState *state = state_of((PyObject *)self);
     if (ran) return check_status(state, step->status);
-    PyErr_SetString(state->kernels_error, message);
+    raise_kernels_error(state, message);
     return false;
 }
 
@@ -259,7 +259,7 @@ PyObject *decoder_new(ModelObject *model) {
     Status status = self->step.tokens ? decoder_create(model->model, &self->step.decoder) : KERNELS_NO_MEMORY;
     bool created = check_status(state, status);
     if (created && !engine_bind(model->engine, &self->step.head, &self->binding, message)) {
-        PyErr_SetString(state->kernels_error, message);
+        raise_kernels_error(state, message);
         created = false;
     }
     if (!created) Py_CLEAR(self);

@@ -19,8 +19,8 @@ enum { TILE = 4, ALIGNMENT = 64 };
 static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static int16_t larger(int16_t a, int16_t b) { return a > b ? a : b; }
 
-/* How many products fit a 16-bit lane. NEON adds those of weights that are 8 apart: the absolute values of these may sum
- * to 255, since activations reach -128 and 128 * 255 < 2^15. AVX2 adds the products of 2 neighbours after a sign change,
+/* How many products fit a 16-bit lane. NEON adds those of weights that are 8 apart: their absolute values may sum to
+ * 255, since activations reach -128 and 128 * 255 < 2^15. AVX2 adds the products of 2 neighbours after a sign change,
  * which -128 does not survive; without it, 2 * 128 * 127 < 2^15. */
 static uint8_t fit_of(const int8_t *row, size_t stride) {
     enum { LANES = 8, LARGEST_SUM = 255 };

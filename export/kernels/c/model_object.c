@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DIMENSION = 65536, MAX_THREADS = 64, TENSORS_OF_BLOCK = 8 };
+enum { MAX_DIMENSION = 65536 /* 255 * 128 * 65536 < 2^31 */, MAX_THREADS = 64, TENSORS_OF_BLOCK = 8 };
 enum { MAX_WIDTH_OF_INT8_OUTPUT = 1024 }; /* of planes_pack */
 #define MAX_ELEMENTS ((1LL << 31) - 1) /* of a matrix, the cache or a prompt's activations */
 
@@ -36,7 +36,11 @@ static bool read_config(PyObject *sizes, Config *config) {
     long long width = config->d_model, attention = 3LL * config->heads * config->head_width;
     long long context = config->context, rows = attention;
     if (rows < config->feedforward) rows = config->feedforward;
-    bool fits = rows <= MAX_ELEMENTS && rows * width <= MAX_ELEMENTS && rows * context <= MAX_ELEMENTS &&
+    if (attention > 3LL * MAX_DIMENSION) {
+        PyErr_Format(PyExc_ValueError, "heads x head_width is above %d", MAX_DIMENSION);
+        return false;
+    }
+    bool fits = rows * width <= MAX_ELEMENTS && rows * context <= MAX_ELEMENTS &&
                 attention * context * config->layers <= MAX_ELEMENTS && width * config->vocab_size <= MAX_ELEMENTS &&
                 width * context <= MAX_ELEMENTS;
     if (!fits) PyErr_SetString(PyExc_ValueError, "config asks for matrices of 2^31 elements or more");
@@ -183,7 +187,7 @@ static bool open_engine(ModelObject *self, const char *library, int threads) {
     Py_BEGIN_ALLOW_THREADS
     opened = engine_open(library, threads, &self->engine, message);
     Py_END_ALLOW_THREADS
-    if (!opened) PyErr_SetString(state_of((PyObject *)self)->kernels_error, message);
+    if (!opened) raise_kernels_error(state_of((PyObject *)self), message);
     return opened;
 }
 

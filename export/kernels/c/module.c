@@ -5,8 +5,15 @@
 #include "objects.h" /* first: Python.h says which POSIX the others offer */
 
 #include <math.h>
+#include <string.h>
 
 #include "drop_code.h"
+
+void raise_kernels_error(const ModuleState *state, const char *message) {
+    PyObject *text = PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "replace");
+    if (text) PyErr_SetObject(state->kernels_error, text);
+    Py_XDECREF(text);
+}
 
 bool check_status(const ModuleState *state, Status status) {
     if (status == KERNELS_OK) return true;

@@ -6,8 +6,8 @@
  * 16 * 15 * 128 < 2^15.
  *
  * Bound by multiplications: 8 columns per instruction. One token's activations stay in registers, 256 columns of them,
- * so a row of 256 columns takes 32 multiplications and 10 other instructions, and 23 others of the high plane: 16 of
- * these separate nibbles. Of several tokens, a load of weights serves 3 and a load of activations 4 rows. */
+ * so a row of 256 columns takes 32 multiplications and 12 other instructions; one of the high plane 32 and 24, of which
+ * 16 separate nibbles. With several tokens, a load of weights serves 3 of them and a load of activations 4 rows. */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
@@ -22,10 +22,10 @@
 #define DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
-/* Nothing behind this that depends on `pointer` is computed before `vector` is. Rows one after the other leave room for
- * the activations in the registers; the compiler would mix 4 rows and spill. */
+/* Nothing behind this that depends on `pointer` is computed before `vector` is. It lets 2 chains of multiplications (3
+ * with 3 tokens) run at once: fewer wait for each other, and of more the registers are spilled. */
 #define IN_ORDER(vector, pointer) __asm__("" : "+w"(vector), "+r"(pointer))
-/* The addition to `pointer` is not put off, so the load before can do it. */
+/* The addition to `pointer` is not put off, so the load before it can do it. */
 #define ADVANCED(pointer) __asm__("" : "+r"(pointer))
 /* What is read of `array` is read here, and not kept in registers. */
 #define IN_MEMORY(array) __asm__("" : "+m"(array))
@@ -33,9 +33,9 @@
 typedef int8x16x4_t Columns; /* 64 columns of a row */
 
 enum {
-    PANEL = 256,        /* columns that stay in registers, in panels of 4, 2 or 1 times 64: every stride is a sum of these */
-    ROWS_AT_ONCE = 128, /* by one panel after the other, so that the second finds its lines near */
-    STRIP_BYTES = 8192, /* weights that stay in the first cache until all tokens have used them */
+    PANEL = 256,        /* columns that stay in registers; a wider row is cut into 256s, a 128 and a 64 */
+    ROWS_AT_ONCE = 128, /* go through one panel after the other */
+    STRIP_BYTES = 8192, /* of weights, which stay in the first cache until all tokens have used them */
 };
 
 /* sum + the products of 64 columns. */
@@ -140,7 +140,7 @@ INLINE void tile(const int8_t *rows, const int8_t *q, size_t stride, size_t toke
     for (size_t t = 0; t < tokens; t++) products[t] = sum_each(sums[t]);
 }
 
-/* Rows of weights by 1 to 3 tokens. */
+/* Rows of weights by 1 to 3 tokens. dot4 and dot1 are for tiles that fit less than 8; NULL if `dot` cannot overflow. */
 INLINE void strip(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
                   size_t to, float *y, size_t ldy, Dot *dot, Dot *dot4, Dot *dot1) {
     const size_t stride = matrix->stride;
@@ -179,8 +179,7 @@ INLINE void product_of_many(const Int8Matrix *matrix, const int8_t *q, const Row
         strip(matrix, q, rows, 1, from, to, y, ldy, dot, dot4, dot1);
 }
 
-/* The products of 4 rows with n times 64 columns, two times 64 at once; `next`: from the last 64 of a row to the next
- * row. */
+/* The products of 4 rows with n times 64 columns; `next`: from the last 64 of a row to the next row. */
 INLINE int32x4_t four_rows(const int8_t *w, size_t next, const Columns *x, size_t n, Dot *dot) {
     int32x4_t sums[4];
     UNROLL
@@ -244,7 +243,6 @@ INLINE void product_of_one(const Int8Matrix *matrix, const int8_t *q, RowScale r
     }
 }
 
-/* dot4 and dot1 are for tiles that fit less than 8; NULL if `dot` cannot overflow. */
 INLINE void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
                     size_t to, float *y, size_t ldy, Dot *dot, Dot *dot4, Dot *dot1) {
     if (tokens == 1) {
@@ -267,8 +265,7 @@ INLINE int32x4_t bounds_of(int32x4_t sums, const uint32_t *row_limits, int32x4_t
     return vmlaq_s32(vmulq_laneq_s32(error, query, 2), units, step);
 }
 
-/* A panel of n times 64 columns from k, two times 128 at once. If it is not the whole row, `upper` holds sums until the
- * last one. */
+/* A panel of n times 64 columns from k. If it is not the whole row, `upper` holds sums until the last one. */
 INLINE void plane_panel(const Planes *planes, const PlaneQuery *query, size_t k, size_t from, size_t to,
                         int32_t *upper, size_t n, int whole, Nibbles *nibbles) {
     const size_t stride = planes->stride, pair = n < 2 ? n : 2, next = (stride - 64 * (n - pair)) / 2;

@@ -35,6 +35,8 @@ static inline ModuleState *state_of(PyObject *object) { return PyType_GetModuleS
 
 /* These return false with an exception set. */
 
+/* Raises KernelsError; the message may contain a path of any bytes, or end within a character. */
+void raise_kernels_error(const ModuleState *state, const char *message);
 /* Raises the error that belongs to a status. */
 bool check_status(const ModuleState *state, Status status);
 /* Reads an integer; ValueError: it is outside low..high. */

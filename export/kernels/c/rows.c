@@ -75,7 +75,9 @@ void add_and_norm(float *x, const float *y, const float *scale, const float *bia
         squares = lanes_fma(a, a, squares);
         lanes_store(x + whole, a);
     }
-    Lanes inverse = lanes_all(1.0f / sqrtf(lanes_sum(squares) / (float)width + EPSILON));
+    float variance = lanes_sum(squares) / (float)width;
+    /* An infinite one would make the row 0, and nobody would see that numbers overflowed. */
+    Lanes inverse = lanes_all(variance < INFINITY ? 1.0f / sqrtf(variance + EPSILON) : NAN);
     for (size_t i = 0; i < width; i += LANES) {
         Lanes a = lanes_multiply(lanes_load(x + i), inverse);
         lanes_store(x + i, lanes_fma(a, lanes_load(scale + i), lanes_load(bias + i)));

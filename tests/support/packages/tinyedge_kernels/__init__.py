@@ -7,6 +7,8 @@ import math
 from array import array
 from collections.abc import Sequence
 
+from tinyedge import __version__ as __version__
+
 Tensor = tuple[memoryview, memoryview | None]
 
 
