@@ -46,28 +46,47 @@ def test_passes_are_those_of_the_generator(micro_bundle: Path, monkeypatch: pyte
 
 def test_one_row_multiplies_with_every_weight_but_the_embeddings() -> None:
     work = pass_work(SHAPE, rows=1, positions=9)
-    matrices = 3 * (4 * 64 * 64 + 2 * 64 * 128) + 64 * 1000
-    assert work["products"] == matrices
-    assert work["weight_lines"] == matrices / 64
+    blocks = 3 * (4 * 64 * 64 + 2 * 64 * 128)
+    assert work["products"] == blocks
+    assert work["output_products"] == 64 * 1000
+    assert work["weight_lines"] == 0  # 132 kB: the cache holds them all
     assert work["attention"] == 3 * 64 * 9
     assert work["scores"] == 3 * 2 * 9
     assert work["cache_lines"] == 3 * 64 * 9 * 2 * 4 / 64
-    assert not any(amount for name, amount in work.items() if name.startswith("batched"))
+    assert not any(amount for name, amount in work.items() if name.startswith(("batched", "chunk", "part")))
+
+
+def test_weights_that_the_cache_cannot_hold_are_loaded_in_each_pass() -> None:
+    blocks, upper_plane, bounds = 2 * (4 * 128 * 128 + 2 * 128 * 256), 8000 * 64, 8000 * 8
+    assert pass_work(ModelConfig(), rows=1, positions=9)["weight_lines"] == (
+        (blocks + upper_plane + bounds) / 64
+    )
 
 
 def test_the_last_block_and_the_output_are_computed_for_the_last_row_only() -> None:
     work = pass_work(SHAPE, rows=6, positions=6)
     after_attention = 64 * 64 + 2 * 64 * 128
     block = 3 * 64 * 64 + after_attention
-    assert work["products"] == after_attention + 64 * 1000
-    assert work["batched_products"] == 8 * (3 * block - after_attention)  # 6 rows are two strips of four
-    assert work["batched_attention"] == 3 * 64 * 6 * 6
+    assert work["products"] == 64 * 64 + after_attention  # the queries of the last row
+    assert work["batched_products"] == 6 * (2 * block + 2 * 64 * 64)
+    assert work["batched_scores"] == 2 * (2 * (1 + 2 + 3 + 4 + 5 + 6) + 6)
     assert work["attention"] == work["cache_lines"] == 0
+    assert work["part_lines"] == 3 * block / 64 * 6 / 12
 
 
-def test_heads_are_padded_to_multiples_of_eight() -> None:
-    narrow = ModelConfig(d_model=96, nhead=8)  # 12 wide, 16 in the cache
-    assert pass_work(narrow, rows=1, positions=1)["attention"] == 2 * 8 * 16
+def test_weights_are_met_again_by_each_chunk_of_rows() -> None:
+    block = 4 * 64 * 64 + 2 * 64 * 128
+    long = ModelConfig(**{**SHAPE.to_dict(), "max_seq_length": 512})
+    found = [pass_work(long, rows=rows, positions=rows)["chunk_lines"] for rows in (96, 97, 193)]
+    assert found == [0, 3 * block / 64, 2 * 3 * block / 64]
+
+
+def test_inputs_and_heads_are_padded() -> None:
+    narrow = ModelConfig(d_model=96, nhead=8)  # heads 12 wide, 16 in the cache
+    work = pass_work(narrow, rows=1, positions=1)
+    assert work["attention"] == 2 * 8 * 16
+    assert work["output_products"] == 8000 * 128
+    assert work["products"] == 2 * (3 * 128 * 128 + 96 * 128 + 256 * 128 + 96 * 256)
 
 
 def test_an_answer_starts_once() -> None:

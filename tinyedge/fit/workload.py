@@ -2,7 +2,7 @@
 
 In: a shape, the lengths of prompt and answer. Out: amounts by term. Does not know costs.
 
-The device's graph runs once for the prompt, once for each later token, and once more for the rest of the
+The kernels run once for the prompt, once for each later token, and once more for the rest of the
 window where the context is full (`core.window`). An amount tells how often a pass does what the term names.
 """
 
@@ -13,33 +13,34 @@ from tinyedge.core.window import window_start
 
 LINE_BYTES = 64  # that the board's caches move at once
 FLOAT_BYTES = 4
-STRIP_ROWS = 4  # rows that ONNX Runtime's int8 kernel computes together; fewer cost as much
+INPUT_MULTIPLE = 64  # the kernels pad a row of weights to it
+CHUNK_ROWS = 96  # rows of a prompt that pass through the blocks together
+PART_ROWS = 12  # rows of them that a part of a block takes at a time
+CACHE_BYTES = 512 << 10  # the board's second-level cache: weights that fit are not loaded again
 
 # Work of a pass that costs instructions. "Batched" is the work of a pass of several rows, a prompt's.
 INSTRUCTION_TERMS = {
     "answers": "tokenizing the prompt, making a cache",
     "passes": "Python around a pass, sampling, text",
-    "layers": "the nodes of a block, whatever they compute",
-    "batched_layers": "the same once more, where there are several rows",
-    "logits": "scaling each, and finding the largest",
-    "activations": "each number between two nodes: quantized, scaled, normalized, through GELU",
-    "products": "an int8 multiply-add",
-    "batched_products": "an int8 multiply-add, rows rounded up to strips of four",
+    "logits": "choosing the largest, and finishing some",
+    "output_products": "a multiply-add of the output's upper planes",
+    "activations": "each number between two products: quantized, scaled, normalized, through GELU",
+    "products": "an int8 multiply-add of a block",
+    "batched_products": "the same, where there are several rows",
     "attention": "a number of a key, and the one of its value, met by the new row",
     "scores": "a head of the new row looking at a position",
-    "batched_attention": "a number of a key, and the one of its value, met by one of several rows",
     "batched_scores": "a head of one of several rows looking at a position",
 }
 # Work of a pass that loads lines from DRAM.
 FILL_TERMS = {
     "answers": "as above",
     "passes": "as above",
-    "weight_lines": "a line of weights, each once a pass: the cache does not hold them all",
-    "logit_lines": "a line of logits",
+    "weight_lines": "a line of the weights or of an upper plane, where the cache does not hold them all",
+    "chunk_lines": "a line of the blocks' weights, again for each further chunk of rows",
+    "logit_lines": "a line of the logits' bounds",
     "cache_lines": "a line of keys or values",
-    "batched_activation_lines": "a line of numbers between two nodes",
-    "batched_score_lines": "a line of scores",
-    "batched_products": "as above: weights and rows that meet again",
+    "batched_cache_lines": "a line of keys or values, met by one of several rows",
+    "part_lines": "a line of the blocks' weights, met by a part of a chunk",
 }
 
 Work = Mapping[str, float]
@@ -78,35 +79,46 @@ def passes(context: int, prompt_tokens: int, max_tokens: int) -> Iterator[tuple[
 
 
 def pass_work(config: ModelConfig, rows: int, positions: int) -> dict[str, float]:
-    """Work of one pass. Of the last block, all but attention is computed for the last row only."""
-    layers, width = config.num_layers, config.nhead * config.head_width
-    after_attention = config.d_model * width + 2 * config.d_model * config.dim_feedforward
-    block = 3 * config.d_model * width + after_attention
-    output = config.d_model * config.vocab_size
-    narrow = 2 * config.d_model + 2 * config.dim_feedforward  # numbers a row, of a block after its attention
-    numbers = rows * (layers * (4 * width + narrow) - narrow) + narrow
+    """Work of one pass. Of the last block, all but keys and values is computed for the last row only."""
+    earlier_layers, width = config.num_layers - 1, config.nhead * config.head_width
+    d_model, attended, feedforward = map(_pad, (config.d_model, width, config.dim_feedforward))
+    projection = width * d_model  # of queries, keys or values
+    after_attention = (
+        config.d_model * attended + config.dim_feedforward * d_model + config.d_model * feedforward
+    )
+    block = 3 * projection + after_attention
+    output = config.vocab_size * d_model
+    after_numbers = width + 2 * config.d_model + 2 * config.dim_feedforward  # a row, of a block
+    numbers = rows * (earlier_layers * (3 * width + after_numbers) + 3 * width) + after_numbers
     is_batched = rows > 1
-    strip_rows = -(-rows // STRIP_ROWS) * STRIP_ROWS
-    attention = layers * width * rows * positions
-    scores = layers * config.nhead * rows * positions
+    seen = rows * positions - rows * (rows - 1) // 2  # each row sees the positions up to its own
+    pairs = earlier_layers * seen + positions  # of a row and a position, over the blocks
+    block_lines = config.num_layers * block / LINE_BYTES
+    logit_lines = 2 * FLOAT_BYTES * config.vocab_size / LINE_BYTES  # what a bound is made of, and the bound
+    streamed = block_lines + output / 2 / LINE_BYTES + logit_lines
+    stored = 2 * config.num_layers * width * positions * FLOAT_BYTES / LINE_BYTES  # keys and values
     return {
         "passes": 1,
-        "layers": layers,
-        "batched_layers": layers * is_batched,
         "logits": config.vocab_size,
+        "output_products": output,
         "activations": numbers,
-        "products": (after_attention if is_batched else layers * block) + output,
-        "batched_products": strip_rows * (layers * block - after_attention) * is_batched,
-        "attention": attention * (not is_batched),
-        "scores": scores * (not is_batched),
-        "batched_attention": attention * is_batched,
-        "batched_scores": scores * is_batched,
-        "weight_lines": (layers * block + output) / LINE_BYTES,
-        "logit_lines": config.vocab_size * FLOAT_BYTES / LINE_BYTES,
-        "cache_lines": 2 * attention * FLOAT_BYTES / LINE_BYTES * (not is_batched),
-        "batched_activation_lines": numbers * FLOAT_BYTES / LINE_BYTES * is_batched,
-        "batched_score_lines": scores * FLOAT_BYTES / LINE_BYTES * is_batched,
+        "products": projection + after_attention if is_batched else config.num_layers * block,
+        "batched_products": rows * (earlier_layers * block + 2 * projection) * is_batched,
+        "attention": width * pairs * (not is_batched),
+        "scores": config.nhead * pairs * (not is_batched),
+        "batched_scores": config.nhead * pairs * is_batched,
+        "weight_lines": streamed * (streamed * LINE_BYTES > CACHE_BYTES),
+        "chunk_lines": block_lines * ((rows - 1) // CHUNK_ROWS),
+        "logit_lines": logit_lines,
+        "cache_lines": stored * (not is_batched),
+        "batched_cache_lines": stored * rows * is_batched,
+        "part_lines": block_lines * rows / PART_ROWS * is_batched,
     }
+
+
+def _pad(inputs: int) -> int:
+    """Return the number of inputs that the kernels multiply with, padding included."""
+    return -(-inputs // INPUT_MULTIPLE) * INPUT_MULTIPLE
 
 
 def count_block_parameters(config: ModelConfig) -> int:
