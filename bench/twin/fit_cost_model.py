@@ -43,6 +43,7 @@ def nonnegative_least_squares(work: Sequence[Work], observed: Sequence[float]) -
     names = list(work[0])
     matrix = np.array([[row[name] for name in names] for row in work]) / np.array(observed)[:, None]
     scale = matrix.max(axis=0)
+    scale[scale == 0] = 1  # a term that no observation has
     best: tuple[float, dict[str, float]] = (float("inf"), {})
     for count in range(1, len(names) + 1):
         for chosen in map(list, itertools.combinations(range(len(names)), count)):

@@ -53,10 +53,10 @@ def test_the_best_coefficients_without_negative_ones_are_found() -> None:
 
 
 def row(name: str, config: ModelConfig, held_out: bool) -> dict[str, Any]:
-    """A counted shape whose answers cost what they should by passes, layers, and lines of weights."""
+    """A counted shape whose answers cost what they should by passes, the output, and lines of weights."""
 
     def figures(works: list[Any]) -> dict[str, float]:
-        instructions = sum(1e6 * work["passes"] + 1e3 * work["layers"] for work in works)
+        instructions = sum(1e6 * work["passes"] + work["output_products"] for work in works)
         fills = sum(work["weight_lines"] + 1e3 * work["passes"] for work in works)
         ms = (1.39 * instructions + 42.5 * fills) / 1e6
         return {"instructions": instructions, "dram_fills": fills, "modelled_ms": ms}

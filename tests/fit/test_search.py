@@ -88,8 +88,8 @@ def test_a_single_layer_only_where_nothing_else_fits(model: CostModel) -> None:
 
 
 def test_time_that_no_shape_meets(model: CostModel) -> None:
-    with pytest.raises(FitError, match=r"--max-p95-ms 20 is too small by \d+\.\d: the closest") as failure:
-        search(model, budget(max_p95_ms=20))
+    with pytest.raises(FitError, match=r"--max-p95-ms 10 is too small by \d+\.\d: the closest") as failure:
+        search(model, budget(max_p95_ms=10))
     enough = int(failure.value.hint.split()[2].rstrip(","))
     assert search(model, budget(max_p95_ms=enough)).shapes
 
@@ -102,8 +102,8 @@ def test_memory_that_no_shape_meets(model: CostModel) -> None:
 
 
 def test_two_limits_that_no_shape_meets(model: CostModel) -> None:
-    with pytest.raises(FitError, match="--max-p95-ms 20 is too small"):
-        search(model, budget(max_p95_ms=20, max_rss_mb=40))
+    with pytest.raises(FitError, match="--max-p95-ms 10 is too small"):
+        search(model, budget(max_p95_ms=10, max_rss_mb=40))
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,19 @@ def package(kernels: Any) -> Any:
     return importlib.import_module(PACKAGE)
 
 
+def locate_package() -> Path:
+    """Return the folder of the package with its extension; that of the sources if it was not compiled."""
+    folders = (SOURCES, *map(Path, sys.path))
+    return next((path for path in folders if list((path / PACKAGE).glob("_kernels*.so"))), SOURCES)
+
+
 @pytest.fixture
 def fresh() -> Iterator[None]:
-    """The package of this checkout is imported as if for the first time."""
+    """The package is imported as if for the first time."""
     with (
         patch.dict(sys.modules),
         use_package(None, {}),
-        patch.object(sys, "path", [str(SOURCES), *sys.path]),
+        patch.object(sys, "path", [str(locate_package()), *sys.path]),
     ):
         del sys.modules[PACKAGE]
         sys.modules.pop(EXTENSION, None)
