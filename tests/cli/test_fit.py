@@ -44,7 +44,7 @@ def test_json() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
-        (("--max-p95-ms", 20), 1, "error: --max-p95-ms 20 is too small by "),
+        (("--max-p95-ms", 10), 1, "error: --max-p95-ms 10 is too small by "),
         (("--max-rss-mb", 40, "--json"), 1, "error: --max-rss-mb 40 is too small by "),
         (("--target", "pi-5"), 2, "error: --target pi-5 is unknown"),
         (("--target", "x86-64"), 2, "error: --target x86-64 has no cost model"),
