@@ -5,15 +5,13 @@ In: nothing but this installation. Out: a Finding. Does not import the engine it
 
 import importlib.util
 import json
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 
 from tinyedge.core.engine import KERNELS, ONNXRUNTIME, PACKAGE, VARIABLE, EngineChoice, read_choice
+from tinyedge.doctor.child import run_child
 from tinyedge.doctor.finding import Finding
-from tinyedge.doctor.libraries import NO_TELEMETRY
 
 # -P keeps the current folder out of the imports.
 PROBE = (sys.executable, "-P", "-m", "tinyedge.runtime.probe")
@@ -29,23 +27,9 @@ def check_engine(command: Sequence[str] = PROBE, seconds: float = PROBE_SECONDS)
         command: Command of the child; it prints the engine as JSON, or why there is none, and what to do.
         seconds: Time limit.
     """
-    try:
-        child = subprocess.run(
-            command,
-            env={**os.environ, **NO_TELEMETRY},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        found = f"it computed no token in {seconds:g} s"
-        return Finding("engine", found, "bad", "check the machine's load and free memory, then try again")
-    except OSError as failure:
-        found = f"{command[0]} cannot be started: {failure.strerror}"
-        return Finding("engine", found, "bad", "create the Python environment again")
+    child = run_child("engine", command, seconds, f"it computed no token in {seconds:g} s")
+    if isinstance(child, Finding):
+        return child
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
         return Finding("engine", f"the {KERNELS} died with {name}", "bad", WITHOUT_KERNELS)

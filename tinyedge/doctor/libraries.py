@@ -6,14 +6,13 @@ In: a Device. Out: a Finding. Does not import the libraries itself.
 """
 
 import importlib.metadata
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 
 from tinyedge.boards.board import BadPackage
 from tinyedge.boards.load import known_boards
+from tinyedge.doctor.child import run_child
 from tinyedge.doctor.finding import Finding
 from tinyedge.host.machine import Device
 
@@ -31,8 +30,6 @@ print("imported", flush=True)
 IMPORTED = "imported"
 # -P keeps the current folder, and any numpy.py in it, out of the imports.
 CHILD = (sys.executable, "-P", "-c", IMPORT_EACH, *LIBRARIES)
-# From 1.29.0 on onnxruntime collects telemetry as soon as it is imported, unless this is set (Privacy.md).
-NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 def check_libraries(
@@ -48,23 +45,10 @@ def check_libraries(
     """
     if bad := find_bad_package(device):
         return Finding("libraries", f"{bad.package} {bad.version} {bad.why}", "bad", bad.hint)
-    try:
-        child = subprocess.run(
-            command,
-            env={**os.environ, **NO_TELEMETRY},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        found = f"importing {', '.join(LIBRARIES)} took more than {seconds:g} s"
-        return Finding("libraries", found, "bad", "check the machine's load and free memory, then try again")
-    except OSError as failure:
-        found = f"{command[0]} cannot be started: {failure.strerror}"
-        return Finding("libraries", found, "bad", "create the Python environment again")
+    late = f"importing {', '.join(LIBRARIES)} took more than {seconds:g} s"
+    child = run_child("libraries", command, seconds, late)
+    if isinstance(child, Finding):
+        return child
     words = child.stdout.split()
     if child.returncode == 0 and words[-1:] == [IMPORTED]:
         return Finding("libraries", ", ".join(f"{name} {_get_version(name)}" for name in LIBRARIES))
