@@ -124,6 +124,14 @@ static PyObject *module_drop_executed_code(PyObject *module, PyObject *unused) {
 static PyMethodDef module_methods[] = {
     {"drop_executed_code", module_drop_executed_code, METH_NOARGS,
      "drop_executed_code()\n--\n\nDrop the pages of code that this process has executed so far."},
+    {"time_adds", call_time_adds, METH_VARARGS,
+     "time_adds(turns, /)\n--\n\nTime dependent additions: ns, number of additions."},
+    {"time_stream", call_time_stream, METH_VARARGS,
+     "time_stream(lines, turns, /)\n--\n\nTime reading lines in their order: ns, sum of their words."},
+    {"time_chase", call_time_chase, METH_VARARGS,
+     "time_chase(lines, turns, seed, /)\n--\n\nTime a random cycle through lines: ns, number of loads."},
+    {"time_products", call_time_products, METH_VARARGS,
+     "time_products(turns, /)\n--\n\nTime products in the first cache: ns, sum of the outputs, instruction set."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -31,6 +31,12 @@ extern PyType_Spec model_spec, decoder_spec;
 /* Model.decoder() */
 PyObject *decoder_new(ModelObject *model);
 
+/* Functions of the module: timing_calls.c */
+PyObject *call_time_adds(PyObject *module, PyObject *arguments);
+PyObject *call_time_stream(PyObject *module, PyObject *arguments);
+PyObject *call_time_chase(PyObject *module, PyObject *arguments);
+PyObject *call_time_products(PyObject *module, PyObject *arguments);
+
 static inline ModuleState *state_of(PyObject *object) { return PyType_GetModuleState(Py_TYPE(object)); }
 
 /* These return false with an exception set. */

@@ -11,7 +11,18 @@ Raises:
 from os import uname
 
 __version__ = "0.1.0"  # that of tinyedge-lm
-__all__ = ["Decoder", "KernelsError", "Model", "NotFiniteError", "drop_executed_code", "find_library"]
+__all__ = [
+    "Decoder",
+    "KernelsError",
+    "Model",
+    "NotFiniteError",
+    "drop_executed_code",
+    "find_library",
+    "time_adds",
+    "time_chase",
+    "time_products",
+    "time_stream",
+]
 
 # x86-64-v3, as the kernel names it; every CPU with AVX2 of Intel and AMD has the others too.
 X86_FEATURES = frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe", "abm"})
@@ -40,6 +51,10 @@ from tinyedge_kernels._kernels import (  # noqa: E402  # then only
     Model,
     NotFiniteError,
     drop_executed_code,
+    time_adds,
+    time_chase,
+    time_products,
+    time_stream,
 )
 
 

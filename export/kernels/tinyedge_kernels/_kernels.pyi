@@ -12,6 +12,66 @@ def drop_executed_code() -> None:
     The kernel reads them from their files again when they run.
     """
 
+def time_adds(turns: int, /) -> tuple[int, int]:
+    """Time additions, each of which needs the one before it: one cycle each.
+
+    The GIL is released while this and the other timed loops run; Ctrl-C is noticed when they end.
+
+    Args:
+        turns: Groups of 512 additions, 1-65536.
+
+    Returns:
+        Nanoseconds, number of additions.
+
+    Raises:
+        ValueError: An argument is outside its range.
+    """
+
+def time_stream(lines: int, turns: int, /) -> tuple[int, int]:
+    """Time reading fresh memory in its order, 16 bytes at a time; it was read once before.
+
+    Args:
+        lines: Lines of 64 bytes, a power of two, 16-524288.
+        turns: How often all of them are read, 1-65536.
+
+    Returns:
+        Nanoseconds, sum of the words that were read: word i of the memory is i.
+
+    Raises:
+        ValueError: An argument is outside its range.
+        MemoryError: There is not enough memory.
+    """
+
+def time_chase(lines: int, turns: int, seed: int, /) -> tuple[int, int]:
+    """Time following a random cycle through fresh memory that visits each line once.
+
+    Args:
+        lines: Lines of 64 bytes, a power of two, 16-524288.
+        turns: How often the cycle is followed, 1-65536.
+        seed: Chooses the cycle, from 0 on.
+
+    Returns:
+        Nanoseconds, number of loads until the cycle's start was reached for the `turns`-th time.
+
+    Raises:
+        ValueError: An argument is outside its range.
+        MemoryError: There is not enough memory.
+    """
+
+def time_products(turns: int, /) -> tuple[int, int, str]:
+    """Time products of a row of 128 activations with 64 x 128 int8 weights, in the first cache.
+
+    Args:
+        turns: Number of products, 1-65536.
+
+    Returns:
+        Nanoseconds, sum of the outputs of a product, name of the instruction set.
+
+    Raises:
+        ValueError: An argument is outside its range.
+        MemoryError: There is not enough memory.
+    """
+
 class KernelsError(Exception):
     """ONNX Runtime cannot be loaded or used; the message says what it says."""
 

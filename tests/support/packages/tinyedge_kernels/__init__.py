@@ -20,6 +20,26 @@ def find_library() -> str:
     return "libonnxruntime.so"
 
 
+def time_adds(turns: int) -> tuple[int, int]:
+    """A core of 500 MHz."""
+    return 2 * 512 * turns, 512 * turns
+
+
+def time_stream(lines: int, turns: int) -> tuple[int, int]:
+    """10 ns for a line of a cache, 66 for one of memory."""
+    return (66 if lines > 4096 else 10) * lines * turns, 0
+
+
+def time_chase(lines: int, turns: int, seed: int) -> tuple[int, int]:
+    """6 ns for a load from the first cache, 30 from the second, 320 from memory."""
+    return (6 if lines <= 256 else 30 if lines <= 4096 else 320) * lines * turns, lines * turns
+
+
+def time_products(turns: int) -> tuple[int, int, str]:
+    """4000 ns for each."""
+    return 4000 * turns, 0, "plain"
+
+
 class KernelsError(Exception):
     """Never raised here."""
 
