@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.recorded_files import write_files, write_program
+from tinyedge.host.cpu import read_largest_cache
 from tinyedge.host.machine import describe_machine
 
 PI_CPU = """processor\t: {core}
@@ -30,6 +31,13 @@ PC = {
     "proc/cpuinfo": "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu fma avx f16c avx2\n"
     "processor\t: 1\nmodel name\t: AMD EPYC\nflags\t\t: fpu fma avx f16c avx2\n",
 }
+
+
+def test_the_largest_cache(tmp_path: Path) -> None:
+    folder = "sys/devices/system/cpu/cpu0/cache/index"
+    sizes = {f"{folder}0/size": "32K\n", f"{folder}2/size": "512K\n", f"{folder}3/size": "none\n"}
+    assert read_largest_cache(write_files(tmp_path / "root", sizes)) == 512 << 10
+    assert read_largest_cache(write_files(tmp_path / "none", PI)) is None
 
 
 def test_a_pi(tmp_path: Path) -> None:

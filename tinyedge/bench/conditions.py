@@ -89,12 +89,23 @@ class Doubts:
 
 def find_doubts(conditions: Conditions, measurement: Measurement) -> Doubts:
     """Return why the times of a run are unreliable."""
+    machine = find_machine_doubts(conditions, measurement.waited_share)
     slowed = (
-        *_check_throttling(conditions),
+        *machine.slowed,
         *_check_swap(measurement.swap),
-        *_check_waiting(measurement.waited_share),
         *_check_warm_up(measurement.warm_up.settled),
     )
+    return Doubts(slowed, machine.changed)
+
+
+def find_machine_doubts(conditions: Conditions, waited_share: float | None) -> Doubts:
+    """Return which conditions of the machine make any times unreliable.
+
+    Args:
+        conditions: Conditions during the measurement.
+        waited_share: Share of the time in which it did not run on a processor; None if it is not known.
+    """
+    slowed = (*_check_throttling(conditions), *_check_waiting(waited_share))
     return Doubts(slowed, tuple(_check_clock(conditions.mhz)))
 
 

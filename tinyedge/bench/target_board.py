@@ -87,7 +87,7 @@ def describe_target(
             " knows, so nothing is known about the times there"
         )
         return TargetBoard(target.board, None, None, None, sentence)
-    if is_board(device, board):
+    if is_board(device.machine, device.model, board):
         return TargetBoard(board.name, board.title, True, None, "")
     sentence = f"measured on this machine, not on the bundle's target, {board.title}"
     modelled = _model_latency(board, target, prompt_tokens, max_tokens)
@@ -103,16 +103,20 @@ def describe_target(
     return TargetBoard(board.name, board.title, False, modelled, sentence)
 
 
-def is_board(device: Device, board: Board) -> bool:
+def is_board(machine: str | None, model: str | None, board: Board) -> bool:
     """Return whether a machine is such a board.
 
     A single board is recognized by its device tree, whose model starts with the board's title. A class of
     machines, which has no fixed memory, is recognized by its architecture.
+
+    Args:
+        machine: Architecture of the machine, as `uname -m` prints it.
+        model: Name of the machine, from the device tree.
+        board: The board.
     """
-    machine = MACHINE_NAMES.get(device.machine or "", device.machine)
-    if machine != board.processor.machine:
+    if MACHINE_NAMES.get(machine or "", machine) != board.processor.machine:
         return False
-    return board.memory is None or (device.model or "").startswith(board.title)
+    return board.memory is None or (model or "").startswith(board.title)
 
 
 def _model_latency(

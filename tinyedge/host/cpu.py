@@ -5,6 +5,7 @@ In: /proc/cpuinfo or a recorded copy. Out: names and numbers.
 
 import os
 import platform
+import re
 from pathlib import Path
 
 from tinyedge.host.procfs import ROOT, has_kernel_files, read_fields, read_text
@@ -44,6 +45,13 @@ def read_cpu_name(root: Path = ROOT) -> str | None:
         return None
     known = ARM_PARTS.get(part) if implementer == ARM_IMPLEMENTER else None
     return known or f"implementer {implementer}, part {part}"
+
+
+def read_largest_cache(root: Path = ROOT) -> int | None:
+    """Read the size of the largest cache of core 0 in bytes; None if the kernel does not report it."""
+    texts = (read_text(path / "size") for path in (root / "sys/devices/system/cpu/cpu0/cache").glob("index*"))
+    sizes = (re.fullmatch(r"(\d+)K", text or "") for text in texts)
+    return max((1024 * int(size[1]) for size in sizes if size), default=None)
 
 
 def read_features(root: Path = ROOT) -> tuple[str, ...]:
