@@ -4,7 +4,8 @@ Does not know files, models, bundles or the network.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import ClassVar
 
 from tinyedge.boards.wheel_platform import WheelPlatform
 
@@ -122,6 +123,34 @@ class LatencyModel:
     def milliseconds(self, instructions: float, dram_fills: float) -> float:
         """Modelled time in ms."""
         return (self.ns_per_instruction * instructions + self.ns_per_dram_fill * dram_fills) / 1e6
+
+    def calibrated(
+        self, clock_mhz: float, ns_per_streamed_line: float, ns_per_random_line: float
+    ) -> "LatencyModel":
+        """The same model with the clock and the memory of one machine.
+
+        Its error and margin stay: they are those of the counts and of the core's schedule too, and nobody has
+        compared calibrated times with measured ones.
+
+        Args:
+            clock_mhz: Measured clock in MHz.
+            ns_per_streamed_line: Nanoseconds for a line of 64 bytes from memory, read in order.
+            ns_per_random_line: Nanoseconds for a line of 64 bytes from memory, in random order.
+        """
+        slower = self.clock_mhz / clock_mhz  # temporary: until the model has these fields itself
+        lines = (ns_per_streamed_line + ns_per_random_line) / (
+            self.ns_per_streamed_line + self.ns_per_random_line
+        )
+        return replace(
+            self,
+            ns_per_instruction=slower * self.ns_per_instruction,
+            ns_per_dram_fill=lines * self.ns_per_dram_fill,
+        )
+
+    # Temporary, as fields of this class will have these names: the values of the published measurements.
+    clock_mhz: ClassVar[float] = 1000.0
+    ns_per_streamed_line: ClassVar[float] = 28.0
+    ns_per_random_line: ClassVar[float] = 157.0
 
 
 @dataclass(frozen=True)
