@@ -8,7 +8,7 @@ import typer
 
 from tests.support.program import tinyedge
 from tinyedge.cli._help import EXAMPLES, GROUPS, UNTITLED
-from tinyedge.cli._json import name_json_target
+from tinyedge.cli._json import name_optional_files
 from tinyedge.cli.main import COMMANDS, app_for, repeat_list_flags
 
 
@@ -55,7 +55,7 @@ def test_the_help_ends_with_an_example_that_the_parser_accepts(name: str) -> Non
     assert text.endswith(f"\nExample:\n  {EXAMPLES[name]}\n")
     program, command, *words = shlex.split(EXAMPLES[name])
     assert (program, command) == ("tinyedge", name)
-    command_of(name).make_context(name, name_json_target(repeat_list_flags(words)))  # parses; does not run
+    command_of(name).make_context(name, name_optional_files(repeat_list_flags(words)))  # parses; does not run
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -9,7 +9,7 @@ import typer
 
 from tests.core.test_runs import metrics
 from tests.support.program import assert_refused, tinyedge
-from tinyedge.cli._json import JsonOutput, name_json_target
+from tinyedge.cli._json import JsonOutput, name_optional_files
 from tinyedge.cli.main import COMMANDS, app_for
 from tinyedge.core.errors import UsageError
 
@@ -43,6 +43,9 @@ def test_the_option_is_declared_once_for_all_commands() -> None:
         (["bench", "BUNDLE", "--json=a.json"], ["bench", "BUNDLE", "--json=a.json"]),
         (["generate", "--json", "--", "BUNDLE"], ["generate", "--json", "-", "--", "BUNDLE"]),
         (["verify", "--", "--json"], ["verify", "--", "--json"]),
+        (["bench", "--calibrate"], ["bench", "--calibrate", "calibration.json"]),
+        (["bench", "--calibrate", "a.json", "--json"], ["bench", "--calibrate", "a.json", "--json", "-"]),
+        (["bench", "--calibrate", "BUNDLE"], ["bench", "--calibrate", "calibration.json", "BUNDLE"]),
     ],
 )
 def test_without_a_file_the_result_is_printed(
@@ -50,7 +53,7 @@ def test_without_a_file_the_result_is_printed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("BUNDLE").mkdir()
-    assert name_json_target(words) == parsed
+    assert name_optional_files(words) == parsed
 
 
 def test_json_is_one_line_without_the_text_and_a_file_comes_with_the_text(

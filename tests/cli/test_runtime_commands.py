@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from tests.support.engines import STAND_INS
 from tinyedge.bundle.bundle import Bundle, load_bundle, write_bundle
-from tinyedge.cli._json import name_json_target
+from tinyedge.cli._json import name_optional_files
 from tinyedge.cli.generate import MAX_PROMPT_BYTES, generate
 from tinyedge.cli.main import main
 from tinyedge.cli.verify import verify
@@ -33,7 +33,7 @@ PROMPT = "The captain lost"
 
 def run(*arguments: object, stdin: str | None = None) -> tuple[str, str]:
     """Run a command that succeeds; return its stdout and stderr."""
-    words = name_json_target([str(argument) for argument in arguments])
+    words = name_optional_files([str(argument) for argument in arguments])
     result = CliRunner().invoke(app, words, stdin, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout, result.stderr

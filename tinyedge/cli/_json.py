@@ -16,6 +16,8 @@ from tinyedge.core.errors import UsageError
 
 FLAG = "--json"
 STDOUT = "-"
+OPTIONAL_FILES = {FLAG: STDOUT, "--calibrate": "calibration.json"}
+"""Options whose file may be left out, with what they mean then."""
 
 
 def json_option(section: str | None = None) -> Any:
@@ -33,8 +35,8 @@ JsonTarget = Annotated[str | None, json_option()]
 """Annotation of the option in commands whose help has no sections."""
 
 
-def name_json_target(arguments: Sequence[str]) -> list[str]:
-    """Insert `-` after each `--json` that no file follows: the parser needs a value for every option.
+def name_optional_files(arguments: Sequence[str]) -> list[str]:
+    """Insert the default after each of OPTIONAL_FILES that no file follows: the parser needs a value.
 
     Not a file are the end, another option, and an existing folder, such as the bundle in
     `verify --json BUNDLE`.
@@ -44,11 +46,11 @@ def name_json_target(arguments: Sequence[str]) -> list[str]:
         if word == "--":
             return [*result, *arguments[index:]]
         result.append(word)
-        if word == FLAG:
+        if word in OPTIONAL_FILES:
             following = arguments[index + 1] if index + 1 < len(arguments) else ""
             is_option = following.startswith("-") and following != STDOUT
             if not following or is_option or Path(following).is_dir():
-                result.append(STDOUT)
+                result.append(OPTIONAL_FILES[word])
     return result
 
 

@@ -23,6 +23,7 @@ EXIT_CODES = {"pass": 0, "fail": 3, "inconclusive": 4}
 @options_from("limits", Limits, optional=True)
 def bench(
     *,
+    context: typer.Context,
     bundle: Annotated[
         Path | None, typer.Argument(help="Folder created by `tinyedge export`.", show_default=False)
     ] = None,
@@ -104,6 +105,16 @@ def bench(
             rich_help_panel="Reports",
         ),
     ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[FILE]",
+            help="Instead of a bundle, measure this machine's clock and memory, in less than a minute, and"
+            " write them to FILE for `tinyedge fit --calibration`. [default: calibration.json]",
+            rich_help_panel="Calibration",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Measure a bundle on this machine and compare it with limits.
 
@@ -128,6 +139,11 @@ def bench(
     from tinyedge.core.errors import CorpusError, UsageError
     from tinyedge.core.files import require_file
 
+    if calibrate is not None:
+        from tinyedge.cli._calibrate import calibrate as calibrate_machine
+
+        calibrate_machine(context, calibrate, json)
+        return
     output = JsonOutput.from_option(json, "tinyedge.bench", "tinyedge.twin")
     outputs = ReportFiles(output.path, csv, html)
     if device_report is not None:

@@ -1,6 +1,7 @@
 """`tinyedge fit`: find model sizes that meet a board's budget."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,13 @@ def fit(
     *,
     target: Annotated[str, typer.Option(help="The board: its name or its JSON file.")] = DEFAULT_BOARD,
     budget: Values,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Use the clock and the memory that `tinyedge bench --calibrate` measured on your board.",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonTarget = None,
 ) -> None:
     """Find model sizes that meet a board's time and memory budget.
@@ -29,10 +37,23 @@ def fit(
     from tinyedge.fit.cost_model import CostModel, require_cost_data
     from tinyedge.fit.search import search
 
-    output = JsonOutput.from_option(json, "tinyedge.fit")
+    inputs = [] if calibration is None else [calibration]
+    output = JsonOutput.from_option(json, "tinyedge.fit", inputs=inputs)
     board = load_board(target)
     costs = require_cost_data(board)
+    note, used = "", None
+    if calibration is not None:
+        from tinyedge.calibrate.calibration_file import calibrate_costs, read_calibration
+        from tinyedge.calibrate.table import describe_use
+        from tinyedge.cli._echo import print_note
+
+        used = read_calibration(calibration)
+        costs = calibrate_costs(board, costs, used, calibration)
+        note = describe_use(used, str(calibration), costs.latency_model.error_percent)
+        for doubt in used.doubts:
+            print_note(f"note: {calibration}: {doubt}")
     given = {name: value for name, value in budget.items() if value is not None}
     result = search(CostModel.from_data(board.name, costs), FitBudget.from_board(board, **given))
     errors = costs.source.errors_percent
-    output.emit(table.to_dict(result, errors), table.render(result, errors, terminal_width(sys.stdout)))
+    value = table.to_dict(result, errors, used.coefficients if used else None)
+    output.emit(value, table.render(result, errors, terminal_width(sys.stdout), note))

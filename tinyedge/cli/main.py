@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from tinyedge import __version__
-from tinyedge.cli._json import name_json_target
+from tinyedge.cli._json import name_optional_files
 from tinyedge.core.errors import TinyEdgeError, UsageError
 from tinyedge.core.printable import PrintableStream, printable
 from tinyedge.core.settings import flag
@@ -132,7 +132,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
         signal.signal(signal.SIGHUP, _terminate)
-    arguments = name_json_target(repeat_list_flags(sys.argv[1:]))
+    arguments = name_optional_files(repeat_list_flags(sys.argv[1:]))
     try:
         _require_current_folder()
         sys.meta_path.insert(0, _NumpyCheck())

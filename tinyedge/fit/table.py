@@ -3,6 +3,7 @@
 In: a `FitResult`. Out: text, or a JSON object. Derives no figures.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -20,13 +21,14 @@ SIZES = ("vocab_size", "num_layers", "d_model", "dim_feedforward", "max_seq_leng
 UNITS = ("", "", "", "", "", "M", "M", "ms", "ms", "ms", "MB")
 
 
-def render(result: FitResult, errors: FormulaErrors, width: int | None = None) -> str:
+def render(result: FitResult, errors: FormulaErrors, width: int | None = None, note: str = "") -> str:
     """The complete screen, without a line break at its end.
 
     Args:
         result: What the search found.
         errors: Errors of the cost model that it used.
         width: Columns of the terminal; None for any.
+        note: A sentence about the model, to stand below those about the times.
     """
     model, budget = result.model, result.budget
     named = [(shape.name, shape) for shape in result.shapes]
@@ -40,6 +42,7 @@ def render(result: FitResult, errors: FormulaErrors, width: int | None = None) -
         f" The bound, {model.latency.margin:g} times the p95, must fit. The p95 is that of"
         f" the benchmark's prompts, of up to {max(model.prompt_tokens)} tokens; full is the time for a prompt"
         " that fills the context except for the answer.",
+        *([note] if note else []),
         "",
         format_columns(rows, (0, len(COLUMNS) + 1), width),
         "",
@@ -80,8 +83,16 @@ def _describe_errors(errors: ErrorSummary) -> str:
     return f"{errors.mean:.1f}% on average of {errors.n}, at most {abs(errors.worst):.1f}%"
 
 
-def to_dict(result: FitResult, errors: FormulaErrors) -> dict[str, Any]:
-    """The JSON object, schema tinyedge.fit/1; arguments as in `render`."""
+def to_dict(
+    result: FitResult, errors: FormulaErrors, calibration: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The JSON object, schema tinyedge.fit/1.
+
+    Args:
+        result: As in `render`.
+        errors: As in `render`.
+        calibration: What was measured and put in place of the board's figures, by name; None for nothing.
+    """
     model, budget = result.model, result.budget
     return {
         "schema": SCHEMA,
@@ -99,6 +110,7 @@ def to_dict(result: FitResult, errors: FormulaErrors) -> dict[str, Any]:
             "margin": model.latency.margin,
             "threads": 1,
         },
+        "calibration": calibration,
         "formula": {"errors_percent": asdict(errors)},
         "shapes": [_describe(shape) for shape in result.shapes],
         "presets": [_describe(shape) for shape in result.presets],
