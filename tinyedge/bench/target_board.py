@@ -106,13 +106,15 @@ def describe_target(
 def is_board(device: Device, board: Board) -> bool:
     """Return whether a machine is such a board.
 
-    A single board is recognized by its device tree, whose model starts with the board's title. A class of
-    machines, which has no fixed memory, is recognized by its architecture.
+    A single board is recognized by the model in its device tree. A class of machines, which has neither a
+    device tree nor a fixed memory, is recognized by its architecture.
     """
     machine = MACHINE_NAMES.get(device.machine or "", device.machine)
     if machine != board.processor.machine:
         return False
-    return board.memory is None or (device.model or "").startswith(board.title)
+    if board.device_tree is None and board.memory is None:
+        return True
+    return (device.model or "").startswith(board.device_tree or board.title)
 
 
 def _model_latency(
