@@ -225,6 +225,11 @@ def run_report(twin: Twin, options: argparse.Namespace) -> int:
     counted = measure_bundle(guest, options.bundle), measure_bundle(guest, options.bundle)
     print("booting", flush=True)
     system = check_system(guest, options.bundle, options.greedy_bundle)
+    first = system["first_start"]
+    print(
+        f"a start with no file in memory reads {first['byte_count'] / 1e6:.1f} MB in {first['requests']}"
+        f" reads: modelled {first['seconds_modelled']:.1f} s on a good SD card, besides the start itself"
+    )
     report = compose_report(twin, options.bundle, sentences, counted, system)
     add_comparison(report, options.against)
     path = options.json or twin.folder / "report.json"

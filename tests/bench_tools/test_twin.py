@@ -1,6 +1,7 @@
 """Arithmetic and evaluation of the twin; `make twin` checks the emulated processor itself."""
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,14 @@ from bench.twin.cpu_model import remove_cryptography, write_cpu_files
 from bench.twin.layout import BOARD, MEMORY, Twin, TwinError, atomic_folder, locate_twin
 from bench.twin.measure import ModelledCosts, split_responses
 from bench.twin.report import add_comparison, compose_report, render
-from bench.twin.self_check import compare_equal_logits, compare_logits, find_wrong_instructions
-from bench.twin.system_emulation import check_memory, parse_console
+from bench.twin.self_check import (
+    check_kernels,
+    compare_equal_logits,
+    compare_logits,
+    find_wrong_instructions,
+)
+from bench.twin.system_emulation import DiskReads, check_memory, parse_console
+from bench.twin.user_emulation import Guest, Outcome
 from tinyedge.boards.load import load_board
 from tinyedge.core.errors import UsageError
 from tinyedge.core.files import write_json
@@ -220,6 +227,22 @@ def test_differences_from_the_boards_processor_are_listed(changed: dict[str, Any
     assert find_wrong_instructions({**FOUND, **changed}) == [sentence]
 
 
+@pytest.mark.parametrize(
+    ("board", "right", "wrong"), [("pi-zero-2w", "neon", "dotprod"), ("pi-5", "dotprod", "neon")]
+)
+def test_the_kernels_must_use_the_boards_instructions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str, right: str, wrong: str
+) -> None:
+    def run(found: str) -> str:
+        output = json.dumps({"name": "kernels", "instructions": found, "reason": "installed"}).encode()
+        monkeypatch.setattr(Guest, "run", lambda *_, **__: Outcome(0, output, ""))
+        return check_kernels(Guest(Twin(tmp_path, board=load_board(board))))
+
+    assert run(right) == f"the kernels use {right}"
+    with pytest.raises(TwinError, match=f"use {wrong}, on the board: {right}"):
+        run(wrong)
+
+
 def test_qemu_is_changed_only_if_its_program_is_as_expected() -> None:
     store = b"\x48\xc7\x83\x10\x02\x00\x00" + (0x11120).to_bytes(4, "little")
     program = b"begin" + (store + b"\x48\xc7\x83rest") * 3 + b"end"
@@ -244,6 +267,15 @@ def test_the_console_gives_the_files_and_an_unfinished_boot_is_an_error() -> Non
         booted.exit_code("bench")
     with pytest.raises(TwinError, match=r"did not run to its end: .*panic"):
         parse_console("Kernel panic")
+
+
+def test_the_reads_of_a_start_are_the_difference_of_two_counts() -> None:
+    before = b"     100       20     8000       50        0        0        0        0\n"
+    after = b"     660       90    80136      350        3        0       24        1\n"
+    reads = DiskReads.between(before, after)
+    assert (reads.requests, reads.byte_count) == (560, 36_933_632)
+    # 560 x 0.5 ms, and 36.9 MB at 23.6 MB/s
+    assert reads.to_dict()["seconds_modelled"] == pytest.approx(0.28 + 1.565, abs=0.001)
 
 
 def test_a_boot_with_another_amount_of_memory_is_an_error() -> None:

@@ -110,3 +110,11 @@ def test_each_note_is_about_a_field_that_the_file_has_or_says_that_it_is_left_ou
 
 def test_the_known_boards_are_the_files() -> None:
     assert known_boards() == BOARDS
+
+
+def test_reads_of_the_card_are_near_those_that_were_published() -> None:
+    """Random reads of iozone in kB/s, by size in kB; the source is in the board's notes."""
+    storage = load_board("pi-zero-2w").storage
+    assert storage is not None
+    for size, speed in {4: 5331, 16: 14159, 512: 22870, 1024: 22904, 16384: 23036}.items():
+        assert storage.seconds(1, size * 1024) == pytest.approx(size / speed, rel=0.11)

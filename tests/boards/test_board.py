@@ -43,11 +43,12 @@ def test_each_file_is_valid_and_has_the_name_of_its_board() -> None:
 
 
 def test_the_budgets_are_those_that_bundles_have_always_promised() -> None:
+    pi = {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250}
     promised = {name: load_board(name).budgets.to_dict() for name in board_names()}
     assert promised == {
-        **dict.fromkeys(
-            ("pi-3b-plus", "pi-5", "pi-zero-2w"), {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250}
-        ),
+        "pi-3b-plus": pi,
+        "pi-5": pi,
+        "pi-zero-2w": pi,
         "x86-64": {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 100},
     }
     for budgets in promised.values():
@@ -177,7 +178,7 @@ def put(*keys: str, value: Any) -> Change:
             put("processor", "cores", value=4097),
             r"processor\.cores is 4097, expected 1 or more, at most 4096",
         ),
-        (put("processor", "midr", value="0x410FD034"), r"processor\.midr is '0x410FD034', expected a register"),
+        (put("processor", "midr", value="0x41"), r"processor\.midr is '0x41', expected a register"),
         (put("processor", "midr", value=5), r"processor\.midr is 5, expected a text"),
         (put("processor", "max_mhz", value=0), r"processor\.max_mhz is 0, expected a number above 0"),
         (
@@ -193,6 +194,7 @@ def put(*keys: str, value: Any) -> Change:
             put("processor", "caches", value=[{"level": 1, "kind": "Data", "size_kb": 32, "ways": 4}]),
             r"processor\.caches\[0\]\.kind is 'Data', expected one of data, instruction, unified",
         ),
+        (put("storage", "mb_per_s", value=0), r"storage\.mb_per_s is 0, expected a number above 0"),
         (put("device_tree", value=""), r"device_tree is '', expected a printable text"),
         (put("memory", "ram_mb", value=10**10), r"memory\.ram_mb is 10000000000, expected"),
         (put("emulation", "memory_mb", value=10**10), r"emulation\.memory_mb is 10000000000, expected"),

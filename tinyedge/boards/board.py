@@ -60,6 +60,20 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Storage:
+    """Reads of a good SD card in the board, fitted to published ones: ms_per_read + bytes / mb_per_s."""
+
+    ms_per_read: float
+    """Milliseconds that each read takes, whatever its size."""
+    mb_per_s: float
+    """Speed of a long read, in MB of 10^6 bytes a second."""
+
+    def seconds(self, reads: int, byte_count: int) -> float:
+        """Time of some reads, one after the other, in seconds."""
+        return reads * self.ms_per_read / 1e3 + byte_count / (self.mb_per_s * 1e6)
+
+
+@dataclass(frozen=True)
 class Budgets:
     """Limits of the process that answers. A bundle for the board promises to meet them."""
 
@@ -249,6 +263,8 @@ class Board:
     """None where it varies: for a class of machines, and for a board that is sold with several sizes."""
     device_tree: str | None = None
     """How the model in its device tree begins. None: with the title; or it is a class of machines."""
+    storage: Storage | None = None
+    """None where no figures are known."""
     emulation: Emulation | None = None
     """None where no emulation is known."""
     cost_model: CostData | None = field(default=None, repr=False)

@@ -59,6 +59,8 @@ def validate(board: Board) -> None:
         ram, usable = board.memory.ram_mb, board.memory.usable_mb
         _require("memory.usable_mb", usable, usable <= ram, f"memory.ram_mb ({ram}) or less")
         _require("budgets.max_peak_mb", peak, peak <= ram, f"memory.ram_mb ({ram}) or less")
+    if board.storage is not None:
+        _require_positive("storage", asdict(board.storage), MAX_AMOUNT)
     if board.emulation is not None and board.emulation.memory_mb is not None:
         _require_positive("emulation", {"memory_mb": board.emulation.memory_mb}, MAX_AMOUNT)
     if board.cost_model is not None:
