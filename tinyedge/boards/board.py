@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar
 
+from tinyedge.boards.latency import ThreadCosts
 from tinyedge.boards.wheel_platform import WheelPlatform
 
 
@@ -268,6 +269,8 @@ class CostData:
     """Bytes of peak memory for one of each term."""
     source: CostSource
     """Origin of the coefficients."""
+    threads: ThreadCosts | None = None
+    """None where only one thread is modelled."""
 
 
 @dataclass(frozen=True)

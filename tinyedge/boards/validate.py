@@ -119,6 +119,8 @@ def _validate_cost_model(board: str, costs: CostData) -> None:
     _require_positive("cost_model.latency_model", latency, MAX_COEFFICIENT)
     margin = costs.latency_model.margin
     _require("cost_model.latency_model.margin", margin, margin >= 1, "1 or more")
+    if costs.threads is not None:
+        _require_positive("cost_model.threads", asdict(costs.threads), MAX_COEFFICIENT)
     lengths = costs.prompt_tokens
     is_count = 0 < len(lengths) <= MAX_PROMPTS
     _require("cost_model.prompt_tokens", lengths, is_count, f"1 to {MAX_PROMPTS} lengths")
