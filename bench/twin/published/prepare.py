@@ -14,7 +14,7 @@ from typing import Final
 from bench.twin import cpu_model
 from bench.twin.build import run_step
 from bench.twin.debian import Archive
-from bench.twin.layout import CORES, Twin, TwinError, UnavailableError, atomic_folder, run
+from bench.twin.layout import BOARD, CORES, Twin, TwinError, UnavailableError, atomic_folder, run
 from bench.twin.published.programs import GUEST, NCNN_VERSIONS
 
 SUITE: Final = (
@@ -80,7 +80,7 @@ def make_root(folder: Path) -> None:
         archive = Archive(folder / f"apt-{SUITE}", SUITE, "arm64")
         archive.fetch(*ROOT)
         archive.unpack(root)
-        cpu_model.write_cpu_files(root)
+        cpu_model.write_cpu_files(root, BOARD)
         # ncnn reads it to divide the second cache by the cores that share it.
         for cache in root.glob("sys/devices/system/cpu/cpu*/cache/index*"):
             core = int(cache.parents[1].name.removeprefix("cpu"))
