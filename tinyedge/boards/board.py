@@ -190,7 +190,7 @@ class LatencyModel:
             ns_per_dram_fill=lines * self.ns_per_dram_fill,
         )
 
-    # What the coefficients hold for: a Raspberry Pi Zero 2 W, as sbc-bench measured it (bench/twin/published).
+    # What the coefficients hold for: a Pi Zero 2 W, as sbc-bench measured it (bench/twin/published).
     clock_mhz: ClassVar[float] = 1000.0
     ns_per_streamed_line: ClassVar[float] = 28.0
     ns_per_random_line: ClassVar[float] = 157.0
