@@ -1,0 +1,114 @@
+/* Caches of the board: 32 KiB in 4 ways for data and in 2 ways for code, then 512 KiB in 16 ways for all cores, lines
+ * of 64 bytes, least recently used replacement. A line that is in neither comes from DRAM. */
+#include "core.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINE_BITS = 6, L2_SETS = 512, L2_WAYS = 16 };
+enum { FARTHEST_STEP = 2 }; /* lines, from one of a stream to the next */
+enum { FIRST_ROOM = 4096, MOST_CORES = 16 };
+
+static uint64_t l2[L2_SETS][L2_WAYS];
+static pthread_mutex_t l2_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static bool find_or_load(uint64_t *ways, int count, uint64_t line) {
+    int at = 0;
+    while (at < count - 1 && ways[at] != line + 1) at++;
+    bool found = ways[at] == line + 1;
+    memmove(ways + 1, ways, (size_t)at * sizeof *ways);
+    ways[0] = line + 1;
+    return found;
+}
+
+static bool find_in_l2(uint64_t line) {
+    pthread_mutex_lock(&l2_lock);
+    bool found = find_or_load(l2[line % L2_SETS], L2_WAYS, line);
+    pthread_mutex_unlock(&l2_lock);
+    return found;
+}
+
+/* Whether a line was to be expected: it is as far from the last one of a stream as that was from the one before. */
+static bool continue_stream(Stream *streams, uint64_t line) {
+    int at = 0;
+    int64_t step = 0;
+    for (; at < STREAMS; at++) {
+        step = (int64_t)(line - streams[at].last);
+        if (step >= -FARTHEST_STEP && step <= FARTHEST_STEP) break;
+    }
+    bool is_expected = at < STREAMS && step == streams[at].step;
+    Stream newest = {line, at < STREAMS ? step : 0};
+    memmove(streams + 1, streams, (size_t)(at < STREAMS ? at : STREAMS - 1) * sizeof *streams);
+    streams[0] = newest;
+    return is_expected;
+}
+
+static void miss(Core *core, uint64_t line, bool is_store, bool is_expected) {
+    if (find_in_l2(line)) core->counts[L1_MISSES]++;
+    else core->counts[is_store ? STORED : is_expected ? STREAMED : RANDOM]++;
+}
+
+static void keep(Core *core, Miss kept) {
+    if (core->kept_count == core->kept_room) {
+        core->kept_room = core->kept_room ? 2 * core->kept_room : FIRST_ROOM;
+        core->kept = realloc(core->kept, core->kept_room * sizeof kept);
+        if (!core->kept) abort();
+    }
+    core->kept[core->kept_count++] = kept;
+}
+
+static void access_line(Core *core, uint64_t line, bool is_store, bool keeps) {
+    uint64_t *set = core->l1[line % L1_SETS];
+    if (set[0] == line + 1 || find_or_load(set, L1_WAYS, line)) return;
+    bool is_expected = continue_stream(core->streams, line);
+    if (keeps) keep(core, (Miss){core->counts[CYCLES], line, is_store, is_expected});
+    else miss(core, line, is_store, is_expected);
+}
+
+void access_data(Core *core, uint64_t address, unsigned bytes, bool is_store, bool keeps) {
+    uint64_t first = address >> LINE_BITS, last = (address + bytes - 1) >> LINE_BITS;
+    access_line(core, first, is_store, keeps);
+    if (last != first) access_line(core, last, is_store, keeps);
+}
+
+void replay_misses(Core *cores, int count, const uint64_t *since) {
+    size_t at[MOST_CORES] = {0};
+    for (;;) {
+        int next = -1;
+        uint64_t first = 0;
+        for (int i = 0; i < count; i++) {
+            if (at[i] == cores[i].kept_count) continue;
+            uint64_t cycle = cores[i].kept[at[i]].cycle - since[i];
+            if (next < 0 || cycle < first) next = i, first = cycle;
+        }
+        if (next < 0) break;
+        Miss kept = cores[next].kept[at[next]++];
+        miss(&cores[next], kept.line, kept.is_store, kept.is_expected);
+    }
+    for (int i = 0; i < count; i++) cores[i].kept_count = 0;
+}
+
+void fetch_code(Core *core, uint64_t start, uint64_t end) {
+    for (uint64_t line = start >> LINE_BITS; line <= (end - 1) >> LINE_BITS; line++) {
+        uint64_t *set = core->fetched[line % FETCH_SETS];
+        if (line == core->last_fetched || set[0] == line + 1) continue;
+        core->last_fetched = line;
+        if (find_or_load(set, FETCH_WAYS, line)) continue;
+        core->counts[find_in_l2(line) ? FETCH_MISSES : RANDOM]++;
+    }
+}
+
+void resolve_conditional(Core *core, uint64_t address, bool is_taken) {
+    uint8_t *state = &core->patterns[(address >> 2 ^ (core->history & 0xFF) << 4) % PATTERNS]; /* 2 and 3: taken */
+    if ((*state >= 2) != is_taken) core->counts[MISPREDICTED]++;
+    if (is_taken && *state < 3) ++*state;
+    if (!is_taken && *state > 0) --*state;
+    core->history = core->history << 1 | is_taken;
+}
+
+void resolve_indirect(Core *core, uint64_t address, uint64_t target) {
+    uint64_t *expected = &core->targets[(address >> 2 ^ core->history) % TARGETS];
+    if (*expected != target) core->counts[MISPREDICTED]++;
+    *expected = target;
+}
