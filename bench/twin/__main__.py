@@ -121,6 +121,19 @@ def make_parser() -> argparse.ArgumentParser:
     parts = command("parts", run_parts, "count what a decoded token and a start consist of, in both engines")
     parts.add_argument("bundle", type=Path, help="folder that `tinyedge export` wrote")
     parts.add_argument("--record", action="store_true", help="replace the recorded report")
+    published = command(
+        "published", run_published, "count the programs of published measurements of boards with this core"
+    )
+    published.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="a program, or the beginning of its name"
+    )
+    published.add_argument("--threads", type=int, default=1, help="threads of programs that can use them")
+    published.add_argument(
+        "--ncnn",
+        type=Path,
+        metavar="FOLDER",
+        help="clone of ncnn's repository; needed once, for its networks",
+    )
     command("quote", run_quote, "update tables and pictures of README.md and docs from the recorded reports")
     python = command("python", run_python, "run the board's Python: python -- script.py ARGUMENTS")
     python.add_argument("arguments", nargs="+")
@@ -248,6 +261,18 @@ def run_scale(twin: Twin, options: argparse.Namespace) -> int:
     model = CostModel.from_data(BOARD.name, costs)
     files.write_bytes(SCALE.with_suffix(".png"), draw_sweep(report, model))
     print(f"wrote {SCALE}, {SCALE.with_suffix('.png')} and the cost model in {board_file(BOARD.name)}")
+    return 0
+
+
+def run_published(twin: Twin, options: argparse.Namespace) -> int:
+    """Run the subcommand `published`: count units of work, and write bench/twin/published/counts.json."""
+    from bench.twin.published.count import run_published
+    from bench.twin.published.prepare import prepare
+
+    build(twin)
+    make_plugin(twin)
+    prepare(twin, options.ncnn)
+    run_published(twin, options.only, options.threads)
     return 0
 
 

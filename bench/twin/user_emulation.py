@@ -26,12 +26,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Guest:
-    """A twin that can run Python."""
+    """A twin that can run Python, or another program."""
 
     twin: Twin
     """Where it was built."""
     engine: str = ""
     """Name of the engine that its programs are told to use; empty if they choose."""
+    root: Path | None = None
+    """File system to run in; None for the twin's."""
+    executable: str = ""
+    """Program to run, a path in the file system; empty for the twin's Python."""
 
     def environment(self, package_folders: Sequence[Path] = ()) -> dict[str, str]:
         """The guest's complete environment, without any of the host's variables, so that counts repeat.
@@ -50,20 +54,21 @@ class Guest:
         }  # fmt: skip
 
     def command(self, arguments: Sequence[str], plugin: Sequence[str] = ()) -> list[str]:
-        """The command that runs the board's Python.
+        """The command that runs the board's Python, or the guest's program.
 
         Args:
-            arguments: Arguments of Python.
+            arguments: Arguments of the program.
             plugin: QEMU's options for a plugin.
         """
-        python = f"python{self.twin.python_version}"
+        root = self.root or self.twin.root
+        program = self.executable or f"/usr/bin/python{self.twin.python_version}"
         core = max(os.sched_getaffinity(0))  # one core: numpy's library starts a thread for each core it sees
         return [
             # The same addresses in every run, so that the caches' model gives the same figures.
             "setarch", "--addr-no-randomize", "taskset", "--cpu-list", str(core),
             *loader_command(self.twin.tools, "pi/qemu-aarch64", self.twin.plugin if plugin else None),
-            "-cpu", EMULATION.cpu_model, "-seed", "1", "-L", str(self.twin.root), *plugin,
-            "-0", f"/usr/bin/{python}", f"{self.twin.root}/usr/bin/{python}", *arguments,
+            "-cpu", EMULATION.cpu_model, "-seed", "1", "-L", str(root), *plugin,
+            "-0", program, f"{root}{program}", *arguments,
         ]  # fmt: skip
 
     def run(
@@ -83,12 +88,15 @@ class Guest:
         )
         return Outcome(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
-    def count(self, arguments: Sequence[str], blocks: bool = False) -> tuple[Outcome, Counts]:
-        """Run the board's Python and count.
+    def count(
+        self, arguments: Sequence[str], blocks: bool = False, variables: Mapping[str, str] | None = None
+    ) -> tuple[Outcome, Counts]:
+        """Run the board's Python, or the guest's program, and count.
 
         Args:
-            arguments: Arguments of Python.
+            arguments: Arguments of the program.
             blocks: Whether to count each piece of code too.
+            variables: Environment, in addition to the usual one.
 
         Raises:
             TwinError: If a signal killed the program.
@@ -97,8 +105,9 @@ class Guest:
             log = Path(folder) / "counts"
             options = f"{self.twin.plugin}" + (",blocks=on" if blocks else "")
             command = self.command(arguments, ["-d", "plugin", "-D", str(log), "-plugin", options])
+            environment = {**self.environment(), **(variables or {})}
             done = subprocess.run(
-                command, env=self.environment(), capture_output=True, check=False, stdin=subprocess.DEVNULL
+                command, env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL
             )
             outcome = Outcome(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
             return outcome, parse_counts(log.read_text() if log.exists() else "")
