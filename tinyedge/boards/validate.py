@@ -87,12 +87,12 @@ def _validate_cost_model(board: str, costs: CostData) -> None:
     """Check the cost model of the board with this name."""
     expected = f"{board!r}: leave out another board's cost model"
     _require("cost_model.source.board", costs.source.board, costs.source.board == board, expected)
-    latency = asdict(costs.latency_model)
-    for part in ("error_percent", "margin"):
-        _require_positive("cost_model.latency_model", {part: latency.pop(part)}, MAX_FACTOR)
-    _require_positive("cost_model.latency_model", latency, MAX_COEFFICIENT)
-    margin = costs.latency_model.margin
-    _require("cost_model.latency_model.margin", margin, margin >= 1, "1 or more")
+    latency, where = costs.latency_model, "cost_model.latency_model"
+    _require_positive(where, {"error_percent": latency.error_percent, "margin": latency.margin}, MAX_FACTOR)
+    _require_positive(where, {"clock_mhz": latency.clock_mhz}, MAX_COEFFICIENT)
+    for part in ("core", "streamed_line", "random_line", "stored_line"):
+        _require_coefficients(f"{where}.{part}", asdict(getattr(latency, part)))
+    _require(f"{where}.margin", latency.margin, latency.margin >= 1, "1 or more")
     lengths = costs.prompt_tokens
     is_count = 0 < len(lengths) <= MAX_PROMPTS
     _require("cost_model.prompt_tokens", lengths, is_count, f"1 to {MAX_PROMPTS} lengths")
@@ -101,13 +101,10 @@ def _validate_cost_model(board: str, costs: CostData) -> None:
         _require(
             f"cost_model.prompt_tokens[{at}]", length, is_length, f"a length of 1 to {MAX_PROMPT_TOKENS}"
         )
-    for part in ("instructions", "dram_fills", "peak_bytes"):
+    for part in ("core_cycles", "memory_ns", "peak_bytes"):
         coefficients: Mapping[str, float] = getattr(costs, part)
         _require(f"cost_model.{part}", coefficients, bool(coefficients), "coefficients by term")
-        for term, value in coefficients.items():
-            expected = f"a number from 0 to {MAX_COEFFICIENT:g}"
-            where = f"cost_model.{part}.{show_key(term)}"
-            _require(where, value, 0 <= value <= MAX_COEFFICIENT, expected)
+        _require_coefficients(f"cost_model.{part}", coefficients)
     errors = costs.source.errors_percent
     for shapes, figures in (("fitted", errors.fitted), ("held_out", errors.held_out)):
         for figure in ("response", "p95", "peak_rss"):
@@ -126,6 +123,12 @@ def _require_positive(where: str, values: Mapping[str, float], largest: float) -
     for name, value in values.items():
         expected = f"a number above 0, at most {largest:g}"
         _require(f"{where}.{name}", value, 0 < value <= largest, expected)
+
+
+def _require_coefficients(where: str, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        expected = f"a number from 0 to {MAX_COEFFICIENT:g}"
+        _require(f"{where}.{show_key(name)}", value, 0 <= value <= MAX_COEFFICIENT, expected)
 
 
 def _require(where: str, value: object, is_valid: bool, expected: str) -> None:

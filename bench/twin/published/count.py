@@ -85,7 +85,7 @@ def read_versions(twin: Twin) -> dict[str, str]:
         for name in archives:
             if found := re.match(rf"{re.escape(package)}_(.+)_arm64\.deb", name):
                 versions[package] = found[1].replace("%3a", ":")
-    sources = b"".join(path.read_bytes() for path in sorted(SOURCES.glob("counter*.c")))
+    sources = b"".join(path.read_bytes() for path in sorted((SOURCES / "counter").glob("*.[ch]")))
     return {**versions, "plugin": hashlib.sha256(sources).hexdigest()}
 
 
