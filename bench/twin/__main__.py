@@ -26,10 +26,16 @@ from bench.twin.layout import (
 )
 from bench.twin.measure import measure_bundle
 from bench.twin.report import add_comparison, compose_report, read_versions, render
-from bench.twin.self_check import check_instructions, check_logits, check_onnxruntime, check_text
+from bench.twin.self_check import (
+    check_instructions,
+    check_kernels,
+    check_logits,
+    check_onnxruntime,
+    check_text,
+)
 from bench.twin.system_emulation import check_system
 from bench.twin.user_emulation import Guest
-from tinyedge.boards.load import board_file
+from tinyedge.boards.load import board_file, load_board
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core import files
 from tinyedge.core.engine import KERNELS, ONNXRUNTIME
@@ -47,9 +53,9 @@ GATE_FAILED = 3  # as `tinyedge bench` exits
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; a known failure becomes an error line, a hint and an exit code."""
     options = make_parser().parse_args(arguments)
-    twin = locate_twin(options.folder, options.suite)
     try:
-        return int(options.run(twin, options))
+        board = load_board(getattr(options, "board", BOARD.name))
+        return int(options.run(locate_twin(options.folder, options.suite, board), options))
     except TinyEdgeError as failure:
         print(
             f"error: {failure.message}",
@@ -66,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Define the subcommands."""
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     top.add_argument("--folder", type=Path, help="where the twin is built (default: $TWIN, else build/twin)")
-    top.add_argument("--suite", choices=BOARD.debian, default="bookworm", help="Debian of the board")
+    top.add_argument("--suite", default="bookworm", help="Debian of the board (default: %(default)s)")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, action: object, text: str) -> argparse.ArgumentParser:
@@ -74,7 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
         subparser.set_defaults(run=action)
         return subparser
 
-    command("build", run_build, "build what is missing, update tinyedge")
+    build_command = command("build", run_build, "build what is missing, update tinyedge")
     check = command(
         "check",
         run_check,
@@ -137,6 +143,11 @@ def make_parser() -> argparse.ArgumentParser:
     command("quote", run_quote, "update tables and pictures of README.md and docs from the recorded reports")
     python = command("python", run_python, "run the board's Python: python -- script.py ARGUMENTS")
     python.add_argument("arguments", nargs="+")
+    for board_command in (build_command, check, python):  # the others count or boot
+        board_command.add_argument(
+            "--board", default=BOARD.name,
+            help="another board to emulate, its name or its JSON file (default: %(default)s)",
+        )  # fmt: skip
     count = command(
         "count", run_count,
         "count a script, in all and between its os.getsid(0) calls: count -- script.py ARGUMENTS",
@@ -189,6 +200,7 @@ def run_checks(guest: Guest, greedy_bundle: Path, bundle: Path) -> Iterator[str]
     """
     yield check_instructions(guest)
     yield check_onnxruntime(guest)
+    yield check_kernels(guest)
     for precise in (bundle, greedy_bundle):
         yield check_text(guest, precise, KERNELS)
     yield check_logits(guest, bundle, KERNELS)
@@ -226,6 +238,11 @@ def run_report(twin: Twin, options: argparse.Namespace) -> int:
     counted = measure_bundle(guest, options.bundle), measure_bundle(guest, options.bundle)
     print("booting", flush=True)
     system = check_system(guest, options.bundle, options.greedy_bundle)
+    first = system["first_start"]
+    print(
+        f"a start with no file in memory reads {first['byte_count'] / 1e6:.1f} MB in {first['requests']}"
+        f" reads: modelled {first['seconds_modelled']:.1f} s on a good SD card, besides the start itself"
+    )
     report = compose_report(twin, options.bundle, sentences, counted, system)
     add_comparison(report, options.against)
     path = options.json or twin.folder / "report.json"

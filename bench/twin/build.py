@@ -38,8 +38,8 @@ ROOT = (
     "libc-bin", "libgcc-s1", "libstdc++6", "libgomp1", "python3",
 )  # fmt: skip
 MADE_FROM = "made-from"  # file in a folder of packages that records its inputs
-# The onnxruntime that fails on the board, for `self_check`.
-(BAD_ONNXRUNTIME,) = (bad.version for bad in BOARD.bad_packages if bad.package == "onnxruntime")
+# The onnxruntime that fails on processors without a feature, for `self_check`.
+(BAD_ONNXRUNTIME,) = (bad for bad in BOARD.bad_packages if bad.package == "onnxruntime")
 
 
 def build(twin: Twin) -> None:
@@ -56,6 +56,7 @@ def build(twin: Twin) -> None:
     twin.folder.mkdir(parents=True, exist_ok=True)
     run_step("QEMU", twin.tools, lambda: make_tools(twin))
     run_step("root", twin.root, lambda: make_root(twin))
+    cpu_model.write_cpu_files(twin.root, twin.board)
     run_step("bytecode", twin.root / "opt" / "compiled", lambda: compile_library(twin))
     install_packages(twin)
     install_product(twin)
@@ -111,7 +112,6 @@ def make_root(twin: Twin) -> None:
         archive.unpack(folder)
         if not (folder / "bin" / "sh").exists():
             (folder / "bin" / "sh").symlink_to("dash")
-        cpu_model.write_cpu_files(folder)
 
 
 def compile_library(twin: Twin) -> None:
@@ -124,7 +124,7 @@ def compile_library(twin: Twin) -> None:
 def pip(twin: Twin, *arguments: str | Path) -> None:
     """Run Debian's pip, straight from its wheel, for the board's Python and processor."""
     wheel = next((twin.tools / "usr" / "share" / "python-wheels").glob("pip-*.whl"))
-    board = BOARD.wheel_platform
+    board = twin.board.wheel_platform
     platforms = [word for name in board.platforms for word in ("--platform", name)]
     abis = [word for name in board.abis(twin.python_version) for word in ("--abi", name)]
     command, *rest = arguments
@@ -182,18 +182,19 @@ def make_wheels(twin: Twin) -> Path:
         for old in twin.folder.glob("product-*"):
             shutil.rmtree(old)
         with atomic_folder(folder) as unfinished:
-            build_wheel(REPOSITORY, unfinished, "hatchling")
-            build_wheel(KERNELS, unfinished, "hatchling", "ziglang")
+            machine = twin.board.processor.machine
+            build_wheel(machine, REPOSITORY, unfinished, "hatchling")
+            build_wheel(machine, KERNELS, unfinished, "hatchling", "ziglang")
     return folder
 
 
-def build_wheel(sources: Path, folder: Path, *tools: str) -> None:
-    """Build a wheel for the board in `folder`."""
+def build_wheel(machine: str, sources: Path, folder: Path, *tools: str) -> None:
+    """Build a wheel for an architecture in `folder`."""
     # An isolated build downloads the tools each time.
     isolation = ["--no-isolation"] if all(map(importlib.util.find_spec, tools)) else []
     run(
         [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", folder, sources],
-        env={**os.environ, TARGET_VARIABLE: BOARD.wheel_platform.machine},
+        env={**os.environ, TARGET_VARIABLE: machine},
     )
 
 
@@ -251,5 +252,5 @@ def install_bad_packages(twin: Twin) -> Path:
     if not twin.bad_packages.exists():
         with atomic_folder(twin.bad_packages) as folder:
             options = ("--no-compile", "--no-deps", "--target")
-            pip(twin, "install", *options, folder, f"onnxruntime=={BAD_ONNXRUNTIME}")
+            pip(twin, "install", *options, folder, f"onnxruntime=={BAD_ONNXRUNTIME.version}")
     return twin.bad_packages

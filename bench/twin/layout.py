@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from tinyedge.boards.board import Board
 from tinyedge.boards.load import load_board
-from tinyedge.core.errors import TinyEdgeError
+from tinyedge.core.errors import TinyEdgeError, UsageError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = Path(__file__).resolve().parent
@@ -34,19 +35,23 @@ class UnavailableError(TwinError):
     """This machine lacks what a twin is built from: programs, Debian's packages or a network."""
 
 
-def _require(value: T | None, field: str) -> T:
-    """A value that a board's file may leave out, but not this board's."""
+def require(value: T | None, board: Board, field: str) -> T:
+    """A value that a board's file may leave out, but not if the board is emulated.
+
+    Raises:
+        UsageError: It is left out.
+    """
     if value is None:
-        raise TwinError(f"the file of the board has no {field}")
+        raise UsageError(f"board {board.name}: {field} is missing, which the emulation needs")
     return value
 
 
-# `cpu_model` and `counter.c` are written for this processor: its missing cryptography, its caches.
+# The board that is counted, booted and modelled: `counter.c` has its caches. `check` emulates others too.
 BOARD = load_board("pi-zero-2w")
-EMULATION = _require(BOARD.emulation, "emulation")
-MEMORY = _require(BOARD.memory, "memory")
-CORES = _require(BOARD.processor.cores, "processor.cores")
-LATENCY = _require(BOARD.cost_model, "cost_model").latency_model
+EMULATION = require(BOARD.emulation, BOARD, "emulation")
+MEMORY = require(BOARD.memory, BOARD, "memory")
+CORES = require(BOARD.processor.cores, BOARD, "processor.cores")
+LATENCY = require(BOARD.cost_model, BOARD, "cost_model").latency_model
 
 
 @dataclass(frozen=True)
@@ -57,11 +62,18 @@ class Twin:
     """Where everything is built."""
     suite: str = "bookworm"
     """Debian suite of its root; one of those of the board."""
+    board: Board = BOARD
+    """The board. Each has a root of its own, with its /proc/cpuinfo."""
 
     @property
     def python_version(self) -> str:
         """Version of the board's Python, such as "3.11"."""
-        return BOARD.debian[self.suite]
+        return self.board.debian[self.suite]
+
+    @property
+    def _system(self) -> str:
+        """Suite and board, for names of folders."""
+        return self.suite if self.board.name == BOARD.name else f"{self.suite}-{self.board.name}"
 
     @property
     def tools(self) -> Path:
@@ -76,7 +88,7 @@ class Twin:
     @property
     def root(self) -> Path:
         """The board's file system."""
-        return self.folder / f"root-{self.suite}"
+        return self.folder / f"root-{self._system}"
 
     @property
     def packages(self) -> Path:
@@ -91,12 +103,12 @@ class Twin:
     @property
     def wheels(self) -> Path:
         """Wheels that were downloaded for `packages`."""
-        return self.folder / f"wheels-{self.suite}"
+        return self.folder / f"wheels-{self._system}"
 
     @property
     def bad_packages(self) -> Path:
         """The onnxruntime that a Pi cannot run; never inside the root."""
-        return self.folder / f"bad-packages-{self.suite}"
+        return self.folder / f"bad-packages-{self._system}"
 
     @property
     def kernel(self) -> Path:
@@ -114,10 +126,19 @@ class Twin:
         return self.folder / "counter.so"
 
 
-def locate_twin(folder: Path | None, suite: str) -> Twin:
-    """The twin in `folder`, else in $TWIN, else in build/twin."""
+def locate_twin(folder: Path | None, suite: str, board: Board = BOARD) -> Twin:
+    """The twin in `folder`, else in $TWIN, else in build/twin.
+
+    Raises:
+        UsageError: The board does not run the suite, or its file lacks what an emulation needs.
+    """
+    if suite not in board.debian:
+        raise UsageError(f"--suite {suite}: board {board.name} runs {', '.join(board.debian)}")
+    require(board.emulation, board, "emulation")
+    require(board.processor.cores, board, "processor.cores")
+    require(board.processor.midr, board, "processor.midr")
     chosen = folder or Path(os.environ.get("TWIN") or DEFAULT_FOLDER)
-    return Twin(chosen.resolve(), suite)
+    return Twin(chosen.resolve(), suite, board)
 
 
 def checkout_environment() -> dict[str, str]:

@@ -14,15 +14,19 @@ import numpy.typing as npt
 from bench.twin.build import BAD_ONNXRUNTIME, install_bad_packages
 from bench.twin.layout import BOARD, SOURCES, TwinError, checkout_environment, run
 from bench.twin.user_emulation import Guest
-from tinyedge.core.engine import KERNELS, ONNXRUNTIME, VARIABLE
+from tinyedge.boards.board import Board
+from tinyedge.core.engine import KERNELS, ONNXRUNTIME, VARIABLE, EngineChoice
 
 # Bits of HWCAP, as Linux numbers them, by the names of /proc/cpuinfo.
 HWCAP_BITS = {
     **{"fp": 0, "asimd": 1, "aes": 3, "pmull": 4, "sha1": 5, "sha2": 6, "crc32": 7},
-    **{"atomics": 8, "asimddp": 20, "sve": 22},
+    **{"atomics": 8, "fphp": 9, "asimdhp": 10, "asimdrdm": 12, "lrcpc": 15, "asimddp": 20, "sve": 22},
 }
 # Instructions of guest/instructions.py that /proc/cpuinfo names differently.
-FEATURE_OF_INSTRUCTION = {"neon": "asimd", "sha256": "sha2", "dotprod": "asimddp"}
+FEATURE_OF_INSTRUCTION = {
+    **{"neon": "asimd", "sha256": "sha2", "dotprod": "asimddp"},
+    **{"rdm": "asimdrdm", "fp16": "asimdhp"},
+}
 ANSWER_TOKENS = 24
 # With ONNX Runtime alone, logits are equal except for the order of a sum; a number in the middle between two
 # int8 steps may be rounded to either on different processors, and everything that follows differs by a step.
@@ -31,21 +35,22 @@ MIN_EQUAL = 0.9  # share of all tokens
 MAX_DIFFERENCE = 0.1  # of the logits' standard deviation
 
 
-def find_wrong_instructions(found: Mapping[str, Any]) -> list[str]:
+def find_wrong_instructions(found: Mapping[str, Any], board: Board = BOARD) -> list[str]:
     """Differences between the guest's processor and the board's, a sentence each.
 
     Args:
         found: The JSON that guest/instructions.py printed.
+        board: The board.
     """
     wrong = []
     for name, end in found["instructions"].items():
-        has_feature = BOARD.processor.has_feature(FEATURE_OF_INSTRUCTION.get(name, name))
+        has_feature = board.processor.has_feature(FEATURE_OF_INSTRUCTION.get(name, name))
         expected = "runs" if has_feature else "SIGILL"
         if end != expected:
             wrong.append(f"an instruction of {name}: {end}, on the board: {expected}")
     bits = int(found["hwcap"])
     for name, bit in HWCAP_BITS.items():
-        if bool(bits >> bit & 1) != BOARD.processor.has_feature(name):
+        if bool(bits >> bit & 1) != board.processor.has_feature(name):
             wrong.append(f"HWCAP {'has' if bits >> bit & 1 else 'lacks'} {name}")
     return wrong
 
@@ -56,14 +61,14 @@ def check_instructions(guest: Guest) -> str:
     if outcome.returncode:
         raise TwinError(f"instructions.py in the guest exited with {outcome.returncode}: {outcome.errors}")
     found = json.loads(outcome.output)
-    if wrong := find_wrong_instructions(found):
+    if wrong := find_wrong_instructions(found, guest.twin.board):
         raise TwinError(f"the emulated processor differs from the board's: {'; '.join(wrong)}")
     died = sum(end == "SIGILL" for end in found["instructions"].values())
     return f"{len(found['instructions']) - died} extensions of the board run, {died} others die with SIGILL"
 
 
 def check_onnxruntime(guest: Guest) -> str:
-    """Check that a release that crashes on real boards crashes here, and that the installed one runs.
+    """Check that a release crashes where it does so on real boards, and that the installed one runs.
 
     Raises:
         TwinError: If one of them does not.
@@ -74,11 +79,26 @@ def check_onnxruntime(guest: Guest) -> str:
         raise TwinError(f"the installed onnxruntime exited with {installed.returncode}: {installed.errors}")
     version = installed.output.decode().strip()
     bad = guest.run(script, [install_bad_packages(guest.twin)])
-    if bad.returncode != -SIGILL:
+    runs = guest.twin.board.processor.has_feature(BAD_ONNXRUNTIME.needs_feature)
+    if bad.returncode != (0 if runs else -SIGILL):
         raise TwinError(
-            f"onnxruntime {BAD_ONNXRUNTIME} exited with {bad.returncode} instead of SIGILL: {bad.errors}"
+            f"onnxruntime {BAD_ONNXRUNTIME.version} exited with {bad.returncode} instead of"
+            f" {'0' if runs else 'SIGILL'}: {bad.errors}"
         )
-    return f"onnxruntime {BAD_ONNXRUNTIME} dies with SIGILL, {version} runs"
+    end = "runs" if runs else "dies with SIGILL"
+    return f"onnxruntime {BAD_ONNXRUNTIME.version} {end}, {version} runs"
+
+
+def check_kernels(guest: Guest) -> str:
+    """Check that the kernels choose the board's instruction set. Raises TwinError otherwise."""
+    outcome = guest.run(["-m", "tinyedge.runtime.probe"], variables={VARIABLE: KERNELS})
+    if outcome.returncode:
+        raise TwinError(f"the kernels in the guest exited with {outcome.returncode}: {outcome.errors}")
+    found = EngineChoice(**json.loads(outcome.output)).instructions
+    expected = "dotprod" if guest.twin.board.processor.has_feature("asimddp") else "neon"
+    if found != expected:
+        raise TwinError(f"the kernels in the guest use {found}, on the board: {expected}")
+    return f"the kernels use {found}"
 
 
 def check_text(guest: Guest, bundle: Path, engine: str) -> str:

@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.twin.build import TOOLS_SUITE, make_system_tools, run_step
 from bench.twin.debian import Archive, find_program
 from bench.twin.layout import (
+    BOARD,
     CORES,
     EMULATION,
     MB,
@@ -28,6 +29,7 @@ from bench.twin.layout import (
     atomic_folder,
     checkout_environment,
     loader_command,
+    require,
     run,
 )
 from bench.twin.self_check import find_wrong_instructions
@@ -40,6 +42,9 @@ TIMEOUT_S = 480
 IMAGE_SIZE = "900M"
 SAMPLES = 20  # of `tinyedge bench`, which is run for its memory, not its time
 NO_LIMIT_MS = "1000000"
+DISK = "nvme0n1"
+SECTOR_BYTES = 512  # of /sys/block/*/stat, whatever the disk has
+FIRST = ["--prompt", "Once upon a time", "--max-tokens", "1"]
 GREEDY = ["--prompt", "Once upon a time there was", "--max-tokens", "20", "--temperature", "0", "--json"]
 
 JOB_START = """\
@@ -52,6 +57,10 @@ JOB = f"""\
 {JOB_START}\
 run instructions python3 instructions.py
 run doctor python3 -m tinyedge doctor --json
+sync; echo 3 > /proc/sys/vm/drop_caches
+cat /sys/block/{DISK}/stat > $to/reads-before
+run first python3 -m tinyedge generate bundle {shlex.join(FIRST)}
+cat /sys/block/{DISK}/stat > $to/reads-after
 run generate python3 -m tinyedge generate greedy {shlex.join(GREEDY)}
 run bench python3 -m tinyedge bench bundle --samples {SAMPLES} --max-p95-ms {NO_LIMIT_MS} --json $to/report
 """
@@ -81,6 +90,27 @@ class BootResult:
             line for line in self.files["meminfo"].decode().splitlines() if line.startswith("MemTotal:")
         )
         return int(line.split()[1]) * 1024
+
+
+@dataclass(frozen=True)
+class DiskReads:
+    """What a program read from the disk."""
+
+    requests: int
+    """Requests that the disk got; neighboring pages are one."""
+    byte_count: int
+    """Bytes of all requests, read-ahead of the kernel included."""
+
+    @classmethod
+    def between(cls, before: bytes, after: bytes) -> "DiskReads":
+        """The difference of two contents of /sys/block/NAME/stat."""
+        requests, sectors = (int(after.split()[field]) - int(before.split()[field]) for field in (0, 2))
+        return cls(requests, sectors * SECTOR_BYTES)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts, and the modelled seconds of the reads on the board's card."""
+        seconds = require(BOARD.storage, BOARD, "storage").seconds(self.requests, self.byte_count)
+        return {**asdict(self), "seconds_modelled": seconds}
 
 
 def parse_console(text: str) -> BootResult:
@@ -184,7 +214,8 @@ def check_system(guest: Guest, bundle: Path, greedy_bundle: Path) -> dict[str, A
 
     Returns:
         For the report: memory_total in bytes; kernel; the result of `tinyedge doctor`, which is no gate here
-        because it evaluates a real board; engine and memory of `tinyedge bench`, and its memory gates.
+        because it evaluates a real board; engine and memory of `tinyedge bench`, and its memory gates; what a
+        start of `tinyedge generate` reads from the disk if the kernel has no file in memory.
 
     Raises:
         TwinError: If a step behaves differently from the board.
@@ -192,7 +223,7 @@ def check_system(guest: Guest, bundle: Path, greedy_bundle: Path) -> dict[str, A
     make_image(guest.twin, JOB, {"bundle": bundle, "greedy": greedy_bundle})
     booted = boot(guest.twin)
     check_memory(booted.memory_bytes)
-    for name in ("instructions", "generate"):
+    for name in ("instructions", "first", "generate"):
         if code := booted.exit_code(name):
             raise TwinError(f"`{name}` in the booted twin exited with {code}: {booted.errors(name)}")
     if wrong := find_wrong_instructions(json.loads(booted.files["instructions"])):
@@ -216,5 +247,6 @@ def check_system(guest: Guest, bundle: Path, greedy_bundle: Path) -> dict[str, A
         "doctor": {"exit_code": booted.exit_code("doctor"), "answer": parse_json(booted.files["doctor"])},
         "engine": EngineChoice(**report["device"]["engine"]).title,
         "memory": report["memory"],
+        "first_start": DiskReads.between(booted.files["reads-before"], booted.files["reads-after"]).to_dict(),
         "memory_gates": [gate for gate in report["gates"] if gate["unit"] == "MB"],
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.twin.counts import Counts, parse_counts
-from bench.twin.layout import EMULATION, Twin, loader_command
+from bench.twin.layout import Twin, loader_command, require
 from tinyedge.core.engine import VARIABLE
 
 
@@ -62,12 +62,13 @@ class Guest:
         """
         root = self.root or self.twin.root
         program = self.executable or f"/usr/bin/python{self.twin.python_version}"
+        emulation = require(self.twin.board.emulation, self.twin.board, "emulation")
         core = max(os.sched_getaffinity(0))  # one core: numpy's library starts a thread for each core it sees
         return [
             # The same addresses in every run, so that the caches' model gives the same figures.
             "setarch", "--addr-no-randomize", "taskset", "--cpu-list", str(core),
             *loader_command(self.twin.tools, "pi/qemu-aarch64", self.twin.plugin if plugin else None),
-            "-cpu", EMULATION.cpu_model, "-seed", "1", "-L", str(root), *plugin,
+            "-cpu", emulation.cpu_model, "-seed", "1", "-L", str(root), *plugin,
             "-0", program, f"{root}{program}", *arguments,
         ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Arithmetic and evaluation of the twin; `make twin` checks the emulated processor itself."""
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,19 @@ import pytest
 from bench.twin.build import make_plugin
 from bench.twin.counts import Block, Figures, parse_counts, percentile, sum_by_file
 from bench.twin.cpu_model import remove_cryptography, write_cpu_files
-from bench.twin.layout import MEMORY, Twin, TwinError, atomic_folder
+from bench.twin.layout import BOARD, MEMORY, Twin, TwinError, atomic_folder, locate_twin
 from bench.twin.measure import ModelledCosts, split_responses
 from bench.twin.report import add_comparison, compose_report, render
-from bench.twin.self_check import compare_equal_logits, compare_logits, find_wrong_instructions
-from bench.twin.system_emulation import check_memory, parse_console
+from bench.twin.self_check import (
+    check_kernels,
+    compare_equal_logits,
+    compare_logits,
+    find_wrong_instructions,
+)
+from bench.twin.system_emulation import DiskReads, check_memory, parse_console
+from bench.twin.user_emulation import Guest, Outcome
+from tinyedge.boards.load import load_board
+from tinyedge.core.errors import UsageError
 from tinyedge.core.files import write_json
 
 Compose = Callable[..., dict[str, Any]]
@@ -194,7 +203,7 @@ def test_reports_of_other_work_are_not_compared(compose: Compose, tmp_path: Path
 
 
 HWCAP = 1 << 0 | 1 << 1 | 1 << 7
-BOARD = {
+FOUND = {
     "instructions": {"neon": "runs", "crc32": "runs", "aes": "SIGILL", "atomics": "SIGILL"},
     "hwcap": HWCAP,
 }
@@ -214,8 +223,24 @@ BOARD = {
     ],
 )
 def test_differences_from_the_boards_processor_are_listed(changed: dict[str, Any], sentence: str) -> None:
-    assert find_wrong_instructions(BOARD) == []
-    assert find_wrong_instructions({**BOARD, **changed}) == [sentence]
+    assert find_wrong_instructions(FOUND) == []
+    assert find_wrong_instructions({**FOUND, **changed}) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("board", "right", "wrong"), [("pi-zero-2w", "neon", "dotprod"), ("pi-5", "dotprod", "neon")]
+)
+def test_the_kernels_must_use_the_boards_instructions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str, right: str, wrong: str
+) -> None:
+    def run(found: str) -> str:
+        output = json.dumps({"name": "kernels", "instructions": found, "reason": "installed"}).encode()
+        monkeypatch.setattr(Guest, "run", lambda *_, **__: Outcome(0, output, ""))
+        return check_kernels(Guest(Twin(tmp_path, board=load_board(board))))
+
+    assert run(right) == f"the kernels use {right}"
+    with pytest.raises(TwinError, match=f"use {wrong}, on the board: {right}"):
+        run(wrong)
 
 
 def test_qemu_is_changed_only_if_its_program_is_as_expected() -> None:
@@ -242,6 +267,15 @@ def test_the_console_gives_the_files_and_an_unfinished_boot_is_an_error() -> Non
         booted.exit_code("bench")
     with pytest.raises(TwinError, match=r"did not run to its end: .*panic"):
         parse_console("Kernel panic")
+
+
+def test_the_reads_of_a_start_are_the_difference_of_two_counts() -> None:
+    before = b"     100       20     8000       50        0        0        0        0\n"
+    after = b"     660       90    80136      350        3        0       24        1\n"
+    reads = DiskReads.between(before, after)
+    assert (reads.requests, reads.byte_count) == (560, 36_933_632)
+    # 560 x 0.5 ms, and 36.9 MB at 23.6 MB/s
+    assert reads.to_dict()["seconds_modelled"] == pytest.approx(0.28 + 1.565, abs=0.001)
 
 
 def test_a_boot_with_another_amount_of_memory_is_an_error() -> None:
@@ -272,7 +306,7 @@ def test_the_plugin_is_compiled_again_only_if_its_inputs_change(
 
 
 def test_the_cpu_files_are_those_of_four_cores_without_cryptography(tmp_path: Path) -> None:
-    write_cpu_files(tmp_path)
+    write_cpu_files(tmp_path, BOARD)
     text = (tmp_path / "proc" / "cpuinfo").read_text()
     assert text.count("CPU part	: 0xd03") == 4
     assert "aes" not in text
@@ -280,6 +314,40 @@ def test_the_cpu_files_are_those_of_four_cores_without_cryptography(tmp_path: Pa
     assert (cpu / "online").read_text() == "0-3\n"
     assert (cpu / "cpu3" / "cache" / "index2" / "size").read_text() == "512K\n"
     assert (cpu / "cpu3" / "cache" / "index0" / "shared_cpu_list").read_text() == "3\n"
+    assert (cpu / "cpu3" / "cache" / "index1" / "number_of_sets").read_text() == "256\n"
+    assert (cpu / "cpu0" / "cpufreq" / "cpuinfo_max_freq").read_text() == "1000000\n"
+
+
+def test_the_cpu_files_of_another_board_are_those_of_its_file(tmp_path: Path) -> None:
+    write_cpu_files(tmp_path, BOARD)
+    write_cpu_files(tmp_path, load_board("pi-5"))  # what differs is replaced
+    text = (tmp_path / "proc" / "cpuinfo").read_text()
+    for line in ("CPU variant	: 0x4", "CPU part	: 0xd0b", "CPU revision	: 1"):
+        assert text.count(line) == 4
+    assert " asimddp\n" in text
+    cache = tmp_path / "sys" / "devices" / "system" / "cpu" / "cpu2" / "cache"
+    assert (cache / "index2" / "shared_cpu_list").read_text() == "2\n"
+    assert (cache / "index3" / "shared_cpu_list").read_text() == "0-3\n"
+    written = (cache / "index3" / "size").stat().st_mtime_ns
+    write_cpu_files(tmp_path, load_board("pi-5"))
+    assert (cache / "index3" / "size").stat().st_mtime_ns == written
+
+
+def test_each_board_has_its_own_root_and_one_without_a_processor_is_refused(tmp_path: Path) -> None:
+    assert locate_twin(tmp_path, "bookworm").root.name == "root-bookworm"
+    assert locate_twin(tmp_path, "trixie", load_board("pi-5")).root.name == "root-trixie-pi-5"
+    with pytest.raises(UsageError, match="board x86-64: emulation is missing, which the emulation needs"):
+        locate_twin(tmp_path, "bookworm", load_board("x86-64"))
+    with pytest.raises(UsageError, match="--suite sid: board pi-5 runs bookworm, trixie"):
+        locate_twin(tmp_path, "sid", load_board("pi-5"))
+
+
+def test_a_board_with_dot_products_has_their_instructions() -> None:
+    names = ("atomics", "rdm", "fp16", "dotprod", "lrcpc", "aes")
+    bits = sum(1 << bit for bit in (0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20))
+    found = {"instructions": dict.fromkeys(names, "runs"), "hwcap": bits}
+    assert find_wrong_instructions(found, load_board("pi-5")) == []
+    assert "an instruction of dotprod: runs, on the board: SIGILL" in find_wrong_instructions(found)
 
 
 def test_a_folder_is_renamed_only_when_it_is_complete(tmp_path: Path) -> None:

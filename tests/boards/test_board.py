@@ -34,7 +34,7 @@ def write(folder: Path, change: Change = lambda value: None, base: str = DEFAULT
 
 
 def test_each_file_is_valid_and_has_the_name_of_its_board() -> None:
-    assert board_names() == ["pi-zero-2w", "x86-64"]
+    assert board_names() == ["pi-3b-plus", "pi-5", "pi-zero-2w", "x86-64"]
     for name in board_names():
         assert load_board(name).name == name
         assert load_board(str(board_file(name))) == load_board(name)
@@ -43,9 +43,12 @@ def test_each_file_is_valid_and_has_the_name_of_its_board() -> None:
 
 
 def test_the_budgets_are_those_that_bundles_have_always_promised() -> None:
+    pi = {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250}
     promised = {name: load_board(name).budgets.to_dict() for name in board_names()}
     assert promised == {
-        "pi-zero-2w": {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 250},
+        "pi-3b-plus": pi,
+        "pi-5": pi,
+        "pi-zero-2w": pi,
         "x86-64": {"max_rss_mb": 400, "max_peak_mb": 512, "max_p95_ms": 100},
     }
     for budgets in promised.values():
@@ -83,10 +86,12 @@ def test_a_platform_of_another_python_has_the_tags_of_its_architecture() -> None
 
 
 def test_an_unknown_board_lists_the_known_ones() -> None:
-    for name in ("pi-5", "../pi-zero-2w", ""):
+    for name in ("pi-6", "../pi-zero-2w", ""):
         with pytest.raises(UsageError, match="is unknown") as failure:
             load_board(name)
-        assert failure.value.hint.startswith("choose one of: pi-zero-2w, x86-64, or pass a JSON file")
+        assert failure.value.hint.startswith(
+            f"choose one of: {', '.join(board_names())}, or pass a JSON file"
+        )
         assert failure.value.parameters == ("target",)
 
 
@@ -173,6 +178,24 @@ def put(*keys: str, value: Any) -> Change:
             put("processor", "cores", value=4097),
             r"processor\.cores is 4097, expected 1 or more, at most 4096",
         ),
+        (put("processor", "midr", value="0x41"), r"processor\.midr is '0x41', expected a register"),
+        (put("processor", "midr", value=5), r"processor\.midr is 5, expected a text"),
+        (put("processor", "max_mhz", value=0), r"processor\.max_mhz is 0, expected a number above 0"),
+        (
+            put("processor", "min_mhz", value=1001),
+            r"processor\.min_mhz is 1001, expected processor\.max_mhz \(1000\) or less",
+        ),
+        (put("processor", "caches", value=[{}]), r"processor\.caches\[0\]\.level is missing"),
+        (
+            put("processor", "caches", value=[{"level": 1, "kind": "data", "size_kb": 32, "ways": 0}]),
+            r"processor\.caches\[0\]\.ways is 0, expected a number above 0",
+        ),
+        (
+            put("processor", "caches", value=[{"level": 1, "kind": "Data", "size_kb": 32, "ways": 4}]),
+            r"processor\.caches\[0\]\.kind is 'Data', expected one of data, instruction, unified",
+        ),
+        (put("storage", "mb_per_s", value=0), r"storage\.mb_per_s is 0, expected a number above 0"),
+        (put("device_tree", value=""), r"device_tree is '', expected a printable text"),
         (put("memory", "ram_mb", value=10**10), r"memory\.ram_mb is 10000000000, expected"),
         (put("emulation", "memory_mb", value=10**10), r"emulation\.memory_mb is 10000000000, expected"),
         (

@@ -46,7 +46,7 @@ def test_json() -> None:
     [
         (("--max-p95-ms", 10), 1, "error: --max-p95-ms 10 is too small by "),
         (("--max-rss-mb", 40, "--json"), 1, "error: --max-rss-mb 40 is too small by "),
-        (("--target", "pi-5"), 2, "error: --target pi-5 is unknown"),
+        (("--target", "pi-6"), 2, "error: --target pi-6 is unknown"),
         (("--target", "x86-64"), 2, "error: --target x86-64 has no cost model"),
         (("--target", "../pi-zero-2w"), 2, "error: --target ../pi-zero-2w is unknown"),
         (("--target", "none.json"), 2, "error: none.json does not exist"),

@@ -106,8 +106,8 @@ def describe_target(
 def is_board(machine: str | None, model: str | None, board: Board) -> bool:
     """Return whether a machine is such a board.
 
-    A single board is recognized by its device tree, whose model starts with the board's title. A class of
-    machines, which has no fixed memory, is recognized by its architecture.
+    A single board is recognized by the model in its device tree. A class of machines, which has neither a
+    device tree nor a fixed memory, is recognized by its architecture.
 
     Args:
         machine: Architecture of the machine, as `uname -m` prints it.
@@ -116,7 +116,9 @@ def is_board(machine: str | None, model: str | None, board: Board) -> bool:
     """
     if MACHINE_NAMES.get(machine or "", machine) != board.processor.machine:
         return False
-    return board.memory is None or (model or "").startswith(board.title)
+    if board.device_tree is None and board.memory is None:
+        return True
+    return (model or "").startswith(board.device_tree or board.title)
 
 
 def _model_latency(

@@ -10,6 +10,22 @@ from tinyedge.boards.wheel_platform import WheelPlatform
 
 
 @dataclass(frozen=True)
+class Cache:
+    """One cache of a core, with lines of 64 bytes."""
+
+    level: int
+    """1 is next to the core."""
+    kind: str
+    """"data", "instruction" or "unified"."""
+    size_kb: int
+    """Size in kB of 2^10 bytes."""
+    ways: int
+    """Lines that one address may be in."""
+    shared_by: int = 1
+    """Cores that share it."""
+
+
+@dataclass(frozen=True)
 class Processor:
     """The processor of a board."""
 
@@ -19,6 +35,14 @@ class Processor:
     """Number of cores; None where it varies, as for a class of machines."""
     features: tuple[str, ...] = ()
     """Features that are present on every such board, as /proc/cpuinfo names them. Others are absent."""
+    midr: str | None = None
+    """Main ID register of an Arm core, such as "0x410fd034": implementer, variant, part and revision."""
+    min_mhz: int | None = None
+    """Lowest clock in MHz, to which the firmware throttles."""
+    max_mhz: int | None = None
+    """Highest clock in MHz, without overclocking."""
+    caches: tuple[Cache, ...] = ()
+    """Caches of a core, those next to it first."""
 
     def has_feature(self, name: str) -> bool:
         """Whether every such board has the feature."""
@@ -33,6 +57,20 @@ class Memory:
     """Physical RAM."""
     usable_mb: int
     """MemTotal that the board reports: the GPU and the kernel take their share first."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Reads of a good SD card in the board, fitted to published ones: ms_per_read + bytes / mb_per_s."""
+
+    ms_per_read: float
+    """Milliseconds that each read takes, whatever its size."""
+    mb_per_s: float
+    """Speed of a long read, in MB of 10^6 bytes a second."""
+
+    def seconds(self, reads: int, byte_count: int) -> float:
+        """Time of some reads, one after the other, in seconds."""
+        return reads * self.ms_per_read / 1e3 + byte_count / (self.mb_per_s * 1e6)
 
 
 @dataclass(frozen=True)
@@ -62,6 +100,11 @@ class WheelTags:
     legacy: tuple[str, ...] = ()
     """Older names of tags in that range, such as "manylinux2014"."""
 
+    @property
+    def newest_minor(self) -> int:
+        """The 36 of glibc "2.36"."""
+        return _glibc_minor(self.newest_glibc)
+
     def platforms(self, machine: str) -> tuple[str, ...]:
         """Platform tags, most specific first.
 
@@ -70,8 +113,8 @@ class WheelTags:
         Args:
             machine: Architecture, as `uname -m` prints it.
         """
-        newest, oldest = (_glibc_minor(version) for version in (self.newest_glibc, self.oldest_glibc))
-        numbered = [f"manylinux_2_{minor}" for minor in range(newest, oldest - 1, -1)]
+        oldest = _glibc_minor(self.oldest_glibc)
+        numbered = [f"manylinux_2_{minor}" for minor in range(self.newest_minor, oldest - 1, -1)]
         return *(f"{name}_{machine}" for name in (*numbered, *self.legacy, "linux")), "any"
 
 
@@ -97,8 +140,8 @@ class Emulation:
 
     cpu_model: str
     """QEMU's name of the processor, for `-cpu`."""
-    memory_mb: int
-    """Memory to boot with, in MB of 2^20 bytes, so that MemTotal is that of the board."""
+    memory_mb: int | None = None
+    """Memory to boot with, in MB of 2^20 bytes, so that MemTotal is the board's; None if never booted."""
 
 
 @dataclass(frozen=True)
@@ -300,7 +343,11 @@ class Board:
     bad_packages: tuple[BadPackage, ...] = ()
     """Package versions that are known not to run."""
     memory: Memory | None = None
-    """None where it varies, as for a class of machines."""
+    """None where it varies: for a class of machines, and for a board that is sold with several sizes."""
+    device_tree: str | None = None
+    """How the model in its device tree begins. None: with the title; or it is a class of machines."""
+    storage: Storage | None = None
+    """None where no figures are known."""
     emulation: Emulation | None = None
     """None where no emulation is known."""
     cost_model: CostData | None = field(default=None, repr=False)

@@ -69,15 +69,18 @@ def known_boards() -> list[Board]:
 def wheel_platform(machine: str, pythons: tuple[str, ...]) -> WheelPlatform:
     """A platform that need not be exactly a known board's: its architecture is that of one, its Pythons any.
 
+    Of several boards, it is the one with the oldest system, whose wheels the others can install too.
+
     Raises:
         UsageError: If no known board has that architecture.
     """
-    for board in known_boards():
-        if board.processor.machine == machine:
-            return replace(board.wheel_platform, pythons=pythons)
-    raise UsageError(
-        f"there are no packages for {machine}", f"there are for {' and '.join(known_machines())}"
-    )
+    boards = [board for board in known_boards() if board.processor.machine == machine]
+    if not boards:
+        raise UsageError(
+            f"there are no packages for {machine}", f"there are for {' and '.join(known_machines())}"
+        )
+    oldest = min(boards, key=lambda board: board.wheels.newest_minor)
+    return replace(oldest.wheel_platform, pythons=pythons)
 
 
 def known_machines() -> tuple[str, ...]:

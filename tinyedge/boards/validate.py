@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Final
 
-from tinyedge.boards.board import Board, CostData, ErrorSummary
+from tinyedge.boards.board import Board, CostData, ErrorSummary, Processor
 from tinyedge.boards.from_json import mismatch, show_key
 from tinyedge.core.config import MODEL_RANGES
 
@@ -18,6 +18,8 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MAX_TITLE: Final = 100  # characters
 MACHINES: Final = ("aarch64", "x86_64")
 PYTHON_VERSION: Final = re.compile(r"3\.[0-9]{1,2}")
+MIDR: Final = re.compile(r"0x[0-9a-f]{8}")
+CACHE_KINDS: Final = ("data", "instruction", "unified")
 GLIBC_VERSION: Final = re.compile(r"2\.([0-9]{1,3})")
 TAG: Final = re.compile(r"[a-z0-9_.]+")  # a Debian suite, or the system in a wheel's platform tag
 # Larger numbers are mistakes. With these bounds no product of a cost model exceeds a float, and each budget
@@ -42,9 +44,11 @@ def validate(board: Board) -> None:
     _require("title", board.title, has_title, f"a printable text of 1 to {MAX_TITLE} characters")
     machine = board.processor.machine
     _require("processor.machine", machine, machine in MACHINES, f"one of {', '.join(MACHINES)}")
-    cores = board.processor.cores
-    is_count = cores is None or 0 < cores <= MAX_CORES
-    _require("processor.cores", cores, is_count, f"1 or more, at most {MAX_CORES}")
+    _validate_processor(board.processor)
+    if board.device_tree is not None:
+        is_model = board.device_tree.isprintable() and 0 < len(board.device_tree) <= MAX_TITLE
+        expected = f"a printable text of 1 to {MAX_TITLE} characters"
+        _require("device_tree", board.device_tree, is_model, expected)
     _require_positive("budgets", asdict(board.budgets), MAX_AMOUNT)
     _validate_system(board)
     peak = board.budgets.max_peak_mb
@@ -55,10 +59,32 @@ def validate(board: Board) -> None:
         ram, usable = board.memory.ram_mb, board.memory.usable_mb
         _require("memory.usable_mb", usable, usable <= ram, f"memory.ram_mb ({ram}) or less")
         _require("budgets.max_peak_mb", peak, peak <= ram, f"memory.ram_mb ({ram}) or less")
-    if board.emulation is not None:
+    if board.storage is not None:
+        _require_positive("storage", asdict(board.storage), MAX_AMOUNT)
+    if board.emulation is not None and board.emulation.memory_mb is not None:
         _require_positive("emulation", {"memory_mb": board.emulation.memory_mb}, MAX_AMOUNT)
     if board.cost_model is not None:
         _validate_cost_model(board.name, board.cost_model)
+
+
+def _validate_processor(processor: Processor) -> None:
+    """Check the cores, the identity, the clock and the caches."""
+    cores, midr = processor.cores, processor.midr
+    is_count = cores is None or 0 < cores <= MAX_CORES
+    _require("processor.cores", cores, is_count, f"1 or more, at most {MAX_CORES}")
+    is_midr = midr is None or bool(MIDR.fullmatch(midr))
+    _require("processor.midr", midr, is_midr, 'a register of 32 bits, such as "0x410fd034"')
+    clocks = {"min_mhz": processor.min_mhz, "max_mhz": processor.max_mhz}
+    _require_positive("processor", {name: mhz for name, mhz in clocks.items() if mhz is not None}, MAX_AMOUNT)
+    if processor.min_mhz is not None and processor.max_mhz is not None:
+        expected = f"processor.max_mhz ({processor.max_mhz}) or less"
+        _require("processor.min_mhz", processor.min_mhz, processor.min_mhz <= processor.max_mhz, expected)
+    for at, cache in enumerate(processor.caches):
+        where = f"processor.caches[{at}]"
+        sizes = {name: getattr(cache, name) for name in ("level", "size_kb", "ways", "shared_by")}
+        _require_positive(where, sizes, MAX_AMOUNT)
+        kinds = f"one of {', '.join(CACHE_KINDS)}"
+        _require(f"{where}.kind", cache.kind, cache.kind in CACHE_KINDS, kinds)
 
 
 def _validate_system(board: Board) -> None:

@@ -16,7 +16,8 @@ STATE_NAMES = {
     1 << 3: "soft temperature limit",
 }
 SINCE_BOOT_SHIFT = 16  # the same bits, shifted by this, are set if the state occurred since boot
-# Temperatures of a Pi Zero 2 W in degrees Celsius: the firmware lowers the clock from 80 on.
+# Temperatures in degrees Celsius: the firmware of every Raspberry Pi lowers the clock from 80 on. A 3B+ goes
+# from 1.4 to 1.2 GHz at 60 already, and then reports the soft temperature limit.
 HOT_C, TOO_HOT_C = 70.0, 80.0
 
 
