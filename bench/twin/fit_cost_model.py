@@ -113,6 +113,7 @@ def fit_costs(rows: Sequence[Row], created: str, versions: Mapping[str, str]) ->
         dram_fills=model.dram_fills,
         peak_bytes=model.peak_bytes,
         source=source,
+        threads=BOARD.cost_model.threads if BOARD.cost_model else None,  # fitted to other measurements
     )
 
 

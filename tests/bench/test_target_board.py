@@ -51,6 +51,15 @@ def test_another_machine_is_named_with_the_modelled_p95_of_the_same_work(compute
     assert short.p95_ms == costs.response_ms(ModelConfig(), 7, 20)
 
 
+def test_as_many_cores_are_modelled_as_were_measured(computer: Device) -> None:
+    found = [describe_target(TARGET, computer, PROMPTS, 20, 250, threads) for threads in (1, 2, 4, 16)]
+    modelled = [target.modelled for target in found if target.modelled]
+    assert [one.threads for one in modelled] == [1, 2, 4, 4]
+    assert modelled[0].p95_ms > modelled[1].p95_ms > modelled[2].p95_ms == modelled[3].p95_ms
+    assert "; modelled there, with one thread: p95" in found[0].sentence
+    assert "; modelled there, with 4 threads: p95" in found[3].sentence
+
+
 @pytest.mark.parametrize(
     "target",
     [replace(TARGET, precision="fp32"), replace(TARGET, board="x86-64"), replace(TARGET, board="my-board")],

@@ -41,6 +41,16 @@ def test_json() -> None:
     assert [one["name"] for one in value["presets"]] == ["tiny", "small", "base"]
 
 
+def test_threads_make_larger_shapes_fit() -> None:
+    one, four = (json.loads(fit("--json", "--threads", number).stdout) for number in (1, 4))
+    assert (one["latency_model"]["threads"], four["latency_model"]["threads"]) == (1, 4)
+    for alone, divided in zip(one["presets"], four["presets"], strict=True):
+        assert divided["p95_modelled_ms"] < alone["p95_modelled_ms"] < 4 * divided["p95_modelled_ms"]
+    largest = [max(shape["block_parameters"] for shape in found["shapes"]) for found in (one, four)]
+    assert largest[0] < largest[1]
+    assert fit("--threads", 4).stdout.startswith("pi-zero-2w, int8, 4 threads: 20 tokens in 250 ms")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
@@ -53,6 +63,8 @@ def test_json() -> None:
         (("--max-p95-ms", "-1"), 2, "error: --max-p95-ms -1 is not a positive number"),
         (("--max-p95-ms", "fast"), 2, "error: Invalid value for '--max-p95-ms'"),
         (("--vocab-size", 10), 2, "error: --vocab-size 10 is outside 1000-32000"),
+        (("--threads", 5), 2, "error: --threads 5 is outside 1-4 (cores of pi-zero-2w)"),
+        (("--threads", 0), 2, "error: --threads 0 is outside 1-4 (cores of pi-zero-2w)"),
         (("--max-tokens", 10_000), 2, "error: --max-tokens 10000 is outside 1-1000"),
     ],
 )

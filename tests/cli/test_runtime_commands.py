@@ -15,6 +15,7 @@ from onnx import ModelProto
 from typer.testing import CliRunner
 
 from tests.support.engines import STAND_INS
+from tests.support.program import assert_refused
 from tinyedge.bundle.bundle import Bundle, load_bundle, write_bundle
 from tinyedge.cli._json import name_optional_files
 from tinyedge.cli.generate import MAX_PROMPT_BYTES, generate
@@ -22,6 +23,7 @@ from tinyedge.cli.main import main
 from tinyedge.cli.verify import verify
 from tinyedge.core.engine import KERNELS, ONNXRUNTIME, VARIABLE
 from tinyedge.core.errors import BundleError, TokenizerError, UsageError
+from tinyedge.host.affinity import count_usable_cores
 from tinyedge.runtime import self_test
 
 app = typer.Typer()
@@ -72,6 +74,7 @@ def test_json(micro_bundle: Path) -> None:
         "schema": "tinyedge.completion/1",
         "model_id": load_bundle(micro_bundle).model_id,
         "engine": {"name": "onnxruntime", "instructions": None, "reason": "TINYEDGE_ENGINE chooses it"},
+        "threads": 1,
         "prompt": PROMPT,
         "slid": False,
         "seed": 4,
@@ -129,6 +132,20 @@ def test_an_invalid_value_names_its_flag(micro_bundle: Path, flags: tuple[str, s
     result = tinyedge("generate", micro_bundle, *flags)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: {flags[0]} ")
+
+
+def test_threads_are_limited_to_the_cores(micro_bundle: Path) -> None:
+    cores = count_usable_cores()
+    for command in ("generate", "serve", "bench"):
+        error = assert_refused(tinyedge(command, micro_bundle, "--threads", cores + 1), 2)
+        assert error == f"error: --threads {cores + 1} is outside 1-{cores} (cores of this machine)"
+
+
+def test_threads_are_reported(micro_bundle: Path) -> None:
+    cores = count_usable_cores()
+    one, all_cores = (completion(micro_bundle, "--seed", 4, "--threads", number) for number in (1, cores))
+    assert (one["threads"], all_cores["threads"]) == (1, cores)
+    assert one["tokens"] == all_cores["tokens"]
 
 
 def test_verify_lists_every_file(micro_bundle: Path) -> None:
@@ -260,6 +277,7 @@ START_IMPORTS = {
     *("runtime.token_healing", "text.piece_index"),  # the word that the prompt ends with is completed or left
     *("runtime.session", "runtime.logprobs"),  # ONNX Runtime, where there are no kernels
     "runtime.content_filter",  # no slur is shown
+    "host.affinity",  # the number of cores
     "host.interrupt",  # Ctrl-C during these imports is one line
     "runtime.ort",  # ONNX Runtime without threads and sockets of its own
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tinyedge.boards.board import CostData, LatencyModel
+from tinyedge.boards.latency import ThreadCosts
 from tinyedge.boards.load import default_board, load_board
 from tinyedge.boards.validate import MAX_COEFFICIENT, MAX_FACTOR, MAX_PROMPT_TOKENS
 from tinyedge.core.config import PRESETS, ModelConfig
@@ -37,6 +38,24 @@ def test_costs_are_a_sum_of_products(model: CostModel) -> None:
     simple = replace(model, instructions={"passes": 1e6}, dram_fills={"logit_lines": 1.0})
     lines = 20 * 8000 * 2 * 4 / 64  # what a bound is made of, and the bound
     assert simple.response_ms(ModelConfig(), 7, 20) == pytest.approx(20 * 1.39 + lines * 42.5e-6)
+
+
+def test_threads_divide_what_the_kernels_divide(data: CostData) -> None:
+    one, four = (CostModel.from_data("pi-zero-2w", data, threads) for threads in (1, 4))
+    for config in PRESETS.values():
+        assert one.response_ms(config, 85, 20) > four.response_ms(config, 85, 20)
+    largest = PRESETS["base"]
+    assert one.response_ms(largest, 85, 1) / four.response_ms(largest, 85, 1) > 2  # a prompt gains most
+    free = replace(four, thread_costs=ThreadCosts(1e-12, 1e-12, 1), threads=2)
+    assert one.response_ms(largest, 85, 1) / free.response_ms(largest, 85, 1) < 2
+
+
+def test_several_threads_need_their_costs(data: CostData) -> None:
+    unknown = replace(data, threads=None)
+    assert CostModel.from_data("mine", unknown).threads == 1
+    with pytest.raises(UsageError, match=r"^threads 2 is not modelled for board mine") as failure:
+        CostModel.from_data("mine", unknown, 2)
+    assert failure.value.parameters == ("threads",)
 
 
 def test_every_term_has_a_coefficient_that_is_not_below_zero(model: CostModel) -> None:

@@ -139,6 +139,24 @@ def test_any_number_of_threads(load: Loader, instruction_sets: list[str], precis
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+def test_any_number_of_threads_decodes_the_same(
+    load: Loader, instruction_sets: list[str], precision: str
+) -> None:
+    """Every product of one row, and the attention of many positions, is large enough to be divided."""
+    weights = make_random((4500, 264, 4, 64, 2, 1100, 160), precision, seed=8)
+    tokens = draw_tokens(weights, weights.context)
+    results = set()
+    for name in instruction_sets:
+        for threads in (1, 2, 3, 4):
+            decoder = load(weights, threads, name).decoder()
+            decoder.feed(tokens[:-3], 0)
+            steps = [decoder.largest([tokens[at]], at, 5) for at in (-3 + len(tokens), -2 + len(tokens))]
+            last = decoder.logits(tokens[-1:], len(tokens) - 1)
+            results.add((str(steps), bytes(last)))
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_prompt_at_once_in_pieces_and_token_by_token(load: Loader, precision: str) -> None:
     weights = make_random((333, 96, 3, 32, 3, 150, 64), precision, seed=9)
     tokens = draw_tokens(weights, weights.context)

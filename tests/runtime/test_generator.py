@@ -403,6 +403,25 @@ def test_a_bias_for_an_unknown_token(generator: Generator) -> None:
         generator.stream("", sampling=SamplingConfig(logit_bias={1000: 1.0}))
 
 
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_number_of_threads_changes_no_bit(
+    precision: str, engine: str, request: pytest.FixtureRequest
+) -> None:
+    """The prompt is long enough for its rows to be divided, and the text is drawn from all logits."""
+    folder = request.getfixturevalue("micro_bundle" if precision == "int8" else "micro_bundle_fp32")
+
+    def generate(threads: int | None) -> list[tuple[object, ...]]:
+        sampling = SamplingConfig(seed=5, top_k=0)
+        with use_engine(engine), Generator.load(folder, threads) as generator:
+            pieces = generator.stream(PROMPT, max_tokens=12, sampling=sampling, logprobs=3)
+            return [(piece.token, piece.text, piece.logprob, piece.top_logprobs) for piece in pieces]
+
+    one = generate(1)
+    assert len(one) > 1
+    assert [generate(threads) for threads in (2, 3, 4, None)] == [one] * 4
+
+
 def test_threads_share_a_generator(generator: Generator) -> None:
     def text(seed: int) -> str:
         sampling = SamplingConfig(seed=seed)

@@ -68,7 +68,7 @@ def test_all_metrics_are_present(micro_bundle: Path) -> None:
     assert found.keys() - optional == {*COUNTERS, *HISTOGRAMS, *GAUGES, "tinyedge_info"}
     info = found["tinyedge_info"].samples[0].labels
     assert (info["version"], info["precision"], len(info["bundle"])) == (__version__, "int8", 64)
-    assert info["engine"] == "onnxruntime"
+    assert (info["engine"], info["threads"]) == ("onnxruntime", "1")
     completions = "/v1/completions"
     assert get_value(found, "tinyedge_requests_total", endpoint=completions, status="200") == 1
     assert get_value(found, "tinyedge_requests_total", endpoint=completions, status="400") == 1

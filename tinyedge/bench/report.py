@@ -151,6 +151,7 @@ class Report:
                 [sample.prompt_tokens for sample in samples],
                 measurement.job.max_tokens,
                 limits.max_p95_ms,
+                measurement.job.threads,
             ),
         )
 

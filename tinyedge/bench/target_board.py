@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinyedge.boards.board import Board
+from tinyedge.boards.latency import format_threads
 from tinyedge.boards.load import known_boards
 from tinyedge.core import stats
 from tinyedge.core.config import ModelConfig
@@ -36,7 +37,7 @@ class BundleTarget:
 
 @dataclass(frozen=True)
 class ModelledLatency:
-    """The p95 of the measured responses on the target, modelled for one thread."""
+    """The p95 of the measured responses on the target, modelled."""
 
     p95_ms: float
     """The modelled p95, in ms."""
@@ -46,6 +47,8 @@ class ModelledLatency:
     """Factor that covers the model's largest known error."""
     p95_with_margin_ms: float
     """p95_ms times the margin, in ms: what a limit should hold."""
+    threads: int
+    """Cores that compute a token there: as many as were measured, if the board has them."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,12 @@ class TargetBoard:
 
 
 def describe_target(
-    target: BundleTarget, device: Device, prompt_tokens: Sequence[int], max_tokens: int, max_p95_ms: float
+    target: BundleTarget,
+    device: Device,
+    prompt_tokens: Sequence[int],
+    max_tokens: int,
+    max_p95_ms: float,
+    threads: int = 1,
 ) -> TargetBoard:
     """Compare a bundle's target with this machine.
 
@@ -79,6 +87,7 @@ def describe_target(
         prompt_tokens: Length of the prompt of each measured response, BOS included.
         max_tokens: Tokens of each response.
         max_p95_ms: Limit of the p95, in ms.
+        threads: Cores that computed a token.
     """
     board = next((one for one in known_boards() if one.name == target.board), None)
     if board is None:
@@ -90,15 +99,15 @@ def describe_target(
     if is_board(device.machine, device.model, board):
         return TargetBoard(board.name, board.title, True, None, "")
     sentence = f"measured on this machine, not on the bundle's target, {board.title}"
-    modelled = _model_latency(board, target, prompt_tokens, max_tokens)
+    modelled = _model_latency(board, target, prompt_tokens, max_tokens, threads)
     if modelled is None:
         sentence += f"; nothing is known about the time of this {target.precision} model there"
     else:
         over = ", which is over it" if modelled.p95_with_margin_ms > max_p95_ms else ""
         sentence += (
-            f"; modelled there, with one thread: p95 of {max_tokens} tokens {modelled.p95_ms:.1f} ms"
-            f" (+-{modelled.error_percent:g}%), with margin {modelled.p95_with_margin_ms:.0f} ms of"
-            f" {max_p95_ms:g} ms{over}"
+            f"; modelled there, with {format_threads(modelled.threads)}: p95 of {max_tokens} tokens"
+            f" {modelled.p95_ms:.1f} ms (+-{modelled.error_percent:g}%), with margin"
+            f" {modelled.p95_with_margin_ms:.0f} ms of {max_p95_ms:g} ms{over}"
         )
     return TargetBoard(board.name, board.title, False, modelled, sentence)
 
@@ -122,14 +131,16 @@ def is_board(machine: str | None, model: str | None, board: Board) -> bool:
 
 
 def _model_latency(
-    board: Board, target: BundleTarget, prompt_tokens: Sequence[int], max_tokens: int
+    board: Board, target: BundleTarget, prompt_tokens: Sequence[int], max_tokens: int, threads: int
 ) -> ModelledLatency | None:
     if board.cost_model is None or target.precision != "int8":  # the formula is that of int8 models
         return None
     from tinyedge.fit.cost_model import CostModel
 
-    costs = CostModel.from_data(board.name, board.cost_model)
+    cores = board.processor.cores or 1
+    threads = min(threads, cores) if board.cost_model.threads else 1
+    costs = CostModel.from_data(board.name, board.cost_model, threads)
     modelled = {n: costs.response_ms(target.config, n, max_tokens) for n in set(prompt_tokens)}
     p95 = stats.percentile(sorted(modelled[n] for n in prompt_tokens), 95)
     margin = costs.latency.margin
-    return ModelledLatency(p95, costs.latency.error_percent, margin, margin * p95)
+    return ModelledLatency(p95, costs.latency.error_percent, margin, margin * p95, threads)

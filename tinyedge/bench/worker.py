@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tinyedge.bench.prompts import BILINGUAL, PromptSet
 from tinyedge.core.errors import BenchError, TinyEdgeError, UsageError
-from tinyedge.core.settings import check_settings, require_range, setting
+from tinyedge.core.settings import check_settings, setting
 from tinyedge.host import drop_code
-from tinyedge.host.affinity import count_usable_cores
+from tinyedge.host.affinity import default_threads, require_usable_threads
 from tinyedge.host.memory import read_memory, read_pss
 from tinyedge.host.procfs import read_number, read_text
 
@@ -69,8 +69,10 @@ class Job:
         help="Tokens of each response.",
     )
     """Tokens of each response."""
-    threads: int = setting(1, section="Measurement", help="CPU cores used by the model.")
-    """CPU cores used by the model."""
+    threads: int = setting(
+        default_threads(), section="Measurement", help="CPU cores used to compute a token."
+    )
+    """CPU cores used to compute a token, at most those of this machine."""
     seed: int = setting(
         0, low=0, high=MAX_SEED, section="Measurement", help="Random seed of the first response."
     )
@@ -80,8 +82,7 @@ class Job:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        cores = count_usable_cores()
-        require_range("threads", self.threads, 1, cores, whole=True, unit="(cores of this machine)")
+        require_usable_threads(self.threads)
 
     def to_json(self) -> str:
         """Return the job as one line of JSON, for the worker."""

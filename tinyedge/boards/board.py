@@ -6,6 +6,7 @@ Does not know files, models, bundles or the network.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from tinyedge.boards.latency import ThreadCosts
 from tinyedge.boards.wheel_platform import WheelPlatform
 
 
@@ -322,6 +323,8 @@ class CostData:
     """Bytes of peak memory for one of each term."""
     source: CostSource
     """Origin of the coefficients."""
+    threads: ThreadCosts | None = None
+    """None where only one thread is modelled."""
 
 
 @dataclass(frozen=True)

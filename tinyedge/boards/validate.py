@@ -119,6 +119,8 @@ def _validate_cost_model(board: str, costs: CostData) -> None:
     for part in ("core", "streamed_line", "random_line", "stored_line"):
         _require_coefficients(f"{where}.{part}", asdict(getattr(latency, part)))
     _require(f"{where}.margin", latency.margin, latency.margin >= 1, "1 or more")
+    if costs.threads is not None:
+        _require_positive("cost_model.threads", asdict(costs.threads), MAX_COEFFICIENT)
     lengths = costs.prompt_tokens
     is_count = 0 < len(lengths) <= MAX_PROMPTS
     _require("cost_model.prompt_tokens", lengths, is_count, f"1 to {MAX_PROMPTS} lengths")

@@ -8,6 +8,7 @@ import typer
 from tinyedge.cli._json import JsonOutput, JsonTarget
 from tinyedge.cli._options import FilterFile, Values, options_from
 from tinyedge.core.sampling import SamplingConfig
+from tinyedge.host.affinity import default_threads, require_usable_threads
 
 MAX_PROMPT_BYTES = 1 << 20  # tokenizing 20 MB would take 1 GB, and the model sees at most a few kB of it
 
@@ -25,7 +26,7 @@ def generate(
         typer.Option("--no-filter", help="Also show words of the filter's list.", rich_help_panel="Filter"),
     ] = False,
     filter_file: FilterFile = None,
-    threads: Annotated[int, typer.Option(help="CPU cores to use.")] = 1,
+    threads: Annotated[int, typer.Option(help="CPU cores used to compute a token.")] = default_threads(),
     json: JsonTarget = None,
 ) -> None:
     """Continue a prompt with the model of a bundle."""
@@ -50,6 +51,7 @@ def generate(
     )
     if no_filter and filter_file:
         raise UsageError("--no-filter and --filter are mutually exclusive", "leave one of them out")
+    require_usable_threads(threads)
     content_filter = None if no_filter else ContentFilter.load(filter_file)
 
     if sampling["seed"] is None:
@@ -92,6 +94,7 @@ def generate(
         "schema": "tinyedge.completion/1",
         "model_id": generator.bundle.model_id,
         "engine": generator.session.engine._asdict(),
+        "threads": threads,
         "prompt": prompt,
         "text": "".join(step.text for step in steps),
         "tokens": [step.token for step in steps],

@@ -4,15 +4,18 @@ In: a board's cost model as data, whose coefficients `python -m bench.twin scale
 emulated board. Out: a `CostModel`. Does not know how the shapes were counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tinyedge.boards.board import Board, CostData, LatencyModel
 from tinyedge.boards.from_json import show_key
+from tinyedge.boards.latency import Region, ThreadCosts
 from tinyedge.boards.load import board_file, known_boards
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import UsageError
-from tinyedge.fit.workload import FILL_TERMS, FLOAT_BYTES, INSTRUCTION_TERMS, Work, answer_work
+from tinyedge.core.settings import require_range
+from tinyedge.fit.thread_split import split_pass
+from tinyedge.fit.workload import FILL_TERMS, FLOAT_BYTES, INSTRUCTION_TERMS, Work, answer_work, passes
 
 # What a process that answers keeps in memory.
 MEMORY_TERMS = {
@@ -21,6 +24,7 @@ MEMORY_TERMS = {
     "cache_bytes": "a byte of the cache",
     "pieces": "a piece of the vocabulary",
 }
+NO_WORK = dict.fromkeys((*INSTRUCTION_TERMS, *FILL_TERMS), 0.0)
 TERMS = {"instructions": INSTRUCTION_TERMS, "dram_fills": FILL_TERMS, "peak_bytes": MEMORY_TERMS}
 
 
@@ -40,14 +44,24 @@ class CostModel:
     """From instructions and DRAM fills to time; its margin is what a gate applies."""
     prompt_tokens: tuple[int, ...]
     """Lengths of the benchmark's prompts, BOS included."""
+    threads: int = 1
+    """Threads that compute an answer, each on a core of its own."""
+    thread_costs: ThreadCosts | None = None
+    """What several threads cost; None only for a single one."""
 
     @classmethod
-    def from_data(cls, board: str, data: CostData) -> "CostModel":
-        """The cost model of the board named `board`.
+    def from_data(cls, board: str, data: CostData, threads: int = 1) -> "CostModel":
+        """The cost model of the board named `board`, for a number of threads.
 
         Raises:
-            UsageError: If its terms are not those of this version.
+            UsageError: If its terms are not those of this version, or if it does not know several threads.
         """
+        if threads > 1 and data.threads is None:
+            raise UsageError(
+                f"threads {threads} is not modelled for board {board}",
+                "add cost_model.threads to the board's file, or use one thread",
+                ("threads",),
+            )
         for field, terms in TERMS.items():
             if unmatched := sorted(set(getattr(data, field)) ^ set(terms)):
                 names = ", ".join(map(show_key, unmatched))
@@ -62,12 +76,24 @@ class CostModel:
             data.peak_bytes,
             data.latency_model,
             data.prompt_tokens,
+            threads,
+            data.threads,
         )
 
     def modelled_ms(self, work: Work) -> float:
-        """Modelled time of some work in ms, one thread."""
+        """Modelled time of some work in ms, by one thread."""
         instructions = dot_product(self.instructions, work)
         return self.latency.milliseconds(instructions, dot_product(self.dram_fills, work))
+
+    def _regions(self, config: ModelConfig, prompt_tokens: int, max_tokens: int) -> Iterator[Region]:
+        """An answer as work of one thread and work that several divide."""
+        for number, (rows, positions) in enumerate(passes(config.max_seq_length, prompt_tokens, max_tokens)):
+            serial, shared = split_pass(config, rows, positions, self.threads)
+            yield Region(self.modelled_ms({**serial, "answers": int(number == 0)}))
+            for part in shared:
+                work = {**NO_WORK, **part.work}
+                lines = dot_product(self.dram_fills, work)
+                yield Region(self.modelled_ms(work), lines, part.ways, part.forks)
 
     def response_ms(self, config: ModelConfig, prompt_tokens: int, max_tokens: int) -> float:
         """Modelled time of a complete answer in ms.
@@ -77,7 +103,9 @@ class CostModel:
             prompt_tokens: Length of the prompt, BOS included.
             max_tokens: Tokens of the answer.
         """
-        return sum(map(self.modelled_ms, answer_work(config, prompt_tokens, max_tokens)))
+        if self.thread_costs is None or self.threads == 1:
+            return sum(map(self.modelled_ms, answer_work(config, prompt_tokens, max_tokens)))
+        return self.thread_costs.milliseconds(self._regions(config, prompt_tokens, max_tokens))
 
     def p95_ms(self, config: ModelConfig, max_tokens: int) -> float:
         """Modelled p95 of the benchmark in ms: its longest prompts, which are two of eight."""
@@ -104,6 +132,12 @@ def require_cost_data(board: Board) -> CostData:
             ("target",),
         )
     return board.cost_model
+
+
+def require_board_threads(board: Board, threads: int) -> None:
+    """Raise UsageError, naming the parameter `threads`, unless the board has a core for each of them."""
+    cores = board.processor.cores or 1
+    require_range("threads", threads, 1, cores, whole=True, unit=f"(cores of {board.name})")
 
 
 def dot_product(coefficients: Mapping[str, float], amounts: Mapping[str, float]) -> float:

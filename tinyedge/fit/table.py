@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tinyedge.boards.board import ErrorSummary, FormulaErrors
+from tinyedge.boards.latency import format_threads
 from tinyedge.core.columns import fill_lines, format_columns, wrap_words
 from tinyedge.fit.search import MB, FitResult, SizedShape
 
@@ -36,8 +37,8 @@ def render(result: FitResult, errors: FormulaErrors, width: int | None = None, n
     rows = [["", *COLUMNS, ""], ["", *UNITS, ""]]
     rows += [[name, *_cells(shape), "fits" if shape.fits else "does not fit"] for name, shape in named]
     lines = [
-        f"{model.board}, int8, one thread: {budget.max_tokens} tokens in {budget.max_p95_ms:g} ms at p95,"
-        f" in {budget.max_rss_mb:g} MB.",
+        f"{model.board}, int8, {format_threads(model.threads)}: {budget.max_tokens} tokens"
+        f" in {budget.max_p95_ms:g} ms at p95, in {budget.max_rss_mb:g} MB.",
         f"Times are modelled, +-{model.latency.error_percent:g}%."
         f" The bound, {model.latency.margin:g} times the p95, must fit. The p95 is that of"
         f" the benchmark's prompts, of up to {max(model.prompt_tokens)} tokens; full is the time for a prompt"
@@ -108,7 +109,7 @@ def to_dict(
         "latency_model": {
             "error_percent": model.latency.error_percent,
             "margin": model.latency.margin,
-            "threads": 1,
+            "threads": model.threads,
         },
         "calibration": calibration,
         "formula": {"errors_percent": asdict(errors)},

@@ -81,7 +81,7 @@ def passes(context: int, prompt_tokens: int, max_tokens: int) -> Iterator[tuple[
 def pass_work(config: ModelConfig, rows: int, positions: int) -> dict[str, float]:
     """Work of one pass. Of the last block, all but keys and values is computed for the last row only."""
     earlier_layers, width = config.num_layers - 1, config.nhead * config.head_width
-    d_model, attended, feedforward = map(_pad, (config.d_model, width, config.dim_feedforward))
+    d_model, attended, feedforward = map(pad_inputs, (config.d_model, width, config.dim_feedforward))
     projection = width * d_model  # of queries, keys or values
     after_attention = (
         config.d_model * attended + config.dim_feedforward * d_model + config.d_model * feedforward
@@ -116,7 +116,7 @@ def pass_work(config: ModelConfig, rows: int, positions: int) -> dict[str, float
     }
 
 
-def _pad(inputs: int) -> int:
+def pad_inputs(inputs: int) -> int:
     """Return the number of inputs that the kernels multiply with, padding included."""
     return -(-inputs // INPUT_MULTIPLE) * INPUT_MULTIPLE
 

@@ -12,6 +12,7 @@ from tinyedge.bundle.onnx_scan import check_graph
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.engine import ONNXRUNTIME, PACKAGE, VARIABLE, read_choice
 from tinyedge.core.errors import EngineError
+from tinyedge.host.affinity import default_threads
 from tinyedge.runtime.decoder import Session
 
 if TYPE_CHECKING:  # imported when it is chosen: only one of them is
@@ -24,7 +25,7 @@ Opened = TypeVar("Opened")
 def open_session(
     model: bytes,
     config: ModelConfig,
-    threads: int = 1,
+    threads: int | None = None,
     name: str = "the model",
     *,
     weights: Mapping[str, memoryview] | None = None,
@@ -35,7 +36,7 @@ def open_session(
     Args:
         model: Content of the ONNX file.
         config: Shape of the model, which the graph must match.
-        threads: CPU cores used to compute a token, 1-64; a model this small is fastest on one or two.
+        threads: CPU cores used to compute a token, 1-64; None for the default of `generate` and `serve`.
         name: Name of the model in error messages.
         weights: Content of the graph's tensors by name, where the graph was scanned already.
         engine: KERNELS or ONNXRUNTIME; None leaves the choice to the environment and to what is installed.
@@ -45,14 +46,15 @@ def open_session(
         EngineError: The chosen engine is unknown, or cannot run here.
         UsageError: `threads` is outside its range.
     """
+    cores = default_threads() if threads is None else threads
 
     def open_kernels(reason: str) -> Session:
         session_class = import_kernels()
         content = check_graph(model, Path(name)).weights if weights is None else weights
-        return session_class(content, config, threads, name, reason)
+        return session_class(content, config, cores, name, reason)
 
     def open_onnxruntime(reason: str) -> Session:
-        return import_onnxruntime()(model, config, threads, name, reason)
+        return import_onnxruntime()(model, config, cores, name, reason)
 
     return choose(open_kernels, open_onnxruntime, engine)
 

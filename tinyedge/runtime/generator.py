@@ -103,12 +103,12 @@ class Generator:
         self._session: Session | None = session
 
     @classmethod
-    def load(cls, bundle_path: Path | str, threads: int = 1) -> "Generator":
+    def load(cls, bundle_path: Path | str, threads: int | None = None) -> "Generator":
         """Verify a bundle and load it; afterwards its bytes are only in the session and the tokenizer.
 
         Args:
             bundle_path: Folder of the bundle.
-            threads: CPU cores used to compute a token, 1-64.
+            threads: CPU cores used to compute a token, 1-64; None for the default of `generate` and `serve`.
 
         Raises:
             BundleError: A file of the bundle is missing, damaged or does not match the manifest.
@@ -119,7 +119,7 @@ class Generator:
         return cls.of(load_bundle(Path(bundle_path)), threads)
 
     @classmethod
-    def of(cls, whole: Bundle, threads: int = 1) -> "Generator":
+    def of(cls, whole: Bundle, threads: int | None = None) -> "Generator":
         """Load a bundle that `load_bundle` verified; arguments and errors are those of `load`."""
         name = str(whole.path / MODEL_FILE)
         session = open_session(whole.model, whole.config, threads, name, weights=whole.weights)

@@ -58,7 +58,7 @@ class OnnxRuntimeSession(Session):
         Args:
             model: Content of the ONNX file.
             config: Shape of the model, which the graph must match.
-            threads: CPU cores used to compute a token, 1-64; a model this small is fastest on one or two.
+            threads: CPU cores used to compute a token, 1-64.
             name: Name of the model in error messages.
             reason: Why this engine was chosen.
 

@@ -88,7 +88,7 @@ class App:
         bundle = generator.bundle
         self._digest = bundle_digest(bundle)
         precision, engine = str(bundle.manifest["precision"]), generator.session.engine.title
-        self._metrics.set_info(__version__, self._digest, precision, engine)
+        self._metrics.set_info(__version__, self._digest, precision, engine, self._settings.threads)
         self._loaded_at = int(time.time())
         self._generator = generator
 

@@ -103,7 +103,7 @@ class ServerMetrics:
             registry=registry,
         )
         self._info = Info(
-            "tinyedge", "Version, bundle, precision and engine of the served model.", registry=registry
+            "tinyedge", "Version, bundle, precision, engine, threads of the served model.", registry=registry
         )
         # Created at the start: otherwise the first event of a kind would not be visible as an increase.
         for kind in ("prompt", "completion"):
@@ -112,9 +112,10 @@ class ServerMetrics:
             self.errors.labels(kind)
         registry.register(self)
 
-    def set_info(self, version: str, bundle: str, precision: str, engine: str) -> None:
+    def set_info(self, version: str, bundle: str, precision: str, engine: str, threads: int) -> None:
         """Set the description of the served model, after it is loaded."""
-        self._info.info({"version": version, "bundle": bundle, "precision": precision, "engine": engine})
+        model = {"bundle": bundle, "precision": precision, "engine": engine, "threads": str(threads)}
+        self._info.info({"version": version, **model})
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format. May wait for the firmware of a Raspberry Pi."""

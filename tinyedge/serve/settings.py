@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tinyedge.core.errors import UsageError
 from tinyedge.core.settings import check_settings, setting
+from tinyedge.host.affinity import default_threads, require_usable_threads
 from tinyedge.host.process_environment import erase_variable
 
 KEY_VARIABLE = "TINYEDGE_API_KEY"
@@ -51,8 +52,8 @@ class Settings:
     """Whether other machines may send requests without a key."""
     allowed_hosts: tuple[str, ...] = ()
     """Names accepted in a Host header, in addition to loopback's and the address of the connection."""
-    threads: int = setting(1, low=1, high=64, help="CPU cores used to compute a token.", section="Limits")
-    """CPU cores used to compute a token."""
+    threads: int = setting(default_threads(), help="CPU cores used to compute a token.", section="Limits")
+    """CPU cores used to compute a token, at most those of this machine."""
     parallel: int = setting(
         1, low=1, high=16, help="Requests that generate at the same time.", section="Limits"
     )
@@ -88,6 +89,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        require_usable_threads(self.threads)
         if self.filter_file and not self.filtered:
             raise UsageError("filter_file is given, but filtered is False", "leave one of them out")
         if not isinstance(self.allowed_hosts, tuple):  # a string would allow each of its characters

@@ -1,0 +1,1 @@
+"""What several threads cost on the board: counted in the emulated one, fitted to published times."""
