@@ -353,7 +353,7 @@ def run_count(twin: Twin, options: argparse.Namespace) -> int:
     for file, cost in list(sum_by_file(counts.blocks).items())[: options.blocks]:
         print(f"{cost / 1e6:10.3f} M  {guest_path(file, twin)}")
     for block in counts.blocks[: options.blocks]:
-        print(f"{block.instructions / 1e6:10.3f} M  {guest_path(block.file, twin)} at {block.offset:x}")
+        print(f"{block.figures.instructions / 1e6:10.3f} M  {guest_path(block.file, twin)} at {block.offset:x}")
     return 0
 
 
@@ -375,7 +375,8 @@ def format_row(name: str, figures: Figures) -> str:
     """One line of figures."""
     ms = figures.modelled_ms
     return (
-        f"{name:12s} {figures.instructions / 1e6:12.4f} M instructions {figures.fills / 1e3:10.3f} k fills"
+        f"{name:12s} {figures.instructions / 1e6:12.4f} M instructions"
+        f" {figures.pipeline_cycles / 1e6:12.4f} M cycles {figures.dram_lines / 1e3:10.3f} k lines"
         f"   modelled {ms:10.3f} ms +-{LATENCY.error_percent:g}% (bound {LATENCY.margin * ms:.3f} ms)"
     )
 

@@ -19,7 +19,7 @@ from tinyedge.boards.board import CostData, FormulaErrors
 from tinyedge.core import files
 from tinyedge.core.config import MODEL_RANGES
 from tinyedge.fit.cost_model import MEMORY_TERMS, require_cost_data
-from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS
+from tinyedge.fit.workload import DRAM_TERMS, CORE_TERMS
 
 SCALE = f"scale-{BOARD.name}.json"
 PARTS, PICTURE = f"parts-{BOARD.name}.json", REPOSITORY / "docs" / "token.svg"
@@ -101,8 +101,8 @@ def formula_table(costs: CostData) -> str:
     rows = [
         (name, terms[name], f"{value:,.3g}" if value < 1000 else f"{value:,.0f}", unit)
         for coefficients, terms, unit in (
-            (costs.instructions, INSTRUCTION_TERMS, "instructions"),
-            (costs.dram_fills, FILL_TERMS, "lines from DRAM"),
+            (costs.core_cycles, CORE_TERMS, "cycles"),
+            (costs.memory_ns, DRAM_TERMS, "ns of waiting for DRAM"),
             (costs.peak_bytes, MEMORY_TERMS, "bytes at the peak"),
         )
         for name, value in coefficients.items()

@@ -18,7 +18,7 @@ from tinyedge.core.errors import FitError, UsageError
 from tinyedge.fit.cost_model import CostModel, dot_product, memory_amounts, require_cost_data
 from tinyedge.fit.search import FitBudget, search
 from tinyedge.fit.table import render, to_dict
-from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS
+from tinyedge.fit.workload import DRAM_TERMS, CORE_TERMS
 
 REPORT = Path(__file__).parents[2] / "bench" / "reports" / "scale-pi-zero-2w.json"
 
@@ -59,8 +59,8 @@ def test_several_threads_need_their_costs(data: CostData) -> None:
 
 
 def test_every_term_has_a_coefficient_that_is_not_below_zero(model: CostModel) -> None:
-    assert set(model.instructions) == set(INSTRUCTION_TERMS)
-    assert set(model.dram_fills) == set(FILL_TERMS)
+    assert set(model.instructions) == set(CORE_TERMS)
+    assert set(model.dram_fills) == set(DRAM_TERMS)
     assert set(model.peak_bytes) == set(memory_amounts(ModelConfig()))
     values = [*model.instructions.values(), *model.dram_fills.values(), *model.peak_bytes.values()]
     assert min(values) >= 0

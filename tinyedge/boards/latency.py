@@ -1,6 +1,6 @@
 """Modelled time of work that several cores of one board divide among themselves.
 
-In: stretches of work, each with its time on one core and its lines from DRAM. Out: ms. Does not know how
+In: stretches of work, each with its time on one core and its waiting for DRAM. Out: ms. Does not know how
 they were counted, nor how one core's time follows from counts.
 
 Cores divide the computation of a region, but not the transfer of its lines, which all come through one
@@ -22,8 +22,8 @@ class Region:
 
     alone_ms: float
     """Time on one core, in ms."""
-    lines: float = 0.0
-    """Lines that all threads together load from DRAM."""
+    memory_ms: float = 0.0
+    """The part of it that waits for DRAM, in ms."""
     ways: float = 1.0
     """All of its work divided by that of the busiest thread, so at most the number of threads."""
     forks: float = 0.0
@@ -37,8 +37,8 @@ class ThreadCosts:
     Fitted to published times of networks with one thread and with four.
     """
 
-    ns_per_shared_line: float
-    """Nanoseconds in which the memory is busy with one line of 64 bytes."""
+    shared_memory: float
+    """Time that the memory is busy, divided by the time that one core waits for it: cores do not share this time."""
     us_per_fork: float
     """Microseconds to wake the threads, and to wait for the last of them."""
     error_percent: float
@@ -52,7 +52,7 @@ class ThreadCosts:
         if region.ways <= 1:
             return region.alone_ms
         # A memory that is busy all the time cannot be busier: the region then takes as long as on one core.
-        transfer = min(region.alone_ms, region.lines * self.ns_per_shared_line / 1e6)
+        transfer = min(region.alone_ms, self.shared_memory * region.memory_ms)
         divided = (region.alone_ms - transfer) / region.ways
         return transfer + divided + region.forks * self.us_per_fork / 1e3
 

@@ -18,8 +18,8 @@ CHUNK_ROWS = 96  # rows of a prompt that pass through the blocks together
 PART_ROWS = 12  # rows of them that a part of a block takes at a time
 CACHE_BYTES = 512 << 10  # the board's second-level cache: weights that fit are not loaded again
 
-# Work of a pass that costs instructions. "Batched" is the work of a pass of several rows, a prompt's.
-INSTRUCTION_TERMS = {
+# Work of a pass that costs cycles of the core. "Batched" is the work of a pass of several rows, a prompt's.
+CORE_TERMS = {
     "answers": "tokenizing the prompt, making a cache",
     "passes": "Python around a pass, sampling, text",
     "logits": "choosing the largest, and finishing some",
@@ -31,8 +31,8 @@ INSTRUCTION_TERMS = {
     "scores": "a head of the new row looking at a position",
     "batched_scores": "a head of one of several rows looking at a position",
 }
-# Work of a pass that loads lines from DRAM.
-FILL_TERMS = {
+# Work of a pass that waits for lines from DRAM.
+DRAM_TERMS = {
     "answers": "as above",
     "passes": "as above",
     "weight_lines": "a line of the weights or of an upper plane, where the cache does not hold them all",
