@@ -54,8 +54,8 @@ static Instruction decode_immediate(uint32_t code) {
 static Instruction decode_branch(uint32_t code) {
     Instruction made = make(BRANCH, 1, 1);
     uint8_t tested = general(bits(code, 4, 0)), target = general(bits(code, 9, 5));
-    if (bits(code, 31, 24) == 0x54) made.sources[0] = FLAGS;
-    else if (bits(code, 30, 25) == 0x1A || bits(code, 30, 25) == 0x1B) made.sources[0] = tested; /* cbz, tbz */
+    /* A conditional branch issues with the comparison before it: it is predicted, and reads the flags later. */
+    if (bits(code, 30, 25) == 0x1A || bits(code, 30, 25) == 0x1B) made.sources[0] = tested; /* cbz, tbz */
     else if (bits(code, 31, 25) == 0x6B) made.sources[0] = target;                              /* br, blr, ret */
     else if (bits(code, 31, 22) == 0x354) { /* system */
         made.unit = ALU;
@@ -410,6 +410,7 @@ int schedule(const Instruction *block, size_t length, Pipeline *state) {
         const Instruction *each = &block[i];
         int start = now;
         for (int s = 0; s < MAX_SOURCES; s++) start = larger(start, state->ready[each->sources[s]]);
+        for (int s = 0; s < MAX_SOURCES; s++) start = larger(start, state->ready[each->stored[s]] - 1);
         if (each->sum != NO_REGISTER) start = larger(start, state->sum_ready[each->sum]);
         switch (each->unit) {
         case MEMORY: start = larger(start, state->memory); break;
