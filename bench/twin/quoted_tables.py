@@ -22,7 +22,7 @@ from tinyedge.boards.board import CostData, FormulaErrors
 from tinyedge.core import files
 from tinyedge.core.config import MODEL_RANGES
 from tinyedge.fit.cost_model import MEMORY_TERMS, require_cost_data
-from tinyedge.fit.workload import DRAM_TERMS, CORE_TERMS
+from tinyedge.fit.workload import CORE_TERMS, DRAM_TERMS
 
 SCALE = f"scale-{BOARD.name}.json"
 PARTS, LATENCY_REPORT = f"parts-{BOARD.name}.json", f"latency-{BOARD.name}.json"

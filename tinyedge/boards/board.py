@@ -229,7 +229,7 @@ class LatencyModel:
     ) -> "LatencyModel":
         """The same model with the clock and the memory of one machine.
 
-        A line that is written follows one that is read in order, in proportion. The error and the margin stay: they
+        A written line follows one that is read in order, in proportion. The error and the margin stay: they
         are those of the counts and of the core's model too.
 
         Args:

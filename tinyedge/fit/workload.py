@@ -46,6 +46,7 @@ DRAM_TERMS = {
     "part_lines": "a line of the blocks' weights, met by a part of a chunk",
     "reloaded_lines": "the same, where the cache does not hold the matrices that a part passes through",
 }
+RANDOM_TERMS = ("answers", "passes")  # of DRAM_TERMS: lines of Python's objects, which nobody reads in order
 
 Work = Mapping[str, float]
 
