@@ -3,8 +3,9 @@
 In: published measurements, and what the emulated board counts of the same programs. Out: a `LatencyModel`, the error
 of each measurement, and of each by a model that was fitted without its program. Does not count.
 
-Programs that compute are fitted. Loops that do nothing but wait for memory are not: a program overlaps its waiting
-with work, and a loop does not. But they tell how the cost of a line changes with the clock, and they are reported.
+Programs are fitted, and beside them five loops that do nothing but use the memory in one way: without them, the costs
+of lines would only be those that suit the programs together. The loops' times at several clocks tell which part of the
+cost of a line passes with the clock.
 """
 
 import statistics
@@ -35,6 +36,10 @@ SPLITS: Final = {
     "random_lines": "memory/random-read-8388608",
     "written_lines": "memory/memset",
 }
+FITTED_LOOPS: Final = (
+    *("memory/neon-read-prefetched", "memory/memcpy", "memory/memset"),
+    *("memory/random-read-8388608", "memory/random-read-262144"),
+)  # at the reference clock; their other clocks, and the other loops, are predicted
 CORE_TERMS: Final = ("pipeline_cycles", "mispredictions", "l1_misses")
 
 
@@ -87,6 +92,15 @@ def list_programs(points: Iterable[Point]) -> list[Point]:
     return [point for point in points if not point.measurement.program.startswith(LOOPS)]
 
 
+def list_fitted_loops(points: Iterable[Point]) -> list[Point]:
+    """The loops that are fitted beside the programs."""
+    return [
+        point
+        for point in points
+        if point.measurement.program in FITTED_LOOPS and point.clock_mhz == REFERENCE_MHZ
+    ]
+
+
 def split_by_clock(points: Iterable[Point], program: str) -> LineCost:
     """Cycles and ns of a unit of a loop's work, from its times at several clocks, in the same unit."""
     found = [point for point in points if point.measurement.program == program]
@@ -102,7 +116,7 @@ def fit_latency(points: Sequence[Point], splits: Mapping[str, LineCost]) -> Late
     """Find the model with the least sum of squared relative errors.
 
     Args:
-        points: Programs.
+        points: Programs and loops.
         splits: For each kind of line, how its cost divides in cycles and ns; only the proportion counts.
     """
 
@@ -132,11 +146,13 @@ def fit_latency(points: Sequence[Point], splits: Mapping[str, LineCost]) -> Late
     )
 
 
-def leave_one_out(points: Sequence[Point], splits: Mapping[str, LineCost]) -> dict[str, float]:
-    """Relative error of each measurement by a model that was fitted without any of its program."""
+def leave_one_out(
+    programs: Sequence[Point], loops: Sequence[Point], splits: Mapping[str, LineCost]
+) -> dict[str, float]:
+    """Relative error of each program's measurements by a model that was fitted without any of them."""
     errors: dict[str, float] = {}
-    for program in dict.fromkeys(point.measurement.program for point in points):
-        others = [point for point in points if point.measurement.program != program]
-        latency = fit_latency(others, splits)
-        errors |= {p.measurement.name: p.error(latency) for p in points if p.measurement.program == program}
+    for name in dict.fromkeys(point.measurement.program for point in programs):
+        others = [point for point in programs if point.measurement.program != name]
+        latency = fit_latency([*others, *loops], splits)
+        errors |= {p.measurement.name: p.error(latency) for p in programs if p.measurement.program == name}
     return errors

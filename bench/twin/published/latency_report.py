@@ -25,6 +25,7 @@ from bench.twin.published.fit_latency import (
     Point,
     fit_latency,
     leave_one_out,
+    list_fitted_loops,
     list_programs,
     split_by_clock,
 )
@@ -55,8 +56,9 @@ def compose_latency_report(board: Board, points: Sequence[Point], other: Sequenc
     """
     splits = {term: split_by_clock(points, program) for term, program in SPLITS.items()}
     programs = list_programs(points)
-    left_out = leave_one_out(programs, splits)
-    latency = with_error(fit_latency(programs, splits), left_out.values())
+    loops = list_fitted_loops(points)
+    left_out = leave_one_out(programs, loops, splits)
+    latency = with_error(fit_latency([*programs, *loops], splits), left_out.values())
     rows = [_make_row(point, latency, left_out.get(point.measurement.name)) for point in points]
     errors = [row["left_out_percent"] for row in rows if row["left_out_percent"] is not None]
     return {
