@@ -29,8 +29,8 @@ class Figures:
     """Lines of 64 bytes from DRAM that follow others, so that the core has asked for them before."""
     random_lines: float = 0
     """Other lines from DRAM, code among them."""
-    stored_lines: float = 0
-    """Lines that were in no cache when they were written."""
+    written_lines: float = 0
+    """Lines that were changed and went back to DRAM."""
 
     def __add__(self, other: "Figures") -> "Figures":
         return Figures(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -43,8 +43,8 @@ class Figures:
 
     @property
     def dram_lines(self) -> float:
-        """Lines of 64 bytes that came from DRAM."""
-        return self.streamed_lines + self.random_lines + self.stored_lines
+        """Lines of 64 bytes that the core waited for."""
+        return self.streamed_lines + self.random_lines
 
     @property
     def modelled_ms(self) -> float:
@@ -59,7 +59,7 @@ def core_cycles(figures: Figures, latency: LatencyModel) -> float:
 
 def memory_ns(figures: Figures, latency: LatencyModel) -> float:
     """Nanoseconds of waiting for DRAM."""
-    return latency.memory_ns(figures.streamed_lines, figures.random_lines, figures.stored_lines)
+    return latency.memory_ns(figures.streamed_lines, figures.random_lines, figures.written_lines)
 
 
 def modelled_ms(figures: Figures, latency: LatencyModel) -> float:

@@ -183,8 +183,8 @@ class LineCost:
 class LatencyModel:
     """Modelled time of one thread, from counts of the emulated board.
 
-    Fitted to published times on boards with this core. Not in the model: the kernel's own work, write-backs, the
-    TLB, throttling, the SD card, and cores that share the memory's bandwidth.
+    Fitted to published times on boards with this core. Not in the model: the kernel's own work, the TLB, throttling,
+    the SD card, and cores that share the memory's bandwidth.
     """
 
     clock_mhz: float
@@ -195,8 +195,8 @@ class LatencyModel:
     """A line that follows others, so that the core has asked for it before."""
     random_line: LineCost
     """Another line."""
-    stored_line: LineCost
-    """A line that is in no cache when it is written."""
+    written_line: LineCost
+    """A line that was changed and goes back to DRAM."""
     error_percent: float
     """The model is quoted as plus or minus this, in percent."""
     margin: float
@@ -212,12 +212,12 @@ class LatencyModel:
         """Nanoseconds for a line of 64 bytes, read in random order."""
         return self.random_line.at(self.clock_mhz)
 
-    def memory_ns(self, streamed_lines: float, random_lines: float, stored_lines: float) -> float:
+    def memory_ns(self, streamed_lines: float, random_lines: float, written_lines: float) -> float:
         """Nanoseconds of waiting for lines from DRAM."""
         return (
             self.ns_per_streamed_line * streamed_lines
             + self.ns_per_random_line * random_lines
-            + self.stored_line.at(self.clock_mhz) * stored_lines
+            + self.written_line.at(self.clock_mhz) * written_lines
         )
 
     def milliseconds(self, core_cycles: float, memory_ns: float) -> float:
@@ -237,13 +237,13 @@ class LatencyModel:
             ns_per_streamed_line: Nanoseconds for a line of 64 bytes from memory, read in order.
             ns_per_random_line: Nanoseconds for a line of 64 bytes from memory, in random order.
         """
-        stored = self.stored_line.at(clock_mhz) * ns_per_streamed_line / self.streamed_line.at(clock_mhz)
+        written = self.written_line.at(clock_mhz) * ns_per_streamed_line / self.streamed_line.at(clock_mhz)
         return replace(
             self,
             clock_mhz=clock_mhz,
             streamed_line=LineCost(0.0, ns_per_streamed_line),
             random_line=LineCost(0.0, ns_per_random_line),
-            stored_line=LineCost(0.0, stored),
+            written_line=LineCost(0.0, written),
         )
 
     def at_clock(self, clock_mhz: float) -> "LatencyModel":

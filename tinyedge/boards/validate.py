@@ -116,7 +116,7 @@ def _validate_cost_model(board: str, costs: CostData) -> None:
     latency, where = costs.latency_model, "cost_model.latency_model"
     _require_positive(where, {"error_percent": latency.error_percent, "margin": latency.margin}, MAX_FACTOR)
     _require_positive(where, {"clock_mhz": latency.clock_mhz}, MAX_COEFFICIENT)
-    for part in ("core", "streamed_line", "random_line", "stored_line"):
+    for part in ("core", "streamed_line", "random_line", "written_line"):
         _require_coefficients(f"{where}.{part}", asdict(getattr(latency, part)))
     _require(f"{where}.margin", latency.margin, latency.margin >= 1, "1 or more")
     if costs.threads is not None:

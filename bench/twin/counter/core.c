@@ -10,22 +10,29 @@ enum { LINE_BITS = 6, L2_SETS = 512, L2_WAYS = 16 };
 enum { FARTHEST_STEP = 2 }; /* lines, from one of a stream to the next */
 enum { FIRST_ROOM = 4096, MOST_CORES = 16 };
 
-static uint64_t l2[L2_SETS][L2_WAYS];
+static Way l2[L2_SETS][L2_WAYS];
 static pthread_mutex_t l2_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static bool find_or_load(uint64_t *ways, int count, uint64_t line) {
+static bool holds(Way way, uint64_t line) { return way >> 1 == line + 1; }
+
+/* Makes a line the most recently used one. `evicted` is the one that made room, 0 if none did. */
+static bool find_or_load(Way *ways, int count, uint64_t line, bool is_store, Way *evicted) {
     int at = 0;
-    while (at < count - 1 && ways[at] != line + 1) at++;
-    bool found = ways[at] == line + 1;
+    while (at < count - 1 && !holds(ways[at], line)) at++;
+    bool found = holds(ways[at], line);
+    Way newest = found ? ways[at] : (line + 1) << 1;
+    *evicted = found ? 0 : ways[at];
     memmove(ways + 1, ways, (size_t)at * sizeof *ways);
-    ways[0] = line + 1;
+    ways[0] = newest | is_store;
     return found;
 }
 
-static bool find_in_l2(uint64_t line) {
+static bool find_in_l2(Core *core, uint64_t line, bool is_store) {
+    Way evicted;
     pthread_mutex_lock(&l2_lock);
-    bool found = find_or_load(l2[line % L2_SETS], L2_WAYS, line);
+    bool found = find_or_load(l2[line % L2_SETS], L2_WAYS, line, is_store, &evicted);
     pthread_mutex_unlock(&l2_lock);
+    core->counts[WRITTEN] += evicted & 1;
     return found;
 }
 
@@ -44,9 +51,11 @@ static bool continue_stream(Stream *streams, uint64_t line) {
     return is_expected;
 }
 
-static void miss(Core *core, uint64_t line, bool is_store, bool is_expected) {
-    if (find_in_l2(line)) core->counts[L1_MISSES]++;
-    else core->counts[is_store ? STORED : is_expected ? STREAMED : RANDOM]++;
+/* A core does not wait for a line from DRAM that it only writes to. */
+static void miss(Core *core, Miss missed) {
+    if (missed.evicted & 1) find_in_l2(core, (missed.evicted >> 1) - 1, true);
+    if (find_in_l2(core, missed.line, false)) core->counts[L1_MISSES]++;
+    else if (!missed.is_store) core->counts[missed.is_expected ? STREAMED : RANDOM]++;
 }
 
 static void keep(Core *core, Miss kept) {
@@ -59,11 +68,15 @@ static void keep(Core *core, Miss kept) {
 }
 
 static void access_line(Core *core, uint64_t line, bool is_store, bool keeps) {
-    uint64_t *set = core->l1[line % L1_SETS];
-    if (set[0] == line + 1 || find_or_load(set, L1_WAYS, line)) return;
-    bool is_expected = continue_stream(core->streams, line);
-    if (keeps) keep(core, (Miss){core->counts[CYCLES], line, is_store, is_expected});
-    else miss(core, line, is_store, is_expected);
+    Way *set = core->l1[line % L1_SETS], evicted;
+    if (holds(set[0], line)) {
+        set[0] |= is_store;
+        return;
+    }
+    if (find_or_load(set, L1_WAYS, line, is_store, &evicted)) return;
+    Miss missed = {core->counts[CYCLES], line, evicted, is_store, continue_stream(core->streams, line)};
+    if (keeps) keep(core, missed);
+    else miss(core, missed);
 }
 
 void access_data(Core *core, uint64_t address, unsigned bytes, bool is_store, bool keeps) {
@@ -83,19 +96,18 @@ void replay_misses(Core *cores, int count, const uint64_t *since) {
             if (next < 0 || cycle < first) next = i, first = cycle;
         }
         if (next < 0) break;
-        Miss kept = cores[next].kept[at[next]++];
-        miss(&cores[next], kept.line, kept.is_store, kept.is_expected);
+        miss(&cores[next], cores[next].kept[at[next]++]);
     }
     for (int i = 0; i < count; i++) cores[i].kept_count = 0;
 }
 
 void fetch_code(Core *core, uint64_t start, uint64_t end) {
     for (uint64_t line = start >> LINE_BITS; line <= (end - 1) >> LINE_BITS; line++) {
-        uint64_t *set = core->fetched[line % FETCH_SETS];
-        if (line == core->last_fetched || set[0] == line + 1) continue;
+        Way *set = core->fetched[line % FETCH_SETS], evicted;
+        if (line == core->last_fetched || holds(set[0], line)) continue;
         core->last_fetched = line;
-        if (find_or_load(set, FETCH_WAYS, line)) continue;
-        core->counts[find_in_l2(line) ? FETCH_MISSES : RANDOM]++;
+        if (find_or_load(set, FETCH_WAYS, line, false, &evicted)) continue;
+        core->counts[find_in_l2(core, line, false) ? FETCH_MISSES : RANDOM]++;
     }
 }
 

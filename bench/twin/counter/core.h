@@ -15,11 +15,14 @@ enum {
     FETCH_MISSES,  /* of code, that the second cache has */
     STREAMED,      /* lines from DRAM that follow others, so that the core has asked for them before */
     RANDOM,        /* other lines from DRAM */
-    STORED,        /* lines that are not in a cache when they are written */
+    WRITTEN,       /* lines that were changed and go back to DRAM */
     COUNTS
 };
 
 enum { L1_SETS = 128, L1_WAYS = 4, FETCH_SETS = 256, FETCH_WAYS = 2, STREAMS = 8, PATTERNS = 4096, TARGETS = 256 };
+
+/* The number of a line plus one, times two, plus one if the line was changed. */
+typedef uint64_t Way;
 
 /* Lines that were missed one after another. */
 typedef struct {
@@ -30,13 +33,14 @@ typedef struct {
 /* A miss of the first cache that has not reached the second one. */
 typedef struct {
     uint64_t cycle, line;
+    Way evicted; /* by this line */
     bool is_store, is_expected;
 } Miss;
 
 typedef struct {
     uint64_t counts[COUNTS];
-    /* The ways of a set, most recently used first; a line is stored as its number plus one, so that 0 is an empty way. */
-    uint64_t l1[L1_SETS][L1_WAYS], fetched[FETCH_SETS][FETCH_WAYS];
+    /* The ways of a set, most recently used first; 0 is an empty way. */
+    Way l1[L1_SETS][L1_WAYS], fetched[FETCH_SETS][FETCH_WAYS];
     uint64_t last_fetched;
     Stream streams[STREAMS]; /* most recently used first */
     uint32_t history;        /* of conditional branches, the last one in the lowest bit */
