@@ -362,7 +362,8 @@ def run_count(twin: Twin, options: argparse.Namespace) -> int:
     for file, cost in list(sum_by_file(counts.blocks).items())[: options.blocks]:
         print(f"{cost / 1e6:10.3f} M  {guest_path(file, twin)}")
     for block in counts.blocks[: options.blocks]:
-        print(f"{block.figures.instructions / 1e6:10.3f} M  {guest_path(block.file, twin)} at {block.offset:x}")
+        millions = block.figures.instructions / 1e6
+        print(f"{millions:10.3f} M  {guest_path(block.file, twin)} at {block.offset:x}")
     return 0
 
 

@@ -21,7 +21,7 @@ from tinyedge.boards.load import SCHEMA
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.fit.cost_model import CostModel, memory_amounts
-from tinyedge.fit.workload import DRAM_TERMS, CORE_TERMS, Work, answer_work
+from tinyedge.fit.workload import CORE_TERMS, DRAM_TERMS, Work, answer_work
 
 Row = Mapping[str, Any]
 COMMAND = "python -m bench.twin scale"

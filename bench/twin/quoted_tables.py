@@ -19,7 +19,7 @@ from tinyedge.boards.board import CostData, FormulaErrors
 from tinyedge.core import files
 from tinyedge.core.config import MODEL_RANGES
 from tinyedge.fit.cost_model import MEMORY_TERMS, require_cost_data
-from tinyedge.fit.workload import DRAM_TERMS, CORE_TERMS
+from tinyedge.fit.workload import CORE_TERMS, DRAM_TERMS
 
 SCALE = f"scale-{BOARD.name}.json"
 PARTS, PICTURE = f"parts-{BOARD.name}.json", REPOSITORY / "docs" / "token.svg"

@@ -201,7 +201,8 @@ def engines_table(report: Mapping[str, Any]) -> str:
 
 def token_table(report: Mapping[str, Any]) -> str:
     """The parts of a token in both engines, as Markdown."""
-    rows = ["| a decoded token | instructions | cycles | lines from DRAM | modelled |", "|---|---|---|---|---|"]
+    head = "| a decoded token | instructions | cycles | lines from DRAM | modelled |"
+    rows = [head, "|---|---|---|---|---|"]
     for engine, found in report["engines"].items():
         rows.append(_token_row(f"**engine `{engine}`**", found["token"]))
         rows += [_token_row(name, costs) for name, costs in found["parts"].items()]

@@ -37,7 +37,7 @@ def counts() -> Counts:
 
 
 def make(instructions: int, cycles: int, stored: int = 0) -> Figures:
-    return Figures(instructions, cycles, stored_lines=stored)
+    return Figures(instructions, cycles, written_lines=stored)
 
 
 def test_a_region_has_what_each_core_did_in_it(counts: Counts) -> None:

@@ -41,8 +41,8 @@ aes-256-cbc      1.0k    1.0k    1.0k    1.0k    1.0k    1.0k
 
 
 def counts_of(marks: list[int]) -> Counts:
-    lines = [f"mark {instructions} 0 0 0" for instructions in marks]
-    return parse_counts("\n".join([*lines, "total 9 0 0 0"]))
+    lines = [f"mark 0 {instructions} 0 0 0 0 0 0 0" for instructions in marks]
+    return parse_counts("\n".join([*lines, "total 0 9 0 0 0 0 0 0 0"]))
 
 
 def test_every_measurement_names_a_program_a_source_and_one_kind_of_cost() -> None:

@@ -46,10 +46,10 @@ def test_fit_lists_shapes_or_says_that_the_file_has_no_cost_model(board: Board) 
 @each_board
 def test_a_machine_is_recognized_as_one_board_only(board: Board) -> None:
     machine = replace(describe_machine(), machine=board.processor.machine, model=MODELS[board.name])
-    assert [other.name for other in BOARDS if is_board(machine, other)] == [board.name]
+    assert [other.name for other in BOARDS if is_board(machine.machine, machine.model, other)] == [board.name]
     for model in OTHER_MODELS:
         arm = replace(machine, machine="aarch64", model=model)
-        assert [other.name for other in BOARDS if is_board(arm, other)] == []
+        assert [other.name for other in BOARDS if is_board(arm.machine, arm.model, other)] == []
 
 
 @each_board

@@ -183,8 +183,8 @@ class LineCost:
 class LatencyModel:
     """Modelled time of one thread, from counts of the emulated board.
 
-    Fitted to published times on boards with this core. Not in the model: the kernel's own work, the TLB, throttling,
-    the SD card, and cores that share the memory's bandwidth.
+    Fitted to published times on boards with this core. Not in the model: the kernel's own work, the TLB,
+    throttling, the SD card, and cores that share the memory's bandwidth.
     """
 
     clock_mhz: float
@@ -229,7 +229,7 @@ class LatencyModel:
     ) -> "LatencyModel":
         """The same model with the clock and the memory of one machine.
 
-        A line that is written follows one that is read in order, in proportion. The error and the margin stay: they
+        A written line follows one that is read in order, in proportion. The error and the margin stay: they
         are those of the counts and of the core's model too.
 
         Args:

@@ -38,7 +38,7 @@ class ThreadCosts:
     """
 
     shared_memory: float
-    """Time that the memory is busy, divided by the time that one core waits for it: cores do not share this time."""
+    """Time that the memory is busy, which cores do not share, divided by the time that one core waits."""
     us_per_fork: float
     """Microseconds to wake the threads, and to wait for the last of them."""
     error_percent: float

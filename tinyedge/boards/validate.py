@@ -26,6 +26,7 @@ TAG: Final = re.compile(r"[a-z0-9_.]+")  # a Debian suite, or the system in a wh
 # is below the limit of a manifest.
 MAX_AMOUNT: Final = 1e9  # of MB or ms
 MAX_COEFFICIENT: Final = 1e12
+MIN_CLOCK_MHZ: Final = 1
 MAX_FACTOR: Final = 1000  # of a margin
 MAX_CORES: Final = 4096
 MAX_PROMPTS: Final = 64
@@ -115,9 +116,14 @@ def _validate_cost_model(board: str, costs: CostData) -> None:
     _require("cost_model.source.board", costs.source.board, costs.source.board == board, expected)
     latency, where = costs.latency_model, "cost_model.latency_model"
     _require_positive(where, {"error_percent": latency.error_percent, "margin": latency.margin}, MAX_FACTOR)
-    _require_positive(where, {"clock_mhz": latency.clock_mhz}, MAX_COEFFICIENT)
-    for part in ("core", "streamed_line", "random_line", "written_line"):
-        _require_coefficients(f"{where}.{part}", asdict(getattr(latency, part)))
+    is_clock = MIN_CLOCK_MHZ <= latency.clock_mhz <= MAX_COEFFICIENT
+    clocks = f"a number from {MIN_CLOCK_MHZ} to {MAX_COEFFICIENT:g}"
+    _require(f"{where}.clock_mhz", latency.clock_mhz, is_clock, clocks)
+    _require_coefficients(f"{where}.core", asdict(latency.core))
+    for part in ("streamed_line", "random_line", "written_line"):
+        cost = asdict(getattr(latency, part))
+        _require_coefficients(f"{where}.{part}", cost)
+        _require(f"{where}.{part}", cost, any(cost.values()), "cycles or ns above 0")
     _require(f"{where}.margin", latency.margin, latency.margin >= 1, "1 or more")
     if costs.threads is not None:
         _require_positive("cost_model.threads", asdict(costs.threads), MAX_COEFFICIENT)

@@ -15,7 +15,7 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import UsageError
 from tinyedge.core.settings import require_range
 from tinyedge.fit.thread_split import split_pass
-from tinyedge.fit.workload import DRAM_TERMS, FLOAT_BYTES, CORE_TERMS, Work, answer_work, passes
+from tinyedge.fit.workload import CORE_TERMS, DRAM_TERMS, FLOAT_BYTES, Work, answer_work, passes
 
 # What a process that answers keeps in memory.
 MEMORY_TERMS = {

@@ -42,6 +42,7 @@ DRAM_TERMS = {
     "batched_cache_lines": "a line of keys or values, met by one of several rows",
     "part_lines": "a line of the blocks' weights, met by a part of a chunk",
 }
+RANDOM_TERMS = ("answers", "passes")  # of DRAM_TERMS: lines of Python's objects, which nobody reads in order
 
 Work = Mapping[str, float]
 
