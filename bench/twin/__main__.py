@@ -48,6 +48,8 @@ GREEDY_BUNDLE, INT8_BUNDLE = BUNDLES / "micro_bundle_fp32", BUNDLES / "micro_bun
 RECORDED = REPORTS / f"twin-{BOARD.name}.json"
 SCALE = REPORTS / f"scale-{BOARD.name}.json"
 PARTS = REPORTS / f"parts-{BOARD.name}.json"
+LATENCY_REPORT = REPORTS / f"latency-{BOARD.name}.json"
+OTHER_BOARD = "pi-3b-plus"  # the same core; its networks are not fitted
 GATE_FAILED = 3  # as `tinyedge bench` exits
 
 
@@ -143,6 +145,12 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FOLDER",
         help="clone of ncnn's repository; needed once, for its networks",
+    )
+    latency = command(
+        "latency", run_latency, "fit the latency model to the published measurements, and show its errors"
+    )
+    latency.add_argument(
+        "--record", action="store_true", help="replace the report, and the latency model in the board's file"
     )
     command("quote", run_quote, "update tables and pictures of README.md and docs from the recorded reports")
     python = command("python", run_python, "run the board's Python: python -- script.py ARGUMENTS")
@@ -299,6 +307,22 @@ def run_published(twin: Twin, options: argparse.Namespace) -> int:
         count_pairs(twin, programs, options.threads)
     else:
         run_published(twin, programs)
+    return 0
+
+
+def run_latency(twin: Twin, options: argparse.Namespace) -> int:
+    """Run the subcommand `latency`."""
+    from bench.twin.published.fit_latency import load_points
+    from bench.twin.published.latency_report import compose_latency_report, latency_table, points_table
+    from bench.twin.published.latency_report import write_latency_model
+
+    other = [point for point in load_points(OTHER_BOARD) if point.measurement.board == OTHER_BOARD]
+    report = compose_latency_report(BOARD, load_points(BOARD.name), other)
+    print(f"{latency_table(report)}\n\n{points_table(report)}\n\n{report['latency_model']}")
+    if options.record:
+        files.write_json(LATENCY_REPORT, report)
+        write_latency_model(board_file(BOARD.name), report)
+        print(f"wrote {LATENCY_REPORT} and {board_file(BOARD.name)}; run `python -m bench.twin scale` next")
     return 0
 
 

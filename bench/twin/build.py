@@ -100,7 +100,7 @@ def make_plugin(twin: Twin) -> None:
     if twin.plugin.exists() and stamp.exists() and stamp.read_text() == made_from:
         return
     programs = [path for path in sources if path.suffix == ".c"]
-    run([find_program("cc"), "-O2", "-shared", "-fPIC", constant, "-o", twin.plugin, *programs])
+    run([find_program("cc"), "-O3", "-flto", "-shared", "-fPIC", constant, "-o", twin.plugin, *programs])
     stamp.write_text(made_from)
 
 

@@ -6,7 +6,7 @@ In: a guest, a bundle. Out: `ModelledCosts`. Does not know gates or recorded rep
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +109,17 @@ def mean_figures(figures: Sequence[Figures]) -> Figures:
 def figures_to_json(figures: Figures) -> dict[str, float]:
     """The figures that a report contains."""
     return {
-        "instructions": round(figures.instructions),
+        **{name: round(count) for name, count in asdict(figures).items()},
         "core_cycles": round(core_cycles(figures, LATENCY)),
         "dram_fills": round(figures.dram_lines),
         "memory_ns": round(memory_ns(figures, LATENCY)),
         "modelled_ms": round(figures.modelled_ms, 4),
     }  # fmt: skip
+
+
+def figures_from_json(row: Mapping[str, float]) -> Figures:
+    """The counts in what `figures_to_json` made."""
+    return Figures(*(row[field.name] for field in fields(Figures)))
 
 
 def summarize(values: Sequence[float]) -> dict[str, float]:

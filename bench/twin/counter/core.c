@@ -7,6 +7,8 @@
 #include <string.h>
 
 enum { LINE_BITS = 6, L2_SETS = 512, L2_WAYS = 16 };
+/* The core follows two streams (Cortex-A53's CPUACTLR_EL1, NPFSTRM after reset): of a loop that reads four rows of weights
+ * side by side, few lines are there in time. */
 enum { FARTHEST_STEP = 2 }; /* lines, from one of a stream to the next */
 enum { FIRST_ROOM = 4096, MOST_CORES = 16 };
 

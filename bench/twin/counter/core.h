@@ -19,7 +19,7 @@ enum {
     COUNTS
 };
 
-enum { L1_SETS = 128, L1_WAYS = 4, FETCH_SETS = 256, FETCH_WAYS = 2, STREAMS = 8, PATTERNS = 4096, TARGETS = 256 };
+enum { L1_SETS = 128, L1_WAYS = 4, FETCH_SETS = 256, FETCH_WAYS = 2, STREAMS = 2, PATTERNS = 4096, TARGETS = 256 };
 
 /* The number of a line plus one, times two, plus one if the line was changed. */
 typedef uint64_t Way;

@@ -1,6 +1,6 @@
 /* A QEMU plugin that counts what a program costs on the board.
  *
- *   cc -O2 -shared -fPIC "-DPS_PER_COUNT={...}" -o counter.so plugin.c core.c pipeline.c
+ *   cc -O3 -flto -shared -fPIC "-DPS_PER_COUNT={...}" -o counter.so plugin.c core.c pipeline.c
  *   LD_PRELOAD=./counter.so qemu-aarch64 -d plugin -D counts.txt -plugin counter.so[,blocks=on] PROGRAM
  *
  * Every executed block of code passes a model of the pipeline, and every access a model of the caches. The counts are
