@@ -36,15 +36,15 @@ def counts() -> Counts:
     return parse_counts(LOG)
 
 
-def make(instructions: int, cycles: int, stored: int = 0) -> Figures:
-    return Figures(instructions, cycles, written_lines=stored)
+def make(instructions: int, cycles: int, written: int = 0) -> Figures:
+    return Figures(instructions, cycles, written_lines=written)
 
 
 def test_a_region_has_what_each_core_did_in_it(counts: Counts) -> None:
     warm_up, first, second = counts.regions
     assert warm_up.begin == Figures(150, 160, 1, 2, 3, 4, 5, 6)
     assert warm_up.cores == (make(100, 100), Figures(90, 80, streamed_lines=1))
-    assert first.cores == (make(100, 110), make(200, 300), make(7, 8, stored=9))
+    assert first.cores == (make(100, 110), make(200, 300), make(7, 8, written=9))
     assert second.cores == (make(60, 100), make(50, 10))  # a core that did nothing is left out
 
 
@@ -57,8 +57,8 @@ def test_what_threads_do_is_that_between_the_last_marks(counts: Counts) -> None:
     marked = Counts(counts.total, 0, 0, counts.marks, (), (), counts.regions)
     shared = share(program, marked)
     assert shared.forks == 2
-    assert shared.divided == make(417, 528, stored=9)
-    assert shared.busiest == make(67, 108, stored=9)  # core 2, which waits for memory; then core 0
+    assert shared.divided == make(417, 528, written=9)
+    assert shared.busiest == make(67, 108, written=9)  # core 2, which waits for memory; then core 0
     # From mark to mark, without the cost of a mark, and without core 0 in the regions.
     assert shared.serial == make(1000 - 300 - 200 - 160, 1100 - 300 - 190 - 210)
     assert SharedCounts.from_row(shared.to_row()) == shared
