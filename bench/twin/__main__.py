@@ -345,12 +345,13 @@ def run_parts(twin: Twin, options: argparse.Namespace) -> int:
 def run_quote(twin: Twin, options: argparse.Namespace) -> int:
     """Run the subcommand `quote`."""
     from bench.quoted_blocks import update_documents
-    from bench.twin.quoted_tables import DOCUMENTS, PICTURE, draw_picture, make_tables
+    from bench.twin.quoted_tables import DOCUMENTS, draw_pictures, make_tables
 
     changed = update_documents(DOCUMENTS, make_tables())
-    if (picture := draw_picture()) != PICTURE.read_text(encoding="utf-8"):
-        files.write_text(PICTURE, picture)
-        changed.append(PICTURE)
+    for path, picture in draw_pictures().items():
+        if not path.exists() or picture != path.read_text(encoding="utf-8"):
+            files.write_text(path, picture)
+            changed.append(path)
     for path in changed:
         print(f"changed {path}")
     return 0

@@ -4,9 +4,12 @@ A table is between `<!-- NAME -->` and `<!-- end -->`; the names are those of `m
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from bench.twin.layout import BOARD, LATENCY, MB, REPORTS, REPOSITORY, TwinError
+from bench.twin.published.latency_report import SCHEMA as LATENCY_SCHEMA
+from bench.twin.published.latency_report import coefficients_table, draw_latency, latency_table, points_table
 from bench.twin.report import MAX_P95_MS
 from bench.twin.report import SCHEMA as TWIN_SCHEMA
 from bench.twin.scale_report import SCHEMA as SCALE_SCHEMA
@@ -22,7 +25,8 @@ from tinyedge.fit.cost_model import MEMORY_TERMS, require_cost_data
 from tinyedge.fit.workload import CORE_TERMS, DRAM_TERMS
 
 SCALE = f"scale-{BOARD.name}.json"
-PARTS, PICTURE = f"parts-{BOARD.name}.json", REPOSITORY / "docs" / "token.svg"
+PARTS, LATENCY_REPORT = f"parts-{BOARD.name}.json", f"latency-{BOARD.name}.json"
+TOKEN_PICTURE, LATENCY_PICTURE = (REPOSITORY / "docs" / name for name in ("token.svg", "latency.svg"))
 DOCUMENTS = tuple(
     REPOSITORY / name for name in ("README.md", "docs/device.md", "docs/scale.md", "docs/guide/08-tuning.md")
 )
@@ -134,6 +138,9 @@ def make_tables() -> dict[str, str]:
         "token": (PARTS, PARTS_SCHEMA, token_table),
         "start": (PARTS, PARTS_SCHEMA, start_table),
         "twin": (f"twin-{BOARD.name}.json", TWIN_SCHEMA, device_table),
+        "latency": (LATENCY_REPORT, LATENCY_SCHEMA, latency_table),
+        "coefficients": (LATENCY_REPORT, LATENCY_SCHEMA, coefficients_table),
+        "points": (LATENCY_REPORT, LATENCY_SCHEMA, points_table),
         "scale": (SCALE, SCALE_SCHEMA, scale_table),
         "settings": (SCALE, SCALE_SCHEMA, settings_table),
     }
@@ -144,6 +151,9 @@ def make_tables() -> dict[str, str]:
     return {**tables, "formula": formula_table(require_cost_data(BOARD))}
 
 
-def draw_picture() -> str:
-    """The picture of a token's parts, `PICTURE`."""
-    return draw_token(files.read_json(REPORTS / PARTS, PARTS_SCHEMA, TwinError))
+def draw_pictures() -> dict[Path, str]:
+    """The pictures of a token's parts, and of the latency model's errors, by file."""
+    return {
+        TOKEN_PICTURE: draw_token(files.read_json(REPORTS / PARTS, PARTS_SCHEMA, TwinError)),
+        LATENCY_PICTURE: draw_latency(files.read_json(REPORTS / LATENCY_REPORT, LATENCY_SCHEMA, TwinError)),
+    }

@@ -9,6 +9,7 @@
 static uint32_t bits(uint32_t code, int high, int low) { return code >> low & ((1u << (high - low + 1)) - 1); }
 
 static uint8_t general(uint32_t number) { return number == 31 ? NO_REGISTER : (uint8_t)number; }
+static uint8_t or_stack(uint32_t number) { return (uint8_t)number; } /* 31 is the stack pointer */
 static uint8_t vector(uint32_t number) { return (uint8_t)(VECTOR_REGISTERS + number % 32); }
 
 static Instruction make(Unit unit, int busy, int latency) {
@@ -16,6 +17,7 @@ static Instruction make(Unit unit, int busy, int latency) {
                         .sum = NO_REGISTER, .address_result = NO_REGISTER};
     memset(made.sources, NO_REGISTER, sizeof made.sources);
     memset(made.results, NO_REGISTER, sizeof made.results);
+    memset(made.stored, NO_REGISTER, sizeof made.stored);
     return made;
 }
 
@@ -32,8 +34,10 @@ static Instruction decode_immediate(uint32_t code) {
     switch (bits(code, 25, 23)) {
     case 0: case 1: return integer(1, destination, NO_REGISTER, NO_REGISTER); /* adr */
     case 2: case 3: {
-        Instruction made = integer(1, destination, source, NO_REGISTER);
-        if (bits(code, 29, 29)) made.results[1] = FLAGS;
+        bool sets_flags = bits(code, 29, 29);
+        Instruction made = integer(1, sets_flags ? destination : or_stack(bits(code, 4, 0)), or_stack(bits(code, 9, 5)),
+                                   NO_REGISTER);
+        if (sets_flags) made.results[1] = FLAGS;
         return made;
     }
     case 4: {
@@ -50,8 +54,8 @@ static Instruction decode_immediate(uint32_t code) {
 static Instruction decode_branch(uint32_t code) {
     Instruction made = make(BRANCH, 1, 1);
     uint8_t tested = general(bits(code, 4, 0)), target = general(bits(code, 9, 5));
-    if (bits(code, 31, 24) == 0x54) made.sources[0] = FLAGS;
-    else if (bits(code, 30, 25) == 0x1A || bits(code, 30, 25) == 0x1B) made.sources[0] = tested; /* cbz, tbz */
+    /* A conditional branch issues with the comparison before it: it is predicted, and reads the flags later. */
+    if (bits(code, 30, 25) == 0x1A || bits(code, 30, 25) == 0x1B) made.sources[0] = tested; /* cbz, tbz */
     else if (bits(code, 31, 25) == 0x6B) made.sources[0] = target;                              /* br, blr, ret */
     else if (bits(code, 31, 22) == 0x354) { /* system */
         made.unit = ALU;
@@ -76,6 +80,10 @@ static Instruction decode_integer(uint32_t code) {
     if (!bits(code, 28, 28)) {
         bool shifted = bits(code, 15, 10) != 0 || (bits(code, 24, 24) && bits(code, 21, 21));
         bool sets_flags = bits(code, 24, 24) ? bits(code, 29, 29) : bits(code, 30, 29) == 3;
+        if (bits(code, 24, 24) && bits(code, 21, 21)) { /* with an extended register */
+            first = or_stack(bits(code, 9, 5));
+            if (!sets_flags) destination = or_stack(bits(code, 4, 0));
+        }
         Instruction made = integer(shifted ? 2 : 1, destination, first, second);
         if (sets_flags) made.results[1] = FLAGS;
         return made;
@@ -100,7 +108,8 @@ static Instruction decode_integer(uint32_t code) {
             return made;
         }
         if (bits(code, 15, 11) == 1) made.unit = DIVIDE, made.busy = made.latency = 8; /* 3 to 20, by the operands */
-        if (bits(code, 15, 13) == 2) made.latency = 2;                                 /* crc32 */
+        if (bits(code, 15, 12) == 2) made.unit = MULTIPLY; /* shift by a register: one in a cycle */
+        if (bits(code, 15, 13) == 2) made.latency = 2; /* crc32 */
         return made;
     }
 }
@@ -116,8 +125,9 @@ static Instruction decode_vector_structure(uint32_t code) {
     } else
         registers = 1 + (int)bits(code, 21, 21) + 2 * (int)bits(code, 13, 13);
     int load_cycles[] = {0, 2, 4, 7, 9}, store_cycles[] = {0, 1, 2, 4, 5}, busy;
+    bool narrow = bits(code, 11, 10) < 2; /* elements of 8 or 16 bits: they take longer to sort */
     if (!multiple) busy = registers > 2 ? 2 : 1;
-    else if (load) busy = interleaved > 1 ? load_cycles[interleaved] : 2 * registers;
+    else if (load) busy = interleaved > 1 && narrow ? load_cycles[interleaved] : 2 * registers;
     else busy = interleaved > 1 ? store_cycles[interleaved] : registers;
     if (multiple && !full) busy = (busy + 1) / 2;
     bool in_turn = multiple && interleaved == 1; /* each register is ready before the next one */
@@ -125,7 +135,7 @@ static Instruction decode_vector_structure(uint32_t code) {
     if (load && in_turn) made.further = full ? 2 : 1;
     made.alone = multiple && full && load;
     uint32_t first = bits(code, 4, 0);
-    for (int i = 0; load && i < registers; i++) made.results[i] = vector(first + (uint32_t)i);
+    for (int i = 0; i < registers; i++) (load ? made.results : made.stored)[i] = vector(first + (uint32_t)i);
     if (load && !multiple && bits(code, 15, 14) != 3) made.sources[1] = vector(first); /* one element changes */
     made.sources[0] = (uint8_t)bits(code, 9, 5);
     if (bits(code, 23, 23)) made.address_result = (uint8_t)bits(code, 9, 5);
@@ -141,7 +151,12 @@ static Instruction decode_memory(uint32_t code) {
         if (is_vector) return decode_vector_structure(code);
         Instruction made = make(MEMORY, 2, 4); /* exclusive, acquire, release */
         made.sources[0] = base;
+        made.sources[0] = base;
         if (bits(code, 22, 22)) made.results[0] = first;
+        else {
+            made.stored[0] = first;
+            if (!bits(code, 23, 23)) made.results[0] = general(bits(code, 20, 16)); /* whether it was stored */
+        }
         return made;
     }
     if (group == 1) {
@@ -152,11 +167,12 @@ static Instruction decode_memory(uint32_t code) {
     if (group == 2) {
         bool load = bits(code, 22, 22), quad = is_vector && size == 2, halves = size == 0;
         int busy = load ? (quad ? 4 : is_vector ? 2 : halves ? 3 : 2) : (quad ? 2 : 1);
-        Instruction made = make(MEMORY, busy, !load ? 1 : is_vector ? 3 + busy / 2 : halves ? 4 : 3);
-        if (load) made.further = (uint8_t)(is_vector ? busy / 2 : !halves);
+        Instruction made = make(MEMORY, busy, !load ? 1 : quad ? 6 : is_vector || halves ? 4 : 3);
+        if (load) made.further = !halves || is_vector;
         made.sources[0] = base;
         made.alone = load && quad;
         if (load) made.results[0] = first, made.results[1] = second;
+        else made.stored[0] = first, made.stored[1] = second;
         if (bits(code, 24, 23) == 1 || bits(code, 24, 23) == 3) made.address_result = base;
         return made;
     }
@@ -169,7 +185,8 @@ static Instruction decode_memory(uint32_t code) {
     made.alone = load && quad;
     made.sources[0] = base;
     if (by_register) made.sources[1] = general(bits(code, 20, 16));
-    if (load && !(size == 3 && operation == 2 && !is_vector)) made.results[0] = first; /* not prfm */
+    if (!load) made.stored[0] = first;
+    else if (!(size == 3 && operation == 2 && !is_vector)) made.results[0] = first; /* not prfm */
     if (writes_back) made.address_result = base;
     return made;
 }
@@ -181,6 +198,13 @@ static Instruction vector_operation(bool full, int latency) {
 static void add_to_sum(Instruction *made, int forwarded) {
     made->sum = made->results[0];
     made->forwarded = (uint8_t)forwarded;
+}
+
+/* There is one divider, beside the two halves; it also takes square roots. */
+static void divide_floats(Instruction *made, int busy) {
+    made->unit = DIVIDE;
+    made->busy = (uint8_t)busy;
+    made->latency = (uint8_t)(busy + 3);
 }
 
 static Instruction with_vectors(Instruction made, uint32_t code, bool two) {
@@ -197,16 +221,19 @@ static Instruction decode_three_same(uint32_t code, bool full) {
     if (kind >= 0x18) { /* floating point */
         bool divides = kind == 0x1F && is_unsigned && !bits(code, 23, 23), compares = kind == 0x1C || kind == 0x1D;
         bool sums = kind == 0x19 && !is_unsigned, is_double = bits(code, 22, 22);
-        Instruction made = vector_operation(full, divides ? (is_double ? 22 : 13) : sums ? 8 : compares ? 2 : 4);
-        if (divides) made.busy = (uint8_t)(made.latency * (full ? 2 : 1) - 3), made.latency = (uint8_t)(made.busy + 3);
+        bool steps = kind == 0x1F && !is_unsigned; /* frecps, frsqrts: they multiply and add */
+        Instruction made = vector_operation(full, sums || steps ? 8 : compares ? 2 : 4);
+        if (divides) divide_floats(&made, (is_double ? 22 : 13) * (full ? 2 : 1) - 3);
         made = with_vectors(made, code, true);
         if (sums) add_to_sum(&made, 4);
         return made;
     }
-    bool multiplies = kind == 0x12 || kind == 0x13 || kind == 0x16 || kind == 0x0F;
+    bool is_polynomial = kind == 0x13 && is_unsigned, saturating_shift = kind == 0x09 || kind == 0x0B;
+    bool multiplies = kind == 0x12 || (kind == 0x13 && !is_polynomial) || kind == 0x16 || kind == 0x0F;
     bool quick = kind == 0x03; /* logic */
-    bool slow = kind == 0x01 || kind == 0x05 || kind == 0x0E || kind == 0x17 || kind == 0x09 || kind == 0x0B;
-    Instruction made = vector_operation(full, multiplies ? 4 : quick ? (is_unsigned ? 2 : 1) : slow ? 3 : 2);
+    bool tests = kind == 0x11 && !is_unsigned; /* cmtst */
+    bool slow = tests || is_polynomial || kind == 0x01 || kind == 0x05 || kind == 0x0A || kind == 0x0E || kind == 0x17;
+    Instruction made = vector_operation(full, multiplies || saturating_shift ? 4 : quick ? (is_unsigned ? 2 : 1) : slow ? 3 : 2);
     if (kind == 0x03 && is_unsigned && !bits(code, 23, 22)) made.latency = 1; /* eor */
     made = with_vectors(made, code, true);
     if (kind == 0x12) add_to_sum(&made, 1);                                           /* mla */
@@ -222,7 +249,7 @@ static Instruction decode_three_different(uint32_t code) {
     Instruction made = vector_operation(true, multiplies || sums ? 4 : 3);
     if ((kind == 4 || kind == 6) && bits(code, 29, 29)) made.busy = 2, made.latency = 4; /* rounding */
     made = with_vectors(made, code, true);
-    if (sums) add_to_sum(&made, kind == 5 ? 2 : 1);
+    if (sums) add_to_sum(&made, kind == 5 ? 2 : kind == 9 || kind == 11 ? 4 : 1); /* sqdmlal does not forward */
     if (kind == 5) made.busy = 2; /* sabal */
     return made;
 }
@@ -236,7 +263,7 @@ static Instruction decode_by_element(uint32_t code, bool full) {
     if (is_float && bits(code, 23, 22) != 0) made.sources[1] = vector(bits(code, 20, 16));
     else if (bits(code, 23, 22) == 1) made.sources[1] = vector(bits(code, 19, 16));
     if (sums_floats) add_to_sum(&made, 4);
-    else if (sums) add_to_sum(&made, 1);
+    else if (sums) add_to_sum(&made, kind == 3 || kind == 7 ? 4 : 1);
     return made;
 }
 
@@ -251,9 +278,11 @@ static Instruction decode_vector(uint32_t code) {
             return made;
         }
         uint32_t kind = bits(code, 15, 11);
-        bool narrows = kind >= 0x10 && kind <= 0x13, saturates = kind == 0x12 || kind == 0x13, widens = kind == 0x14;
+        bool narrows = kind >= 0x10 && kind <= 0x13, widens = kind == 0x14;
+        bool saturates = kind == 0x12 || kind == 0x13 || (narrows && bits(code, 29, 29)) || kind == 0x0C || kind == 0x0E;
         bool converts = kind >= 0x1C, sums = kind == 2 || kind == 6, rounds = kind == 4 || kind == 0x11;
         Instruction made = vector_operation((full || widens) && !narrows, converts || saturates ? 4 : sums || rounds ? 3 : 2);
+        if (kind == 6) made.latency = 4, made.busy = 2; /* srsra */
         made = with_vectors(made, code, false);
         if (sums) add_to_sum(&made, 2);
         return made;
@@ -266,9 +295,14 @@ static Instruction decode_vector(uint32_t code) {
             return with_vectors(vector_operation(full, kind == 0x1B || kind == 3 ? 3 : 4), code, false);
         bool narrows = kind == 0x12 || kind == 0x14 || kind == 0x16, is_float = kind >= 0x18 || kind == 0x16 || kind == 0x17;
         bool saturates = kind == 0x14 || (kind == 0x12 && bits(code, 29, 29)), roots = kind == 0x1F && bits(code, 29, 29);
-        Instruction made = vector_operation((full || kind == 0x13) && !narrows, saturates || is_float ? 4 : 2);
+        bool changes_width = kind == 0x13 || kind == 0x16 || kind == 0x17; /* shll, fcvtn, fcvtl */
+        bool is_unsigned = bits(code, 29, 29), is_sign = kind == 0x0F;     /* fabs, fneg */
+        Instruction made = vector_operation((full && !narrows) || changes_width, saturates || is_float || is_sign ? 4 : 2);
+        if (kind == 0x07) made.latency = is_unsigned ? 3 : 4;                                       /* sqneg, sqabs */
+        if (kind == 0x03 || ((kind == 0x0B || kind == 0x04) && !is_unsigned)) made.latency = 3;     /* suqadd, abs, cls */
+        if (kind == 0x05 && is_unsigned && !bits(code, 23, 22)) made.latency = 1;                   /* mvn */
         if (kind == 2 || kind == 6) made.latency = kind == 6 ? 4 : 3, made.busy = kind == 6 ? 2 : 1; /* sadalp */
-        if (roots && bits(code, 23, 23)) made.busy = full ? 22 : 10, made.latency = (uint8_t)(made.busy + 3);
+        if (roots && bits(code, 23, 23)) divide_floats(&made, full ? 22 : 10);
         made = with_vectors(made, code, false);
         if (kind == 6) add_to_sum(&made, 2);
         return made;
@@ -294,8 +328,13 @@ static Instruction decode_vector(uint32_t code) {
     }
     bool is_table = !bits(code, 29, 29) && bits(code, 11, 10) == 0;
     int tables = is_table ? 1 + (int)bits(code, 14, 13) : 1;
-    Instruction made = with_vectors(vector_operation(full, 1 + tables), code, true); /* permutations */
-    if (is_table) made.busy = (uint8_t)tables;
+    int cycles = is_table && bits(code, 12, 12) ? tables + 1 : tables; /* tbx: the destination is one table more */
+    Instruction made = with_vectors(vector_operation(full, 1 + cycles), code, true); /* permutations */
+    if (is_table) {
+        made.busy = (uint8_t)cycles;
+        if (tables > 1) made.sources[2] = vector(bits(code, 9, 5) + (uint32_t)tables - 1); /* the last is loaded last */
+        if (bits(code, 12, 12)) made.sources[3] = made.results[0];
+    }
     return made;
 }
 
@@ -304,26 +343,30 @@ static Instruction decode_float(uint32_t code) {
     made = with_vectors(made, code, true);
     bool is_double = bits(code, 22, 22);
     if (bits(code, 24, 24)) { /* multiply and add */
-        made.latency = made.forwarded = 8;
-        made.sources[2] = vector(bits(code, 14, 10));
+        made.latency = 8;
+        made.forwarded = 4;
+        made.sum = vector(bits(code, 14, 10));
         return made;
     }
-    if (!bits(code, 21, 21)) { /* fixed point */
+    if (!bits(code, 21, 21)) { /* between fixed point in a general register and floating point */
         made.sources[1] = NO_REGISTER;
+        if (bits(code, 20, 19) == 3) made.results[0] = general(bits(code, 4, 0));
+        else made.sources[0] = general(bits(code, 9, 5));
         return made;
     }
     switch (bits(code, 11, 10)) {
     case 0:
         made.sources[1] = NO_REGISTER;
-        if (bits(code, 12, 12) && !bits(code, 14, 13)) { /* fmov of a constant */
+        if (bits(code, 12, 12)) { /* fmov of a constant */
             made.sources[0] = NO_REGISTER, made.latency = 1;
-        } else if (bits(code, 13, 13) && !bits(code, 14, 14)) { /* compare */
-            made.sources[1] = vector(bits(code, 20, 16));
+        } else if (bits(code, 13, 13)) { /* compare */
+            if (!bits(code, 3, 3)) made.sources[1] = vector(bits(code, 20, 16)); /* else with 0 */
             made.results[0] = FLAGS;
+            made.unit = FULL_VECTOR, made.latency = 1;
         } else if (bits(code, 14, 14)) { /* one source */
             uint32_t kind = bits(code, 20, 15);
-            if (kind < 3) made.latency = 1; /* fmov, fabs, fneg */
-            if (kind == 3) made.busy = is_double ? 19 : 9, made.latency = (uint8_t)(made.busy + 3);
+            if (kind == 0) made.latency = 1; /* fmov */
+            if (kind == 3) divide_floats(&made, is_double ? 19 : 9);
         } else { /* between general and vector registers */
             bool to_general = bits(code, 18, 16) == 6 || !(bits(code, 18, 17) == 1 || bits(code, 18, 16) == 7);
             if (to_general) made.results[0] = general(bits(code, 4, 0));
@@ -332,12 +375,13 @@ static Instruction decode_float(uint32_t code) {
         }
         return made;
     case 2:
-        if (bits(code, 15, 12) == 1) made.busy = is_double ? 19 : 10, made.latency = (uint8_t)(made.busy + 3); /* fdiv */
+        if (bits(code, 15, 12) == 1) divide_floats(&made, is_double ? 19 : 10);
         return made;
     default: /* conditional select and compare */
+        made.unit = FULL_VECTOR;
         made.sources[2] = FLAGS;
         made.latency = 2;
-        if (bits(code, 11, 10) == 1) made.results[0] = FLAGS;
+        if (bits(code, 11, 10) == 1) made.results[0] = FLAGS, made.latency = 1;
         return made;
     }
 }
@@ -366,6 +410,7 @@ int schedule(const Instruction *block, size_t length, Pipeline *state) {
         const Instruction *each = &block[i];
         int start = now;
         for (int s = 0; s < MAX_SOURCES; s++) start = larger(start, state->ready[each->sources[s]]);
+        for (int s = 0; s < MAX_SOURCES; s++) start = larger(start, state->ready[each->stored[s]] - 1);
         if (each->sum != NO_REGISTER) start = larger(start, state->sum_ready[each->sum]);
         switch (each->unit) {
         case MEMORY: start = larger(start, state->memory); break;
@@ -393,7 +438,7 @@ int schedule(const Instruction *block, size_t length, Pipeline *state) {
             int ready = now + each->latency + r * each->further;
             state->ready[each->results[r]] = state->sum_ready[each->results[r]] = ready;
         }
-        if (each->sum != NO_REGISTER) state->sum_ready[each->sum] = now + each->forwarded;
+        if (each->sum != NO_REGISTER) state->sum_ready[each->results[0]] = now + each->forwarded;
         if (each->address_result != NO_REGISTER) state->ready[each->address_result] = now + 1;
         state->ready[NO_REGISTER] = state->sum_ready[NO_REGISTER] = 0;
     }

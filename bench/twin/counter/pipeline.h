@@ -21,7 +21,8 @@ typedef struct {
     uint8_t forwarded;     /* cycles until the next one can add to the same sum */
     bool alone;            /* nothing else issues with it */
     uint8_t sources[MAX_SOURCES], results[MAX_RESULTS];
-    uint8_t sum;           /* register that it adds to */
+    uint8_t sum;           /* register to whose value it adds */
+    uint8_t stored[MAX_SOURCES]; /* registers whose values a store needs, one cycle after it has issued */
     uint8_t address_result; /* base register that a load or store changes, one cycle later */
 } Instruction;
 

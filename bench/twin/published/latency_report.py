@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -27,7 +28,7 @@ from bench.twin.published.fit_latency import (
     list_programs,
     split_by_clock,
 )
-from tinyedge.boards.board import Board, LatencyModel
+from tinyedge.boards.board import Board, LatencyModel, LineCost
 from tinyedge.boards.load import SCHEMA as BOARD_SCHEMA
 from tinyedge.core import files
 
@@ -170,7 +171,33 @@ def _format_ms(ms: float) -> str:
     return f"{ms:.1f} ms" if ms >= 0.1 else f"{ms * 1e6:.3g} ns"
 
 
-def draw_latency(report: Mapping[str, Any]) -> bytes:
+def coefficients_table(report: Mapping[str, Any]) -> str:
+    """The model's coefficients beside what was measured of the same thing alone, as Markdown."""
+    latency = report["latency_model"]
+    lines = ["| each | costs | measured alone |", "|---|---|---|"]
+    core, splits = latency["core"], report["splits"]
+    rows = [
+        ("cycle of the pipeline's model", f"{core['cycles_per_pipeline_cycle']:.2f} cycles", "1, in loops of one instruction"),
+        ("mispredicted branch", f"{core['cycles_per_misprediction']:.0f} cycles", "about 10"),
+        ("access that the second cache answers", f"{core['cycles_per_l1_miss']:.1f} cycles", "13, beyond the first cache's 3"),
+    ]  # fmt: skip
+    names = {
+        "streamed_lines": ("streamed_line", "line from DRAM that follows others", "NEON read"),
+        "random_lines": ("random_line", "other line from DRAM", "random read of 8 MiB"),
+        "written_lines": ("written_line", "changed line that goes back", "memset"),
+    }
+    for term, (field, label, loop) in names.items():
+        cost, alone = LineCost(**latency[field]), LineCost(**splits[term])
+        bytes_or_reads = 1 if term == "random_lines" else 64
+        rows.append((
+            label,
+            f"{cost.cycles:.0f} cycles + {cost.ns:.0f} ns: {cost.at(latency['clock_mhz']):.0f} ns",
+            f"{alone.at(latency['clock_mhz']) * bytes_or_reads:.0f} ns, {loop}",
+        ))  # fmt: skip
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def draw_latency(report: Mapping[str, Any]) -> str:
     """Draw the errors of all programs and loops, the old model's in gray, as an SVG."""
     figure = Figure(figsize=(11, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -202,6 +229,7 @@ def draw_latency(report: Mapping[str, Any]) -> bytes:
     )  # fmt: skip
     axes.legend(frameon=False, ncols=5, loc="lower left", fontsize=9)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-    data = io.BytesIO()
-    figure.savefig(data, format="svg", metadata={"Date": None})
+    data = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": SCHEMA}):  # the same picture in every run
+        figure.savefig(data, format="svg", metadata={"Date": None})
     return data.getvalue()
