@@ -22,8 +22,11 @@ from bench.twin.threads.fit_threads import (
     write_costs,
 )
 from bench.twin.threads.thread_pairs import SOURCES, ThreadPair, read_pairs
+from bench.twin.threads.thread_table import threads_table
 from tinyedge.boards.latency import Region, ThreadCosts
 from tinyedge.boards.load import board_file
+from tinyedge.core.config import PRESETS
+from tinyedge.fit.cost_model import require_cost_data
 
 TRUE = ThreadCosts(ns_per_shared_line=25.0, us_per_fork=7.0, error_percent=0.0)
 DONE, WAITING = Figures(1e6, 2e6), Figures(1e6, 2e6, streamed_lines=1e4, random_lines=10, written_lines=5)
@@ -119,6 +122,16 @@ def test_the_costs_and_their_note_are_put_into_the_boards_file(tmp_path: Path) -
     assert after["notes"].pop(NOTE) == "fitted" + REST + before["notes"].pop(NOTE).partition(REST)[2]
     del before["cost_model"]["threads"]
     assert after == before
+
+
+def test_more_threads_save_time_in_the_table() -> None:
+    head, _, *rows = threads_table(require_cost_data(BOARD)).splitlines()
+    assert head.endswith(" threads: | 1 | 2 | 3 | 4 |")
+    assert len(rows) == 2 * len(PRESETS)
+    for row in rows:
+        one, *several = map(float, row.split("|")[2:-1])
+        assert one > max(several)
+        assert several == sorted(several, reverse=True)
 
 
 def test_the_networks_are_divided_among_four(published: list[ThreadPair]) -> None:
