@@ -112,6 +112,15 @@ def test_counts_of_different_plugins_are_not_compared(tmp_path: Path) -> None:
         read_pairs(LATENCY, *write_counts(tmp_path, plugin="2"))
 
 
+def test_networks_that_were_not_counted_are_named(tmp_path: Path) -> None:
+    counts, pairs = write_counts(tmp_path, plugin="1")
+    data = json.loads(pairs.read_text())
+    del data["counts"]["4"]["ncnn-20220216/alexnet"]
+    pairs.write_text(json.dumps(data))
+    with pytest.raises(TwinError, match="not counted with one and 4 threads: ncnn-20220216/alexnet$"):
+        read_pairs(LATENCY, counts, pairs)
+
+
 def test_the_costs_and_their_note_are_put_into_the_boards_file(tmp_path: Path) -> None:
     path = tmp_path / "board.json"
     before = json.loads(board_file(BOARD.name).read_text())

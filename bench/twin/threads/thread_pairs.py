@@ -104,12 +104,15 @@ def read_pairs(
             # The smallest of the runs: some means contain one that something interrupted.
             shortest = measurement.minimum or measurement.value
             times.setdefault(measurement.program, {})[measurement.threads] = shortest
+    ones, several = alone["counts"].get("1", {}), shared["counts"].get(str(THREADS), {})
+    if missing := [program for program in times if program not in ones or program not in several]:
+        raise TwinError(f"not counted with one and {THREADS} threads: {', '.join(missing)}", COMMANDS)
     return [
         ThreadPair.from_counts(
             program.partition("/")[2],
             published,
-            Figures(**alone["counts"]["1"][program]),
-            SharedCounts.from_row(shared["counts"][str(THREADS)][program]),
+            Figures(**ones[program]),
+            SharedCounts.from_row(several[program]),
             latency,
         )
         for program, published in times.items()
