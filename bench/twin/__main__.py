@@ -16,6 +16,7 @@ from bench.twin.build import build, make_plugin
 from bench.twin.counts import Counts, Figures, sum_by_file
 from bench.twin.layout import (
     BOARD,
+    CORES,
     LATENCY,
     REPORTS,
     REPOSITORY,
@@ -135,7 +136,10 @@ def make_parser() -> argparse.ArgumentParser:
     published.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="a program, or the beginning of its name"
     )
-    published.add_argument("--threads", type=int, default=1, help="threads of programs that can use them")
+    published.add_argument(
+        "--threads", type=int, choices=range(1, CORES + 1), default=1,
+        help="threads of programs that can use them; several are played by one (default: %(default)s)",
+    )  # fmt: skip
     published.add_argument(
         "--ncnn",
         type=Path,
@@ -290,14 +294,19 @@ def run_scale(twin: Twin, options: argparse.Namespace) -> int:
 
 
 def run_published(twin: Twin, options: argparse.Namespace) -> int:
-    """Run the subcommand `published`: count units of work, and write bench/twin/published/counts.json."""
-    from bench.twin.published.count import run_published
+    """Run the subcommand `published`: count units of work, and keep the counts in the repository."""
+    from bench.twin.published.count import run_published, select
     from bench.twin.published.prepare import prepare
+    from bench.twin.threads.count_threads import count_pairs
 
+    programs = select(options.only, options.threads)
     build(twin)
     make_plugin(twin)
     prepare(twin, options.ncnn)
-    run_published(twin, options.only, options.threads)
+    if options.threads > 1:
+        count_pairs(twin, programs, options.threads)
+    else:
+        run_published(twin, programs)
     return 0
 
 

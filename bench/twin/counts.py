@@ -4,7 +4,7 @@ Times are modelled from counts, by the latency model of the board's file: nothin
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 from bench.twin.layout import LATENCY, TwinError
@@ -80,21 +80,33 @@ class Block:
 
 
 @dataclass(frozen=True)
+class ParallelRegion:
+    """Work that several cores do side by side, played one after the other."""
+
+    begin: Figures
+    """Counts of core 0 when it begins."""
+    cores: tuple[Figures, ...]
+    """What each core does in it."""
+
+
+@dataclass(frozen=True)
 class Counts:
     """A counted run."""
 
     total: Figures
-    """The complete run."""
+    """The complete run, all cores together."""
     sockets: int
     """Number of network sockets that were opened."""
     threads: int
     """Number of threads that were started."""
     marks: tuple[Figures, ...]
-    """Counts at each os.getsid(0)."""
+    """Counts of core 0 at each os.getsid(0)."""
     shown: tuple[Figures, ...]
     """Counts at each write to standard output."""
     blocks: tuple[Block, ...]
     """The most expensive first; empty unless requested."""
+    regions: tuple[ParallelRegion, ...] = ()
+    """What several cores did; empty unless threads/team.c played them."""
 
     @property
     def steps(self) -> tuple[Figures, ...]:
@@ -122,10 +134,15 @@ def parse_counts(text: str) -> Counts:
     figures: dict[str, list[Figures]] = {"mark": [], "shown": [], "socket": [], "thread": [], "total": []}
     mappings: list[tuple[int, int, int, str]] = []
     blocks: list[Block] = []
+    regions: list[tuple[Figures, dict[int, Figures]]] = []
     for line in text.splitlines():
         kind, *values = line.split()
         if kind in figures:
             figures[kind].append(Figures(*map(int, values[1:])))
+        elif kind == "begin":
+            regions.append((Figures(*map(int, values[1:])), {}))
+        elif kind == "end":
+            regions[-1][1][int(values[0], 16)] = Figures(*map(int, values[1:]))
         elif kind == "map":
             low, high = (int(end, 16) for end in values[0].split("-"))
             mappings.append((low, high, int(values[2], 16), values[5] if len(values) > 5 else "?"))
@@ -144,9 +161,19 @@ def parse_counts(text: str) -> Counts:
         )
     blocks.sort(key=lambda block: -block.figures.instructions)
     return Counts(
-        figures["total"][-1], len(figures["socket"]), len(figures["thread"]),
-        tuple(figures["mark"]), tuple(figures["shown"]), tuple(blocks),
+        sum(figures["total"], Figures()), len(figures["socket"]), len(figures["thread"]),
+        tuple(figures["mark"]), tuple(figures["shown"]), tuple(blocks), tuple(_find_regions(regions)),
     )  # fmt: skip
+
+
+def _find_regions(counted: Iterable[tuple[Figures, Mapping[int, Figures]]]) -> Iterator[ParallelRegion]:
+    """Regions from the counts of core 0 when each begins, and those of all cores when it ends."""
+    before: dict[int, Figures] = {}
+    for begin, ends in counted:
+        before[0] = begin
+        cores = (end - before.get(core, Figures()) for core, end in ends.items())
+        yield ParallelRegion(begin, tuple(done for done in cores if done.instructions))
+        before |= ends
 
 
 def sum_by_file(blocks: Sequence[Block]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 A table is between `<!-- NAME -->` and `<!-- end -->`; the names are those of `make_tables`.
 """
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from bench.twin.report import SCHEMA as TWIN_SCHEMA
 from bench.twin.scale_report import SCHEMA as SCALE_SCHEMA
 from bench.twin.scale_report import render_table as scale_table
 from bench.twin.start_parts import start_table
+from bench.twin.threads.fit_threads import NOTE
+from bench.twin.threads.thread_table import threads_table
 from bench.twin.token_parts import SCHEMA as PARTS_SCHEMA
 from bench.twin.token_parts import engines_table, token_table
 from bench.twin.token_picture import draw_token
@@ -28,8 +31,13 @@ SCALE = f"scale-{BOARD.name}.json"
 PARTS, LATENCY_REPORT = f"parts-{BOARD.name}.json", f"latency-{BOARD.name}.json"
 TOKEN_PICTURE, LATENCY_PICTURE = (REPOSITORY / "docs" / name for name in ("token.svg", "latency.svg"))
 DOCUMENTS = tuple(
-    REPOSITORY / name for name in ("README.md", "docs/device.md", "docs/scale.md", "docs/guide/08-tuning.md")
+    REPOSITORY / name
+    for name in (
+        *("README.md", "bench/twin/README.md"),
+        *("docs/device.md", "docs/kernels.md", "docs/scale.md", "docs/guide/08-tuning.md"),
+    )
 )
+TEXT_WIDTH = 128  # of the documents
 # Settings of the model that the guide explains, and what a larger value means.
 SETTINGS = {
     "vocab_size": "shorter token rows, larger tables",
@@ -148,7 +156,9 @@ def make_tables() -> dict[str, str]:
         kind: render(files.read_json(REPORTS / name, schema, TwinError))
         for kind, (name, schema, render) in reports.items()
     }
-    return {**tables, "formula": formula_table(require_cost_data(BOARD))}
+    costs = require_cost_data(BOARD)
+    fitted = textwrap.fill(f"The costs in the board's file are {BOARD.notes[NOTE]}.", TEXT_WIDTH)
+    return {**tables, "formula": formula_table(costs), "threads": threads_table(costs), "thread-fit": fitted}
 
 
 def draw_pictures() -> dict[Path, str]:

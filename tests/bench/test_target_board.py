@@ -60,6 +60,11 @@ def test_as_many_cores_are_modelled_as_were_measured(computer: Device) -> None:
     assert modelled[0].p95_ms > modelled[1].p95_ms > modelled[2].p95_ms == modelled[3].p95_ms
     assert "; modelled there, with one thread: p95" in found[0].sentence
     assert "; modelled there, with 4 threads: p95" in found[3].sentence
+    several = found[3].modelled
+    assert several is not None
+    assert several.error_percent > ERROR_PERCENT == modelled[0].error_percent  # those of threads come on top
+    assert several.margin > modelled[0].margin
+    assert f" ms (+-{several.error_percent:g}%), with margin" in found[3].sentence
 
 
 @pytest.mark.parametrize(

@@ -223,8 +223,8 @@ def put(*keys: str, value: Any) -> Change:
             r"written_line\.cycles is missing",
         ),
         (
-            put("cost_model", "threads", "shared_memory", value=0),
-            r"threads\.shared_memory is 0, expected a number above 0",
+            put("cost_model", "threads", "ns_per_shared_line", value=0),
+            r"threads\.ns_per_shared_line is 0, expected a number above 0",
         ),
         (
             put("cost_model", "latency_model", "margin", value=1001),

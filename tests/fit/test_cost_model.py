@@ -47,6 +47,8 @@ def test_threads_divide_what_the_kernels_divide(data: CostData) -> None:
         assert one.response_ms(config, 85, 20) > four.response_ms(config, 85, 20)
     largest = PRESETS["base"]
     assert one.response_ms(largest, 85, 1) / four.response_ms(largest, 85, 1) > 2  # a prompt gains most
+    assert four.latency.error_percent > one.latency.error_percent == data.latency_model.error_percent
+    assert four.latency.margin > one.latency.margin
     free = replace(four, thread_costs=ThreadCosts(1e-12, 1e-12, 1), threads=2)
     assert one.response_ms(largest, 85, 1) / free.response_ms(largest, 85, 1) < 2
 

@@ -183,8 +183,8 @@ class LineCost:
 class LatencyModel:
     """Modelled time of one thread, from counts of the emulated board.
 
-    Fitted to published times on boards with this core. Not in the model: the kernel's own work, the TLB, throttling,
-    the SD card, and cores that share the memory's bandwidth.
+    Fitted to published times on boards with this core. Not in the model: the kernel's own work, the TLB,
+    throttling, the SD card, and cores that share the memory's bandwidth.
     """
 
     clock_mhz: float

@@ -5,7 +5,7 @@ emulated board. Out: a `CostModel`. Does not know how the shapes were counted.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinyedge.boards.board import Board, CostData, LatencyModel
 from tinyedge.boards.from_json import show_key
@@ -41,7 +41,7 @@ class CostModel:
     peak_bytes: Mapping[str, float]
     """Bytes for one of each term of `MEMORY_TERMS`."""
     latency: LatencyModel
-    """From cycles and waiting to time; its margin is what a gate applies."""
+    """From cycles and waiting to time; its error and margin are those of this number of threads."""
     prompt_tokens: tuple[int, ...]
     """Lengths of the benchmark's prompts, BOS included."""
     threads: int = 1
@@ -69,12 +69,19 @@ class CostModel:
                     f"board {board}: cost_model.{field} has unknown or missing terms: {names}",
                     "fit it again with this version: python -m bench.twin scale",
                 )
+        latency = data.latency_model
+        if threads > 1 and data.threads is not None:
+            latency = replace(
+                latency,
+                error_percent=data.threads.combine_error(latency.error_percent),
+                margin=data.threads.combine_margin(latency.margin),
+            )
         return cls(
             board,
             data.core_cycles,
             data.memory_ns,
             data.peak_bytes,
-            data.latency_model,
+            latency,
             data.prompt_tokens,
             threads,
             data.threads,
@@ -93,8 +100,9 @@ class CostModel:
             yield Region(self.modelled_ms({**serial, "answers": int(number == 0)}))
             for part in shared:
                 work = {**NO_WORK, **part.work}
-                memory_ms = dot_product(self.memory_ns, work) / 1e6
-                yield Region(self.modelled_ms(work), memory_ms, part.ways, part.forks)
+                # What threads divide reads weights and keys in order: all of its lines follow others.
+                lines = dot_product(self.memory_ns, work) / self.latency.ns_per_streamed_line
+                yield Region(self.modelled_ms(work), lines, part.ways, part.forks)
 
     def response_ms(self, config: ModelConfig, prompt_tokens: int, max_tokens: int) -> float:
         """Modelled time of a complete answer in ms.
