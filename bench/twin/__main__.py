@@ -312,11 +312,17 @@ def run_published(twin: Twin, options: argparse.Namespace) -> int:
 
 def run_latency(twin: Twin, options: argparse.Namespace) -> int:
     """Run the subcommand `latency`."""
-    from bench.twin.published.fit_latency import load_points
-    from bench.twin.published.latency_report import compose_latency_report, latency_table, points_table
-    from bench.twin.published.latency_report import write_latency_model
+    from bench.twin.published.fit_latency import list_programs, load_points
+    from bench.twin.published.latency_report import (
+        compose_latency_report,
+        latency_table,
+        points_table,
+        write_latency_model,
+    )
 
-    other = [point for point in load_points(OTHER_BOARD) if point.measurement.board == OTHER_BOARD]
+    other = [
+        point for point in list_programs(load_points(OTHER_BOARD)) if point.measurement.board == OTHER_BOARD
+    ]
     report = compose_latency_report(BOARD, load_points(BOARD.name), other)
     print(f"{latency_table(report)}\n\n{points_table(report)}\n\n{report['latency_model']}")
     if options.record:

@@ -115,9 +115,7 @@ def test_counts_of_other_versions_are_not_kept(tmp_path: Path) -> None:
         "1": {"a": {"instructions": 1}}, "4": {"b": {"instructions": 2}}
     }  # fmt: skip
     save(path, SCHEMA, {"a": {"instructions": 3}}, {"plugin": "2"}, threads=1)
-    assert files.read_json(path, SCHEMA, TwinError)["counts"] == {
-        "1": {"a": {"instructions": 3}}
-    }
+    assert files.read_json(path, SCHEMA, TwinError)["counts"] == {"1": {"a": {"instructions": 3}}}
 
 
 def test_networks_need_a_clone_that_has_the_tag(tmp_path: Path) -> None:

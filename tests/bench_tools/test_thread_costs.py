@@ -117,7 +117,7 @@ def test_networks_that_were_not_counted_are_named(tmp_path: Path) -> None:
     data = json.loads(pairs.read_text())
     del data["counts"]["4"]["ncnn-20220216/alexnet"]
     pairs.write_text(json.dumps(data))
-    with pytest.raises(TwinError, match="not counted with one and 4 threads: ncnn-20220216/alexnet$"):
+    with pytest.raises(TwinError, match=r"not counted with one and 4 threads: ncnn-20220216/alexnet$"):
         read_pairs(LATENCY, counts, pairs)
 
 

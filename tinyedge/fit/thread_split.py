@@ -21,7 +21,13 @@ PIECE_BYTES = 131072  # BYTES_PER_PIECE of matrix.c
 PIECE_ROWS = 3  # ROWS_PER_PIECE of decoder.c
 PANEL = 16  # FLOAT_PANEL: pieces of a product are whole panels of outputs
 VOCABULARY_BLOCK = 64  # BLOCK of planes.c: pieces of the vocabulary are whole blocks
-BLOCK_TERMS = ("products", "batched_products", "chunk_lines", "part_lines", "reloaded_lines")  # shared as their matrix is
+BLOCK_TERMS = (
+    "products",
+    "batched_products",
+    "chunk_lines",
+    "part_lines",
+    "reloaded_lines",
+)  # shared as their matrix is
 ATTENTION_TERMS = ("attention", "scores", "batched_scores", "cache_lines", "batched_cache_lines")
 
 

@@ -18,7 +18,7 @@ INPUT_MULTIPLE = 64  # the kernels pad a row of weights to it
 CHUNK_ROWS = 96  # rows of a prompt that pass through the blocks together
 PART_ROWS = 12  # rows of them that a part of a block takes at a time
 CACHE_BYTES = 512 << 10  # the board's second-level cache: weights that fit are not loaded again
-KEPT_LINES = 3000  # that are still in it when the next pass reads them: one pass reads forwards, the next backwards
+KEPT_LINES = 3000  # of it, still there for the next pass: one reads forwards, the next backwards
 KEPT_BYTES = 480 << 10  # of it, what matrices can keep from one part to the next, beside its rows
 
 # Work of a pass that costs cycles of the core. "Batched" is the work of a pass of several rows, a prompt's.
@@ -38,7 +38,7 @@ CORE_TERMS = {
 DRAM_TERMS = {
     "answers": "as above",
     "passes": "as above",
-    "weight_lines": "a line of the weights or of an upper plane that the cache has not kept from the last pass",
+    "weight_lines": "a line of the weights or of an upper plane that the cache has not kept",
     "chunk_lines": "a line of the blocks' weights, again for each further chunk of rows",
     "logit_lines": "a line of the logits' bounds",
     "cache_lines": "a line of keys or values",
@@ -125,8 +125,8 @@ def pass_work(config: ModelConfig, rows: int, positions: int) -> dict[str, float
 def _reloaded_bytes(config: ModelConfig) -> float:
     """Bytes of weights that each further part of a prompt loads again.
 
-    A part passes through the product before attention, and later through those after it. In the last block, the rows
-    of a prompt need keys and values only.
+    A part passes through the product before attention, and later through those after it. In the last block,
+    the rows of a prompt need keys and values only.
     """
     width = config.nhead * config.head_width
     d_model, attended, feedforward = map(pad_inputs, (config.d_model, width, config.dim_feedforward))

@@ -1,11 +1,11 @@
 """The latency model, fitted to published times of programs on a board, and its errors.
 
-In: published measurements, and what the emulated board counts of the same programs. Out: a `LatencyModel`, the error
-of each measurement, and of each by a model that was fitted without its program. Does not count.
+In: published measurements, and what the emulated board counts of the same programs. Out: a `LatencyModel`,
+the error of each measurement, and of each by a model fitted without its program. Does not count.
 
-Programs are fitted, and beside them five loops that do nothing but use the memory in one way: without them, the costs
-of lines would only be those that suit the programs together. The loops' times at several clocks tell which part of the
-cost of a line passes with the clock.
+Programs are fitted, and beside them five loops that do nothing but use the memory in one way: without them,
+the costs of lines would only be those that suit the programs together. The loops' times at several clocks say
+which part of the cost of a line passes with the clock.
 """
 
 import statistics
@@ -27,10 +27,9 @@ NETWORKS: Final = "ncnn-20220216/"
 LOOPS: Final = "memory/"
 ANY_BOARD: Final = "cortex-a53"  # measurements of the core alone, in cycles
 BOARD_NAME: Final = "pi-zero-2w"
-MAX_ERRORS: Final = (7.0, 15.0)  # percent, mean and worst, by models that were fitted without the program
 REFERENCE_MHZ: Final = 1000.0
-# Cost of a line at 600, 1000 and 1200 MHz: these loops of sbc-bench read, chase and write. A straight line through
-# them (least squares over 1 / clock) splits the cost of a line in cycles and ns.
+# Loops of sbc-bench that read, chase and write, at three clocks. A straight line through their times (least
+# squares over 1 / clock) splits the cost of a line in cycles and ns.
 SPLITS: Final = {
     "streamed_lines": "memory/neon-read-prefetched",
     "random_lines": "memory/random-read-8388608",
@@ -59,7 +58,7 @@ class Point:
 
     @property
     def measured_ms(self) -> float:
-        """Time of a unit of work in ms. Runs that something interrupted are not in it, where the source tells."""
+        """Time of a unit of work in ms: of the fastest run, where the source tells."""
         found = self.measurement
         if found.cycles is not None:
             return found.cycles * 1e3 / REFERENCE_MHZ / 1e6
@@ -83,7 +82,10 @@ def load_points(board: str = BOARD_NAME, threads: int = 1, counts: Path = COUNTS
     return [
         Point(one, Figures(**counted[one.program]))
         for one in measurements
-        if one.program in counted and one.threads == threads and one.comparable and one.board in (board, ANY_BOARD)
+        if one.program in counted
+        and one.threads == threads
+        and one.comparable
+        and one.board in (board, ANY_BOARD)
     ]
 
 
@@ -128,7 +130,9 @@ def fit_latency(points: Sequence[Point], splits: Mapping[str, LineCost]) -> Late
         }
         return {**core, **lines}
 
-    found = nonnegative_least_squares([amounts(point) for point in points], [p.measured_ms * 1e6 for p in points])
+    found = nonnegative_least_squares(
+        [amounts(point) for point in points], [p.measured_ms * 1e6 for p in points]
+    )
 
     def scale(term: str) -> LineCost:
         split = splits[term]

@@ -1,6 +1,6 @@
-"""The report of the latency model's fit: each measurement with its modelled time, as JSON, as Markdown, as a picture.
+"""The report of the latency model's fit: measured and modelled times, and what the docs quote of them.
 
-In: points. Out: the report `latency-BOARD.json` and what the docs quote of it. `fit_latency` fits.
+In: points. Out: the report `latency-BOARD.json`, Markdown, a picture. `fit_latency` fits.
 """
 
 import io
@@ -34,9 +34,17 @@ from tinyedge.boards.load import SCHEMA as BOARD_SCHEMA
 from tinyedge.core import files
 
 SCHEMA: Final = "tinyedge.latency/1"
-OLD_MODEL: Final = (1.39, 42.5)  # ns per instruction and per line: the model until November 2026, for comparison
+OLD_MODEL: Final = (
+    1.39,
+    42.5,
+)  # ns per instruction and per line: the model until November 2026, for comparison
 ERROR_STEP, MARGIN_STEP = 1.0, 0.05  # to which error and margin are rounded up
-KINDS: Final = {NETWORKS: "networks of ncnn", "7zip/": "7-Zip", "openssl/": "OpenSSL", LOOPS: "loops over memory"}
+KINDS: Final = {
+    NETWORKS: "networks of ncnn",
+    "7zip/": "7-Zip",
+    "openssl/": "OpenSSL",
+    LOOPS: "loops over memory",
+}
 COLORS: Final = {NETWORKS: "#3d6b8a", "7zip/": "#4a7c3a", "openssl/": "#8a3d6b", LOOPS: "#d08a3c"}
 TEXT, OLD = "#333333", "#bbbbbb"
 
@@ -68,11 +76,17 @@ def compose_latency_report(board: Board, points: Sequence[Point], other: Sequenc
         "latency_model": asdict(latency),
         "splits": {term: asdict(split) for term, split in splits.items()},
         "errors_percent": {
-            "fitted": summarize([row["error_percent"] for row in rows if row["left_out_percent"] is not None]),
+            "fitted": summarize(
+                [row["error_percent"] for row in rows if row["left_out_percent"] is not None]
+            ),
             "left_out": summarize(errors),
             "loops": summarize([row["error_percent"] for row in rows if row["program"].startswith(LOOPS)]),
             "old_model": summarize(
-                [row["old_percent"] for row in rows if None not in (row["left_out_percent"], row["old_percent"])]
+                [
+                    row["old_percent"]
+                    for row in rows
+                    if None not in (row["left_out_percent"], row["old_percent"])
+                ]
             ),
             "other_board": summarize([100 * point.error(latency) for point in other]),
         },
@@ -131,7 +145,10 @@ def _make_row(point: Point, latency: LatencyModel, left_out: float | None) -> di
 
 def latency_table(report: Mapping[str, Any]) -> str:
     """Errors by kind of program, as Markdown."""
-    lines = ["| programs | n | modelled against measured | left out of the fit | the old model |", "|---|---|---|---|---|"]
+    lines = [
+        "| programs | n | modelled against measured | left out of the fit | the old model |",
+        "|---|---|---|---|---|",
+    ]
     for kind, label in KINDS.items():
         rows = [row for row in report["points"] if row["program"].startswith(kind)]
         columns = [
@@ -139,8 +156,9 @@ def latency_table(report: Mapping[str, Any]) -> str:
             for name in ("error_percent", "left_out_percent", "old_percent")
         ]
         lines.append(f"| {label} | {len(rows)} | {' | '.join(map(_describe, columns))} |")
-    lines.append(f"| **all programs** | {report['errors_percent']['left_out']['n']} | {_summary(report, 'fitted')}"
-                 f" | **{_summary(report, 'left_out')}** | {_summary(report, 'old_model')} |")  # fmt: skip
+    n = report["errors_percent"]["left_out"]["n"]
+    fitted, left_out, old = (_summary(report, name) for name in ("fitted", "left_out", "old_model"))
+    lines.append(f"| **all programs** | {n} | {fitted} | **{left_out}** | {old} |")
     return "\n".join(lines)
 
 
@@ -162,10 +180,9 @@ def points_table(report: Mapping[str, Any]) -> str:
     for row in report["points"]:
         clock = f"{row['clock_mhz']:g}" if row["clock_mhz"] else "any"
         left = "" if row["left_out_percent"] is None else f"{row['left_out_percent']:+.1f}%"
-        lines.append(
-            f"| {row['program']} | {clock} | {_format_ms(row['measured_ms'])} | {_format_ms(row['modelled_ms'])}"
-            f" | {row['error_percent']:+.1f}% | {left} |"
-        )
+        measured, modelled = (_format_ms(row[name]) for name in ("measured_ms", "modelled_ms"))
+        error = f"{row['error_percent']:+.1f}%"
+        lines.append(f"| {row['program']} | {clock} | {measured} | {modelled} | {error} | {left} |")
     return "\n".join(lines)
 
 
@@ -179,9 +196,9 @@ def coefficients_table(report: Mapping[str, Any]) -> str:
     lines = ["| each | costs | measured alone |", "|---|---|---|"]
     core, splits = latency["core"], report["splits"]
     rows = [
-        ("cycle of the pipeline's model", f"{core['cycles_per_pipeline_cycle']:.2f} cycles", "1, in loops of one instruction"),
+        ("cycle of the pipeline's model", f"{core['cycles_per_pipeline_cycle']:.2f} cycles", "1"),
         ("mispredicted branch", f"{core['cycles_per_misprediction']:.0f} cycles", "about 10"),
-        ("access that the second cache answers", f"{core['cycles_per_l1_miss']:.1f} cycles", "13, beyond the first cache's 3"),
+        ("access that the second cache answers", f"{core['cycles_per_l1_miss']:.1f} cycles", "13"),
     ]  # fmt: skip
     names = {
         "streamed_lines": ("streamed_line", "line from DRAM that follows others", "NEON read"),
@@ -215,10 +232,17 @@ def draw_latency(report: Mapping[str, Any]) -> str:
             key=lambda row: row["measured_ms"],
         )
         places = range(at, at + len(rows))
-        old = [(x, row["old_percent"]) for x, row in zip(places, rows, strict=True) if row["old_percent"] is not None]
+        old = [
+            (x, row["old_percent"])
+            for x, row in zip(places, rows, strict=True)
+            if row["old_percent"] is not None
+        ]
         if old:
-            axes.scatter(*zip(*old, strict=True), s=26, facecolors="none", edgecolors=OLD)
-        shown = [row["error_percent"] if row["left_out_percent"] is None else row["left_out_percent"] for row in rows]
+            axes.scatter([x for x, _ in old], [y for _, y in old], s=26, facecolors="none", edgecolors=OLD)
+        shown = [
+            row["error_percent"] if row["left_out_percent"] is None else row["left_out_percent"]
+            for row in rows
+        ]
         axes.scatter(places, shown, s=30, color=COLORS[kind], label=f"{label} ({len(rows)})")
         at += len(rows) + 2
     axes.scatter([], [], s=26, facecolors="none", edgecolors=OLD, label="the old model")
