@@ -81,7 +81,7 @@ class ThreadPair:
 def read_pairs(
     latency: LatencyModel = LATENCY, counts: Path = COUNTS, pairs: Path = PAIRS
 ) -> list[ThreadPair]:
-    """Read the networks that were timed on the board with the clock of `latency`.
+    """Read the counted networks that were timed on the board with the clock of `latency`.
 
     Args:
         latency: From counts to time.
@@ -89,7 +89,7 @@ def read_pairs(
         pairs: Counts with several.
 
     Raises:
-        TwinError: If counts are missing, or are of different versions of a program or of the plugin.
+        TwinError: If no network is counted, or counts are of different versions of a program or of the plugin.
     """
     alone, shared = (
         files.read_json(counts, COUNTS_SCHEMA, TwinError),
@@ -105,8 +105,8 @@ def read_pairs(
             shortest = measurement.minimum or measurement.value
             times.setdefault(measurement.program, {})[measurement.threads] = shortest
     ones, several = alone["counts"].get("1", {}), shared["counts"].get(str(THREADS), {})
-    if missing := [program for program in times if program not in ones or program not in several]:
-        raise TwinError(f"not counted with one and {THREADS} threads: {', '.join(missing)}", COMMANDS)
+    if not any(program in ones and program in several for program in times):
+        raise TwinError(f"no network is counted with one and {THREADS} threads", COMMANDS)
     return [
         ThreadPair.from_counts(
             program.partition("/")[2],
@@ -116,4 +116,5 @@ def read_pairs(
             latency,
         )
         for program, published in times.items()
+        if program in ones and program in several
     ]
