@@ -89,7 +89,7 @@ def read_pairs(
         pairs: Counts with several.
 
     Raises:
-        TwinError: If no network is counted, or counts are of different versions of a program or of the plugin.
+        TwinError: If no network is counted, or counts are of different versions.
     """
     alone, shared = (
         files.read_json(counts, COUNTS_SCHEMA, TwinError),
