@@ -27,6 +27,8 @@ class Figures:
     """Lines of code that the second cache had."""
     streamed_lines: float = 0
     """Lines of 64 bytes from DRAM that follow others, so that the core has asked for them before."""
+    crowded_lines: float = 0
+    """The same, beside more others than the core follows at a time."""
     random_lines: float = 0
     """Other lines from DRAM, code among them."""
     written_lines: float = 0
@@ -44,7 +46,7 @@ class Figures:
     @property
     def dram_lines(self) -> float:
         """Lines of 64 bytes that the core waited for."""
-        return self.streamed_lines + self.random_lines
+        return self.streamed_lines + self.crowded_lines + self.random_lines
 
     @property
     def modelled_ms(self) -> float:
@@ -59,7 +61,7 @@ def core_cycles(figures: Figures, latency: LatencyModel) -> float:
 
 def memory_ns(figures: Figures, latency: LatencyModel) -> float:
     """Nanoseconds of waiting for DRAM."""
-    return latency.memory_ns(figures.streamed_lines, figures.random_lines, figures.written_lines)
+    return latency.memory_ns(figures.streamed_lines, figures.random_lines + figures.crowded_lines, figures.written_lines)
 
 
 def modelled_ms(figures: Figures, latency: LatencyModel) -> float:

@@ -9,7 +9,7 @@
 enum { LINE_BITS = 6, L2_SETS = 512, L2_WAYS = 16 };
 /* The core follows two streams (Cortex-A53's CPUACTLR_EL1, NPFSTRM after reset): of a loop that reads four rows of weights
  * side by side, few lines are there in time. */
-enum { FARTHEST_STEP = 2 }; /* lines, from one of a stream to the next */
+enum { FARTHEST_STEP = 4, LONE = -1 }; /* lines, from one of a stream to the next */
 enum { FIRST_ROOM = 4096, MOST_CORES = 16 };
 
 static Way l2[L2_SETS][L2_WAYS];
@@ -38,8 +38,8 @@ static bool find_in_l2(Core *core, uint64_t line, bool is_store) {
     return found;
 }
 
-/* Whether a line was to be expected: it is as far from the last one of a stream as that was from the one before. */
-static bool continue_stream(Stream *streams, uint64_t line) {
+/* The place of the stream that led to expect this line, which is as far from its last one as that was from the one before. */
+static int continue_stream(Stream *streams, uint64_t line) {
     int at = 0;
     int64_t step = 0;
     for (; at < STREAMS; at++) {
@@ -50,14 +50,14 @@ static bool continue_stream(Stream *streams, uint64_t line) {
     Stream newest = {line, at < STREAMS ? step : 0};
     memmove(streams + 1, streams, (size_t)(at < STREAMS ? at : STREAMS - 1) * sizeof *streams);
     streams[0] = newest;
-    return is_expected;
+    return is_expected ? at : LONE;
 }
 
 /* A core does not wait for a line from DRAM that it only writes to. */
 static void miss(Core *core, Miss missed) {
     if (missed.evicted & 1) find_in_l2(core, (missed.evicted >> 1) - 1, true);
     if (find_in_l2(core, missed.line, false)) core->counts[L1_MISSES]++;
-    else if (!missed.is_store) core->counts[missed.is_expected ? STREAMED : RANDOM]++;
+    else if (!missed.is_store) core->counts[missed.order == LONE ? RANDOM : missed.order < FOLLOWED ? STREAMED : CROWDED]++;
 }
 
 static void keep(Core *core, Miss kept) {

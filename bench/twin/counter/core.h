@@ -14,12 +14,13 @@ enum {
     L1_MISSES,     /* of data, that the second cache has */
     FETCH_MISSES,  /* of code, that the second cache has */
     STREAMED,      /* lines from DRAM that follow others, so that the core has asked for them before */
+    CROWDED,       /* the same, beside more others than the core follows at a time */
     RANDOM,        /* other lines from DRAM */
     WRITTEN,       /* lines that were changed and go back to DRAM */
     COUNTS
 };
 
-enum { L1_SETS = 128, L1_WAYS = 4, FETCH_SETS = 256, FETCH_WAYS = 2, STREAMS = 2, PATTERNS = 4096, TARGETS = 256 };
+enum { L1_SETS = 128, L1_WAYS = 4, FETCH_SETS = 256, FETCH_WAYS = 2, STREAMS = 8, FOLLOWED = 2, PATTERNS = 4096, TARGETS = 256 };
 
 /* The number of a line plus one, times two, plus one if the line was changed. */
 typedef uint64_t Way;
@@ -34,7 +35,8 @@ typedef struct {
 typedef struct {
     uint64_t cycle, line;
     Way evicted; /* by this line */
-    bool is_store, is_expected;
+    bool is_store;
+    int order; /* LONE, or place of its stream among those that were continued last */
 } Miss;
 
 typedef struct {
