@@ -197,16 +197,8 @@ MANIFEST: Shape = {
     },
 }
 # Fields that a manifest may lack; earlier versions did not write blake2b.
-OPTIONAL = frozenset(
-    {
-        "created",
-        "model_id",
-        "openings",
-        "chat",
-        "chat.turns",
-        *(f"files.{name}.blake2b" for name in MAX_BYTES),
-    }
-)
+_DIGESTS = tuple(f"files.{name}.blake2b" for name in MAX_BYTES)
+OPTIONAL = frozenset({"created", "model_id", "openings", "chat", "chat.turns", *_DIGESTS})
 QUANTIZATION: Mapping[str, Any] = {
     "int8": {"method": NON_EMPTY_STRING, "per_channel": BOOLEAN, "kept_fp32": STRING_LIST, ...: ANYTHING},
     "fp32": _equal_to(None),

@@ -63,7 +63,12 @@ def serve(
 
     from tinyedge.serve.server import serve as run
 
-    ended_by = run(config, lambda url: _announce(f"serving {bundle} at {url}"))
+    def announce(url: str, template: str | None) -> None:
+        learned = f"the template {template}" if template else "plain text: it continues messages as lines"
+        _announce(f"serving {bundle} at {url}")
+        _announce(f"chat: the model was trained on {learned}")
+
+    ended_by = run(config, announce)
     raise typer.Exit(_get_exit_code(ended_by))
 
 

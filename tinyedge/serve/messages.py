@@ -57,8 +57,8 @@ def apply_template(
 
     Args:
         messages: Role and content of each message.
-        encode_turns: Encodes prompt, completion, prompt, and so on; None for a model that was trained on plain
-            text.
+        encode_turns: Encodes prompt, completion, prompt, and so on; None for a model that was trained on
+            plain text.
         max_turns: Largest number of prompts in a conversation that the model was trained on, or 0 if it is
             not known. Of a longer conversation, it gets the end, and the messages that set up the model.
 
@@ -76,11 +76,9 @@ def apply_template(
             turns += ["", content] if is_answer and not turns else [content]
     prompts = -(-len(turns) // 2)
     if 0 < max_turns < prompts:
-        setup = [
-            content for role, content in itertools.takewhile(lambda one: one[0] in SETUP_ROLES, messages)
-        ]
+        setup = itertools.takewhile(lambda message: message[0] in SETUP_ROLES, messages)
         turns = turns[2 * (prompts - max_turns) :]
-        turns[0] = "\n".join((*setup, turns[0]))
+        turns[0] = "\n".join((*(content for _, content in setup), turns[0]))
     tokens = tuple(encode_turns(turns))
     return tokens[:-1] if messages[-1][0] == "assistant" else tokens  # without EOS, which would end it
 

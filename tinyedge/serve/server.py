@@ -29,19 +29,15 @@ SHUTDOWN_S = 4.0  # then they are cancelled, and all workers must have stopped a
 FLUSH_S = 0.5  # for the last bytes to each client
 # Bytes in the kernel for a slow reader; without a limit, the buffer grows to 4 MB.
 SEND_BUFFER_BYTES = 64 << 10
-PLAIN_NOTE = (
-    "note: the model was trained on plain text, not on conversations: messages of a chat become lines that it"
-    " continues"
-)
 OTHER_OPEN_FILES = 64  # file descriptors in addition to the connections
 
 
-def serve(settings: Settings, announce: Callable[[str], None]) -> int:
+def serve(settings: Settings, announce: Callable[[str, str | None], None]) -> int:
     """Serve until a signal arrives.
 
     Args:
         settings: Settings of the server.
-        announce: Called with the URL when the server is ready.
+        announce: Called when the server is ready, with the URL and the model's template of conversations.
 
     Returns:
         The number of the signal.
@@ -62,7 +58,10 @@ class _ServerProcess:
     """One server, from its start to its exit."""
 
     def __init__(
-        self, settings: Settings, sockets: list[socket.socket], announce: Callable[[str], None]
+        self,
+        settings: Settings,
+        sockets: list[socket.socket],
+        announce: Callable[[str, str | None], None],
     ) -> None:
         self._settings = settings
         self._sockets = sockets
@@ -101,9 +100,7 @@ class _ServerProcess:
             loading.add_done_callback(lambda done: done.cancelled() or done.exception())
             return
         app.set_model(*loading.result())
-        if app.generator.bundle.template is None:
-            print(PLAIN_NOTE, file=sys.stderr, flush=True)
-        self._announce(_format_url(self._sockets[0]))
+        self._announce(_format_url(self._sockets[0]), app.generator.bundle.template)
         notify("READY=1")
         watching = asyncio.ensure_future(_feed_watchdog(app))
         await asyncio.wait((stopped,))

@@ -58,7 +58,8 @@ class BeforeAfter:
             yield f"held-out bits per byte of the {name} text, before and after: {listed}"
         if OLD not in self._before:
             yield (
-                f"the held-out text of {self._initial.path.parent} is gone: it is not known what the model lost"
+                f"the held-out text of {self._initial.path.parent} is gone, so it is not known what the model"
+                " lost"
             )
         elif (lost := _percent(self._before[OLD][ALL], self._after[OLD][ALL])) > MAX_LOSS_PERCENT:
             yield (

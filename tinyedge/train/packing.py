@@ -6,6 +6,7 @@ learns a conversation exactly as it answers one: at the beginning of its context
 model.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,7 @@ PACKING_STREAM = 2  # separates the order in which windows are filled from other
 
 @dataclass(frozen=True)
 class Packing:
-    """Which conversations of a text share a window. They are filled in, in a random order, while they fit.
-
-    One that is longer than a window is left out.
-    """
+    """Which conversations of a text share a window; one that is longer than a window is left out."""
 
     starts: Integers
     """Index of the first token of each conversation, in the order of the windows, (N,)."""
@@ -53,14 +51,10 @@ class Packing:
         sizes = ends - starts
         fitting = np.flatnonzero(sizes - 1 <= length)
         order = np.random.default_rng([seed, PACKING_STREAM]).permutation(fitting)
-        rows, room = [0], length
-        for number, size in enumerate(sizes[order].tolist()):
-            if size - 1 > room:
-                rows.append(number)
-                room = length
-            room -= size - 1
-        rows.append(len(order))
-        return cls(starts[order], sizes[order], np.array(rows))
+        rows = pack_tightly((sizes[order] - 1).tolist(), length)
+        order = order[np.array([place for row in rows for place in row], dtype=np.int64)]
+        borders = np.cumsum([0, *map(len, rows)])
+        return cls(starts[order], sizes[order], borders)
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -124,6 +118,37 @@ class PackedBatches:
                 place += size - 1
         layout = Layout(*map(torch.from_numpy, (positions, segments, counted)))
         return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), layout=layout)
+
+
+def pack_tightly(sizes: Sequence[int], capacity: int) -> list[list[int]]:
+    """Distribute items to few rows: the largest first, each to the fullest row with room for it.
+
+    This is best-fit decreasing (Johnson, "Near-optimal bin packing algorithms", 1973).
+
+    Args:
+        sizes: Size of each item, at most `capacity`.
+        capacity: Size of a row.
+
+    Returns:
+        The items in each row, by index.
+    """
+    rows: list[list[int]] = []
+    by_room: list[list[int]] = [[] for _ in range(capacity + 1)]  # rows with as much room left
+    has_rows = 0  # bit n is set if by_room[n] has rows
+    for item in sorted(range(len(sizes)), key=lambda item: -sizes[item]):
+        size = sizes[item]
+        if roomy := has_rows >> size:
+            room = size + (roomy & -roomy).bit_length() - 1
+            row = by_room[room].pop()
+            if not by_room[room]:
+                has_rows ^= 1 << room
+        else:
+            room, row = capacity, len(rows)
+            rows.append([])
+        rows[row].append(item)
+        by_room[room - size].append(row)
+        has_rows |= 1 << (room - size)
+    return rows
 
 
 def count_long(shards: Shards, length: int) -> tuple[int, int]:

@@ -316,8 +316,8 @@ def _note_data(shards: Shards, context: int, reporter: Reporter) -> None:
         training, held_out = count_long(shards, context)
         if training or held_out:
             reporter.note(
-                f"warning: {training + held_out:,} conversations ({held_out:,} of them held out) are longer"
-                f" than the context of {context} tokens and are left out; a larger --max-seq-length keeps them"
+                f"warning: {training:,} conversations, and {held_out:,} held-out ones, are left out: they are"
+                f" longer than the context of {context} tokens; a larger --max-seq-length keeps them"
             )
     shares = shards.unknown_byte_shares
     reporter.note(f"unknown: {100 * shares.pop(ALL, 0):.3f}% of the held-out bytes are UNK")

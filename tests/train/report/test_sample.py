@@ -21,7 +21,9 @@ def test_a_prompt_has_the_language_that_its_text_is_held_out_as(micro_bundle: Pa
         "the old man was at home when they came.",
     ]
     passages = [tokenize_document(chat, tokenizer)]
-    shards: Any = SimpleNamespace(languages=("en", "es"), validation_passages=lambda language: passages)
+    shards: Any = SimpleNamespace(
+        languages=("en", "es"), template="", validation_passages=lambda language: passages
+    )
     english, spanish = choose_prompts(shards, tokenizer)
     assert chat[2].startswith(english)
     assert chat[0].startswith(spanish)
