@@ -96,6 +96,8 @@ def read_held_out(folder: Path, tokenizer: Tokenizer) -> list[TextSample]:
     shards = Shards.load(folder, tokenizer)
     if shards.tokenizer_sha256 != tokenizer.sha256:
         raise CorpusError(f"{folder} was made with another tokenizer than the bundle's")
+    if shards.template:
+        raise CorpusError(f"{folder} holds pairs, which tinyedge eval --pairs judges")
     return [
         TextSample(
             name,

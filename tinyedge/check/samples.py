@@ -17,6 +17,7 @@ from tinyedge.core.sampling import SamplingConfig
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
 from tinyedge.text.tokenizer import UNKNOWN_TEXT
+from tinyedge.text.turns import encode_turns
 
 NAME = "samples have no loops or broken characters"
 MAX_TOKENS = 128  # a sentence of a novel has about 30
@@ -68,13 +69,14 @@ def generate_samples(
     samples = []
     for number in range(SAMPLES):
         seed, prompt = divmod(number, len(prompts))
+        text = prompts[prompt]
         found = generator.generate(
-            prompts[prompt],
+            encode_turns(generator.tokenizer, [text]) if generator.bundle.template else text,
             max_tokens=MAX_TOKENS,
             sampling=SamplingConfig(seed=seed),
             content_filter=content_filter,
         )
-        samples.append(GeneratedText(prompts[prompt], found.text, found.finish_reason, seed))
+        samples.append(GeneratedText(text, found.text, found.finish_reason, seed))
     return samples
 
 

@@ -39,9 +39,10 @@ def render_model_card(manifest: Mapping[str, Any]) -> str:
 def _render_summary(manifest: Mapping[str, Any]) -> str:
     model = manifest["model"]
     languages = ", ".join(map(_format_cell, manifest["quality"]))
+    does = "answers prompts as the pairs that it was trained on" if "chat" in manifest else "continues text"
     return f"""# A tiny language model ({languages}), {manifest["precision"]}
 
-A Transformer of {manifest["parameters"]:,} parameters that continues text, made with tinyedge for
+A Transformer of {manifest["parameters"]:,} parameters that {does}, made with tinyedge for
 `{manifest["target"].replace("`", "'")}`: ONNX Runtime runs it, torch isn't needed.
 
 | | |

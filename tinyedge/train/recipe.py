@@ -187,6 +187,8 @@ GOING_ON: dict[str, dict[str, Any]] = {
         "weight_decay": 0.0,
         "matrix_weight_decay": 0.0,
         "shared_parts": False,
+        "segmentation_alpha": 0.0,
+        "smoothing": 0.0,
         "local_heads": 0,
         "init_std": 0.0,
     },
