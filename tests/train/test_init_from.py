@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.recording_reporter import RecordingReporter
+from tests.support.syllables import syllable_lines
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
@@ -25,10 +26,13 @@ from tinyedge.text.shards import Shards
 from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.text.vocabulary_report import load_report
 from tinyedge.train import pipeline
+from tinyedge.train.batches import make_batches
+from tinyedge.train.data import Batch, Layout
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import RunLimits
 from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.recipe import RECIPES, resolve
+from tinyedge.train.replay import concatenate
 from tinyedge.train.storage import checkpoint
 from tinyedge.train.storage.initial import InitialModel, adopt_shape, load_initial_model
 from tinyedge.train.validation import validate
@@ -255,3 +259,58 @@ def test_what_is_no_initial_model_is_an_error(
     folder.mkdir()
     with pytest.raises(error, match=message):
         load_initial_model(make(old_run, folder), tmp_path / "run")
+
+
+def test_a_part_of_each_batch_repeats_the_old_text(old_run: Path, new_text: Path, tmp_path: Path) -> None:
+    initial = load_initial_model(old_run, tmp_path / "run")
+    request = go_on(tmp_path / "run", new_text, initial, replay=0.5, batch_size=10)
+    tokenizer, new = pipeline.prepare_data(request, RecordingReporter())
+    old = initial.held_out
+    assert old
+    batches = make_batches(new, request.training, SMALL.max_seq_length, tokenizer, old)
+    alone = make_batches(new, request.training, SMALL.max_seq_length, tokenizer)
+    assert batches.steps_per_epoch == alone.steps_per_epoch
+    assert batches.rows == 15
+    old_text = old.training()[0 : old.train_tokens].tobytes()
+    seen = set()
+    steps = 2 * old.train_tokens // (5 * SMALL.max_seq_length)  # two passes over the old text
+    for place in range(steps):
+        epoch, step = divmod(place, batches.steps_per_epoch)
+        batch, without = batches.batch(epoch, step), alone.batch(epoch, step)
+        added = batch.inputs[len(without.inputs) :]
+        assert batch.inputs[: len(without.inputs)].equal(without.inputs)
+        assert 1 <= len(added) <= 5  # fewer at the end of the old text
+        for row in added:
+            assert row.numpy().astype("<u2").tobytes() in old_text
+            seen.add(tuple(row.tolist()))
+    assert len(seen) > 5 * steps / 3
+
+
+def test_repeated_text_beside_pairs_counts_every_target() -> None:
+    text = Batch(torch.arange(8).view(2, 4), torch.arange(8).view(2, 4))
+    layout = Layout(
+        torch.zeros(1, 4).long(), torch.ones(1, 4).long(), torch.tensor([[False, True, True, False]])
+    )
+    pairs = Batch(torch.ones(1, 4).long(), torch.ones(1, 4).long(), layout=layout)
+    both = concatenate(pairs, text)
+    assert both.layout
+    assert both.layout.counted.tolist() == [[False, True, True, False], [True] * 4, [True] * 4]
+    assert both.layout.positions[1:].tolist() == [[0, 1, 2, 3]] * 2
+    assert both.predictions == 10
+    assert both.share(slice(0, 1)) == pytest.approx(0.2)
+    assert concatenate(text, text).layout is None
+
+
+def test_replay_keeps_the_old_text_better(old_run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    lines = syllable_lines(400)
+    other.write_text("\n\n".join("\n".join(lines[start : start + 20]) for start in range(0, 400, 20)))
+    losses = []
+    for replay in (0.0, 1.0):
+        folder = tmp_path / f"run{replay}"
+        initial = load_initial_model(old_run, folder)
+        request = go_on(folder, other, initial, epochs=4, learning_rate=3e-3, batch_size=8, replay=replay)
+        pipeline.run(request, RecordingReporter())
+        metrics = json.loads((folder / "training_metrics.json").read_text())["init_from"]
+        losses.append(metrics["after"]["old"]["all"] / metrics["before"]["old"]["all"])
+    assert losses[1] < losses[0]

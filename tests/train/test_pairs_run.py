@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -221,3 +222,13 @@ def test_flags_that_contradict_the_initial_model_are_errors(
     done = tinyedge("train", "--init-from", run_folder, "--output-dir", tmp_path / "new", *flags)
     assert message in assert_refused(done, 2)
     assert not (tmp_path / "new").exists()
+
+
+def test_replay_needs_a_model_to_go_on_from_and_its_text(run_folder: Path, tmp_path: Path) -> None:
+    done = tinyedge("train", "--replay", 1, "--output-dir", tmp_path / "new")
+    assert "--replay repeats the text of --init-from" in assert_refused(done, 2)
+    for name in ("best_model.pt", "bilingual_1k.model"):
+        shutil.copy(run_folder / name, tmp_path)
+    flags = ("--input", "x.txt", "--replay", 1, "--output-dir", tmp_path / "new")
+    done = tinyedge("train", "--init-from", tmp_path / "best_model.pt", *flags)
+    assert "the token files of the run" in assert_refused(done, 2)

@@ -124,6 +124,8 @@ def train(
     shape = resolve_shape(preset or "tiny", model)
     config = resolve(recipe, training)
     chosen = select_given(vocabulary)
+    if training["replay"] and not init_from:
+        raise UsageError("--replay repeats the text of --init-from", "pass --init-from too, or omit it")
     if init_from:
         _check_initial(
             skip_tokenizer, chosen, has_text=bool(source or inputs or skip_corpus or reuses_corpus)
@@ -152,6 +154,13 @@ def train(
         given = dataclasses.asdict(PRESETS[preset]) if preset else {}
         given.pop("vocab_size", None)
         shape = adopt_shape(initial, given | select_given(model))
+        if initial.held_out is None:
+            if training["replay"]:
+                raise UsageError(
+                    f"--replay: the token files of the run of {initial.path} are not next to it",
+                    "omit --replay, or pass the checkpoint in its run folder",
+                )
+            training["replay"] = 0.0
         config = resolve(recipe, training, initial.model_id)
     request = RunRequest(
         output_dir=output_dir,

@@ -190,6 +190,8 @@ class Batches:
         self._seed = seed
         self.windows = self._count_windows(tokens)
         """Number of windows in an epoch."""
+        self.rows = min(batch_size, self.windows)
+        """Number of rows in a full batch."""
         if self.windows < 1:
             raise CorpusError(
                 f"the corpus has {len(tokens)} training tokens, but a window of {length} needs"

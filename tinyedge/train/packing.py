@@ -81,6 +81,8 @@ class PackedBatches:
         self._packing = Packing.fill(tokens, length, seed)
         self.windows = len(self._packing)
         """Number of windows in an epoch."""
+        self.rows = min(batch_size, self.windows)
+        """Number of rows in a full batch."""
 
     @property
     def steps_per_epoch(self) -> int:

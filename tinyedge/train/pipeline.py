@@ -91,9 +91,9 @@ class RunRequest:
 
     def make_trainer(self, tokenizer: Tokenizer, shards: Shards, reporter: Reporter, group: Group) -> Trainer:
         """Return the trainer of the run."""
-        weights = self.initial.weights if self.initial else None
+        start = (self.initial.weights, self.initial.held_out) if self.initial else ()
         where = self.hardware, self.output_dir, reporter, group
-        return Trainer(self.model, self.training, shards, tokenizer, *where, weights)
+        return Trainer(self.model, self.training, shards, tokenizer, *where, *start)
 
 
 def run(request: RunRequest, reporter: Reporter, group: Group = SINGLE_PROCESS) -> Outcome | None:

@@ -104,6 +104,14 @@ class TrainConfig:
     )
     """Heads of the first block initialized to look a few tokens back, as in
     `train.methods.init_local_heads`."""
+    replay: float = setting(
+        0.0,
+        low=0.0,
+        high=10.0,
+        section="Training",
+        help="With --init-from: windows of the old text for each window of the new one; 0 is off.",
+    )
+    """Windows of the old text for each window of the new one, as in `train.replay`; 0 is off."""
     init_from: str = ""
     """Id of the trained model that the run goes on from; empty for a run that begins with random weights."""
 
@@ -114,7 +122,7 @@ class TrainConfig:
         """Return the fields as a plain mapping, for JSON and checkpoints."""
         fields = dataclasses.asdict(self)
         if not self.init_from:  # so that it equals the settings of runs of earlier versions
-            del fields["init_from"]
+            del fields["init_from"], fields["replay"]
         return fields
 
     def rate_factor(self, step: int, steps_per_epoch: int, elapsed: float = 0.0) -> float:
@@ -182,6 +190,7 @@ FAST = TrainConfig(
 GOING_ON: dict[str, dict[str, Any]] = {
     "fast": {
         "epochs": 3,
+        "replay": 0.5,
         "learning_rate": 5e-4,
         "matrix_learning_rate": 0.003,
         "weight_decay": 0.0,
@@ -192,7 +201,7 @@ GOING_ON: dict[str, dict[str, Any]] = {
         "local_heads": 0,
         "init_std": 0.0,
     },
-    "guide": {"epochs": 3, "learning_rate": 1e-4, "warmup_steps": 100},
+    "guide": {"epochs": 3, "replay": 0.5, "learning_rate": 1e-4, "warmup_steps": 100},
 }
 
 RECIPES = {recipe.recipe: recipe for recipe in (FAST, GUIDE)}

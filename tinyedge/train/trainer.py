@@ -64,6 +64,7 @@ class Trainer:
         reporter: Receives progress, epoch records, samples and notes.
         group: Processes of the run.
         weights: Weights that the run begins with; None for random ones.
+        old: Token files of the run that they come from, of which a part is repeated; None for none.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Trainer:
         reporter: Reporter,
         group: Group = SINGLE_PROCESS,
         weights: Mapping[str, torch.Tensor] | None = None,
+        old: Shards | None = None,
     ) -> None:
         enable_determinism(hardware.device)
         torch.manual_seed(config.seed)
@@ -86,7 +88,7 @@ class Trainer:
         self._hardware = hardware
         self._folder = folder
         self._reporter = reporter
-        self._batches = make_batches(shards, config, model_config.max_seq_length, tokenizer)
+        self._batches = make_batches(shards, config, model_config.max_seq_length, tokenizer, old)
         self.model = TinyTransformer(model_config)
         if config.init_std:
             self.model.initialize(config.init_std)
@@ -103,8 +105,8 @@ class Trainer:
             group,
             sampler=make_candidate_sampler(shards, config, model_config.vocab_size),
             features=build_features(shards, config, tokenizer),
-            rows=min(config.batch_size, self._batches.windows),
-            is_packed=bool(shards.template),
+            rows=self._batches.rows,
+            is_packed=self._batches.batch(0, 0).layout is not None,
         )
         if hardware.use_compile and not self._train_step.is_compiled:
             reporter.note("model: compilation failed on this machine; training continues uncompiled, slower")
