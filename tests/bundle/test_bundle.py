@@ -311,6 +311,13 @@ def test_a_bundle_of_an_earlier_version_has_a_date_and_no_model_id(bundle_copy: 
     assert load_bundle(rewrite(folder, make_earlier)).model_id is None
 
 
+def test_the_template_of_a_model_of_pairs_is_read_and_may_lack_its_turns(bundle_copy: Copy) -> None:
+    assert load_bundle(bundle_copy()).template is None
+    for chat in ({"template": "turns/1"}, {"template": "turns/1", "turns": 3}):
+        folder = rewrite(bundle_copy(), lambda manifest, chat=chat: manifest.update(chat=chat))
+        assert load_bundle(folder).template == "turns/1"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -332,6 +339,10 @@ def test_a_bundle_of_an_earlier_version_has_a_date_and_no_model_id(bundle_copy: 
         (("budgets", "max_rss_mb"), 0, "budgets.max_rss_mb is 0, expected a number above 0"),
         (("budgets", "extra"), 1, "budgets.'extra' is not a field of"),
         (("surprise",), 1, "'surprise' is not a field of tinyedge.bundle/1"),
+        (("chat",), {"template": "turns/2"}, "chat.template is 'turns/2', expected 'turns/1'"),
+        (("chat",), {"turns": 1}, "chat.template is missing"),
+        (("chat",), {"template": "turns/1", "turns": -1}, "chat.turns is -1, expected an integer, 0 or more"),
+        (("chat",), {"template": "turns/1", "roles": []}, "chat.'roles' is not a field of"),
     ],
 )
 def test_invalid_or_inconsistent_values_are_refused(
