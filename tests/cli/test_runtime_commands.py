@@ -75,6 +75,7 @@ def test_json(micro_bundle: Path) -> None:
         "model_id": load_bundle(micro_bundle).model_id,
         "engine": {"name": "onnxruntime", "instructions": None, "reason": "TINYEDGE_ENGINE chooses it"},
         "threads": 1,
+        "template": None,
         "prompt": PROMPT,
         "slid": False,
         "seed": 4,

@@ -32,7 +32,7 @@ def evaluate(
     ] = None,
     json: JsonTarget = None,
 ) -> None:
-    """Compute bits per byte and perplexity of a model on text files, or judge its answers to pairs."""
+    """Judge a model: bits per byte of texts, answers to prompts."""
     import dataclasses
 
     from tinyedge.cli._echo import print_note, print_result
