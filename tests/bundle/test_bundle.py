@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import itertools
 import json
@@ -314,7 +315,7 @@ def test_a_bundle_of_an_earlier_version_has_a_date_and_no_model_id(bundle_copy: 
 def test_the_template_of_a_model_of_pairs_is_read_and_may_lack_its_turns(bundle_copy: Copy) -> None:
     assert load_bundle(bundle_copy()).template is None
     for chat in ({"template": "turns/1"}, {"template": "turns/1", "turns": 3}):
-        folder = rewrite(bundle_copy(), lambda manifest, chat=chat: manifest.update(chat=chat))
+        folder = rewrite(bundle_copy(), functools.partial(dict.update, chat=chat))
         assert load_bundle(folder).template == "turns/1"
 
 
