@@ -190,6 +190,19 @@ class Tokenizer:
             for i in range(self.vocab_size)
         ]
 
+    def list_texts(self) -> list[str | bytes]:
+        """List the text of each token: one byte for a byte piece, "" for BOS, EOS, PAD and UNK."""
+        processor = self._processor
+        pieces: list[str] = processor.id_to_piece(list(range(self.vocab_size)))
+        return [
+            ""
+            if token <= UNK_ID
+            else bytes([int(piece[3:5], 16)])
+            if piece[:3] == "<0x" and processor.is_byte(token)
+            else piece.replace(WORD_BOUNDARY, " ")
+            for token, piece in enumerate(pieces)
+        ]
+
     def vocabulary_table(self) -> str:
         """Format the `.vocab` file: one line for each piece, with its log probability after a tab."""
         rows = (
