@@ -1,8 +1,8 @@
 """Which characters may follow a text in a form: a pushdown automaton, computed as far as texts need it.
 
-A state is a set of places in the form; a place is a node and what follows it, a linked list. As in llama.cpp's
-grammars, there is one such list for each way to read the text so far. States and the characters between them
-are computed once and kept, so most of a text costs one look-up for each character.
+A state is a set of places in the form; a place is a node and what follows it, a linked list. As in
+llama.cpp's grammars, there is one such list for each way to read the text so far. States and the characters
+between them are computed once and kept, so most of a text costs one look-up for each character.
 """
 
 from tinyedge.core.errors import UsageError
@@ -126,7 +126,7 @@ class Automaton:
         return found
 
     def step_byte(self, place: State | Partial, byte: int) -> State | Partial | None:
-        """Return the state after one more byte of a character that no piece spells; None if it is not allowed.
+        """Return the state after one more byte of a character without a piece; None if it is not allowed.
 
         A character that has a piece is never spelled in bytes, as in the tokenizer's own encoding.
         """
@@ -144,7 +144,11 @@ class Automaton:
         if low == high:
             char = chr(low)
             return None if self._vocabulary.has_piece(char) else self.step(state, char)
-        return Partial(state, raw) if any(self._has_between(head.node, low, high) for head in state.heads) else None
+        return (
+            Partial(state, raw)
+            if any(self._has_between(head.node, low, high) for head in state.heads)
+            else None
+        )
 
     def _has_between(self, node: Node, low: int, high: int) -> bool:
         """Whether a node may begin with a character without a piece, from `low` to `high`."""
@@ -163,9 +167,7 @@ class Automaton:
 
     def _is_in(self, char: str, node: Node) -> bool:
         assert isinstance(node, Chars)
-        return char in self.members(node) or (
-            char not in self._vocabulary.characters and node.contains(char)
-        )
+        return char in self.members(node) or (char not in self._vocabulary.characters and node.contains(char))
 
     def _find_possible(self, nodes: list[Node]) -> set[Node]:
         """Find the nodes that have a text which the tokenizer can spell."""
@@ -173,7 +175,9 @@ class Automaton:
         count = -1
         while count < len(possible):  # recursion may need several rounds
             count = len(possible)
-            possible.update(node for node in nodes if node not in possible and self._is_possible(node, possible))
+            possible.update(
+                node for node in nodes if node not in possible and self._is_possible(node, possible)
+            )
         return possible
 
     def _is_possible(self, node: Node, possible: set[Node]) -> bool:

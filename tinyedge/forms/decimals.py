@@ -92,5 +92,3 @@ def _with_length(low: int, high: int, length: int, places: int) -> Node:
         return Choice((more, EMPTY)) if may_end else more
 
     return rest(0, True, True)
-
-

@@ -9,11 +9,18 @@ from typing import Any, NamedTuple
 
 from tinyedge.core.errors import UsageError
 from tinyedge.forms.grammar import Choice, Node, Text
-from tinyedge.forms.json_schema import any_object, parse_schema
-from tinyedge.forms.regex import parse_regex
-from tinyedge.forms.tools import Tool, parse_tools
 
 MAX_CHOICES = 2000
+CALL_STARTS = "{["  # where tools may be called, a text that begins with one of them is a call
+
+
+class Tool(NamedTuple):
+    """A tool that a model may call."""
+
+    name: str
+    """Its name."""
+    parameters: Any
+    """JSON Schema of its arguments; None for none."""
 
 
 class Form(NamedTuple):
@@ -71,14 +78,22 @@ class Form(NamedTuple):
 
     def build(self) -> Node:
         """Return the form's parts."""
-        if self.kind == "regex":
-            return parse_regex(self.source)
         if self.kind == "choices":
             return Choice(tuple(Text(one, is_required=True) for one in json.loads(self.source)))
+        if self.kind == "regex":
+            from tinyedge.forms.regex import parse_regex  # each form imports what it needs
+
+            return parse_regex(self.source)
         if self.kind == "json_schema":
+            from tinyedge.forms.json_schema import parse_schema
+
             return parse_schema(json.loads(self.source))
         if self.kind == "json_object":
+            from tinyedge.forms.json_text import any_object
+
             return any_object()
+        from tinyedge.forms.tools import parse_tools
+
         tools, is_required, is_parallel = json.loads(self.source)
         return parse_tools([Tool(*one) for one in tools], is_required, is_parallel)
 

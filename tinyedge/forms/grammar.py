@@ -1,21 +1,22 @@
 """The parts of a form: which texts are answers.
 
-A form is a graph of these nodes. `Rule` makes it recursive: lists of JSON contain lists. Does not know where a
-form comes from, nor how it is matched.
+A form is a graph of these nodes. `Rule` makes it recursive: lists of JSON contain lists. Does not know where
+a form comes from, nor how it is matched.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 LAST_CODE_POINT = 0x10FFFF
 SURROGATES = (0xD800, 0xDFFF)  # no characters, so no text has them
 
-CATEGORIES = {
+CATEGORIES: dict[str, Callable[[str], bool]] = {
     "d": str.isdecimal,
     "s": str.isspace,
     "w": lambda char: char.isalnum() or char == "_",
 }
-r"""Kinds of characters, as `\d`, `\s` and `\w` of Python's regular expressions; upper case is the opposite."""
+r"""Kinds of characters, as `\d`, `\s` and `\w` of regular expressions; upper case is the opposite."""
 
 
 @dataclass(frozen=True, eq=False)  # nodes are compared by identity: each is one place in the form
@@ -137,4 +138,3 @@ def list_nodes(root: Node) -> list[Node]:
             stack.append((node, True))
             stack += [(child, False) for child in children(node)]
     return list(found)
-

@@ -1,7 +1,7 @@
 """JSON Schema as forms: a documented subset, which covers what pydantic and OpenAI's clients write.
 
 Every value that a form allows is valid, but not every valid value is allowed: members stand in the order of
-`properties`, and an object with `properties` has no others. A keyword that would have to be ignored is an error.
+`properties`, and an object with `properties` has no others. A keyword that is not supported is an error.
 """
 
 import json
@@ -16,9 +16,9 @@ from tinyedge.forms.grammar import Choice, Node, Rule, series
 from tinyedge.forms.regex import parse_regex, parse_search
 
 ANNOTATIONS = frozenset(
-    "title description default examples example deprecated readOnly writeOnly discriminator externalDocs xml"
-    " $schema $id $comment $defs definitions $anchor".split()
-)
+    {"title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly",
+     "discriminator", "externalDocs", "xml", "$schema", "$id", "$comment", "$anchor", "$defs", "definitions"}
+)  # fmt: skip
 TYPE_KEYWORDS = {
     "object": frozenset({"properties", "required", "additionalProperties"}),
     "array": frozenset({"items", "prefixItems", "minItems", "maxItems"}),
@@ -30,14 +30,17 @@ TYPE_KEYWORDS = {
 }
 COMBINATIONS = ("anyOf", "oneOf", "allOf")
 KNOWN = frozenset({"type", "enum", "const", "nullable", "$ref", *COMBINATIONS}).union(*TYPE_KEYWORDS.values())
-NUMBER_FORMATS = ("int32", "int64", "float", "double")  # of OpenAPI; they allow any number here
-DATE = r"(?:(?:19|20)\d\d)-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8]))"
-TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+DATE = (
+    r"(?:19|20)[0-9]{2}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    r"|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+)
+HOUR_AND_MINUTE = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+TIME = rf"{HOUR_AND_MINUTE}:[0-5][0-9](?:\.[0-9]{{1,6}})?(?:Z|[+-]{HOUR_AND_MINUTE})"
 BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 FORMATS = {
-    "date": DATE.replace(r"\d", "[0-9]"),
+    "date": DATE,
     "time": TIME,
-    "date-time": f"{DATE}T{TIME}".replace(r"\d", "[0-9]"),
+    "date-time": f"{DATE}T{TIME}",
     "uuid": r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
     "ipv4": rf"(?:{BYTE}\.){{3}}{BYTE}",
     "email": r"[a-z0-9]{1,32}(?:[._-][a-z0-9]{1,16}){0,3}@(?:[a-z0-9]{1,32}\.){1,3}[a-z]{2,6}",
@@ -58,11 +61,6 @@ def parse_schema(schema: Schema, name: str = "json_schema") -> Node:
         UsageError: The schema is invalid, or has a keyword that is not supported; names it and where it is.
     """
     return _Reader(schema, name).read(schema, ())
-
-
-def any_object() -> Node:
-    """Return all objects: what `json_object` means."""
-    return text.mapping(text.any_value())
 
 
 class _Reader:
@@ -110,7 +108,9 @@ class _Reader:
     def _find_kinds(self, keywords: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
         found = keywords.get("type")
         if found is None:  # the keywords tell
-            found = [kind for kind, known in TYPE_KEYWORDS.items() if kind != "integer" and known & keywords.keys()]
+            found = [
+                kind for kind, known in TYPE_KEYWORDS.items() if kind != "integer" and known & keywords.keys()
+            ]
         kinds = [found] if isinstance(found, str) else found
         if not isinstance(kinds, list) or not kinds:
             raise self._refuse(path, f"has the type {json.dumps(found)}, which is not a type")
@@ -180,7 +180,9 @@ class _Reader:
             return series('"', text.escape(parse_search(value, where)), '"')
         if value not in FORMATS:
             listed = ", ".join(FORMATS)
-            raise self._refuse(path, f"has the format {value!r}, which is not supported", f"use one of: {listed}")
+            raise self._refuse(
+                path, f"has the format {value!r}, which is not supported", f"use one of: {listed}"
+            )
         return series('"', text.escape(parse_regex(FORMATS[value], where)), '"')
 
     def _read_number(self, keywords: Mapping[str, Any], path: tuple[str, ...], is_integer: bool) -> Node:
@@ -246,7 +248,9 @@ class _Reader:
             for one in value:
                 if isinstance(one, dict) and one.get("type", kind) != kind:
                     raise self._refuse(path, f"has {key!r} next to another 'type', which is not supported")
-            value = [{"type": kind, **one} if isinstance(one, dict) and "$ref" not in one else one for one in value]
+            value = [
+                {"type": kind, **one} if isinstance(one, dict) and "$ref" not in one else one for one in value
+            ]
         if key == "oneOf" and not _are_disjoint([self._dereference(one, path) for one in value]):
             raise self._refuse(
                 path,
@@ -288,7 +292,9 @@ class _Reader:
 
     def _refuse(self, path: tuple[str, ...], message: str, hint: str = "") -> UsageError:
         where = self._locate(path)
-        return UsageError(f"{where} {message}", hint or "docs/forms.md lists what is supported", (self._name,))
+        return UsageError(
+            f"{where} {message}", hint or "docs/forms.md lists what is supported", (self._name,)
+        )
 
 
 def _is_kind(value: Any, kind: str) -> bool:
@@ -311,9 +317,7 @@ def _is_same(left: Any, right: Any) -> bool:
 
 def _are_disjoint(schemas: Sequence[Schema]) -> bool:
     """Whether it is certain that no value is valid in two of the schemas."""
-    return all(
-        _differ(one, other) for at, one in enumerate(schemas) for other in schemas[at + 1 :]
-    )
+    return all(_differ(one, other) for at, one in enumerate(schemas) for other in schemas[at + 1 :])
 
 
 def _differ(one: Schema, other: Schema) -> bool:

@@ -119,6 +119,11 @@ def any_value() -> Node:
     return value
 
 
+def any_object() -> Node:
+    """Return all objects."""
+    return mapping(any_value())
+
+
 def escape(node: Node) -> Node:
     """Return a form of texts as the content of strings: quotation marks and the like are escaped."""
     if isinstance(node, Text):
@@ -134,4 +139,3 @@ def escape(node: Node) -> Node:
         return Choice(tuple(map(escape, children(node))))
     assert isinstance(node, Repeat)  # a regular expression has no rules
     return Repeat(escape(node.part), node.least, node.most)
-

@@ -1,7 +1,7 @@
 """Which tokens may follow a text in a form.
 
-In: a form and a vocabulary. Out: for each text in progress, the allowed tokens. Every text that it lets grow can
-still become an answer: a part of the form that the tokenizer cannot spell does not exist here.
+In: a form and a vocabulary. Out: for each text in progress, the allowed tokens. Every text that it lets grow
+can still become an answer: a part of the form that the tokenizer cannot spell does not exist here.
 """
 
 import bisect
@@ -79,7 +79,7 @@ class Matcher:
 
 
 class _Search:
-    """A search through the sorted pieces, which passes over all pieces with a beginning that is not allowed."""
+    """A search through the sorted pieces, which skips all pieces with a beginning that is not allowed."""
 
     def __init__(self, matcher: Matcher, max_visits: int | None) -> None:
         self.found: list[int] = []

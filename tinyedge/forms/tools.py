@@ -5,23 +5,13 @@ are a list of them.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
+from tinyedge.forms.form import CALL_STARTS, Tool
 from tinyedge.forms.grammar import EMPTY, Chars, Choice, Node, Repeat, series
 from tinyedge.forms.json_schema import parse_schema
 from tinyedge.forms.json_text import COLON, COMMA, literal
 
 MAX_CALLS = 16  # of one answer
-CALL_STARTS = "{["  # a text that begins with one of them is a call
-
-
-class Tool(NamedTuple):
-    """A tool that a model may call."""
-
-    name: str
-    """Its name."""
-    parameters: Any
-    """JSON Schema of its arguments; None for none."""
 
 
 def parse_tools(tools: Sequence[Tool], is_required: bool, is_parallel: bool) -> Node:

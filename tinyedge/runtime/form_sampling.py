@@ -1,9 +1,9 @@
 """Selection of tokens for an answer in a form: as if all other tokens had no probability.
 
 Tokens that the form does not allow are removed before top-k, top-p and all else. A mask of the vocabulary is
-not needed for that. Where few tokens may follow, as inside the literal parts of JSON, these are listed and only
-their logits are asked for; where exactly one may, the model is not asked at all. Elsewhere, the most likely
-tokens are examined until enough of them are allowed. Both give the same token.
+not needed for that. Where few tokens may follow, as inside the literal parts of JSON, these are listed and
+only their logits are asked for; where exactly one may, the model is not asked at all. Elsewhere, the most
+likely tokens are examined until enough of them are allowed. Both give the same token.
 """
 
 from collections import OrderedDict

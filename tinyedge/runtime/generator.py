@@ -371,8 +371,6 @@ class Generator:
 def _match_stop_strings(stop: Sequence[str]) -> "StopStringMatcher | None":
     if stop in ((), []):
         return None
-    from tinyedge.forms.form import Form
-    from tinyedge.forms.matcher import FormText, Matcher
     from tinyedge.runtime.stop_strings import StopStringMatcher
 
     return StopStringMatcher(stop)
