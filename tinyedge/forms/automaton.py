@@ -10,17 +10,19 @@ from tinyedge.forms.grammar import (
     LAST_CODE_POINT,
     SURROGATES,
     Chars,
-    Choice,
+    Either,
     Node,
     Repeat,
     Rule,
     Series,
     Text,
+    children,
     list_nodes,
 )
 from tinyedge.forms.vocabulary import Vocabulary
 
 MAX_PLACES = 4000  # in one state; JSON needs dozens, a list of choices as many as there are
+MAX_LISTED = 8  # characters that an error names
 
 
 class Place:
@@ -33,7 +35,7 @@ class Place:
         self.rest = rest  # None: the end of the form
 
 
-class State:
+class FormState:
     """All places that a text has reached. Equal states are the same object."""
 
     __slots__ = ("accepts", "few", "following", "heads")
@@ -43,7 +45,7 @@ class State:
         """Places whose node is a Text or Chars: what may come next."""
         self.accepts = accepts
         """Whether the text is an answer."""
-        self.following: dict[str | bytes, State | Partial | None] = {}
+        self.following: dict[str | bytes, FormState | Partial | None] = {}
         self.few: dict[bool, tuple[int, ...] | None] = {}  # kept by `matcher`
 
 
@@ -52,7 +54,7 @@ class Partial:
 
     __slots__ = ("raw", "state")
 
-    def __init__(self, state: State, raw: bytes) -> None:
+    def __init__(self, state: FormState, raw: bytes) -> None:
         self.state = state
         self.raw = raw
 
@@ -72,26 +74,24 @@ class Automaton:
         self._vocabulary = vocabulary
         self._members: dict[Chars, frozenset[str]] = {}
         self._places: dict[tuple[Node, Place | None], Place] = {}
-        self._states: dict[tuple[frozenset[Place], bool], State] = {}
+        self._states: dict[tuple[frozenset[Place], bool], FormState] = {}
         self._texts: dict[str, Text] = {}
         self._repeats: dict[tuple[Node, int, int | None], Repeat] = {}
         nodes = list_nodes(root)
-        missing = {char for node in nodes if isinstance(node, Text) and node.is_required
-                   for char in node.text if not vocabulary.can_spell(char)}  # fmt: skip
         self._possible = self._find_possible(nodes)
-        if not missing and root not in self._possible:
-            missing = {char for node in nodes if isinstance(node, Text)
-                       for char in node.text if not vocabulary.can_spell(char)}  # fmt: skip
-            if not missing:
-                raise UsageError(
-                    "no text has the form, or the tokenizer has no piece for its characters",
-                    "check the form; train the tokenizer on texts that have such answers",
-                )
-        if missing:
-            listed = " ".join(map(repr, sorted(missing)[:8]))
+        required = "".join(node.text for node in nodes if isinstance(node, Text) and node.is_required)
+        if root not in self._possible:
+            required += self._find_needed(root, set())
+        if missing := sorted(char for char in set(required) if not vocabulary.can_spell(char)):
+            listed = " ".join(map(repr, missing[:MAX_LISTED]))
             raise UsageError(
                 f"the form needs characters that the tokenizer cannot spell: {listed}",
                 "train the tokenizer on texts that have such answers, or with --byte-fallback",
+            )
+        if root not in self._possible:
+            raise UsageError(
+                "no text that the tokenizer can spell has the form",
+                "check the form; train the tokenizer on texts that have such answers",
             )
         self.start = self._close([self._place(root, None)])
 
@@ -108,7 +108,7 @@ class Automaton:
             self._members[chars] = found
         return found
 
-    def step(self, state: State, char: str) -> State | None:
+    def step(self, state: FormState, char: str) -> FormState | None:
         """Return the state after one more character; None if the form does not allow it."""
         if char in state.following:
             return state.following[char]  # type: ignore[return-value]  # a Partial is kept under bytes
@@ -125,7 +125,7 @@ class Automaton:
         state.following[char] = found
         return found
 
-    def step_byte(self, place: State | Partial, byte: int) -> State | Partial | None:
+    def step_byte(self, place: FormState | Partial, byte: int) -> FormState | Partial | None:
         """Return the state after one more byte of a character without a piece; None if it is not allowed.
 
         A character that has a piece is never spelled in bytes, as in the tokenizer's own encoding.
@@ -136,7 +136,7 @@ class Automaton:
             state.following[raw] = self._find_after(state, raw)
         return state.following[raw]
 
-    def _find_after(self, state: State, raw: bytes) -> State | Partial | None:
+    def _find_after(self, state: FormState, raw: bytes) -> FormState | Partial | None:
         bounds = _bound_characters(raw)
         if bounds is None:
             return None
@@ -180,6 +180,16 @@ class Automaton:
             )
         return possible
 
+    def _find_needed(self, node: Node, seen: set[Node]) -> str:
+        """Return the literal texts without which an impossible node stays impossible."""
+        if node in self._possible or node in seen:
+            return ""
+        seen.add(node)
+        if isinstance(node, Text):
+            return node.text
+        inside = children(node)[:1] if isinstance(node, Either) else children(node)
+        return "".join(self._find_needed(one, seen) for one in inside)
+
     def _is_possible(self, node: Node, possible: set[Node]) -> bool:
         if isinstance(node, Text):
             return all(map(self._vocabulary.can_spell, node.text))
@@ -189,13 +199,13 @@ class Automaton:
             return self._vocabulary.has_all_bytes and self._has_between(node, 0, LAST_CODE_POINT)
         if isinstance(node, Series):
             return all(part in possible for part in node.parts)
-        if isinstance(node, Choice):
+        if isinstance(node, Either):
             return any(option in possible for option in node.options)
         if isinstance(node, Repeat):
             return node.least == 0 or node.part in possible
         return node.body in possible
 
-    def _close(self, reached: list[Place | None]) -> State:
+    def _close(self, reached: list[Place | None]) -> FormState:
         """Return the state of some places and of all places that nothing separates from them."""
         seen: set[Place] = set()
         heads: dict[Place, None] = {}
@@ -225,7 +235,7 @@ class Automaton:
                 for part in reversed(node.parts):
                     rest = self._place(part, rest)
                 reached.append(rest)
-            elif isinstance(node, Choice):
+            elif isinstance(node, Either):
                 reached += [self._place(one, rest) for one in node.options if one in self._possible]
             elif isinstance(node, Repeat):
                 if node.least == 0:
@@ -237,7 +247,7 @@ class Automaton:
                 assert node.body is not None
                 reached.append(self._place(node.body, rest))
         key = (frozenset(heads), accepts)
-        return self._states.setdefault(key, State(tuple(heads), accepts))
+        return self._states.setdefault(key, FormState(tuple(heads), accepts))
 
     def _place(self, node: Node, rest: Place | None) -> Place:
         key = (node, rest)

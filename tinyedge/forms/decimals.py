@@ -7,7 +7,7 @@ left: as long as they are equal, the next digit is bounded; after that, it is fr
 import functools
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from tinyedge.forms.grammar import EMPTY, Chars, Choice, Node, series
+from tinyedge.forms.grammar import EMPTY, Chars, Either, Node, series
 from tinyedge.forms.json_text import MAX_DIGITS
 
 FRACTION_DIGITS = 6  # of a number with a bound, unless the bound has more
@@ -33,7 +33,7 @@ def between(low: Decimal | None, high: Decimal | None, is_integer: bool) -> Node
         options += [series("-", one) for one in _unsigned(max(1, -last), -first, places)]
     if last >= max(first, 0):
         options += _unsigned(max(0, first), last, places)
-    return Choice(tuple(options)) if options else None
+    return Either(tuple(options)) if options else None
 
 
 def smallest_step(bounds: tuple[Decimal | None, ...], is_integer: bool) -> Decimal:
@@ -86,9 +86,9 @@ def _with_length(low: int, high: int, length: int, places: int) -> Node:
         if free:
             digits = Chars(((ord("0") + free[0], ord("0") + free[-1]),))
             options.append(series(digits, rest(at + 1, False, False)))
-        more: Node = Choice(tuple(options))
+        more: Node = Either(tuple(options))
         if at == length:
             more = series(".", more)
-        return Choice((more, EMPTY)) if may_end else more
+        return Either((more, EMPTY)) if may_end else more
 
     return rest(0, True, True)

@@ -8,19 +8,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tinyedge.core.errors import UsageError
-from tinyedge.forms.grammar import Choice, Node, Text
+from tinyedge.forms.grammar import Either, Node, Text
+from tinyedge.forms.tool import Tool
 
 MAX_CHOICES = 2000
-CALL_STARTS = "{["  # where tools may be called, a text that begins with one of them is a call
-
-
-class Tool(NamedTuple):
-    """A tool that a model may call."""
-
-    name: str
-    """Its name."""
-    parameters: Any
-    """JSON Schema of its arguments; None for none."""
 
 
 class Form(NamedTuple):
@@ -79,7 +70,7 @@ class Form(NamedTuple):
     def build(self) -> Node:
         """Return the form's parts."""
         if self.kind == "choices":
-            return Choice(tuple(Text(one, is_required=True) for one in json.loads(self.source)))
+            return Either(tuple(Text(one, is_required=True) for one in json.loads(self.source)))
         if self.kind == "regex":
             from tinyedge.forms.regex import parse_regex  # each form imports what it needs
 

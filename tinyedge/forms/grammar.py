@@ -62,7 +62,7 @@ class Series:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class Either:
     """One of several options."""
 
     options: tuple["Node", ...]
@@ -89,7 +89,7 @@ class Rule:
     """The node."""
 
 
-Node: TypeAlias = Text | Chars | Series | Choice | Repeat | Rule
+Node: TypeAlias = Text | Chars | Series | Either | Repeat | Rule
 
 EMPTY = Text("")
 ANY_CHARACTER = Chars((), is_negated=True)
@@ -100,9 +100,9 @@ def series(*parts: Node | str) -> Series:
     return Series(tuple(Text(part) if isinstance(part, str) else part for part in parts))
 
 
-def optional(part: Node) -> Choice:
+def optional(part: Node) -> Either:
     """Return a part that may be absent."""
-    return Choice((part, EMPTY))
+    return Either((part, EMPTY))
 
 
 def one_of(chars: str) -> Chars:
@@ -114,7 +114,7 @@ def children(node: Node) -> tuple[Node, ...]:
     """Return the nodes directly inside a node."""
     if isinstance(node, Series):
         return node.parts
-    if isinstance(node, Choice):
+    if isinstance(node, Either):
         return node.options
     if isinstance(node, Repeat):
         return (node.part,)

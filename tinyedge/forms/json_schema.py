@@ -12,7 +12,7 @@ from typing import Any
 from tinyedge.core.errors import UsageError
 from tinyedge.forms import json_text as text
 from tinyedge.forms.decimals import between, smallest_step
-from tinyedge.forms.grammar import Choice, Node, Rule, series
+from tinyedge.forms.grammar import Either, Node, Rule, series
 from tinyedge.forms.regex import parse_regex, parse_search
 
 ANNOTATIONS = frozenset(
@@ -89,7 +89,7 @@ class _Reader:
                 raise self._refuse(path, f"has the keyword {key!r}, which is not supported")
         is_nullable = keywords.pop("nullable", False) is True
         node = self._read_keywords(keywords, path) if keywords else text.any_value()
-        return Choice((node, text.NULL)) if is_nullable else node
+        return Either((node, text.NULL)) if is_nullable else node
 
     def _read_keywords(self, keywords: dict[str, Any], path: tuple[str, ...]) -> Node:
         for key in ("$ref", *COMBINATIONS):
@@ -103,7 +103,7 @@ class _Reader:
             return self._read_values(keywords, path)
         kinds = self._find_kinds(keywords, path)
         options = [self._read_kind(kind, keywords, path) for kind in kinds]
-        return options[0] if len(options) == 1 else Choice(tuple(options))
+        return options[0] if len(options) == 1 else Either(tuple(options))
 
     def _find_kinds(self, keywords: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
         found = keywords.get("type")
@@ -235,7 +235,7 @@ class _Reader:
             values = [value for value in values if any(_is_kind(value, kind) for kind in kinds)]
         if not values:
             raise self._refuse(path, "has no value that is allowed")
-        return Choice(tuple(map(text.literal, values)))
+        return Either(tuple(map(text.literal, values)))
 
     def _read_combination(self, key: str, value: Any, kind: Any, path: tuple[str, ...]) -> Node:
         if key == "$ref":
@@ -257,7 +257,7 @@ class _Reader:
                 "has 'oneOf' whose schemas may be valid at the same time, which is not supported",
                 "use anyOf, or give each of them a required member with a const of its own",
             )
-        return Choice(tuple(self.read(one, (*path, key, str(at))) for at, one in enumerate(value)))
+        return Either(tuple(self.read(one, (*path, key, str(at))) for at, one in enumerate(value)))
 
     def _resolve(self, reference: Any, path: tuple[str, ...]) -> Node:
         if reference not in self._rules:

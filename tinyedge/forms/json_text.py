@@ -11,7 +11,7 @@ import json
 from tinyedge.forms.grammar import (
     EMPTY,
     Chars,
-    Choice,
+    Either,
     Node,
     Repeat,
     Rule,
@@ -33,16 +33,16 @@ SPECIAL = ((0, 0x1F), (ord('"'), ord('"')), (ord("\\"), ord("\\")))  # character
 # Any \u escape but that of a surrogate.
 UNICODE_ESCAPE = series(
     "\\u",
-    Choice(
+    Either(
         (
             series(one_of("0123456789abcefABCEF"), HEX, HEX, HEX),
             series(one_of("dD"), one_of("01234567"), HEX, HEX),
         )
     ),
 )
-CHARACTER = Choice((Chars(SPECIAL, is_negated=True), series("\\", one_of('"\\/bfnrt')), UNICODE_ESCAPE))
+CHARACTER = Either((Chars(SPECIAL, is_negated=True), series("\\", one_of('"\\/bfnrt')), UNICODE_ESCAPE))
 
-INTEGER = Choice(
+INTEGER = Either(
     (
         Text("0"),
         series(optional(Text("-")), NONZERO_DIGIT, Repeat(DIGIT, 0, MAX_DIGITS - 1)),
@@ -50,11 +50,11 @@ INTEGER = Choice(
 )
 NUMBER = series(
     optional(Text("-")),
-    Choice((Text("0"), series(NONZERO_DIGIT, Repeat(DIGIT, 0, MAX_DIGITS - 1)))),
+    Either((Text("0"), series(NONZERO_DIGIT, Repeat(DIGIT, 0, MAX_DIGITS - 1)))),
     optional(series(".", Repeat(DIGIT, 1, MAX_DIGITS))),
     optional(series(one_of("eE"), optional(one_of("+-")), Repeat(DIGIT, 1, 2))),
 )
-BOOLEAN = Choice((Text("true"), Text("false")))
+BOOLEAN = Either((Text("true"), Text("false")))
 NULL = Text("null")
 
 
@@ -98,7 +98,7 @@ def record(members: list[tuple[str, Node, bool]]) -> Node:
     for name, value, is_required in reversed(members):
         member = series(literal(name), COLON, value, after)
         later: Node = series(COMMA, member)
-        first, after = (member, later) if is_required else (Choice((member, first)), Choice((later, after)))
+        first, after = (member, later) if is_required else (Either((member, first)), Either((later, after)))
     return series("{", first, "}")
 
 
@@ -115,7 +115,7 @@ def literal(value: object) -> Node:
 def any_value() -> Node:
     """Return all values."""
     value = Rule()
-    value.body = Choice((STRING, NUMBER, BOOLEAN, NULL, array(value), mapping(value)))
+    value.body = Either((STRING, NUMBER, BOOLEAN, NULL, array(value), mapping(value)))
     return value
 
 
@@ -132,10 +132,10 @@ def escape(node: Node) -> Node:
         special = [chr(code) for low, high in SPECIAL for code in range(low, high + 1)]
         escapes = [Text(json.dumps(char)[1:-1]) for char in special if node.contains(char)]
         plain = Chars(node.ranges, node.categories, node.is_negated, excluded=SPECIAL)
-        return Choice((plain, *escapes))
+        return Either((plain, *escapes))
     if isinstance(node, Series):
         return Series(tuple(map(escape, children(node))))
-    if isinstance(node, Choice):
-        return Choice(tuple(map(escape, children(node))))
+    if isinstance(node, Either):
+        return Either(tuple(map(escape, children(node))))
     assert isinstance(node, Repeat)  # a regular expression has no rules
     return Repeat(escape(node.part), node.least, node.most)

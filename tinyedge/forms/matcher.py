@@ -5,14 +5,16 @@ can still become an answer: a part of the form that the tokenizer cannot spell d
 """
 
 import bisect
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 
-from tinyedge.forms.automaton import Automaton, Partial, State
+from tinyedge.forms.automaton import Automaton, FormState, Partial
 from tinyedge.forms.grammar import Node, Text
 from tinyedge.forms.vocabulary import Vocabulary
 from tinyedge.text.tokenizer import EOS_ID
 
 FEW = 200  # tokens; a state with more is asked about tokens one by one
+KEPT_LISTS = 16  # of all tokens that may follow: most of a string has the same one
 MAX_VISITS = 1000  # beginnings of pieces that a search for few tokens looks at
 AFTER_ALL = "\U0010ffff"  # follows every character in order
 
@@ -31,22 +33,35 @@ class Matcher:
     def __init__(self, root: Node, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.automaton = Automaton(root, vocabulary)
+        self._all: OrderedDict[tuple[FormState | Partial, bool], list[int]] = OrderedDict()
 
     def begin(self) -> "FormText":
         """Start a text."""
         return FormText(self)
 
-    def advance(self, state: State, text: str, start: int = 0) -> State | None:
+    def advance(self, state: FormState, text: str, start: int = 0) -> FormState | None:
         """Return the state after the characters `text[start:]`; None if the form does not allow them."""
         step = self.automaton.step
-        reached: State | None = state
+        reached: FormState | None = state
         for char in text[start:]:
             reached = step(reached, char)  # type: ignore[arg-type]  # checked below
             if reached is None:
                 return None
         return reached
 
-    def list_tokens(self, place: State | Partial, is_first: bool, max_visits: int | None) -> list[int] | None:
+    def list_all(self, place: FormState | Partial, is_first: bool) -> list[int]:
+        """List all tokens that may follow, in order; arguments are those of `list_tokens`."""
+        key = (place, is_first)
+        found = self._all.get(key)
+        if found is None:
+            found = self._all[key] = self.list_tokens(place, is_first, None) or []
+            if len(self._all) > KEPT_LISTS:
+                self._all.popitem(last=False)
+        return found
+
+    def list_tokens(
+        self, place: FormState | Partial, is_first: bool, max_visits: int | None
+    ) -> list[int] | None:
         """List all tokens that may follow, in order; None if that takes more than `max_visits`.
 
         Args:
@@ -68,10 +83,10 @@ class Matcher:
         found = search.found + self._list_bytes(place)
         return sorted([*found, EOS_ID] if place.accepts else found)
 
-    def _list_bytes(self, place: State | Partial) -> list[int]:
+    def _list_bytes(self, place: FormState | Partial) -> list[int]:
         ids, step = self.vocabulary.byte_ids, self.automaton.step_byte
         candidates: Iterable[int] = ids
-        if isinstance(place, State):
+        if isinstance(place, FormState):
             texts = [head.node.text for head in place.heads if isinstance(head.node, Text)]
             if len(texts) == len(place.heads):
                 candidates = {text[0].encode()[0] for text in texts}
@@ -92,7 +107,7 @@ class _Search:
         excluded = set(self._ids[low:high])
         self.found = [token for token in self.found if token not in excluded]
 
-    def run(self, state: State, low: int, high: int, depth: int) -> bool:
+    def run(self, state: FormState, low: int, high: int, depth: int) -> bool:
         """Find the allowed ones of the pieces from `low` to `high`; whether the number of visits sufficed.
 
         Args:
@@ -108,21 +123,35 @@ class _Search:
         if low >= high:
             return True
         beginning = texts[low][:depth]
-        for char in self._list_characters(state):
+        for char, start in self._find_groups(state, low, high, depth):
             if self._left is not None:
                 self._left -= 1
                 if self._left < 0:
                     return False
-            start = bisect.bisect_left(texts, beginning + char, low, high)
-            if start == high or texts[start][depth] != char:
-                continue
-            end = bisect.bisect_left(texts, beginning + char + AFTER_ALL, start, high)
             reached = self._matcher.automaton.step(state, char)
-            if reached is not None and not self.run(reached, start, end, depth + 1):
-                return False
+            if reached is not None:
+                end = bisect.bisect_left(texts, beginning + char + AFTER_ALL, start, high)
+                if not self.run(reached, start, end, depth + 1):
+                    return False
         return True
 
-    def _list_characters(self, state: State) -> set[str]:
+    def _find_groups(self, state: FormState, low: int, high: int, depth: int) -> Iterator[tuple[str, int]]:
+        """Yield characters after the first `depth` ones, each with the first piece that has it there."""
+        texts = self._texts
+        beginning = texts[low][:depth]
+        allowed = self._list_characters(state)
+        if len(allowed) < high - low:
+            for char in allowed:
+                start = bisect.bisect_left(texts, beginning + char, low, high)
+                if start < high and texts[start][depth] == char:
+                    yield char, start
+        else:
+            while low < high:
+                char = texts[low][depth]
+                yield char, low
+                low = bisect.bisect_left(texts, beginning + char + AFTER_ALL, low, high)
+
+    def _list_characters(self, state: FormState) -> set[str]:
         chars: set[str] = set()
         for head in state.heads:
             node = head.node
@@ -138,18 +167,18 @@ class FormText:
 
     def __init__(self, matcher: Matcher) -> None:
         self._matcher = matcher
-        self._place: State | Partial = matcher.automaton.start
+        self._place: FormState | Partial = matcher.automaton.start
         self._is_first = True
 
     @property
     def is_complete(self) -> bool:
         """Whether the text is an answer."""
-        return isinstance(self._place, State) and self._place.accepts
+        return isinstance(self._place, FormState) and self._place.accepts
 
     @property
     def is_final(self) -> bool:
         """Whether the text is an answer that cannot become longer."""
-        return self.is_complete and isinstance(self._place, State) and not self._place.heads
+        return self.is_complete and isinstance(self._place, FormState) and not self._place.heads
 
     def allows(self, token: int) -> bool:
         """Whether a token may follow."""
@@ -167,7 +196,7 @@ class FormText:
 
     def list_all(self) -> list[int]:
         """List all tokens that may follow, in order."""
-        return self._matcher.list_tokens(self._place, self._is_first, None) or []
+        return self._matcher.list_all(self._place, self._is_first)
 
     def push(self, token: int) -> None:
         """Add a token that is allowed."""
@@ -176,7 +205,7 @@ class FormText:
             assert found is not None
             self._place, self._is_first = found, False
 
-    def _find_next(self, token: int) -> State | Partial | None:
+    def _find_next(self, token: int) -> FormState | Partial | None:
         text, place = self._matcher.vocabulary.texts[token], self._place
         if isinstance(text, bytes):
             if self._is_first and text == b" ":

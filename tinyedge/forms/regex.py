@@ -15,7 +15,7 @@ from tinyedge.forms.grammar import (
     EMPTY,
     LAST_CODE_POINT,
     Chars,
-    Choice,
+    Either,
     Node,
     Repeat,
     Series,
@@ -102,7 +102,7 @@ def _convert_item(kind: Any, value: Any, name: str) -> Node:
     if kind is _constants.IN:
         return _convert_set(value)
     if kind is _constants.BRANCH:
-        return Choice(tuple(_convert(option, name) for option in value[1]))
+        return Either(tuple(_convert(option, name) for option in value[1]))
     if kind is _constants.SUBPATTERN:
         _, added, removed, inside = value
         if added or removed:

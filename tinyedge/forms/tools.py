@@ -6,10 +6,10 @@ are a list of them.
 
 from collections.abc import Sequence
 
-from tinyedge.forms.form import CALL_STARTS, Tool
-from tinyedge.forms.grammar import EMPTY, Chars, Choice, Node, Repeat, series
+from tinyedge.forms.grammar import EMPTY, Chars, Either, Node, Repeat, series
 from tinyedge.forms.json_schema import parse_schema
 from tinyedge.forms.json_text import COLON, COMMA, literal
+from tinyedge.forms.tool import CALL_STARTS, Tool
 
 MAX_CALLS = 16  # of one answer
 
@@ -34,7 +34,7 @@ def parse_tools(tools: Sequence[Tool], is_required: bool, is_parallel: bool) -> 
             series("{", literal("name"), COLON, literal(tool.name), COMMA,
                    literal("arguments"), COLON, arguments, "}")
         )  # fmt: skip
-    call = Choice(tuple(calls))
+    call = Either(tuple(calls))
     options: list[Node] = [call]
     if is_parallel:
         options.append(series("[", call, Repeat(series(COMMA, call), 0, MAX_CALLS - 1), "]"))
@@ -42,4 +42,4 @@ def parse_tools(tools: Sequence[Tool], is_required: bool, is_parallel: bool) -> 
         starts = tuple((ord(char), ord(char)) for char in CALL_STARTS)
         anything = Repeat(Chars((), is_negated=True))
         options += [EMPTY, series(Chars(starts, is_negated=True), anything)]
-    return Choice(tuple(options))
+    return Either(tuple(options))

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinyedge.core.errors import UsageError
-from tinyedge.forms.form import Form, Tool
+from tinyedge.forms.form import Form
+from tinyedge.forms.tool import Tool
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.json_fields import JsonFields, format_value
 

@@ -9,7 +9,7 @@ import re
 import secrets
 from typing import NamedTuple
 
-from tinyedge.forms.form import CALL_STARTS
+from tinyedge.forms.tool import CALL_STARTS
 
 HEAD = re.compile(r'[\[, ]*\{"name": ?("(?:[^"\\]|\\.)*"), ?"arguments": ?')
 
