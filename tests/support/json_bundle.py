@@ -17,7 +17,7 @@ SIGNS = " \\ ^ ` ~ | < > = + * # @ _ { } [ ]"
 
 
 def train_json_tokenizer(byte_fallback: bool = False) -> bytes:
-    """Train 1000 pieces on invented words and JSON; with bytes on the words alone, so that JSON needs bytes."""
+    """Train 1000 pieces on invented words and JSON; with bytes on words alone: JSON then needs bytes."""
     lines = syllable_lines()
     if byte_fallback:
         return train(lines, "the tests' lines", TokenizerConfig(1000, byte_fallback=True))
