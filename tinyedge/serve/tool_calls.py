@@ -98,6 +98,8 @@ class ToolCallReader:
 
     def _take_arguments(self) -> str:
         """Take the pending text up to the end of the arguments."""
+        if not self._depth:
+            self._pending = self._pending.removeprefix(" ")  # it may follow the colon
         at = 0
         for char in self._pending:
             at += 1
