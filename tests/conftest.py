@@ -92,7 +92,7 @@ def byte_fallback_model() -> bytes:
 @pytest.fixture(scope="session")
 def json_model() -> bytes:
     """A tokenizer of 1000 pieces that can spell JSON."""
-    from tests.support.json_bundle import train_json_tokenizer
+    from bench.json_bundle import train_json_tokenizer
 
     return train_json_tokenizer()
 
@@ -100,7 +100,7 @@ def json_model() -> bytes:
 @pytest.fixture(scope="session")
 def bytes_model() -> bytes:
     """A tokenizer of 1000 pieces that spells JSON in bytes."""
-    from tests.support.json_bundle import train_json_tokenizer
+    from bench.json_bundle import train_json_tokenizer
 
     return train_json_tokenizer(byte_fallback=True)
 
@@ -108,7 +108,7 @@ def bytes_model() -> bytes:
 @pytest.fixture(scope="session")
 def json_bundle(json_model: bytes, micro_bundle_fp32: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that can spell JSON, and whose model does not know it."""
-    from tests.support.json_bundle import write_json_bundle
+    from bench.json_bundle import write_json_bundle
 
     return write_json_bundle(micro_bundle_fp32, tmp_path_factory.mktemp("json") / "bundle", json_model)
 

@@ -22,11 +22,12 @@ from typing import Any
 from bench.clients.environments import CLIENTS, Client, prepare_command
 from bench.clients.evaluation import write_evaluation
 from bench.environments import NotInstalledError
+from bench.json_bundle import train_json_tokenizer, write_json_bundle
 from bench.serve.loopback import Server
 from tinyedge import __version__
 
 ROOT = Path(__file__).parents[2]
-BUNDLE = ROOT / "tests" / "data" / "micro_bundle_int8"
+MODEL = ROOT / "tests" / "data" / "micro_bundle_int8"  # with another tokenizer, which can spell JSON
 REPORT = ROOT / "bench" / "reports" / "clients.json"
 DOCUMENT = ROOT / "docs" / "clients.md"
 START, END = "<!-- table: python -m bench.clients -->", "<!-- end of the table -->"
@@ -56,7 +57,7 @@ def main() -> None:
     """Run the clients."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--bundle", type=Path, default=BUNDLE, help="the served bundle; by default the tests' one"
+        "--bundle", type=Path, help="the served bundle; by default the tests' one with pieces for JSON"
     )
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", help="parts of names of clients; no file is written"
@@ -69,9 +70,10 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        write_evaluation(options.bundle, work)
+        bundle = options.bundle or write_json_bundle(MODEL, work / "bundle", train_json_tokenizer())
+        write_evaluation(bundle, work)
         # The filter would end some answers; its effect on clients is that of an end of text.
-        with Server(options.bundle, "--no-filter", "--queue", 64, env=make_board(work)) as server:
+        with Server(bundle, "--no-filter", "--queue", 64, env=make_board(work)) as server:
             results = [run_client(client, f"http://127.0.0.1:{server.port}", work) for client in chosen]
     if not options.only:
         write_report(results)

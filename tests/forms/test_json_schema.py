@@ -47,7 +47,7 @@ SCHEMAS: list[Any] = [
     {"type": "array", "maxItems": 0},
     {"type": "string", "minLength": 2, "maxLength": 3},
     {"type": "string", "pattern": "^[a-c]+[\"\\\\]$"},
-    {"type": "string", "pattern": "b\\d"},
+    {"type": "string", "pattern": "b\\d$"},
     {"type": ["string", "integer"], "maxLength": 2, "minimum": 3},
     {"properties": {"x": {"minimum": -2.5, "maximum": 2}}},
     {"oneOf": [{"type": "object", "properties": {"k": {"const": "a"}, "n": {"type": "integer"}},

@@ -72,6 +72,7 @@ class Automaton:
 
     def __init__(self, root: Node, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
+        self._between: dict[tuple[Chars, int, int], bool] = {}
         self._members: dict[Chars, frozenset[str]] = {}
         self._places: dict[tuple[Node, Place | None], Place] = {}
         self._states: dict[tuple[frozenset[Place], bool], FormState] = {}
@@ -155,6 +156,12 @@ class Automaton:
         if isinstance(node, Text):
             return low <= ord(node.text[0]) <= high and not self._vocabulary.has_piece(node.text[0])
         assert isinstance(node, Chars)
+        key = (node, low, high)
+        if key not in self._between:  # a search through many characters, if the set has few of them
+            self._between[key] = self._search(node, low, high)
+        return self._between[key]
+
+    def _search(self, node: Chars, low: int, high: int) -> bool:
         spans = [(low, high)]
         if not node.is_negated and not node.categories:
             spans = [(max(low, first), min(high, last)) for first, last in node.ranges]

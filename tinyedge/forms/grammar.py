@@ -5,7 +5,6 @@ a form comes from, nor how it is matched.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 LAST_CODE_POINT = 0x10FFFF
@@ -19,28 +18,50 @@ CATEGORIES: dict[str, Callable[[str], bool]] = {
 r"""Kinds of characters, as `\d`, `\s` and `\w` of regular expressions; upper case is the opposite."""
 
 
-@dataclass(frozen=True, eq=False)  # nodes are compared by identity: each is one place in the form
+# Plain classes: creating frozen dataclasses would take longer than all else that a short form needs. Nodes
+# are never changed, except for a rule's body, and are compared by identity: each is one place in a form.
+
+
 class Text:
     """A literal text."""
 
-    text: str
-    """The text; may be empty."""
-    is_required: bool = False
-    """Whether a tokenizer that cannot spell it is an error: the user named this text."""
+    __slots__ = ("is_required", "text")
+
+    def __init__(self, text: str, is_required: bool = False) -> None:
+        """Create the node.
+
+        Args:
+            text: The text; may be empty.
+            is_required: Whether a tokenizer that cannot spell it is an error: the user named this text.
+        """
+        self.text = text
+        self.is_required = is_required
 
 
-@dataclass(frozen=True, eq=False)
 class Chars:
     """One character of a set."""
 
-    ranges: tuple[tuple[int, int], ...]
-    """First and last code point of each range."""
-    categories: str = ""
-    """Keys of CATEGORIES, in lower or upper case; their characters are in the set too."""
-    is_negated: bool = False
-    """Whether the set is all other characters."""
-    excluded: tuple[tuple[int, int], ...] = ()
-    """Ranges that are not in the set, whatever the other fields say."""
+    __slots__ = ("categories", "excluded", "is_negated", "ranges")
+
+    def __init__(
+        self,
+        ranges: tuple[tuple[int, int], ...],
+        categories: str = "",
+        is_negated: bool = False,
+        excluded: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        """Create the node.
+
+        Args:
+            ranges: First and last code point of each range.
+            categories: Keys of CATEGORIES, in lower or upper case; their characters are in the set too.
+            is_negated: Whether the set is all other characters.
+            excluded: Ranges that are not in the set, whatever the other arguments say.
+        """
+        self.ranges = ranges
+        self.categories = categories
+        self.is_negated = is_negated
+        self.excluded = excluded
 
     def contains(self, char: str) -> bool:
         """Whether a character is in the set."""
@@ -53,40 +74,49 @@ class Chars:
         return found != self.is_negated
 
 
-@dataclass(frozen=True, eq=False)
 class Series:
     """Parts one after another."""
 
-    parts: tuple["Node", ...]
-    """The parts."""
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: "tuple[Node, ...]") -> None:
+        self.parts = parts
 
 
-@dataclass(frozen=True, eq=False)
 class Either:
     """One of several options."""
 
-    options: tuple["Node", ...]
-    """The options; none of them is a form without any answer."""
+    __slots__ = ("options",)
+
+    def __init__(self, options: "tuple[Node, ...]") -> None:
+        self.options = options
 
 
-@dataclass(frozen=True, eq=False)
 class Repeat:
     """A part several times."""
 
-    part: "Node"
-    """The part."""
-    least: int = 0
-    """Smallest number of times."""
-    most: int | None = None
-    """Largest number of times; None is no limit."""
+    __slots__ = ("least", "most", "part")
+
+    def __init__(self, part: "Node", least: int = 0, most: int | None = None) -> None:
+        """Create the node.
+
+        Args:
+            part: The part.
+            least: Smallest number of times.
+            most: Largest number of times; None is no limit.
+        """
+        self.part = part
+        self.least = least
+        self.most = most
 
 
-@dataclass(eq=False)  # not frozen: its body is set when the rule can be named inside it
 class Rule:
-    """A node with a name, which may contain itself."""
+    """A node that may contain itself: its body is set when the rule can already be named inside it."""
 
-    body: "Node | None" = None
-    """The node."""
+    __slots__ = ("body",)
+
+    def __init__(self) -> None:
+        self.body: Node | None = None
 
 
 Node: TypeAlias = Text | Chars | Series | Either | Repeat | Rule

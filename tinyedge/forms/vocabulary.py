@@ -15,10 +15,10 @@ class Vocabulary:
         texts = tokenizer.list_texts()
         self.texts: list[str | bytes] = texts
         """By token: its text, one byte, or "" for a token without text."""
-        pairs = sorted((text, token) for token, text in enumerate(texts) if text and isinstance(text, str))
-        self.sorted_texts = [text for text, _ in pairs]
+        by_text = {text: token for token, text in enumerate(texts) if text and isinstance(text, str)}
+        self.sorted_texts = sorted(by_text)
         """The texts in order, without bytes."""
-        self.sorted_ids = [token for _, token in pairs]
+        self.sorted_ids = [by_text[text] for text in self.sorted_texts]
         """The token of each of them."""
         byte_ids = {text[0]: token for token, text in enumerate(texts) if isinstance(text, bytes)}
         self.has_all_bytes = len(byte_ids) == BYTES
