@@ -47,7 +47,6 @@ SCHEMAS: list[Any] = [
     {"type": "array", "maxItems": 0},
     {"type": "string", "minLength": 2, "maxLength": 3},
     {"type": "string", "pattern": "^[a-c]+[\"\\\\]$"},
-    {"type": "string", "pattern": "b\\d$"},
     {"type": ["string", "integer"], "maxLength": 2, "minimum": 3},
     {"properties": {"x": {"minimum": -2.5, "maximum": 2}}},
     {"oneOf": [{"type": "object", "properties": {"k": {"const": "a"}, "n": {"type": "integer"}},
@@ -198,6 +197,18 @@ def accepts(automaton: Automaton, text: str) -> bool:
     for char in text:
         state = automaton.step(state, char) if state else None
     return state is not None and state.accepts
+
+
+def test_a_pattern_may_stand_anywhere_in_a_string() -> None:
+    for pattern, inside, outside in (
+        ("b\\d", "b1 xb1 b1x xxb12", "b x1 1b"),
+        ("^b\\d", "b1 b1x", "xb1"),
+        ("b\\d$", "b1 xb1", "b1x"),
+        ("^b|d$", "b xd bx", "x db"),
+    ):
+        automaton = build({"type": "string", "pattern": pattern})
+        assert [text for text in inside.split() if not accepts(automaton, f'"{text}"')] == []
+        assert [text for text in outside.split() if accepts(automaton, f'"{text}"')] == []
 
 
 @pytest.mark.parametrize(

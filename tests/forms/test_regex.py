@@ -11,8 +11,8 @@ from tinyedge.core.errors import UsageError
 from tinyedge.forms.form import Form
 
 PATTERNS = [
-    r"yes|no|maybe", r"^yes$", r"[a-c]{2,5}-\d+", r"(?:ba|bo|b)+?", r"[^a]{3}", r"\w+\.", r"x?",
-    r"(a|b)*c", r"\d{4}-\d\d", r"[\w.]{1,4}@\S{2}", r"\x41\u0042[\]\-]", r"(?P<word>na){2,3} batman",
+    r"yes|no|maybe", r"^yes$", r"^yes$|^no$", r"[a-c]{2,5}-\d+", r"(?:ba|bo|b)+?", r"[^a]{3}", r"\w+\.",
+    r"x?", r"(a|b)*c", r"\d{4}-\d\d", r"[\w.]{1,4}@\S{2}", r"\x41\u0042[\]\-]", r"(?P<word>na){2,3} batman",
     r".{2}\s?\D", r"a{0}b",
 ]  # fmt: skip
 ATOMS = st.sampled_from(["a", "b", "ñ", r"\d", r"\w", r"\s", "[a-e]", r"[^\w]", ".", r"\.", "[0-3x]", "é"])

@@ -18,8 +18,8 @@ CATEGORIES: dict[str, Callable[[str], bool]] = {
 r"""Kinds of characters, as `\d`, `\s` and `\w` of regular expressions; upper case is the opposite."""
 
 
-# Plain classes: creating frozen dataclasses would take longer than all else that a short form needs. Nodes
-# are never changed, except for a rule's body, and are compared by identity: each is one place in a form.
+# Plain classes, which are quick to import and to create. Nodes are never changed, except for a rule's body,
+# and are compared by identity: each is one place in a form.
 
 
 class Text:

@@ -57,19 +57,15 @@ def parse_regex(pattern: str, name: str = "regex") -> Node:
     Raises:
         UsageError: The pattern is invalid, or uses what is not supported.
     """
-    items, _, _ = _parse(pattern, name)
-    return _convert(items, name)
+    return _convert_whole(_parse(pattern, name), name, EMPTY)
 
 
 def parse_search(pattern: str, name: str) -> Node:
     """Return the texts in which a pattern is found, as JSON Schema's `pattern` means; errors as above."""
-    items, is_start, is_end = _parse(pattern, name)
-    anything = Repeat(ANY_CHARACTER)
-    return Series((EMPTY if is_start else anything, _convert(items, name), EMPTY if is_end else anything))
+    return _convert_whole(_parse(pattern, name), name, Repeat(ANY_CHARACTER))
 
 
-def _parse(pattern: str, name: str) -> tuple[list[tuple[Any, Any]], bool, bool]:
-    """Return the parsed pattern without its anchors, and which of the two it had."""
+def _parse(pattern: str, name: str) -> Items:
     try:
         re.compile(pattern)
         parsed = _parser.parse(pattern)
@@ -77,10 +73,29 @@ def _parse(pattern: str, name: str) -> tuple[list[tuple[Any, Any]], bool, bool]:
         raise _refuse(name, f"is not a regular expression: {failure}", "") from None
     if parsed.state.flags & ~re.UNICODE:
         raise _refuse(name, "has inline flags, which are not supported")
-    items = list(parsed)
-    is_start = bool(items) and items[0][0] is _constants.AT and items[0][1] in STARTS
-    is_end = bool(items) and items[-1][0] is _constants.AT and items[-1][1] in ENDS
-    return items[is_start : len(items) - is_end], is_start, is_end
+    return list(parsed)
+
+
+def _convert_whole(
+    items: Items, name: str, around: Node, is_start: bool = False, is_end: bool = False
+) -> Node:
+    """Convert a pattern, or an option of it, whose anchors say whether there may be other text around it.
+
+    Args:
+        items: The parsed pattern.
+        name: Name of the parameter in errors.
+        around: What may stand before and after the pattern.
+        is_start: Whether an anchor before it was read already.
+        is_end: Whether an anchor after it was.
+    """
+    if items and items[0][0] is _constants.AT and items[0][1] in STARTS:
+        items, is_start = items[1:], True
+    if items and items[-1][0] is _constants.AT and items[-1][1] in ENDS:
+        items, is_end = items[:-1], True
+    if len(items) == 1 and items[0][0] is _constants.BRANCH:
+        options = (_convert_whole(list(one), name, around, is_start, is_end) for one in items[0][1][1])
+        return Either(tuple(options))
+    return Series((EMPTY if is_start else around, _convert(items, name), EMPTY if is_end else around))
 
 
 def _refuse(name: str, message: str, hint: str = HINT) -> UsageError:
