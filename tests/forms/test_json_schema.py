@@ -125,7 +125,8 @@ def test_texts_of_random_schemas_are_valid(schema: Any, seed: int, draw_text: Dr
 
 
 def test_white_space_is_one_space_after_a_comma_or_a_colon(draw_text: Draw) -> None:
-    schema = {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "null"}}}
+    nulls = {"type": "array", "items": {"type": "null"}, "minItems": 2, "maxItems": 3}
+    schema = {"type": "object", "properties": {"a": nulls, "b": nulls}, "required": ["a", "b"]}
     strings = re.compile(r'"(?:[^"\\]|\\.)*"')
     drawn = [draw_text(Form.json_schema(schema), seed) for seed in range(30)]
     outside = [strings.sub("", text) for text in drawn if text is not None]

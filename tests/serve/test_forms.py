@@ -20,7 +20,7 @@ LIGHT = {
     "properties": {"name": {"type": "string", "maxLength": 6}, "level": {"type": "integer", "maximum": 100}},
     "required": ["name"],
 }
-FUNCTIONS = [
+FUNCTIONS: list[dict[str, Any]] = [
     {"name": "light", "description": "Switch a lamp", "parameters": LIGHT, "strict": True},
     {"name": "list_all"},
 ]
@@ -52,7 +52,8 @@ def choice(server: Server, **fields: Any) -> dict[str, Any]:
 
 def collect(events: list[Any]) -> tuple[str, list[dict[str, Any]], str]:
     """Join the deltas of a stream as OpenAI's clients do: text, calls, and the reason of the end."""
-    text, calls, reasons = "", [], []
+    text, reasons = "", []
+    calls: list[dict[str, Any]] = []
     for event in events:
         for one in event["choices"]:
             delta = one["delta"]
@@ -87,11 +88,12 @@ def test_a_schema_is_followed_in_a_complete_answer_and_in_a_stream(server: Serve
 
 def test_a_text_format_changes_nothing(server: Server) -> None:
     plain = choice(server, max_tokens=8)
-    for fields in (
+    neutral: list[dict[str, Any]] = [
         {"response_format": {"type": "text"}},
         {"tools": []},
         {"tools": TOOLS, "tool_choice": "none"},
-    ):
+    ]
+    for fields in neutral:
         assert choice(server, max_tokens=8, **fields) == plain
 
 

@@ -23,6 +23,7 @@ from tinyedge.forms.vocabulary import Vocabulary
 
 MAX_PLACES = 4000  # in one state; JSON needs dozens, a list of choices as many as there are
 MAX_LISTED = 8  # characters that an error names
+MAX_SEARCHED = 256  # characters of a range, for one that a set has
 
 
 class Place:
@@ -157,18 +158,22 @@ class Automaton:
             return low <= ord(node.text[0]) <= high and not self._vocabulary.has_piece(node.text[0])
         assert isinstance(node, Chars)
         key = (node, low, high)
-        if key not in self._between:  # a search through many characters, if the set has few of them
+        if key not in self._between:
             self._between[key] = self._search(node, low, high)
         return self._between[key]
 
     def _search(self, node: Chars, low: int, high: int) -> bool:
+        """As `_has_between`; looks only at the beginning of a range, so that no pattern takes seconds.
+
+        A character that is found there is found again with each of its next bytes, so there is no dead end.
+        """
         spans = [(low, high)]
         if not node.is_negated and not node.categories:
             spans = [(max(low, first), min(high, last)) for first, last in node.ranges]
         return any(
             node.contains(char) and not self._vocabulary.has_piece(char)
             for first, last in spans
-            for char in map(chr, range(first, last + 1))
+            for char in map(chr, range(first, min(last + 1, first + MAX_SEARCHED)))
             if not SURROGATES[0] <= ord(char) <= SURROGATES[1]
         )
 
