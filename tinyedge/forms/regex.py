@@ -70,7 +70,7 @@ def _parse(pattern: str, name: str) -> Items:
         re.compile(pattern)
         parsed = _parser.parse(pattern)
     except (re.error, OverflowError, RecursionError) as failure:
-        raise _refuse(name, f"is not a regular expression: {failure}", "") from None
+        raise _refuse(name, f"is not a regular expression: {failure}") from None
     if parsed.state.flags & ~re.UNICODE:
         raise _refuse(name, "has inline flags, which are not supported")
     return list(parsed)
