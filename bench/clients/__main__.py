@@ -27,7 +27,7 @@ from bench.serve.loopback import Server
 from tinyedge import __version__
 
 ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "tests" / "data" / "micro_bundle_int8"  # with another tokenizer, which can spell JSON
+BUNDLE = ROOT / "tests" / "data" / "micro_bundle_int8"
 REPORT = ROOT / "bench" / "reports" / "clients.json"
 DOCUMENT = ROOT / "docs" / "clients.md"
 START, END = "<!-- table: python -m bench.clients -->", "<!-- end of the table -->"
@@ -57,7 +57,7 @@ def main() -> None:
     """Run the clients."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--bundle", type=Path, help="the served bundle; by default the tests' one with pieces for JSON"
+        "--bundle", type=Path, default=BUNDLE, help="the served bundle; by default the tests' one"
     )
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", help="parts of names of clients; no file is written"
@@ -70,11 +70,16 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        bundle = options.bundle or write_json_bundle(MODEL, work / "bundle", train_json_tokenizer())
-        write_evaluation(bundle, work)
+        write_evaluation(options.bundle, work)
+        # Its tokenizer cannot spell JSON, so answers in a form come from another one.
+        json_bundle = write_json_bundle(BUNDLE, work / "json", train_json_tokenizer())
         # The filter would end some answers; its effect on clients is that of an end of text.
-        with Server(bundle, "--no-filter", "--queue", 64, env=make_board(work)) as server:
-            results = [run_client(client, f"http://127.0.0.1:{server.port}", work) for client in chosen]
+        with (
+            Server(options.bundle, "--no-filter", "--queue", 64, env=make_board(work)) as server,
+            Server(json_bundle, "--no-filter") as forms_server,
+        ):
+            urls = [f"http://127.0.0.1:{one.port}" for one in (server, forms_server)]
+            results = [run_client(client, *urls, work) for client in chosen]
     if not options.only:
         write_report(results)
     sys.exit(any(result.has_failed for result in results))
@@ -89,11 +94,11 @@ def make_board(work: Path) -> dict[str, str]:
     return {"PATH": f"{programs}:{os.environ['PATH']}"}
 
 
-def run_client(client: Client, url: str, work: Path) -> ClientResult:
-    """Run one client program and print its result."""
+def run_client(client: Client, url: str, forms_url: str, work: Path) -> ClientResult:
+    """Run one client program, with both servers, and print its result."""
     result = ClientResult(client.name)
     try:
-        command = [*prepare_command(client), url, str(work)]
+        command = [*prepare_command(client), url, str(work), forms_url]
     except NotInstalledError as failure:
         result.not_run = str(failure)
         print(f"clients: {client.name} was not run: {failure}")

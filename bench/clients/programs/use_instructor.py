@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import instructor
 import openai
-from checks import BASE, KEY, MODEL, PROMPT, require_equal, run_checks
+from checks import FORMS_BASE, KEY, MODEL, PROMPT, require_equal, run_checks
 from pydantic import BaseModel, Field
 
 
@@ -26,7 +26,7 @@ FIELDS: dict[str, Any] = {
 
 def make_client(mode: instructor.Mode) -> Any:
     """Create a client."""
-    return instructor.from_openai(openai.OpenAI(base_url=BASE, api_key=KEY, max_retries=0), mode=mode)
+    return instructor.from_openai(openai.OpenAI(base_url=FORMS_BASE, api_key=KEY, max_retries=0), mode=mode)
 
 
 def try_tools() -> None:

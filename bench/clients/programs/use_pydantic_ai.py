@@ -2,13 +2,14 @@
 
 from typing import Literal
 
-from checks import BASE, KEY, MODEL, PROMPT, TOKENS, chat, require_equal, run_checks
+from checks import BASE, FORMS_BASE, KEY, MODEL, PROMPT, TOKENS, chat, require_equal, run_checks
 from pydantic import BaseModel, Field
 from pydantic_ai import Agent, NativeOutput
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 PROVIDER = OpenAIProvider(base_url=BASE, api_key=KEY)
+FORMS_PROVIDER = OpenAIProvider(base_url=FORMS_BASE, api_key=KEY)
 FIELDS = {"model_settings": {"temperature": 0, "max_tokens": TOKENS}}
 
 
@@ -48,7 +49,7 @@ LONG = {"model_settings": {"max_tokens": 200, "seed": 1}, "retries": 0}
 
 def try_output_type() -> None:
     """Get an object of a class, by a tool and by a schema."""
-    model = OpenAIChatModel(MODEL, provider=PROVIDER)
+    model = OpenAIChatModel(MODEL, provider=FORMS_PROVIDER)
     for output in (Lamp, NativeOutput(Lamp)):
         found = Agent(model, output_type=output, **LONG).run_sync(PROMPT).output
         require_equal(type(found), Lamp)
@@ -56,13 +57,13 @@ def try_output_type() -> None:
 
 def try_streamed_output() -> None:
     """Stream an object of a class."""
-    agent = Agent(OpenAIChatModel(MODEL, provider=PROVIDER), output_type=Lamp, **LONG)
+    agent = Agent(OpenAIChatModel(MODEL, provider=FORMS_PROVIDER), output_type=Lamp, **LONG)
     require_equal(type(agent.run_stream_sync(PROMPT).get_output()), Lamp)
 
 
 def try_responses_output() -> None:
     """Get an object of a class with the response API."""
-    agent = Agent(OpenAIResponsesModel(MODEL, provider=PROVIDER), output_type=Lamp, **LONG)
+    agent = Agent(OpenAIResponsesModel(MODEL, provider=FORMS_PROVIDER), output_type=Lamp, **LONG)
     require_equal(type(agent.run_sync(PROMPT).output), Lamp)
 
 
