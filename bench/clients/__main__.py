@@ -78,8 +78,8 @@ def main() -> None:
             Server(options.bundle, "--no-filter", "--queue", 64, env=make_board(work)) as server,
             Server(json_bundle, "--no-filter") as forms_server,
         ):
-            urls = [f"http://127.0.0.1:{one.port}" for one in (server, forms_server)]
-            results = [run_client(client, *urls, work) for client in chosen]
+            url, forms_url = (f"http://127.0.0.1:{one.port}" for one in (server, forms_server))
+            results = [run_client(client, url, forms_url, work) for client in chosen]
     if not options.only:
         write_report(results)
     sys.exit(any(result.has_failed for result in results))
