@@ -89,6 +89,30 @@ def byte_fallback_model() -> bytes:
     return train(syllable_lines(), "the tests' lines", TokenizerConfig(1100, byte_fallback=True))
 
 
+@pytest.fixture(scope="session")
+def json_model() -> bytes:
+    """A tokenizer of 1000 pieces that can spell JSON."""
+    from bench.json_bundle import train_json_tokenizer
+
+    return train_json_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def bytes_model() -> bytes:
+    """A tokenizer of 1000 pieces that spells JSON in bytes."""
+    from bench.json_bundle import train_json_tokenizer
+
+    return train_json_tokenizer(byte_fallback=True)
+
+
+@pytest.fixture(scope="session")
+def json_bundle(json_model: bytes, micro_bundle_fp32: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that can spell JSON, and whose model does not know it."""
+    from bench.json_bundle import write_json_bundle
+
+    return write_json_bundle(micro_bundle_fp32, tmp_path_factory.mktemp("json") / "bundle", json_model)
+
+
 # The duration of an example depends on other programs on the machine.
 settings.register_profile("tinyedge", deadline=None)
 settings.load_profile("tinyedge")

@@ -22,6 +22,7 @@ from typing import Any
 from bench.clients.environments import CLIENTS, Client, prepare_command
 from bench.clients.evaluation import write_evaluation
 from bench.environments import NotInstalledError
+from bench.json_bundle import train_json_tokenizer, write_json_bundle
 from bench.serve.loopback import Server
 from tinyedge import __version__
 
@@ -70,9 +71,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         write_evaluation(options.bundle, work)
+        # Its tokenizer cannot spell JSON, so answers in a form come from another one.
+        json_bundle = write_json_bundle(BUNDLE, work / "json", train_json_tokenizer())
         # The filter would end some answers; its effect on clients is that of an end of text.
-        with Server(options.bundle, "--no-filter", "--queue", 64, env=make_board(work)) as server:
-            results = [run_client(client, f"http://127.0.0.1:{server.port}", work) for client in chosen]
+        with (
+            Server(options.bundle, "--no-filter", "--queue", 64, env=make_board(work)) as server,
+            Server(json_bundle, "--no-filter") as forms_server,
+        ):
+            url, forms_url = (f"http://127.0.0.1:{one.port}" for one in (server, forms_server))
+            results = [run_client(client, url, forms_url, work) for client in chosen]
     if not options.only:
         write_report(results)
     sys.exit(any(result.has_failed for result in results))
@@ -87,11 +94,11 @@ def make_board(work: Path) -> dict[str, str]:
     return {"PATH": f"{programs}:{os.environ['PATH']}"}
 
 
-def run_client(client: Client, url: str, work: Path) -> ClientResult:
-    """Run one client program and print its result."""
+def run_client(client: Client, url: str, forms_url: str, work: Path) -> ClientResult:
+    """Run one client program, with both servers, and print its result."""
     result = ClientResult(client.name)
     try:
-        command = [*prepare_command(client), url, str(work)]
+        command = [*prepare_command(client), url, str(work), forms_url]
     except NotInstalledError as failure:
         result.not_run = str(failure)
         print(f"clients: {client.name} was not run: {failure}")

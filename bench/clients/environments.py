@@ -40,6 +40,7 @@ CLIENTS = (
     Client("LangChain (langchain-openai)", "use_langchain.py", "langchain"),
     Client("LlamaIndex (llms-openai-like)", "use_llama_index.py", "llama-index"),
     Client("pydantic-ai", "use_pydantic_ai.py", "pydantic-ai"),
+    Client("instructor", "use_instructor.py", "instructor"),
     Client("llm", "use_llm.py", "llm"),
     Client("Vercel AI SDK", "use_ai_sdk.mjs", "node"),
     Client("lm-evaluation-harness", "use_lm_eval.py", "lm-eval"),

@@ -273,7 +273,7 @@ START_IMPORTS = {
     *("text", "text.tokenizer", "core.arrays"),  # text to ids and back; what logits are
     "core.printable",  # no text controls the terminal
     "core.window",  # which tokens the model sees
-    *("runtime", "runtime.generator", "runtime.sampler", "runtime.top_k"),
+    *("runtime", "runtime.generator", "runtime.pieces", "runtime.sampler", "runtime.top_k"),
     *("runtime.decoder", "core.engine", "runtime.engine"),  # what computes
     *("runtime.token_healing", "text.piece_index"),  # the word that the prompt ends with is completed or left
     *("runtime.session", "runtime.logprobs"),  # ONNX Runtime, where there are no kernels

@@ -19,8 +19,9 @@ from tinyedge.core.errors import BundleError, UsageError
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.core.window import window_start
 from tinyedge.runtime import generator as module
-from tinyedge.runtime.generator import Generator, Piece
+from tinyedge.runtime.generator import Generator
 from tinyedge.runtime.logprobs import log_softmax
+from tinyedge.runtime.pieces import Piece
 from tinyedge.runtime.stop_strings import StopStringMatcher
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 

@@ -82,7 +82,7 @@ INVALID_COMPLETION: dict[str, list[Any]] = {
     "best_of": [2, 0, "1", True],
     "messages": [[{"role": "user", "content": "x"}]],
 }
-INVALID_ROLES: list[Any] = ["tool", "", 1, None, [], "User"]
+INVALID_ROLES: list[Any] = ["robot", "", 1, None, [], "User"]
 INVALID_CONTENTS: list[Any] = [1, [1], [{"type": "text"}], {}, "\udfff"]
 INVALID_CHAT: dict[str, list[Any]] = {
     "messages": [
@@ -93,6 +93,8 @@ INVALID_CHAT: dict[str, list[Any]] = {
         [{"role": "user", "content": None}],
         [{"role": "user", "content": [{"type": "text", "text": None}]}],
         [{"role": "assistant", "content": "x", "tool_calls": [{}]}],
+        [{"role": "assistant", "content": None, "tool_calls": {}}],
+        [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}],
         [{"role": "assistant", "content": "x", "function_call": {"name": "f"}}],
         [{"role": "user", "content": "x"}] * 257,
         [{"role": "user", "content": "a " * 500}],
@@ -101,9 +103,20 @@ INVALID_CHAT: dict[str, list[Any]] = {
     "top_logprobs": [1, -1, 21, True, "1"],
     "max_completion_tokens": [0, -1, "5", 1, 1.5, True],
     "parallel_tool_calls": ["yes", 1],
-    "tools": [[{"type": "function"}], {}],
-    "tool_choice": ["auto", {}],
-    "response_format": [{"type": "json_object"}, "text"],
+    "tools": [
+        *([{"type": "function"}], {}, [1], [{"type": "web_search"}], [{"type": "function", "function": {}}]),
+        [{"type": "function", "function": {"name": "a b"}}],
+        [{"type": "function", "function": {"name": "a", "parameters": {"type": "string"}}}],
+        [{"type": "function", "function": {"name": "a", "strict": "yes"}}],
+        [{"type": "function", "function": {"name": "a"}}] * 2,
+    ],
+    "tool_choice": ["required", {}, 1, "any"],
+    "response_format": [
+        *("text", {"type": "yaml"}, {}, {"type": "json_schema"}, {"type": "json_object", "schema": {}}),
+        {"type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}},
+        {"type": "json_schema", "json_schema": {"schema": {}}},
+        {"type": "json_object"},  # this tokenizer cannot spell it
+    ],
     "echo": [True, False],
     "prompt": ["x"],
 }

@@ -85,7 +85,7 @@ def test_neutral_fields(server: Server) -> None:
     "fields",
     [
         *({}, {"input": None}, {"input": []}, {"input": 1}, {"input": [{"role": "user"}]}),
-        *({"input": [{"type": "function_call_output", "call_id": "x", "output": "y"}]},),
+        *({"input": [{"type": "function_call_output", "call_id": "x"}]}, {"input": [{"type": "reasoning"}]}),
         *({"input": "x", "previous_response_id": "resp_1"}, {"input": "x", "background": True}),
         *({"input": "x", "tools": [{"type": "web_search"}]}, {"input": "x", "max_output_tokens": 0}),
         *({"input": "x", "text": {"format": {"type": "json_object"}}}, {"input": "x", "text": "plain"}),

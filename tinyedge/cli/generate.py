@@ -29,6 +29,30 @@ def generate(
     max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens to generate.")] = 64,
     sampling: Values,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
+    json_schema: Annotated[
+        Path | None,
+        typer.Option(
+            help="Answer in JSON that the schema in this file allows.",
+            show_default=False,
+            rich_help_panel="Form of the answer",
+        ),
+    ] = None,
+    regex: Annotated[
+        str | None,
+        typer.Option(
+            help="Answer with a text that this regular expression matches completely.",
+            show_default=False,
+            rich_help_panel="Form of the answer",
+        ),
+    ] = None,
+    choices: Annotated[
+        str | None,
+        typer.Option(
+            help='Answer with one of these texts: yes,no or ["yes", "no"].',
+            show_default=False,
+            rich_help_panel="Form of the answer",
+        ),
+    ] = None,
     no_filter: Annotated[
         bool,
         typer.Option("--no-filter", help="Also show words of the filter's list.", rich_help_panel="Filter"),
@@ -55,10 +79,15 @@ def generate(
         import_engine()
 
     output = JsonOutput.from_option(
-        json, "tinyedge.completion", inputs=(bundle, *filter(None, [filter_file]))
+        json, "tinyedge.completion", inputs=(bundle, *filter(None, [filter_file, json_schema]))
     )
     if no_filter and filter_file:
         raise UsageError("--no-filter and --filter are mutually exclusive", "leave one of them out")
+    form = None
+    if any(value is not None for value in (json_schema, regex, choices)):
+        from tinyedge.cli._forms import read_form, require_whole_answer
+
+        form = read_form(json_schema, regex, choices)
     require_usable_threads(threads)
     content_filter = None if no_filter else ContentFilter.load(filter_file)
 
@@ -99,14 +128,21 @@ def generate(
 
         source = encode_turns(generator.tokenizer, [prompt])
     stream = generator.stream(
-        source, max_tokens=max_tokens, sampling=config, stop=stop or (), content_filter=content_filter
+        source,
+        max_tokens=max_tokens,
+        sampling=config,
+        stop=stop or (),
+        content_filter=content_filter,
+        form=form,
     )
-    if not output.is_printed and template is None:
+    # An answer in a form is shown when it is complete, alone: a program reads it.
+    is_streamed = not output.is_printed and form is None
+    if is_streamed and template is None:
         print(prompt, end="", flush=True)
     for step in stream:
         times.append(time.perf_counter())
         steps.append(step)
-        if not output.is_printed:
+        if is_streamed:
             print(step.text, end="", flush=sys.stdout.isatty())
     decoding = times[-1] - times[0]
     result = {
@@ -128,9 +164,13 @@ def generate(
             "decode_tokens_per_s": round((len(steps) - 1) / decoding, 1) if decoding else None,
         },
     }
-    if not output.is_printed:
-        print(flush=True)  # so that a closed pipe, as after `head`, is noticed here and not at exit
+    is_cut = form is not None and result["finish_reason"] != "stop"
+    if not output.is_printed and not is_cut:
+        # Flushed, so that a closed pipe, as after `head`, is noticed here and not at exit.
+        print("" if is_streamed else result["text"], flush=True)
     output.emit(result)
+    if form is not None:
+        require_whole_answer(steps[-1].finish_reason, max_tokens)
     if result["finish_reason"] == "content_filter":
         print(
             "note: the text ends before a word on the filter's list; --no-filter shows it",

@@ -13,6 +13,7 @@ Example::
 
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.runtime.content_filter import ContentFilter
-from tinyedge.runtime.generator import Completion, Generator, Piece, Timings
+from tinyedge.runtime.generator import Generator
+from tinyedge.runtime.pieces import Completion, Piece, Timings
 
 __all__ = ["Completion", "ContentFilter", "Generator", "Piece", "SamplingConfig", "Timings"]

@@ -6,10 +6,9 @@ Connects model, sampler, tokenizer and content filter. Does not know the termina
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from tinyedge.bundle.bundle import Bundle, load_bundle
 from tinyedge.bundle.manifest import MODEL_FILE, TOKENIZER_FILE
@@ -21,73 +20,22 @@ from tinyedge.core.window import window_start
 from tinyedge.runtime.content_filter import ContentFilter, ContentMatcher
 from tinyedge.runtime.decoder import Decoder, Session
 from tinyedge.runtime.engine import open_session
+from tinyedge.runtime.pieces import Completion, FinishReason, Piece, Timings
 from tinyedge.runtime.sampler import Sampler
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, TextStream, Tokenizer
 
 if TYPE_CHECKING:  # imported when they are needed, because each import slows down every start
+    from tinyedge.forms.form import Form
+    from tinyedge.forms.matcher import FormText, Matcher
+    from tinyedge.runtime.form_sampling import FormMatchers
     from tinyedge.runtime.stop_strings import StopStringMatcher
     from tinyedge.runtime.token_healing import LastWord
 
 LINE_BREAK = re.compile("\r\n|\r|\n")
 
-FinishReason = Literal["stop", "length", "content_filter"]
-
 DEFAULT_SAMPLING = SamplingConfig()
 BANNED_IDS = (UNK_ID, PAD_ID, BOS_ID)  # they have no text
 BANNED_IDS_AFTER_EOS = (UNK_ID, PAD_ID)  # the next line starts with BOS, as in training
-
-
-# Timings and Completion are named tuples: creating a frozen dataclass would cost every start of the device.
-class Timings(NamedTuple):
-    """Duration of a generation, in seconds. Time that the caller spends between two pieces is in `decode`."""
-
-    first_token: float
-    """From the call to the first token, including tokenization of the prompt."""
-    decode: float
-    """From the first token to the last."""
-
-
-@dataclass(slots=True, eq=False)  # not frozen: a frozen one takes four times as long to create
-class Piece:
-    """One step of a generation."""
-
-    token: int
-    """Token id."""
-    text: str
-    """Text that can be shown now: empty if it is held back, longer than this token if it includes text that
-    was held back before."""
-    index: int
-    """Number of the generated token, from 0."""
-    finish_reason: FinishReason | None
-    """On the last piece: "stop" (EOS or a stop string), "length" (max_tokens) or "content_filter" (a listed
-    word)."""
-    slid: bool
-    """Whether the model no longer sees the beginning of the prompt."""
-    logprob: float | None = None
-    """Log probability of the token, in nats, if requested: of the model alone, before bias, penalties,
-    temperature and filters."""
-    top_logprobs: tuple[tuple[int, float], ...] = ()
-    """Token ids and log probabilities of the most likely tokens, most likely first, if requested."""
-    timings: Timings | None = None
-    """On the last piece."""
-    overlap: int = 0
-    """Bytes at the beginning of the token that are the end of the prompt: the first token of a text may
-    replace the prompt's last tokens, if the prompt ends inside a word. Its `text` is the rest."""
-
-
-class Completion(NamedTuple):
-    """Result of a generation."""
-
-    text: str
-    """Generated text, without the prompt, the stop string and the text that the content filter removed."""
-    tokens: tuple[int, ...]
-    """Token ids, including a final EOS and the tokens of removed text."""
-    finish_reason: FinishReason
-    """Why the text ended, as in `Piece`."""
-    prompt_tokens: int
-    """Number of tokens of the prompt, BOS included."""
-    slid: bool
-    """Whether the beginning of the prompt left the context during generation."""
 
 
 class Generator:
@@ -101,6 +49,7 @@ class Generator:
         self.config = bundle.config
         self.tokenizer = tokenizer
         self._session: Session | None = session
+        self._matchers: FormMatchers | None = None  # made when a form is first used
 
     @classmethod
     def load(cls, bundle_path: Path | str, threads: int | None = None) -> "Generator":
@@ -173,6 +122,18 @@ class Generator:
             tokens += [EOS_ID, BOS_ID, *self.tokenizer.encode(line)]
         return tokens
 
+    def prepare_form(self, form: "Form") -> "Matcher":
+        """Prepare a form for this bundle's tokenizer; `stream` does it too. The last few are kept.
+
+        Raises:
+            UsageError: The tokenizer cannot spell the form.
+        """
+        if self._matchers is None:
+            from tinyedge.runtime.form_sampling import FormMatchers  # other texts start faster
+
+            self._matchers = FormMatchers(self.tokenizer)
+        return self._matchers.prepare(form)
+
     def _require_token_ids(self, ids: Sequence[int]) -> list[int]:
         size = self.config.vocab_size
         found = list(ids)
@@ -194,6 +155,7 @@ class Generator:
         ignore_eos: bool = False,
         logprobs: int | None = None,
         content_filter: ContentFilter | None = None,
+        form: "Form | None" = None,
     ) -> Iterator[Piece]:
         """Continue a prompt, one token at a time.
 
@@ -213,6 +175,9 @@ class Generator:
             logprobs: Number of most likely tokens, 0 to the vocabulary size, whose log probabilities each
                 piece contains in addition to its own; None for none at all.
             content_filter: Listed words that end the text; None for no filter.
+            form: Which texts are answers; None for any. The text is then a new one after the prompt: it does
+                not begin with a space, and does not complete a word of the prompt. It ends when it cannot
+                become longer; with the reason "length" or "content_filter", it may be incomplete.
 
         Returns:
             The pieces; they are computed as they are requested.
@@ -236,6 +201,16 @@ class Generator:
         size = self.config.vocab_size
         if logprobs is not None:
             require_range("logprobs", logprobs, 0, size, whole=True)
+        form_text = None
+        if form is not None:
+            ended = {"stop": bool(stop), "min_tokens": min_tokens > 0, "ignore_eos": ignore_eos}
+            for name in (name for name, is_given in ended.items() if is_given):
+                raise UsageError(
+                    f"{name} cannot be used with a form, which says where the answer ends",
+                    f"omit {name}",
+                    (name,),
+                )
+            form_text = self.prepare_form(form).begin()
         sampler = Sampler(sampling, size)
         # The largest logits suffice for most settings; the banned ones among them need replacements.
         top_k_count = sampler.count_candidates(len(BANNED_IDS) + (min_tokens > 0))
@@ -251,6 +226,7 @@ class Generator:
             self._watch(content_filter, prompt) if content_filter else None,
             ignore_eos,
             logprobs,
+            form_text,
         )
 
     def _find_last_word(self, prompt: str | Sequence[int], tokens: Sequence[int]) -> "LastWord | None":
@@ -274,6 +250,7 @@ class Generator:
         stop: Sequence[str] = (),
         ignore_eos: bool = False,
         content_filter: ContentFilter | None = None,
+        form: "Form | None" = None,
     ) -> Completion:
         """Continue a prompt and return the complete result; arguments and errors are those of `stream`."""
         pieces = list(
@@ -285,6 +262,7 @@ class Generator:
                 stop=stop,
                 ignore_eos=ignore_eos,
                 content_filter=content_filter,
+                form=form,
             )
         )
         last = pieces[-1]
@@ -309,16 +287,19 @@ class Generator:
         content_matcher: ContentMatcher | None,
         ignore_eos: bool,
         logprobs: int | None,
+        form_text: "FormText | None",
     ) -> Iterator[Piece]:
+        if form_text:
+            from tinyedge.runtime.form_sampling import sample_in_form
         if logprobs is not None:
             from tinyedge.runtime.logprobs import compute_logprobs  # needs numpy
         started = first_token_at = time.perf_counter()
         context = self.config.max_seq_length
         tokens = self.encode_prompt(prompt)
-        last_word = self._find_last_word(prompt, tokens)
+        last_word = None if form_text else self._find_last_word(prompt, tokens)
         # A space at the end of the prompt has no token of its own: the first word must not add a second one.
         ends_with_space = isinstance(prompt, str) and prompt[-1:].isspace()
-        text = TextStream(self.tokenizer, () if ends_with_space else tokens)
+        text = TextStream(self.tokenizer, () if ends_with_space or form_text else tokens)
         start = window_start(len(tokens), context)
         if last_word is None:
             sampler.count_tokens(tokens)
@@ -339,6 +320,8 @@ class Generator:
                     decoder.truncate(len(tokens) - replaced - start)
                     overlap = sum(len(self.tokenizer.piece(typed)) for typed in tokens[-replaced:])
                     del tokens[-replaced:]
+            elif form_text:
+                token = sample_in_form(form_text, decoder, sampler)
             elif use_top_k:
                 token = decoder.draw(sampler.config, sampler.next_point(), banned_ids)
             else:
@@ -350,7 +333,8 @@ class Generator:
                 logprob, top_logprobs = compute_logprobs(found, token, logprobs)
             tokens.append(token)
             is_end = token == EOS_ID and not ignore_eos
-            is_last = is_end or index == max_tokens - 1
+            is_final = form_text is not None and form_text.is_final  # no model is needed to see that it ends
+            is_last = is_end or is_final or index == max_tokens - 1
             if overlap:
                 shown = self.tokenizer.piece(token)[overlap:].decode()
             else:
@@ -362,7 +346,7 @@ class Generator:
             if stop_matcher:
                 shown = stop_matcher.push(shown) + (stop_matcher.flush() if is_last or is_blocked else "")
             reason: FinishReason | None = None
-            if (stop_matcher and stop_matcher.stopped) or (is_end and not is_blocked):
+            if (stop_matcher and stop_matcher.stopped) or ((is_end or is_final) and not is_blocked):
                 reason = "stop"
             elif is_blocked:
                 reason = "content_filter"

@@ -23,7 +23,7 @@ from tinyedge.runtime.generator import Generator
 from tinyedge.serve.connection import ResponseWriter, SlowClientError
 from tinyedge.serve.engine import Engine, QueuedTask, make_shutdown_error
 from tinyedge.serve.errors import ApiError
-from tinyedge.serve.generation import GenerationStep, count_tokens, generate_steps
+from tinyedge.serve.generation import GenerationStep, count_tokens, generate_steps, prepare_form
 from tinyedge.serve.metrics import CONTENT_TYPE_LATEST, ServerMetrics
 from tinyedge.serve.page import load_page
 from tinyedge.serve.request_head import RequestHead
@@ -255,6 +255,7 @@ class App:
         generator = self.generator
         request = parse(body, self._limits)
         prompt_tokens = count_tokens(generator, request)
+        prepare_form(generator, request)
         formatter: AnyFormatter = (
             ResponseApiFormatter(request, prompt_tokens)
             if request.kind == "response"

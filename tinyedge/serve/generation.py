@@ -12,8 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from tinyedge.core.errors import UsageError
 from tinyedge.runtime.content_filter import ContentFilter
-from tinyedge.runtime.generator import FinishReason, Generator, Piece
+from tinyedge.runtime.generator import Generator
+from tinyedge.runtime.pieces import FinishReason, Piece
+from tinyedge.serve.answer_form import join_hint
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.requests import MAX_SEED, GenerationRequest, TokenIds
 from tinyedge.serve.text_offsets import OffsetCounter, locate_prompt_tokens
@@ -22,6 +25,11 @@ from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
 BOS_TEXT, EOS_TEXT = "<s>", "</s>"  # as tokenizers of other tools decode them
 CONTROL_TOKENS = {BOS_TEXT: BOS_ID, EOS_TEXT: EOS_ID}
 SPECIAL_TOKENS = {BOS_ID: BOS_TEXT, EOS_ID: EOS_TEXT, PAD_ID: "<pad>", UNK_ID: "<unk>"}
+FORMAT_FIELDS = {
+    "completion": None,
+    "chat": "response_format",
+    "response": "text",
+}  # names the form of a text
 MAX_PIECE_LENGTH = 64  # characters of one token; SentencePiece's own limit is 16
 
 
@@ -141,6 +149,21 @@ def count_tokens(generator: Generator, request: GenerationRequest) -> int:
     )
 
 
+def prepare_form(generator: Generator, request: GenerationRequest) -> None:
+    """Prepare the form of the answers.
+
+    Raises:
+        ApiError: The tokenizer cannot spell it.
+    """
+    if request.answer_form.form is None:
+        return
+    try:
+        generator.prepare_form(request.answer_form.form)
+    except UsageError as failure:
+        param = "tools" if request.answer_form.has_tools else FORMAT_FIELDS[request.kind]
+        raise ApiError(400, join_hint(failure), code="unsupported_value", param=param) from None
+
+
 def list_prompts(generator: Generator, request: GenerationRequest) -> list[Prompt]:
     """Create the prompts of a request."""
     is_literal = request.kind != "completion"  # no client puts BOS into a message
@@ -208,6 +231,7 @@ def _stream_pieces(
         ignore_eos=request.ignore_eos,
         logprobs=request.logprobs,
         content_filter=content_filter,
+        form=request.answer_form.form,
     )
 
 

@@ -6,6 +6,7 @@ received, with fields that their library added.
 """
 
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from tinyedge.serve.errors import ApiError
 from tinyedge.serve.json_fields import JsonFields, format_value
 
 MAX_MESSAGES = 256
-ROLES = ("system", "developer", "user", "assistant")
+ROLES = ("system", "developer", "user", "assistant", "tool")
 SETUP_ROLES = ("system", "developer")
 TEXT_PARTS = ("text", "input_text", "output_text")  # of OpenAI's two APIs
 
@@ -87,13 +88,22 @@ def _parse_message(value: Any, path: str) -> Message:
     if not isinstance(value, dict):
         raise ApiError(400, f"{path[:-1]} must be an object", code="invalid_value", param=path[:-1])
     fields = JsonFields(value, path)
-    fields.require_neutral("type", "message")  # others are calls of tools and their results
+    kind = fields.take("type")
+    if kind == "function_call":  # of the response API, as the next
+        return "assistant", spell_calls([_parse_call(fields)])
+    if kind == "function_call_output":
+        return "tool", fields.require_text("output", fields.take("output"))
+    if kind not in (None, "message"):
+        raise fields.make_error("type", f"type {format_value(kind)} is not supported", "unsupported_value")
     role = fields.take("role")
     if role not in ROLES:
         raise fields.make_error(
-            "role", f"role must be system, developer, user or assistant, not {format_value(role)}"
+            "role", f"role must be system, developer, user, assistant or tool, not {format_value(role)}"
         )
     content = fields.take("content")
+    calls = _parse_calls(fields, path)
+    if calls and content in (None, "", []):
+        return role, spell_calls(calls)
     if content is None:
         raise fields.make_error("content", "content is missing", "missing_required_parameter")
     if isinstance(content, list):
@@ -101,9 +111,39 @@ def _parse_message(value: Any, path: str) -> Message:
     text = fields.require_text("content", content)
     # They would be a part of the conversation; all others describe the message.
     fields.require_neutral("refusal", "")
-    fields.require_neutral("tool_calls", [])
     fields.require_neutral("function_call")
-    return role, text
+    return role, f"{text} {spell_calls(calls)}" if calls else text
+
+
+def spell_calls(calls: list[tuple[str, str]]) -> str:
+    """Write calls of tools as the model writes them.
+
+    Args:
+        calls: Name and arguments, in JSON, of each call.
+    """
+    texts = [f'{{"name": {json.dumps(name)}, "arguments": {arguments}}}' for name, arguments in calls]
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+
+
+def _parse_calls(fields: JsonFields, path: str) -> list[tuple[str, str]]:
+    """Take the calls of a message that was received from the server before."""
+    value = fields.take("tool_calls")
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise fields.make_error("tool_calls", "tool_calls must be a list")
+    calls = []
+    for index, one in enumerate(value):
+        function = one.get("function") if isinstance(one, dict) else None
+        if not isinstance(function, dict):
+            raise fields.make_error("tool_calls", f"tool_calls[{index}] must be a call of a function")
+        calls.append(_parse_call(JsonFields(function, f"{path}tool_calls[{index}].function.")))
+    return calls
+
+
+def _parse_call(fields: JsonFields) -> tuple[str, str]:
+    name = fields.require_text("name", fields.take("name"))
+    return name, fields.require_text("arguments", fields.take("arguments"))
 
 
 def _parse_part(fields: JsonFields, part: Any) -> str:

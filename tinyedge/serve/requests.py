@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tinyedge.core.sampling import SamplingConfig
+from tinyedge.serve.answer_form import ANY_TEXT, AnswerForm, parse_answer_form, parse_text_format
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.json_fields import JsonFields, format_value, parse_object
 from tinyedge.serve.messages import apply_template, parse_messages
@@ -76,6 +77,8 @@ class GenerationRequest:
     """Whether every event of a stream contains the token counts so far."""
     instructions: str | None = None
     """First message of a response request, which its answer repeats."""
+    answer_form: AnswerForm = ANY_TEXT
+    """What an answer may be."""
 
     @property
     def prompt_field(self) -> str:
@@ -122,13 +125,11 @@ def parse_chat(body: bytes, limits: RequestLimits) -> GenerationRequest:
     count = fields.take_integer("top_logprobs", 0, MAX_LOGPROBS)
     if count is not None and not has_logprobs:
         raise fields.make_error("top_logprobs", "top_logprobs requires logprobs to be true")
+    text_form = parse_text_format(fields, "response_format", is_flat=False)
+    answer_form = parse_answer_form(fields, text_form, "response_format", is_flat=False)
     for name, *neutral in (
-        ("tools", []),
         ("functions", []),
-        ("tool_choice", "none"),
         ("function_call", "none"),
-        ("parallel_tool_calls", True, False),
-        ("response_format", {"type": "text"}),
         ("modalities", ["text"]),
         ("reasoning_effort", "none"),
         ("prediction",),
@@ -139,7 +140,9 @@ def parse_chat(body: bytes, limits: RequestLimits) -> GenerationRequest:
         fields.require_neutral(name, *neutral)
     max_tokens = min(limit or DEFAULT_CHAT_TOKENS, limits.max_tokens)
     logprobs = (count or 0) if has_logprobs else None
-    return make_request("chat", fields, limits, (prompt,), n, max_tokens, logprobs, echo=False)
+    return make_request(
+        "chat", fields, limits, (prompt,), n, max_tokens, logprobs, echo=False, answer_form=answer_form
+    )
 
 
 def make_request(
@@ -152,6 +155,7 @@ def make_request(
     logprobs: int | None,
     echo: bool,
     instructions: str | None = None,
+    answer_form: AnswerForm = ANY_TEXT,
 ) -> GenerationRequest:
     """Parse the fields that all kinds of request have, and create the request.
 
@@ -190,6 +194,17 @@ def make_request(
         raise fields.make_error("stop", f"each text of stop must have 1 to {MAX_STOP_CHARACTERS} characters")
     ignore_eos = fields.take_boolean("ignore_eos")
     min_tokens = fields.take_integer("min_tokens", 0, max_tokens, 0) or 0
+    if answer_form.form:
+        for name in (
+            name
+            for name, value in (("stop", stop), ("ignore_eos", ignore_eos), ("min_tokens", min_tokens))
+            if value
+        ):
+            raise fields.make_error(
+                name,
+                f"{name} cannot be used with a form, which says where the answer ends: omit it",
+                "unsupported_value",
+            )
     stream = fields.take_boolean("stream")
     include_usage, continuous_usage = _parse_stream_options(fields, stream)
     for name in ("user", "safety_identifier", "prompt_cache_key"):  # used by OpenAI for its own purposes
@@ -215,6 +230,7 @@ def make_request(
         include_usage=include_usage,
         continuous_usage=continuous_usage,
         instructions=instructions,
+        answer_form=answer_form,
     )
 
 

@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tinyedge.runtime.generator import FinishReason
+from tinyedge.runtime.pieces import FinishReason
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.generation import AnswerToken, GenerationStep
 from tinyedge.serve.requests import MODEL_ID, GenerationRequest
+from tinyedge.serve.tool_calls import CallDelta, ToolCallReader
 
 DONE = b"data: [DONE]\n\n"
 
@@ -33,12 +34,14 @@ class ResponseFormatter:
         """
         self._request = request
         self._is_chat = request.kind == "chat"
+        self._has_tools = request.answer_form.has_tools
         self._prompt_tokens = prompt_tokens
         self._completion_tokens = 0
         self._count = len(request.prompts) * request.n
         self._unfinished = set(range(self._count))  # choices without a finish_reason
         # Choices whose role has not been sent yet.
         self._without_role = set(self._unfinished) if self._is_chat else set()
+        self._readers = [ToolCallReader(self._has_tools) for _ in range(self._count)]
         self._head = {
             "id": f"{'chatcmpl' if self._is_chat else 'cmpl'}-{secrets.token_hex(12)}",
             "object": self._get_object_name(),
@@ -57,19 +60,21 @@ class ResponseFormatter:
             steps: All steps.
             timings: Result of `RequestStats.compute_timings`; OpenAI has no such field.
         """
-        choices = [_ChoiceBuilder() for _ in range(self._count)]
+        choices = [_ChoiceBuilder(self._has_tools) for _ in range(self._count)]
         for step in steps:
             choice = choices[step.choice]
             choice.tokens += step.tokens
-            choice.text += step.text
+            choice.reader.push(step.text)
             choice.reason = step.finish_reason or choice.reason
             self._completion_tokens += step.generated
+        for choice in choices:
+            choice.reader.flush()
         listed = [
             {
                 "index": index,
-                **self._format_text(choice.text),
+                **self._format_text(choice.reader),
                 "logprobs": self._format_logprobs(choice.tokens),
-                "finish_reason": choice.reason,
+                "finish_reason": _name_reason(choice.reason, choice.reader),
             }
             for index, choice in enumerate(choices)
         ]
@@ -87,7 +92,7 @@ class ResponseFormatter:
         Args:
             timings: Result of `RequestStats.compute_timings`; OpenAI has no such field.
         """
-        cut = "".join(self._format_choice(index, "", None, "length") for index in sorted(self._unfinished))
+        cut = "".join(self._format_parts(index, "", None, "length") for index in sorted(self._unfinished))
         usage = ""
         if self._request.include_usage:
             counts = {"choices": [], "usage": self._format_usage(), "timings": timings}
@@ -105,19 +110,32 @@ class ResponseFormatter:
             return ""
         if step.finish_reason:
             self._unfinished.discard(step.choice)
-        return self._format_choice(step.choice, step.text, logprobs, step.finish_reason)
+        return self._format_parts(step.choice, step.text, logprobs, step.finish_reason)
 
-    def _format_choice(
+    def _format_parts(
         self, index: int, text: str, logprobs: dict[str, Any] | None, reason: FinishReason | None
     ) -> str:
+        """Format new text of a choice, as one event for the text or one for each part of a call."""
+        if not self._has_tools:
+            message = {"content": text} if self._is_chat else {"text": text}
+            return self._format_choice(index, message, logprobs, reason)
+        reader = self._readers[index]
+        deltas = reader.push(text) + (reader.flush() if reason else [])
+        messages = [_format_delta(delta) for delta in deltas] or [{}]
+        *others, last = messages
+        events = [self._format_choice(index, message, None, None) for message in others]
+        if not last and not logprobs and not reason:  # the name of a tool is not complete yet
+            return "".join(events)
+        return "".join((*events, self._format_choice(index, last, logprobs, _name_reason(reason, reader))))
+
+    def _format_choice(
+        self, index: int, message: dict[str, Any], logprobs: dict[str, Any] | None, reason: str | None
+    ) -> str:
         if self._is_chat:
-            delta = (
-                {"role": "assistant", "content": text} if index in self._without_role else {"content": text}
-            )
-            self._without_role.discard(index)
-            message: dict[str, Any] = {"delta": delta}
-        else:
-            message = {"text": text}
+            if index in self._without_role:
+                message = {"role": "assistant", "content": None, **message}
+                self._without_role.discard(index)
+            message = {"delta": message}
         choice = {"index": index, **message, "logprobs": logprobs, "finish_reason": reason}
         suffix = self._event_suffix
         if self._request.continuous_usage:
@@ -129,10 +147,13 @@ class ResponseFormatter:
             return "text_completion"
         return "chat.completion.chunk" if self._request.stream else "chat.completion"
 
-    def _format_text(self, text: str) -> dict[str, Any]:
-        if self._is_chat:
-            return {"message": {"role": "assistant", "content": text, "refusal": None}}
-        return {"text": text}
+    def _format_text(self, reader: ToolCallReader) -> dict[str, Any]:
+        if not self._is_chat:
+            return {"text": reader.content}
+        if not reader.calls:
+            return {"message": {"role": "assistant", "content": reader.content, "refusal": None}}
+        calls = [_format_call(call.call_id, call.name, call.arguments) for call in reader.calls]
+        return {"message": {"role": "assistant", "content": None, "refusal": None, "tool_calls": calls}}
 
     def _format_logprobs(self, tokens: list[AnswerToken]) -> dict[str, Any] | None:
         if self._request.logprobs is None:
@@ -157,10 +178,28 @@ class ResponseFormatter:
 class _ChoiceBuilder:
     """Collects the steps of one choice of a complete answer."""
 
-    def __init__(self) -> None:
-        self.text = ""
+    def __init__(self, has_tools: bool) -> None:
+        self.reader = ToolCallReader(has_tools)
         self.tokens: list[AnswerToken] = []
         self.reason: FinishReason = "length"
+
+
+def _name_reason(reason: FinishReason | None, reader: ToolCallReader) -> str | None:
+    """Name the reason of an answer's end as OpenAI does: one that calls tools ends with "tool_calls"."""
+    return "tool_calls" if reason == "stop" and reader.calls else reason
+
+
+def _format_call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _format_delta(delta: CallDelta) -> dict[str, Any]:
+    if delta.call is None:
+        return {"content": delta.text}
+    if delta.name is None:
+        return {"tool_calls": [{"index": delta.call, "function": {"arguments": delta.text}}]}
+    assert delta.call_id is not None
+    return {"tool_calls": [{"index": delta.call, **_format_call(delta.call_id, delta.name, delta.text)}]}
 
 
 def _format_top(token: AnswerToken) -> dict[str, float] | None:

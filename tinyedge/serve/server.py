@@ -18,7 +18,8 @@ from tinyedge.core.errors import ServeError, UsageError
 from tinyedge.host import drop_code
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.engine import import_engine
-from tinyedge.runtime.generator import Generator, Piece
+from tinyedge.runtime.generator import Generator
+from tinyedge.runtime.pieces import Piece
 from tinyedge.serve.app import App
 from tinyedge.serve.connection import MAX_REJECTED_CONNECTIONS, Connection
 from tinyedge.serve.settings import Settings

@@ -191,6 +191,17 @@ class Tokenizer:
             for i in range(self.vocab_size)
         ]
 
+    def list_texts(self) -> list[str | bytes]:
+        """List the text of each token: one byte for a byte piece, "" for BOS, EOS, PAD and UNK."""
+        processor = self._processor
+        pieces: list[str] = processor.id_to_piece(list(range(self.vocab_size)))
+        texts: list[str | bytes] = [piece.replace(WORD_BOUNDARY, " ") for piece in pieces]
+        texts[: UNK_ID + 1] = [""] * (UNK_ID + 1)
+        for token, piece in enumerate(pieces):
+            if piece[0] == "<" and processor.is_byte(token):
+                texts[token] = bytes([int(piece[3:5], 16)])
+        return texts
+
     def vocabulary_table(self) -> str:
         """Format the `.vocab` file: one line for each piece, with its log probability after a tab."""
         rows = (

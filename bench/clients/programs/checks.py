@@ -16,6 +16,8 @@ URL = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8080"
 """Address of the server, without a path."""
 BASE = f"{URL}/v1"
 """Address that OpenAI's clients call the base URL."""
+FORMS_BASE = f"{sys.argv[3]}/v1" if len(sys.argv) > 3 else BASE
+"""The same of the server whose tokenizer can spell JSON."""
 MODEL = "tinyedge"
 KEY = "none"
 PROMPT = "The captain"

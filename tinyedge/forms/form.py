@@ -1,0 +1,93 @@
+"""A form of answers: what a user asks for, before a tokenizer is known.
+
+Forms are compared by what they were made from, so that a server matches equal requests once.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tinyedge.core.errors import UsageError
+from tinyedge.forms.grammar import Either, Node, Text
+from tinyedge.forms.tool import Tool
+
+MAX_CHOICES = 2000
+
+
+class Form(NamedTuple):
+    """Which texts are answers. Make one with `regex`, `choices`, `json_schema`, `json_object` or `tools`."""
+
+    kind: str
+    """How it was made."""
+    source: str
+    """What it was made from."""
+
+    @classmethod
+    def regex(cls, pattern: str) -> "Form":
+        """Answers that a regular expression of Python matches completely.
+
+        Raises:
+            UsageError: The pattern is invalid, or uses what is not supported.
+        """
+        return cls("regex", pattern)._checked()
+
+    @classmethod
+    def choices(cls, texts: Sequence[str]) -> "Form":
+        """Answers that are one of some texts.
+
+        Raises:
+            UsageError: There is none, one is empty or appears twice, or there are too many.
+        """
+        found = list(texts)
+        if not 1 <= len(found) <= MAX_CHOICES:
+            raise UsageError(f"choices has {len(found)} texts, 1-{MAX_CHOICES} are allowed", "", ("choices",))
+        if not all(isinstance(one, str) and one for one in found):
+            raise UsageError("choices has a text that is empty", "name each answer", ("choices",))
+        if len(set(found)) < len(found):
+            twice = next(one for one in found if found.count(one) > 1)
+            raise UsageError(f"choices has {twice!r} twice", "name each answer once", ("choices",))
+        return cls("choices", json.dumps(found))
+
+    @classmethod
+    def json_schema(cls, schema: Any) -> "Form":
+        """Answers that are JSON which a schema allows.
+
+        Raises:
+            UsageError: The schema is invalid, or has a keyword that is not supported.
+        """
+        return cls("json_schema", json.dumps(schema))._checked()
+
+    @classmethod
+    def json_object(cls) -> "Form":
+        """Answers that are any object of JSON."""
+        return cls("json_object", "")
+
+    @classmethod
+    def tools(cls, tools: Sequence[Tool], *, is_required: bool, is_parallel: bool) -> "Form":
+        """Answers that call tools; arguments and errors are those of `parse_tools`."""
+        return cls("tools", json.dumps([tools, is_required, is_parallel]))._checked()
+
+    def build(self) -> Node:
+        """Return the form's parts."""
+        if self.kind == "choices":
+            return Either(tuple(Text(one, is_required=True) for one in json.loads(self.source)))
+        if self.kind == "regex":
+            from tinyedge.forms.regex import parse_regex  # each form imports what it needs
+
+            return parse_regex(self.source)
+        if self.kind == "json_schema":
+            from tinyedge.forms.json_schema import parse_schema
+
+            return parse_schema(json.loads(self.source))
+        if self.kind == "json_object":
+            from tinyedge.forms.json_text import any_object
+
+            return any_object()
+        from tinyedge.forms.tools import parse_tools
+
+        tools, is_required, is_parallel = json.loads(self.source)
+        return parse_tools([Tool(*one) for one in tools], is_required, is_parallel)
+
+    def _checked(self) -> "Form":
+        self.build()
+        return self

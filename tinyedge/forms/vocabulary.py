@@ -1,0 +1,38 @@
+"""The texts of a tokenizer's tokens, sorted, so that those which begin with a text are next to each other.
+
+In: a tokenizer. Out: texts and ids. Does not know forms.
+"""
+
+from tinyedge.text.tokenizer import Tokenizer
+
+BYTES = 256
+
+
+class Vocabulary:
+    """What the tokens of a tokenizer spell. Built once for a tokenizer: it asks for every piece."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        texts = tokenizer.list_texts()
+        self.texts: list[str | bytes] = texts
+        """By token: its text, one byte, or "" for a token without text."""
+        by_text = {text: token for token, text in enumerate(texts) if text and isinstance(text, str)}
+        self.sorted_texts = sorted(by_text)
+        """The texts in order, without bytes."""
+        self.sorted_ids = [by_text[text] for text in self.sorted_texts]
+        """The token of each of them."""
+        byte_ids = {text[0]: token for token, text in enumerate(texts) if isinstance(text, bytes)}
+        self.has_all_bytes = len(byte_ids) == BYTES
+        """Whether any character can be spelled in bytes."""
+        self.byte_ids = byte_ids if self.has_all_bytes else {}
+        """The token of each byte."""
+        self.characters = frozenset("".join(self.sorted_texts))
+        """All characters that pieces have."""
+        self._single = frozenset(text for text in self.sorted_texts if len(text) == 1)
+
+    def has_piece(self, char: str) -> bool:
+        """Whether a character is a piece of its own."""
+        return char in self._single
+
+    def can_spell(self, char: str) -> bool:
+        """Whether a character can be spelled wherever it stands."""
+        return char in self._single or self.has_all_bytes
