@@ -155,6 +155,8 @@ def _find_word(word: str, words: Sequence[str]) -> int | None:
         return None
     allowed = 2 if len(word) >= _VERY_FUZZY_LENGTH else 1
     for place, other in enumerate(words):
+        if other in (f"{word}s", f"{word}es") or word in (f"{other}s", f"{other}es"):
+            continue  # "the kitchen lights" are all of them, and not the device "Kitchen Light"
         if abs(len(other) - len(word)) <= allowed and _is_close(word, other, allowed):
             return place
     return None
