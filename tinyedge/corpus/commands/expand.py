@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinyedge.corpus.commands.answer import Value
-from tinyedge.corpus.commands.templates import Template, TemplateSet
+from tinyedge.corpus.commands.templates import Template, TemplateSet, parse_template
 
 Draw = Callable[[str], tuple[str, Value]]  # name of a list -> how the sentence says a value, and the value
 SPOKEN_NUMBERS = 0.25  # share of numbers written as words
@@ -42,7 +42,7 @@ def expand(
             function that draws one.
     """
     state = _Expander(templates.rules[language], templates.lists[language], language, rng, draw_open)
-    text = state.render(template.expression)
+    text = state.render(parse_template(template.source))
     return Expansion(" ".join(text.split()), dict(template.slots) | state.slots)
 
 
@@ -70,7 +70,7 @@ class _Expander:
         if kind == "Sequence":
             return "".join(map(self.render, expression.items))
         if kind == "RuleReference":
-            return self.render(self._rules[expression.rule_name])
+            return self.render(parse_template(self._rules[expression.rule_name]))
         said, value = self._draw(expression.list_name)
         self.slots[expression.slot_name] = value
         return said
@@ -84,10 +84,8 @@ class _Expander:
         return draw_number(entry["range"], self._language, self._rng)
 
     def _draw_value(self, value: Any) -> tuple[str, Value]:
-        from hassil.parse_expression import parse_sentence
-
         said, meant = (value["in"], value.get("out", value["in"])) if isinstance(value, dict) else (value, value)
-        return self.render(parse_sentence(str(said)).expression).strip(), meant
+        return self.render(parse_template(str(said))).strip(), meant
 
 
 def draw_number(limits: Mapping[str, Any], language: str, rng: random.Random) -> tuple[str, int | float]:

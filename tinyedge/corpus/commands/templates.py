@@ -7,6 +7,7 @@ Does not know homes. Needs the extra `commands` (hassil parses the templates, Py
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,6 @@ ReadFile = Callable[[str], str]
 class Template:
     """One sentence template with what its sentences mean."""
 
-    expression: Any
-    """The template, as hassil parses it."""
     source: str
     """The template as it is written."""
     slots: Mapping[str, Any]
@@ -75,10 +74,10 @@ class TemplateSet:
 
     combinations: tuple[Combination, ...]
     """Sorted by language, intent and name."""
-    rules: Mapping[str, Mapping[str, Any]]
-    """Parsed expansion rules of each language."""
+    rules: Mapping[str, Mapping[str, str]]
+    """Expansion rules of each language, as YAML has them; `parse_template` parses them."""
     lists: Mapping[str, Mapping[str, Any]]
-    """Lists of each language, as YAML has them; texts are parsed when they are drawn."""
+    """Lists of each language, as YAML has them."""
     skip_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Words of each language that mean nothing in a command, such as "please"."""
 
@@ -116,7 +115,7 @@ def parse_templates(texts: Mapping[str, str], origin: str) -> TemplateSet:
         CorpusError: A file is not valid, there is no template, or the extra is missing.
     """
     try:
-        import hassil.parse_expression
+        import hassil  # noqa: F401
         import yaml
     except ImportError:
         raise CorpusError("--source commands needs hassil, which is not installed", MISSING_EXTRA_HINT) from None
@@ -130,7 +129,7 @@ def parse_templates(texts: Mapping[str, str], origin: str) -> TemplateSet:
             raise CorpusError(f"{origin}: {name} is not YAML: {failure}") from None
 
     schemas = load("intents.yaml") if "intents.yaml" in texts else {}
-    rules: dict[str, dict[str, Any]] = {language: {} for language in LANGUAGES}
+    rules: dict[str, dict[str, str]] = {language: {} for language in LANGUAGES}
     lists: dict[str, dict[str, Any]] = {language: dict(COMMON_LISTS) for language in LANGUAGES}
     skip_words: dict[str, tuple[str, ...]] = {}
     combinations = []
@@ -144,12 +143,13 @@ def parse_templates(texts: Mapping[str, str], origin: str) -> TemplateSet:
                 lists[language].update(load(name).get("lists", {}))
             case ["rules", language, _]:
                 for rule, text in load(name).get("expansion_rules", {}).items():
-                    rules[language][rule] = _parse(hassil, text, f"{origin}: {name}")
+                    _require_template(text, f"{origin}: {name}")
+                    rules[language][rule] = text
             case ["sentences", language, "_common"]:
                 skip_words[language] = tuple(load(name).get("skip_words", ()))
             case ["sentences", language, intent, combination]:
                 schema = (schemas.get(intent) or {}).get("slot_combinations", {}).get(combination) or {}
-                found = tuple(_read_blocks(hassil, load(name), schema, language, intent, f"{origin}: {name}"))
+                found = tuple(_read_blocks(load(name), schema, language, intent, f"{origin}: {name}"))
                 if found:
                     combinations.append(Combination(language, intent, combination, found))
     if not combinations:
@@ -158,7 +158,7 @@ def parse_templates(texts: Mapping[str, str], origin: str) -> TemplateSet:
 
 
 def _read_blocks(
-    hassil: Any, value: Any, schema: Mapping[str, Any], language: str, intent: str, name: str
+    value: Any, schema: Mapping[str, Any], language: str, intent: str, name: str
 ) -> Iterator[Template]:
     """Yield the templates of a file; blocks for another program, a subset of the others, are left out."""
     for block in value.get("data", ()):
@@ -171,11 +171,20 @@ def _read_blocks(
         if domain and (language, intent) in _LISTED_DOMAIN:
             slots["domain"] = domain
         for source in block["sentences"]:
-            yield Template(_parse(hassil, source, name), source, slots, domain, tuple(domains))
+            _require_template(source, name)
+            yield Template(source, slots, domain, tuple(domains))
 
 
-def _parse(hassil: Any, text: str, name: str) -> Any:
+@cache
+def parse_template(text: str) -> Any:
+    """Parse a template; the result is hassil's expression."""
+    from hassil.parse_expression import parse_sentence
+
+    return parse_sentence(text).expression
+
+
+def _require_template(text: str, name: str) -> None:
     try:
-        return hassil.parse_expression.parse_sentence(text).expression
+        parse_template(text)
     except Exception as failure:  # hassil raises several unrelated classes
         raise CorpusError(f"{name}: {text!r} is not a template: {failure}") from None
