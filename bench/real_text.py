@@ -16,7 +16,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from tinyedge.corpus.build import read_corpus_documents
+from tinyedge.corpus.corpus_file import read_corpus_documents
 
 SENTENCES = 1_000  # of each language
 SEED = 0

@@ -18,14 +18,14 @@ from tinyedge.cli.corpus import corpus
 from tinyedge.core.errors import CorpusError, TinyEdgeError, UsageError
 from tinyedge.core.files import TEMPORARY_SUFFIX
 from tinyedge.core.folder_lock import exclusive_lock
-from tinyedge.corpus import build, gutenberg, phrasebook
+from tinyedge.corpus import build, corpus_file, gutenberg, phrasebook
 from tinyedge.corpus.build import (
     CorpusRequest,
     build_corpus,
     load_report,
     prepare_corpus,
-    read_corpus_documents,
 )
+from tinyedge.corpus.corpus_file import read_corpus_documents
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.read_notes import ReadLog
 from tinyedge.corpus.read_settings import ReadSettings
@@ -112,7 +112,7 @@ def test_a_corpus_of_the_user_is_read_too(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "mine.txt"
     path.write_bytes(b"\r\n \r\nOne.\r\n  Two.\r\n\r\n\r\nThree.")
     assert list(read_corpus_documents(path)) == [["One.", "Two."], ["Three."]]
-    monkeypatch.setattr(build, "MAX_DOCUMENT_CHARS", 4)
+    monkeypatch.setattr(corpus_file, "MAX_DOCUMENT_CHARS", 4)
     assert list(read_corpus_documents(path)) == [["One."], ["Two."], ["Three."]]
     path.write_bytes(b"One.\n\xff")
     with pytest.raises(CorpusError, match="byte 5"):

@@ -72,6 +72,12 @@ class Bundle(NamedTuple):  # creating a frozen dataclass would cost every start 
         """Id of the trained model, equal for all exports of it; None in a bundle of an earlier version."""
         return self.manifest.get("model_id")
 
+    @property
+    def template(self) -> str | None:
+        """Template of the conversations that the model was trained on; None for a model of plain text."""
+        chat: dict[str, str] = self.manifest.get("chat", {})
+        return chat.get("template")
+
     def __repr__(self) -> str:
         return f"Bundle({str(self.path)!r})"  # without megabytes
 

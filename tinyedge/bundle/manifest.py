@@ -13,7 +13,7 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Any, NamedTuple
 
-from tinyedge.core.config import ModelConfig
+from tinyedge.core.config import TURNS_TEMPLATE, ModelConfig
 from tinyedge.core.errors import BundleError, UsageError
 from tinyedge.core.printable import has_control_chars
 
@@ -190,13 +190,16 @@ MANIFEST: Shape = {
     },
     "quality": {...: QUALITY},
     "openings": {...: OPENING_LIST},
+    "chat": {"template": _equal_to(TURNS_TEMPLATE)},
     "training": {"checkpoint_sha256": DIGEST, ...: ANYTHING},
     "files": {
         name: {"size": NON_NEGATIVE_INTEGER, "sha256": DIGEST, "blake2b": DIGEST} for name in MAX_BYTES
     },
 }
 # Fields that a manifest may lack; earlier versions did not write blake2b.
-OPTIONAL = frozenset({"created", "model_id", "openings", *(f"files.{name}.blake2b" for name in MAX_BYTES)})
+OPTIONAL = frozenset(
+    {"created", "model_id", "openings", "chat", *(f"files.{name}.blake2b" for name in MAX_BYTES)}
+)
 QUANTIZATION: Mapping[str, Any] = {
     "int8": {"method": NON_EMPTY_STRING, "per_channel": BOOLEAN, "kept_fp32": STRING_LIST, ...: ANYTHING},
     "fp32": _equal_to(None),

@@ -1,4 +1,4 @@
-"""`tinyedge eval`: bits per byte of a checkpoint or a bundle."""
+"""`tinyedge eval`: bits per byte of a checkpoint or a bundle, and its answers to prompts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Checkpoint (.pt, needs torch) or bundle (a folder).")],
     text: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(help="NAME=FILE: text in any format that `tinyedge corpus` reads; repeatable."),
-    ],
+    ] = None,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(help="FILE or NAME=FILE: pairs of prompt and completion to judge; repeatable."),
+    ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option(help="Tokenizer of a checkpoint. [default: the one next to it]")
     ] = None,
@@ -28,18 +32,24 @@ def evaluate(
     ] = None,
     json: JsonTarget = None,
 ) -> None:
-    """Compute bits per byte and perplexity of a model on text files."""
+    """Compute bits per byte and perplexity of a model on text files, or judge its answers to pairs."""
     import dataclasses
 
     from tinyedge.cli._echo import print_note, print_result
     from tinyedge.cli._named_files import parse_named_files
     from tinyedge.cli._table import print_table
+    from tinyedge.core.errors import UsageError
     from tinyedge.core.settings import require_range
+    from tinyedge.corpus.pairs import read_conversations
     from tinyedge.text.evaluate import default_stride, describe_unknown, read_passages
     from tinyedge.text.evaluate import evaluate as evaluate_text
+    from tinyedge.text.pair_quality import evaluate_pairs
 
-    texts = parse_named_files(text)
-    read = (model, *texts.values(), *filter(None, [tokenizer]))
+    if not (text or pairs):
+        raise UsageError("there is nothing to evaluate on", "pass --text NAME=FILE or --pairs FILE")
+    texts = parse_named_files(text or ())
+    pair_files = parse_named_files(map(_name_file, pairs or ()), "--pairs")
+    read = (model, *texts.values(), *pair_files.values(), *filter(None, [tokenizer]))
     output = JsonOutput.from_option(json, "tinyedge.eval", inputs=read)
     subject, vocabulary = _load_model(model, tokenizer, nhead)
     stride = default_stride(subject.context) if stride is None else stride
@@ -50,16 +60,41 @@ def evaluate(
     ]
     value = {"model": str(model), "context": subject.context, "stride": stride}
     value["results"] = [dataclasses.asdict(result) for result in results]
+    answered = [
+        evaluate_pairs(name, subject, vocabulary, read_conversations(file, print_note))
+        for name, file in pair_files.items()
+    ]
+    if pair_files:
+        value["pairs"] = [dataclasses.asdict(result) for result in answered]
     output.emit({"schema": "tinyedge.eval/1", **value})
-    if not output.is_printed:
+    if not output.is_printed and results:
         rows = [["text", "bits/byte", "perplexity", "tokens", "bytes", "unknown"]]
         for r in results:
             figures = [f"{r.bits_per_byte:.4f}", f"{r.perplexity:.2f}", str(r.tokens), str(r.bytes)]
             rows.append([r.name, *figures, f"{100 * r.unknown_bytes:.3f}%"])
         print_table(rows, left=(0,))
         print_result(f"windows of {subject.context} tokens, stride {stride}; no context across documents")
+    if not output.is_printed and answered:
+        rows = [["pairs", "exact", "n", "tokens right", "bits/completion"]]
+        for p in answered:
+            shares = [f"{100 * p.exact:.2f}%", str(p.n), f"{100 * p.token_accuracy:.2f}%"]
+            rows.append([p.name, *shares, f"{p.bits_per_completion:.2f}"])
+        print_table(rows, left=(0,))
+    for p in answered:
+        if p.too_long:
+            print_note(
+                f"warning: {p.too_long} conversations of {p.name} are longer than the context of"
+                f" {subject.context} tokens and are not judged"
+            )
     if warning := describe_unknown({result.name: result.unknown_bytes for result in results}):
         print_note(f"warning: {warning}")
+
+
+def _name_file(value: str) -> str:
+    """Return NAME=FILE for a value that may be a file alone."""
+    if "=" in value and not Path(value).exists():
+        return value
+    return f"{Path(value).name.partition('.')[0]}={value}"
 
 
 def _load_model(path: Path, tokenizer: Path | None, nhead: int | None) -> "tuple[LanguageModel, Tokenizer]":

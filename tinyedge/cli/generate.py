@@ -17,7 +17,15 @@ MAX_PROMPT_BYTES = 1 << 20  # tokenizing 20 MB would take 1 GB, and the model se
 def generate(
     *,
     bundle: Annotated[Path, typer.Argument(help="Folder created by `tinyedge export`.", show_default=False)],
-    prompt: Annotated[str, typer.Option(help="Text to continue; - reads standard input.")] = "",
+    prompt: Annotated[str, typer.Option(help="Text to continue, or to answer; - reads standard input.")] = "",
+    chat: Annotated[
+        bool | None,
+        typer.Option(
+            "--chat/--no-chat",
+            help="Answer the prompt, as the model learned from pairs, or continue it.",
+            show_default="--chat if trained on pairs",
+        ),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens to generate.")] = 64,
     sampling: Values,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
@@ -79,10 +87,21 @@ def generate(
         generator = Generator.load(bundle, threads)
     loaded = time.perf_counter()
     steps, times = [], []
+    template = generator.bundle.template if chat is not False else None
+    if chat and template is None:
+        raise UsageError(
+            f"--chat: the model of {bundle} was not trained on pairs",
+            "omit --chat to continue the prompt, or train on pairs: tinyedge train --input pairs.jsonl",
+        )
+    source: str | list[int] = prompt
+    if template:
+        from tinyedge.text.turns import encode_turns
+
+        source = encode_turns(generator.tokenizer, [prompt])
     stream = generator.stream(
-        prompt, max_tokens=max_tokens, sampling=config, stop=stop or (), content_filter=content_filter
+        source, max_tokens=max_tokens, sampling=config, stop=stop or (), content_filter=content_filter
     )
-    if not output.is_printed:
+    if not output.is_printed and template is None:
         print(prompt, end="", flush=True)
     for step in stream:
         times.append(time.perf_counter())
@@ -95,11 +114,12 @@ def generate(
         "model_id": generator.bundle.model_id,
         "engine": generator.session.engine._asdict(),
         "threads": threads,
+        "template": template,
         "prompt": prompt,
         "text": "".join(step.text for step in steps),
         "tokens": [step.token for step in steps],
         "finish_reason": steps[-1].finish_reason,
-        "prompt_tokens": len(generator.encode_prompt(prompt)),
+        "prompt_tokens": len(generator.encode_prompt(source)),
         "slid": steps[-1].slid,
         "seed": config.seed,
         "timing": {

@@ -13,6 +13,7 @@ from tinyedge.core.settings import check_settings, get_ranges, require_choice, s
 
 HEAD_MULTIPLE = 8  # ONNX Runtime's GroupQueryAttention accepts only heads whose width is a multiple of it
 HEADS = range(2, 9)
+TURNS_TEMPLATE = "turns/1"  # of models trained on pairs; `tinyedge.text.turns` describes it
 
 
 @dataclass(frozen=True)

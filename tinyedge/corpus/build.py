@@ -1,4 +1,4 @@
-"""Write documents to a corpus file and its report, and read a corpus file back as documents.
+"""Write documents to a corpus file and its report.
 
 In: documents of the requested sources. Out: `corpus_bilingual.txt` with one sentence per line and a blank
 line between documents, and `corpus.json` with the request, the content and the sha256 of inputs and corpus. A
@@ -18,18 +18,16 @@ from tinyedge.core.errors import CorpusError, UsageError
 from tinyedge.core.files import (
     atomic_writer,
     read_json,
-    require_file,
     sha256_file,
     sync_folder,
     write_json,
 )
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_counter import DocumentCounter
-from tinyedge.corpus.document_splitter import MAX_DOCUMENT_CHARS
-from tinyedge.corpus.encoding import read_lines
-from tinyedge.corpus.find_files import find_files
+from tinyedge.corpus.find_files import InputFile, find_files
 from tinyedge.corpus.own_files import CACHE_MARKER
-from tinyedge.corpus.read_notes import ReadLog, ReadNotes, describe_reading
+from tinyedge.corpus.pairs import choose_pair_files, read_pairs
+from tinyedge.corpus.read_notes import ReadLog, describe_reading
 from tinyedge.corpus.read_settings import ReadSettings
 from tinyedge.corpus.reader import DEFAULT_SETTINGS, read_documents
 
@@ -81,12 +79,28 @@ class CorpusRequest:
     def to_json(self) -> dict[str, Any]:
         """Return the request as in `corpus.json`, with the current sha256 of every input file."""
         files = {str(file.path): _hash_input(file.path) for file in find_files(self.inputs)}
-        return {
-            "sources": list(self.sources),
-            "inputs": [str(path) for path in self.inputs],
-            "seed": self.seed,
-            "files": files,
-        } | ({"lines": self.reading.lines, "field": self.reading.field} if self.inputs else {})
+        return (
+            {
+                "sources": list(self.sources),
+                "inputs": [str(path) for path in self.inputs],
+                "seed": self.seed,
+                "files": files,
+            }
+            | ({"lines": self.reading.lines, "field": self.reading.field} if self.inputs else {})
+            | ({"pairs": True} if self.find_pairs() else {})
+        )
+
+    def find_pairs(self) -> list[InputFile]:
+        """Return the inputs if they hold pairs of a prompt and a completion; none if they hold text.
+
+        A field that the user chose is read as text.
+
+        Raises:
+            CorpusError: Some hold pairs, and others text.
+        """
+        if self.reading.field:
+            return []
+        return choose_pair_files(find_files(self.inputs), has_other_text=bool(self.sources))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +140,11 @@ class CorpusReport:
             "languages": self.languages,
             "reading": self.reading,
         }
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether a document is a conversation: its lines are prompt, completion, prompt, and so on."""
+        return self.request.get("pairs") is True
 
     def matches(self, request: CorpusRequest) -> bool:
         """Whether a new build would read the same text.
@@ -205,7 +224,8 @@ def build_corpus(
     The report is complete on disk, under PENDING_NAME, before the corpus gets its name: if the process is
     killed in between, the next `prepare_corpus` gives the report its name.
 
-    A document with exactly the sentences of an earlier one is dropped and counted as a duplicate.
+    A document with exactly the sentences of an earlier one is dropped and counted as a duplicate; repeated
+    conversations stay.
 
     Args:
         documents: The documents, in order.
@@ -223,7 +243,7 @@ def build_corpus(
     pending = output.with_name(PENDING_NAME)
     try:
         with atomic_writer(output) as file:
-            for text in counter.encode_unique(documents):
+            for text in counter.encode(documents, keep_repeated="pairs" in requested):
                 file.write(text)
             if not counter.counts:
                 hint = "give other --source or --input"
@@ -257,25 +277,22 @@ def build_corpus(
     return report
 
 
-def read_corpus_documents(path: Path) -> Iterator[list[str]]:
-    """Stream a corpus file as documents, each a list of sentences; none is empty or much larger than 1 MB.
+def has_pairs(path: Path) -> bool:
+    """Whether the documents of a corpus file are conversations, which its report tells.
 
     Raises:
-        CorpusError: The file is missing, or is not UTF-8 text; the message contains the byte offset.
+        CorpusError: They were, and the file was changed since.
     """
-    require_file(path, CorpusError)
-    sentences: list[str] = []
-    size = 0
-    for line in read_lines(path, ReadNotes(path), "utf-8"):
-        sentence = line.strip()
-        if sentences and (not sentence or size >= MAX_DOCUMENT_CHARS):
-            yield sentences
-            sentences, size = [], 0
-        if sentence:
-            sentences.append(sentence)
-            size += len(sentence)
-    if sentences:
-        yield sentences
+    try:
+        report = load_report(path.with_name(REPORT_NAME))
+    except CorpusError:
+        return False
+    if report.has_pairs and report.corpus.get("sha256") != sha256_file(path):
+        raise CorpusError(
+            f"{path} held pairs and was changed since tinyedge wrote it",
+            "edit the file of the pairs instead, and pass it with --input",
+        )
+    return report.has_pairs
 
 
 def _describe_source(name: str, language: str, files: dict[str, str | None]) -> dict[str, Any]:
@@ -302,7 +319,10 @@ def _iter_documents(
         cache.mkdir(exist_ok=True)
         (cache / CACHE_MARKER).touch()  # so that no run reads the cache as the user's text
         yield from gutenberg.fetch_documents(cache, report=report, log=log)
-    if request.inputs:
+    if pairs := request.find_pairs():
+        find_files(request.inputs, log)  # notes what it leaves out
+        yield from read_pairs(pairs, log, request.reading.strict)
+    elif request.inputs:
         yield from read_documents(request.inputs, settings=request.reading, log=log)
 
 

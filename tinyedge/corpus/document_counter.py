@@ -1,6 +1,6 @@
 """Count the documents of a corpus, and drop repeated ones.
 
-In: documents. Out: the bytes of each distinct one, and counts by source and language. Does not write files.
+In: documents. Out: the bytes of each, and counts by source and language. Does not write files.
 """
 
 import hashlib
@@ -18,13 +18,18 @@ class DocumentCounter:
         self.duplicates = 0
         self.digest = hashlib.sha256()
 
-    def encode_unique(self, documents: Iterable[Document]) -> Iterator[bytes]:
-        """Yield the bytes that the corpus file gets for each distinct document."""
+    def encode(self, documents: Iterable[Document], keep_repeated: bool = False) -> Iterator[bytes]:
+        """Yield the bytes that the corpus file gets for each document.
+
+        Args:
+            documents: The documents.
+            keep_repeated: Whether one that repeats an earlier one is kept, or dropped and counted.
+        """
         seen: set[bytes] = set()
         for document in documents:
             text = "".join(f"{sentence}\n" for sentence in document.sentences).encode()
             digest = hashlib.blake2b(text, digest_size=16).digest()
-            if digest in seen:
+            if digest in seen and not keep_repeated:
                 self.duplicates += 1
             elif text:
                 counts = self.counts.setdefault((document.source, document.language), Counter())

@@ -56,6 +56,7 @@ COUNTED = {
     "notices": "notice{|s} of a chat program dropped",
     "omitted_media": "message{|s} without text dropped",
     "edit_marks": "mark{|s} of edited messages dropped",
+    "line_breaks": "line break{|s} in prompts and completions read as {a space|spaces}",
     "chat_details": "{name, date or picture|names, dates and pictures} of chats dropped",
 }
 _NUMBERED = re.compile(r"\{([^{|}]*)\|([^{|}]*)\}")
@@ -87,6 +88,12 @@ class ReadNotes:
     missing_field: str = ""
     """Field that the user chose and this file lacks, so that the usual ones were read."""
 
+    pairs: int = 0
+    """Number of conversations of a file of pairs that were read."""
+
+    invalid_records: list[dict[str, Any]] = field(default_factory=list)
+    """Records of a file of pairs that were skipped: `line` and `reason`."""
+
     def count(self, what: str, number: int = 1) -> None:
         """Add to a count; `what` is a key of COUNTED."""
         if what not in COUNTED:
@@ -102,6 +109,8 @@ class ReadNotes:
         entry |= {"other_encoding": self.other_encoding} if self.other_encoding else {}
         entry |= {"fields": list(self.fields), "other_fields": list(self.other_fields)} if self.fields else {}
         entry |= {"missing_field": self.missing_field} if self.missing_field else {}
+        entry |= {"pairs": self.pairs} if self.pairs else {}
+        entry |= {"invalid_records": self.invalid_records} if self.invalid_records else {}
         return entry | counts
 
 
@@ -162,6 +171,13 @@ def describe_reading(reading: dict[str, Any]) -> Iterator[str]:
     yield from _list_first(
         list(map(_describe_fields, tables)), "more table{|s} (corpus.json lists the columns)"
     )
+    for file in files:
+        if records := file.get("invalid_records", []):
+            yield f"skipped {describe_count(len(records), 'record{|s}')} of {file['name']}:"
+            yield from _list_first(
+                [f"line {record['line']}: {record['reason']}" for record in records],
+                "more (corpus.json lists them)",
+            )
     for what, words in COUNTED.items():
         total = sum(file.get(what, 0) for file in files)
         if total:

@@ -5,7 +5,7 @@ In: a corpus file. Out: its documents with training and held-out lines. Does not
 
 import hashlib
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from tinyedge.core.errors import CorpusError
-from tinyedge.corpus.build import read_corpus_documents
+from tinyedge.corpus.build import has_pairs
+from tinyedge.corpus.corpus_file import read_corpus_documents
 from tinyedge.corpus.language import detect_language
 
 VALIDATION_SHARE = 0.1  # 90/10, as the project's guide specifies
@@ -22,6 +23,7 @@ TOLERANCE = 0.5  # of the tenth: between a twentieth and three twentieths is clo
 MIN_HELD_OUT_SHARE = 0.02  # of the corpus: less than a fiftieth measures too little
 MIN_LANGUAGE_SHARE = 0.01  # of the bytes: below it a language's held-out tenth would be too little to measure
 LANGUAGE_SAMPLE_CHARS = 4000  # enough text to detect a language
+PROMPTS = "prompts"
 SPLIT_SEED = 0  # fixed: the held-out text must not change with the seed of a training run
 
 
@@ -61,10 +63,15 @@ class Split:
     """The corpus file."""
 
     unit: str
-    """What is held out: "documents", or "passages" if at least one document is cut."""
+    """What is held out: "documents", "passages" if at least one document is cut, or "prompts" of pairs."""
 
     _first_held_out: tuple[tuple[str, int], ...]
     """Language and index of the first held-out line of each document, in order."""
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether documents are conversations: their lines are prompt, completion, prompt, and so on."""
+        return self.unit == PROMPTS
 
     def documents(self) -> Iterator[SplitDocument]:
         """Read the corpus as split documents; one is in memory at a time."""
@@ -92,9 +99,13 @@ def draw_split(corpus: Path) -> Split:
     other documents, all documents of the language are cut. A language with less than MIN_LANGUAGE_SHARE of
     the corpus, such as a few documents of unknown language, is only trained on.
 
+    Of pairs, a tenth of the prompts is drawn instead, with all conversations that begin with one of them.
+
     Raises:
         CorpusError: The corpus has too few lines to hold about a tenth of it out.
     """
+    if has_pairs(corpus):
+        return _draw_prompts(corpus)
     sizes = [
         _Size(
             detect_language(" ".join(lines)[:LANGUAGE_SAMPLE_CHARS]),
@@ -129,6 +140,39 @@ def draw_split(corpus: Path) -> Split:
     unit = "passages" if cut else "documents"
     languages = (document.language for document in sizes)
     return Split(corpus, unit, tuple(zip(languages, first_held_out, strict=True)))
+
+
+def _draw_prompts(corpus: Path) -> Split:
+    """Hold out a tenth of each language's bytes of pairs: the conversations of prompts drawn by a fixed seed.
+
+    Raises:
+        CorpusError: There are too few different prompts.
+    """
+    conversations: list[tuple[str, int]] = []  # first prompt, number of lines
+    languages: dict[str, str] = {}  # of each prompt, with all its conversations
+    sizes: dict[str, Counter[str]] = {}  # bytes by language and prompt
+    for lines in read_corpus_documents(corpus):
+        prompt = lines[0]
+        if prompt not in languages:
+            languages[prompt] = detect_language(" ".join(lines))
+        language = languages[prompt]
+        sizes.setdefault(language, Counter())[prompt] += sum(map(_count_bytes, lines))
+        conversations.append((prompt, len(lines)))
+    held_out: set[str] = set()
+    total = sum(group.total() for group in sizes.values())
+    for language, group in sorted(sizes.items()):
+        if group.total() >= MIN_LANGUAGE_SHARE * total:
+            prompts = list(group)
+            drawn = _draw_documents(language, list(range(len(prompts))), list(group.values()))
+            held_out.update(prompts[number] for number in drawn)
+    size = sum(sizes[languages[prompt]][prompt] for prompt in held_out)
+    if len(languages) < MIN_DOCUMENTS or size < MIN_HELD_OUT_SHARE * total:
+        raise CorpusError(
+            f"{corpus} has too few pairs to hold a tenth out: it has {len(languages)} different prompts",
+            f"add pairs, with at least {MIN_DOCUMENTS} different prompts",
+        )
+    firsts = ((languages[prompt], 0 if prompt in held_out else lines) for prompt, lines in conversations)
+    return Split(corpus, PROMPTS, tuple(firsts))
 
 
 def _count_bytes(line: str) -> int:

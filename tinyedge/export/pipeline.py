@@ -28,7 +28,7 @@ from tinyedge.export.weights import Weights
 from tinyedge.runtime.bundle_model import BundleModel
 from tinyedge.runtime.engine import open_session
 from tinyedge.text.evaluate import Passage, describe_unknown, read_passages
-from tinyedge.text.openings import choose_passage_openings
+from tinyedge.text.openings import choose_first_prompts, choose_passage_openings
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
@@ -148,6 +148,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
         "parity": parity.to_dict(),
         "quality": {name: result.to_dict() for name, result in quality.items()},
         **({"openings": _choose_openings(texts, tokenizer)} if options.openings else {}),
+        **({"chat": {"template": template}} if (template := trained.training.get("template")) else {}),
         "training": {**trained.training, "checkpoint_sha256": trained.sha256},
     }
     card = render_model_card(manifest)
@@ -162,7 +163,10 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
 def _choose_openings(texts: Mapping[str, list[Passage]], tokenizer: Tokenizer) -> dict[str, list[str]]:
     """Choose openings of each text that the manifest accepts; a text without one is left out."""
     found = {
-        name: choose_passage_openings(text, tokenizer, MAX_OPENINGS, name) for name, text in texts.items()
+        name: choose_first_prompts(text, tokenizer, MAX_OPENINGS, MAX_OPENING_CHARACTERS)
+        if text[0].is_conversation
+        else choose_passage_openings(text, tokenizer, MAX_OPENINGS, name)
+        for name, text in texts.items()
     }
     usable = {
         name: [

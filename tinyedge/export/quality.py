@@ -20,7 +20,6 @@ from tinyedge.text.evaluate import (
     Passage,
     Window,
     default_stride,
-    split_windows,
     to_bits_per_byte,
 )
 from tinyedge.text.tokenizer import UNK_ID
@@ -163,9 +162,10 @@ def _sample_windows(
     """
     pool: list[tuple[Window, float, float]] = []
     for passage in passages:
-        bytes_per_token = passage.bytes / max(1, len(passage.tokens) - 1)
-        bytes_per_unk = passage.unknown_bytes / max(1, _count_unk(passage.tokens))
-        for window in split_windows(passage.tokens, context, default_stride(context)):
+        windows = list(passage.windows(context, default_stride(context)))
+        bytes_per_token = passage.bytes / max(1, sum(len(window.targets) for window in windows))
+        bytes_per_unk = passage.unknown_bytes / max(1, sum(_count_unk(window.targets) for window in windows))
+        for window in windows:
             unknown_bytes = bytes_per_unk * _count_unk(window.targets)
             pool.append((window, bytes_per_token * len(window.targets), unknown_bytes))
     random.Random(SAMPLE_SEED).shuffle(pool)

@@ -29,6 +29,9 @@ import numpy as np
 from tinyedge.core.arrays import Doubles, Logits, TokenIds
 from tinyedge.core.errors import CorpusError
 from tinyedge.text.tokenizer import UNK_ID, Tokenizer
+from tinyedge.text.windows import Window as Window
+from tinyedge.text.windows import split_completions
+from tinyedge.text.windows import split_windows as split_windows
 
 UNKNOWN_BYTE_BITS = 8.0  # log2(256)
 # Share of a text's bytes behind UNK above which bits per byte depend on the charge more than on the model: at
@@ -60,24 +63,24 @@ class Passage:
     """Token ids of all lines, (T,)."""
 
     bytes: int
-    """UTF-8 length of the lines, with one line break each."""
+    """UTF-8 length of the scored lines, with one line break each."""
 
     unknown_bytes: int = 0
     """Number of these bytes that are behind UNK."""
 
+    is_conversation: bool = False
+    """Whether it is a conversation, of which only the completions are scored; then the bytes are theirs."""
 
-@dataclass(frozen=True)
-class Window:
-    """Tokens to feed and tokens to predict: `targets[i]` follows `inputs[first + i]`."""
+    def windows(self, context: int, stride: int) -> Iterator[Window]:
+        """Return the windows that score the document; none for a conversation longer than the context.
 
-    inputs: TokenIds
-    """Tokens to feed, at most the model's context."""
-
-    first: int
-    """Index of the first input whose next token is scored."""
-
-    targets: TokenIds
-    """Tokens to predict."""
+        Args:
+            context: Largest number of inputs in a window.
+            stride: Number of new targets in each window of a text after its first.
+        """
+        if self.is_conversation:
+            return split_completions(self.tokens, context)
+        return split_windows(self.tokens, context, stride)
 
 
 @dataclass(frozen=True)
@@ -197,20 +200,15 @@ def tokenize_document(lines: Sequence[str], tokenizer: Tokenizer) -> Passage:
     return Passage(tokens, size, unknown_bytes)
 
 
-def split_windows(tokens: TokenIds, context: int, stride: int) -> Iterator[Window]:
-    """Split one document into windows that together predict each token except the first exactly once.
-
-    Args:
-        tokens: The document, (T,).
-        context: Largest number of inputs in a window.
-        stride: Number of new targets in each window after the first, at most `context`.
-    """
-    scored = 0  # tokens[: scored + 1] are already predicted or given
-    while scored < len(tokens) - 1:
-        end = min(context if scored == 0 else scored + stride, len(tokens) - 1)
-        start = max(0, end - context)
-        yield Window(tokens[start:end], scored - start, tokens[scored + 1 : end + 1])
-        scored = end
+def tokenize_conversation(turns: Sequence[str], tokenizer: Tokenizer) -> Passage:
+    """Tokenize prompt, completion, prompt, completion, and so on, in the template of `text.turns`."""
+    encoded = tokenizer.encode_lines(turns)
+    for prompt in encoded[::2]:
+        prompt.pop()  # the EOS that ends a line
+    tokens = np.fromiter(itertools.chain.from_iterable(encoded), dtype=np.uint16)
+    completions = turns[1::2]
+    size = sum(len(turn.encode("utf-8")) + 1 for turn in completions)
+    return Passage(tokens, size, sum(map(tokenizer.count_unknown_bytes, completions)), is_conversation=True)
 
 
 def negative_log_likelihood(logits: Logits, targets: TokenIds) -> Doubles:
@@ -254,9 +252,12 @@ def evaluate(
     """
     total, count, size, unknown, unknown_bytes = 0.0, 0, 0, 0, 0
     for passage in passages:
+        windows = list(passage.windows(model.context, stride or default_stride(model.context)))
+        if not windows:  # a conversation longer than the context
+            continue
         size += passage.bytes
         unknown_bytes += passage.unknown_bytes
-        for window in split_windows(passage.tokens, model.context, stride or default_stride(model.context)):
+        for window in windows:
             logits = model.logits(window.inputs, window.first)
             total += float(negative_log_likelihood(logits, window.targets).sum())
             count += len(window.targets)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from tinyedge.corpus.document import UNKNOWN_LANGUAGE
 from tinyedge.corpus.language import LANGUAGES, detect_language
 from tinyedge.text.evaluate import Passage
-from tinyedge.text.tokenizer import UNKNOWN_TEXT, Tokenizer
+from tinyedge.text.tokenizer import BOS_ID, UNKNOWN_TEXT, Tokenizer
 
 MAX_WORDS, MAX_CHARACTERS = 3, 40
 FEW_CHARACTERS = 4  # of a line without spaces
@@ -63,6 +63,19 @@ def choose_passage_openings(
         if tokens >= PASSAGE_TOKENS:
             break
     return choose_openings(lines, count, language)
+
+
+def choose_first_prompts(
+    passages: Iterable[Passage], tokenizer: Tokenizer, count: int, max_characters: int = MAX_CHARACTERS
+) -> list[str]:
+    """Choose the first prompts of conversations, up to `count` different ones of at most `max_characters`."""
+    prompts: list[str] = []
+    for passage in passages:
+        tokens = passage.tokens.tolist()
+        prompt = tokenizer.decode(tokens[: tokens.index(BOS_ID, 1)])
+        if len(prompts) < count and len(prompt) <= max_characters and UNKNOWN_TEXT not in prompt:
+            prompts += [prompt] if prompt not in prompts else []
+    return prompts
 
 
 def begins_like_prompt(line: str) -> bool:

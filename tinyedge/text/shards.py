@@ -20,12 +20,13 @@ import numpy as np
 
 from tinyedge.core import files
 from tinyedge.core.arrays import TokenIds
+from tinyedge.core.config import TURNS_TEMPLATE
 from tinyedge.core.errors import CorpusError
 from tinyedge.core.runs import ALL
 from tinyedge.corpus.split import Split, SplitDocument
 from tinyedge.host.affinity import count_usable_cores
-from tinyedge.text.evaluate import Passage, tokenize_document
-from tinyedge.text.tokenizer import UNK_ID, Tokenizer
+from tinyedge.text.evaluate import Passage, tokenize_conversation, tokenize_document
+from tinyedge.text.tokenizer import PAD_ID, UNK_ID, Tokenizer
 
 SCHEMA = "tinyedge.shards/1"
 FOLDER = "shards"  # inside a run's folder
@@ -106,6 +107,8 @@ class Shards:
         self.train_sha256: str = index["train_sha256"]
         self.validation_sha256: str = index["validation_sha256"]
         self.held_out: str = index["held_out"]
+        self.template: str = index.get("template", "")
+        """The template of the conversations, or empty for text."""
         self._entries = [_PassageEntry(**entry) for entry in index["validation"]]
         ends = [0, *itertools.accumulate(entry.tokens for entry in self._entries)]
         if [entry.start for entry in self._entries] != ends[:-1]:
@@ -218,7 +221,10 @@ class Shards:
             yield (
                 entry.language,
                 Passage(
-                    tokens[entry.start : entry.start + entry.tokens], entry.bytes, entry.unknown_bytes or 0
+                    tokens[entry.start : entry.start + entry.tokens],
+                    entry.bytes,
+                    entry.unknown_bytes or 0,
+                    is_conversation=bool(self.template),
                 ),
             )
 
@@ -240,6 +246,8 @@ class Shards:
 def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
     """Tokenize a corpus into token files, every line as BOS ... EOS.
 
+    Pairs are tokenized in the template of `text.turns`, and PAD follows each conversation to train on.
+
     Args:
         split: The corpus and its held-out lines.
         tokenizer: The tokenizer.
@@ -260,7 +268,9 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
         files.atomic_writer(folder / TRAIN_FILE) as train,
         files.atomic_writer(folder / VALIDATION_FILE) as validation,
     ):
-        for language, training, held_out in _tokenize_documents(split.documents(), tokenizer):
+        for language, training, held_out in _tokenize_documents(
+            split.documents(), tokenizer, split.has_pairs
+        ):
             data = training.tokens.astype("<u2").tobytes()
             train.write(data)
             train_digest.update(data)
@@ -290,6 +300,7 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
         "train_bytes": train_bytes,
         **digests,
         "held_out": split.unit,
+        **({"template": TURNS_TEMPLATE} if split.has_pairs else {}),
         "validation": [dataclasses.asdict(entry) for entry in entries],
     }
     files.write_json(folder / INDEX_FILE, index)
@@ -309,20 +320,21 @@ def _require_own_files(folder: Path) -> None:
 
 
 def _tokenize_documents(
-    documents: Iterable[SplitDocument], tokenizer: Tokenizer
+    documents: Iterable[SplitDocument], tokenizer: Tokenizer, has_pairs: bool = False
 ) -> Iterator[tuple[str, Passage, Passage]]:
     """Yield language, training lines and held-out lines of each document, in order.
 
     SentencePiece, half of the work, releases Python's global lock, so threads use several cores.
     """
     workers = count_usable_cores()
+    tokenize_lines = tokenize_conversation if has_pairs else tokenize_document
 
     def tokenize(group: list[SplitDocument]) -> list[tuple[str, Passage, Passage]]:
         return [
             (
                 document.language,
-                tokenize_document(document.training, tokenizer),
-                tokenize_document(document.held_out, tokenizer),
+                _end_conversation(tokenize_lines(document.training, tokenizer)),
+                tokenize_lines(document.held_out, tokenizer),
             )
             for document in group
         ]
@@ -335,6 +347,13 @@ def _tokenize_documents(
                 yield from pending.popleft().result()
         for future in pending:
             yield from future.result()
+
+
+def _end_conversation(passage: Passage) -> Passage:
+    """Add PAD to a conversation, which separates it from the next one in the training tokens."""
+    if not (passage.is_conversation and len(passage.tokens)):
+        return passage
+    return dataclasses.replace(passage, tokens=np.append(passage.tokens, np.uint16(PAD_ID)))
 
 
 def _batch_documents(documents: Iterable[SplitDocument]) -> Iterator[list[SplitDocument]]:

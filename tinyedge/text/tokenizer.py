@@ -232,15 +232,17 @@ class TextStream:
 
     Args:
         tokenizer: The tokenizer.
-        context: The tokens before the stream. If they are empty or end a line, the leading space of the first
-            piece was added by the tokenizer and is dropped.
+        context: The tokens before the stream. If they are empty, or end or begin a line, the leading space of
+            the first piece was added by the tokenizer and is dropped.
     """
 
     def __init__(self, tokenizer: Tokenizer, context: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._at_line_start = True
-        for token in reversed(context):  # the last one that has text decides
+        for token in reversed(context):  # BOS, or the last one that has text, decides
+            if token == BOS_ID:
+                break
             if tokenizer.piece(token):
                 self._at_line_start = token == EOS_ID
                 break

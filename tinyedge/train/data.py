@@ -40,6 +40,25 @@ class AugmentedTokens:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Which tokens of B rows of T positions belong together, where several conversations share a row."""
+
+    positions: Tensor
+    """Position of each token in its conversation, (B, T) int64."""
+
+    segments: Tensor
+    """Number of each token's conversation, (B, T) int64. A token sees only its own conversation."""
+
+    counted: Tensor
+    """Which targets the loss counts, (B, T) bool; at least one in each row."""
+
+    def select(self, rows: slice, device: torch.device) -> "Layout":
+        """Return some of the rows, on a device."""
+        parts = self.positions, self.segments, self.counted
+        return Layout(*(part[rows].to(device) for part in parts))
+
+
+@dataclass(frozen=True)
 class Batch:
     """Input and target ids of one step, B rows of T positions."""
 
@@ -52,6 +71,14 @@ class Batch:
     alternatives: Tensor | None = None
     """Alternative tokens for each target, (B, T, K) int64."""
 
+    layout: Layout | None = None
+    """How conversations share the rows; None for text: a row is one sequence, and every target counts."""
+
+    @property
+    def predictions(self) -> int:
+        """Number of targets that the loss counts."""
+        return int(self.layout.counted.sum()) if self.layout else self.targets.numel()
+
     @property
     def tokens(self) -> Tensor:
         """All token ids of the batch, flat."""
@@ -61,12 +88,19 @@ class Batch:
     def remap(self, mapping: Tensor) -> "Batch":
         """Return the batch with `mapping[token]` in place of each token."""
         alternatives = None if self.alternatives is None else mapping[self.alternatives]
-        return Batch(mapping[self.inputs], mapping[self.targets], alternatives)
+        return Batch(mapping[self.inputs], mapping[self.targets], alternatives, self.layout)
 
     def select(self, rows: slice, device: torch.device) -> "Batch":
         """Return some of the rows, on a device."""
         alternatives = None if self.alternatives is None else self.alternatives[rows].to(device)
-        return Batch(self.inputs[rows].to(device), self.targets[rows].to(device), alternatives)
+        layout = self.layout and self.layout.select(rows, device)
+        return Batch(self.inputs[rows].to(device), self.targets[rows].to(device), alternatives, layout)
+
+    def share(self, rows: slice) -> float:
+        """Return the share of the counted targets that is in some of the rows."""
+        if self.layout:
+            return int(self.layout.counted[rows].sum()) / self.predictions
+        return len(range(*rows.indices(len(self.inputs)))) / len(self.inputs)
 
 
 class Windows(Dataset[tuple[Tensor, Tensor]]):

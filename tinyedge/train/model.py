@@ -25,12 +25,18 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
         self.out = nn.Linear(config.d_model, config.d_model, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend to all earlier positions: (B, T, D) to (B, T, D)."""
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Attend to all earlier positions, or to those that are visible: (B, T, D) to (B, T, D).
+
+        Args:
+            x: Rows.
+            visible: Which positions each one attends to, (B, 1, T, T) bool, if not to all earlier ones.
+        """
         q, k, v = self.heads(x)
         if q.dtype is torch.bfloat16 and q.device.type == "cpu":
-            return self.merge(_plain_attention(q, k, v))
-        return self.merge(F.scaled_dot_product_attention(q, k, v, is_causal=True))
+            return self.merge(_plain_attention(q, k, v, visible))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, is_causal=visible is None)
+        return self.merge(attended)
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compute query, key and value of every head: (B, T, D) to three times (B, H, T, D/H)."""
@@ -44,15 +50,16 @@ class Attention(nn.Module):
         return self.out(heads.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
-def _plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention as plain matrix products, scores in fp32: three times (B, H, T, D/H) to the same.
+def _plain_attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None) -> Tensor:
+    """Attention as plain matrix products, scores in fp32: three times (B, H, T, D/H) to the same.
 
     For bf16 on a CPU, where the backward pass of torch's own takes a quarter of a step (docs/log.md).
     """
     length, width = q.shape[-2:]
-    later = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+    if visible is None:
+        visible = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
     scores = (q @ k.transpose(-1, -2)).float() * width**-0.5
-    attended: Tensor = scores.masked_fill(later, -torch.inf).softmax(dim=-1).to(v.dtype) @ v
+    attended: Tensor = scores.masked_fill(~visible, -torch.inf).softmax(dim=-1).to(v.dtype) @ v
     return attended
 
 
@@ -67,9 +74,9 @@ class Block(nn.Module):
         self.linear2 = nn.Linear(config.dim_feedforward, config.d_model, bias=False)
         self.norm2 = nn.LayerNorm(config.d_model)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute the block: (B, T, D) to (B, T, D)."""
-        return self.after_attention(x, self.attention(x))
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Compute the block: (B, T, D) to (B, T, D). `visible` is that of `Attention`."""
+        return self.after_attention(x, self.attention(x, visible))
 
     def after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
         """Compute the rest of the block. The exported graphs compute attention with a cache instead."""
@@ -113,10 +120,21 @@ class TinyTransformer(nn.Module):
         """Compute everything except the output projection: (B, T) to (B, T, D)."""
         return self.body(self.token_embedding(input_ids))
 
-    def body(self, tokens: Tensor) -> Tensor:
-        """Compute everything between the two tables: token embeddings (B, T, D) to (B, T, D)."""
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
+    def body(self, tokens: Tensor, positions: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """Compute everything between the two tables: token embeddings (B, T, D) to (B, T, D).
+
+        Args:
+            tokens: Token embeddings.
+            positions: Position of each token in its segment, (B, T); by default its place in the row.
+            segments: Number of each token's segment, (B, T): a token attends to its own segment only. None if
+                each row is one.
+        """
+        if positions is None:
+            positions = torch.arange(tokens.shape[1], device=tokens.device)
+        visible = None
+        if segments is not None:
+            visible = (segments[:, :, None] == segments[:, None, :]).tril()[:, None]
         x = tokens + self.position_embedding(positions)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, visible)
         return x  # type: ignore[no-any-return]

@@ -28,6 +28,7 @@ from tinyedge.text.vocabulary_report import load_report
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.limits import Outcome, RunLimits
+from tinyedge.train.packing import count_long
 from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.report.advice import out_of_memory_error
 from tinyedge.train.report.curve import draw_curve
@@ -257,9 +258,9 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
     try:
         shards = Shards.load(folder / SHARDS_FOLDER)
         wanted = files.sha256_file(corpus), tokenizer.sha256
-        if (shards.corpus_sha256, shards.tokenizer_sha256) == wanted:
+        if (shards.corpus_sha256, shards.tokenizer_sha256) == wanted and shards.held_out == split.unit:
             reporter.note(f"shards: reused {shards.folder}")
-            _note_unknown_bytes(shards, reporter)
+            _note_data(shards, request.model.max_seq_length, reporter)
             return tokenizer, shards
     except CorpusError:
         pass  # missing or damaged: rebuilt below
@@ -268,7 +269,7 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
         f"shards: {shards.train_tokens:,} tokens to train on, {shards.validation_tokens:,} held out"
         f" by {shards.held_out} ({', '.join(shards.languages)})"
     )
-    _note_unknown_bytes(shards, reporter)
+    _note_data(shards, request.model.max_seq_length, reporter)
     return tokenizer, shards
 
 
@@ -287,8 +288,15 @@ def _find_vocab_size(request: RunRequest) -> int:
     return existing.config.vocab_size if existing else request.tokenizer.vocab_size
 
 
-def _note_unknown_bytes(shards: Shards, reporter: Reporter) -> None:
-    """Report the share of the held-out bytes behind UNK; with a warning where it is high."""
+def _note_data(shards: Shards, context: int, reporter: Reporter) -> None:
+    """Report pairs that are too long, and the share of held-out bytes behind UNK; a high one as a warning."""
+    if shards.template:
+        training, held_out = count_long(shards, context)
+        if training or held_out:
+            reporter.note(
+                f"warning: {training + held_out:,} conversations ({held_out:,} of them held out) are longer"
+                f" than the context of {context} tokens and are left out; a larger --max-seq-length keeps them"
+            )
     shares = shards.unknown_byte_shares
     reporter.note(f"unknown: {100 * shares.pop(ALL, 0):.3f}% of the held-out bytes are UNK")
     if warning := describe_unknown(shares):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tinyedge.train.data import Batch
+from tinyedge.train.data import Batch, Layout
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.methods.composed_rows import EmbeddingTables
@@ -48,10 +48,10 @@ class TrainingObjective(nn.Module):
         self.tables = EmbeddingTables(model, features)
         self.model = model
         self._hardware = hardware
-        self._compiled: Callable[[Tensor], Tensor] = model.body
+        self._compiled: Callable[..., Tensor] = model.body
         self._compiled_sizes: set[int] = set()
 
-    def compile_body(self, sizes: set[int], device: torch.device) -> bool:
+    def compile_body(self, sizes: set[int], device: torch.device, is_packed: bool = False) -> bool:
         """Compile the blocks between the two tables for certain batch sizes.
 
         Other sizes, such as an epoch's short last batch, run uncompiled: compiling takes longer than that.
@@ -59,6 +59,7 @@ class TrainingObjective(nn.Module):
         Args:
             sizes: Numbers of rows to compile for.
             device: Device of the batches.
+            is_packed: Whether batches have a layout.
 
         Returns:
             Whether it succeeded. If not, training works without.
@@ -77,16 +78,18 @@ class TrainingObjective(nn.Module):
                 self._compiled_sizes = sizes
                 for rows in sizes:  # with a gradient, as in training: torch compiles other code without one
                     example = torch.zeros(rows, length, width, device=device, requires_grad=True)
-                    self._run_body(example).sum().backward()
+                    layout = make_example_layout(rows, length, device) if is_packed else None
+                    self._run_body(example, layout).sum().backward()
         except Exception:  # a compiler may raise anything
             self._compiled_sizes = set()
         self.zero_grad(set_to_none=True)
         return bool(self._compiled_sizes)
 
-    def _run_body(self, rows: Tensor) -> Tensor:
+    def _run_body(self, rows: Tensor, layout: Layout | None) -> Tensor:
         device, dtype = self._hardware.device, self._hardware.dtype
+        body = self._compiled if len(rows) in self._compiled_sizes else self.model.body
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
-            return self._compiled(rows) if len(rows) in self._compiled_sizes else self.model.body(rows)
+            return body(rows, layout.positions, layout.segments) if layout else body(rows)
 
     def forward(self, batch: Batch, candidates: Candidates | None, smoothing: float) -> Tensor:
         """Compute the loss of a batch.
@@ -103,11 +106,21 @@ class TrainingObjective(nn.Module):
         log_weights = None
         if candidates:
             batch, log_weights = batch.remap(candidates.index_of), candidates.log_weights
-        hidden = self._run_body(F.embedding(batch.inputs, embedding))
-        loss = output_cross_entropy(hidden, rows, batch.targets, self._hardware.dtype, log_weights)
+        layout = batch.layout
+        hidden = self._run_body(F.embedding(batch.inputs, embedding), layout)
+        targets = batch.targets
+        if layout:
+            hidden, targets = hidden[layout.counted], targets[layout.counted]  # (N, D), (N,)
+        loss = output_cross_entropy(hidden, rows, targets, self._hardware.dtype, log_weights)
         if batch.alternatives is not None:
             loss = loss + smoothing * smoothing_penalty(hidden, rows, batch.targets, batch.alternatives)
         return loss
+
+
+def make_example_layout(rows: int, length: int, device: torch.device) -> Layout:
+    """Return a layout in which each row is one conversation."""
+    positions = torch.arange(length, device=device).repeat(rows, 1)
+    return Layout(positions, torch.zeros_like(positions), torch.ones_like(positions, dtype=torch.bool))
 
 
 class TrainStep:
@@ -121,6 +134,7 @@ class TrainStep:
         sampler: Samples the pieces of each step's softmax; None for the full softmax.
         features: Features of each piece, for tables whose rows share parts; None for plain tables.
         rows: Rows of a full batch, if the text has fewer than `config.batch_size`.
+        is_packed: Whether batches have a layout.
     """
 
     def __init__(
@@ -132,6 +146,7 @@ class TrainStep:
         sampler: CandidateSampler | None = None,
         features: Features | None = None,
         rows: int | None = None,
+        is_packed: bool = False,
     ) -> None:
         self.model = model.to(hardware.device)
         self._config = config
@@ -143,8 +158,8 @@ class TrainStep:
         self._objective: nn.Module = objective
         self.is_compiled = False
         if hardware.use_compile:
-            sizes = {part.stop - part.start for part, _ in self._micro_batches(rows or config.batch_size)}
-            self.is_compiled = objective.compile_body(sizes, hardware.device)
+            sizes = {part.stop - part.start for part in self._micro_batches(rows or config.batch_size)[0]}
+            self.is_compiled = objective.compile_body(sizes, hardware.device, is_packed)
         if group.size > 1:
             self._objective = DistributedDataParallel(objective)  # broadcasts the main process's weights
             self._objective.broadcast_buffers = False  # they are constants
@@ -168,9 +183,10 @@ class TrainStep:
             candidates = self._sampler.draw(batch.tokens, (self._config.seed << 32) + step).to(device)
         smoothing = self._config.smoothing * rate_factor
         mean = 0.0
-        parts = self._micro_batches(len(batch.inputs))
-        for part, weight in parts:
-            with contextlib.nullcontext() if part is parts[-1][0] else self._no_gradient_sync():
+        parts, has_rows = self._micro_batches(len(batch.inputs))
+        for part in parts:
+            weight = batch.share(part) if has_rows else 0.0
+            with contextlib.nullcontext() if part is parts[-1] else self._no_gradient_sync():
                 loss = self._objective(batch.select(part, device), candidates, smoothing) * weight
                 (loss * self._group.size).backward()  # DDP divides the gradients by it
             mean += loss.item()
@@ -207,19 +223,22 @@ class TrainStep:
         self._optimizers.load_state_dict(optimizers)
         self._tables.restore(tables)
 
-    def _micro_batches(self, rows: int) -> list[tuple[slice, float]]:
-        """Split this process's rows into micro-batches, each with its share of the batch.
+    def _micro_batches(self, rows: int) -> tuple[list[slice], bool]:
+        """Split this process's rows into micro-batches.
 
-        The loss of a micro-batch is weighted with that share. A process without rows computes one row with
-        weight zero, because the other processes wait for its gradient.
+        The loss of a micro-batch is weighted with its share of the batch. A process without rows computes one
+        row with weight zero, because the other processes wait for its gradient.
+
+        Returns:
+            The micro-batches, and whether they are rows of this process.
         """
         local = self._group.local_rows(rows)
         count = local.stop - local.start
         if not count:
-            return [(slice(0, 1), 0.0)]
+            return [slice(0, 1)], False
         parts = min(self._config.grad_accumulation, count)
         borders = [local.start + count * part // parts for part in range(parts + 1)]
-        return [(slice(a, b), (b - a) / rows) for a, b in itertools.pairwise(borders)]
+        return [slice(a, b) for a, b in itertools.pairwise(borders)], True
 
     def _no_gradient_sync(self) -> contextlib.AbstractContextManager[None]:
         """Accumulate gradients locally, without exchanging them between processes."""

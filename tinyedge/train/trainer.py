@@ -24,12 +24,11 @@ from tinyedge.core.errors import CheckpointError, TrainingError
 from tinyedge.text.evaluate import Quality
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer
+from tinyedge.train.batches import make_batches
 from tinyedge.train.budget import TimeBudget
-from tinyedge.train.data import Batches
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import Hardware, enable_determinism
 from tinyedge.train.limits import Outcome, RunLimits
-from tinyedge.train.methods.augmentation import make_augmentation
 from tinyedge.train.methods.features import build_features
 from tinyedge.train.methods.init_local_heads import init_local_heads
 from tinyedge.train.methods.sampled_softmax import make_candidate_sampler
@@ -85,14 +84,7 @@ class Trainer:
         self._hardware = hardware
         self._folder = folder
         self._reporter = reporter
-        self._batches = Batches(
-            shards.training(),
-            config.batch_size,
-            model_config.max_seq_length,
-            config.stride,
-            config.seed,
-            make_augmentation(shards, config, tokenizer),
-        )
+        self._batches = make_batches(shards, config, model_config.max_seq_length, tokenizer)
         self.model = TinyTransformer(model_config)
         if config.init_std:
             self.model.initialize(config.init_std)
@@ -108,6 +100,7 @@ class Trainer:
             sampler=make_candidate_sampler(shards, config, model_config.vocab_size),
             features=build_features(shards, config, tokenizer),
             rows=min(config.batch_size, self._batches.windows),
+            is_packed=bool(shards.template),
         )
         if hardware.use_compile and not self._train_step.is_compiled:
             reporter.note("model: compilation failed on this machine; training continues uncompiled, slower")
@@ -228,7 +221,7 @@ class Trainer:
         loss, rate = self._train_step.run(batch, step, factor)
         if not math.isfinite(loss):
             raise self._divergence_error(loss)
-        self.state.record_step(loss, batch.targets.numel(), rate)
+        self.state.record_step(loss, batch.predictions, rate)
 
     def _synchronize(self, elapsed_s: float, epoch_s: float) -> None:
         """Share the latest clock and any signal between all processes, so that they decide alike."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from tinyedge.core.arrays import Logits, TokenIds
-from tinyedge.text.evaluate import Passage, Quality, Window, split_windows
+from tinyedge.text.evaluate import Passage, Quality, Window
 from tinyedge.text.tokenizer import UNK_ID
 from tinyedge.train.model import TinyTransformer
 
@@ -49,11 +49,14 @@ def validate(
     was_training = model.training
     model.eval()
     for language, passage in passages:
+        context = model.config.max_seq_length
+        windows = list(passage.windows(context, stride=context))
+        if not windows:  # a conversation longer than the context
+            continue
         entry = totals.setdefault(language, _Totals())
         entry.bytes += passage.bytes
         entry.unknown_bytes += passage.unknown_bytes
-        context = model.config.max_seq_length
-        for window in split_windows(passage.tokens, context, stride=context):
+        for window in windows:
             entry.tokens += len(window.targets)
             entry.unknown += int((window.targets == UNK_ID).sum())
             pending.append((language, window))

@@ -31,15 +31,7 @@ def read_paragraphs(path: Path, notes: ReadNotes, field: str = "") -> Iterator[s
     Raises:
         CorpusError: The file is not text, or has no column with text.
     """
-    lines = _read_lines(path, notes)
-    head = list(itertools.islice(lines, SAMPLE_LINES))
-    delimiter = _find_delimiter(path, head)
-    csv.field_size_limit(min(MAX_CELL_CHARS, sys.maxsize))
-    # Most programs write no quotation marks around cells of TSV, so that one in the text has no partner.
-    is_unquoted = delimiter == "\t" and any(line.count('"') % 2 for line in head)
-    quoting = csv.QUOTE_NONE if is_unquoted else csv.QUOTE_MINIMAL
-    lines = itertools.chain(head, lines)
-    rows = _read_rows(path, lines if is_unquoted else _count_marks(lines, notes), delimiter, quoting)
+    rows = (row for _, row in read_rows_by_line(path, notes))
     sample = list(itertools.islice(rows, SAMPLE_ROWS))
     if not sample:
         return
@@ -48,6 +40,23 @@ def read_paragraphs(path: Path, notes: ReadNotes, field: str = "") -> Iterator[s
         names[: len(sample[0])] = sample.pop(0)
     columns = choose_columns(path, names, sample, field, notes)
     yield from read_rows(itertools.chain(sample, rows), columns, sample)
+
+
+def read_rows_by_line(path: Path, notes: ReadNotes) -> Iterator[tuple[int, list[str]]]:
+    """Stream the cells of each row that is not empty, a header included, with the line where the row ends.
+
+    Raises:
+        CorpusError: The file is not text, or not CSV.
+    """
+    lines = _read_lines(path, notes)
+    head = list(itertools.islice(lines, SAMPLE_LINES))
+    delimiter = _find_delimiter(path, head)
+    csv.field_size_limit(min(MAX_CELL_CHARS, sys.maxsize))
+    # Most programs write no quotation marks around cells of TSV, so that one in the text has no partner.
+    is_unquoted = delimiter == "\t" and any(line.count('"') % 2 for line in head)
+    quoting = csv.QUOTE_NONE if is_unquoted else csv.QUOTE_MINIMAL
+    lines = itertools.chain(head, lines)
+    return _read_rows(path, lines if is_unquoted else _count_marks(lines, notes), delimiter, quoting)
 
 
 def _read_lines(path: Path, notes: ReadNotes) -> Iterator[str]:
@@ -71,7 +80,9 @@ def _count_marks(lines: Iterator[str], notes: ReadNotes) -> Iterator[str]:
     notes.count("odd_quotes", total % 2)
 
 
-def _read_rows(path: Path, lines: Iterator[str], delimiter: str, quoting: Any) -> Iterator[list[str]]:
+def _read_rows(
+    path: Path, lines: Iterator[str], delimiter: str, quoting: Any
+) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting)
     while True:
         try:
@@ -82,7 +93,7 @@ def _read_rows(path: Path, lines: Iterator[str], delimiter: str, quoting: Any) -
             where = f"{path}, line {reader.line_num}"
             raise CorpusError(f"{where} is not CSV: {failure}", "check its quotation marks") from None
         if any(map(str.strip, row)):
-            yield row
+            yield reader.line_num, row
 
 
 def _find_delimiter(path: Path, lines: list[str]) -> str:

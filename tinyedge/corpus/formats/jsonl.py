@@ -43,7 +43,7 @@ def read_paragraphs(path: Path, notes: ReadNotes, field: str = "") -> Iterator[s
 
 def _choose_fields(path: Path, field: str, notes: ReadNotes) -> Sequence[str]:
     """Return the fields that hold text, and record them; as in a table, but a record may lack a field."""
-    records = (record for _, record in _read_records(path, ReadNotes(path)) if isinstance(record, dict))
+    records = (record for *_, record in read_records(path, ReadNotes(path)) if isinstance(record, dict))
     sample = list(itertools.islice(records, SAMPLE_ROWS))
     names = list(dict.fromkeys(name for record in sample for name in record))
     if not names:
@@ -57,7 +57,7 @@ def _choose_fields(path: Path, field: str, notes: ReadNotes) -> Sequence[str]:
 
 def _read_texts(path: Path, notes: ReadNotes, fields: Sequence[str]) -> Iterator[str]:
     """Yield the text of some fields of each record."""
-    for where, record in _read_records(path, notes):
+    for _, where, record in read_records(path, notes):
         values = [record.get(name) for name in fields] if isinstance(record, dict) else []
         texts = [to_text(value) for value in values if isinstance(value, str | list | dict)]
         if not texts:
@@ -67,8 +67,12 @@ def _read_texts(path: Path, notes: ReadNotes, fields: Sequence[str]) -> Iterator
         yield drop_half_characters("\n\n".join(texts), notes)
 
 
-def _read_records(path: Path, notes: ReadNotes) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the value of each line that is not blank."""
+def read_records(path: Path, notes: ReadNotes) -> Iterator[tuple[int, str, Any]]:
+    """Yield the number, the place and the value of each line that is not blank.
+
+    Raises:
+        CorpusError: A line is not JSON.
+    """
     offset = measure_mark(path)
     for number, (line, size) in enumerate(_read_record_lines(path, notes), start=1):
         where = f"{path}, line {number} ({describe_offset(path, offset)})"
@@ -81,7 +85,7 @@ def _read_records(path: Path, notes: ReadNotes) -> Iterator[tuple[str, Any]]:
             record = json.loads(line, strict=False)
         except (ValueError, RecursionError) as failure:
             raise CorpusError(f"{where} is not JSON: {failure}", "write one JSON object per line") from None
-        yield where, record
+        yield number, where, record
 
 
 def _read_record_lines(path: Path, notes: ReadNotes) -> Iterator[tuple[str, int]]:

@@ -68,9 +68,9 @@ def output_cross_entropy(
     """Compute the cross-entropy of logits = hidden @ weight.T + log_weights.
 
     Args:
-        hidden: Hidden states, (B, T, D).
+        hidden: Hidden states, (B, T, D) or (N, D).
         weight: Output projection, (V, D).
-        targets: Token ids, (B, T) int64.
+        targets: Token ids, (B, T) or (N,) int64.
         dtype: Number format of the matrix products.
         log_weights: Added to the logits, (V,). It is zero at every target.
 
@@ -79,7 +79,7 @@ def output_cross_entropy(
     """
     offsets = weight.new_zeros(len(weight)) if log_weights is None else log_weights
     loss: Tensor = _OutputCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden.flatten(0, 1), weight, targets.flatten(), offsets, dtype
+        hidden.reshape(-1, hidden.shape[-1]), weight, targets.flatten(), offsets, dtype
     )
     return loss
 

@@ -24,6 +24,7 @@ def summarize(config: TrainConfig, state: State, shards: Shards, precision: str)
         "val_loss": last.get("val_loss"),
         "val_bits_per_byte": last.get("val_bits_per_byte", {}),
         "held_out": shards.held_out,
+        **({"template": shards.template} if shards.template else {}),
         "seed": config.seed,
         "precision": precision,
         "tinyedge": __version__,

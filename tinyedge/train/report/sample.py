@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from tinyedge.text.openings import choose_passage_openings
+from tinyedge.text.openings import choose_first_prompts, choose_passage_openings
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
+from tinyedge.text.turns import encode_turns
 from tinyedge.train.model import TinyTransformer
 
 MAX_TOKENS, TEMPERATURE = 30, 0.7  # the guide's
@@ -23,6 +24,12 @@ def choose_prompts(shards: Shards, tokenizer: Tokenizer) -> list[str]:
     """
     languages = shards.languages
     count = -(-MIN_PROMPTS // len(languages))
+    if shards.template:
+        return [
+            prompt
+            for language in languages
+            for prompt in choose_first_prompts(shards.validation_passages(language), tokenizer, count)
+        ]
     prompts = [
         opening
         for language in languages
@@ -44,6 +51,7 @@ class SampleSeries:
 
     def __init__(self, shards: Shards, tokenizer: Tokenizer, seed: int) -> None:
         self._prompts = choose_prompts(shards, tokenizer)
+        self._has_turns = bool(shards.template)
         self._tokenizer = tokenizer
         self._seed = seed
 
@@ -62,7 +70,7 @@ class SampleSeries:
             {
                 "epoch": epoch,
                 "prompt": prompt,
-                "text": generate_sample(model, self._tokenizer, prompt, self._seed + number),
+                "text": generate_sample(model, self._tokenizer, prompt, self._seed + number, self._has_turns),
             }
             for number, prompt in enumerate(self._prompts)
         ]
@@ -71,7 +79,9 @@ class SampleSeries:
 
 
 @torch.no_grad()
-def generate_sample(model: TinyTransformer, tokenizer: Tokenizer, prompt: str, seed: int) -> str:
+def generate_sample(
+    model: TinyTransformer, tokenizer: Tokenizer, prompt: str, seed: int, is_turn: bool = False
+) -> str:
     """Generate a text with a random generator of its own, so that training's random numbers stay the same.
 
     Args:
@@ -79,13 +89,14 @@ def generate_sample(model: TinyTransformer, tokenizer: Tokenizer, prompt: str, s
         tokenizer: Its tokenizer.
         prompt: Start of the text.
         seed: Seed of the random generator.
+        is_turn: Whether the model answers the prompt, instead of continuing it.
 
     Returns:
-        The prompt and its continuation.
+        The prompt and its continuation, or answer.
     """
     device = next(model.parameters()).device
     random = torch.Generator().manual_seed(seed)
-    tokens = [BOS_ID, *tokenizer.encode(prompt)]
+    tokens = encode_turns(tokenizer, [prompt]) if is_turn else [BOS_ID, *tokenizer.encode(prompt)]
     was_training = model.training
     model.eval()
     for _ in range(MAX_TOKENS):
