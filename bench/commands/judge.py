@@ -49,13 +49,16 @@ def read_cases(path: Path) -> list[Case]:
     """Read lines such as Home Assistant's test sentences: language, sentence, intent, slots."""
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
     return [
-        Case(row["language"], row["sentence"], row["intent"], row["slots"], row.get("prompt", "")) for row in rows
+        Case(row["language"], row["sentence"], row["intent"], row["slots"], row.get("prompt", ""))
+        for row in rows
     ]
 
 
 def read_sentences(path: Path, language: str) -> list[Case]:
     """Read sentences that are no commands, one a line."""
-    return [Case(language, line, UNKNOWN, {}) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    return [
+        Case(language, line, UNKNOWN, {}) for line in path.read_text("utf-8").splitlines() if line.strip()
+    ]
 
 
 def read_homes(path: Path) -> dict[str, Home]:

@@ -11,6 +11,7 @@ import typer
 from tinyedge.cli._options import Values, options_from, select_given
 from tinyedge.cli.corpus import Source, make_corpus_request
 from tinyedge.core.config import PRESETS, ModelConfig, resolve_shape
+from tinyedge.corpus.commands.settings import CommandSettings
 from tinyedge.corpus.read_settings import ReadSettings
 from tinyedge.text.tokenizer_config import TokenizerConfig
 from tinyedge.train.limits import RunLimits
@@ -26,7 +27,7 @@ Inputs = Annotated[
 Sources = Annotated[
     list[Source] | None,
     typer.Option(
-        help="Built-in text: phrasebook (default for a new folder) or gutenberg.", rich_help_panel="Text"
+        help="Built-in text: phrasebook (default for a new folder) or gutenberg; or commands: pairs of home commands.", rich_help_panel="Text"
     ),
 ]
 Device = Annotated[
@@ -40,6 +41,7 @@ Precision = Annotated[
 @options_from("model", ModelConfig, presets=PRESETS)
 @options_from("vocabulary", TokenizerConfig, omit=("vocab_size",), optional=True)
 @options_from("reading", ReadSettings)
+@options_from("commands", CommandSettings)
 @options_from("training", TrainConfig, presets=RECIPES)
 @options_from("limits", RunLimits)
 def train(
@@ -47,6 +49,7 @@ def train(
     inputs: Inputs = None,
     source: Sources = None,
     reading: Values,
+    commands: Values,
     skip_corpus: Annotated[
         bool,
         typer.Option("--skip-corpus", help="Use the existing corpus_bilingual.txt.", rich_help_panel="Text"),
@@ -130,7 +133,7 @@ def train(
 
     request = RunRequest(
         output_dir=output_dir,
-        corpus=make_corpus_request(source, inputs, reading=reading),
+        corpus=make_corpus_request(source, inputs, reading=reading, commands=commands),
         tokenizer=tokenizer,
         flexible=frozenset(flexible),
         model=shape,

@@ -6,6 +6,7 @@ later run decides from it whether it may reuse or replace the corpus. Does not k
 """
 
 import contextlib
+import dataclasses
 import datetime
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,8 @@ from tinyedge.core.files import (
     sync_folder,
     write_json,
 )
+from tinyedge.corpus.commands.settings import DEFAULT_SETTINGS as DEFAULT_COMMANDS
+from tinyedge.corpus.commands.settings import CommandSettings
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_counter import DocumentCounter
 from tinyedge.corpus.find_files import InputFile, find_files
@@ -37,8 +40,13 @@ PENDING_NAME = f".{REPORT_NAME}.next"  # report of a corpus file that is about t
 SCHEMA = "tinyedge.corpus/1"
 PHRASEBOOK = "phrasebook"
 GUTENBERG = "gutenberg"
-SOURCES = (PHRASEBOOK, GUTENBERG)
-LICENCES = {PHRASEBOOK: "Apache-2.0", GUTENBERG: "public domain in the USA (Project Gutenberg)"}
+COMMANDS = "commands"
+SOURCES = (PHRASEBOOK, GUTENBERG, COMMANDS)
+LICENCES = {
+    PHRASEBOOK: "Apache-2.0",
+    GUTENBERG: "public domain in the USA (Project Gutenberg)",
+    COMMANDS: "CC BY 4.0, (c) contributors of github.com/OHF-Voice/intents (builtin: Apache-2.0)",
+}
 USER_LICENCE = "unknown (user's own text)"
 
 
@@ -63,12 +71,26 @@ class CorpusRequest:
     reading: ReadSettings = DEFAULT_SETTINGS
     """How the inputs are read."""
 
+    commands: CommandSettings = DEFAULT_COMMANDS
+    """Templates and number of pairs of the source `commands`."""
+
     def __post_init__(self) -> None:
         unknown = [name for name in self.sources if name not in SOURCES]
         if unknown:
             raise UsageError(f"--source {unknown[0]} is unknown", f"known sources: {', '.join(SOURCES)}")
         if not self.sources and not self.inputs:
             raise UsageError("there is nothing to build a corpus from", "give --source or --input")
+        if COMMANDS not in self.sources and self.commands != DEFAULT_COMMANDS:
+            raise UsageError(
+                "templates and pairs apply to home commands only",
+                "give --source commands too",
+                ("templates", "pairs"),
+            )
+        if COMMANDS in self.sources and (len(self.sources) > 1 or self.inputs):
+            raise UsageError(
+                "--source commands makes pairs, and stands alone",
+                "train on other text first, then go on with the pairs; or write them to a file, see docs/tasks.md",
+            )
         if not self.inputs and self.reading != DEFAULT_SETTINGS:
             raise UsageError(
                 "lines, field and strict apply to your own files only",
@@ -87,7 +109,8 @@ class CorpusRequest:
                 "files": files,
             }
             | ({"lines": self.reading.lines, "field": self.reading.field} if self.inputs else {})
-            | ({"pairs": True} if self.find_pairs() else {})
+            | ({"pairs": True} if COMMANDS in self.sources or self.find_pairs() else {})
+            | (dataclasses.asdict(self.commands) if COMMANDS in self.sources else {})
         )
 
     def find_pairs(self) -> list[InputFile]:
@@ -315,15 +338,23 @@ def _iter_documents(
     if GUTENBERG in request.sources:
         from tinyedge.corpus import gutenberg
 
-        cache = output_dir / GUTENBERG
-        cache.mkdir(exist_ok=True)
-        (cache / CACHE_MARKER).touch()  # so that no run reads the cache as the user's text
-        yield from gutenberg.fetch_documents(cache, report=report, log=log)
+        yield from gutenberg.fetch_documents(_make_cache(output_dir / GUTENBERG), report=report, log=log)
+    if COMMANDS in request.sources:
+        from tinyedge.corpus.commands.source import generate_documents
+
+        yield from generate_documents(request.commands, request.seed, _make_cache(output_dir / COMMANDS), report)
     if pairs := request.find_pairs():
         find_files(request.inputs, log)  # notes what it leaves out
         yield from read_pairs(pairs, log, request.reading.strict)
     elif request.inputs:
         yield from read_documents(request.inputs, settings=request.reading, log=log)
+
+
+def _make_cache(folder: Path) -> Path:
+    """Make a folder for downloads, which no run reads as the user's text."""
+    folder.mkdir(exist_ok=True)
+    (folder / CACHE_MARKER).touch()
+    return folder
 
 
 def has_report(output: Path) -> bool:

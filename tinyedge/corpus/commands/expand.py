@@ -29,7 +29,11 @@ class Expansion:
 
 
 def expand(
-    template: Template, templates: TemplateSet, language: str, rng: random.Random, draw_open: Mapping[str, Draw]
+    template: Template,
+    templates: TemplateSet,
+    language: str,
+    rng: random.Random,
+    draw_open: Mapping[str, Draw],
 ) -> Expansion:
     """Draw a sentence.
 
@@ -66,7 +70,9 @@ class _Expander:
         if kind == "Alternative":
             return self.render(self._rng.choice(expression.items)) if expression.items else ""
         if kind == "Permutation":
-            return " ".join(self.render(item) for item in self._rng.sample(expression.items, len(expression.items)))
+            return " ".join(
+                self.render(item) for item in self._rng.sample(expression.items, len(expression.items))
+            )
         if kind == "Sequence":
             return "".join(map(self.render, expression.items))
         if kind == "RuleReference":
@@ -84,7 +90,9 @@ class _Expander:
         return draw_number(entry["range"], self._language, self._rng)
 
     def _draw_value(self, value: Any) -> tuple[str, Value]:
-        said, meant = (value["in"], value.get("out", value["in"])) if isinstance(value, dict) else (value, value)
+        said, meant = (
+            (value["in"], value.get("out", value["in"])) if isinstance(value, dict) else (value, value)
+        )
         return self.render(parse_template(str(said))).strip(), meant
 
 

@@ -77,7 +77,9 @@ class Home:
 
 def format_prompt(home: Home, sentence: str) -> str:
     """Return the prompt for a sentence: the names of the home that it mentions, then the sentence."""
-    mentions = (f"{mention.kind}={_SEPARATORS.sub(' ', mention.name)}; " for mention in home.find_mentions(sentence))
+    mentions = (
+        f"{mention.kind}={_SEPARATORS.sub(' ', mention.name)}; " for mention in home.find_mentions(sentence)
+    )
     return "".join(mentions) + " ".join(sentence.replace(";", ",").split())
 
 
@@ -90,7 +92,9 @@ def load_home(path: Path) -> Home:
     try:
         value = json.loads(path.read_text("utf-8"))
     except OSError as failure:
-        raise UsageError(f"{path} cannot be read: {failure.strerror}", "give the file with your home's names") from None
+        raise UsageError(
+            f"{path} cannot be read: {failure.strerror}", "give the file with your home's names"
+        ) from None
     except ValueError as failure:
         raise UsageError(f"{path} is not JSON: {failure}", "see docs/tasks.md for an example") from None
     return parse_home(value, str(path))

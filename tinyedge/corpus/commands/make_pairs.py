@@ -40,7 +40,9 @@ _NEEDS_NAMES = frozenset(
     " HassSetPosition HassSetVolume HassSetVolumeRelative HassMediaPause HassMediaUnpause HassMediaNext"
     " HassVacuumStart HassVacuumReturnToBase HassVacuumCleanArea HassLawnMowerDock".split()
 )
-_DELAYED = frozenset("HassTurnOn HassTurnOff HassLightSet HassSetPosition HassMediaPause HassVacuumStart HassSetVolume".split())
+_DELAYED = frozenset(
+    "HassTurnOn HassTurnOff HassLightSet HassSetPosition HassMediaPause HassVacuumStart HassSetVolume".split()
+)
 _TEXTS = {
     "message": "messages",
     "search_query": "queries",
@@ -73,7 +75,11 @@ def load_unknown() -> TemplateSet:
 
 
 def make_pairs(
-    templates: TemplateSet, count: int, seed: int, held_out: bool = False, texts: Sequence[tuple[str, str]] = ()
+    templates: TemplateSet,
+    count: int,
+    seed: int,
+    held_out: bool = False,
+    texts: Sequence[tuple[str, str]] = (),
 ) -> Iterator[CommandPair]:
     """Make pairs; no two have the same prompt.
 
@@ -128,7 +134,11 @@ class _PairMaker:
         if combination.intent in _NEEDS_NAMES and not self.held_out:
             if scene.named and self.rng.random() < UNKNOWN_SHARE * _ABSENT_SHARE:
                 home = scene.home(without_named=True)
-                return None if home.find_mentions(sentence) else self._pair(scene, home, sentence, Command(UNKNOWN))
+                return (
+                    None
+                    if home.find_mentions(sentence)
+                    else self._pair(scene, home, sentence, Command(UNKNOWN))
+                )
         home = scene.home()
         if not scene.is_clear(home, sentence):
             return None
@@ -144,7 +154,9 @@ class _PairMaker:
                 sentence = sentence.rstrip(".!?").lower()
         else:
             unknown = load_unknown()
-            combination = self.rng.choice([entry for entry in unknown.combinations if entry.language == language])
+            combination = self.rng.choice(
+                [entry for entry in unknown.combinations if entry.language == language]
+            )
             sentence = scene.vary(scene.expand(self.rng.choice(combination.templates), unknown))
         return self._pair(scene, scene.home(), sentence, Command(UNKNOWN))
 
@@ -203,7 +215,9 @@ class _Scene:
         if rng.random() < _NO_DOMAIN_SHARE:
             devices = [(name, "") for name, _ in devices]
         by_name = dict(reversed(devices))
-        return Home(tuple((name, by_name[name]) for name in _unique(by_name)), _unique(areas), _unique(floors))
+        return Home(
+            tuple((name, by_name[name]) for name in _unique(by_name)), _unique(areas), _unique(floors)
+        )
 
     def is_clear(self, home: Home, sentence: str) -> bool:
         """Whether the sentence names what it should, and nothing longer that contains it."""
@@ -294,7 +308,8 @@ def _weigh(combinations: Sequence[Combination]) -> list[float]:
     for entry, size in zip(combinations, sizes, strict=True):
         totals[entry.language, entry.intent] += size
     return [
-        size * totals[entry.language, entry.intent] ** -0.4 for entry, size in zip(combinations, sizes, strict=True)
+        size * totals[entry.language, entry.intent] ** -0.4
+        for entry, size in zip(combinations, sizes, strict=True)
     ]
 
 

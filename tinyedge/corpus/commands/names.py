@@ -27,7 +27,9 @@ def load_words() -> dict[str, Any]:
     loaded = tomllib.loads(data.read_text("utf-8"))
     return {
         language: {
-            name: {domain: _split(words) for domain, words in value.items()} if name == "nouns" else _split(value)
+            name: {domain: _split(words) for domain, words in value.items()}
+            if name == "nouns"
+            else _split(value)
             for name, value in lists.items()
         }
         for language, lists in loaded.items()
@@ -59,7 +61,9 @@ class NameSource:
     def invent(self) -> str:
         """Make up a word."""
         rng = self.rng
-        syllables = (rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(rng.randint(1, 3)))
+        syllables = (
+            rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(rng.randint(1, 3))
+        )
         return "".join(syllables)
 
     def area(self) -> str:
@@ -86,10 +90,20 @@ class NameSource:
             (0.25, lambda: noun),
             (0.28, lambda: self._with_room(noun, room)),
             (0.2, lambda: self._with_quality(noun)),
-            (0.08, lambda: f"{self.pick('owners')} {noun}" if self.language == "en" else f"{noun} {self.pick('owners')}"),
+            (
+                0.08,
+                lambda: (
+                    f"{self.pick('owners')} {noun}"
+                    if self.language == "en"
+                    else f"{noun} {self.pick('owners')}"
+                ),
+            ),
             (0.06, lambda: f"{noun} {rng.randint(1, 12)}"),
             (_INVENTED / 2, self.invent),
-            (_INVENTED / 2, lambda: f"{self.invent()} {noun}" if self.language == "en" else f"{noun} {self.invent()}"),
+            (
+                _INVENTED / 2,
+                lambda: f"{self.invent()} {noun}" if self.language == "en" else f"{noun} {self.invent()}",
+            ),
         ]
         weights, makers = zip(*forms, strict=True)
         return rng.choices(makers, weights)[0]()

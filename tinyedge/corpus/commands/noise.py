@@ -23,13 +23,19 @@ _TAILS = {
 # Other words of the same meaning; the first that occurs in a sentence may be replaced.
 _SYNONYMS = {
     "en": (
-        (r"\b(turn|switch) on\b", "power on; put on; power up; fire up; start up; get going; enable; I want to have on"),
+        (
+            r"\b(turn|switch) on\b",
+            "power on; put on; power up; fire up; start up; get going; enable; I want to have on",
+        ),
         (r"\b(turn|switch) off\b", "power off; shut off; kill; power down; shut down; cut; disable; put out"),
         (r"^(open|raise|lift)\b", "pull up; roll up; open up"),
         (r"^(close|shut|lower)\b", "pull down; roll down; draw; close up"),
         (r"^(set|change|make|turn|adjust)\b", "put; bring; get; move; adjust; switch; take; dial"),
         (r"^set (a|the|my) timer\b", "give me a timer; start counting down; put a timer on"),
-        (r"^(what is|what's|whats|tell me)\b", "can you tell me; I want to know; give me; do you know; say; show me"),
+        (
+            r"^(what is|what's|whats|tell me)\b",
+            "can you tell me; I want to know; give me; do you know; say; show me",
+        ),
         (r"^(are|is) ", "can you check if; tell me if; check whether; do you know if"),
         (r"\bvolume\b", "sound; sound level; loudness"),
         (r"\bbrightness\b", "light level; brightness level; dimmer"),
@@ -46,7 +52,10 @@ _SYNONYMS = {
         (r"\b(to|at) (?=\d)", "up to ; at ; down to "),
     ),
     "es": (
-        (r"^(enciende|encender|encienda|activa|prende|conecta)\b", "pon; dale a; echa a andar; pon en marcha; arranca"),
+        (
+            r"^(enciende|encender|encienda|activa|prende|conecta)\b",
+            "pon; dale a; echa a andar; pon en marcha; arranca",
+        ),
         (r"^(apaga|apagar|apague|desconecta|desactiva)\b", "quita; corta; para; deja apagado; mata"),
         (r"^(abre|abrir|sube)\b", "levanta; alza; deja abierto"),
         (r"^(cierra|cerrar|baja)\b", "echa; deja cerrado; baja del todo"),
@@ -109,7 +118,9 @@ def _move_place(sentence: str, language: str, place: str, rng: random.Random) ->
 
 def _replace_words(sentence: str, language: str, copied: Sequence[str], rng: random.Random) -> str:
     for pattern, words in rng.sample(_SYNONYMS[language], len(_SYNONYMS[language])):
-        changed = re.sub(pattern, rng.choice(words.split(";")).strip(), sentence, count=1, flags=re.IGNORECASE)
+        changed = re.sub(
+            pattern, rng.choice(words.split(";")).strip(), sentence, count=1, flags=re.IGNORECASE
+        )
         if changed != sentence and all(text in changed for text in copied):
             return changed
     return sentence
@@ -128,7 +139,12 @@ def _mistype(sentence: str, copied: Sequence[str], rng: random.Random) -> str:
     place = rng.choice(places)
     word, at = words[place], rng.randrange(1, len(words[place]) - 1)
     kind = rng.randrange(4)
-    middle = (word[at + 1] + word[at], rng.choice(_LETTERS) + word[at : at + 2], word[at + 1], rng.choice(_LETTERS) + word[at + 1])
+    middle = (
+        word[at + 1] + word[at],
+        rng.choice(_LETTERS) + word[at : at + 2],
+        word[at + 1],
+        rng.choice(_LETTERS) + word[at + 1],
+    )
     words[place] = word[:at] + middle[kind] + word[at + 2 :]
     changed = " ".join(words)
     return changed if all(text in changed for text in copied) else sentence
@@ -136,5 +152,7 @@ def _mistype(sentence: str, copied: Sequence[str], rng: random.Random) -> str:
 
 def _drop_accents(sentence: str, copied: Sequence[str]) -> str:
     decomposed = unicodedata.normalize("NFD", sentence.replace("ñ", "\0"))
-    changed = "".join(character for character in decomposed if not unicodedata.combining(character)).replace("\0", "ñ")
+    changed = "".join(character for character in decomposed if not unicodedata.combining(character)).replace(
+        "\0", "ñ"
+    )
     return changed if all(text in changed for text in copied) else sentence

@@ -35,7 +35,12 @@ COMMON_LISTS: dict[str, dict[str, Any]] = {
 }
 # Where test sentences of Home Assistant list the domain that a sentence implies among its slots; elsewhere only
 # the template has it. `answer.Command.domain` has it everywhere.
-_LISTED_DOMAIN = {("en", "HassTurnOn"), ("en", "HassTurnOff"), ("en", "HassSetPosition"), ("es", "HassSetPosition")}
+_LISTED_DOMAIN = {
+    ("en", "HassTurnOn"),
+    ("en", "HassTurnOff"),
+    ("en", "HassSetPosition"),
+    ("es", "HassSetPosition"),
+}
 
 ReadFile = Callable[[str], str]
 
@@ -90,10 +95,13 @@ def read_folder(folder: Path) -> TemplateSet:
     """
     if not (folder / "sentences").is_dir():
         raise CorpusError(
-            f"{folder} has no folder `sentences`", "give a copy of github.com/OHF-Voice/intents, or one laid out like it"
+            f"{folder} has no folder `sentences`",
+            "give a copy of github.com/OHF-Voice/intents, or one laid out like it",
         )
     names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.yaml")))
-    return parse_templates({name: (folder / name).read_text("utf-8") for name in names if is_template_file(name)}, str(folder))
+    return parse_templates(
+        {name: (folder / name).read_text("utf-8") for name in names if is_template_file(name)}, str(folder)
+    )
 
 
 def is_template_file(name: str) -> bool:
@@ -118,7 +126,9 @@ def parse_templates(texts: Mapping[str, str], origin: str) -> TemplateSet:
         import hassil  # noqa: F401
         import yaml
     except ImportError:
-        raise CorpusError("--source commands needs hassil, which is not installed", MISSING_EXTRA_HINT) from None
+        raise CorpusError(
+            "--source commands needs hassil, which is not installed", MISSING_EXTRA_HINT
+        ) from None
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C's is ten times as fast; wheels have it
 
@@ -153,7 +163,9 @@ def parse_templates(texts: Mapping[str, str], origin: str) -> TemplateSet:
                 if found:
                     combinations.append(Combination(language, intent, combination, found))
     if not combinations:
-        raise CorpusError(f"{origin} has no templates", "its `sentences` has a folder for each language: en, es")
+        raise CorpusError(
+            f"{origin} has no templates", "its `sentences` has a folder for each language: en, es"
+        )
     return TemplateSet(tuple(combinations), rules, lists, skip_words)
 
 
