@@ -110,7 +110,7 @@ class CorpusRequest:
             }
             | ({"lines": self.reading.lines, "field": self.reading.field} if self.inputs else {})
             | ({"pairs": True} if COMMANDS in self.sources or self.find_pairs() else {})
-            | (dataclasses.asdict(self.commands) if COMMANDS in self.sources else {})
+            | ({COMMANDS: dataclasses.asdict(self.commands)} if COMMANDS in self.sources else {})
         )
 
     def find_pairs(self) -> list[InputFile]:
@@ -342,7 +342,9 @@ def _iter_documents(
     if COMMANDS in request.sources:
         from tinyedge.corpus.commands.source import generate_documents
 
-        yield from generate_documents(request.commands, request.seed, _make_cache(output_dir / COMMANDS), report)
+        yield from generate_documents(
+            request.commands, request.seed, _make_cache(output_dir / COMMANDS), report
+        )
     if pairs := request.find_pairs():
         find_files(request.inputs, log)  # notes what it leaves out
         yield from read_pairs(pairs, log, request.reading.strict)

@@ -28,12 +28,13 @@ class Command:
     slots: Mapping[str, Value] = field(default_factory=dict)
     """Values of the slots, as Home Assistant's test sentences list them."""
     domain: str = ""
-    """Domain that the sentence implies, such as `light` for "the lights"; empty if it implies none."""
+    """Domain that the sentence implies, such as `light` for "the lights"; empty if it implies none. The text
+    has it where the slots do not list it."""
 
     def to_text(self) -> str:
         """Return the answer as a model writes it."""
         value: dict[str, object] = {"intent": self.intent}
-        if self.domain:
+        if self.domain and "domain" not in self.slots:
             value["domain"] = self.domain
         known = {name: self.slots[name] for name in _ORDER if name in self.slots}
         value["slots"] = known | {name: self.slots[name] for name in sorted(self.slots) if name not in known}

@@ -59,7 +59,9 @@ def generate_documents(
         yield Document((pair.prompt, pair.command.to_text()), pair.language, SOURCE)
 
 
-def generate_pairs(templates: TemplateSet, count: int, seed: int, held_out: bool = False) -> Iterator[CommandPair]:
+def generate_pairs(
+    templates: TemplateSet, count: int, seed: int, held_out: bool = False
+) -> Iterator[CommandPair]:
     """Make pairs whose ordinary sentences come from the phrasebook."""
     from tinyedge.corpus import phrasebook
 
