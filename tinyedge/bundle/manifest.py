@@ -190,7 +190,7 @@ MANIFEST: Shape = {
     },
     "quality": {...: QUALITY},
     "openings": {...: OPENING_LIST},
-    "chat": {"template": _equal_to(TURNS_TEMPLATE)},
+    "chat": {"template": _equal_to(TURNS_TEMPLATE), "turns": NON_NEGATIVE_INTEGER},
     "training": {"checkpoint_sha256": DIGEST, ...: ANYTHING},
     "files": {
         name: {"size": NON_NEGATIVE_INTEGER, "sha256": DIGEST, "blake2b": DIGEST} for name in MAX_BYTES
@@ -198,7 +198,14 @@ MANIFEST: Shape = {
 }
 # Fields that a manifest may lack; earlier versions did not write blake2b.
 OPTIONAL = frozenset(
-    {"created", "model_id", "openings", "chat", *(f"files.{name}.blake2b" for name in MAX_BYTES)}
+    {
+        "created",
+        "model_id",
+        "openings",
+        "chat",
+        "chat.turns",
+        *(f"files.{name}.blake2b" for name in MAX_BYTES),
+    }
 )
 QUANTIZATION: Mapping[str, Any] = {
     "int8": {"method": NON_EMPTY_STRING, "per_channel": BOOLEAN, "kept_fp32": STRING_LIST, ...: ANYTHING},

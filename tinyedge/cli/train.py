@@ -59,9 +59,21 @@ def train(
         typer.Option("--skip-tokenizer", help="Use the existing tokenizer.", rich_help_panel="Tokenizer"),
     ] = False,
     vocabulary: Values,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="Go on from this trained model (a .pt file, or a run folder), with its shape and tokenizer.",
+            rich_help_panel="Model",
+            show_default=False,
+        ),
+    ] = None,
     preset: Annotated[
-        str, typer.Option(help="Shape: tiny (the guide's), small or base.", rich_help_panel="Model")
-    ] = "tiny",
+        str | None,
+        typer.Option(
+            help="Shape: tiny (the guide's), small or base.", rich_help_panel="Model", show_default="tiny"
+        ),
+    ] = None,
     model: Values,
     recipe: Annotated[
         str,
@@ -112,9 +124,13 @@ def train(
     if resume and restart:
         raise UsageError("--resume and --restart are mutually exclusive", "pass one of them")
     reuses_corpus = not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists()
-    shape = resolve_shape(preset, model)
+    shape = resolve_shape(preset or "tiny", model)
     config = resolve(recipe, training)
     chosen = select_given(vocabulary)
+    if init_from:
+        _check_initial(
+            skip_tokenizer, chosen, has_text=bool(source or inputs or skip_corpus or reuses_corpus)
+        )
     tokenizer = TokenizerConfig(shape.vocab_size, **chosen)
     flexible = vocabulary.keys() - chosen | ({"vocab_size"} if model["vocab_size"] is None else set())
     run_limits = RunLimits(**limits)
@@ -131,12 +147,22 @@ def train(
     from tinyedge.train.report.reporter import Reporter
     from tinyedge.train.report.tensorboard import TensorBoard
 
+    initial = None
+    if init_from:
+        from tinyedge.train.storage.initial import adopt_shape, load_initial_model
+
+        initial = load_initial_model(init_from, output_dir, model["nhead"])
+        given = dataclasses.asdict(PRESETS[preset]) if preset else {}
+        given.pop("vocab_size", None)
+        shape = adopt_shape(initial, given | select_given(model))
+        config = resolve(recipe, training, initial.model_id)
     request = RunRequest(
         output_dir=output_dir,
         corpus=make_corpus_request(source, inputs, reading=reading, commands=commands),
         tokenizer=tokenizer,
         flexible=frozenset(flexible),
         model=shape,
+        initial=initial,
         training=config,
         hardware=choose_hardware(device, precision),
         limits=run_limits,
@@ -172,7 +198,7 @@ def train(
         terminal.note(f"stopped by --{outcome.ended_by} in epoch {state.epoch} of {config.epochs}")
     if not group.is_main:
         return
-    for line in format_samples(state.samples, terminal_width(sys.stdout)):
+    for line in format_samples(state.samples, terminal_width(sys.stdout), bool(initial)):
         typer.echo(line)
     bits = ", ".join(f"{name} {value:.3f}" for name, value in state.history[-1]["val_bits_per_byte"].items())
     print_result(f"held-out bits per byte: {bits}; {state.elapsed_s:.0f} s of training")
@@ -180,3 +206,17 @@ def train(
         f"wrote {output_dir}/final_model.pt, best_model.pt, training_metrics.json, training_curve.png"
     )
     print_next(_argv.format_command(["export", output_dir / "best_model.pt", "--output-dir", "bundle"]))
+
+
+def _check_initial(skip_tokenizer: bool, chosen: Values, has_text: bool) -> None:
+    """Raise UsageError for options that contradict --init-from, which keeps shape and tokenizer."""
+    from tinyedge.core.errors import UsageError
+    from tinyedge.core.settings import flag
+
+    if not has_text:
+        raise UsageError("--init-from has no text to go on with", "pass --input PATH")
+    if unwanted := ["--skip-tokenizer"] * skip_tokenizer + [flag(name) for name in chosen]:
+        raise UsageError(
+            f"--init-from keeps the tokenizer of its model, so {unwanted[0]} has no effect",
+            f"omit {', '.join(unwanted)}",
+        )

@@ -148,7 +148,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
         "parity": parity.to_dict(),
         "quality": {name: result.to_dict() for name, result in quality.items()},
         **({"openings": _choose_openings(texts, tokenizer)} if options.openings else {}),
-        **({"chat": {"template": template}} if (template := trained.training.get("template")) else {}),
+        **({"chat": chat} if (chat := trained.training.get("chat")) else {}),
         "training": {**trained.training, "checkpoint_sha256": trained.sha256},
     }
     card = render_model_card(manifest)

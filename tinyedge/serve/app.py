@@ -39,8 +39,10 @@ from tinyedge.serve.requests import (
 from tinyedge.serve.response_api import ResponseApiFormatter, parse_response
 from tinyedge.serve.responses import ResponseFormatter
 from tinyedge.serve.settings import Settings
+from tinyedge.text.turns import encode_turns
 
 JSON, TEXT, HTML = "application/json", "text/plain", "text/html; charset=utf-8"
+TEMPLATE_HEADER = "X-Tinyedge-Template"  # of an answer to messages: how they became a prompt
 EVENT_STREAM = "text/event-stream"
 MODELS_PREFIX = "/v1/models/"
 HEALTH_PATHS = ("/healthz", "/readyz", "/health")
@@ -69,6 +71,7 @@ class App:
         self._content_filter: ContentFilter | None = None
         self._loaded_at = 0
         self._digest = ""
+        self._limits = RequestLimits(0, 0)  # until a model is set
         self.is_shutting_down = False
         self._routes: dict[str, tuple[str, Route]] = {
             "/": ("GET", self._show_page),
@@ -90,6 +93,7 @@ class App:
         precision, engine = str(bundle.manifest["precision"]), generator.session.engine.title
         self._metrics.set_info(__version__, self._digest, precision, engine, self._settings.threads)
         self._loaded_at = int(time.time())
+        self._limits = _make_limits(generator, self._settings.max_tokens)
         self._generator = generator
 
     @property
@@ -237,6 +241,7 @@ class App:
             "model_id": generator.bundle.model_id,
             "precision": generator.bundle.manifest["precision"],
             "context_length": generator.config.max_seq_length,
+            "template": generator.bundle.template,
             "openings": generator.bundle.manifest.get("openings", {}),
         }
 
@@ -248,7 +253,7 @@ class App:
     ) -> None:
         arrived_at = time.perf_counter()
         generator = self.generator
-        request = parse(body, RequestLimits(generator.config.vocab_size, self._settings.max_tokens))
+        request = parse(body, self._limits)
         prompt_tokens = count_tokens(generator, request)
         formatter: AnyFormatter = (
             ResponseApiFormatter(request, prompt_tokens)
@@ -259,11 +264,13 @@ class App:
         task = self.engine.submit(
             lambda: generate_steps(generator, request, self._content_filter), streaming=request.stream
         )
+        is_chat = request.kind != "completion"
+        headers = [(TEMPLATE_HEADER, generator.bundle.template or "none")] if is_chat else []
         try:
             if request.stream:
-                await self._stream(task, formatter, stats, response)
+                await self._stream(task, formatter, stats, response, headers)
             else:
-                await self._collect(task, formatter, stats, response)
+                await self._collect(task, formatter, stats, response, headers)
         finally:
             self.engine.cancel(task)
             stats.record(self._metrics)
@@ -276,6 +283,7 @@ class App:
         formatter: AnyFormatter,
         stats: RequestStats,
         response: ResponseWriter,
+        headers: list[tuple[str, str]],
     ) -> None:
         steps: list[GenerationStep] = []
         while (batch := await task.next_batch()) is not None:
@@ -284,7 +292,7 @@ class App:
         if task.is_cancelled:
             raise make_shutdown_error()
         stats.is_complete = True
-        await response.send(200, JSON, formatter.format_response(steps, stats.compute_timings()))
+        await response.send(200, JSON, formatter.format_response(steps, stats.compute_timings()), headers)
 
     async def _stream(
         self,
@@ -292,12 +300,13 @@ class App:
         formatter: AnyFormatter,
         stats: RequestStats,
         response: ResponseWriter,
+        headers: list[tuple[str, str]],
     ) -> None:
         try:
             while (batch := await task.next_batch()) is not None:
                 stats.add_steps(batch)
                 if not response.status:  # not before the first step: until then, an error has its own status
-                    response.start(200, EVENT_STREAM, [("X-Accel-Buffering", "no")])
+                    response.start(200, EVENT_STREAM, [("X-Accel-Buffering", "no"), *headers])
                 await response.write(formatter.format_events(batch))
             if task.is_cancelled:
                 raise make_shutdown_error()
@@ -311,9 +320,18 @@ class App:
             await response.write(formatter.format_error(error))
             return
         if not response.status:  # the time limit was reached before the first token
-            response.start(200, EVENT_STREAM)
+            response.start(200, EVENT_STREAM, headers)
         stats.is_complete = True
         await response.write(formatter.format_end(stats.compute_timings()))
+
+
+def _make_limits(generator: Generator, max_tokens: int) -> RequestLimits:
+    """Return what requests depend on of a model and its settings."""
+    chat = generator.bundle.manifest.get("chat")
+    if chat is None:
+        return RequestLimits(generator.config.vocab_size, max_tokens)
+    encode = functools.partial(encode_turns, generator.tokenizer)
+    return RequestLimits(generator.config.vocab_size, max_tokens, encode, chat.get("turns", 0))
 
 
 def _to_api_error(failure: Exception) -> ApiError:

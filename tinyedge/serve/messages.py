@@ -5,6 +5,8 @@ the prompt. Fields that do not change the content are ignored: clients send back
 received, with fields that their library added.
 """
 
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyedge.serve.errors import ApiError
@@ -12,6 +14,7 @@ from tinyedge.serve.json_fields import JsonFields, format_value
 
 MAX_MESSAGES = 256
 ROLES = ("system", "developer", "user", "assistant")
+SETUP_ROLES = ("system", "developer")
 TEXT_PARTS = ("text", "input_text", "output_text")  # of OpenAI's two APIs
 
 Message = tuple[str, str]  # role and content
@@ -42,6 +45,44 @@ def apply_plain_template(messages: list[Message]) -> str:
     """
     lines = "\n".join(content for _, content in messages)
     return lines if messages[-1][0] == "assistant" else f"{lines}\n"
+
+
+def apply_template(
+    messages: list[Message], encode_turns: Callable[[Sequence[str]], Sequence[int]] | None, max_turns: int = 0
+) -> str | tuple[int, ...]:
+    """Convert messages to a prompt, in the template that the model was trained with.
+
+    All messages before an answer are one prompt, whatever their role. If the last message is the assistant's,
+    the answer continues it.
+
+    Args:
+        messages: Role and content of each message.
+        encode_turns: Encodes prompt, completion, prompt, and so on; None for a model that was trained on plain
+            text.
+        max_turns: Largest number of prompts in a conversation that the model was trained on, or 0 if it is
+            not known. Of a longer conversation, it gets the end, and the messages that set up the model.
+
+    Returns:
+        Token ids, or a text for a model that was trained on plain text.
+    """
+    if encode_turns is None:
+        return apply_plain_template(messages)
+    turns: list[str] = []  # prompts are at even indices
+    for role, content in messages:
+        is_answer = role == "assistant"
+        if is_answer == (len(turns) % 2 == 0) and turns:
+            turns[-1] += f"\n{content}"
+        else:
+            turns += ["", content] if is_answer and not turns else [content]
+    prompts = -(-len(turns) // 2)
+    if 0 < max_turns < prompts:
+        setup = [
+            content for role, content in itertools.takewhile(lambda one: one[0] in SETUP_ROLES, messages)
+        ]
+        turns = turns[2 * (prompts - max_turns) :]
+        turns[0] = "\n".join((*setup, turns[0]))
+    tokens = tuple(encode_turns(turns))
+    return tokens[:-1] if messages[-1][0] == "assistant" else tokens  # without EOS, which would end it
 
 
 def _parse_message(value: Any, path: str) -> Message:

@@ -5,13 +5,14 @@ model cannot do, is an error: a setting that is silently ignored would be worse.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.json_fields import JsonFields, format_value, parse_object
-from tinyedge.serve.messages import apply_plain_template, parse_messages
+from tinyedge.serve.messages import apply_template, parse_messages
 from tinyedge.serve.settings import MAX_ANSWERS
 
 MODEL_ID = "tinyedge"  # the same for every bundle, so clients need not change with it
@@ -37,6 +38,10 @@ class RequestLimits:
     """Number of tokens in the vocabulary."""
     max_tokens: int
     """Maximum number of tokens in an answer."""
+    encode_turns: Callable[[Sequence[str]], Sequence[int]] | None = None
+    """Encodes a conversation in the template of the training; None for a model that was trained on text."""
+    max_turns: int = 0
+    """Largest number of prompts in a conversation that the model was trained on; 0 if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def parse_chat(body: bytes, limits: RequestLimits) -> GenerationRequest:
     """
     fields = JsonFields(parse_object(body))
     check_model(fields)
-    prompt = apply_plain_template(parse_messages(fields, "messages"))
+    prompt = apply_template(parse_messages(fields, "messages"), limits.encode_turns, limits.max_turns)
     n = fields.take_integer("n", 1, MAX_ANSWERS, 1) or 1
     legacy_limit = fields.take_integer("max_tokens", 1, limits.max_tokens)
     limit = fields.take_integer("max_completion_tokens", 1, None, legacy_limit)

@@ -14,7 +14,7 @@ from tinyedge.runtime.generator import FinishReason
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.generation import GenerationStep
 from tinyedge.serve.json_fields import JsonFields, parse_object
-from tinyedge.serve.messages import Message, apply_plain_template, parse_messages
+from tinyedge.serve.messages import Message, apply_template, parse_messages
 from tinyedge.serve.requests import (
     DEFAULT_CHAT_TOKENS,
     MODEL_ID,
@@ -42,7 +42,7 @@ def parse_response(body: bytes, limits: RequestLimits) -> GenerationRequest:
     messages: list[Message] = []
     if instructions is not None:
         messages.append(("system", fields.require_text("instructions", instructions)))
-    prompt = apply_plain_template(messages + _parse_input(fields))
+    prompt = apply_template(messages + _parse_input(fields), limits.encode_turns, limits.max_turns)
     max_tokens = fields.take_integer("max_output_tokens", 1, None) or DEFAULT_CHAT_TOKENS
     fields.take_boolean("store")  # true by default in OpenAI's clients; `previous_response_id` is an error
     fields.take_integer("max_tool_calls", 0, None)

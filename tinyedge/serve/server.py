@@ -29,6 +29,10 @@ SHUTDOWN_S = 4.0  # then they are cancelled, and all workers must have stopped a
 FLUSH_S = 0.5  # for the last bytes to each client
 # Bytes in the kernel for a slow reader; without a limit, the buffer grows to 4 MB.
 SEND_BUFFER_BYTES = 64 << 10
+PLAIN_NOTE = (
+    "note: the model was trained on plain text, not on conversations: messages of a chat become lines that it"
+    " continues"
+)
 OTHER_OPEN_FILES = 64  # file descriptors in addition to the connections
 
 
@@ -97,6 +101,8 @@ class _ServerProcess:
             loading.add_done_callback(lambda done: done.cancelled() or done.exception())
             return
         app.set_model(*loading.result())
+        if app.generator.bundle.template is None:
+            print(PLAIN_NOTE, file=sys.stderr, flush=True)
         self._announce(_format_url(self._sockets[0]))
         notify("READY=1")
         watching = asyncio.ensure_future(_feed_watchdog(app))

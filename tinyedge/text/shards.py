@@ -26,7 +26,7 @@ from tinyedge.core.runs import ALL
 from tinyedge.corpus.split import Split, SplitDocument
 from tinyedge.host.affinity import count_usable_cores
 from tinyedge.text.evaluate import Passage, tokenize_conversation, tokenize_document
-from tinyedge.text.tokenizer import PAD_ID, UNK_ID, Tokenizer
+from tinyedge.text.tokenizer import BOS_ID, PAD_ID, UNK_ID, Tokenizer
 
 SCHEMA = "tinyedge.shards/1"
 FOLDER = "shards"  # inside a run's folder
@@ -109,6 +109,8 @@ class Shards:
         self.held_out: str = index["held_out"]
         self.template: str = index.get("template", "")
         """The template of the conversations, or empty for text."""
+        self.turns: int = index.get("turns", 0)
+        """Largest number of prompts in a conversation to train on; 0 for text."""
         self._entries = [_PassageEntry(**entry) for entry in index["validation"]]
         ends = [0, *itertools.accumulate(entry.tokens for entry in self._entries)]
         if [entry.start for entry in self._entries] != ends[:-1]:
@@ -259,7 +261,7 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
     folder.mkdir(parents=True, exist_ok=True)
     _require_own_files(folder)
     entries: list[_PassageEntry] = []
-    train_tokens = train_bytes = position = 0
+    train_tokens = train_bytes = position = turns = 0
     # An index must never describe files that are being replaced; without its fields they are rebuilt.
     incomplete = {"schema": SCHEMA, "incomplete": True}
     files.write_json(folder / INDEX_FILE, incomplete)
@@ -275,6 +277,7 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
             train.write(data)
             train_digest.update(data)
             train_tokens += len(training.tokens)
+            turns = max(turns, int((training.tokens == BOS_ID).sum()) // 2)
             train_bytes += training.bytes
             if held_out.bytes:
                 data = held_out.tokens.astype("<u2").tobytes()
@@ -300,7 +303,7 @@ def build_shards(split: Split, tokenizer: Tokenizer, folder: Path) -> Shards:
         "train_bytes": train_bytes,
         **digests,
         "held_out": split.unit,
-        **({"template": TURNS_TEMPLATE} if split.has_pairs else {}),
+        **({"template": TURNS_TEMPLATE, "turns": turns} if split.has_pairs else {}),
         "validation": [dataclasses.asdict(entry) for entry in entries],
     }
     files.write_json(folder / INDEX_FILE, index)

@@ -46,7 +46,8 @@ class Tokenizer:
     def __init__(self, model: bytes, name: str = "tokenizer", sha256: str | None = None) -> None:
         self._name = name
         self.sha256 = sha256 or hash_sha256(model)
-        self._model = model  # searched by `find_longer_pieces`; 135 kB for 8000 pieces
+        self.content = model
+        """Content of the `.model` file, searched by `find_longer_pieces`; 135 kB for 8000 pieces."""
         self._continues_word: dict[int, bool] = {}  # cache of `continues_word`
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
@@ -176,7 +177,7 @@ class Tokenizer:
         start = "".join(map(self._processor.id_to_piece, tokens))
         if start[0] == "<":  # so are special pieces and bytes spelled: "<s>" and "<0x0A>"
             return []
-        texts = find_longer_texts(self._model, start.encode())
+        texts = find_longer_texts(self.content, start.encode())
         ids = {self._processor.piece_to_id(text.decode("utf-8", "replace")) for text in texts}
         return sorted(ids - {UNK_ID})  # UNK: not a piece
 

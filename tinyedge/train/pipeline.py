@@ -19,12 +19,14 @@ from tinyedge.core.run_files import CURVE_FILE, has_unfinished_run, is_finished
 from tinyedge.core.runs import ALL, PREVIOUS_FOLDER, read_run
 from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest, prepare_corpus
 from tinyedge.corpus.split import draw_split
+from tinyedge.text.adopt_tokenizer import adopt_tokenizer
 from tinyedge.text.evaluate import describe_unknown
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards, build_shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.text.train_tokenizer import TokenizerConfig, prepare_tokenizer
 from tinyedge.text.vocabulary_report import load_report
+from tinyedge.train.before_after import BeforeAfter
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.limits import Outcome, RunLimits
@@ -35,6 +37,7 @@ from tinyedge.train.report.curve import draw_curve
 from tinyedge.train.report.metrics import MetricsWriter
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.storage import checkpoint, previous_run
+from tinyedge.train.storage.initial import InitialModel
 from tinyedge.train.trainer import Trainer
 
 
@@ -79,9 +82,18 @@ class RunRequest:
     restart: bool = False
     """Start a new run even if the folder holds an unfinished one."""
 
+    initial: InitialModel | None = None
+    """The trained model that the run goes on from; its shape is that of `model`."""
+
     confirm: Callable[[str], bool | None] = lambda question: None
     """Asked before a finished run is moved to `previous/`, unless `restart` is set. False refuses; None means
     that nobody can be asked: the run is moved, with a message before."""
+
+    def make_trainer(self, tokenizer: Tokenizer, shards: Shards, reporter: Reporter, group: Group) -> Trainer:
+        """Return the trainer of the run."""
+        weights = self.initial.weights if self.initial else None
+        where = self.hardware, self.output_dir, reporter, group
+        return Trainer(self.model, self.training, shards, tokenizer, *where, weights)
 
 
 def run(request: RunRequest, reporter: Reporter, group: Group = SINGLE_PROCESS) -> Outcome | None:
@@ -114,9 +126,15 @@ def _run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | Non
         prepared = _prepare_run(request, reporter, group)
         if prepared is None:
             return None
-        trainer, metrics = prepared
+        trainer, metrics, change = prepared
         try:
             outcome = trainer.run(request.limits, metrics.write)
+            if change and outcome.signal is None:
+                reporter.phase("evaluating the old text and the new")
+                best = checkpoint.load(folder / checkpoint.BEST_FILE)
+                for line in change.finish(trainer.model, best["model_state_dict"]):
+                    reporter.note(line)
+                metrics = dataclasses.replace(metrics, init_from=change.to_dict())
             reporter.phase("drawing the curve")
             _write_results(outcome, metrics)
         except (TinyEdgeError, RuntimeError, MemoryError, OSError):
@@ -138,11 +156,12 @@ def _write_results(outcome: Outcome, metrics: MetricsWriter) -> None:
 
 def _prepare_run(
     request: RunRequest, reporter: Reporter, group: Group
-) -> tuple[Trainer, MetricsWriter] | None:
+) -> tuple[Trainer, MetricsWriter, BeforeAfter | None] | None:
     """Do everything before the first step. An error leaves the folder as it was.
 
     Returns:
-        The trainer and its metrics, or None if the model is already there.
+        The trainer, its metrics and, of a run that goes on from a model, what it changes; or None if the
+        model is already there.
     """
     folder = request.output_dir
     if not request.resume:
@@ -166,9 +185,12 @@ def _prepare_run(
             checkpoint.remove_resume_files(folder)
             reporter.note(f"model: reused {folder / checkpoint.FINAL_FILE} (--restart trains it again)")
             return None
-        trainer = Trainer(
-            request.model, request.training, shards, tokenizer, request.hardware, folder, reporter, group
-        )
+        trainer = request.make_trainer(tokenizer, shards, reporter, group)
+        change = None
+        if request.initial:
+            reporter.phase("evaluating the initial model")
+            change = BeforeAfter(request.initial, trainer.model, shards, request.hardware.device)
+            metrics = dataclasses.replace(metrics, init_from=change.to_dict())
         resumed_from = None
         if request.resume:
             resumed_from = _resume(trainer, metrics, reporter)
@@ -181,7 +203,7 @@ def _prepare_run(
         f"model: {request.model.parameters:,} parameters, recipe {request.training.recipe},"
         f" {shards.train_tokens:,} tokens, on {request.hardware.description}{processes}"
     )
-    return trainer, metrics
+    return trainer, metrics, change
 
 
 def _join_run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
@@ -200,9 +222,7 @@ def _join_run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome 
             "give the processes of all machines one shared --output-dir",
         ) from None
     with _explain_out_of_memory(request):
-        trainer = Trainer(
-            request.model, request.training, shards, tokenizer, request.hardware, folder, reporter, group
-        )
+        trainer = request.make_trainer(tokenizer, shards, reporter, group)
         resumed_from: Path | None = group.broadcast(None)
         if resumed_from:
             trainer.resume(resumed_from)
@@ -241,7 +261,9 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
         prepare_corpus(request.corpus, folder, reporter.note)
     reporter.phase("preparing the tokenizer")
     split = draw_split(corpus)
-    if request.skip_tokenizer:
+    if initial := request.initial:
+        path = adopt_tokenizer(initial.tokenizer, initial.tokenizer_path, split, folder, reporter.note)
+    elif request.skip_tokenizer:
         path = folder / model_name(_find_vocab_size(request))
         files.require_file(path, TokenizerError, "omit --skip-tokenizer, or put the file there")
     else:

@@ -104,13 +104,18 @@ class TrainConfig:
     )
     """Heads of the first block initialized to look a few tokens back, as in
     `train.methods.init_local_heads`."""
+    init_from: str = ""
+    """Id of the trained model that the run goes on from; empty for a run that begins with random weights."""
 
     def __post_init__(self) -> None:
         check_settings(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain mapping, for JSON and checkpoints."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        if not self.init_from:  # so that it equals the settings of runs of earlier versions
+            del fields["init_from"]
+        return fields
 
     def rate_factor(self, step: int, steps_per_epoch: int, elapsed: float = 0.0) -> float:
         """Return the share of the peak learning rates that a step uses: a pure function, without state.
@@ -171,20 +176,39 @@ FAST = TrainConfig(
     local_heads=3,
 )
 
+# What a run changes that goes on from a trained model. The rates are a fraction of the recipe's, so that the
+# model keeps what it knows, and methods that only make sense from random weights are off. docs/log.md has how
+# they were chosen.
+GOING_ON: dict[str, dict[str, Any]] = {
+    "fast": {
+        "epochs": 3,
+        "learning_rate": 5e-4,
+        "matrix_learning_rate": 0.003,
+        "weight_decay": 0.0,
+        "matrix_weight_decay": 0.0,
+        "shared_parts": False,
+        "local_heads": 0,
+        "init_std": 0.0,
+    },
+    "guide": {"epochs": 3, "learning_rate": 1e-4, "warmup_steps": 100},
+}
+
 RECIPES = {recipe.recipe: recipe for recipe in (FAST, GUIDE)}
 TRAIN_RANGES = get_ranges(TrainConfig)
 
 
-def resolve(recipe: str, values: Mapping[str, Any]) -> TrainConfig:
+def resolve(recipe: str, values: Mapping[str, Any], init_from: str = "") -> TrainConfig:
     """Return a recipe with the user's values in place of its own.
 
     Args:
         recipe: A key of RECIPES.
         values: Fields of TrainConfig by name; None keeps the recipe's value.
+        init_from: Id of the trained model that the run goes on from, which changes the recipe's values.
 
     Raises:
         UsageError: The recipe is unknown, or a value is invalid.
     """
     require_choice("recipe", recipe, tuple(RECIPES))
     given = {name: value for name, value in values.items() if value is not None}
-    return dataclasses.replace(RECIPES[recipe], **given)
+    own = {**GOING_ON[recipe], "init_from": init_from} if init_from else {}
+    return dataclasses.replace(RECIPES[recipe], **{**own, **given})

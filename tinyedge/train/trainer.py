@@ -63,6 +63,7 @@ class Trainer:
         folder: Run folder, which receives the checkpoints.
         reporter: Receives progress, epoch records, samples and notes.
         group: Processes of the run.
+        weights: Weights that the run begins with; None for random ones.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Trainer:
         folder: Path,
         reporter: Reporter,
         group: Group = SINGLE_PROCESS,
+        weights: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         enable_determinism(hardware.device)
         torch.manual_seed(config.seed)
@@ -90,6 +92,8 @@ class Trainer:
             self.model.initialize(config.init_std)
         if config.local_heads:
             init_local_heads(self.model, config.local_heads)
+        if weights is not None:
+            self.model.load_state_dict(dict(weights))
         self._group = group
         reporter.phase("compiling the model" if hardware.use_compile else "preparing the model")
         self._train_step = TrainStep(

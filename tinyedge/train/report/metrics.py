@@ -51,6 +51,9 @@ class MetricsWriter:
     unknown_byte_shares: Mapping[str, float] = field(default_factory=dict)
     """Share of the held-out bytes behind UNK, by language and for all."""
 
+    init_from: Mapping[str, Any] = field(default_factory=dict)
+    """The trained model that the run goes on from, with bits per byte before and after; empty for others."""
+
     def write(self, state: State, status: str = "running", ended_by: str | None = None) -> None:
         """Write the file atomically. Nothing is written before the first epoch is finished.
 
@@ -90,6 +93,7 @@ class MetricsWriter:
             },
             "val_bits_per_byte": best["val_bits_per_byte"],
             UNKNOWN_BYTES_FIELD: dict(self.unknown_byte_shares),
+            **({"init_from": self.init_from} if self.init_from else {}),
             "tokens_per_second": last["tokens_per_second"],
             "elapsed_s": state.elapsed_s,
             "peak_rss_bytes": read_memory()["peak"],
