@@ -1,11 +1,10 @@
-"""`python -m bench.commands BUNDLE`: judge a bundle of home commands, and hassil's matcher, on the same sentences.
+"""`python -m bench.commands BUNDLE`: judge a bundle of home commands, and hassil's matcher.
 
 Sets: expansions of the templates that training held out; test sentences in Home Assistant's form (--tests);
 paraphrases that no template covers; sentences that are no commands. Writes a report with every failure.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

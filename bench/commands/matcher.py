@@ -1,4 +1,7 @@
-"""hassil's own matcher, as Home Assistant uses it: templates and a home's names in, an intent and its slots out."""
+"""hassil's own matcher, as Home Assistant uses it.
+
+In: templates, a home's names and a sentence. Out: an intent and its slots.
+"""
 
 from typing import Any
 

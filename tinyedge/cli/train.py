@@ -27,7 +27,8 @@ Inputs = Annotated[
 Sources = Annotated[
     list[Source] | None,
     typer.Option(
-        help="Built-in text: phrasebook (default for a new folder) or gutenberg; or commands: pairs of home commands.", rich_help_panel="Text"
+        help="Built-in text: phrasebook (default for a new folder) or gutenberg; or pairs: commands.",
+        rich_help_panel="Text",
     ),
 ]
 Device = Annotated[

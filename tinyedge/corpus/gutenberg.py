@@ -27,6 +27,7 @@ from tinyedge.corpus.read_notes import ReadLog, ReadNotes
 from tinyedge.corpus.read_settings import AUTO_LINES
 
 BASE_URL = "https://gutenberg.pglaf.org/cache/epub/{number}/pg{number}.txt"
+DEFAULT_POLICY = DownloadPolicy()
 MIN_BOOK_CHARS = 10_000  # a novella has ten times as many
 MAX_BOOK_BYTES = 1 << 24  # several times the size of the longest novel
 MAX_CONSECUTIVE_UNREACHABLE = 3  # books without an answer; then the machine counts as offline
@@ -72,7 +73,7 @@ def fetch_documents(
     books: Sequence[Book] | None = None,
     base_url: str = BASE_URL,
     report: Callable[[str], None] = lambda line: None,
-    policy: DownloadPolicy = DownloadPolicy(),
+    policy: DownloadPolicy = DEFAULT_POLICY,
     log: ReadLog | None = None,
 ) -> Iterator[Document]:
     """Stream the documents of some books, and download those that are not in the cache.

@@ -47,8 +47,6 @@ def test_a_text_is_read_back(command: Command) -> None:
         '{"slots":{}}',
         '{"intent":1,"slots":{}}',
         '{"intent":"X","slots":[]}',
-    ]
-    + [
         '{"intent":"X","slots":{"a":[]}}',
         '{"intent":"X","slots":{"a":1}',
         '{"intent":"X","domain":1,"slots":{}}',

@@ -109,7 +109,8 @@ def test_a_sentence_fills_the_slots_that_its_template_names() -> None:
     templates = parse(
         {
             "sentences/en/Go/x.yaml": sentence_file("(run|walk) [very] fast {speed:pace} {where}[ now]"),
-            "lists/en/a.yaml": "lists:\n  speed: {range: {from: 7, to: 7}}\n  where: {values: [{in: 'up[wards]', out: 1}]}\n",
+            "lists/en/a.yaml": "lists:\n  speed: {range: {from: 7, to: 7}}\n"
+            "  where: {values: [{in: 'up[wards]', out: 1}]}\n",
         }
     )
     (combination,) = templates.combinations

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 UNKNOWN = "unknown"  # the intent of a sentence that is no command, or names what the home does not have
 # Where a slot stands in an answer: first what the home has, then what a command does with it.
 _ORDER = (
-    "name area floor domain device_class state color brightness temperature percentage position volume_level"
-    " volume_step hours minutes seconds start_hours start_minutes start_seconds media_class search_query item"
-    " message conversation_command"
-).split()
+    *("name", "area", "floor", "domain", "device_class", "state", "color", "brightness", "temperature"),
+    *("percentage", "position", "volume_level", "volume_step", "hours", "minutes", "seconds"),
+    *("start_hours", "start_minutes", "start_seconds", "media_class", "search_query", "item", "message"),
+    "conversation_command",
+)
 
 Value = str | int | float
 
@@ -41,7 +42,7 @@ class Command:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
     def to_call(self) -> tuple[str, dict[str, Value]]:
-        """Return the intent and all that Home Assistant needs to execute it: the slots and the implied domain."""
+        """Return the intent and all that executes it: the slots, and the implied domain."""
         domain = {"domain": self.domain} if self.domain else {}
         return self.intent, domain | dict(self.slots)
 

@@ -1,8 +1,8 @@
 """The names of a home, and the prompt that a model of home commands is asked with.
 
 In: a `home.json` and a sentence. Out: the prompt, with only those names that the sentence mentions, so that a
-home may have any number of devices. Training, evaluation and the device write the prompt with this module, and
-with nothing else. Does not know models or templates; imports nothing but the standard library.
+home may have any number of devices. Training, evaluation and the device all write the prompt with this
+module. Does not know models or templates; imports nothing but the standard library.
 
 A prompt is `light=Bedroom Lamp; area=Kitchen; turn off the bedroom lamp`: each name with its kind, in the
 order in which the sentence mentions them, then the sentence. The model copies names from there.
@@ -24,7 +24,9 @@ AREA, FLOOR, DEVICE = "area", "floor", "device"  # kinds; a device of a known do
 _SEPARATORS = re.compile(r"[;=\s]+")  # what separates names in a prompt does not occur in one
 _WORD = re.compile(r"[^\W_]+")
 # Words that a name may have and a sentence may drop: "Lámpara de la mesilla", "lámpara mesilla".
-_OPTIONAL = frozenset("the of in my de del la el los las un una en mi".split())
+_OPTIONAL = frozenset(
+    ("the", "of", "in", "my", "de", "del", "la", "el", "los", "las", "un", "una", "en", "mi")
+)
 _FUZZY_LENGTH, _VERY_FUZZY_LENGTH = 4, 8  # letters of a word from which one or two wrong letters are forgiven
 
 

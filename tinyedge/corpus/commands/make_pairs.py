@@ -28,20 +28,26 @@ _ABSENT_SHARE = 0.3  # of the unknown: commands for a device or room that the ho
 _TEXT_SHARE = 0.25  # of the unknown: sentences of ordinary text
 _NO_DOMAIN_SHARE = 0.06  # of homes that do not tell the domains of their devices
 _MAX_AREAS, _MAX_FLOORS, _MAX_DEVICES = 8, 3, 12
-DOMAINS = tuple(
-    "light switch fan cover lock climate media_player sensor binary_sensor vacuum lawn_mower valve weather"
-    " input_boolean person todo scene script".split()
+DOMAINS = (
+    *("light", "switch", "fan", "cover", "lock", "climate", "media_player", "sensor", "binary_sensor"),
+    *("vacuum", "lawn_mower", "valve", "weather", "input_boolean", "person", "todo", "scene", "script"),
 )
 _ANY_DOMAIN = ("light", "switch", "fan", "cover", "media_player", "climate", "lock")
 # Intents that mean nothing without the device or room that they name. The others have free text, which may be
 # anything, also the name of something that the home lacks.
 _NEEDS_NAMES = frozenset(
-    "HassTurnOn HassTurnOff HassLightSet HassClimateGetTemperature HassClimateSetTemperature HassFanSetSpeed"
-    " HassSetPosition HassSetVolume HassSetVolumeRelative HassMediaPause HassMediaUnpause HassMediaNext"
-    " HassVacuumStart HassVacuumReturnToBase HassVacuumCleanArea HassLawnMowerDock".split()
+    (
+        *("HassTurnOn", "HassTurnOff", "HassLightSet", "HassClimateGetTemperature", "HassSetVolume"),
+        *("HassClimateSetTemperature", "HassFanSetSpeed", "HassSetPosition", "HassSetVolumeRelative"),
+        *("HassMediaPause", "HassMediaUnpause", "HassMediaNext", "HassVacuumStart", "HassLawnMowerDock"),
+        *("HassVacuumReturnToBase", "HassVacuumCleanArea"),
+    )
 )
-_DELAYED = frozenset(
-    "HassTurnOn HassTurnOff HassLightSet HassSetPosition HassMediaPause HassVacuumStart HassSetVolume".split()
+_DELAYED = frozenset(  # commands that somebody wants later, "in five minutes"
+    (
+        *("HassTurnOn", "HassTurnOff", "HassLightSet", "HassSetPosition", "HassMediaPause", "HassSetVolume"),
+        "HassVacuumStart",
+    )
 )
 _TEXTS = {
     "message": "messages",
@@ -87,10 +93,10 @@ def make_pairs(
         templates: Templates of the commands.
         count: Number of pairs.
         seed: Random seed.
-        held_out: Whether to make pairs for evaluation: sentences that training never has, with names of words that
-            training never has, without noise, and none that is unknown.
-        texts: Language and text of ordinary sentences; they are examples of what is no command, and lend their
-            words to timers and songs.
+        held_out: Whether to make pairs for evaluation: sentences that training never has, with names of words
+            that training never has, without noise, and none that is unknown.
+        texts: Language and text of ordinary sentences; they are examples of what is no command, and lend
+            their words to timers and songs.
     """
     return _PairMaker(templates, seed, held_out, texts).make(count)
 
@@ -131,14 +137,11 @@ class _PairMaker:
             return None
         command = Command(combination.intent, drawn.slots, template.domain)
         sentence = scene.vary(drawn)
-        if combination.intent in _NEEDS_NAMES and not self.held_out:
-            if scene.named and self.rng.random() < UNKNOWN_SHARE * _ABSENT_SHARE:
-                home = scene.home(without_named=True)
-                return (
-                    None
-                    if home.find_mentions(sentence)
-                    else self._pair(scene, home, sentence, Command(UNKNOWN))
-                )
+        may_lack = combination.intent in _NEEDS_NAMES and scene.named and not self.held_out
+        if may_lack and self.rng.random() < UNKNOWN_SHARE * _ABSENT_SHARE:
+            home = scene.home(without_named=True)
+            is_absent = not home.find_mentions(sentence)
+            return self._pair(scene, home, sentence, Command(UNKNOWN)) if is_absent else None
         home = scene.home()
         if not scene.is_clear(home, sentence):
             return None

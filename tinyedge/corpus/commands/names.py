@@ -15,8 +15,11 @@ from typing import Any
 
 _HELD_OUT = 7  # one word of so many is held out
 _INVENTED = 0.15  # share of names with a word that no language has
-_ONSETS = "b br c ch cl d dr f fl g gr h j k l m n p pl pr qu r s sh st t tr v w y z".split()
-_VOWELS = "a e i o u ai ea io ou".split()
+_ONSETS = (
+    *("b", "br", "c", "ch", "cl", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl"),
+    *("pr", "qu", "r", "s", "sh", "st", "t", "tr", "v", "w", "y", "z"),
+)
+_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "io", "ou"]
 _CODAS = ["", "", "", "n", "r", "l", "s", "m", "x", "nd", "rk"]
 
 

@@ -1,7 +1,7 @@
 """Change a command's sentence as people do who type or speak it, without changing what it means.
 
-In: a sentence, and the texts in it that an answer copies. Out: the sentence with fillers, other words of the same
-meaning, another order, without accents or articles, with a typing error. Does not know intents.
+In: a sentence, and the texts in it that an answer copies. Out: the sentence with fillers, other words of the
+same meaning, another order, without accents or articles, with a typing error. Does not know intents.
 """
 
 import random
@@ -11,14 +11,17 @@ import unicodedata
 from collections.abc import Sequence
 
 _FILLERS = {
-    "en": "hey; ok; please; um; well; could you please; can you; I want you to; I need you to; would you mind; go ahead and;"
-    " quickly; now; just; kindly; I'd like you to; so; computer; hey there, please; could you",
-    "es": "oye; vale; por favor; eh; bueno; puedes; podrías; quiero que; necesito que; te importaría; rápido; ahora; anda; a ver;"
-    " venga; oye, por favor; me puedes; hazme el favor de; mira; ordenador",
+    "en": "hey; ok; please; um; well; could you please; can you; I want you to; I need you to;"
+    " would you mind; go ahead and; quickly; now; just; kindly; I'd like you to; so; computer;"
+    " hey there, please; could you",
+    "es": "oye; vale; por favor; eh; bueno; puedes; podrías; quiero que; necesito que; te importaría;"
+    " rápido; ahora; anda; a ver; venga; oye, por favor; me puedes; hazme el favor de; mira; ordenador",
 }
 _TAILS = {
-    "en": "please; now; right now; thanks; thank you; for me; ok; if you can; right away; will you; immediately; would you",
-    "es": "por favor; ahora; ya; gracias; ahora mismo; vale; si puedes; cuanto antes; porfa; enseguida; quieres",
+    "en": "please; now; right now; thanks; thank you; for me; ok; if you can; right away;"
+    " will you; immediately; would you",
+    "es": "por favor; ahora; ya; gracias; ahora mismo; vale; si puedes; cuanto antes; porfa;"
+    " enseguida; quieres",
 }
 # Other words of the same meaning; the first that occurs in a sentence may be replaced.
 _SYNONYMS = {

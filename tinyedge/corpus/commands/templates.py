@@ -1,8 +1,9 @@
 """Sentence templates of home commands, in the layout of Home Assistant's `intents` repository.
 
-In: a folder, or the files of an archive: `sentences/LANGUAGE/INTENT/COMBINATION.yaml`, `rules/LANGUAGE/*.yaml`,
-`lists/*.yaml`, `lists/LANGUAGE/*.yaml` and `intents.yaml`. Out: templates that `expand` draws sentences from.
-Does not know homes. Needs the extra `commands` (hassil parses the templates, PyYAML reads the files).
+In: a folder, or the files of an archive: `sentences/LANGUAGE/INTENT/COMBINATION.yaml`,
+`rules/LANGUAGE/*.yaml`, `lists/*.yaml`, `lists/LANGUAGE/*.yaml` and `intents.yaml`. Out: templates that
+`expand` draws sentences from. Does not know homes. Needs the extra `commands`: hassil parses the templates,
+PyYAML reads the files.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from tinyedge.core.errors import CorpusError
 
 LANGUAGES = ("en", "es")
 MISSING_EXTRA_HINT = "pip install 'tinyedge-lm[commands]'"
-# Lists that all languages share. Older copies of the templates, and folders with the languages alone, lack them.
+# Lists that all languages share. A folder with the languages alone lacks them.
 COMMON_LISTS: dict[str, dict[str, Any]] = {
     "temperature": {"range": {"from": 0, "to": 100, "fractions": "halves"}},
     "position": {"range": {"from": 0, "to": 100}},
@@ -30,11 +31,14 @@ COMMON_LISTS: dict[str, dict[str, Any]] = {
     "timer_hours": {"range": {"from": 1, "to": 100}},
     **{
         name: {"wildcard": True}
-        for name in "message zone search_query timer_name timer_command shopping_list_item todo_list_item".split()
+        for name in (
+            *("message", "zone", "search_query", "timer_name", "timer_command"),
+            *("shopping_list_item", "todo_list_item"),
+        )
     },
 }
-# Where test sentences of Home Assistant list the domain that a sentence implies among its slots; elsewhere only
-# the template has it. `answer.Command.domain` has it everywhere.
+# Where test sentences of Home Assistant list the domain that a sentence implies among its slots; elsewhere
+# only the template has it. `answer.Command.domain` has it everywhere.
 _LISTED_DOMAIN = {
     ("en", "HassTurnOn"),
     ("en", "HassTurnOff"),
