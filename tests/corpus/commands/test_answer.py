@@ -2,14 +2,14 @@
 
 import pytest
 
-from tinyedge.corpus.commands.answer import Command, parse_answer
+from tinyedge.corpus.commands.answer import Command, Value, parse_answer
 
 
 def test_the_text_has_the_slots_in_one_order_whatever_order_they_come_in() -> None:
-    slots = {"brightness": 50, "area": "Kitchen", "name": "Lamp"}
+    slots: dict[str, Value] = {"brightness": 50, "area": "Kitchen", "name": "Lamp"}
     text = '{"intent":"HassLightSet","slots":{"name":"Lamp","area":"Kitchen","brightness":50}}'
     assert Command("HassLightSet", slots).to_text() == text
-    assert Command("HassLightSet", dict(reversed(slots.items()))).to_text() == text
+    assert Command("HassLightSet", dict(reversed([*slots.items()]))).to_text() == text
 
 
 def test_a_slot_that_is_not_known_stands_at_the_end() -> None:

@@ -90,16 +90,15 @@ class _Expander:
         return draw_number(entry["range"], self._language, self._rng)
 
     def _draw_value(self, value: Any) -> tuple[str, Value]:
-        said, meant = (
-            (value["in"], value.get("out", value["in"])) if isinstance(value, dict) else (value, value)
-        )
+        said = value["in"] if isinstance(value, dict) else value
+        meant: Value = value.get("out", said) if isinstance(value, dict) else value
         return self.render(parse_template(str(said))).strip(), meant
 
 
 def draw_number(limits: Mapping[str, Any], language: str, rng: random.Random) -> tuple[str, int | float]:
     """Draw a number of a range: how a sentence says it, and its value."""
     low, high, step = limits["from"], limits["to"], limits.get("step", 1)
-    number: int | float = rng.randrange(low, high + 1, step)
+    number: int = rng.randrange(low, high + 1, step)
     if rng.random() < _FAVOURED:
         number = max(low, number // (5 * step) * (5 * step))
     if limits.get("fractions") == "halves" and rng.random() < 0.2:

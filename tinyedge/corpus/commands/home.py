@@ -66,7 +66,7 @@ class Home:
         different capitals do not matter.
         """
         words = split_words(sentence)
-        found = []
+        found: list[tuple[int, int, int, Mention]] = []
         for mention, name_words in self._index:
             places = [_find_word(word, words) for word in name_words]
             if all(place is not None for place in places):

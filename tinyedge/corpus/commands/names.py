@@ -59,7 +59,8 @@ class NameSource:
             entries = lists["nouns"][name[6:]] if name.startswith("nouns.") else lists[name]
             kept = [entry for entry in entries if _is_held_out(entry) == self.held_out]
             entries = self._cache[name] = kept or entries
-        return self.rng.choice(entries)
+        chosen: str = self.rng.choice(entries)
+        return chosen
 
     def invent(self) -> str:
         """Make up a word."""
@@ -109,7 +110,8 @@ class NameSource:
             ),
         ]
         weights, makers = zip(*forms, strict=True)
-        return rng.choices(makers, weights)[0]()
+        make: Callable[[], str] = rng.choices(makers, weights)[0]
+        return make()
 
     def _with_room(self, noun: str, room: str) -> str:
         if self.language == "en":
