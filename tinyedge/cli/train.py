@@ -127,6 +127,8 @@ def train(
     reuses_corpus = not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists()
     shape = resolve_shape(preset or "tiny", model)
     config = resolve(recipe, training)
+    if Source.COMMANDS in (source or ()) and vocabulary["separate_spaces"] is None:
+        vocabulary["separate_spaces"] = True  # answers copy names from the prompt
     chosen = select_given(vocabulary)
     if init_from:
         _check_initial(

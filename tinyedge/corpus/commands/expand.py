@@ -91,7 +91,7 @@ class _Expander:
 
     def _draw_value(self, value: Any) -> tuple[str, Value]:
         said = value["in"] if isinstance(value, dict) else value
-        meant: Value = value.get("out", said) if isinstance(value, dict) else value
+        meant = value["out"] if isinstance(value, dict) and "out" in value else said
         return self.render(parse_template(str(said))).strip(), meant
 
 
