@@ -11,6 +11,8 @@ from typing import Any
 
 from bench.commands.judge import Case, Score, judge, read_cases, read_homes, read_sentences
 from bench.commands.matcher import Matcher
+from bench.commands.quote import format_failures, format_scores
+from bench.quoted_blocks import update_documents
 from tinyedge.boards.load import load_board
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.files import write_json
@@ -25,6 +27,8 @@ from tinyedge.runtime.generator import Generator
 from tinyedge.text.turns import encode_turns
 
 FOLDER = Path(__file__).parent
+REPORT = FOLDER.parent / "reports/commands.json"
+DOCUMENT = FOLDER.parents[1] / "docs/tasks.md"
 SCHEMA = "tinyedge.commands/1"
 BOARD = "pi-zero-2w"
 MAX_TOKENS = 96  # of an answer; the longest of the templates has 75
@@ -72,6 +76,9 @@ def main() -> None:
         "--seed", type=int, default=0, help="seed of the corpus that the bundle was trained on"
     )
     parser.add_argument("--no-matcher", action="store_true", help="leave hassil's matcher out")
+    parser.add_argument(
+        "--record", action="store_true", help="keep the report, and quote it in docs/tasks.md"
+    )
     parser.add_argument("--json", type=Path, help="where to write the report")
     options = parser.parse_args()
 
@@ -117,6 +124,10 @@ def main() -> None:
     print(f"modelled on {BOARD}: {report['modelled_ms']} ms; wrong actions: {report['wrong_actions']}")
     if options.json:
         write_json(options.json, report)
+    if options.record:
+        write_json(REPORT, report)
+        parts = {"commands": format_scores(report), "commands:failures": format_failures(report)}
+        update_documents([DOCUMENT], parts)
 
 
 def collect_sets(
