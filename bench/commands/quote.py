@@ -28,8 +28,8 @@ def format_scores(report: Mapping[str, Any]) -> str:
     acted = ", ".join(f"{WHO[who]} {100 * share:.1f}%" for who, share in shares)
     lines += [
         "",
-        f"Wrong actions on sentences that are no command: {acted}. Modelled time of an answer on a Pi Zero 2 W:"
-        f" p50 {times['p50']} ms, p95 {times['p95']} ms, longest {times['max']} ms.",
+        f"Wrong actions on sentences that are no command: {acted}. Modelled time of an answer on a Pi Zero"
+        f" 2 W: p50 {times['p50']} ms, p95 {times['p95']} ms, longest {times['max']} ms.",
     ]
     return "\n".join(lines)
 
