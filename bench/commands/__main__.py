@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.commands.judge import Case, Score, judge, read_cases, read_homes, read_sentences
+from bench.commands.judge import Case, Score, complete_homes, judge, read_cases, read_homes, read_sentences
 from bench.commands.matcher import Matcher
 from bench.commands.quote import format_failures, format_scores
 from bench.quoted_blocks import update_documents
@@ -84,7 +84,7 @@ def main() -> None:
 
     templates = load_templates(options.templates, options.cache, print)
     sets = collect_sets(templates, options.tests, options.held_out, options.seed)
-    homes = read_homes(options.homes)
+    homes = complete_homes(read_homes(options.homes), sets.get("test sentences", ()))
     model = Model(options.bundle)
 
     def ask_model(case: Case) -> tuple[Command | None, str]:

@@ -14,6 +14,21 @@ from tinyedge.corpus.commands.answer import UNKNOWN, Command
 from tinyedge.corpus.commands.home import Home, parse_home
 
 
+# Domains of the devices that an intent is for, where it is for one kind only.
+INTENT_DOMAINS = {
+    "HassLightSet": "light",
+    "HassFanSetSpeed": "fan",
+    "HassGetWeather": "weather",
+    **dict.fromkeys(("HassClimateSetTemperature", "HassClimateGetTemperature"), "climate"),
+    **dict.fromkeys(("HassListAddItem", "HassListCompleteItem", "HassListRemoveItem"), "todo"),
+    **dict.fromkeys(("HassVacuumStart", "HassVacuumReturnToBase", "HassVacuumCleanArea"), "vacuum"),
+    **dict.fromkeys(("HassLawnMowerDock", "HassLawnMowerStartMowing"), "lawn_mower"),
+    **dict.fromkeys(("HassSetVolume", "HassSetVolumeRelative", "HassMediaSearchAndPlay"), "media_player"),
+    **dict.fromkeys(("HassMediaPause", "HassMediaUnpause", "HassMediaNext"), "media_player"),
+    **dict.fromkeys(("HassMediaPrevious", "HassMediaPlayerMute", "HassMediaPlayerUnmute"), "media_player"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A sentence with what it must give."""
@@ -67,6 +82,33 @@ def read_homes(path: Path) -> dict[str, Home]:
     return {language: parse_home(home, f"{path}: {language}") for language, home in value.items()}
 
 
+def complete_homes(homes: Mapping[str, Home], cases: Iterable[Case]) -> dict[str, Home]:
+    """Add the names that sentences must give and a home lacks: a test's home has what its sentences name.
+
+    A device's domain is that of an intent which has only one; otherwise it stays unknown.
+    """
+    completed = dict(homes)
+    for case in cases:
+        home = completed[case.language]
+        names = {slot: _first(case.slots[slot]) for slot in ("name", "area", "floor") if slot in case.slots}
+        if "Timer" in case.intent:
+            names.pop("name", None)  # a timer's name is free text
+        known = {name.casefold() for name in (*dict(home.devices), *home.areas, *home.floors)}
+        for slot, name in names.items():
+            if name.casefold() in known:
+                continue
+            devices, areas, floors = home.devices, home.areas, home.floors
+            if slot == "name":
+                devices = (*devices, (name, INTENT_DOMAINS.get(case.intent, "")))
+            elif slot == "area":
+                areas = (*areas, name)
+            else:
+                floors = (*floors, name)
+            home = Home(devices, areas, floors)
+        completed[case.language] = home
+    return completed
+
+
 def judge(cases: Iterable[Case], ask: Callable[[Case], tuple[Command | None, str]]) -> dict[str, Score]:
     """Ask for an answer to each case.
 
@@ -95,6 +137,10 @@ def judge(cases: Iterable[Case], ask: Callable[[Case], tuple[Command | None, str
 def has_slots(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     """Whether slots are the expected ones, with no other."""
     return found.keys() == expected.keys() and all(_matches(found[name], expected[name]) for name in expected)
+
+
+def _first(value: Any) -> str:
+    return str(value[0] if isinstance(value, list) else value).strip()
 
 
 def _matches(found: Any, expected: Any) -> bool:

@@ -5,9 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from bench.commands.judge import Case, has_slots, judge, read_cases, read_homes, read_sentences
+from bench.commands.judge import (
+    Case,
+    complete_homes,
+    has_slots,
+    judge,
+    read_cases,
+    read_homes,
+    read_sentences,
+)
 from bench.commands.quote import format_failures, format_scores
 from tinyedge.corpus.commands.answer import Command
+from tinyedge.corpus.commands.home import Home
 
 FOLDER = Path(__file__).parents[2] / "bench/commands"
 
@@ -65,6 +74,20 @@ def test_the_sets_are_complete_and_their_names_are_in_the_homes() -> None:
             case.sentence for case in read_sentences(FOLDER / f"out_of_domain_{language}.txt", language)
         ]
         assert len(sentences) == len(set(sentences)) == 250
+
+
+def test_a_home_gets_the_names_that_its_sentences_need() -> None:
+    homes = {"en": Home((("TV", "media_player"),), ("Den",))}
+    cases = [
+        Case("en", "", "HassLightSet", {"name": "Lamp", "brightness": 1}),
+        Case("en", "", "HassTurnOn", {"name": ["Box ", "Boxes"], "area": "den", "floor": "Up"}),
+        Case("en", "", "HassTurnOff", {"name": "tv"}),
+        Case("en", "", "HassStartTimer", {"name": "pizza", "area": "Hall"}),
+    ]
+    completed = complete_homes(homes, cases)["en"]
+    assert completed == Home(
+        (("TV", "media_player"), ("Lamp", "light"), ("Box", "")), ("Den", "Hall"), ("Up",)
+    )
 
 
 def test_a_report_becomes_tables() -> None:
