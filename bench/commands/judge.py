@@ -13,7 +13,6 @@ from typing import Any
 from tinyedge.corpus.commands.answer import UNKNOWN, Command
 from tinyedge.corpus.commands.home import Home, parse_home
 
-
 # Domains of the devices that an intent is for, where it is for one kind only.
 INTENT_DOMAINS = {
     "HassLightSet": "light",
