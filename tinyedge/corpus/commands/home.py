@@ -60,21 +60,34 @@ class Home:
         object.__setattr__(self, "_index", tuple((mention, words) for mention, words in index if words))
 
     def find_mentions(self, sentence: str) -> list[Mention]:
-        """Return the names that a sentence mentions, in the order of their first words in it.
+        """Return the names that a sentence mentions, in the order in which it does.
 
-        A name is mentioned if each of its words occurs, in any order; a wrong letter, a missing accent and
-        different capitals do not matter.
+        A name is mentioned if each of its words occurs; a wrong letter after the first, a missing accent and
+        other capitals do not matter. Where names overlap, the longest counts: "the kitchen lamp" is the
+        device "Kitchen Lamp", and not the room. Words of a name that stand apart count if other names do not
+        have them all.
         """
         words = split_words(sentence)
-        found: list[tuple[int, int, int, Mention]] = []
-        for mention, name_words in self._index:
-            places = [_find_word(word, words) for word in name_words]
-            if all(place is not None for place in places):
-                first = min(place for place in places if place is not None)
-                found.append((first, -sum(map(len, name_words)), len(found), mention))
-        if len(found) > MAX_MENTIONS:
-            found = sorted(found, key=lambda entry: entry[1])[:MAX_MENTIONS]
-        return [mention for *_, mention in sorted(found, key=lambda entry: entry[:3])]
+        whole: list[tuple[int, int, range, Mention]] = []
+        apart: list[tuple[int, set[int], Mention]] = []
+        for number, (mention, name_words) in enumerate(self._index):
+            letters = sum(map(len, name_words))
+            spans = [span for start in range(len(words)) if (span := _find_span(name_words, words, start))]
+            whole += [(-letters, number, span, mention) for span in spans]
+            if not spans and len(name_words) > 1:
+                places = {place for word in name_words if (place := _find_word(word, words)) is not None}
+                if len(places) == len(name_words):
+                    apart.append((-letters, places, mention))
+        taken: dict[int, range] = {}
+        found: dict[Mention, int] = {}
+        for _, _, span, mention in sorted(whole, key=lambda entry: entry[:2]):
+            if all(taken.get(place, span) == span for place in span):
+                taken |= dict.fromkeys(span, span)
+                found[mention] = min(span.start, found.get(mention, span.start))
+        for _, places, mention in sorted(apart, key=lambda entry: entry[0]):
+            if not places <= taken.keys():
+                found.setdefault(mention, min(places))
+        return sorted([*found][:MAX_MENTIONS], key=lambda mention: found[mention])
 
 
 def format_prompt(home: Home, sentence: str) -> str:
@@ -153,19 +166,35 @@ def _name_words(name: str) -> tuple[str, ...]:
     return tuple(word for word in words if word not in _OPTIONAL) or words
 
 
+def _find_span(name_words: Sequence[str], words: Sequence[str], start: int) -> range | None:
+    """Return the places of a name whose words follow each other from `start` on, little words aside."""
+    place = start
+    for number, word in enumerate(name_words):
+        while number and place < len(words) and words[place] in _OPTIONAL and words[place] != word:
+            place += 1
+        if place == len(words) or not _is_same(word, words[place]):
+            return None
+        place += 1
+    return range(start, place)
+
+
 def _find_word(word: str, words: Sequence[str]) -> int | None:
     """Return the place of a word, or else of one that is spelled almost like it."""
     if word in words:
         return words.index(word)
-    if len(word) < _FUZZY_LENGTH:
-        return None
+    return next((place for place, other in enumerate(words) if _is_same(word, other)), None)
+
+
+def _is_same(word: str, other: str) -> bool:
+    """Whether a word of a sentence is a name's word, perhaps with a wrong letter after the first."""
+    if word == other:
+        return True
+    if len(word) < _FUZZY_LENGTH or word[0] != other[0]:
+        return False
+    if other in (f"{word}s", f"{word}es") or word in (f"{other}s", f"{other}es"):
+        return False  # "the kitchen lights" are all of them, and not the device "Kitchen Light"
     allowed = 2 if len(word) >= _VERY_FUZZY_LENGTH else 1
-    for place, other in enumerate(words):
-        if other in (f"{word}s", f"{word}es") or word in (f"{other}s", f"{other}es"):
-            continue  # "the kitchen lights" are all of them, and not the device "Kitchen Light"
-        if abs(len(other) - len(word)) <= allowed and _is_close(word, other, allowed):
-            return place
-    return None
+    return abs(len(other) - len(word)) <= allowed and _is_close(word, other, allowed)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -19,7 +19,7 @@ from tinyedge.corpus.commands.expand import Draw, Expansion, expand
 from tinyedge.corpus.commands.home import Home, format_prompt, split_words
 from tinyedge.corpus.commands.names import NameSource
 from tinyedge.corpus.commands.noise import add_noise
-from tinyedge.corpus.commands.templates import Combination, Template, TemplateSet, read_folder
+from tinyedge.corpus.commands.templates import LANGUAGES, Combination, Template, TemplateSet, read_folder
 
 UNKNOWN_SHARE = 0.22  # of pairs that are answered with `unknown`
 NOISY_SHARE = 0.5  # of training sentences that are changed
@@ -27,6 +27,7 @@ HELD_OUT_SHARE = 10  # one sentence of so many is held out
 _ABSENT_SHARE = 0.3  # of the unknown: commands for a device or room that the home does not have
 _TEXT_SHARE = 0.25  # of the unknown: sentences of ordinary text
 _NO_DOMAIN_SHARE = 0.06  # of homes that do not tell the domains of their devices
+_MAX_WORDS = 4000  # ordinary sentences whose words make names
 _MAX_AREAS, _MAX_FLOORS, _MAX_DEVICES = 8, 3, 12
 DOMAINS = (
     *("light", "switch", "fan", "cover", "lock", "climate", "media_player", "sensor", "binary_sensor"),
@@ -87,14 +88,15 @@ def make_pairs(
     held_out: bool = False,
     texts: Sequence[tuple[str, str]] = (),
 ) -> Iterator[CommandPair]:
-    """Make pairs; no two have the same prompt.
+    """Make pairs; those with the same prompt have the same answer.
 
     Args:
         templates: Templates of the commands.
         count: Number of pairs.
         seed: Random seed.
         held_out: Whether to make pairs for evaluation: sentences that training never has, with names of words
-            that training never has, without noise, and none that is unknown.
+            that training never has, without noise, and none that is unknown. They are of templates with a
+            name or free text; the few sentences of the others are all trained.
         texts: Language and text of ordinary sentences; they are examples of what is no command, and lend
             their words to timers and songs.
     """
@@ -108,14 +110,25 @@ class _PairMaker:
     held_out: bool
     texts: Sequence[tuple[str, str]]
     rng: random.Random = field(init=False)
+    spans: dict[str, list[list[str]]] = field(init=False)
+    """Words of the ordinary sentences of each language."""
+    words: dict[str, list[str]] = field(init=False)
+    """All words of ordinary sentences, and of the commands so far."""
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"{self.seed} {self.held_out}")
+        self.spans = {language: [] for language in LANGUAGES}
+        for language, text in self.texts:
+            self.spans[language].append("".join(c for c in text if c.isalnum() or c in " '").split())
+        self.words = {
+            language: [word.lower() for words in spans[:_MAX_WORDS] for word in words]
+            for language, spans in self.spans.items()
+        }
 
     def make(self, count: int) -> Iterator[CommandPair]:
         combinations = self.templates.combinations
         weights = list(itertools.accumulate(_weigh(combinations)))
-        seen: set[int] = set()
+        seen: dict[str, str] = {}
         made = 0
         while made < count:
             unknown = not self.held_out and self.rng.random() < UNKNOWN_SHARE
@@ -123,18 +136,22 @@ class _PairMaker:
             if not unknown:
                 (combination,) = self.rng.choices(combinations, cum_weights=weights)
                 pair = self._make_known(combination)
-            if pair is None or (key := zlib.crc32(pair.prompt.lower().encode())) in seen:
+            if pair is None:
                 continue
-            seen.add(key)
+            answer = pair.command.to_text()
+            if seen.setdefault(pair.prompt.lower(), answer) != answer:
+                continue  # a sentence that two templates cover has one answer
             made += 1
             yield pair
 
     def _make_known(self, combination: Combination) -> CommandPair | None:
-        scene = _Scene(combination.language, self.templates, self.rng, self.held_out, self.texts)
+        scene = _Scene(self, combination.language)
         template = self.rng.choice(combination.templates)
         drawn = scene.expand(template, self.templates)
-        if _is_held_out(drawn.text) != self.held_out:
+        if (bool(scene.named or scene.copied) and _is_held_out(drawn.text)) != self.held_out:
             return None
+        if not self.held_out:
+            self.words[combination.language] += drawn.text.lower().split()
         command = Command(combination.intent, drawn.slots, template.domain)
         sentence = scene.vary(drawn)
         may_lack = combination.intent in _NEEDS_NAMES and scene.named and not self.held_out
@@ -149,10 +166,10 @@ class _PairMaker:
 
     def _make_unknown(self) -> CommandPair | None:
         language = self.rng.choice(("en", "es"))
-        scene = _Scene(language, self.templates, self.rng, False, self.texts)
+        scene = _Scene(self, language)
         if self.texts and self.rng.random() < _TEXT_SHARE:
             language, sentence = self.rng.choice(self.texts)
-            scene = _Scene(language, self.templates, self.rng, False, self.texts)
+            scene = _Scene(self, language)
             if self.rng.random() < 0.5:
                 sentence = sentence.rstrip(".!?").lower()
         else:
@@ -170,21 +187,15 @@ class _PairMaker:
 class _Scene:
     """A random home, and a sentence that is said in it."""
 
-    def __init__(
-        self,
-        language: str,
-        templates: TemplateSet,
-        rng: random.Random,
-        held_out: bool,
-        texts: Sequence[tuple[str, str]],
-    ) -> None:
+    def __init__(self, maker: _PairMaker, language: str) -> None:
         self.language = language
         self.named: list[tuple[str, str]] = []  # kind and name of what the sentence names
-        self._templates, self._rng, self._held_out, self._texts = templates, rng, held_out, texts
-        self._names = NameSource(language, rng, held_out)
-        self._areas = [self._names.area() for _ in range(rng.randint(1, _MAX_AREAS))]
+        self.copied: list[str] = []  # texts of the sentence that an answer copies
+        self._templates, self._rng, self._held_out = maker.templates, maker.rng, maker.held_out
+        self._spans = maker.spans[language]
+        self._names = NameSource(language, maker.rng, maker.held_out, maker.words[language])
+        self._areas = [self._names.area() for _ in range(maker.rng.randint(1, _MAX_AREAS))]
         self._domains: Sequence[str] = ()
-        self._copied: list[str] = []
         self._place = ""
 
     def expand(self, template: Template, templates: TemplateSet) -> Expansion:
@@ -199,7 +210,7 @@ class _Scene:
         """Return the sentence, sometimes changed."""
         if self._held_out or self._rng.random() > NOISY_SHARE:
             return drawn.text
-        return add_noise(drawn.text, self.language, self._copied, self._place, self._rng)
+        return add_noise(drawn.text, self.language, self.copied, self._place, self._rng)
 
     def home(self, without_named: bool = False) -> Home:
         """Return the home: what the sentence names, and more."""
@@ -223,22 +234,8 @@ class _Scene:
         )
 
     def is_clear(self, home: Home, sentence: str) -> bool:
-        """Whether the sentence names what it should, and nothing longer that contains it."""
-        words = f" {' '.join(split_words(sentence))} "
-        mentions = home.find_mentions(sentence)
-        said = {mention.name for mention in mentions}
-        own = [set(split_words(name)) for _, name in self.named]
-        named = {name for _, name in self.named}
-        if not named <= said:
-            return False
-        for mention in mentions:
-            if mention.name in named:
-                continue
-            if f" {' '.join(split_words(mention.name))} " in words and any(
-                mine < set(split_words(mention.name)) for mine in own
-            ):
-                return False
-        return True
+        """Whether the sentence mentions what it should, and no longer name in its place."""
+        return {name for _, name in self.named} <= {entry.name for entry in home.find_mentions(sentence)}
 
     def _say(self, name: str) -> str:
         return name if self._rng.random() < 0.35 else name.lower()
@@ -263,29 +260,29 @@ class _Scene:
     def _draw_text(self, kind: str) -> tuple[str, Value]:
         rng = self._rng
         choice = rng.random()
-        if choice < 0.6:
+        if choice < 0.5:
             text = self._names.pick(_TEXTS[kind])
-        elif choice < 0.75 or not self._texts:
+        elif choice < 0.6 or not self._spans:
             text = " ".join(self._names.invent() for _ in range(rng.randint(1, 2)))
+        elif choice < 0.75:
+            text = self._names.join_words(3)
         else:
             text = self._draw_span(4 if kind != "message" else 10)
         if kind == "search_query" and rng.random() < 0.4:
             text = text.title()
         elif rng.random() < 0.3:
             text = text.lower()
-        self._copied.append(text)
+        self.copied.append(text)
         return text, text
 
     def _draw_span(self, longest: int) -> str:
         """Return some words of an ordinary sentence in this language."""
-        for _ in range(20):
-            language, text = self._rng.choice(self._texts)
-            words = "".join(c for c in text if c.isalnum() or c in " '").split()
-            if language == self.language and words:
-                start = self._rng.randrange(len(words))
-                span = words[start : start + self._rng.randint(1, longest)]
-                if len(span[0]) > 3 and len(span[-1]) > 3:  # it begins and ends with a word of some meaning
-                    return " ".join(span).lower()
+        for _ in range(20 if self._spans else 0):
+            words = self._rng.choice(self._spans)
+            start = self._rng.randrange(len(words))
+            span = words[start : start + self._rng.randint(1, longest)]
+            if len(span[0]) > 3 and len(span[-1]) > 3:  # it begins and ends with a word of some meaning
+                return " ".join(span).lower()
         return self._names.invent()
 
     def _draw_command(self, _: str) -> tuple[str, Value]:
@@ -300,7 +297,7 @@ class _Scene:
             self.named.clear()  # they are part of the text, and need not be in the home
         else:
             text = self._draw_span(5)
-        self._copied.append(text)
+        self.copied.append(text)
         return text, text
 
 

@@ -49,6 +49,8 @@ class NameSource:
     """Random stream."""
     held_out: bool = False
     """Whether to draw from the words that are held out, instead of all others."""
+    words: Sequence[str] = ()
+    """Other words of the language, which names are made of too: a model must copy any word."""
     _cache: dict[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
     def pick(self, name: str) -> str:
@@ -70,19 +72,31 @@ class NameSource:
         )
         return "".join(syllables)
 
+    def join_words(self, longest: int) -> str:
+        """Return some words at random, or a made-up word where there are none."""
+        drawn = (
+            [self.rng.choice(self.words) for _ in range(self.rng.randint(1, longest))] if self.words else []
+        )
+        return " ".join(word for word in drawn if len(word) > 2) or self.invent()
+
     def area(self) -> str:
         """Draw the name of a room."""
-        return self._write(self.invent() if self.rng.random() < _INVENTED / 2 else self.pick("rooms"))
+        return self._write(self._odd_name() or self.pick("rooms"))
 
     def floor(self) -> str:
         """Draw the name of a floor."""
-        return self._write(self.pick("floors"))
+        return self._write(self._odd_name() or self.pick("floors"))
+
+    def _odd_name(self) -> str:
+        """Return, now and then, a name that no list has; otherwise nothing."""
+        choice = self.rng.random()
+        return self.invent() if choice < _INVENTED / 2 else self.join_words(2) if choice < _INVENTED else ""
 
     def device(self, domain: str, areas: Sequence[str]) -> str:
         """Draw the name of a device, sometimes with the name of one of the home's rooms."""
         plain = {"person": "people", "todo": "lists", "scene": "scenes", "script": "scripts"}.get(domain)
         if plain:
-            name = self.pick(plain) if self.rng.random() > _INVENTED else self.invent()
+            name = self._odd_name() or self.pick(plain)
             return name if domain == "person" else self._write(name)
         noun = self.pick(f"nouns.{domain}")
         return self._write(self._compose(noun, areas))
@@ -103,6 +117,7 @@ class NameSource:
                 ),
             ),
             (0.06, lambda: f"{noun} {rng.randint(1, 12)}"),
+            (0.12, lambda: self.join_words(2)),
             (_INVENTED / 2, self.invent),
             (
                 _INVENTED / 2,
