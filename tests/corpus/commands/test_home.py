@@ -109,7 +109,7 @@ def test_a_device_of_unknown_domain_is_a_device() -> None:
 
 
 def test_a_prompt_has_at_most_eight_names_the_longest_ones() -> None:
-    names = tuple("x" * size for size in range(1, 12))
+    names = tuple(chr(96 + size) * size for size in range(1, 12))
     assert mentioned(" ".join(names), Home((), names)) == list(names[-MAX_MENTIONS:])
 
 
