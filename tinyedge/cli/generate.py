@@ -26,6 +26,12 @@ def generate(
             show_default="--chat if trained on pairs",
         ),
     ] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the names of your home: the prompt is a command in it.", show_default=False
+        ),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens to generate.")] = 64,
     sampling: Values,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
@@ -108,6 +114,10 @@ def generate(
                 "pass its end; the model sees only the last part: tail -c 100000 FILE",
             )
         prompt = raw.decode("utf-8", "replace").removesuffix("\n")
+    if home:
+        from tinyedge.corpus.commands.home import format_prompt, load_home
+
+        prompt = format_prompt(load_home(home), prompt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # for characters of a prompt that the terminal cannot show
 

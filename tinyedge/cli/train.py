@@ -11,6 +11,7 @@ import typer
 from tinyedge.cli._options import Values, options_from, select_given
 from tinyedge.cli.corpus import Source, make_corpus_request
 from tinyedge.core.config import PRESETS, ModelConfig, resolve_shape
+from tinyedge.corpus.commands.settings import CommandSettings
 from tinyedge.corpus.read_settings import ReadSettings
 from tinyedge.text.tokenizer_config import TokenizerConfig
 from tinyedge.train.limits import RunLimits
@@ -26,7 +27,8 @@ Inputs = Annotated[
 Sources = Annotated[
     list[Source] | None,
     typer.Option(
-        help="Built-in text: phrasebook (default for a new folder) or gutenberg.", rich_help_panel="Text"
+        help="Built-in text: phrasebook (default for a new folder) or gutenberg; or pairs: commands.",
+        rich_help_panel="Text",
     ),
 ]
 Device = Annotated[
@@ -40,6 +42,7 @@ Precision = Annotated[
 @options_from("model", ModelConfig, presets=PRESETS)
 @options_from("vocabulary", TokenizerConfig, omit=("vocab_size",), optional=True)
 @options_from("reading", ReadSettings)
+@options_from("commands", CommandSettings)
 @options_from("training", TrainConfig, presets=RECIPES)
 @options_from("limits", RunLimits)
 def train(
@@ -47,6 +50,7 @@ def train(
     inputs: Inputs = None,
     source: Sources = None,
     reading: Values,
+    commands: Values,
     skip_corpus: Annotated[
         bool,
         typer.Option("--skip-corpus", help="Use the existing corpus_bilingual.txt.", rich_help_panel="Text"),
@@ -123,6 +127,8 @@ def train(
     reuses_corpus = not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists()
     shape = resolve_shape(preset or "tiny", model)
     config = resolve(recipe, training)
+    if Source.COMMANDS in (source or ()) and vocabulary["separate_spaces"] is None:
+        vocabulary["separate_spaces"] = True  # answers copy names from the prompt
     chosen = select_given(vocabulary)
     if training["replay"] and not init_from:
         raise UsageError("--replay repeats the text of --init-from", "pass --init-from too, or omit it")
@@ -164,7 +170,7 @@ def train(
         config = resolve(recipe, training, initial.model_id)
     request = RunRequest(
         output_dir=output_dir,
-        corpus=make_corpus_request(source, inputs, reading=reading),
+        corpus=make_corpus_request(source, inputs, reading=reading, commands=commands),
         tokenizer=tokenizer,
         flexible=frozenset(flexible),
         model=shape,

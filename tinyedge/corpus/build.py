@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyedge import __version__
-from tinyedge.core.errors import CorpusError, UsageError
+from tinyedge.core.errors import CorpusError
 from tinyedge.core.files import (
     atomic_writer,
     read_json,
@@ -24,83 +24,24 @@ from tinyedge.core.files import (
 )
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_counter import DocumentCounter
-from tinyedge.corpus.find_files import InputFile, find_files
+from tinyedge.corpus.find_files import find_files
 from tinyedge.corpus.own_files import CACHE_MARKER
-from tinyedge.corpus.pairs import choose_pair_files, read_pairs
+from tinyedge.corpus.pairs import read_pairs
 from tinyedge.corpus.read_notes import ReadLog, describe_reading
-from tinyedge.corpus.read_settings import ReadSettings
-from tinyedge.corpus.reader import DEFAULT_SETTINGS, read_documents
+from tinyedge.corpus.reader import read_documents
+from tinyedge.corpus.request import COMMANDS, GUTENBERG, PHRASEBOOK
+from tinyedge.corpus.request import CorpusRequest as CorpusRequest
 
 CORPUS_NAME = "corpus_bilingual.txt"
 REPORT_NAME = "corpus.json"
 PENDING_NAME = f".{REPORT_NAME}.next"  # report of a corpus file that is about to be renamed to its final name
 SCHEMA = "tinyedge.corpus/1"
-PHRASEBOOK = "phrasebook"
-GUTENBERG = "gutenberg"
-SOURCES = (PHRASEBOOK, GUTENBERG)
-LICENCES = {PHRASEBOOK: "Apache-2.0", GUTENBERG: "public domain in the USA (Project Gutenberg)"}
+LICENCES = {
+    PHRASEBOOK: "Apache-2.0",
+    GUTENBERG: "public domain in the USA (Project Gutenberg)",
+    COMMANDS: "CC BY 4.0, (c) contributors of github.com/OHF-Voice/intents (builtin: Apache-2.0)",
+}
 USER_LICENCE = "unknown (user's own text)"
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusRequest:
-    """The texts that a corpus is built from.
-
-    Raises:
-        UsageError: A source is unknown, there is neither a source nor an input, or there are settings for
-            inputs but no input.
-    """
-
-    sources: tuple[str, ...]
-    """Names from SOURCES."""
-
-    inputs: tuple[Path, ...] = ()
-    """The user's files and folders; they follow the sources."""
-
-    seed: int = 0
-    """Seed of the phrasebook."""
-
-    reading: ReadSettings = DEFAULT_SETTINGS
-    """How the inputs are read."""
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.sources if name not in SOURCES]
-        if unknown:
-            raise UsageError(f"--source {unknown[0]} is unknown", f"known sources: {', '.join(SOURCES)}")
-        if not self.sources and not self.inputs:
-            raise UsageError("there is nothing to build a corpus from", "give --source or --input")
-        if not self.inputs and self.reading != DEFAULT_SETTINGS:
-            raise UsageError(
-                "lines, field and strict apply to your own files only",
-                "give --input too",
-                ("lines", "field", "strict"),
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the request as in `corpus.json`, with the current sha256 of every input file."""
-        files = {str(file.path): _hash_input(file.path) for file in find_files(self.inputs)}
-        return (
-            {
-                "sources": list(self.sources),
-                "inputs": [str(path) for path in self.inputs],
-                "seed": self.seed,
-                "files": files,
-            }
-            | ({"lines": self.reading.lines, "field": self.reading.field} if self.inputs else {})
-            | ({"pairs": True} if self.find_pairs() else {})
-        )
-
-    def find_pairs(self) -> list[InputFile]:
-        """Return the inputs if they hold pairs of a prompt and a completion; none if they hold text.
-
-        A field that the user chose is read as text.
-
-        Raises:
-            CorpusError: Some hold pairs, and others text.
-        """
-        if self.reading.field:
-            return []
-        return choose_pair_files(find_files(self.inputs), has_other_text=bool(self.sources))
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,15 +256,25 @@ def _iter_documents(
     if GUTENBERG in request.sources:
         from tinyedge.corpus import gutenberg
 
-        cache = output_dir / GUTENBERG
-        cache.mkdir(exist_ok=True)
-        (cache / CACHE_MARKER).touch()  # so that no run reads the cache as the user's text
-        yield from gutenberg.fetch_documents(cache, report=report, log=log)
+        yield from gutenberg.fetch_documents(_make_cache(output_dir / GUTENBERG), report=report, log=log)
+    if COMMANDS in request.sources:
+        from tinyedge.corpus.commands.source import generate_documents
+
+        yield from generate_documents(
+            request.commands, request.seed, _make_cache(output_dir / COMMANDS), report
+        )
     if pairs := request.find_pairs():
         find_files(request.inputs, log)  # notes what it leaves out
         yield from read_pairs(pairs, log, request.reading.strict)
     elif request.inputs:
         yield from read_documents(request.inputs, settings=request.reading, log=log)
+
+
+def _make_cache(folder: Path) -> Path:
+    """Make a folder for downloads, which no run reads as the user's text."""
+    folder.mkdir(exist_ok=True)
+    (folder / CACHE_MARKER).touch()
+    return folder
 
 
 def has_report(output: Path) -> bool:
@@ -382,14 +333,6 @@ def _load_own_report(output: Path) -> CorpusReport:
     if existing.corpus.get("sha256") != sha256_file(output):
         raise CorpusError(f"{output} was changed since tinyedge wrote it", hint)
     return existing
-
-
-def _hash_input(path: Path) -> str | None:
-    """Return the sha256 of a file; None if it cannot be read, which `read_documents` reports."""
-    try:
-        return sha256_file(path)
-    except OSError:
-        return None
 
 
 def _report_reading(built: CorpusReport, report: Callable[[str], None]) -> None:

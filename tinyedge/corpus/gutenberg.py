@@ -5,27 +5,21 @@ Project Gutenberg asks programs not to use its main site. Each download is check
 character set) before it enters the cache. Does not know the corpus file.
 """
 
-import email.utils
-import http.client
 import importlib.resources
 import itertools
 import re
-import ssl
-import time
 import tomllib
 import unicodedata
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyedge import __version__
 from tinyedge.core.errors import CorpusError
 from tinyedge.core.files import write_bytes
 from tinyedge.corpus.characters import clean_characters, split_lines
 from tinyedge.corpus.document import Document
 from tinyedge.corpus.document_splitter import split_documents
+from tinyedge.corpus.download import DownloadError, DownloadPolicy, UnreachableError, download
 from tinyedge.corpus.encoding import WINDOWS_1252
 from tinyedge.corpus.gutenberg_marks import END, START
 from tinyedge.corpus.line_joining import join_lines
@@ -33,7 +27,7 @@ from tinyedge.corpus.read_notes import ReadLog, ReadNotes
 from tinyedge.corpus.read_settings import AUTO_LINES
 
 BASE_URL = "https://gutenberg.pglaf.org/cache/epub/{number}/pg{number}.txt"
-USER_AGENT = f"tinyedge/{__version__} (python-urllib; a few books, cached)"
+DEFAULT_POLICY = DownloadPolicy()
 MIN_BOOK_CHARS = 10_000  # a novella has ten times as many
 MAX_BOOK_BYTES = 1 << 24  # several times the size of the longest novel
 MAX_CONSECUTIVE_UNREACHABLE = 3  # books without an answer; then the machine counts as offline
@@ -41,13 +35,11 @@ MAX_CONSECUTIVE_UNREACHABLE = 3  # books without an answer; then the machine cou
 _CHARSET = re.compile(rb"Character set encoding:\s*([\w.-]+)")
 # Old books declare these and contain the quotes and dashes of Windows-1252 all the same.
 _SUBSETS_OF_WINDOWS_1252 = ("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _CREDITS = re.compile(
     r"(?:Produced by|E-?text prepared|Transcribed |End of (?:the )?Project Gutenberg|\[Illustration)"
 )
 _CHAPTER = "(?i:chapter|book|part|volume|cap[ií]tulo|libro|parte|tomo)"
 _HEADING = re.compile(rf"{_CHAPTER} (?:[IVXLCDM]+|\d+)\b.*|{_CHAPTER}\b.*[^.!?…”\"»]|[IVXLCDM]+\.?")
-_RETRYABLE_STATUSES = (408, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,55 +62,6 @@ class Book:
     """Public source in which number, title, author and language were looked up."""
 
 
-@dataclass(frozen=True, slots=True)
-class DownloadPolicy:
-    """Limits of a download, and pauses that protect the server; times are in seconds."""
-
-    max_attempts: int = 4
-    """Number of attempts for a book."""
-
-    timeout: float = 30.0
-    """Longest time without a byte from the server."""
-
-    deadline: float = 300.0
-    """Longest time of one attempt."""
-
-    backoff: float = 1.0
-    """Time before the second attempt; doubles with each attempt."""
-
-    pause: float = 2.0
-    """Time between two downloads."""
-
-    max_wait: float = 60.0
-    """Longest time between two attempts, even if Retry-After asks for more."""
-
-    sleep: Callable[[float], None] = time.sleep
-    """Function that waits; tests replace it."""
-
-
-class _BookError(Exception):
-    """A book cannot be downloaded; the message is the reason."""
-
-
-class _UnreachableError(_BookError):
-    """No server answered."""
-
-
-class _TransientError(Exception):
-    """A failure after which another attempt can succeed.
-
-    Args:
-        reason: The message.
-        wait: Seconds that the server asks to wait.
-        answered: Whether a server answered.
-    """
-
-    def __init__(self, reason: str, wait: float = 0.0, answered: bool = True) -> None:
-        super().__init__(reason)
-        self.wait = wait
-        self.answered = answered
-
-
 def load_books() -> tuple[Book, ...]:
     """Load the list in data/gutenberg.toml."""
     data = importlib.resources.files("tinyedge.corpus").joinpath("data/gutenberg.toml")
@@ -130,7 +73,7 @@ def fetch_documents(
     books: Sequence[Book] | None = None,
     base_url: str = BASE_URL,
     report: Callable[[str], None] = lambda line: None,
-    policy: DownloadPolicy = DownloadPolicy(),
+    policy: DownloadPolicy = DEFAULT_POLICY,
     log: ReadLog | None = None,
 ) -> Iterator[Document]:
     """Stream the documents of some books, and download those that are not in the cache.
@@ -159,9 +102,9 @@ def fetch_documents(
                 report(f"downloading {book.title} (Gutenberg {book.number})")
                 text = _download(book, cache_dir, base_url.format(number=book.number), report, policy)
                 unreachable = 0
-        except _BookError as failure:
+        except DownloadError as failure:
             report(f"Gutenberg {book.number}, {book.title}: {failure}")
-            unreachable = unreachable + 1 if isinstance(failure, _UnreachableError) else 0
+            unreachable = unreachable + 1 if isinstance(failure, UnreachableError) else 0
             continue
         if text is not None:
             languages_found.add(book.language)
@@ -188,7 +131,7 @@ def _load_cached_text(book: Book, cache_dir: Path, report: Callable[[str], None]
         return None
     try:
         return _extract_text(book, path.read_bytes(), report)
-    except _BookError:
+    except DownloadError:
         return None
 
 
@@ -201,98 +144,32 @@ def _download(
 ) -> str:
     """Download, check and cache a book; continue an interrupted download where it stopped."""
     path = _cache_path(book, cache_dir)
-    part = path.with_suffix(".part")
-    for attempt in range(policy.max_attempts):
-        try:
-            _fetch(url, part, policy)
-            break
-        except _TransientError as failure:
-            if attempt + 1 == policy.max_attempts:
-                kind = _BookError if failure.answered else _UnreachableError
-                raise kind(f"{failure} ({policy.max_attempts} attempts)") from None
-            policy.sleep(min(max(failure.wait, policy.backoff * 2**attempt), policy.max_wait))
-    data = part.read_bytes()
-    part.unlink()
+    data = download(url, path.with_suffix(".part"), policy, MAX_BOOK_BYTES)
     text = _extract_text(book, data, report)
     write_bytes(path, data)
     policy.sleep(policy.pause)
     return text
 
 
-def _fetch(url: str, part: Path, policy: DownloadPolicy) -> None:
-    """Download `url` into the file `part`; continue at its end if the server supports ranges."""
-    resume_from = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-    if resume_from:
-        request.add_header("Range", f"bytes={resume_from}-")
-    deadline = time.monotonic() + policy.deadline
-    try:
-        with urllib.request.urlopen(request, timeout=policy.timeout) as response:
-            span = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-            resumed = response.status == 206 and span is not None and int(span[1]) == resume_from
-            if response.status == 206 and not resumed:
-                part.unlink()
-                raise _TransientError("the server sent a range that was not requested")
-            size = resume_from if resumed else 0
-            expected = int(response.headers.get("Content-Length", -1))
-            expected += size if expected >= 0 else 0
-            with part.open("ab" if resumed else "wb") as file:
-                while block := response.read1(1 << 16):
-                    file.write(block)
-                    size += len(block)
-                    if size > MAX_BOOK_BYTES:
-                        part.unlink()
-                        raise _BookError(f"received more than {MAX_BOOK_BYTES} bytes")
-                    if time.monotonic() > deadline:
-                        raise _TransientError(f"the download took more than {policy.deadline:g} s")
-            if 0 <= size < expected:
-                raise _TransientError(f"the download ended after {size} of {expected} bytes")
-    except urllib.error.HTTPError as failure:
-        with failure:
-            if failure.code == 416:  # the part is complete, or of another edition
-                part.unlink()
-                raise _TransientError("the server cannot continue a partial download") from None
-            if failure.code not in _RETRYABLE_STATUSES:
-                raise _BookError(f"the server answered {failure.code} {failure.reason}") from None
-            wait = _parse_retry_after(failure.headers.get("Retry-After", ""))
-            raise _TransientError(f"the server answered {failure.code} {failure.reason}", wait) from None
-    except TimeoutError:
-        raise _TransientError(f"no answer within {policy.timeout:g} s", answered=False) from None
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, ssl.SSLError) as failure:
-        raise _TransientError(
-            f"no connection ({getattr(failure, 'reason', failure)})", answered=False
-        ) from None
-
-
-def _parse_retry_after(value: str) -> float:
-    """Return the seconds that a Retry-After header asks for: a number, or the time until a date."""
-    if value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return 0.0
-
-
 def _extract_text(book: Book, data: bytes, report: Callable[[str], None]) -> str:
     """Return the text of a book without Project Gutenberg's header and footer.
 
     Raises:
-        _BookError: The data is not this book.
+        DownloadError: The data is not this book.
     """
     document = _decode(book, data, report).replace("\r\n", "\n")
     if re.match(r"\s*<(?:!doctype|html)", document, re.IGNORECASE):
-        raise _BookError("received a web page instead of the book")
+        raise DownloadError("received a web page instead of the book")
     start = START.search(document)
     end = END.search(document, start.end()) if start else None
     if start is None or end is None:
-        raise _BookError("Project Gutenberg's START and END marks are missing")
+        raise DownloadError("Project Gutenberg's START and END marks are missing")
     wanted, found = _extract_title_words(book.title), _extract_title_words(document[: start.end()])
     if len(wanted & found) * 2 < len(wanted):
-        raise _BookError("received another book: the title does not match")
+        raise DownloadError("received another book: the title does not match")
     text = document[start.end() : end.start()]
     if len(text) < MIN_BOOK_CHARS:
-        raise _BookError(f"received only {len(text)} characters of text")
+        raise DownloadError(f"received only {len(text)} characters of text")
     return text
 
 

@@ -34,6 +34,13 @@ class TokenizerConfig:
         False, section="Tokenizer", help="Encode rare characters as bytes instead of UNK."
     )
     """Whether characters outside the vocabulary are encoded in 256 byte pieces instead of UNK."""
+    separate_spaces: bool = setting(
+        False,
+        section="Tokenizer",
+        help="Make each space a piece: a word that an answer copies has the same pieces everywhere.",
+    )
+    """Whether a space is a piece of its own, so that a word has the same pieces after a space, a quotation
+    mark or a bracket. A model then copies names and values into JSON piece by piece; text has more tokens."""
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -17,7 +17,7 @@ from tinyedge.core.config import MODEL_RANGES
 from tinyedge.core.errors import TokenizerError
 from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.corpus.split import Split
-from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer, model_name
+from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, WORD_BOUNDARY, Tokenizer, model_name
 from tinyedge.text.tokenizer_config import TokenizerConfig as TokenizerConfig
 from tinyedge.text.trainer_process import TrainerDiedError, TrainerRefusedError, train_unigram
 from tinyedge.text.vocabulary_report import REPORT_FILE as REPORT_FILE
@@ -225,6 +225,8 @@ def train(lines: Iterable[str], name: str, config: TokenizerConfig) -> bytes:
         "num_threads": TRAINER_THREADS,
         "minloglevel": 2,
     }
+    if config.separate_spaces:
+        options["user_defined_symbols"] = WORD_BOUNDARY
     try:
         return train_unigram(lines, options)
     except TrainerRefusedError as failure:

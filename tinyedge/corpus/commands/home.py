@@ -1,0 +1,215 @@
+"""The names of a home, and the prompt that a model of home commands is asked with.
+
+In: a `home.json` and a sentence. Out: the prompt, with only those names that the sentence mentions, so that a
+home may have any number of devices. Training, evaluation and the device all write the prompt with this
+module. Does not know models or templates; imports nothing but the standard library.
+
+A prompt is `light=Bedroom Lamp; area=Kitchen; turn off the bedroom lamp`: each name with its kind, in the
+order in which the sentence mentions them, then the sentence. The model copies names from there.
+"""
+
+import functools
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinyedge.core.errors import UsageError
+
+MAX_MENTIONS = 8  # names in a prompt; more are never needed, and each costs about 5 tokens
+AREA, FLOOR, DEVICE = "area", "floor", "device"  # kinds; a device of a known domain has its domain as kind
+_SEPARATORS = re.compile(r"[;=\s]+")  # what separates names in a prompt does not occur in one
+_WORD = re.compile(r"[^\W_]+")
+# Words that a name may have and a sentence may drop: "Lámpara de la mesilla", "lámpara mesilla".
+_OPTIONAL = frozenset(
+    ("the", "of", "in", "my", "de", "del", "la", "el", "los", "las", "un", "una", "en", "mi")
+)
+_FUZZY_LENGTH, _VERY_FUZZY_LENGTH = 4, 8  # letters of a word from which one or two wrong letters are forgiven
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A name of the home that a sentence mentions."""
+
+    kind: str
+    """`area`, `floor`, or a device's domain; `device` for a device of an unknown domain."""
+    name: str
+    """The name as the home writes it."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """The names of a home."""
+
+    devices: tuple[tuple[str, str], ...] = ()
+    """Name and domain of each device, such as ("Bedroom Lamp", "light"); the domain may be empty."""
+    areas: tuple[str, ...] = ()
+    """Names of rooms and other areas."""
+    floors: tuple[str, ...] = ()
+    """Names of floors."""
+    _index: tuple[tuple[Mention, tuple[str, ...]], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        mentions = [Mention(FLOOR, name) for name in self.floors]
+        mentions += [Mention(AREA, name) for name in self.areas]
+        mentions += [Mention(domain or DEVICE, name) for name, domain in self.devices]
+        index = ((mention, _name_words(mention.name)) for mention in dict.fromkeys(mentions))
+        object.__setattr__(self, "_index", tuple((mention, words) for mention, words in index if words))
+
+    def find_mentions(self, sentence: str) -> list[Mention]:
+        """Return the names that a sentence mentions, in the order in which it does.
+
+        A name is mentioned if each of its words occurs; a wrong letter after the first, a missing accent and
+        other capitals do not matter. Where names overlap, the longest counts: "the kitchen lamp" is the
+        device "Kitchen Lamp", and not the room. Words of a name that stand apart count if other names do not
+        have them all.
+        """
+        words = split_words(sentence)
+        whole: list[tuple[int, int, range, Mention]] = []
+        apart: list[tuple[int, set[int], Mention]] = []
+        for number, (mention, name_words) in enumerate(self._index):
+            letters = sum(map(len, name_words))
+            spans = [span for start in range(len(words)) if (span := _find_span(name_words, words, start))]
+            whole += [(-letters, number, span, mention) for span in spans]
+            if not spans and len(name_words) > 1:
+                places = {place for word in name_words if (place := _find_word(word, words)) is not None}
+                if len(places) == len(name_words):
+                    apart.append((-letters, places, mention))
+        taken: dict[int, range] = {}
+        found: dict[Mention, int] = {}
+        for _, _, span, mention in sorted(whole, key=lambda entry: entry[:2]):
+            if all(taken.get(place, span) == span for place in span):
+                taken |= dict.fromkeys(span, span)
+                found[mention] = min(span.start, found.get(mention, span.start))
+        for _, places, mention in sorted(apart, key=lambda entry: entry[0]):
+            if not places <= taken.keys():
+                found.setdefault(mention, min(places))
+        return sorted([*found][:MAX_MENTIONS], key=lambda mention: found[mention])
+
+
+def format_prompt(home: Home, sentence: str) -> str:
+    """Return the prompt for a sentence: the names of the home that it mentions, then the sentence."""
+    mentions = (
+        f"{mention.kind}={_SEPARATORS.sub(' ', mention.name)}; " for mention in home.find_mentions(sentence)
+    )
+    return "".join(mentions) + " ".join(sentence.replace(";", ",").split())
+
+
+def load_home(path: Path) -> Home:
+    """Read a `home.json`: `{"devices": [{"name": ..., "domain": ...}], "areas": [...], "floors": [...]}`.
+
+    Raises:
+        UsageError: The file is missing or is not such a file; the message names the field.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except OSError as failure:
+        raise UsageError(
+            f"{path} cannot be read: {failure.strerror}", "give the file with your home's names"
+        ) from None
+    except ValueError as failure:
+        raise UsageError(f"{path} is not JSON: {failure}", "see docs/tasks.md for an example") from None
+    return parse_home(value, str(path))
+
+
+def parse_home(value: Any, name: str) -> Home:
+    """Read the content of a `home.json`.
+
+    Raises:
+        UsageError: A field is wrong; the message names it.
+    """
+    hint = "see docs/tasks.md for an example"
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{name} is not a JSON object", hint)
+    if unknown := sorted(set(value) - {"devices", "areas", "floors"}):
+        raise UsageError(f"{name} has the unknown field {unknown[0]!r}", "known: devices, areas, floors")
+    devices = value.get("devices", [])
+    if not isinstance(devices, list):
+        raise UsageError(f"{name}: devices is not a list", hint)
+    for number, device in enumerate(devices):
+        if not (
+            isinstance(device, Mapping)
+            and isinstance(device.get("name"), str)
+            and isinstance(device.get("domain", ""), str)
+        ):
+            raise UsageError(f'{name}: devices[{number}] is not {{"name": ..., "domain": ...}}', hint)
+    return Home(
+        tuple((device["name"], device.get("domain", "")) for device in devices),
+        _read_names(value, "areas", name),
+        _read_names(value, "floors", name),
+    )
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a text in small letters, without accents and punctuation."""
+    return _WORD.findall(_fold(text))
+
+
+def _read_names(value: Mapping[str, Any], key: str, name: str) -> tuple[str, ...]:
+    names = value.get(key, [])
+    if not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):
+        raise UsageError(f"{name}: {key} is not a list of names", "see docs/tasks.md for an example")
+    return tuple(names)
+
+
+def _fold(text: str) -> str:
+    decomposed = unicodedata.normalize("NFD", text.casefold())
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
+
+
+def _name_words(name: str) -> tuple[str, ...]:
+    """Return the words of a name that a sentence must have to mention it."""
+    words = tuple(split_words(name))
+    return tuple(word for word in words if word not in _OPTIONAL) or words
+
+
+def _find_span(name_words: Sequence[str], words: Sequence[str], start: int) -> range | None:
+    """Return the places of a name whose words follow each other from `start` on, little words aside."""
+    place = start
+    for number, word in enumerate(name_words):
+        while number and place < len(words) and words[place] in _OPTIONAL and words[place] != word:
+            place += 1
+        if place == len(words) or not _is_same(word, words[place]):
+            return None
+        place += 1
+    return range(start, place)
+
+
+def _find_word(word: str, words: Sequence[str]) -> int | None:
+    """Return the place of a word, or else of one that is spelled almost like it."""
+    if word in words:
+        return words.index(word)
+    return next((place for place, other in enumerate(words) if _is_same(word, other)), None)
+
+
+def _is_same(word: str, other: str) -> bool:
+    """Whether a word of a sentence is a name's word, perhaps with a wrong letter after the first."""
+    if word == other:
+        return True
+    if len(word) < _FUZZY_LENGTH or word[0] != other[0]:
+        return False
+    if other in (f"{word}s", f"{word}es") or word in (f"{other}s", f"{other}es"):
+        return False  # "the kitchen lights" are all of them, and not the device "Kitchen Light"
+    allowed = 2 if len(word) >= _VERY_FUZZY_LENGTH else 1
+    return abs(len(other) - len(word)) <= allowed and _is_close(word, other, allowed)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_close(left: str, right: str, allowed: int) -> bool:
+    """Whether two words differ by at most `allowed` letters: wrong, missing, extra, or two swapped."""
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        new = [i]
+        for j, b in enumerate(right, 1):
+            cost = min(row[j] + 1, new[j - 1] + 1, row[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
+                cost = min(cost, before[j - 2] + 1)
+            new.append(cost)
+        if min(new) > allowed:
+            return False
+        before, row = row, new
+    return row[-1] <= allowed
