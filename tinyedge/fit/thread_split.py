@@ -21,7 +21,13 @@ PIECE_BYTES = 131072  # BYTES_PER_PIECE of matrix.c
 PIECE_ROWS = 3  # ROWS_PER_PIECE of decoder.c
 PANEL = 16  # FLOAT_PANEL: pieces of a product are whole panels of outputs
 VOCABULARY_BLOCK = 64  # BLOCK of planes.c: pieces of the vocabulary are whole blocks
-BLOCK_TERMS = ("products", "batched_products", "chunk_lines", "part_lines")  # shared as their matrix is
+BLOCK_TERMS = (
+    "products",
+    "batched_products",
+    "chunk_lines",
+    "part_lines",
+    "reloaded_lines",
+)  # shared as their matrix is
 ATTENTION_TERMS = ("attention", "scores", "batched_scores", "cache_lines", "batched_cache_lines")
 
 
@@ -81,7 +87,7 @@ def _divide_rows(config: ModelConfig, rows: int, positions: int, threads: int, t
     after_lines = after / LINE_BYTES if total["weight_lines"] else 0.0
     output_lines = _output_lines(config) if total["weight_lines"] else 0.0
     work = {
-        **{term: total[term] for term in ("batched_products", "chunk_lines", "part_lines")},
+        **{term: total[term] for term in ("batched_products", "chunk_lines", "part_lines", "reloaded_lines")},
         "products": total["products"] - after,
         "activations": total["activations"] - (width + 2 * config.d_model + 2 * config.dim_feedforward),
         "weight_lines": total["weight_lines"] - after_lines - output_lines,

@@ -6,6 +6,7 @@ The kernels run once for the prompt, once for each later token, and once more fo
 window where the context is full (`core.window`). An amount tells how often a pass does what the term names.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 
 from tinyedge.core.config import ModelConfig
@@ -17,9 +18,11 @@ INPUT_MULTIPLE = 64  # the kernels pad a row of weights to it
 CHUNK_ROWS = 96  # rows of a prompt that pass through the blocks together
 PART_ROWS = 12  # rows of them that a part of a block takes at a time
 CACHE_BYTES = 512 << 10  # the board's second-level cache: weights that fit are not loaded again
+KEPT_LINES = 3000  # of it, still there for the next pass: one reads forwards, the next backwards
+KEPT_BYTES = 480 << 10  # of it, what matrices can keep from one part to the next, beside its rows
 
-# Work of a pass that costs instructions. "Batched" is the work of a pass of several rows, a prompt's.
-INSTRUCTION_TERMS = {
+# Work of a pass that costs cycles of the core. "Batched" is the work of a pass of several rows, a prompt's.
+CORE_TERMS = {
     "answers": "tokenizing the prompt, making a cache",
     "passes": "Python around a pass, sampling, text",
     "logits": "choosing the largest, and finishing some",
@@ -31,17 +34,19 @@ INSTRUCTION_TERMS = {
     "scores": "a head of the new row looking at a position",
     "batched_scores": "a head of one of several rows looking at a position",
 }
-# Work of a pass that loads lines from DRAM.
-FILL_TERMS = {
+# Work of a pass that waits for lines from DRAM.
+DRAM_TERMS = {
     "answers": "as above",
     "passes": "as above",
-    "weight_lines": "a line of the weights or of an upper plane, where the cache does not hold them all",
+    "weight_lines": "a line of the weights or of an upper plane that the cache has not kept",
     "chunk_lines": "a line of the blocks' weights, again for each further chunk of rows",
     "logit_lines": "a line of the logits' bounds",
     "cache_lines": "a line of keys or values",
     "batched_cache_lines": "a line of keys or values, met by one of several rows",
     "part_lines": "a line of the blocks' weights, met by a part of a chunk",
+    "reloaded_lines": "the same, where the cache does not hold the matrices that a part passes through",
 }
+RANDOM_TERMS = ("answers", "passes")  # of DRAM_TERMS: lines of Python's objects, which nobody reads in order
 
 Work = Mapping[str, float]
 
@@ -107,13 +112,29 @@ def pass_work(config: ModelConfig, rows: int, positions: int) -> dict[str, float
         "attention": width * pairs * (not is_batched),
         "scores": config.nhead * pairs * (not is_batched),
         "batched_scores": config.nhead * pairs * is_batched,
-        "weight_lines": streamed * (streamed * LINE_BYTES > CACHE_BYTES),
+        "weight_lines": max(0.0, streamed - KEPT_LINES) * (streamed * LINE_BYTES > CACHE_BYTES),
         "chunk_lines": block_lines * ((rows - 1) // CHUNK_ROWS),
         "logit_lines": logit_lines,
         "cache_lines": stored * (not is_batched),
         "batched_cache_lines": stored * rows * is_batched,
         "part_lines": block_lines * rows / PART_ROWS * is_batched,
+        "reloaded_lines": _reloaded_bytes(config) / LINE_BYTES * (math.ceil(rows / PART_ROWS) - 1),
     }
+
+
+def _reloaded_bytes(config: ModelConfig) -> float:
+    """Bytes of weights that each further part of a prompt loads again.
+
+    A part passes through the product before attention, and later through those after it. In the last block,
+    the rows of a prompt need keys and values only.
+    """
+    width = config.nhead * config.head_width
+    d_model, attended, feedforward = map(pad_inputs, (config.d_model, width, config.dim_feedforward))
+    before = 3 * width * d_model
+    after = config.d_model * attended + config.dim_feedforward * d_model + config.d_model * feedforward
+    earlier_layers = config.num_layers - 1
+    passes_of = ((before, earlier_layers), (after, earlier_layers), (2 * width * d_model, 1))
+    return sum(layers * size for size, layers in passes_of if size > KEPT_BYTES)
 
 
 def pad_inputs(inputs: int) -> int:
