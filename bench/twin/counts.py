@@ -61,7 +61,9 @@ def core_cycles(figures: Figures, latency: LatencyModel) -> float:
 
 def memory_ns(figures: Figures, latency: LatencyModel) -> float:
     """Nanoseconds of waiting for DRAM."""
-    return latency.memory_ns(figures.streamed_lines, figures.random_lines + figures.crowded_lines, figures.written_lines)
+    return latency.memory_ns(
+        figures.streamed_lines, figures.crowded_lines, figures.random_lines, figures.written_lines
+    )
 
 
 def modelled_ms(figures: Figures, latency: LatencyModel) -> float:

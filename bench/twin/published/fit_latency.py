@@ -3,7 +3,7 @@
 In: published measurements, and what the emulated board counts of the same programs. Out: a `LatencyModel`,
 the error of each measurement, and of each by a model fitted without its program. Does not count.
 
-Programs are fitted, and beside them four loops that do nothing but use the memory in one way: without them,
+Programs are fitted, and beside them five loops that do nothing but use the memory in one way: without them,
 the costs of lines would only be those that suit the programs together. The loops' times at several clocks say
 which part of the cost of a line passes with the clock.
 """
@@ -35,11 +35,13 @@ SPLITS: Final = {
     "random_lines": "memory/random-read-8388608",
     "written_lines": "memory/memset",
 }
-# At the reference clock; other clocks and loops are predicted. Random reads that depend on each other
-# are not fitted: programs wait for several lines at once.
+# At the reference clock; other clocks and loops are predicted.
 FITTED_LOOPS: Final = (
-    *("memory/neon-read-prefetched", "memory/memcpy", "memory/memset", "memory/random-read-262144"),
-)
+    "memory/neon-read-prefetched", "memory/memcpy", "memory/memset",
+    "memory/random-read-262144", "memory/random-read-8388608",
+)  # fmt: skip
+# Half of the crowded lines each, as `LatencyModel.ns_per_crowded_line` has it.
+SHARED_BY_CROWDED: Final = ("streamed_lines", "random_lines")
 CORE_TERMS: Final = ("pipeline_cycles", "mispredictions", "l1_misses")
 
 
@@ -125,8 +127,11 @@ def fit_latency(points: Sequence[Point], splits: Mapping[str, LineCost]) -> Late
 
     def amounts(point: Point) -> dict[str, float]:
         core = {term: getattr(point.figures, term) * 1000 / point.clock_mhz for term in CORE_TERMS}
+        counted = {term: getattr(point.figures, term) for term in splits}
+        for term in SHARED_BY_CROWDED:
+            counted[term] += point.figures.crowded_lines / len(SHARED_BY_CROWDED)
         lines = {
-            term: getattr(point.figures, term) * split.at(point.clock_mhz) / split.at(REFERENCE_MHZ)
+            term: counted[term] * split.at(point.clock_mhz) / split.at(REFERENCE_MHZ)
             for term, split in splits.items()
         }
         return {**core, **lines}
