@@ -140,7 +140,7 @@ def test_a_block_of_memory_fits_a_cache_or_not(counter: Counter) -> None:
         assert second == Figures() if again == "none" else getattr(second, again) == len(lines)
 
 
-@pytest.mark.parametrize("step", [1, -1, 2, -2])
+@pytest.mark.parametrize("step", [1, -1, 2, -2, 3, 4, -4])
 def test_the_third_line_in_order_is_streamed(counter: Counter, step: int) -> None:
     assert counter.lines([1000, 1000 + step]) == Figures(random_lines=2)
     assert counter.lines([1000 + 2 * step]) == Figures(streamed_lines=1)
@@ -151,16 +151,22 @@ def test_lines_in_random_order_or_far_apart_are_not_streamed(counter: Counter) -
     numbers = list(range(0, 100_000, 50))
     random.Random(1).shuffle(numbers)
     assert counter.lines(numbers) == Figures(random_lines=len(numbers))
-    assert counter.lines(range(1_000_000, 1_000_300, 3)) == Figures(random_lines=100)
+    assert counter.lines(range(1_000_000, 1_000_500, 5)) == Figures(random_lines=100)
     changing = [2_000_000, 2_000_001, 2_000_003, 2_000_004, 2_000_006]  # steps of 1, 2, 1, 2
     assert counter.lines(changing) == Figures(random_lines=5)
 
 
-def test_two_streams_are_followed_and_three_are_not(counter: Counter) -> None:
-    for count, streamed in ((2, 2 * 10), (3, 0)):
-        starts = [count * 1_000_000 + stream * 1001 for stream in range(count)]
-        found = counter.lines(start + step for step in range(12) for start in starts)
-        assert found == Figures(streamed_lines=streamed, random_lines=12 * count - streamed)
+@pytest.mark.parametrize(
+    ("count", "kind"), [(1, "streamed"), (2, "streamed"), (3, "crowded"), (8, "crowded"), (9, "random")]
+)
+def test_two_streams_are_followed_and_lines_of_up_to_eight_are_crowded(
+    counter: Counter, count: int, kind: str
+) -> None:
+    starts = [1_000_000 + stream * 1001 for stream in range(count)]
+    begun = counter.lines(start + step for step in range(2) for start in starts)
+    assert begun == Figures(random_lines=2 * count)
+    found = counter.lines(start + step for step in range(2, 12) for start in starts)
+    assert found == Figures(**{f"{kind}_lines": 10 * count})
 
 
 def test_a_changed_line_is_written_back_once_it_leaves_the_second_cache(counter: Counter) -> None:

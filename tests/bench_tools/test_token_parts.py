@@ -9,7 +9,7 @@ import pytest
 
 from bench.twin.counts import Block, Figures
 from bench.twin.layout import LATENCY, TwinError
-from bench.twin.quoted_tables import PICTURE, draw_picture
+from bench.twin.quoted_tables import draw_pictures
 from bench.twin.start_parts import ALL, start_table
 from bench.twin.symbols import Functions, read_code
 from bench.twin.token_parts import (
@@ -168,5 +168,6 @@ def test_the_bars_are_to_one_scale() -> None:
     assert bars == pytest.approx([400 * 0.704 / 1.39, 400 * 0.16 / 1.39, 400, 0], abs=0.1)
 
 
-def test_the_picture_is_that_of_the_recorded_report() -> None:
-    assert PICTURE.read_text(encoding="utf-8") == draw_picture(), "run: python -m bench.twin quote"
+def test_the_pictures_are_those_of_the_recorded_reports() -> None:
+    for path, picture in draw_pictures().items():
+        assert path.read_text(encoding="utf-8") == picture, "run: python -m bench.twin quote"

@@ -15,11 +15,18 @@
 typedef struct {
     size_t rows, width;
     size_t stride;    /* width rounded up to 64; a row of a plane has half as many bytes */
-    uint8_t *high;    /* (rows rounded up to 4, stride / 2), aligned to 64 bytes */
-    uint8_t *low;     /* the same shape */
+    uint8_t *high;    /* in tiles of 4 rows: see high_offset; aligned to 64 bytes */
+    uint8_t *low;     /* (rows rounded up to 4, stride / 2) */
     uint32_t *limits; /* of each row: step, sum and error of the high plane; see cpu.h */
     float scale;
 } Planes;
+
+/* Where the 64 columns from k of a row are in the high plane, 32 bytes. A tile of 4 rows has 128 columns of each of them,
+ * then the next 128, at last 64 if there are 64 left: a kernel reads it as one stream. */
+static inline size_t high_offset(const Planes *planes, size_t row, size_t k) {
+    size_t pair = k - k % 128, columns = planes->stride - pair < 128 ? 64 : 128;
+    return (row / 4 * 4 * planes->stride + 4 * pair + row % 4 * columns + k % 128) / 2;
+}
 
 /* Packs values of shape (width, rows), row-major as ONNX stores them. width <= 1024. */
 Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t rows, float scale);
