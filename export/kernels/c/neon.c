@@ -192,7 +192,7 @@ INLINE int32x4_t four_rows(const int8_t *w, const Columns *x, size_t n, Dot *dot
             w += 64;
             ADVANCED(w);
             sums[r] = dot(sums[r], weights, x[i]);
-            if (r % 2) IN_ORDER(sums[r], w);
+            IN_ORDER(sums[r], w);
         }
     }
     return sum_each(sums);
@@ -246,16 +246,27 @@ INLINE int32x4_t bounds_of(int32x4_t sums, const uint32_t *row_limits, int32x4_t
     return vmlaq_s32(vmulq_laneq_s32(error, query, 2), units, step);
 }
 
-/* Adds the products of 4 rows with 64 or 128 columns; returns where the plane goes on. */
-INLINE const uint8_t *add_nibbles(const uint8_t *plane, const Columns *x, size_t n, Nibbles *nibbles, int32x4_t sums[4]) {
+/* Adds the products of 4 rows with n times 64 columns, of rows 0 and 1 to pairs[0]; returns where the plane goes on. */
+INLINE const uint8_t *add_nibbles(const uint8_t *plane, const Columns *x, size_t n, Nibbles *nibbles,
+                                  int32x4_t pairs[2]) {
+    const size_t pair = n < 2 ? n : 2;
+    int32x4_t sums[4];
     UNROLL
     for (size_t r = 0; r < 4; r++) {
-        Columns w[2];
-        load_nibbles(plane, n, w);
-        plane += 32 * n;
-        ADVANCED(plane);
-        sums[r] = nibbles(sums[r], w, x, n);
-        if (r % 2) IN_ORDER(sums[r], plane);
+        sums[r] = vdupq_n_s32(0);
+        UNROLL
+        for (size_t i = 0; i < n; i += pair) {
+            Columns w[2];
+            load_nibbles(plane, pair, w);
+            plane += 32 * pair;
+            ADVANCED(plane);
+            sums[r] = nibbles(sums[r], w, x + i, pair);
+            if ((r * n + i) / pair % 2) IN_ORDER(sums[r], plane);
+        }
+        if (r % 2) {
+            pairs[r / 2] = vaddq_s32(pairs[r / 2], vpaddq_s32(sums[r - 1], sums[r]));
+            IN_ORDER(pairs[r / 2], plane);
+        }
     }
     return plane;
 }
@@ -270,22 +281,26 @@ INLINE void plane_tiles(const Planes *planes, const PlaneQuery *query, size_t fr
     Columns x[IN_REGISTERS / 64];
     if (n) load_columns(query->q, n, x);
     for (; limits < end; limits += 4, upper += 4) {
-        int32x4_t sums[4];
-        UNROLL
-        for (size_t r = 0; r < 4; r++) sums[r] = vdupq_n_s32(0);
-        UNROLL
-        for (size_t i = 0; i < n; i += 2) plane = add_nibbles(plane, x + i, 2, nibbles, sums);
-        const int8_t *q = query->q, *last = q + stride - 64;
-        for (; !n && q < last; q += 128) {
-            load_columns(q, 2, x);
-            plane = add_nibbles(plane, x, 2, nibbles, sums);
-        }
-        if (!n && q == last) {
-            load_columns(q, 1, x);
-            plane = add_nibbles(plane, x, 1, nibbles, sums);
+        int32x4_t pairs[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};
+        if (n) {
+            plane = add_nibbles(plane, x, n, nibbles, pairs);
+        } else {
+            const int8_t *q = query->q, *last = q + stride;
+            for (; last - q >= IN_REGISTERS; q += IN_REGISTERS) {
+                load_columns(q, 4, x);
+                plane = add_nibbles(plane, x, 4, nibbles, pairs);
+            }
+            if (stride & 128) {
+                load_columns(q, 2, x);
+                plane = add_nibbles(plane, x, 2, nibbles, pairs);
+            }
+            if (stride & 64) {
+                load_columns(last - 64, 1, x);
+                plane = add_nibbles(plane, x, 1, nibbles, pairs);
+            }
         }
         IN_MEMORY(numbers);
-        vst1q_s32(upper, bounds_of(sum_each(sums), limits, vld1q_s32(numbers)));
+        vst1q_s32(upper, bounds_of(vpaddq_s32(pairs[0], pairs[1]), limits, vld1q_s32(numbers)));
     }
 }
 

@@ -21,11 +21,14 @@ typedef struct {
     float scale;
 } Planes;
 
-/* Where the 64 columns from k of a row are in the high plane, 32 bytes. A tile of 4 rows has 128 columns of each of them,
- * then the next 128, at last 64 if there are 64 left: a kernel reads it as one stream. */
+/* Where the 64 columns from k of a row are in the high plane, 32 bytes. A tile of 4 rows has 256 columns of each of them,
+ * then the next 256, at last 128 and 64 if they are left: a kernel reads it as one stream. */
 static inline size_t high_offset(const Planes *planes, size_t row, size_t k) {
-    size_t pair = k - k % 128, columns = planes->stride - pair < 128 ? 64 : 128;
-    return (row / 4 * 4 * planes->stride + 4 * pair + row % 4 * columns + k % 128) / 2;
+    size_t left = planes->stride - k / 256 * 256, in_part = k % 256, columns = left;
+    if (left >= 256) columns = 256;
+    else if (left >= 128) columns = in_part < 128 ? 128 : 64;
+    size_t at = in_part % columns, part = k - at;
+    return (row / 4 * 4 * planes->stride + 4 * part + row % 4 * columns + at) / 2;
 }
 
 /* Packs values of shape (width, rows), row-major as ONNX stores them. width <= 1024. */
