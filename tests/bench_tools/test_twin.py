@@ -97,10 +97,10 @@ def test_the_cost_model() -> None:
     model = LatencyModel(
         500, CoreCosts(1.5, 10, 20), LineCost(10, 7), LineCost(50, 100), LineCost(20, 14), 15, 1.2
     )
-    counted = Figures(9e9, 1e6, 1e4, 1e4, 9e9, streamed_lines=1e4, random_lines=1e3, written_lines=1e3)
+    counted = Figures(9e9, 1e6, 1e4, 1e4, 9e9, 1e4, 100, 1e3, 1e3)
     assert core_cycles(counted, model) == 1.5e6 + 1e5 + 2e5  # neither instructions nor fetches cost cycles
-    assert memory_ns(counted, model) == 27e4 + 200e3 + 54e3
-    assert modelled_ms(counted, model) == pytest.approx(1.8e6 / 500e3 + 0.524)
+    assert memory_ns(counted, model) == 27e4 + 100 * (27 + 200) / 2 + 200e3 + 54e3
+    assert modelled_ms(counted, model) == pytest.approx(1.8e6 / 500e3 + 0.53535)
     assert counted.modelled_ms == modelled_ms(counted, LATENCY)
     assert (figures(30, 9) - figures(10, 3)) / 2 == figures(10, 3)
     assert figures(30, 9) + figures(10, 3) == figures(40, 12)

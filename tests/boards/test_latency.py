@@ -23,7 +23,7 @@ def test_the_core_and_the_lines_cost_what_the_model_says() -> None:
     assert LATENCY.core.cycles(1000, 3, 2) == 1500 + 24 + 40
     assert LATENCY.streamed_line.at(500) == LATENCY.ns_per_streamed_line == 10 * 2 + 7
     assert LATENCY.ns_per_random_line == 50 * 2 + 100
-    assert LATENCY.memory_ns(100, 10, 1) == 2700 + 2000 + 54
+    assert LATENCY.memory_ns(100, 4, 10, 1) == 2700 + 4 * (27 + 200) / 2 + 2000 + 54
     assert LATENCY.milliseconds(1_000_000, 500_000) == 2.0 + 0.5
 
 
@@ -31,18 +31,18 @@ def test_another_clock_changes_only_what_passes_with_the_clock() -> None:
     fast = LATENCY.at_clock(1000)
     assert fast.milliseconds(1_000_000, 0) == 1.0
     assert (fast.ns_per_streamed_line, fast.ns_per_random_line) == (17, 150)
-    assert fast.memory_ns(0, 0, 1) == 34
+    assert fast.memory_ns(0, 0, 0, 1) == 34
     assert fast.at_clock(500) == LATENCY
 
 
 def test_a_calibrated_machine_has_the_measured_lines_and_stores_in_proportion() -> None:
     measured = LATENCY.calibrated(1000, 34, 90)  # a streamed line takes twice what the model says
     assert (measured.clock_mhz, measured.ns_per_streamed_line, measured.ns_per_random_line) == (1000, 34, 90)
-    assert measured.memory_ns(0, 0, 1) == pytest.approx(2 * 34)
+    assert measured.memory_ns(0, 0, 0, 1) == pytest.approx(2 * 34)
     assert measured.core == LATENCY.core
     assert (measured.error_percent, measured.margin) == (15, 1.2)
     same = LATENCY.calibrated(500, LATENCY.ns_per_streamed_line, LATENCY.ns_per_random_line)
-    assert same.memory_ns(3, 2, 1) == pytest.approx(LATENCY.memory_ns(3, 2, 1))
+    assert same.memory_ns(3, 4, 2, 1) == pytest.approx(LATENCY.memory_ns(3, 4, 2, 1))
 
 
 def test_one_thread_takes_the_time_of_one_core() -> None:

@@ -99,8 +99,6 @@ def pass_work(config: ModelConfig, rows: int, positions: int) -> dict[str, float
     seen = rows * positions - rows * (rows - 1) // 2  # each row sees the positions up to its own
     pairs = earlier_layers * seen + positions  # of a row and a position, over the blocks
     block_lines = config.num_layers * block / LINE_BYTES
-    logit_lines = 2 * FLOAT_BYTES * config.vocab_size / LINE_BYTES  # what a bound is made of, and the bound
-    streamed = block_lines + output / 2 / LINE_BYTES + logit_lines
     stored = 2 * config.num_layers * width * positions * FLOAT_BYTES / LINE_BYTES  # keys and values
     return {
         "passes": 1,
@@ -112,14 +110,30 @@ def pass_work(config: ModelConfig, rows: int, positions: int) -> dict[str, float
         "attention": width * pairs * (not is_batched),
         "scores": config.nhead * pairs * (not is_batched),
         "batched_scores": config.nhead * pairs * is_batched,
-        "weight_lines": max(0.0, streamed - KEPT_LINES) * (streamed * LINE_BYTES > CACHE_BYTES),
+        "weight_lines": read_lines(config) * loaded_share(config),
         "chunk_lines": block_lines * ((rows - 1) // CHUNK_ROWS),
-        "logit_lines": logit_lines,
+        "logit_lines": 2 * FLOAT_BYTES * config.vocab_size / LINE_BYTES,
         "cache_lines": stored * (not is_batched),
         "batched_cache_lines": stored * rows * is_batched,
         "part_lines": block_lines * rows / PART_ROWS * is_batched,
         "reloaded_lines": _reloaded_bytes(config) / LINE_BYTES * (math.ceil(rows / PART_ROWS) - 1),
     }
+
+
+def read_lines(config: ModelConfig) -> float:
+    """Lines of weights, upper planes and bounds that each pass reads."""
+    width = config.nhead * config.head_width
+    d_model, attended, feedforward = map(pad_inputs, (config.d_model, width, config.dim_feedforward))
+    rows = 3 * width + config.dim_feedforward  # of outputs, whose inputs are d_model
+    block = rows * d_model + config.d_model * (attended + feedforward)
+    bounds = 2 * FLOAT_BYTES * config.vocab_size  # what a bound is made of, and the bound
+    return (config.num_layers * block + config.vocab_size * d_model / 2 + bounds) / LINE_BYTES
+
+
+def loaded_share(config: ModelConfig) -> float:
+    """Share of `read_lines` that the cache has not kept from the pass before."""
+    lines = read_lines(config)
+    return 1 - KEPT_LINES / lines if lines * LINE_BYTES > CACHE_BYTES else 0.0
 
 
 def _reloaded_bytes(config: ModelConfig) -> float:

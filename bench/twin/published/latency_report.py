@@ -213,6 +213,12 @@ def coefficients_table(report: Mapping[str, Any]) -> str:
             f"{cost.cycles:.0f} cycles + {cost.ns:.0f} ns: {cost.at(latency['clock_mhz']):.0f} ns",
             f"{alone.at(latency['clock_mhz']) * bytes_or_reads:.0f} ns, {loop}",
         ))  # fmt: skip
+    clock = latency["clock_mhz"]
+    crowded = (
+        LineCost(**latency["streamed_line"]).at(clock) + LineCost(**latency["random_line"]).at(clock)
+    ) / 2
+    label = "line that follows others, beside more than two such streams"
+    rows.insert(-1, (label, f"the mean of these two: {crowded:.0f} ns", ""))
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 

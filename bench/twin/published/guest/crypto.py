@@ -1,6 +1,8 @@
 """`crypto.py LIBCRYPTO WORK`: OpenSSL's libcrypto 1.1 between marks, 4 KiB at a time, then 8 KiB as often.
 
-The published figures are of the functions alone: a byte costs what the second step costs more, without Python's calls.
+The published figures are of the functions alone, so a byte costs what the second step costs more: both have
+the same calls from Python.
+
 WORK is sha1, sha256, sha512, sha3-256, chacha20, poly1305, aes-BITS-cbc or aes-BITS-cbc-decrypt. The
 environment variable OPENSSL_armcap chooses the code: 0 for integer instructions, 1 for NEON.
 """
