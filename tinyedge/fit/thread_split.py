@@ -32,11 +32,15 @@ VOCABULARY_BLOCK = 64  # BLOCK of planes.c: pieces of the vocabulary are whole b
 BLOCK_TERMS = (
     "products",
     "batched_products",
+    "wide_products",
     "chunk_lines",
     "part_lines",
     "reloaded_lines",
 )  # shared as their matrix is
-ATTENTION_TERMS = ("attention", "scores", "batched_scores", "cache_lines", "batched_cache_lines")
+ATTENTION_TERMS = (
+    *("attention", "scores", "cache_lines"),
+    *("batched_attention", "batched_scores", "batched_cache_lines"),
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def _divide_rows(config: ModelConfig, rows: int, positions: int, threads: int, t
         "products": total["products"] - after,
         "activations": total["activations"] - (width + 2 * config.d_model + 2 * config.dim_feedforward),
         "weight_lines": total["weight_lines"] - later_lines,
+        "batched_attention": total["batched_attention"] - width * positions,
         "batched_scores": total["batched_scores"] - config.nhead * positions,
         "batched_cache_lines": total["batched_cache_lines"],
     }
@@ -132,7 +137,7 @@ def _divide_attention(
 
 
 def _divide_output(config: ModelConfig, threads: int, total: Work) -> SharedWork:
-    work = {term: total[term] for term in ("output_products", "logit_lines")}
+    work = {term: total[term] for term in ("output_products", "wide_output_products", "logit_lines")}
     work["weight_lines"] = loaded_share(config) * _output_lines(config)
     return SharedWork(work, config.vocab_size / _piece(config.vocab_size, threads, VOCABULARY_BLOCK), 1)
 

@@ -26,9 +26,13 @@ void store_key(float *keys, size_t position, const float *key, size_t width) {
 INLINE void add_dots(const float *query, const float *tile, size_t first, size_t positions, size_t i, size_t n,
                      Lanes *sums) {
     const float *keys = tile + TILE * i + first * n * LANES;
-    for (size_t k = 0; k < n; k++)
-        for (size_t j = 0; j < positions; j++)
-            sums[j] = lanes_fma(lanes_load(query + i + k * LANES), lanes_load(keys + (j * n + k) * LANES), sums[j]);
+    for (size_t k = 0; k < n; k++) {
+        for (size_t j = 0; j < positions; j++) {
+            Lanes key = lanes_load(keys + (j * n + k) * LANES);
+            if (k == 0) lanes_in_order(&key, &keys); /* a line of each position */
+            sums[j] = lanes_fma(lanes_load(query + i + k * LANES), key, sums[j]);
+        }
+    }
 }
 
 INLINE void dots(const float *query, const float *tile, size_t width, size_t first, size_t positions, Lanes *sums) {
