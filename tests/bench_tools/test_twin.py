@@ -154,7 +154,7 @@ def compose(micro_bundle: Path, tmp_path: Path) -> Compose:
     }
     system = {
         "memory_total": 416 << 20, "kernel": "6.1", "doctor": None, "memory": {"peak_rss": 60 << 20},
-        "engine": "kernels (neon)",
+        "engine": "kernels (neon)", "first_start": {"reads": 560, "bytes": 37_000_000},
         "memory_gates": [memory_gate],
     }  # fmt: skip
 
@@ -334,12 +334,12 @@ def test_the_plugin_is_compiled_again_only_if_its_inputs_change(
     make_plugin(twin)
     make_plugin(twin)
     assert len(compiled) == 1
-    # Instructions, cycles, mispredictions, misses that the second cache has, code; streamed, random, stored.
-    assert "-DPS_PER_COUNT={0,3000,20000,40000,0,27000,200000,54000}" in compiled[0]
+    # Instructions, cycles, mispredictions, misses that the second cache has, code; streamed, crowded, random, stored.
+    assert "-DPS_PER_COUNT={0,3000,20000,40000,0,27000,113500,200000,54000}" in compiled[0]
     assert all(name in compiled[0] for name in ("plugin.c", "core.c", "pipeline.c"))
     monkeypatch.setattr("bench.twin.build.LATENCY", latency.at_clock(1000))
     make_plugin(twin)
-    assert "-DPS_PER_COUNT={0,1500,10000,20000,0,17000,150000,34000}" in compiled[1]
+    assert "-DPS_PER_COUNT={0,1500,10000,20000,0,17000,83500,150000,34000}" in compiled[1]
 
 
 def test_the_cpu_files_are_those_of_four_cores_without_cryptography(tmp_path: Path) -> None:
