@@ -154,7 +154,9 @@ def test_the_networks_are_divided_among_four(published: list[ThreadPair]) -> Non
     assert len(published) == 31
     for pair in published:
         assert 1 < pair.one_ms / pair.several_ms < 4
-        assert 0.5 < sum(region.alone_ms for region in pair.regions) / pair.alone_ms < 1.01  # four caches hold more
+        assert (
+            0.5 < sum(region.alone_ms for region in pair.regions) / pair.alone_ms < 1.01
+        )  # four caches hold more
         assert all(1 <= region.ways <= 4 for region in pair.regions)
 
 

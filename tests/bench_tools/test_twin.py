@@ -334,7 +334,8 @@ def test_the_plugin_is_compiled_again_only_if_its_inputs_change(
     make_plugin(twin)
     make_plugin(twin)
     assert len(compiled) == 1
-    # Instructions, cycles, mispredictions, misses that the second cache has, code; streamed, crowded, random, stored.
+    # Instructions, cycles, mispredictions, misses that the second cache has, code;
+    # lines: streamed, crowded, random, stored.
     assert "-DPS_PER_COUNT={0,3000,20000,40000,0,27000,113500,200000,54000}" in compiled[0]
     assert all(name in compiled[0] for name in ("plugin.c", "core.c", "pipeline.c"))
     monkeypatch.setattr("bench.twin.build.LATENCY", latency.at_clock(1000))

@@ -81,11 +81,11 @@ def test_the_source_is_recorded(data: CostData) -> None:
 def test_a_weight_costs_the_cycles_of_the_kernel(model: CostModel) -> None:
     """NEON multiplies 8 weights in a cycle, and nothing issues with a load of 16; sums cost as much again.
 
-    A line of weights is one of a stream, and some are still in the cache.
+    A line of weights is one of a stream, whose first two lines come alone.
     """
     assert 1 / 8 + 1 / 16 <= model.core_cycles["products"] < 8 / 16
     lines = model.memory_ns["weight_lines"] / model.latency.ns_per_streamed_line
-    assert lines == pytest.approx(0.9, rel=0.15)
+    assert 1 <= lines < 1.6
 
 
 def test_the_costs_are_those_of_the_recorded_sweep(model: CostModel, data: CostData) -> None:
@@ -95,7 +95,7 @@ def test_the_costs_are_those_of_the_recorded_sweep(model: CostModel, data: CostD
     for row in report["shapes"]:
         config = ModelConfig(**row["model"])
         assert model.p95_ms(config, 20) == pytest.approx(row["formula"]["p95_modelled_ms"], abs=1e-3)
-        assert model.p95_ms(config, 20) == pytest.approx(row["p95_modelled_ms"], rel=0.12)
+        assert model.p95_ms(config, 20) == pytest.approx(row["p95_modelled_ms"], rel=0.08)
 
 
 def test_more_of_anything_costs_more(model: CostModel) -> None:

@@ -216,7 +216,7 @@ class LatencyModel:
     def ns_per_crowded_line(self) -> float:
         """Nanoseconds for a line that follows others, beside more streams than the core follows.
 
-        As if half of them were there in time: a coefficient of its own is near to that, and predicts no better.
+        As if half of them were there in time: a coefficient of its own is near, and predicts no better.
         """
         return (self.ns_per_streamed_line + self.ns_per_random_line) / 2
 

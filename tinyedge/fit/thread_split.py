@@ -32,7 +32,6 @@ VOCABULARY_BLOCK = 64  # BLOCK of planes.c: pieces of the vocabulary are whole b
 BLOCK_TERMS = (
     "products",
     "batched_products",
-    "wide_products",
     "chunk_lines",
     "part_lines",
     "reloaded_lines",

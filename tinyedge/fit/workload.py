@@ -19,7 +19,7 @@ CHUNK_ROWS = 96  # rows of a prompt that pass through the blocks together
 PART_ROWS = 12  # rows of them that a part of a block takes at a time
 CACHE_BYTES = 512 << 10  # the board's second-level cache: weights that fit are not loaded again
 KEPT_LINES = 3000  # of it, still there for the next pass: one reads forwards, the next backwards
-REGISTER_ROWS = (128, 256)  # bytes of a row of weights whose activations stay in registers
+REGISTER_INPUTS = (128, 256)  # of an output row, for which the activations stay in registers
 KEPT_BYTES = 480 << 10  # of it, what matrices can keep from one part to the next, beside its rows
 
 # Work of a pass that costs cycles of the core. "Batched" is the work of a pass of several rows, a prompt's.
@@ -31,7 +31,6 @@ CORE_TERMS = {
     "wide_output_products": "the same, where a row is too wide for activations to stay in registers",
     "activations": "each number between two products: quantized, scaled, normalized, through GELU",
     "products": "an int8 multiply-add of a block",
-    "wide_products": "the same, where a row is too wide for activations to stay in registers",
     "batched_products": "the same, where there are several rows",
     "attention": "a number of a key, and the one of its value, met by the new row",
     "scores": "a head of the new row looking at a position",
@@ -46,7 +45,7 @@ DRAM_TERMS = {
     "chunk_lines": "a line of the blocks' weights, again for each further chunk of rows",
     "logit_lines": "a line of the logits' bounds",
     "cache_lines": "a line of keys or values",
-    "batched_cache_lines": "a line of keys or values, met by a part of a chunk, where the cache does not hold a block's",
+    "batched_cache_lines": "the same, met by a part of a chunk, where the cache does not hold a block's",
     "part_lines": "a line of the blocks' weights, met by a part of a chunk",
     "reloaded_lines": "the same, where the cache does not hold the matrices that a part passes through",
 }
@@ -104,28 +103,16 @@ def pass_work(config: ModelConfig, rows: int, positions: int) -> dict[str, float
     pairs = earlier_layers * seen + positions  # of a row and a position, over the blocks
     block_lines = config.num_layers * block / LINE_BYTES
     stored = 2 * config.num_layers * width * positions * FLOAT_BYTES / LINE_BYTES  # keys and values
-    wide_projection = projection * (d_model not in REGISTER_ROWS)
-    wide_after_attention = (
-        config.d_model * attended * (attended not in REGISTER_ROWS)
-        + config.dim_feedforward * d_model * (d_model not in REGISTER_ROWS)
-        + config.d_model * feedforward * (feedforward not in REGISTER_ROWS)
-    )
-    wide_block = 3 * wide_projection + wide_after_attention
-    kept_positions = KEPT_BYTES // (
-        2 * width * FLOAT_BYTES
-    )  # whose keys and values the cache holds, of a block
+    kept_positions = KEPT_BYTES // (2 * width * FLOAT_BYTES)  # whose keys and values of a block are kept
     reloading = max(0, positions - max(kept_positions, positions - rows))  # rows that see more than these
     reloaded = reloading * positions - reloading * (reloading - 1) // 2
     return {
         "passes": 1,
         "logits": config.vocab_size,
         "output_products": output,
-        "wide_output_products": output * (d_model not in REGISTER_ROWS),
+        "wide_output_products": output * (d_model not in REGISTER_INPUTS),
         "activations": numbers,
         "products": projection + after_attention if is_batched else config.num_layers * block,
-        "wide_products": (
-            wide_projection + wide_after_attention if is_batched else config.num_layers * wide_block
-        ),
         "batched_products": rows * (earlier_layers * block + 2 * projection) * is_batched,
         "attention": width * pairs * (not is_batched),
         "scores": config.nhead * pairs * (not is_batched),
