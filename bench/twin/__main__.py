@@ -16,6 +16,7 @@ from bench.twin.build import build, make_plugin
 from bench.twin.counts import Counts, Figures, sum_by_file
 from bench.twin.layout import (
     BOARD,
+    CORES,
     LATENCY,
     REPORTS,
     REPOSITORY,
@@ -47,6 +48,8 @@ GREEDY_BUNDLE, INT8_BUNDLE = BUNDLES / "micro_bundle_fp32", BUNDLES / "micro_bun
 RECORDED = REPORTS / f"twin-{BOARD.name}.json"
 SCALE = REPORTS / f"scale-{BOARD.name}.json"
 PARTS = REPORTS / f"parts-{BOARD.name}.json"
+LATENCY_REPORT = REPORTS / f"latency-{BOARD.name}.json"
+OTHER_BOARD = "pi-3b-plus"  # the same core; its networks are not fitted
 GATE_FAILED = 3  # as `tinyedge bench` exits
 
 
@@ -133,12 +136,21 @@ def make_parser() -> argparse.ArgumentParser:
     published.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="a program, or the beginning of its name"
     )
-    published.add_argument("--threads", type=int, default=1, help="threads of programs that can use them")
+    published.add_argument(
+        "--threads", type=int, choices=range(1, CORES + 1), default=1,
+        help="threads of programs that can use them; several are played by one (default: %(default)s)",
+    )  # fmt: skip
     published.add_argument(
         "--ncnn",
         type=Path,
         metavar="FOLDER",
         help="clone of ncnn's repository; needed once, for its networks",
+    )
+    latency = command(
+        "latency", run_latency, "fit the latency model to the published measurements, and show its errors"
+    )
+    latency.add_argument(
+        "--record", action="store_true", help="replace the report, and the latency model in the board's file"
     )
     command("quote", run_quote, "update tables and pictures of README.md and docs from the recorded reports")
     python = command("python", run_python, "run the board's Python: python -- script.py ARGUMENTS")
@@ -282,14 +294,41 @@ def run_scale(twin: Twin, options: argparse.Namespace) -> int:
 
 
 def run_published(twin: Twin, options: argparse.Namespace) -> int:
-    """Run the subcommand `published`: count units of work, and write bench/twin/published/counts.json."""
-    from bench.twin.published.count import run_published
+    """Run the subcommand `published`: count units of work, and keep the counts in the repository."""
+    from bench.twin.published.count import run_published, select
     from bench.twin.published.prepare import prepare
+    from bench.twin.threads.count_threads import count_pairs
 
+    programs = select(options.only, options.threads)
     build(twin)
     make_plugin(twin)
     prepare(twin, options.ncnn)
-    run_published(twin, options.only, options.threads)
+    if options.threads > 1:
+        count_pairs(twin, programs, options.threads)
+    else:
+        run_published(twin, programs)
+    return 0
+
+
+def run_latency(twin: Twin, options: argparse.Namespace) -> int:
+    """Run the subcommand `latency`."""
+    from bench.twin.published.fit_latency import list_programs, load_points
+    from bench.twin.published.latency_report import (
+        compose_latency_report,
+        latency_table,
+        points_table,
+        write_latency_model,
+    )
+
+    other = [
+        point for point in list_programs(load_points(OTHER_BOARD)) if point.measurement.board == OTHER_BOARD
+    ]
+    report = compose_latency_report(BOARD, load_points(BOARD.name), other)
+    print(f"{latency_table(report)}\n\n{points_table(report)}\n\n{report['latency_model']}")
+    if options.record:
+        files.write_json(LATENCY_REPORT, report)
+        write_latency_model(board_file(BOARD.name), report)
+        print(f"wrote {LATENCY_REPORT} and {board_file(BOARD.name)}; run `python -m bench.twin scale` next")
     return 0
 
 
@@ -312,12 +351,13 @@ def run_parts(twin: Twin, options: argparse.Namespace) -> int:
 def run_quote(twin: Twin, options: argparse.Namespace) -> int:
     """Run the subcommand `quote`."""
     from bench.quoted_blocks import update_documents
-    from bench.twin.quoted_tables import DOCUMENTS, PICTURE, draw_picture, make_tables
+    from bench.twin.quoted_tables import DOCUMENTS, draw_pictures, make_tables
 
     changed = update_documents(DOCUMENTS, make_tables())
-    if (picture := draw_picture()) != PICTURE.read_text(encoding="utf-8"):
-        files.write_text(PICTURE, picture)
-        changed.append(PICTURE)
+    for path, picture in draw_pictures().items():
+        if not path.exists() or picture != path.read_text(encoding="utf-8"):
+            files.write_text(path, picture)
+            changed.append(path)
     for path in changed:
         print(f"changed {path}")
     return 0
@@ -353,7 +393,8 @@ def run_count(twin: Twin, options: argparse.Namespace) -> int:
     for file, cost in list(sum_by_file(counts.blocks).items())[: options.blocks]:
         print(f"{cost / 1e6:10.3f} M  {guest_path(file, twin)}")
     for block in counts.blocks[: options.blocks]:
-        print(f"{block.instructions / 1e6:10.3f} M  {guest_path(block.file, twin)} at {block.offset:x}")
+        millions = block.figures.instructions / 1e6
+        print(f"{millions:10.3f} M  {guest_path(block.file, twin)} at {block.offset:x}")
     return 0
 
 
@@ -375,7 +416,8 @@ def format_row(name: str, figures: Figures) -> str:
     """One line of figures."""
     ms = figures.modelled_ms
     return (
-        f"{name:12s} {figures.instructions / 1e6:12.4f} M instructions {figures.fills / 1e3:10.3f} k fills"
+        f"{name:12s} {figures.instructions / 1e6:12.4f} M instructions"
+        f" {figures.pipeline_cycles / 1e6:12.4f} M cycles {figures.dram_lines / 1e3:10.3f} k lines"
         f"   modelled {ms:10.3f} ms +-{LATENCY.error_percent:g}% (bound {LATENCY.margin * ms:.3f} ms)"
     )
 

@@ -4,46 +4,71 @@ Times are modelled from counts, by the latency model of the board's file: nothin
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 
 from bench.twin.layout import LATENCY, TwinError
+from tinyedge.boards.board import LatencyModel
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Counts since the program began, or between two moments."""
+    """Counts since the program began, or between two moments; the fields are the plugin's columns."""
 
-    instructions: float
+    instructions: float = 0
     """Executed instructions."""
-    accesses: float
-    """Memory accesses."""
-    l1_misses: float
-    """Accesses that missed the first cache."""
-    fills: float
-    """Lines of 64 bytes that were loaded from DRAM."""
+    pipeline_cycles: float = 0
+    """Cycles of the core's pipeline, if every access hit the first cache."""
+    mispredictions: float = 0
+    """Branches that went the other way than predicted."""
+    l1_misses: float = 0
+    """Accesses that the second cache answered."""
+    fetch_misses: float = 0
+    """Lines of code that the second cache had."""
+    streamed_lines: float = 0
+    """Lines of 64 bytes from DRAM that follow others, so that the core has asked for them before."""
+    crowded_lines: float = 0
+    """The same, beside more others than the core follows at a time."""
+    random_lines: float = 0
+    """Other lines from DRAM, code among them."""
+    written_lines: float = 0
+    """Lines that were changed and went back to DRAM."""
 
     def __add__(self, other: "Figures") -> "Figures":
-        return Figures(
-            self.instructions + other.instructions, self.accesses + other.accesses,
-            self.l1_misses + other.l1_misses, self.fills + other.fills,
-        )  # fmt: skip
+        return Figures(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def __sub__(self, other: "Figures") -> "Figures":
-        return Figures(
-            self.instructions - other.instructions, self.accesses - other.accesses,
-            self.l1_misses - other.l1_misses, self.fills - other.fills,
-        )  # fmt: skip
+        return Figures(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def __truediv__(self, count: int) -> "Figures":
-        return Figures(
-            self.instructions / count, self.accesses / count, self.l1_misses / count, self.fills / count
-        )
+        return Figures(*(value / count for value in astuple(self)))
+
+    @property
+    def dram_lines(self) -> float:
+        """Lines of 64 bytes that the core waited for."""
+        return self.streamed_lines + self.crowded_lines + self.random_lines
 
     @property
     def modelled_ms(self) -> float:
         """Time on the board in ms, one thread, as exact as the latency model."""
-        return LATENCY.milliseconds(self.instructions, self.fills)
+        return modelled_ms(self, LATENCY)
+
+
+def core_cycles(figures: Figures, latency: LatencyModel) -> float:
+    """Cycles in which the core does not wait for DRAM."""
+    return latency.core.cycles(figures.pipeline_cycles, figures.mispredictions, figures.l1_misses)
+
+
+def memory_ns(figures: Figures, latency: LatencyModel) -> float:
+    """Nanoseconds of waiting for DRAM."""
+    return latency.memory_ns(
+        figures.streamed_lines, figures.crowded_lines, figures.random_lines, figures.written_lines
+    )
+
+
+def modelled_ms(figures: Figures, latency: LatencyModel) -> float:
+    """Time of one thread in ms by a latency model."""
+    return latency.milliseconds(core_cycles(figures, latency), memory_ns(figures, latency))
 
 
 @dataclass(frozen=True)
@@ -54,10 +79,18 @@ class Block:
     """File that it was mapped from; "?" if unknown."""
     offset: int
     """Where it starts in that file, in bytes."""
-    instructions: int
-    """Executed instructions."""
-    fills: int
-    """Lines that its instructions loaded from DRAM."""
+    figures: Figures
+    """What it costs."""
+
+
+@dataclass(frozen=True)
+class ParallelRegion:
+    """Work that several cores do side by side, played one after the other."""
+
+    begin: Figures
+    """Counts of core 0 when it begins."""
+    cores: tuple[Figures, ...]
+    """What each core does in it."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +98,19 @@ class Counts:
     """A counted run."""
 
     total: Figures
-    """The complete run."""
+    """The complete run, all cores together."""
     sockets: int
     """Number of network sockets that were opened."""
     threads: int
     """Number of threads that were started."""
     marks: tuple[Figures, ...]
-    """Counts at each os.getsid(0)."""
+    """Counts of core 0 at each os.getsid(0)."""
     shown: tuple[Figures, ...]
     """Counts at each write to standard output."""
     blocks: tuple[Block, ...]
     """The most expensive first; empty unless requested."""
+    regions: tuple[ParallelRegion, ...] = ()
+    """What several cores did; empty unless threads/team.c played them."""
 
     @property
     def steps(self) -> tuple[Figures, ...]:
@@ -103,38 +138,53 @@ def parse_counts(text: str) -> Counts:
     figures: dict[str, list[Figures]] = {"mark": [], "shown": [], "socket": [], "thread": [], "total": []}
     mappings: list[tuple[int, int, int, str]] = []
     blocks: list[Block] = []
+    regions: list[tuple[Figures, dict[int, Figures]]] = []
     for line in text.splitlines():
         kind, *values = line.split()
         if kind in figures:
-            figures[kind].append(Figures(*map(int, values)))
+            figures[kind].append(Figures(*map(int, values[1:])))
+        elif kind == "begin":
+            regions.append((Figures(*map(int, values[1:])), {}))
+        elif kind == "end":
+            regions[-1][1][int(values[0], 16)] = Figures(*map(int, values[1:]))
         elif kind == "map":
             low, high = (int(end, 16) for end in values[0].split("-"))
             mappings.append((low, high, int(values[2], 16), values[5] if len(values) > 5 else "?"))
         elif kind == "block":
-            address, costs = int(values[0], 16), (int(values[1]), int(values[2]))
+            address, costs = int(values[0], 16), Figures(*map(int, values[1:]))
             located = (
-                Block(file, address - low + offset, *costs)
+                Block(file, address - low + offset, costs)
                 for low, high, offset, file in mappings
                 if low <= address < high
             )
-            blocks.append(next(located, Block("?", address, *costs)))
+            blocks.append(next(located, Block("?", address, costs)))
     if not figures["total"]:
         raise TwinError(
             "the counted program did not run to its end",
             "run it with `python -m bench.twin python` to see why",
         )
-    blocks.sort(key=lambda block: -block.instructions)
+    blocks.sort(key=lambda block: -block.figures.instructions)
     return Counts(
-        figures["total"][-1], len(figures["socket"]), len(figures["thread"]),
-        tuple(figures["mark"]), tuple(figures["shown"]), tuple(blocks),
+        sum(figures["total"], Figures()), len(figures["socket"]), len(figures["thread"]),
+        tuple(figures["mark"]), tuple(figures["shown"]), tuple(blocks), tuple(_find_regions(regions)),
     )  # fmt: skip
 
 
-def sum_by_file(blocks: Sequence[Block]) -> dict[str, int]:
+def _find_regions(counted: Iterable[tuple[Figures, Mapping[int, Figures]]]) -> Iterator[ParallelRegion]:
+    """Regions from the counts of core 0 when each begins, and those of all cores when it ends."""
+    before: dict[int, Figures] = {}
+    for begin, ends in counted:
+        before[0] = begin
+        cores = (end - before.get(core, Figures()) for core, end in ends.items())
+        yield ParallelRegion(begin, tuple(done for done in cores if done.instructions))
+        before |= ends
+
+
+def sum_by_file(blocks: Sequence[Block]) -> dict[str, float]:
     """Instructions of each file, the most expensive first."""
-    sums: dict[str, int] = {}
+    sums: dict[str, float] = {}
     for block in blocks:
-        sums[block.file] = sums.get(block.file, 0) + block.instructions
+        sums[block.file] = sums.get(block.file, 0) + block.figures.instructions
     return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 

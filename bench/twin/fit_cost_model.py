@@ -21,7 +21,7 @@ from tinyedge.boards.load import SCHEMA
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.fit.cost_model import CostModel, memory_amounts
-from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS, Work, answer_work
+from tinyedge.fit.workload import CORE_TERMS, DRAM_TERMS, Work, answer_work
 
 Row = Mapping[str, Any]
 COMMAND = "python -m bench.twin scale"
@@ -88,8 +88,8 @@ def fit_costs(rows: Sequence[Row], created: str, versions: Mapping[str, str]) ->
 
     model = CostModel(
         board=BOARD.name,
-        instructions=fit_terms(INSTRUCTION_TERMS, "instructions"),
-        dram_fills=fit_terms(FILL_TERMS, "dram_fills"),
+        core_cycles=fit_terms(CORE_TERMS, "core_cycles"),
+        memory_ns=fit_terms(DRAM_TERMS, "memory_ns"),
         peak_bytes=nonnegative_least_squares(
             [memory_amounts(ModelConfig(**row["model"])) for row in booted],
             [row["memory"]["peak_rss"] for row in booted],
@@ -109,8 +109,8 @@ def fit_costs(rows: Sequence[Row], created: str, versions: Mapping[str, str]) ->
     return CostData(
         latency_model=model.latency,
         prompt_tokens=model.prompt_tokens,
-        instructions=model.instructions,
-        dram_fills=model.dram_fills,
+        core_cycles=model.core_cycles,
+        memory_ns=model.memory_ns,
         peak_bytes=model.peak_bytes,
         source=source,
         threads=BOARD.cost_model.threads if BOARD.cost_model else None,  # fitted to other measurements

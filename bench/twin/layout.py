@@ -46,7 +46,7 @@ def require(value: T | None, board: Board, field: str) -> T:
     return value
 
 
-# The board that is counted, booted and modelled: `counter.c` has its caches. `check` emulates others too.
+# The board that is counted, booted and modelled: counter/core.c has its caches. `check` emulates others too.
 BOARD = load_board("pi-zero-2w")
 EMULATION = require(BOARD.emulation, BOARD, "emulation")
 MEMORY = require(BOARD.memory, BOARD, "memory")

@@ -6,12 +6,12 @@ In: a guest, a bundle. Out: `ModelledCosts`. Does not know gates or recorded rep
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench.twin.counts import Counts, Figures, percentile
-from bench.twin.layout import SOURCES, TwinError
+from bench.twin.counts import Counts, Figures, core_cycles, memory_ns, percentile
+from bench.twin.layout import LATENCY, SOURCES, TwinError
 from bench.twin.user_emulation import Guest
 
 ROUNDS = 3  # responses to each prompt
@@ -98,7 +98,7 @@ class ModelledCosts:
 
 def sum_figures(figures: Sequence[Figures]) -> Figures:
     """Sum of each figure."""
-    return sum(figures, Figures(0, 0, 0, 0))
+    return sum(figures, Figures())
 
 
 def mean_figures(figures: Sequence[Figures]) -> Figures:
@@ -109,9 +109,17 @@ def mean_figures(figures: Sequence[Figures]) -> Figures:
 def figures_to_json(figures: Figures) -> dict[str, float]:
     """The figures that a report contains."""
     return {
-        "instructions": round(figures.instructions), "dram_fills": round(figures.fills),
+        **{name: round(count) for name, count in asdict(figures).items()},
+        "core_cycles": round(core_cycles(figures, LATENCY)),
+        "dram_fills": round(figures.dram_lines),
+        "memory_ns": round(memory_ns(figures, LATENCY)),
         "modelled_ms": round(figures.modelled_ms, 4),
     }  # fmt: skip
+
+
+def figures_from_json(row: Mapping[str, float]) -> Figures:
+    """The counts in what `figures_to_json` made."""
+    return Figures(*(row[field.name] for field in fields(Figures)))
 
 
 def summarize(values: Sequence[float]) -> dict[str, float]:

@@ -3,15 +3,21 @@
 A table is between `<!-- NAME -->` and `<!-- end -->`; the names are those of `make_tables`.
 """
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from bench.twin.layout import BOARD, LATENCY, MB, REPORTS, REPOSITORY, TwinError
+from bench.twin.published.latency_report import SCHEMA as LATENCY_SCHEMA
+from bench.twin.published.latency_report import coefficients_table, draw_latency, latency_table, points_table
 from bench.twin.report import MAX_P95_MS
 from bench.twin.report import SCHEMA as TWIN_SCHEMA
 from bench.twin.scale_report import SCHEMA as SCALE_SCHEMA
 from bench.twin.scale_report import render_table as scale_table
 from bench.twin.start_parts import start_table
+from bench.twin.threads.fit_threads import NOTE
+from bench.twin.threads.thread_table import threads_table
 from bench.twin.token_parts import SCHEMA as PARTS_SCHEMA
 from bench.twin.token_parts import engines_table, token_table
 from bench.twin.token_picture import draw_token
@@ -19,13 +25,19 @@ from tinyedge.boards.board import CostData, FormulaErrors
 from tinyedge.core import files
 from tinyedge.core.config import MODEL_RANGES
 from tinyedge.fit.cost_model import MEMORY_TERMS, require_cost_data
-from tinyedge.fit.workload import FILL_TERMS, INSTRUCTION_TERMS
+from tinyedge.fit.workload import CORE_TERMS, DRAM_TERMS
 
 SCALE = f"scale-{BOARD.name}.json"
-PARTS, PICTURE = f"parts-{BOARD.name}.json", REPOSITORY / "docs" / "token.svg"
+PARTS, LATENCY_REPORT = f"parts-{BOARD.name}.json", f"latency-{BOARD.name}.json"
+TOKEN_PICTURE, LATENCY_PICTURE = (REPOSITORY / "docs" / name for name in ("token.svg", "latency.svg"))
 DOCUMENTS = tuple(
-    REPOSITORY / name for name in ("README.md", "docs/device.md", "docs/scale.md", "docs/guide/08-tuning.md")
+    REPOSITORY / name
+    for name in (
+        *("README.md", "bench/twin/README.md"),
+        *("docs/device.md", "docs/kernels.md", "docs/scale.md", "docs/guide/08-tuning.md"),
+    )
 )
+TEXT_WIDTH = 128  # of the documents
 # Settings of the model that the guide explains, and what a larger value means.
 SETTINGS = {
     "vocab_size": "shorter token rows, larger tables",
@@ -101,8 +113,8 @@ def formula_table(costs: CostData) -> str:
     rows = [
         (name, terms[name], f"{value:,.3g}" if value < 1000 else f"{value:,.0f}", unit)
         for coefficients, terms, unit in (
-            (costs.instructions, INSTRUCTION_TERMS, "instructions"),
-            (costs.dram_fills, FILL_TERMS, "lines from DRAM"),
+            (costs.core_cycles, CORE_TERMS, "cycles"),
+            (costs.memory_ns, DRAM_TERMS, "ns of waiting for DRAM"),
             (costs.peak_bytes, MEMORY_TERMS, "bytes at the peak"),
         )
         for name, value in coefficients.items()
@@ -134,6 +146,9 @@ def make_tables() -> dict[str, str]:
         "token": (PARTS, PARTS_SCHEMA, token_table),
         "start": (PARTS, PARTS_SCHEMA, start_table),
         "twin": (f"twin-{BOARD.name}.json", TWIN_SCHEMA, device_table),
+        "latency": (LATENCY_REPORT, LATENCY_SCHEMA, latency_table),
+        "coefficients": (LATENCY_REPORT, LATENCY_SCHEMA, coefficients_table),
+        "points": (LATENCY_REPORT, LATENCY_SCHEMA, points_table),
         "scale": (SCALE, SCALE_SCHEMA, scale_table),
         "settings": (SCALE, SCALE_SCHEMA, settings_table),
     }
@@ -141,9 +156,14 @@ def make_tables() -> dict[str, str]:
         kind: render(files.read_json(REPORTS / name, schema, TwinError))
         for kind, (name, schema, render) in reports.items()
     }
-    return {**tables, "formula": formula_table(require_cost_data(BOARD))}
+    costs = require_cost_data(BOARD)
+    fitted = textwrap.fill(f"The costs in the board's file are {BOARD.notes[NOTE]}.", TEXT_WIDTH)
+    return {**tables, "formula": formula_table(costs), "threads": threads_table(costs), "thread-fit": fitted}
 
 
-def draw_picture() -> str:
-    """The picture of a token's parts, `PICTURE`."""
-    return draw_token(files.read_json(REPORTS / PARTS, PARTS_SCHEMA, TwinError))
+def draw_pictures() -> dict[Path, str]:
+    """The pictures of a token's parts, and of the latency model's errors, by file."""
+    return {
+        TOKEN_PICTURE: draw_token(files.read_json(REPORTS / PARTS, PARTS_SCHEMA, TwinError)),
+        LATENCY_PICTURE: draw_latency(files.read_json(REPORTS / LATENCY_REPORT, LATENCY_SCHEMA, TwinError)),
+    }

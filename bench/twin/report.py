@@ -151,6 +151,7 @@ def compose_report(
         "p95_bound_ms": round(bound, 4),
         "repeat_percent": round(repeat, 6),
         "memory": {"total": system["memory_total"], **system["memory"]},
+        "first_start": system["first_start"],
         "doctor": system["doctor"],
         "proof": list(proof),
         "gates": [asdict(gate) for gate in gates],
@@ -184,7 +185,7 @@ def format_row(name: str, figures: Mapping[str, float]) -> str:
     """One line of figures."""
     return (
         f"{name:21s}{figures['modelled_ms']:9.2f} ms modelled {figures['instructions']:>13,} instructions"
-        f" {figures['dram_fills']:>9,} DRAM fills"
+        f" {figures['dram_fills']:>9,} lines from DRAM"
     )
 
 

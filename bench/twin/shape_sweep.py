@@ -15,6 +15,7 @@ from bench.twin.measure import (
     MAX_TOKENS,
     Response,
     count_responses,
+    figures_from_json,
     figures_to_json,
     mean_figures,
     sum_figures,
@@ -75,7 +76,7 @@ class Sweep:
             print(f"booting, for the memory of {len(missing)} shapes", flush=True)
             for shape, memory in self._boot(missing):
                 self._save(shape, self._rows[shape.name] | {"memory": memory})
-        return [self._rows[shape.name] for shape in wanted]
+        return [_update_times(self._rows[shape.name]) for shape in wanted]
 
     def _save(self, shape: Shape, row: dict[str, Any]) -> None:
         self._rows[shape.name] = row
@@ -131,6 +132,18 @@ class Sweep:
                 )
             memory = json.loads(booted.files[f"{name}.json"])["memory"]
             yield shape, {key: memory[key] for key in ("import_rss", "session_rss", "steady_rss", "peak_rss")}
+
+
+def _update_times(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with the times of today's latency model, which may be newer than its counts."""
+    responses = [
+        {
+            name: figures_to_json(figures_from_json(part)) if isinstance(part, dict) else part
+            for name, part in response.items()
+        }
+        for response in row["responses"]
+    ]
+    return {**row, "responses": responses}
 
 
 def response_to_json(response: Response) -> dict[str, Any]:

@@ -95,8 +95,7 @@ def sum_places(blocks: Iterable[Block], functions: Functions) -> dict[str, Figur
     sums: dict[str, Figures] = {}
     for block in blocks:
         place = locate(block, functions)
-        costs = Figures(block.instructions, 0, 0, block.fills)
-        sums[place] = sums.get(place, Figures(0, 0, 0, 0)) + costs
+        sums[place] = sums.get(place, Figures()) + block.figures
     return sums
 
 
@@ -112,7 +111,7 @@ def count_places(guest: Guest, bundle: Path, functions: Functions) -> dict[str, 
         sum_places(count_answers(guest, bundle, tokens).blocks, functions) for tokens in (1, MAX_TOKENS)
     )
     tokens = len(PROMPTS) * (MAX_TOKENS - 1)
-    nothing = Figures(0, 0, 0, 0)
+    nothing = Figures()
     return {place: (costs - one.get(place, nothing)) / tokens for place, costs in all_tokens.items()}
 
 
@@ -131,7 +130,7 @@ def sum_parts(places: Mapping[str, Figures]) -> dict[str, Figures]:
     Raises:
         TwinError: Too much is in no part.
     """
-    sums = {name: Figures(0, 0, 0, 0) for name in (*(part.name for part in PARTS), REST)}
+    sums = {name: Figures() for name in (*(part.name for part in PARTS), REST)}
     for place, costs in places.items():
         sums[find_part(place)] += costs
     total = sum(costs.modelled_ms for costs in sums.values())
@@ -163,7 +162,7 @@ def compose_parts_report(guest: Guest, bundle: Path) -> dict[str, Any]:
             "p95_modelled_ms": modelled["e2e_ms"]["p95"],
             "first_modelled_ms": {str(row["prompt_tokens"]): row["modelled_ms"] for row in english},
             "cold_start": modelled["cold_start"],
-            "token": figures_to_json(sum(places.values(), Figures(0, 0, 0, 0))),
+            "token": figures_to_json(sum(places.values(), Figures())),
             "parts": {name: figures_to_json(costs) for name, costs in sum_parts(places).items()},
             "places": {
                 place.removeprefix(str(guest.twin.root)): figures_to_json(costs)
@@ -202,7 +201,8 @@ def engines_table(report: Mapping[str, Any]) -> str:
 
 def token_table(report: Mapping[str, Any]) -> str:
     """The parts of a token in both engines, as Markdown."""
-    rows = ["| a decoded token | instructions | lines from DRAM | modelled |", "|---|---|---|---|"]
+    head = "| a decoded token | instructions | cycles | lines from DRAM | modelled |"
+    rows = [head, "|---|---|---|---|---|"]
     for engine, found in report["engines"].items():
         rows.append(_token_row(f"**engine `{engine}`**", found["token"]))
         rows += [_token_row(name, costs) for name, costs in found["parts"].items()]
@@ -211,5 +211,8 @@ def token_table(report: Mapping[str, Any]) -> str:
 
 def _token_row(name: str, costs: Mapping[str, float]) -> str:
     """One row of the table."""
-    fills = f"{costs['dram_fills'] / 1e3:.1f} k"
-    return f"| {name} | {costs['instructions'] / 1e3:.0f} k | {fills} | {costs['modelled_ms']:.2f} ms |"
+    cells = (
+        f"{costs['instructions'] / 1e3:.0f} k", f"{costs['core_cycles'] / 1e3:.0f} k",
+        f"{costs['dram_fills'] / 1e3:.1f} k", f"{costs['modelled_ms']:.2f} ms",
+    )  # fmt: skip
+    return f"| {name} | {' | '.join(cells)} |"

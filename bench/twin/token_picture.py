@@ -8,7 +8,7 @@ from bench.twin.layout import LATENCY
 
 WIDTH, MARGIN, BARS_FROM, BARS_TO, ROW, HEADING = 860, 16, 400, 800, 28, 44
 TITLE, BOLD = 'font-size="17" font-weight="bold"', 'font-weight="bold"'
-INSTRUCTIONS, FILLS = "#2f6f9f", "#d08a3c"
+CORE, MEMORY = "#2f6f9f", "#d08a3c"
 TITLES = {"kernels": "Native kernels", "onnxruntime": "ONNX Runtime alone"}
 
 
@@ -20,8 +20,8 @@ def draw_token(report: Mapping[str, Any]) -> str:
     y = 30
     elements = [
         _text(MARGIN, y, "One token on the emulated board: milliseconds, modelled", TITLE),
-        _legend(BARS_FROM, y + 28, INSTRUCTIONS, "instructions"),
-        _legend(BARS_FROM + 130, y + 28, FILLS, "lines loaded from DRAM"),
+        _legend(BARS_FROM, y + 28, CORE, "the core computes"),
+        _legend(BARS_FROM + 170, y + 28, MEMORY, "it waits for DRAM"),
     ]  # fmt: skip
     y += 12
     for engine, found in engines.items():
@@ -44,15 +44,15 @@ def draw_token(report: Mapping[str, Any]) -> str:
 
 
 def _bar(y: int, part: Mapping[str, float], scale: float) -> list[str]:
-    """A bar on a line of text: the time of instructions, then that of lines from DRAM."""
+    """A bar on a line of text: the time of the core, then that of waiting for DRAM."""
     widths = [
         round(scale * LATENCY.milliseconds(*costs), 1)
-        for costs in ((part["instructions"], 0), (0, part["dram_fills"]))
+        for costs in ((part["core_cycles"], 0), (0, part["memory_ns"]))
     ]
     rest = f'y="{y - 15}" height="20"'
     return [
-        f'<rect x="{BARS_FROM}" width="{widths[0]}" {rest} fill="{INSTRUCTIONS}"/>',
-        f'<rect x="{BARS_FROM + widths[0]:.1f}" width="{widths[1]}" {rest} fill="{FILLS}"/>',
+        f'<rect x="{BARS_FROM}" width="{widths[0]}" {rest} fill="{CORE}"/>',
+        f'<rect x="{BARS_FROM + widths[0]:.1f}" width="{widths[1]}" {rest} fill="{MEMORY}"/>',
         _text(round(BARS_FROM + sum(widths) + 6), y, f"{part['modelled_ms']:.2f}"),
     ]
 

@@ -7,7 +7,7 @@ import pytest
 from bench.twin.counts import Counts, parse_counts
 from bench.twin.layout import Twin, TwinError, UnavailableError
 from bench.twin.published.collect import parse_networks, parse_result
-from bench.twin.published.count import save, select
+from bench.twin.published.count import SCHEMA, save, select
 from bench.twin.published.measurements import load_measurements
 from bench.twin.published.prepare import copy_networks
 from bench.twin.published.programs import SEVEN_ZIP_BYTES, SEVEN_ZIP_MARKS, list_programs
@@ -41,8 +41,8 @@ aes-256-cbc      1.0k    1.0k    1.0k    1.0k    1.0k    1.0k
 
 
 def counts_of(marks: list[int]) -> Counts:
-    lines = [f"mark {instructions} 0 0 0" for instructions in marks]
-    return parse_counts("\n".join([*lines, "total 9 0 0 0"]))
+    lines = [f"mark 0 {instructions} 0 0 0 0 0 0 0" for instructions in marks]
+    return parse_counts("\n".join([*lines, "total 0 9 0 0 0 0 0 0 0"]))
 
 
 def test_every_measurement_names_a_program_a_source_and_one_kind_of_cost() -> None:
@@ -109,15 +109,13 @@ def test_programs_are_selected_by_name_or_its_beginning() -> None:
 
 def test_counts_of_other_versions_are_not_kept(tmp_path: Path) -> None:
     path = tmp_path / "counts.json"
-    save(path, {"a": {"instructions": 1}}, {"plugin": "1"}, threads=1)
-    save(path, {"b": {"instructions": 2}}, {"plugin": "1"}, threads=4)
-    assert files.read_json(path, "tinyedge.published-counts/1", TwinError)["counts"] == {
+    save(path, SCHEMA, {"a": {"instructions": 1}}, {"plugin": "1"}, threads=1)
+    save(path, SCHEMA, {"b": {"instructions": 2}}, {"plugin": "1"}, threads=4)
+    assert files.read_json(path, SCHEMA, TwinError)["counts"] == {
         "1": {"a": {"instructions": 1}}, "4": {"b": {"instructions": 2}}
     }  # fmt: skip
-    save(path, {"a": {"instructions": 3}}, {"plugin": "2"}, threads=1)
-    assert files.read_json(path, "tinyedge.published-counts/1", TwinError)["counts"] == {
-        "1": {"a": {"instructions": 3}}
-    }
+    save(path, SCHEMA, {"a": {"instructions": 3}}, {"plugin": "2"}, threads=1)
+    assert files.read_json(path, SCHEMA, TwinError)["counts"] == {"1": {"a": {"instructions": 3}}}
 
 
 def test_networks_need_a_clone_that_has_the_tag(tmp_path: Path) -> None:

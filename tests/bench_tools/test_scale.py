@@ -10,6 +10,7 @@ import pytest
 
 from bench.quoted_blocks import fill_blocks
 from bench.twin.fit_cost_model import fit_costs, nonnegative_least_squares, write_cost_model
+from bench.twin.layout import LATENCY
 from bench.twin.quoted_tables import DOCUMENTS, make_tables
 from bench.twin.scale_report import compose_report, render_table
 from bench.twin.shape_sweep import prompt_lengths
@@ -56,10 +57,10 @@ def row(name: str, config: ModelConfig, held_out: bool) -> dict[str, Any]:
     """A counted shape whose answers cost what they should by passes, the output, and lines of weights."""
 
     def figures(works: list[Any]) -> dict[str, float]:
-        instructions = sum(1e6 * work["passes"] + work["output_products"] for work in works)
-        fills = sum(work["weight_lines"] + 1e3 * work["passes"] for work in works)
-        ms = (1.39 * instructions + 42.5 * fills) / 1e6
-        return {"instructions": instructions, "dram_fills": fills, "modelled_ms": ms}
+        cycles = sum(1e6 * work["passes"] + work["output_products"] for work in works)
+        waiting = sum(25 * work["weight_lines"] + 2e5 * work["passes"] for work in works)
+        ms = LATENCY.milliseconds(cycles, waiting)
+        return {"core_cycles": cycles, "memory_ns": waiting, "modelled_ms": ms}
 
     responses = []
     for tokens in (7, 20, 85):
@@ -90,8 +91,9 @@ def rows() -> list[dict[str, Any]]:
 
 def test_a_correct_formula_is_found_and_its_errors_are_small(rows: list[dict[str, Any]]) -> None:
     costs = fit_costs(rows, "today", {})
-    assert costs.instructions["passes"] == pytest.approx(1e6, rel=0.01)
-    assert costs.dram_fills["weight_lines"] == pytest.approx(1, rel=0.02)
+    assert costs.core_cycles["passes"] == pytest.approx(1e6, rel=0.01)
+    assert costs.memory_ns["weight_lines"] == pytest.approx(25, rel=0.02)
+    assert costs.latency_model == LATENCY
     source = costs.source
     assert source.fitted_on == tuple(f"fitted {number}" for number in range(4))
     assert source.held_out == ("other",)
@@ -113,7 +115,7 @@ def test_a_report_and_its_table(rows: list[dict[str, Any]]) -> None:
     report = compose_report(rows, costs)
     assert report["schema"] == "tinyedge.scale/1"
     shape = report["shapes"][-1]
-    assert shape["p95_bound_ms"] == pytest.approx(1.4 * shape["p95_modelled_ms"], abs=1e-3)
+    assert shape["p95_bound_ms"] == pytest.approx(LATENCY.margin * shape["p95_modelled_ms"], abs=1e-3)
     lines = render_table(report).splitlines()
     assert len(lines) == 2 + len(rows)
     assert len({line.count("|") for line in lines}) == 1

@@ -22,8 +22,9 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     value["wheels"]["newest_glibc"] = "2.41"
     value["cost_model"]["source"]["board"] = "made-up"
     latency = value["cost_model"]["latency_model"]
-    for name in ("ns_per_instruction", "ns_per_dram_fill"):
-        latency[name] *= 2
+    latency["clock_mhz"] /= 2
+    for name, nanoseconds in value["cost_model"]["memory_ns"].items():
+        value["cost_model"]["memory_ns"][name] = 2 * nanoseconds
     latency |= {"error_percent": 12, "margin": 1.5}
     path = tmp_path_factory.mktemp("boards") / "my-board.json"
     path.write_text(json.dumps(value))

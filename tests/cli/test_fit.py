@@ -7,6 +7,10 @@ import sys
 import pytest
 
 from tests.support.program import tinyedge
+from tinyedge.boards.load import default_board
+from tinyedge.fit.cost_model import require_cost_data
+
+LATENCY = require_cost_data(default_board()).latency_model
 
 
 def fit(*words: object) -> "subprocess.CompletedProcess[str]":
@@ -18,7 +22,8 @@ def test_the_screen_tells_what_is_modelled_and_how_well() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for words in (
         "20 tokens in 250 ms at p95, in 400 MB",
-        "Times are modelled, +-30%. The bound, 1.4 times the p95, must fit.",
+        f"Times are modelled, +-{LATENCY.error_percent:g}%."
+        f" The bound, {LATENCY.margin:g} times the p95, must fit.",
         "on shapes that it was not fitted to:",
         "at most",
         "tinyedge train --vocab-size 8000 --d-model",
@@ -36,7 +41,9 @@ def test_json() -> None:
     assert value["budget"] == {
         "max_p95_ms": 100, "max_rss_mb": 400, "max_tokens": 20, "max_seq_length": None, "vocab_size": 4000,
     }  # fmt: skip
-    assert value["latency_model"] == {"error_percent": 30, "margin": 1.4, "threads": 1}
+    assert value["latency_model"] == {
+        "error_percent": LATENCY.error_percent, "margin": LATENCY.margin, "threads": 1
+    }  # fmt: skip
     assert all(one["fits"] and one["p95_bound_ms"] <= 100 for one in value["shapes"])
     assert [one["name"] for one in value["presets"]] == ["tiny", "small", "base"]
 
@@ -54,7 +61,7 @@ def test_threads_make_larger_shapes_fit() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
-        (("--max-p95-ms", 10), 1, "error: --max-p95-ms 10 is too small by "),
+        (("--max-p95-ms", 2), 1, "error: --max-p95-ms 2 is too small by "),
         (("--max-rss-mb", 40, "--json"), 1, "error: --max-rss-mb 40 is too small by "),
         (("--target", "pi-6"), 2, "error: --target pi-6 is unknown"),
         (("--target", "x86-64"), 2, "error: --target x86-64 has no cost model"),

@@ -5,7 +5,6 @@ Does not know files, models, bundles or the network.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import ClassVar
 
 from tinyedge.boards.latency import ThreadCosts
 from tinyedge.boards.wheel_platform import WheelPlatform
@@ -147,53 +146,120 @@ class Emulation:
 
 
 @dataclass(frozen=True)
+class CoreCosts:
+    """Cycles of a core that does not wait for DRAM, from what the emulated board counts."""
+
+    cycles_per_pipeline_cycle: float
+    """For a cycle of the pipeline's model, which knows each instruction but not all that delays it."""
+    cycles_per_misprediction: float
+    """For a branch that went the other way than predicted."""
+    cycles_per_l1_miss: float
+    """For data that the second cache had and the first had not."""
+
+    def cycles(self, pipeline_cycles: float, mispredictions: float, l1_misses: float) -> float:
+        """Cycles of the core."""
+        return (
+            self.cycles_per_pipeline_cycle * pipeline_cycles
+            + self.cycles_per_misprediction * mispredictions
+            + self.cycles_per_l1_miss * l1_misses
+        )
+
+
+@dataclass(frozen=True)
+class LineCost:
+    """Time that a core waits for a line of 64 bytes from DRAM."""
+
+    cycles: float
+    """The part that passes with the core's clock."""
+    ns: float
+    """The part that does not depend on it, in ns."""
+
+    def at(self, clock_mhz: float) -> float:
+        """Nanoseconds at a clock in MHz."""
+        return self.cycles * 1000 / clock_mhz + self.ns
+
+
+@dataclass(frozen=True)
 class LatencyModel:
     """Modelled time of one thread, from counts of the emulated board.
 
-    Fitted to published single-thread times of networks on the board. Not in the model: the kernel's own work,
-    the instruction cache, write-backs, the TLB, throttling, the SD card, and cores that share the memory's
-    bandwidth.
+    Fitted to published times on boards with this core. Not in the model: the kernel's own work, the TLB,
+    throttling, the SD card, and cores that share the memory's bandwidth.
     """
 
-    ns_per_instruction: float
-    """Nanoseconds for one instruction."""
-    ns_per_dram_fill: float
-    """Nanoseconds for one line of 64 bytes that is loaded from DRAM."""
+    clock_mhz: float
+    """Clock of the core in MHz, if nothing throttles it."""
+    core: CoreCosts
+    """Cycles of the core."""
+    streamed_line: LineCost
+    """A line that follows others, so that the core has asked for it before."""
+    random_line: LineCost
+    """Another line."""
+    written_line: LineCost
+    """A line that was changed and goes back to DRAM."""
     error_percent: float
     """The model is quoted as plus or minus this, in percent."""
     margin: float
     """Factor that covers the largest error seen; a gate compares margin x model with its limit."""
 
-    def milliseconds(self, instructions: float, dram_fills: float) -> float:
+    @property
+    def ns_per_streamed_line(self) -> float:
+        """Nanoseconds for a line of 64 bytes, read in order."""
+        return self.streamed_line.at(self.clock_mhz)
+
+    @property
+    def ns_per_random_line(self) -> float:
+        """Nanoseconds for a line of 64 bytes, read in random order."""
+        return self.random_line.at(self.clock_mhz)
+
+    @property
+    def ns_per_crowded_line(self) -> float:
+        """Nanoseconds for a line that follows others, beside more streams than the core follows.
+
+        As if half of them were there in time: a coefficient of its own is near, and predicts no better.
+        """
+        return (self.ns_per_streamed_line + self.ns_per_random_line) / 2
+
+    def memory_ns(
+        self, streamed_lines: float, crowded_lines: float, random_lines: float, written_lines: float
+    ) -> float:
+        """Nanoseconds of waiting for lines from DRAM."""
+        return (
+            self.ns_per_streamed_line * streamed_lines
+            + self.ns_per_crowded_line * crowded_lines
+            + self.ns_per_random_line * random_lines
+            + self.written_line.at(self.clock_mhz) * written_lines
+        )
+
+    def milliseconds(self, core_cycles: float, memory_ns: float) -> float:
         """Modelled time in ms."""
-        return (self.ns_per_instruction * instructions + self.ns_per_dram_fill * dram_fills) / 1e6
+        return (core_cycles * 1000 / self.clock_mhz + memory_ns) / 1e6
 
     def calibrated(
         self, clock_mhz: float, ns_per_streamed_line: float, ns_per_random_line: float
     ) -> "LatencyModel":
         """The same model with the clock and the memory of one machine.
 
-        Its error and margin stay: they are those of the counts and of the core's schedule too, and nobody has
-        compared calibrated times with measured ones.
+        A written line follows one that is read in order, in proportion. The error and the margin stay: they
+        are those of the counts and of the core's model too.
 
         Args:
             clock_mhz: Measured clock in MHz.
             ns_per_streamed_line: Nanoseconds for a line of 64 bytes from memory, read in order.
             ns_per_random_line: Nanoseconds for a line of 64 bytes from memory, in random order.
         """
-        lines = (ns_per_streamed_line + ns_per_random_line) / (
-            self.ns_per_streamed_line + self.ns_per_random_line
-        )
+        written = self.written_line.at(clock_mhz) * ns_per_streamed_line / self.streamed_line.at(clock_mhz)
         return replace(
             self,
-            ns_per_instruction=self.clock_mhz / clock_mhz * self.ns_per_instruction,
-            ns_per_dram_fill=lines * self.ns_per_dram_fill,
+            clock_mhz=clock_mhz,
+            streamed_line=LineCost(0.0, ns_per_streamed_line),
+            random_line=LineCost(0.0, ns_per_random_line),
+            written_line=LineCost(0.0, written),
         )
 
-    # What the coefficients hold for: a Pi Zero 2 W, as sbc-bench measured it (bench/twin/published).
-    clock_mhz: ClassVar[float] = 1000.0
-    ns_per_streamed_line: ClassVar[float] = 28.0
-    ns_per_random_line: ClassVar[float] = 157.0
+    def at_clock(self, clock_mhz: float) -> "LatencyModel":
+        """The same board at another clock, such as that of a throttled one, in MHz."""
+        return replace(self, clock_mhz=clock_mhz)
 
 
 @dataclass(frozen=True)
@@ -257,13 +323,13 @@ class CostData:
     """Coefficients of the cost formula; `tinyedge.fit` knows the terms. Written by `bench.twin scale`."""
 
     latency_model: LatencyModel
-    """From instructions and DRAM fills to time."""
+    """From counts to time."""
     prompt_tokens: tuple[int, ...]
     """Lengths of the benchmark's prompts, BOS included."""
-    instructions: Mapping[str, float]
-    """Instructions for one of each term."""
-    dram_fills: Mapping[str, float]
-    """Lines of 64 bytes from DRAM for one of each term."""
+    core_cycles: Mapping[str, float]
+    """Cycles of the core for one of each term."""
+    memory_ns: Mapping[str, float]
+    """Nanoseconds of waiting for DRAM, for one of each term."""
     peak_bytes: Mapping[str, float]
     """Bytes of peak memory for one of each term."""
     source: CostSource

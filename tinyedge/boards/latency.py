@@ -1,14 +1,15 @@
 """Modelled time of work that several cores of one board divide among themselves.
 
-In: stretches of work, each with its time on one core and its lines from DRAM. Out: ms. Does not know how
-they were counted, nor how one core's time follows from counts.
+In: stretches of work, each with its time on one core and its lines of memory. Out: ms. Does not know how they
+were counted, nor how one core's time follows from counts.
 
-Cores divide the computation of a region, but not the transfer of its lines, which all come through one
-memory. So of a region's time on one core, the part in which the memory is busy stays as it is, and the rest
-is divided. Not in the model: threads that evict each other's lines from the cache that they share, and cores
-that run other programs.
+Cores divide the computation of a region, but not the transfer of its lines, which all pass through one
+memory, whose speed does not depend on the cores' clock. So of a region's time on one core, the part in which
+the memory is busy stays as it is, and the rest is divided. Not in the model: threads that
+evict each other's lines from the cache that they share, and cores that run other programs.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class Region:
     alone_ms: float
     """Time on one core, in ms."""
     lines: float = 0.0
-    """Lines that all threads together load from DRAM."""
+    """Lines of 64 bytes that DRAM transfers for it, read or written."""
     ways: float = 1.0
     """All of its work divided by that of the busiest thread, so at most the number of threads."""
     forks: float = 0.0
@@ -38,11 +39,25 @@ class ThreadCosts:
     """
 
     ns_per_shared_line: float
-    """Nanoseconds in which the memory is busy with one line of 64 bytes."""
+    """Nanoseconds that the memory is busy with a line: cores do not share this time."""
     us_per_fork: float
     """Microseconds to wake the threads, and to wait for the last of them."""
     error_percent: float
     """Largest error of a network's time with four threads, in percent, where the time with one is known."""
+
+    def combine_error(self, error_percent: float) -> float:
+        """Error of a time with several threads, in whole percent.
+
+        The two errors are of different origin, so their squares add up.
+
+        Args:
+            error_percent: Error of a time with one thread, in percent.
+        """
+        return float(math.ceil(round(math.hypot(error_percent, self.error_percent), 6)))
+
+    def combine_margin(self, margin: float) -> float:
+        """Margin of a time with several threads, in hundredths, if that of one thread is `margin`."""
+        return math.ceil(round(100 + math.hypot(100 * (margin - 1), self.error_percent), 6)) / 100
 
     def milliseconds(self, regions: Iterable[Region]) -> float:
         """Modelled time in ms of regions that follow each other."""

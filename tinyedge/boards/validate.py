@@ -26,6 +26,7 @@ TAG: Final = re.compile(r"[a-z0-9_.]+")  # a Debian suite, or the system in a wh
 # is below the limit of a manifest.
 MAX_AMOUNT: Final = 1e9  # of MB or ms
 MAX_COEFFICIENT: Final = 1e12
+MIN_CLOCK_MHZ: Final = 1
 MAX_FACTOR: Final = 1000  # of a margin
 MAX_CORES: Final = 4096
 MAX_PROMPTS: Final = 64
@@ -113,12 +114,17 @@ def _validate_cost_model(board: str, costs: CostData) -> None:
     """Check the cost model of the board with this name."""
     expected = f"{board!r}: leave out another board's cost model"
     _require("cost_model.source.board", costs.source.board, costs.source.board == board, expected)
-    latency = asdict(costs.latency_model)
-    for part in ("error_percent", "margin"):
-        _require_positive("cost_model.latency_model", {part: latency.pop(part)}, MAX_FACTOR)
-    _require_positive("cost_model.latency_model", latency, MAX_COEFFICIENT)
-    margin = costs.latency_model.margin
-    _require("cost_model.latency_model.margin", margin, margin >= 1, "1 or more")
+    latency, where = costs.latency_model, "cost_model.latency_model"
+    _require_positive(where, {"error_percent": latency.error_percent, "margin": latency.margin}, MAX_FACTOR)
+    is_clock = MIN_CLOCK_MHZ <= latency.clock_mhz <= MAX_COEFFICIENT
+    clocks = f"a number from {MIN_CLOCK_MHZ} to {MAX_COEFFICIENT:g}"
+    _require(f"{where}.clock_mhz", latency.clock_mhz, is_clock, clocks)
+    _require_coefficients(f"{where}.core", asdict(latency.core))
+    for part in ("streamed_line", "random_line", "written_line"):
+        cost = asdict(getattr(latency, part))
+        _require_coefficients(f"{where}.{part}", cost)
+        _require(f"{where}.{part}", cost, any(cost.values()), "cycles or ns above 0")
+    _require(f"{where}.margin", latency.margin, latency.margin >= 1, "1 or more")
     if costs.threads is not None:
         _require_positive("cost_model.threads", asdict(costs.threads), MAX_COEFFICIENT)
     lengths = costs.prompt_tokens
@@ -129,13 +135,10 @@ def _validate_cost_model(board: str, costs: CostData) -> None:
         _require(
             f"cost_model.prompt_tokens[{at}]", length, is_length, f"a length of 1 to {MAX_PROMPT_TOKENS}"
         )
-    for part in ("instructions", "dram_fills", "peak_bytes"):
+    for part in ("core_cycles", "memory_ns", "peak_bytes"):
         coefficients: Mapping[str, float] = getattr(costs, part)
         _require(f"cost_model.{part}", coefficients, bool(coefficients), "coefficients by term")
-        for term, value in coefficients.items():
-            expected = f"a number from 0 to {MAX_COEFFICIENT:g}"
-            where = f"cost_model.{part}.{show_key(term)}"
-            _require(where, value, 0 <= value <= MAX_COEFFICIENT, expected)
+        _require_coefficients(f"cost_model.{part}", coefficients)
     errors = costs.source.errors_percent
     for shapes, figures in (("fitted", errors.fitted), ("held_out", errors.held_out)):
         for figure in ("response", "p95", "peak_rss"):
@@ -154,6 +157,12 @@ def _require_positive(where: str, values: Mapping[str, float], largest: float) -
     for name, value in values.items():
         expected = f"a number above 0, at most {largest:g}"
         _require(f"{where}.{name}", value, 0 < value <= largest, expected)
+
+
+def _require_coefficients(where: str, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        expected = f"a number from 0 to {MAX_COEFFICIENT:g}"
+        _require(f"{where}.{show_key(name)}", value, 0 <= value <= MAX_COEFFICIENT, expected)
 
 
 def _require(where: str, value: object, is_valid: bool, expected: str) -> None:

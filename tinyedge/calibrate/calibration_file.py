@@ -14,6 +14,7 @@ from tinyedge.boards.load import known_boards
 from tinyedge.calibrate.calibration import COEFFICIENTS, SCHEMA, Calibration, validate
 from tinyedge.core import files
 from tinyedge.core.errors import UsageError
+from tinyedge.fit.workload import RANDOM_TERMS
 
 KIND: Final = SCHEMA.partition("/")[0]
 MAX_FILE_BYTES: Final = 1 << 20
@@ -56,6 +57,8 @@ def find_board(calibration: Calibration) -> Board | None:
 def calibrate_costs(board: Board, costs: CostData, calibration: Calibration, path: Path) -> CostData:
     """Return the board's cost model with the calibration's clock and memory in place of its own.
 
+    What the formula waits for memory grows in proportion to the time of such a line.
+
     Raises:
         UsageError: The calibration is that of another board, whose core counts other cycles.
     """
@@ -66,5 +69,10 @@ def calibrate_costs(board: Board, costs: CostData, calibration: Calibration, pat
         failure = mismatch(where, value, f"that of the target, {board.title}")
         raise UsageError(f"{path}: {failure}", "pass the calibration of such a board, or its own --target")
     measured = {name: getattr(calibration, name).median for name in COEFFICIENTS}
-    latency = costs.latency_model.calibrated(**measured)
-    return replace(costs, latency_model=latency)
+    known, latency = costs.latency_model, costs.latency_model.calibrated(**measured)
+    streamed = latency.ns_per_streamed_line / known.ns_per_streamed_line
+    random = latency.ns_per_random_line / known.ns_per_random_line
+    memory_ns = {
+        term: ns * (random if term in RANDOM_TERMS else streamed) for term, ns in costs.memory_ns.items()
+    }
+    return replace(costs, latency_model=latency, memory_ns=memory_ns)

@@ -44,19 +44,22 @@ def fit(
     board = load_board(target)
     costs = require_cost_data(board)
     require_board_threads(board, threads)
-    note, used = "", None
+    used = None
     if calibration is not None:
         from tinyedge.calibrate.calibration_file import calibrate_costs, read_calibration
-        from tinyedge.calibrate.table import describe_use
         from tinyedge.cli._echo import print_note
 
         used = read_calibration(calibration)
         costs = calibrate_costs(board, costs, used, calibration)
-        note = describe_use(used, str(calibration), costs.latency_model.error_percent)
         for doubt in used.doubts:
             print_note(f"note: {calibration}: {doubt}")
     given = {name: value for name, value in budget.items() if value is not None}
     model = CostModel.from_data(board.name, costs, threads)
+    note = ""
+    if used is not None:
+        from tinyedge.calibrate.table import describe_use
+
+        note = describe_use(used, str(calibration), model.latency.error_percent)
     result = search(model, FitBudget.from_board(board, **given))
     errors = costs.source.errors_percent
     value = table.to_dict(result, errors, used.coefficients if used else None)

@@ -5,7 +5,7 @@ emulated board. Out: a `CostModel`. Does not know how the shapes were counted.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinyedge.boards.board import Board, CostData, LatencyModel
 from tinyedge.boards.from_json import show_key
@@ -15,7 +15,7 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import UsageError
 from tinyedge.core.settings import require_range
 from tinyedge.fit.thread_split import split_pass
-from tinyedge.fit.workload import FILL_TERMS, FLOAT_BYTES, INSTRUCTION_TERMS, Work, answer_work, passes
+from tinyedge.fit.workload import CORE_TERMS, DRAM_TERMS, FLOAT_BYTES, Work, answer_work, passes
 
 # What a process that answers keeps in memory.
 MEMORY_TERMS = {
@@ -24,8 +24,8 @@ MEMORY_TERMS = {
     "cache_bytes": "a byte of the cache",
     "pieces": "a piece of the vocabulary",
 }
-NO_WORK = dict.fromkeys((*INSTRUCTION_TERMS, *FILL_TERMS), 0.0)
-TERMS = {"instructions": INSTRUCTION_TERMS, "dram_fills": FILL_TERMS, "peak_bytes": MEMORY_TERMS}
+NO_WORK = dict.fromkeys((*CORE_TERMS, *DRAM_TERMS), 0.0)
+TERMS = {"core_cycles": CORE_TERMS, "memory_ns": DRAM_TERMS, "peak_bytes": MEMORY_TERMS}
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class CostModel:
 
     board: str
     """Name of the board."""
-    instructions: Mapping[str, float]
-    """Instructions for one of each term of `INSTRUCTION_TERMS`."""
-    dram_fills: Mapping[str, float]
-    """Lines of 64 bytes from DRAM for one of each term of `FILL_TERMS`."""
+    core_cycles: Mapping[str, float]
+    """Cycles of the core for one of each term of `CORE_TERMS`."""
+    memory_ns: Mapping[str, float]
+    """Nanoseconds of waiting for DRAM, for one of each term of `DRAM_TERMS`."""
     peak_bytes: Mapping[str, float]
     """Bytes for one of each term of `MEMORY_TERMS`."""
     latency: LatencyModel
-    """From instructions and DRAM fills to time; its margin is what a gate applies."""
+    """From cycles and waiting to time; its error and margin are those of this number of threads."""
     prompt_tokens: tuple[int, ...]
     """Lengths of the benchmark's prompts, BOS included."""
     threads: int = 1
@@ -69,12 +69,19 @@ class CostModel:
                     f"board {board}: cost_model.{field} has unknown or missing terms: {names}",
                     "fit it again with this version: python -m bench.twin scale",
                 )
+        latency = data.latency_model
+        if threads > 1 and data.threads is not None:
+            latency = replace(
+                latency,
+                error_percent=data.threads.combine_error(latency.error_percent),
+                margin=data.threads.combine_margin(latency.margin),
+            )
         return cls(
             board,
-            data.instructions,
-            data.dram_fills,
+            data.core_cycles,
+            data.memory_ns,
             data.peak_bytes,
-            data.latency_model,
+            latency,
             data.prompt_tokens,
             threads,
             data.threads,
@@ -82,8 +89,9 @@ class CostModel:
 
     def modelled_ms(self, work: Work) -> float:
         """Modelled time of some work in ms, by one thread."""
-        instructions = dot_product(self.instructions, work)
-        return self.latency.milliseconds(instructions, dot_product(self.dram_fills, work))
+        return self.latency.milliseconds(
+            dot_product(self.core_cycles, work), dot_product(self.memory_ns, work)
+        )
 
     def _regions(self, config: ModelConfig, prompt_tokens: int, max_tokens: int) -> Iterator[Region]:
         """An answer as work of one thread and work that several divide."""
@@ -92,7 +100,8 @@ class CostModel:
             yield Region(self.modelled_ms({**serial, "answers": int(number == 0)}))
             for part in shared:
                 work = {**NO_WORK, **part.work}
-                lines = dot_product(self.dram_fills, work)
+                # What threads divide reads weights and keys in order: all of its lines follow others.
+                lines = dot_product(self.memory_ns, work) / self.latency.ns_per_streamed_line
                 yield Region(self.modelled_ms(work), lines, part.ways, part.forks)
 
     def response_ms(self, config: ModelConfig, prompt_tokens: int, max_tokens: int) -> float:

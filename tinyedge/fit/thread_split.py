@@ -15,14 +15,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tinyedge.core.config import ModelConfig
-from tinyedge.fit.workload import CHUNK_ROWS, FLOAT_BYTES, LINE_BYTES, Work, pad_inputs, pass_work
+from tinyedge.fit.workload import (
+    CHUNK_ROWS,
+    FLOAT_BYTES,
+    LINE_BYTES,
+    Work,
+    loaded_share,
+    pad_inputs,
+    pass_work,
+)
 
 PIECE_BYTES = 131072  # BYTES_PER_PIECE of matrix.c
 PIECE_ROWS = 3  # ROWS_PER_PIECE of decoder.c
 PANEL = 16  # FLOAT_PANEL: pieces of a product are whole panels of outputs
 VOCABULARY_BLOCK = 64  # BLOCK of planes.c: pieces of the vocabulary are whole blocks
-BLOCK_TERMS = ("products", "batched_products", "chunk_lines", "part_lines")  # shared as their matrix is
-ATTENTION_TERMS = ("attention", "scores", "batched_scores", "cache_lines", "batched_cache_lines")
+BLOCK_TERMS = (
+    "products",
+    "batched_products",
+    "chunk_lines",
+    "part_lines",
+    "reloaded_lines",
+)  # shared as their matrix is
+ATTENTION_TERMS = (
+    *("attention", "scores", "cache_lines"),
+    *("batched_attention", "batched_scores", "batched_cache_lines"),
+)
 
 
 @dataclass(frozen=True)
@@ -66,10 +83,10 @@ def _shared_parts(
         divided = _divide_rows(config, rows, positions, threads, total)
         yield divided
         last_row = {term: total[term] - divided.work.get(term, 0.0) for term in total}
-        yield from _divide_products(_matrices(config)[1:], 1, threads, last_row)
+        yield from _divide_products(config, _matrices(config)[1:], 1, threads, last_row)
         yield from _divide_attention(config, 1, positions, threads, last_row, blocks=1)
     else:
-        yield from _divide_products(_matrices(config), config.num_layers, threads, total)
+        yield from _divide_products(config, _matrices(config), config.num_layers, threads, total)
         yield from _divide_attention(config, rows, positions, threads, total, blocks=config.num_layers)
     yield _divide_output(config, threads, total)
 
@@ -78,13 +95,13 @@ def _divide_rows(config: ModelConfig, rows: int, positions: int, threads: int, t
     """All blocks, except what follows attention in the last one: only the last row needs that."""
     width = config.nhead * config.head_width
     after = sum(outputs * inputs for outputs, inputs in _matrices(config)[1:])
-    after_lines = after / LINE_BYTES if total["weight_lines"] else 0.0
-    output_lines = _output_lines(config) if total["weight_lines"] else 0.0
+    later_lines = loaded_share(config) * (after / LINE_BYTES + _output_lines(config))
     work = {
-        **{term: total[term] for term in ("batched_products", "chunk_lines", "part_lines")},
+        **{term: total[term] for term in ("batched_products", "chunk_lines", "part_lines", "reloaded_lines")},
         "products": total["products"] - after,
         "activations": total["activations"] - (width + 2 * config.d_model + 2 * config.dim_feedforward),
-        "weight_lines": total["weight_lines"] - after_lines - output_lines,
+        "weight_lines": total["weight_lines"] - later_lines,
+        "batched_attention": total["batched_attention"] - width * positions,
         "batched_scores": total["batched_scores"] - config.nhead * positions,
         "batched_cache_lines": total["batched_cache_lines"],
     }
@@ -95,7 +112,7 @@ def _divide_rows(config: ModelConfig, rows: int, positions: int, threads: int, t
 
 
 def _divide_products(
-    matrices: Sequence[tuple[int, int]], blocks: int, threads: int, total: Work
+    config: ModelConfig, matrices: Sequence[tuple[int, int]], blocks: int, threads: int, total: Work
 ) -> Iterator[SharedWork]:
     """Products of few rows with these matrices, in a number of blocks."""
     weights = sum(outputs * inputs for outputs, inputs in matrices)
@@ -103,7 +120,7 @@ def _divide_products(
         pieces = min(outputs * inputs // PIECE_BYTES, threads)
         if pieces > 1:
             work = {term: total[term] * outputs * inputs / weights for term in BLOCK_TERMS}
-            work["weight_lines"] = blocks * outputs * inputs / LINE_BYTES * (total["weight_lines"] > 0)
+            work["weight_lines"] = loaded_share(config) * blocks * outputs * inputs / LINE_BYTES
             yield SharedWork(work, outputs / _piece(outputs, pieces, PANEL), blocks)
 
 
@@ -119,8 +136,8 @@ def _divide_attention(
 
 
 def _divide_output(config: ModelConfig, threads: int, total: Work) -> SharedWork:
-    work = {term: total[term] for term in ("output_products", "logit_lines")}
-    work["weight_lines"] = _output_lines(config) if total["weight_lines"] else 0.0
+    work = {term: total[term] for term in ("output_products", "wide_output_products", "logit_lines")}
+    work["weight_lines"] = loaded_share(config) * _output_lines(config)
     return SharedWork(work, config.vocab_size / _piece(config.vocab_size, threads, VOCABULARY_BLOCK), 1)
 
 

@@ -6,6 +6,7 @@ The kernels run once for the prompt, once for each later token, and once more fo
 window where the context is full (`core.window`). An amount tells how often a pass does what the term names.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 
 from tinyedge.core.config import ModelConfig
@@ -17,31 +18,38 @@ INPUT_MULTIPLE = 64  # the kernels pad a row of weights to it
 CHUNK_ROWS = 96  # rows of a prompt that pass through the blocks together
 PART_ROWS = 12  # rows of them that a part of a block takes at a time
 CACHE_BYTES = 512 << 10  # the board's second-level cache: weights that fit are not loaded again
+KEPT_LINES = 3000  # of it, still there for the next pass: one reads forwards, the next backwards
+REGISTER_INPUTS = (128, 256)  # of an output row, for which the activations stay in registers
+KEPT_BYTES = 480 << 10  # of it, what matrices can keep from one part to the next, beside its rows
 
-# Work of a pass that costs instructions. "Batched" is the work of a pass of several rows, a prompt's.
-INSTRUCTION_TERMS = {
+# Work of a pass that costs cycles of the core. "Batched" is the work of a pass of several rows, a prompt's.
+CORE_TERMS = {
     "answers": "tokenizing the prompt, making a cache",
     "passes": "Python around a pass, sampling, text",
     "logits": "choosing the largest, and finishing some",
     "output_products": "a multiply-add of the output's upper planes",
+    "wide_output_products": "the same, where a row is too wide for activations to stay in registers",
     "activations": "each number between two products: quantized, scaled, normalized, through GELU",
     "products": "an int8 multiply-add of a block",
     "batched_products": "the same, where there are several rows",
     "attention": "a number of a key, and the one of its value, met by the new row",
     "scores": "a head of the new row looking at a position",
+    "batched_attention": "a number of a key, and the one of its value, met by one of several rows",
     "batched_scores": "a head of one of several rows looking at a position",
 }
-# Work of a pass that loads lines from DRAM.
-FILL_TERMS = {
+# Work of a pass that waits for lines from DRAM.
+DRAM_TERMS = {
     "answers": "as above",
     "passes": "as above",
-    "weight_lines": "a line of the weights or of an upper plane, where the cache does not hold them all",
+    "weight_lines": "a line of the weights or of an upper plane that the cache has not kept",
     "chunk_lines": "a line of the blocks' weights, again for each further chunk of rows",
     "logit_lines": "a line of the logits' bounds",
     "cache_lines": "a line of keys or values",
-    "batched_cache_lines": "a line of keys or values, met by one of several rows",
+    "batched_cache_lines": "the same, met by a part of a chunk, where the cache does not hold a block's",
     "part_lines": "a line of the blocks' weights, met by a part of a chunk",
+    "reloaded_lines": "the same, where the cache does not hold the matrices that a part passes through",
 }
+RANDOM_TERMS = ("answers", "passes")  # of DRAM_TERMS: lines of Python's objects, which nobody reads in order
 
 Work = Mapping[str, float]
 
@@ -94,26 +102,63 @@ def pass_work(config: ModelConfig, rows: int, positions: int) -> dict[str, float
     seen = rows * positions - rows * (rows - 1) // 2  # each row sees the positions up to its own
     pairs = earlier_layers * seen + positions  # of a row and a position, over the blocks
     block_lines = config.num_layers * block / LINE_BYTES
-    logit_lines = 2 * FLOAT_BYTES * config.vocab_size / LINE_BYTES  # what a bound is made of, and the bound
-    streamed = block_lines + output / 2 / LINE_BYTES + logit_lines
     stored = 2 * config.num_layers * width * positions * FLOAT_BYTES / LINE_BYTES  # keys and values
+    kept_positions = KEPT_BYTES // (2 * width * FLOAT_BYTES)  # whose keys and values of a block are kept
+    reloading = max(0, positions - max(kept_positions, positions - rows))  # rows that see more than these
+    reloaded = reloading * positions - reloading * (reloading - 1) // 2
     return {
         "passes": 1,
         "logits": config.vocab_size,
         "output_products": output,
+        "wide_output_products": output * (d_model not in REGISTER_INPUTS),
         "activations": numbers,
         "products": projection + after_attention if is_batched else config.num_layers * block,
         "batched_products": rows * (earlier_layers * block + 2 * projection) * is_batched,
         "attention": width * pairs * (not is_batched),
         "scores": config.nhead * pairs * (not is_batched),
+        "batched_attention": width * pairs * is_batched,
         "batched_scores": config.nhead * pairs * is_batched,
-        "weight_lines": streamed * (streamed * LINE_BYTES > CACHE_BYTES),
+        "weight_lines": read_lines(config) * loaded_share(config),
         "chunk_lines": block_lines * ((rows - 1) // CHUNK_ROWS),
-        "logit_lines": logit_lines,
+        "logit_lines": 2 * FLOAT_BYTES * config.vocab_size / LINE_BYTES,
         "cache_lines": stored * (not is_batched),
-        "batched_cache_lines": stored * rows * is_batched,
+        "batched_cache_lines": (
+            2 * earlier_layers * width * reloaded / PART_ROWS * FLOAT_BYTES / LINE_BYTES * is_batched
+        ),
         "part_lines": block_lines * rows / PART_ROWS * is_batched,
+        "reloaded_lines": _reloaded_bytes(config) / LINE_BYTES * (math.ceil(rows / PART_ROWS) - 1),
     }
+
+
+def read_lines(config: ModelConfig) -> float:
+    """Lines of weights, upper planes and bounds that each pass reads."""
+    width = config.nhead * config.head_width
+    d_model, attended, feedforward = map(pad_inputs, (config.d_model, width, config.dim_feedforward))
+    rows = 3 * width + config.dim_feedforward  # of outputs, whose inputs are d_model
+    block = rows * d_model + config.d_model * (attended + feedforward)
+    bounds = 2 * FLOAT_BYTES * config.vocab_size  # what a bound is made of, and the bound
+    return (config.num_layers * block + config.vocab_size * d_model / 2 + bounds) / LINE_BYTES
+
+
+def loaded_share(config: ModelConfig) -> float:
+    """Share of `read_lines` that the cache has not kept from the pass before."""
+    lines = read_lines(config)
+    return 1 - KEPT_LINES / lines if lines * LINE_BYTES > CACHE_BYTES else 0.0
+
+
+def _reloaded_bytes(config: ModelConfig) -> float:
+    """Bytes of weights that each further part of a prompt loads again.
+
+    A part passes through the product before attention, and later through those after it. In the last block,
+    the rows of a prompt need keys and values only.
+    """
+    width = config.nhead * config.head_width
+    d_model, attended, feedforward = map(pad_inputs, (config.d_model, width, config.dim_feedforward))
+    before = 3 * width * d_model
+    after = config.d_model * attended + config.dim_feedforward * d_model + config.d_model * feedforward
+    earlier_layers = config.num_layers - 1
+    passes_of = ((before, earlier_layers), (after, earlier_layers), (2 * width * d_model, 1))
+    return sum(layers * size for size, layers in passes_of if size > KEPT_BYTES)
 
 
 def pad_inputs(inputs: int) -> int:

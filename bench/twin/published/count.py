@@ -5,10 +5,10 @@ In: a twin with its plugin, the folder that `prepare` filled. Out: counts, with 
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bench.twin.counts import Counts, Figures
 from bench.twin.layout import SOURCES, Twin, TwinError
@@ -23,7 +23,7 @@ PACKAGES: Final = ("libc6", "libssl1.1", "p7zip", "python3.9", "libgomp1")
 
 
 def count_program(twin: Twin, program: Program, threads: int = 1) -> Counts:
-    """Run a program and count.
+    """Run a program and count; threads/team.c plays several threads.
 
     Raises:
         TwinError: If it fails.
@@ -31,30 +31,30 @@ def count_program(twin: Twin, program: Program, threads: int = 1) -> Counts:
     folder = published_folder(twin)
     run = program.run(folder, threads)
     guest = Guest(twin, root=root_folder(folder), executable=run.executable or f"/usr/bin/python{PYTHON}")
-    # Threads that wait must sleep: on the board each has a core, here they share one.
-    variables = {"OMP_WAIT_POLICY": "passive", **run.variables}
-    outcome, counts = guest.count(run.arguments, variables=variables)
+    outcome, counts = guest.count(run.arguments, variables=run.variables)
     if outcome.returncode:
         raise TwinError(f"{program.name} exited with {outcome.returncode}: {outcome.errors.strip()}")
     return counts
 
 
-def count(twin: Twin, name: str, threads: int = 1) -> Figures:
+def count(twin: Twin, name: str) -> Figures:
     """Counts of a unit of work of a program. Raises TwinError if it is unknown or fails."""
     (program,) = select([name])
-    return program.cut(count_program(twin, program, threads))
+    return program.cut(count_program(twin, program))
 
 
-def select(names: Sequence[str]) -> list[Program]:
+def select(names: Sequence[str], threads: int = 1) -> list[Program]:
     """Programs by name or by the beginning of it, such as "memory/"; all if there are no names.
 
+    Args:
+        names: The names.
+        threads: Threads; programs that cannot use several are left out then.
+
     Raises:
-        TwinError: If a name fits none.
+        TwinError: If a name fits none, or none of the programs can use that many threads.
     """
     programs = list_programs()
-    if not names:
-        return list(programs.values())
-    chosen: dict[str, Program] = {}
+    chosen: dict[str, Program] = {} if names else programs
     for name in names:
         exact = {name: programs[name]} if name in programs else {}
         fitting = exact or {key: value for key, value in programs.items() if key.startswith(name)}
@@ -63,16 +63,19 @@ def select(names: Sequence[str]) -> list[Program]:
                 f"there is no program {name}", "names are those in bench/twin/published/counts.json"
             )
         chosen |= fitting
-    return list(chosen.values())
+    usable = [program for program in chosen.values() if threads == 1 or program.threaded]
+    if not usable:
+        raise TwinError("none of these programs can use threads")
+    return usable
 
 
-def count_all(twin: Twin, programs: Sequence[Program], threads: int) -> Iterator[tuple[str, Figures]]:
+def count_all(twin: Twin, programs: Sequence[Program]) -> Iterator[tuple[str, Figures]]:
     """Counts of a unit of work of each program; a run that two neighbors share is executed once."""
     previous: tuple[Run, Counts] | None = None
     for program in programs:
-        run = program.run(published_folder(twin), threads)
+        run = program.run(published_folder(twin), 1)
         if previous is None or previous[0] != run:
-            previous = run, count_program(twin, program, threads)
+            previous = run, count_program(twin, program)
         yield program.name, program.cut(previous[1])
 
 
@@ -85,37 +88,37 @@ def read_versions(twin: Twin) -> dict[str, str]:
         for name in archives:
             if found := re.match(rf"{re.escape(package)}_(.+)_arm64\.deb", name):
                 versions[package] = found[1].replace("%3a", ":")
-    sources = b"".join(path.read_bytes() for path in sorted(SOURCES.glob("counter*.c")))
+    sources = b"".join(path.read_bytes() for path in sorted((SOURCES / "counter").glob("*.[ch]")))
     return {**versions, "plugin": hashlib.sha256(sources).hexdigest()}
 
 
-def save(path: Path, counts: dict[str, dict[str, float]], versions: dict[str, str], threads: int) -> None:
-    """Add counts to the file, or begin a new one if it is of other versions.
+def save(
+    path: Path, schema: str, counts: Mapping[str, Any], versions: Mapping[str, str], threads: int
+) -> None:
+    """Add counts to a file, or begin a new one if it is of other versions.
 
     Args:
         path: The file.
+        schema: Its schema.
         counts: Counts of a unit of work, by program.
         versions: Of `read_versions`.
         threads: Threads that shared the work.
     """
-    data = files.read_json(path, SCHEMA, TwinError) if path.exists() else {}
+    data = files.read_json(path, schema, TwinError) if path.exists() else {}
     if data.get("versions") != versions:
-        data = {"schema": SCHEMA, "versions": versions, "counts": {}}
+        data = {"schema": schema, "versions": versions, "counts": {}}
     data["counts"].setdefault(str(threads), {}).update(counts)
     files.write_json(path, data)
 
 
-def run_published(twin: Twin, names: Sequence[str], threads: int) -> None:
-    """Count programs, print and save them.
+def run_published(twin: Twin, programs: Sequence[Program]) -> None:
+    """Count programs with one thread, print and save them.
 
     Raises:
-        TwinError: If a program fails, or threads are asked of programs that have none.
+        TwinError: If a program fails.
     """
-    programs = [program for program in select(names) if threads == 1 or program.threaded]
-    if not programs:
-        raise TwinError("none of these programs can use threads")
     versions = read_versions(twin)
-    for name, figures in count_all(twin, programs, threads):
+    for name, figures in count_all(twin, programs):
         values = {key: round(value, 6) for key, value in asdict(figures).items()}
         print(f"{name:40} " + "  ".join(f"{key} {value:.6g}" for key, value in values.items()), flush=True)
-        save(COUNTS, {name: values}, versions, threads)
+        save(COUNTS, SCHEMA, {name: values}, versions, threads=1)

@@ -1,4 +1,4 @@
-"""The files of the programs: a Debian of that time, wheels of ncnn, its networks, two libraries.
+"""The files of the programs: a Debian of that time, wheels of ncnn, its networks, three libraries.
 
 Each step makes one folder or file, and is skipped if it exists. The twin's QEMU must have been built.
 """
@@ -14,7 +14,16 @@ from typing import Final
 from bench.twin import cpu_model
 from bench.twin.build import run_step
 from bench.twin.debian import Archive
-from bench.twin.layout import BOARD, CORES, Twin, TwinError, UnavailableError, atomic_folder, run
+from bench.twin.layout import (
+    CORES,
+    REPOSITORY,
+    SOURCES,
+    Twin,
+    TwinError,
+    UnavailableError,
+    atomic_folder,
+    run,
+)
 from bench.twin.published.programs import GUEST, NCNN_VERSIONS
 
 SUITE: Final = (
@@ -27,7 +36,8 @@ COMPILER: Final = (
     "cc", "-target", "aarch64-linux-gnu.2.17", "-mcpu=cortex_a53-aes-sha2",
     "-std=c11", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-s",
 )  # fmt: skip
-LIBRARIES: Final = ("loops", "marks")
+ORT_API: Final = REPOSITORY / "export" / "kernels" / "c"  # ort_api.h, which team.c includes
+LIBRARIES: Final = (GUEST / "loops.c", GUEST / "marks.c", SOURCES / "threads" / "team.c")
 
 
 def published_folder(twin: Twin) -> Path:
@@ -56,16 +66,16 @@ def prepare(twin: Twin, ncnn: Path | None) -> Path:
     """
     folder = published_folder(twin)
     folder.mkdir(parents=True, exist_ok=True)
-    run_step(f"root of {SUITE}", root_folder(folder), partial(make_root, folder))
+    run_step(f"root of {SUITE}", root_folder(folder), partial(make_root, twin, folder))
     for version in NCNN_VERSIONS:
         wheel, networks = folder / f"ncnn-{version}", folder / f"params-{version}"
         run_step(wheel.name, wheel, partial(install_ncnn, twin, wheel, version))
         run_step(networks.name, networks, partial(copy_networks, ncnn, version, networks))
-    old = [name for name in LIBRARIES if is_older(folder / f"{name}.so", GUEST / f"{name}.c")]
+    old = [source for source in LIBRARIES if is_older(folder / f"{source.stem}.so", source)]
     if old:
         run_step("Zig", folder / "zig", partial(install_zig, twin, folder / "zig"))
-    for name in old:
-        compile_library(folder, name)
+    for source in old:
+        compile_library(folder, source)
     return folder
 
 
@@ -74,13 +84,13 @@ def is_older(output: Path, source: Path) -> bool:
     return not output.exists() or output.stat().st_mtime < source.stat().st_mtime
 
 
-def make_root(folder: Path) -> None:
+def make_root(twin: Twin, folder: Path) -> None:
     """Unpack the Debian, and describe the board's processor in it."""
     with atomic_folder(root_folder(folder)) as root:
         archive = Archive(folder / f"apt-{SUITE}", SUITE, "arm64")
         archive.fetch(*ROOT)
         archive.unpack(root)
-        cpu_model.write_cpu_files(root, BOARD)
+        cpu_model.write_cpu_files(root, twin.board)
         # ncnn reads it to divide the second cache by the cores that share it.
         for cache in root.glob("sys/devices/system/cpu/cpu*/cache/index*"):
             core = int(cache.parents[1].name.removeprefix("cpu"))
@@ -112,13 +122,13 @@ def install_zig(twin: Twin, target: Path) -> None:
     pip_install(twin, target, ZIG)
 
 
-def compile_library(folder: Path, name: str) -> None:
-    """Compile a library of guest/."""
-    output = folder / f"{name}.so"
+def compile_library(folder: Path, source: Path) -> None:
+    """Compile a library that runs in the guest."""
+    output = folder / f"{source.stem}.so"
     unfinished = output.with_suffix(".partial")
     environment = {**os.environ, "PYTHONPATH": str(folder / "zig")}
     run(
-        [sys.executable, "-m", "ziglang", *COMPILER, GUEST / f"{name}.c", "-o", unfinished],
+        [sys.executable, "-m", "ziglang", *COMPILER, "-I", ORT_API, source, "-o", unfinished],
         env=environment,
     )
     unfinished.replace(output)

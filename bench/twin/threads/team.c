@@ -1,7 +1,5 @@
 /* In the guest: one thread plays a team, so that the counts of several threads repeat to the instruction.
  *
- *   python -m ziglang cc -target aarch64-linux-gnu.2.31 -O2 -shared -fPIC -I export/kernels/c -o team.so team.c
- *
  * Real threads of a guest do not repeat: which of them takes a piece, how long one spins, and whose lines stay in the
  * shared cache depend on this machine. Here each piece of a parallel region runs to its end before the next one begins,
  * in the caller's thread. Two calls tell a counting plugin who plays; no other program passes these numbers:

@@ -28,7 +28,7 @@ struct Decoder {
     void *owned[ARRAYS]; /* all arrays below */
     size_t owned_count;
     int incomplete; /* whether one of them could not be allocated */
-    float *cache;   /* (layers, keys and values, heads, context, head_width) */
+    float *cache;   /* (layers, keys and values, heads, context rounded up to LANES, head_width) */
 
     /* Scratch, CHUNK rows each; a row's width is rounded up to FLOAT_PANEL. Only x and queries use all of them. */
     size_t ld_x, ld_qkv, ld_attended, ld_wide, q_stride;
@@ -70,7 +70,7 @@ Status decoder_create(const Model *m, Decoder **created) {
     if (!d) return KERNELS_NO_MEMORY;
     size_t context = round_up(m->context, LANES), vocab = round_up(m->vocab_size, FLOAT_PANEL);
     size_t inputs = largest_of_3(m->width, m->attended, m->feedforward); /* of the widest product */
-    size_t layer = saturating_product(saturating_product(2 * m->attended, m->context), sizeof(float));
+    size_t layer = saturating_product(saturating_product(2 * m->attended, context), sizeof(float));
     d->model = m;
     d->ld_x = round_up(m->width, FLOAT_PANEL);
     d->ld_qkv = round_up(3 * m->attended, FLOAT_PANEL);
@@ -109,7 +109,7 @@ void decoder_free(Decoder *d) {
 /* The keys of a head, or its values (kind 1). */
 static float *cached(const Decoder *d, size_t layer, size_t kind, size_t head) {
     const Model *m = d->model;
-    return d->cache + ((layer * 2 + kind) * m->heads + head) * m->context * m->head_width;
+    return d->cache + ((layer * 2 + kind) * m->heads + head) * round_up(m->context, LANES) * m->head_width;
 }
 
 static void embed(const Model *m, int32_t token, size_t position, float *x) {
@@ -157,11 +157,11 @@ static Status project(const Part *p) {
     for (size_t t = queries; t < p->end; t++)
         memcpy(d->queries + t * d->ld_attended, qkv + (t - p->row) * d->ld_qkv, m->attended * sizeof *qkv);
     for (size_t head = 0; head < m->heads; head++) {
-        float *keys = cached(d, p->layer, 0, head) + c->start * m->head_width;
+        float *keys = cached(d, p->layer, 0, head);
         float *values = cached(d, p->layer, 1, head) + c->start * m->head_width;
         for (size_t t = p->row; t < p->end; t++) {
             const float *key = qkv + (t - p->row) * d->ld_qkv + m->attended + head * m->head_width;
-            memcpy(keys + t * m->head_width, key, m->head_width * sizeof *key);
+            store_key(keys, c->start + t, key, m->head_width);
             memcpy(values + t * m->head_width, key + m->attended, m->head_width * sizeof *key);
         }
     }

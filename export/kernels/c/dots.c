@@ -1,7 +1,7 @@
 /* Products of 8-bit activations with 8-bit weights: packing, and the plain loops that define them.
  *
- * A token's products are bound by reading the weights once; many tokens' by multiplications. Rows lie one behind the
- * other, so a kernel reads 4 rows as one stream and ends with 4 sums in one vector.
+ * A token's products are bound by reading the weights once; many tokens' by multiplications. A tile of 4 rows is one
+ * stream of lines, since a Cortex-A53 follows no more than two, and ends with 4 sums in one vector.
  *
  * The fast kernels of NEON and AVX2 add a few products in 16 bits. int8_matrix_pack looks at every weight and notes for
  * each tile of 4 rows how many products never overflow, whatever the activations; where few do, a slower way gives the
@@ -14,7 +14,7 @@
 #include "cpu.h"
 #include "transpose.h"
 
-enum { TILE = 4, ALIGNMENT = 64 };
+enum { TILE = 4, COLUMNS = 64, ALIGNMENT = 64 };
 
 static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static int16_t larger(int16_t a, int16_t b) { return a > b ? a : b; }
@@ -42,29 +42,42 @@ static uint8_t fit_of(const int8_t *row, size_t stride) {
     return *of_8 > LARGEST_SUM ? FITS_4 : FITS_8;
 }
 
+/* Where 64 columns from k of row n are. */
+static int8_t *columns_at(const Int8Matrix *matrix, size_t n, size_t k) {
+    return matrix->values + n / TILE * TILE * matrix->stride + k * TILE + n % TILE * COLUMNS;
+}
+
 Status int8_matrix_pack(Int8Matrix *matrix, const int8_t *values, size_t width, size_t rows, float scale) {
-    size_t stride = rounded_up(width, 64), padded = rounded_up(rows, TILE);
+    enum { AT_ONCE = 64 }; /* rows: a line of the source then stays in the cache until all of it is used */
+    size_t stride = rounded_up(width, COLUMNS), padded = rounded_up(rows, TILE);
     size_t bytes = padded * stride + padded * sizeof(int32_t) + padded / TILE;
     int8_t *memory = aligned_alloc(ALIGNMENT, rounded_up(bytes, ALIGNMENT));
-    *matrix = (Int8Matrix){.rows = rows, .width = width, .stride = stride, .values = memory, .scale = scale};
-    if (!memory) return KERNELS_NO_MEMORY;
+    int8_t *block = calloc(AT_ONCE, stride);
+    if (!memory || !block) {
+        free(memory);
+        free(block);
+        *matrix = (Int8Matrix){0};
+        return KERNELS_NO_MEMORY;
+    }
     memset(memory, 0, bytes);
+    *matrix = (Int8Matrix){.rows = rows, .width = width, .stride = stride, .values = memory, .scale = scale};
     matrix->sums = (int32_t *)(void *)(memory + padded * stride);
     matrix->fits = (uint8_t *)(matrix->sums + padded);
 
-    /* Transposed 64 rows at a time: a line of the source then stays in the cache until all of it is used. */
-    for (size_t first = 0; first < rows; first += 64) {
-        size_t present = rows - first < 64 ? rows - first : 64;
-        transpose(values + first, rows, width, present, memory + first * stride, stride);
+    for (size_t first = 0; first < rows; first += AT_ONCE) {
+        size_t present = rows - first < AT_ONCE ? rows - first : AT_ONCE;
+        transpose(values + first, rows, width, present, block, stride);
+        for (size_t n = first; n < first + present; n++) {
+            const int8_t *row = block + (n - first) * stride;
+            int32_t sum = 0;
+            for (size_t k = 0; k < width; k++) sum += row[k];
+            matrix->sums[n] = sum;
+            uint8_t *fits = matrix->fits + n / TILE, fit = fit_of(row, stride);
+            if (fit > *fits) *fits = fit;
+            for (size_t k = 0; k < stride; k += COLUMNS) memcpy(columns_at(matrix, n, k), row + k, COLUMNS);
+        }
     }
-    for (size_t n = 0; n < rows; n++) {
-        const int8_t *row = memory + n * stride;
-        int32_t sum = 0;
-        for (size_t k = 0; k < width; k++) sum += row[k];
-        matrix->sums[n] = sum;
-        uint8_t *fits = matrix->fits + n / TILE, fit = fit_of(row, stride);
-        if (fit > *fits) *fits = fit;
-    }
+    free(block);
     return KERNELS_OK;
 }
 
@@ -89,15 +102,16 @@ static void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *r
         for (size_t n = from; n < to; n++) {
             int32_t sum = 0;
             for (size_t k = 0; k < matrix->width; k++)
-                sum += (q[t * matrix->stride + k] - rows[t].zero) * matrix->values[n * matrix->stride + k];
+                sum += (q[t * matrix->stride + k] - rows[t].zero) *
+                       columns_at(matrix, n, k / COLUMNS * COLUMNS)[k % COLUMNS];
             y[t * ldy + n] = (float)sum * (rows[t].scale * matrix->scale);
         }
     }
 }
 
-/* A nibble of a plane: of each 64 columns, the first 32 are the low halves of 32 bytes, the others the high halves. */
-static int nibble(const uint8_t *row, size_t k) {
-    uint8_t byte = row[k / 64 * 32 + k % 32];
+/* A nibble of 64 columns of a plane: the first 32 are the low halves of 32 bytes, the others the high halves. */
+static int nibble(const uint8_t *columns, size_t k) {
+    uint8_t byte = columns[k % 32];
     return k % 64 < 32 ? byte & 15 : byte >> 4;
 }
 
@@ -105,7 +119,7 @@ static void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t f
     for (size_t n = from; n < to; n++) {
         int32_t high = 0;
         for (size_t k = 0; k < planes->stride; k++)
-            high += query->q[k] * nibble(planes->high + n * planes->stride / 2, k);
+            high += query->q[k] * nibble(planes->high + high_offset(planes, n, k / 64 * 64), k);
         uint32_t limits = planes->limits[n];
         int32_t score = limits_step(limits) * (2 * high - 2 * query->zero * limits_sum(limits) + query->base);
         upper[n - from] = score + limits_error(limits) * query->norm;
@@ -116,7 +130,7 @@ static void plane_low(const Planes *planes, const PlaneQuery *query, size_t from
     for (size_t n = from; n < to; n++) {
         low[n - from] = 0;
         for (size_t k = 0; k < planes->stride; k++)
-            low[n - from] += (query->q[k] - query->zero) * nibble(planes->low + n * planes->stride / 2, k);
+            low[n - from] += (query->q[k] - query->zero) * nibble(planes->low + (n * planes->stride + k / 64 * 64) / 2, k);
     }
 }
 

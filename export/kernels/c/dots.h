@@ -10,11 +10,13 @@
 /* Of a tile of 4 rows, proved by the packer: 8 products fit a 16-bit lane, 4 (and a pair, for AVX2), or only one. */
 enum { FITS_8, FITS_4, FITS_1 };
 
-/* A weight matrix, one row for each output. Padding (columns up to the stride, rows up to a multiple of 4) is zero. */
+/* A weight matrix, one row for each output. Padding (columns up to the stride, rows up to a multiple of 4) is zero.
+ *
+ * Four rows are a tile: 64 columns of each of them, then the next 64 columns, so that a kernel reads one stream. */
 typedef struct {
     size_t rows, width; /* outputs and inputs */
     size_t stride;      /* bytes of a row: width rounded up to 64 */
-    int8_t *values;     /* (rows rounded up to 4, stride), aligned to 64 bytes */
+    int8_t *values;     /* (rows / 4 rounded up, stride / 64, 4, 64), aligned to 64 bytes */
     int32_t *sums;      /* of each row's values, as many as rows rounded up to 4 */
     uint8_t *fits;      /* of each 4 rows: how many products the fast kernels may add in 16 bits */
     float scale;

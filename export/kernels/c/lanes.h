@@ -27,6 +27,8 @@ static inline Lanes lanes_add(Lanes a, Lanes b) { return vaddq_f32(a, b); }
 static inline Lanes lanes_subtract(Lanes a, Lanes b) { return vsubq_f32(a, b); }
 static inline Lanes lanes_multiply(Lanes a, Lanes b) { return vmulq_f32(a, b); }
 static inline Lanes lanes_divide(Lanes a, Lanes b) { return vdivq_f32(a, b); }
+/* Nothing that is read behind this by way of p is read before a is: a core follows lines that are read in order. */
+static inline void lanes_in_order(Lanes *a, const float **p) { __asm__("" : "+w"(*a), "+r"(*p)); }
 /* a * b + c, rounded once */
 static inline Lanes lanes_fma(Lanes a, Lanes b, Lanes c) { return vfmaq_f32(c, a, b); }
 /* A NaN in b is kept. */
@@ -142,6 +144,10 @@ static inline void lanes_store_int8(int8_t *p, Lanes a, Lanes b, Lanes c, Lanes 
     }
 }
 #undef LANEWISE
+#endif
+
+#if !defined(__aarch64__) || defined(KERNELS_PLAIN)
+static inline void lanes_in_order(Lanes *a, const float **p) { (void)a, (void)p; }
 #endif
 
 /* the first n of 4 numbers, then zeros */

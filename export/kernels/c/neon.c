@@ -5,7 +5,7 @@
  * that they fit (see dots.c). Stored nibbles are below 16, so 16 products fit a lane, those of 128 columns:
  * 16 * 15 * 128 < 2^15.
  *
- * Bound by multiplications: 8 columns per instruction. One token's activations stay in registers, 256 columns of them,
+ * Bound by multiplications: 8 columns per instruction. One token's activations stay in registers if they are 256 columns,
  * so a row of 256 columns takes 32 multiplications and 12 other instructions; one of the high plane 32 and 24, of which
  * 16 separate nibbles. With several tokens, a load of weights serves 3 of them and a load of activations 4 rows. */
 #if defined(__aarch64__)
@@ -33,8 +33,7 @@
 typedef int8x16x4_t Columns; /* 64 columns of a row */
 
 enum {
-    PANEL = 256,        /* columns that stay in registers; a wider row is cut into 256s, a 128 and a 64 */
-    ROWS_AT_ONCE = 128, /* go through one panel after the other */
+    IN_REGISTERS = 256, /* columns of activations that stay there */
     STRIP_BYTES = 8192, /* of weights, which stay in the first cache until all tokens have used them */
 };
 
@@ -112,8 +111,8 @@ INLINE int32x4_t sum_each(const int32x4_t a[4]) { return vpaddq_s32(vpaddq_s32(a
 INLINE float32x4_t results_of(int32x4_t sums, float scale) { return vmulq_n_f32(vcvtq_f32_s32(sums), scale); }
 
 /* The products of 4 rows of weights with 1 to 3 rows of activations. */
-INLINE void tile(const int8_t *rows, const int8_t *q, size_t stride, size_t tokens, Dot *dot, int32x4_t products[3]) {
-    const int8_t *w[4] = {rows, rows + stride, rows + 2 * stride, rows + 3 * stride}, *x[3], *end = q + stride;
+INLINE void tile(const int8_t *w, const int8_t *q, size_t stride, size_t tokens, Dot *dot, int32x4_t products[3]) {
+    const int8_t *x[3], *end = q + stride;
     int32x4_t sums[3][4] = {{{0}}};
     UNROLL
     for (size_t t = 0; t < tokens; t++) x[t] = q + t * stride;
@@ -127,12 +126,13 @@ INLINE void tile(const int8_t *rows, const int8_t *q, size_t stride, size_t toke
         }
         UNROLL
         for (size_t r = 0; r < 4; r++) {
-            Columns weights = vld1q_s8_x4(w[r]);
-            w[r] += 64;
+            Columns weights = vld1q_s8_x4(w);
+            w += 64;
+            ADVANCED(w);
             UNROLL
             for (size_t t = 0; t < tokens; t++) {
                 sums[t][r] = dot(sums[t][r], weights, columns[t]);
-                IN_ORDER(sums[t][r], w[(r + 1) % 4]);
+                IN_ORDER(sums[t][r], w);
             }
         }
     } while (x[0] < end);
@@ -179,74 +179,55 @@ INLINE void product_of_many(const Int8Matrix *matrix, const int8_t *q, const Row
         strip(matrix, q, rows, 1, from, to, y, ldy, dot, dot4, dot1);
 }
 
-/* The products of 4 rows with n times 64 columns; `next`: from the last 64 of a row to the next row. */
-INLINE int32x4_t four_rows(const int8_t *w, size_t next, const Columns *x, size_t n, Dot *dot) {
+/* The products of 4 rows with n times 64 columns. */
+INLINE int32x4_t four_rows(const int8_t *w, const Columns *x, size_t n, Dot *dot) {
     int32x4_t sums[4];
     UNROLL
-    for (size_t r = 0; r < 4; r++) {
-        sums[r] = vdupq_n_s32(0);
+    for (size_t r = 0; r < 4; r++) sums[r] = vdupq_n_s32(0);
+    UNROLL
+    for (size_t i = 0; i < n; i++) {
         UNROLL
-        for (size_t i = 0; i < n; i++) {
+        for (size_t r = 0; r < 4; r++) {
             Columns weights = vld1q_s8_x4(w);
-            w += i + 1 < n ? 64 : next;
+            w += 64;
             ADVANCED(w);
             sums[r] = dot(sums[r], weights, x[i]);
-            if ((r * n + i) % 2) IN_ORDER(sums[r], w);
+            IN_ORDER(sums[r], w);
         }
     }
     return sum_each(sums);
 }
 
-/* One token's panel of n times 64 columns from k. If it is not the whole row, y holds integers until the last one. */
-INLINE void panel(const Int8Matrix *matrix, size_t k, const int8_t *q, RowScale row, size_t from, size_t to, float *y,
-                  size_t n, int whole, Dot *dot, Dot *dot4, Dot *dot1) {
-    const size_t stride = matrix->stride, next = stride - 64 * (n - 1);
-    const int8_t *w = matrix->values + from * stride + k;
+/* One token's products with rows of n times 64 columns. */
+INLINE void narrow_rows(const Int8Matrix *matrix, const int8_t *q, RowScale row, size_t from, size_t to, float *y,
+                        size_t n, Dot *dot, Dot *dot4, Dot *dot1) {
+    const int8_t *w = matrix->values + from * 64 * n;
     const int32_t *row_sums = matrix->sums;
     const uint8_t *fits = matrix->fits + from / 4;
     const float scale = row.scale * matrix->scale;
-    const int is_first = whole || k == 0, is_last = whole || k + 64 * n == stride;
-    Columns x[PANEL / 64];
-    load_columns(q + k, n, x);
-    for (size_t i = from; i < to; i += 4, w += 4 * stride, fits++) {
-        int32x4_t sums;
+    Columns x[IN_REGISTERS / 64];
+    load_columns(q, n, x);
+    for (size_t i = from; i < to; i += 4, w += 4 * 64 * n, fits++) {
+        int32x4_t products;
         if (!dot4 || *fits == FITS_8)
-            sums = four_rows(w, next, x, n, dot);
+            products = four_rows(w, x, n, dot);
         else if (*fits == FITS_4)
-            sums = four_rows(w, next, x, n, dot4);
+            products = four_rows(w, x, n, dot4);
         else
-            sums = four_rows(w, next, x, n, dot1);
-        if (is_first)
-            sums = vmlsq_n_s32(sums, vld1q_s32(row_sums + i), row.zero);
-        else
-            sums = vaddq_s32(sums, vreinterpretq_s32_f32(vld1q_f32(y + i)));
-        vst1q_f32(y + i, is_last ? results_of(sums, scale) : vreinterpretq_f32_s32(sums));
-    }
-}
-
-INLINE void panels(const Int8Matrix *matrix, const int8_t *q, RowScale row, size_t from, size_t to, float *y, Dot *dot,
-                   Dot *dot4, Dot *dot1) {
-    size_t k = 0, stride = matrix->stride;
-    for (; k + PANEL <= stride; k += PANEL) panel(matrix, k, q, row, from, to, y, 4, 0, dot, dot4, dot1);
-    if (stride & 128) panel(matrix, k, q, row, from, to, y, 2, 0, dot, dot4, dot1);
-    if (stride & 64) panel(matrix, stride - 64, q, row, from, to, y, 1, 0, dot, dot4, dot1);
-}
-
-INLINE void product_of_one(const Int8Matrix *matrix, const int8_t *q, RowScale row, size_t from, size_t to, float *y,
-                           Dot *dot, Dot *dot4, Dot *dot1) {
-    switch (matrix->stride) {
-        case 128: panel(matrix, 0, q, row, from, to, y, 2, 1, dot, dot4, dot1); break;
-        case 256: panel(matrix, 0, q, row, from, to, y, 4, 1, dot, dot4, dot1); break;
-        default:
-            for (; from < to; from += ROWS_AT_ONCE)
-                panels(matrix, q, row, from, to - from < ROWS_AT_ONCE ? to : from + ROWS_AT_ONCE, y, dot, dot4, dot1);
+            products = four_rows(w, x, n, dot1);
+        products = vmlsq_n_s32(products, vld1q_s32(row_sums + i), row.zero);
+        vst1q_f32(y + i, results_of(products, scale));
     }
 }
 
 INLINE void product(const Int8Matrix *matrix, const int8_t *q, const RowScale *rows, size_t tokens, size_t from,
                     size_t to, float *y, size_t ldy, Dot *dot, Dot *dot4, Dot *dot1) {
-    if (tokens == 1) {
-        product_of_one(matrix, q, *rows, from, to, y, dot, dot4, dot1);
+    if (tokens == 1 && matrix->stride == 128) {
+        narrow_rows(matrix, q, *rows, from, to, y, 2, dot, dot4, dot1);
+        return;
+    }
+    if (tokens == 1 && matrix->stride == IN_REGISTERS) {
+        narrow_rows(matrix, q, *rows, from, to, y, 4, dot, dot4, dot1);
         return;
     }
     size_t at_once = 4 + STRIP_BYTES / matrix->stride / 4 * 4;
@@ -265,58 +246,70 @@ INLINE int32x4_t bounds_of(int32x4_t sums, const uint32_t *row_limits, int32x4_t
     return vmlaq_s32(vmulq_laneq_s32(error, query, 2), units, step);
 }
 
-/* A panel of n times 64 columns from k. If it is not the whole row, `upper` holds sums until the last one. */
-INLINE void plane_panel(const Planes *planes, const PlaneQuery *query, size_t k, size_t from, size_t to,
-                        int32_t *upper, size_t n, int whole, Nibbles *nibbles) {
-    const size_t stride = planes->stride, pair = n < 2 ? n : 2, next = (stride - 64 * (n - pair)) / 2;
-    const uint8_t *plane = planes->high + (from * stride + k) / 2;
-    const uint32_t *limits = planes->limits + from, *end = planes->limits + to;
-    const int is_first = whole || k == 0, is_last = whole || k + 64 * n == stride;
-    int32_t numbers[4] = {query->zero, query->base, query->norm};
-    Columns x[PANEL / 64];
-    load_columns(query->q + k, n, x);
-    for (; limits < end; limits += 4, upper += 4) {
-        int32x4_t sums[4];
+/* Adds the products of 4 rows with n times 64 columns, of rows 0 and 1 to pairs[0]; returns where the plane goes on. */
+INLINE const uint8_t *add_nibbles(const uint8_t *plane, const Columns *x, size_t n, Nibbles *nibbles,
+                                  int32x4_t pairs[2]) {
+    const size_t pair = n < 2 ? n : 2;
+    int32x4_t sums[4];
+    UNROLL
+    for (size_t r = 0; r < 4; r++) {
+        sums[r] = vdupq_n_s32(0);
         UNROLL
-        for (size_t r = 0; r < 4; r++) {
-            sums[r] = vdupq_n_s32(0);
-            UNROLL
-            for (size_t i = 0; i < n; i += pair) {
-                Columns w[2];
-                load_nibbles(plane, pair, w);
-                plane += i + pair < n ? 64 : next;
-                ADVANCED(plane);
-                sums[r] = nibbles(sums[r], w, x + i, pair);
-                if ((r * n + i) / pair % 2) IN_ORDER(sums[r], plane);
-            }
-            if (r % 2) {
-                sums[r / 2] = vpaddq_s32(sums[r - 1], sums[r]);
-                IN_ORDER(sums[r / 2], plane);
-            }
+        for (size_t i = 0; i < n; i += pair) {
+            Columns w[2];
+            load_nibbles(plane, pair, w);
+            plane += 32 * pair;
+            ADVANCED(plane);
+            sums[r] = nibbles(sums[r], w, x + i, pair);
+            if ((r * n + i) / pair % 2) IN_ORDER(sums[r], plane);
         }
-        int32x4_t sum = vpaddq_s32(sums[0], sums[1]);
-        if (!is_first) sum = vaddq_s32(sum, vld1q_s32(upper));
-        IN_MEMORY(numbers);
-        vst1q_s32(upper, is_last ? bounds_of(sum, limits, vld1q_s32(numbers)) : sum);
+        if (r % 2) {
+            pairs[r / 2] = vaddq_s32(pairs[r / 2], vpaddq_s32(sums[r - 1], sums[r]));
+            IN_ORDER(pairs[r / 2], plane);
+        }
     }
+    return plane;
 }
 
-INLINE void plane_panels(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper,
-                         Nibbles *nibbles) {
-    size_t k = 0, stride = planes->stride;
-    for (; k + PANEL <= stride; k += PANEL) plane_panel(planes, query, k, from, to, upper, 4, 0, nibbles);
-    if (stride & 128) plane_panel(planes, query, k, from, to, upper, 2, 0, nibbles);
-    if (stride & 64) plane_panel(planes, query, stride - 64, from, to, upper, 1, 0, nibbles);
+/* n: 64s of columns in a row, if they stay in registers, otherwise 0. */
+INLINE void plane_tiles(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper, size_t n,
+                        Nibbles *nibbles) {
+    const size_t stride = planes->stride;
+    const uint8_t *plane = planes->high + from * stride / 2;
+    const uint32_t *limits = planes->limits + from, *end = planes->limits + to;
+    int32_t numbers[4] = {query->zero, query->base, query->norm};
+    Columns x[IN_REGISTERS / 64];
+    if (n) load_columns(query->q, n, x);
+    for (; limits < end; limits += 4, upper += 4) {
+        int32x4_t pairs[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};
+        if (n) {
+            plane = add_nibbles(plane, x, n, nibbles, pairs);
+        } else {
+            const int8_t *q = query->q, *last = q + stride;
+            for (; last - q >= IN_REGISTERS; q += IN_REGISTERS) {
+                load_columns(q, 4, x);
+                plane = add_nibbles(plane, x, 4, nibbles, pairs);
+            }
+            if (stride & 128) {
+                load_columns(q, 2, x);
+                plane = add_nibbles(plane, x, 2, nibbles, pairs);
+            }
+            if (stride & 64) {
+                load_columns(last - 64, 1, x);
+                plane = add_nibbles(plane, x, 1, nibbles, pairs);
+            }
+        }
+        IN_MEMORY(numbers);
+        vst1q_s32(upper, bounds_of(vpaddq_s32(pairs[0], pairs[1]), limits, vld1q_s32(numbers)));
+    }
 }
 
 INLINE void plane_bounds(const Planes *planes, const PlaneQuery *query, size_t from, size_t to, int32_t *upper,
                          Nibbles *nibbles) {
     switch (planes->stride) {
-        case 128: plane_panel(planes, query, 0, from, to, upper, 2, 1, nibbles); break;
-        case 256: plane_panel(planes, query, 0, from, to, upper, 4, 1, nibbles); break;
-        default:
-            for (; from < to; from += ROWS_AT_ONCE, upper += ROWS_AT_ONCE)
-                plane_panels(planes, query, from, to - from < ROWS_AT_ONCE ? to : from + ROWS_AT_ONCE, upper, nibbles);
+        case 128: plane_tiles(planes, query, from, to, upper, 2, nibbles); break;
+        case IN_REGISTERS: plane_tiles(planes, query, from, to, upper, 4, nibbles); break;
+        default: plane_tiles(planes, query, from, to, upper, 0, nibbles);
     }
 }
 

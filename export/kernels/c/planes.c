@@ -87,14 +87,17 @@ static inline int32_t sum_of(Shorts values) {
     return sum;
 }
 
-/* Writes a row of both planes; returns its limits. The row has `stride` columns; those of the padding are set to what
+/* Writes row n of both planes; returns its limits. It has `stride` columns; those of the padding are set to what
  * both planes hold as 0. Of each 64 nibbles in a plane, the first 32 are the low halves of 32 bytes. */
-static uint32_t pack_row(int8_t *row, size_t width, size_t stride, uint8_t *high_plane, uint8_t *low_plane) {
+static uint32_t pack_row(const Planes *planes, int8_t *row, size_t n) {
+    const size_t width = planes->width, stride = planes->stride;
+    uint8_t *low_plane = planes->low + n * stride / 2;
     int16_t step = (int16_t)step_of(row, width);
     int16_t reciprocal = (int16_t)((4096 + step - 1) / step);
     Shorts high = {0}, low = {0}, squares = {0}; /* 16 bits hold the sums over 1024 columns */
     memset(row + width, step / 2, stride - width);
     for (const int8_t *w = row; w < row + stride; w += 64) {
+        uint8_t *high_plane = planes->high + high_offset(planes, n, (size_t)(w - row));
         for (size_t i = 0; i < 32; i += 8, high_plane += 8, low_plane += 8) {
             Nibbles a = split(w + i, step, reciprocal), b = split(w + i + 32, step, reciprocal);
             store_bytes(high_plane, a.high | b.high << 4);
@@ -119,7 +122,7 @@ size_t planes_bytes(const Planes *planes) {
 Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t rows, float scale) {
     enum { AT_ONCE = 64 }; /* rows: the source's lines are used whole */
     *planes = (Planes){.rows = rows, .width = width, .stride = rounded_up(width, 64), .scale = scale};
-    size_t bytes = rounded_up(planes_bytes(planes), ALIGNMENT), half = planes->stride / 2;
+    size_t bytes = rounded_up(planes_bytes(planes), ALIGNMENT);
     uint8_t *memory = aligned_alloc(ALIGNMENT, bytes);
     int8_t *block = malloc(AT_ONCE * planes->stride); /* 64 kB at most */
     if (!memory || !block) {
@@ -135,9 +138,7 @@ Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t ro
         size_t present = smaller(AT_ONCE, rows - first);
         transpose(values + first, rows, width, present, block, planes->stride);
         for (size_t n = 0; n < present; n++) {
-            size_t row = first + n;
-            planes->limits[row] = pack_row(block + n * planes->stride, width, planes->stride,
-                                           planes->high + row * half, planes->low + row * half);
+            planes->limits[first + n] = pack_row(planes, block + n * planes->stride, first + n);
         }
     }
     free(block);

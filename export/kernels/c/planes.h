@@ -15,11 +15,21 @@
 typedef struct {
     size_t rows, width;
     size_t stride;    /* width rounded up to 64; a row of a plane has half as many bytes */
-    uint8_t *high;    /* (rows rounded up to 4, stride / 2), aligned to 64 bytes */
-    uint8_t *low;     /* the same shape */
+    uint8_t *high;    /* in tiles of 4 rows: see high_offset; aligned to 64 bytes */
+    uint8_t *low;     /* (rows rounded up to 4, stride / 2) */
     uint32_t *limits; /* of each row: step, sum and error of the high plane; see cpu.h */
     float scale;
 } Planes;
+
+/* Where the 64 columns from k of a row are in the high plane, 32 bytes. A tile of 4 rows has 256 columns of each of them,
+ * then the next 256, at last 128 and 64 if they are left: a kernel reads it as one stream. */
+static inline size_t high_offset(const Planes *planes, size_t row, size_t k) {
+    size_t left = planes->stride - k / 256 * 256, in_part = k % 256, columns = left;
+    if (left >= 256) columns = 256;
+    else if (left >= 128) columns = in_part < 128 ? 128 : 64;
+    size_t at = in_part % columns, part = k - at;
+    return (row / 4 * 4 * planes->stride + 4 * part + row % 4 * columns + at) / 2;
+}
 
 /* Packs values of shape (width, rows), row-major as ONNX stores them. width <= 1024. */
 Status planes_pack(Planes *planes, const int8_t *values, size_t width, size_t rows, float scale);

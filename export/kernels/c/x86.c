@@ -60,8 +60,10 @@ INLINE void tile(const int8_t *w, const int32_t *sums, float scale, size_t strid
     __m256i products[2][4] = {{{0}}};
     for (size_t k = 0; k < stride; k += 32)
         for (size_t t = 0; t < tokens; t++)
-            for (size_t r = 0; r < 4; r++)
-                products[t][r] = dot(products[t][r], load(q + t * stride + k), load(w + r * stride + k));
+            for (size_t r = 0; r < 4; r++) {
+                const int8_t *weights = w + k / 64 * 256 + r * 64 + k % 64;
+                products[t][r] = dot(products[t][r], load(q + t * stride + k), load(weights));
+            }
     for (size_t t = 0; t < tokens; t++) {
         __m128i zeros = _mm_mullo_epi32(_mm_loadu_si128((const void *)sums), _mm_set1_epi32(rows[t].zero + offset));
         __m128 scores = _mm_cvtepi32_ps(_mm_sub_epi32(sum_each(products[t]), zeros));

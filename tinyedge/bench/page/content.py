@@ -209,8 +209,7 @@ def _describe_modelled(report: Mapping[str, Any]) -> PageContent:
                 "model": ", ".join(f"{name} {value}" for name, value in report["bundle"]["model"].items()),
                 "work": f"{len(responses)} responses of {report['work']['max_tokens']} tokens,"
                 f" {report['work']['prompts']}, {cost['threads']} thread",
-                "cost model": f"{cost['ns_per_instruction']} ns per instruction,"
-                f" {cost['ns_per_dram_fill']} ns per DRAM line fill, error +-{error}%",
+                "cost model": f"a core of {cost['clock_mhz']:g} MHz, error +-{error:g}%",
                 "RAM": f"{memory['total'] / MB:,.0f} MB",
                 "compared with": report["compared"],
                 "software": ", ".join(f"{name} {value}" for name, value in report["versions"].items()),
@@ -218,7 +217,7 @@ def _describe_modelled(report: Mapping[str, Any]) -> PageContent:
             }
         ),
         notes=(
-            f"Times are modelled from counted instructions and cache misses, +-{error}%.",
+            f"Times are modelled from counted cycles and cache misses, +-{error:g}%.",
             "Memory is measured: the same files and kernel interfaces, and as much memory as the board has.",
             "1 MB is 2^20 bytes.",
         ),
