@@ -14,7 +14,8 @@ import pytest
 from tinyedge import __version__
 from tinyedge.core.errors import CorpusError
 from tinyedge.corpus import gutenberg
-from tinyedge.corpus.gutenberg import Book, DownloadPolicy, fetch_documents, load_books
+from tinyedge.corpus.download import DownloadPolicy
+from tinyedge.corpus.gutenberg import Book, fetch_documents, load_books
 from tinyedge.corpus.read_notes import ReadLog
 
 QUIXOTE = Book(7, "Don Quijote", "Cervantes", "es", "a test")
