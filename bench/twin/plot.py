@@ -77,12 +77,9 @@ def draw_presets(axes: Axes, rows: Mapping[str, Row]) -> None:
         axes.bar(place, p95, color=LINE, width=0.6)
         axes.bar(place, bound - p95, bottom=p95, color=LINE, alpha=0.25, width=0.6)
         cut = bound > PRESETS_CEILING_MS
-        inside = PRESETS_CEILING_MS if cut else p95
-        axes.text(place, inside - 8, f"{p95:.0f} ms", ha="center", va="top", fontsize=11, color="white")
-        above = PRESETS_CEILING_MS - 32 if cut else bound
         axes.text(
-            place, above - 8, f"x {MARGIN}: {bound:.0f}",
-            ha="center", va="top", fontsize=9, color="white" if cut else TEXT,
+            place, PRESETS_CEILING_MS - 40 if cut else bound + 4, f"{p95:.0f} ms\nx {MARGIN}: {bound:.0f}",
+            ha="center", va="bottom", fontsize=9, color="white" if cut else TEXT,
         )  # fmt: skip
     axes.axhline(MAX_P95_MS, color=BUDGET, linestyle="--", linewidth=1.3)
     axes.text(-0.45, MAX_P95_MS + 5, f"budget {MAX_P95_MS:.0f} ms", color=BUDGET, fontsize=11)

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.twin.layout import BOARD, LATENCY, MB, Twin, TwinError
+from bench.twin.layout import BOARD, CORES, LATENCY, MB, Twin, TwinError
 from bench.twin.measure import MAX_TOKENS, ModelledCosts
 from tinyedge.bench.prompts import PROMPT_SET
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.core import files
+from tinyedge.core.config import ModelConfig
+from tinyedge.fit.cost_model import CostModel, require_cost_data
 
 SCHEMA = "tinyedge.twin/1"
 PACKAGES = (
@@ -149,6 +151,7 @@ def compose_report(
         "latency_modelled": latency,
         "p95_modelled_ms": latency["e2e_ms"]["p95"],
         "p95_bound_ms": round(bound, 4),
+        "threads_modelled": model_threads(loaded.config, latency["e2e_ms"]["p95"]),
         "repeat_percent": round(repeat, 6),
         "memory": {"total": system["memory_total"], **system["memory"]},
         "first_start": system["first_start"],
@@ -158,6 +161,26 @@ def compose_report(
         "verdict": combine_gates(gates),
         "versions": read_versions(twin, system["kernel"]),
     }  # fmt: skip
+
+
+def model_threads(config: ModelConfig, p95_ms: float) -> list[dict[str, float]]:
+    """The p95 with several threads: that of one, as counted, divided as the formula of `fit` divides it.
+
+    Args:
+        config: Shape of the model.
+        p95_ms: The p95 with one thread, in ms.
+    """
+    costs = require_cost_data(BOARD)
+    one, *others = (CostModel.from_data(BOARD.name, costs, threads) for threads in range(1, CORES + 1))
+    scale = p95_ms / one.p95_ms(config, MAX_TOKENS)
+    return [
+        {
+            "threads": model.threads,
+            "p95_modelled_ms": round(scale * model.p95_ms(config, MAX_TOKENS), 4),
+            "error_percent": model.latency.error_percent,
+        }
+        for model in others
+    ]
 
 
 def combine_gates(gates: Sequence[Gate]) -> str:
@@ -203,6 +226,11 @@ def render(report: Mapping[str, Any]) -> str:
         format_row("cold start", latency["cold_start"]),
         f"{'response, p50 and p95':21s}{latency['e2e_ms']['p50']:9.1f} and {report['p95_modelled_ms']:.1f} ms"
         f" modelled, bound of the p95 {report['p95_bound_ms']:.1f} ms",
+        *(
+            f"{'p95 with ' + str(row['threads']) + ' threads':21s}{row['p95_modelled_ms']:9.1f} ms modelled,"
+            f" +-{row['error_percent']:g}%"
+            for row in report["threads_modelled"]
+        ),
         f"{'memory':21s}{memory['peak_rss'] / MB:9.1f} MB peak, of {memory['total'] / MB:.0f} MB",
         "",
         *report["proof"],

@@ -176,6 +176,14 @@ def test_a_report_of_two_equal_counts_passes(compose: Compose) -> None:
     assert report["p95_bound_ms"] == pytest.approx(LATENCY.margin * report["p95_modelled_ms"], abs=1e-3)
 
 
+def test_several_threads_divide_the_counted_p95(compose: Compose) -> None:
+    report = compose(modelled(), modelled())
+    rows = report["threads_modelled"]
+    assert [row["threads"] for row in rows] == [2, 3, 4]
+    assert rows[0]["p95_modelled_ms"] == pytest.approx(report["p95_modelled_ms"], rel=0.5)
+    assert min(row["error_percent"] for row in rows) > LATENCY.error_percent
+
+
 def test_the_gate_compares_the_bound_and_not_the_estimate(compose: Compose) -> None:
     estimate = 249 / LATENCY.margin**0.5
     slow = modelled(scale=estimate / modelled().p95_ms)

@@ -176,13 +176,18 @@ def _describe(errors: Sequence[float]) -> str:
 
 def points_table(report: Mapping[str, Any]) -> str:
     """All measurements, as Markdown."""
-    lines = ["| measurement | MHz | measured | modelled | error | left out |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| measurement | MHz | measured | modelled | error | left out | the old model |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in report["points"]:
         clock = f"{row['clock_mhz']:g}" if row["clock_mhz"] else "any"
-        left = "" if row["left_out_percent"] is None else f"{row['left_out_percent']:+.1f}%"
+        left, old = (
+            "" if row[name] is None else f"{row[name]:+.1f}%" for name in ("left_out_percent", "old_percent")
+        )
         measured, modelled = (_format_ms(row[name]) for name in ("measured_ms", "modelled_ms"))
         error = f"{row['error_percent']:+.1f}%"
-        lines.append(f"| {row['program']} | {clock} | {measured} | {modelled} | {error} | {left} |")
+        lines.append(f"| {row['program']} | {clock} | {measured} | {modelled} | {error} | {left} | {old} |")
     return "\n".join(lines)
 
 
