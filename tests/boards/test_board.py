@@ -121,7 +121,7 @@ def put(*keys: str, value: Any) -> Change:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("schema", value="tinyedge.board/2"), "has schema 'tinyedge.board/2', this version reads"),
+        (put("schema", value="tinyedge.board/2"), "schema is 'tinyedge.board/2', expected"),
         (lambda board: board.pop("budgets"), "budgets is missing"),
         (lambda board: board["budgets"].pop("max_rss_mb"), r"budgets\.max_rss_mb is missing"),
         (put("max_p95_ms", value=1), "'max_p95_ms' is unknown, expected one of name, title, "),

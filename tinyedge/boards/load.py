@@ -10,16 +10,14 @@ from typing import Final
 
 from tinyedge.boards import DEFAULT_BOARD
 from tinyedge.boards.board import Board
-from tinyedge.boards.from_json import DecodeError, decode, parse_object
+from tinyedge.boards.json_file import read_json_file
 from tinyedge.boards.validate import validate
 from tinyedge.boards.wheel_platform import WheelPlatform
-from tinyedge.core import files
 from tinyedge.core.errors import UsageError
 
 SCHEMA: Final = "tinyedge.board/1"
 FOLDER: Final = Path(__file__).parent
 FILE_SUFFIX: Final = ".json"
-MAX_FILE_BYTES: Final = 1 << 20
 MAX_SHOWN: Final = 200  # characters of a path in a message
 
 
@@ -94,18 +92,5 @@ def _read_known(name: str) -> Board:
 
 
 def _read(path: Path) -> Board:
-    files.require_file(path, UsageError, "pass the JSON file of a board")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_FILE_BYTES} bytes", "pass the JSON file of a board")
-    hint = f"compare it with {board_file(DEFAULT_BOARD)}"
-    try:
-        value = parse_object(path.read_bytes())
-        if (found := value.pop("schema", None)) != SCHEMA:
-            raise UsageError(f"{path} has schema {found!r}, this version reads {SCHEMA!r}", hint)
-        board = decode(Board, value)
-        validate(board)
-    except DecodeError as failure:
-        raise UsageError(f"{path}: {failure}", hint) from None
-    except (ValueError, RecursionError) as failure:
-        raise UsageError(f"{path} is not valid JSON ({failure})", hint) from None
-    return board
+    compare = f"compare it with {board_file(DEFAULT_BOARD)}"
+    return read_json_file(path, Board, SCHEMA, validate, "pass the JSON file of a board", compare)

@@ -9,7 +9,8 @@ from typing import Final
 
 from tinyedge.bench.target_board import is_board
 from tinyedge.boards.board import Board, CostData
-from tinyedge.boards.from_json import DecodeError, decode, mismatch, parse_object
+from tinyedge.boards.from_json import mismatch
+from tinyedge.boards.json_file import read_json_file
 from tinyedge.boards.load import known_boards
 from tinyedge.calibrate.calibration import COEFFICIENTS, SCHEMA, Calibration, validate
 from tinyedge.core import files
@@ -17,7 +18,6 @@ from tinyedge.core.errors import UsageError
 from tinyedge.fit.workload import RANDOM_TERMS
 
 KIND: Final = SCHEMA.partition("/")[0]
-MAX_FILE_BYTES: Final = 1 << 20
 HINT: Final = "pass a file that `tinyedge bench --calibrate` wrote"
 
 
@@ -32,20 +32,7 @@ def read_calibration(path: Path) -> Calibration:
     Raises:
         UsageError: The file is missing or invalid.
     """
-    files.require_file(path, UsageError, HINT)
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_FILE_BYTES} bytes", HINT)
-    try:
-        value = parse_object(path.read_bytes())
-        if (found := value.pop("schema", None)) != SCHEMA:
-            raise mismatch("schema", found, repr(SCHEMA))
-        calibration = decode(Calibration, value)
-        validate(calibration)
-    except DecodeError as failure:
-        raise UsageError(f"{path}: {failure}", HINT) from None
-    except (ValueError, RecursionError) as failure:
-        raise UsageError(f"{path} is not valid JSON ({failure})", HINT) from None
-    return calibration
+    return read_json_file(path, Calibration, SCHEMA, validate, HINT, HINT)
 
 
 def find_board(calibration: Calibration) -> Board | None:
