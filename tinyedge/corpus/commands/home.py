@@ -27,7 +27,7 @@ _WORD = re.compile(r"[^\W_]+")
 _OPTIONAL = frozenset(
     ("the", "of", "in", "my", "de", "del", "la", "el", "los", "las", "un", "una", "en", "mi")
 )
-_FUZZY_LENGTH, _VERY_FUZZY_LENGTH = 4, 8  # letters of a word from which one or two wrong letters are forgiven
+_FUZZY_LENGTH, _VERY_FUZZY_LENGTH = 5, 8  # letters of a word from which one or two wrong letters are forgiven
 
 
 @dataclass(frozen=True, slots=True)

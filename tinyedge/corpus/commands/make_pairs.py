@@ -113,17 +113,25 @@ class _PairMaker:
     spans: dict[str, list[list[str]]] = field(init=False)
     """Words of the ordinary sentences of each language."""
     words: dict[str, list[str]] = field(init=False)
-    """All words of ordinary sentences, and of the commands so far."""
+    """Different words of ordinary sentences, and of the commands so far."""
+    _known: set[tuple[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"{self.seed} {self.held_out}")
         self.spans = {language: [] for language in LANGUAGES}
         for language, text in self.texts:
             self.spans[language].append("".join(c for c in text if c.isalnum() or c in " '").split())
-        self.words = {
-            language: [word.lower() for words in spans[:_MAX_WORDS] for word in words]
-            for language, spans in self.spans.items()
-        }
+        self.words = {language: [] for language in LANGUAGES}
+        self._known: set[tuple[str, str]] = set()
+        for language, spans in self.spans.items():
+            self._learn_words(language, (word for words in spans[:_MAX_WORDS] for word in words))
+
+    def _learn_words(self, language: str, words: Iterable[str]) -> None:
+        """Add words to those that names are made of, each once, so that rare words are drawn as often."""
+        for word in words:
+            if (language, word) not in self._known:
+                self._known.add((language, word))
+                self.words[language].append(word)
 
     def make(self, count: int) -> Iterator[CommandPair]:
         combinations = self.templates.combinations
@@ -151,7 +159,7 @@ class _PairMaker:
         if (bool(scene.named or scene.copied) and _is_held_out(drawn.text)) != self.held_out:
             return None
         if not self.held_out:
-            self.words[combination.language] += drawn.text.lower().split()
+            self._learn_words(combination.language, drawn.text.split())
         command = Command(combination.intent, drawn.slots, template.domain)
         sentence = scene.vary(drawn)
         may_lack = combination.intent in _NEEDS_NAMES and scene.named and not self.held_out
@@ -260,11 +268,11 @@ class _Scene:
     def _draw_text(self, kind: str) -> tuple[str, Value]:
         rng = self._rng
         choice = rng.random()
-        if choice < 0.5:
+        if choice < 0.45:
             text = self._names.pick(_TEXTS[kind])
-        elif choice < 0.6 or not self._spans:
+        elif choice < 0.52 or not self._spans:
             text = " ".join(self._names.invent() for _ in range(rng.randint(1, 2)))
-        elif choice < 0.75:
+        elif choice < 0.8:
             text = self._names.join_words(3)
         else:
             text = self._draw_span(4 if kind != "message" else 10)

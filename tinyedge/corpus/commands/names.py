@@ -15,6 +15,7 @@ from typing import Any
 
 _HELD_OUT = 7  # one word of so many is held out
 _INVENTED = 0.15  # share of names with a word that no language has
+_ODD = 0.22  # share of names that no list has
 _ONSETS = (
     *("b", "br", "c", "ch", "cl", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl"),
     *("pr", "qu", "r", "s", "sh", "st", "t", "tr", "v", "w", "y", "z"),
@@ -90,7 +91,7 @@ class NameSource:
     def _odd_name(self) -> str:
         """Return, now and then, a name that no list has; otherwise nothing."""
         choice = self.rng.random()
-        return self.invent() if choice < _INVENTED / 2 else self.join_words(2) if choice < _INVENTED else ""
+        return self.invent() if choice < _INVENTED / 2 else self.join_words(2) if choice < _ODD else ""
 
     def device(self, domain: str, areas: Sequence[str]) -> str:
         """Draw the name of a device, sometimes with the name of one of the home's rooms."""
@@ -117,7 +118,7 @@ class NameSource:
                 ),
             ),
             (0.06, lambda: f"{noun} {rng.randint(1, 12)}"),
-            (0.12, lambda: self.join_words(2)),
+            (0.2, lambda: self.join_words(2)),
             (_INVENTED / 2, self.invent),
             (
                 _INVENTED / 2,
