@@ -71,7 +71,7 @@ class Server:
 
     def __enter__(self) -> "Server":
         self.start()
-        self._first_line = self.process.stdout.readline() if self.process.stdout else ""
+        self._first_line = _read_line(self.process.stdout.fileno()) if self.process.stdout else ""
         found = re.search(r"at http://\S+:(\d+)$", self._first_line.strip())
         if not found:
             server_exit = self.stop()
@@ -199,6 +199,14 @@ def wait_until(condition: Callable[[], bool], message: str) -> float:
             raise TimeoutError(message)
         time.sleep(POLL_S)
     return time.monotonic() - started
+
+
+def _read_line(descriptor: int) -> str:
+    """Read one line and not a byte more: a buffer would keep the next ones from `communicate`."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(descriptor, 1)):
+        line += byte
+    return line.decode()
 
 
 def parse_events(body: bytes) -> Iterator[Any]:

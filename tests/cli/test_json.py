@@ -83,7 +83,7 @@ def test_a_target_that_cannot_be_written_is_refused_before_the_work(target: str)
     "words",
     [
         ["verify", "{bundle}"],
-        ["generate", "{bundle}", "--max-tokens", "2", "--seed", "1"],
+        ["generate", "{bundle}", "--prompt", "", "--max-tokens", "2", "--seed", "1"],
         ["bench", "{bundle}", "--samples", "2", "--max-tokens", "2"],
         ["eval", "{bundle}", "--text", "en={text}"],
         ["check", "{bundle}"],

@@ -216,7 +216,12 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("generate", "{}", "--max-tokens", "2"), ("serve", "{}", "--port", "0"), ("--version",)]
+    "words",
+    [
+        ("generate", "{}", "--prompt", "x", "--max-tokens", "2"),
+        ("serve", "{}", "--port", "0"),
+        ("--version",),
+    ],
 )
 def test_a_full_disk_gives_one_error_line(micro_bundle: Path, words: tuple[str, ...]) -> None:
     """/dev/full can be opened, but writing to it fails."""
@@ -243,7 +248,7 @@ def test_a_server_whose_stdout_is_closed_does_not_run_unnoticed(micro_bundle: Pa
 
 
 def test_a_closed_pipe_is_quiet(micro_bundle: Path) -> None:
-    command = f"{sys.executable} -m tinyedge generate {micro_bundle} --max-tokens 30 | head -c 1"
+    command = f"{sys.executable} -m tinyedge generate {micro_bundle} --prompt x --max-tokens 30 | head -c 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.stderr == ""
 
@@ -257,7 +262,7 @@ def test_a_bundle_of_another_version_is_refused(micro_bundle: Path, tmp_path: Pa
     (other / "manifest.json").write_text(json.dumps(manifest | {"schema": "tinyedge.bundle/9"}))
     for words in (
         ("verify", other),
-        ("generate", other),
+        ("generate", other, "--prompt", "x"),
         ("bench", other),
         ("check", other),
         ("eval", other, "--text", "a=b"),
@@ -287,7 +292,7 @@ def test_termination_leaves_no_files(tmp_path: Path) -> None:
 
 
 def test_closed_streams_are_not_an_error(micro_bundle: Path) -> None:
-    command = f"{sys.executable} -m tinyedge generate {micro_bundle} --max-tokens 2 >&- 2>&- <&-"
+    command = f"{sys.executable} -m tinyedge generate {micro_bundle} --prompt x --max-tokens 2 >&- 2>&- <&-"
     assert subprocess.run(["bash", "-c", command], check=False).returncode == 0
 
 

@@ -83,13 +83,18 @@ def test_json(micro_bundle: Path) -> None:
 
 
 def test_one_token_has_no_speed(micro_bundle: Path) -> None:
-    assert completion(micro_bundle, "--max-tokens", 1)["timing"]["decode_tokens_per_s"] is None
+    assert (
+        completion(micro_bundle, "--prompt", "", "--max-tokens", 1)["timing"]["decode_tokens_per_s"] is None
+    )
 
 
 def test_a_random_seed_is_reported_and_reproduces_the_text(micro_bundle: Path) -> None:
-    first, other = (completion(micro_bundle, "--max-tokens", 30) for _ in range(2))
+    first, other = (completion(micro_bundle, "--prompt", "", "--max-tokens", 30) for _ in range(2))
     assert first["seed"] != other["seed"]
-    assert completion(micro_bundle, "--max-tokens", 30, "--seed", first["seed"])["text"] == first["text"]
+    assert (
+        completion(micro_bundle, "--prompt", "", "--max-tokens", 30, "--seed", first["seed"])["text"]
+        == first["text"]
+    )
 
 
 def test_stop_can_be_given_twice(micro_bundle: Path) -> None:
@@ -130,7 +135,7 @@ def test_a_note_reports_a_text_longer_than_the_context(micro_bundle: Path) -> No
     [("--temperature", "nan"), ("--top-p", "2"), ("--max-tokens", "0"), ("--stop", ""), ("--threads", "0")],
 )
 def test_an_invalid_value_names_its_flag(micro_bundle: Path, flags: tuple[str, str]) -> None:
-    result = tinyedge("generate", micro_bundle, *flags)
+    result = tinyedge("generate", micro_bundle, "--prompt", "x", *flags)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: {flags[0]} ")
 
@@ -144,7 +149,9 @@ def test_threads_are_limited_to_the_cores(micro_bundle: Path) -> None:
 
 def test_threads_are_reported(micro_bundle: Path) -> None:
     cores = count_usable_cores()
-    one, all_cores = (completion(micro_bundle, "--seed", 4, "--threads", number) for number in (1, cores))
+    one, all_cores = (
+        completion(micro_bundle, "--prompt", "", "--seed", 4, "--threads", number) for number in (1, cores)
+    )
     assert (one["threads"], all_cores["threads"]) == (1, cores)
     assert one["tokens"] == all_cores["tokens"]
 
@@ -242,8 +249,8 @@ def test_a_damaged_bundle_is_one_line_and_a_hint(micro_bundle: Path, tmp_path: P
     folder = shutil.copytree(micro_bundle, tmp_path / "bundle")
     with (folder / "model.onnx").open("r+b") as file:
         file.write(b"X")
-    for command in ("verify", "generate"):
-        result = tinyedge(command, folder)
+    for words in (("verify", folder), ("generate", folder, "--prompt", "x")):
+        result = tinyedge(*words)
         assert result.returncode == 1
         assert result.stdout == ""
         assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["error", "hint"]

@@ -1,7 +1,8 @@
 """The web page, as a person uses it in a real browser."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,46 @@ def test_the_text_is_that_of_the_api(server: Server, desktop: Browser) -> None:
     assert desktop.get_text("first").endswith(" ms")
     assert float(desktop.get_text("memory").removesuffix(" MB")) > 20
     assert desktop.read_console() == []  # no external resources, no violation of the policy
+
+
+def test_likely_next_tokens_are_shown_on_demand(server: Server, desktop: Browser) -> None:
+    desktop.open(f"http://127.0.0.1:{server.port}/")
+    desktop.type_text("prompt", PROMPT)
+    assert desktop.run("return document.getElementById('next').hidden")
+    desktop.click("likely")
+    rows = "[...document.querySelectorAll('#next li')]"
+    desktop.wait(lambda: desktop.run(f"return {rows}.length") == 10)
+    shown = desktop.run(f"return {rows}.map((row) => [...row.children].map((cell) => cell.textContent))")
+    body = {"prompt": PROMPT, "max_tokens": 1, "logprobs": 10}
+    (top,) = server.post("/v1/completions", body).json()["choices"][0]["logprobs"]["top_logprobs"]
+    expected = [
+        ["(end)" if token == "</s>" else token.replace(" ", "␣"), "", f"{100 * math.exp(logprob):.1f}%"]
+        for token, logprob in top.items()
+    ]
+    assert shown == expected
+    desktop.click("generate")
+    desktop.wait(lambda: is_idle(desktop) and desktop.get_text("count") not in ("", "–"))
+    assert desktop.run("return document.getElementById('next').hidden")
+    assert desktop.read_console() == []
+
+
+def test_a_model_of_pairs_answers_on_the_page(bundle_copy: Callable[[], Path], desktop: Browser) -> None:
+    bundle = bundle_copy()
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "chat": {"template": "turns/1"}}))
+    with Server(bundle) as server:
+        desktop.open(f"http://127.0.0.1:{server.port}/")
+        desktop.wait(lambda: "answers" in desktop.get_text("about"))
+        assert desktop.get_text("prompt-label") == "Message"
+        desktop.type_text("prompt", PROMPT)
+        desktop.type_text("seed", "4")
+        desktop.click("generate")
+        desktop.wait(lambda: is_idle(desktop) and desktop.get_text("count") not in ("", "–"))
+        body = {"messages": [{"role": "user", "content": PROMPT}], "seed": 4, "max_tokens": 64}
+        answer = server.post("/v1/chat/completions", body).json()["choices"][0]["message"]["content"]
+        assert desktop.get_text("answer") == answer.strip()
+        desktop.click("likely")
+        desktop.wait(lambda: desktop.run("return document.querySelectorAll('#next li').length") == 10)
 
 
 def test_works_with_the_keyboard_only(server: Server, desktop: Browser) -> None:

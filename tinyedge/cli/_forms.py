@@ -1,5 +1,6 @@
 """The form of an answer from the flags of a command."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,23 +38,27 @@ def read_form(json_schema: Path | None, regex: str | None, choices: str | None) 
     return Form.choices(_split_choices(choices or ""))
 
 
-def require_whole_answer(finish_reason: str | None, max_tokens: int) -> None:
-    """Raise TinyEdgeError, whose exit code is 1, unless an answer ended where its form allows it.
+def require_whole_answers(finish_reasons: Sequence[str | None], max_tokens: int) -> None:
+    """Raise TinyEdgeError, whose exit code is 1, unless answers ended where their form allows it.
 
     Args:
-        finish_reason: Why it ended.
-        max_tokens: Largest number of tokens that it could have.
+        finish_reasons: Why each of them ended.
+        max_tokens: Largest number of tokens that each could have.
     """
     from tinyedge.core.errors import TinyEdgeError
 
-    if finish_reason == "length":
+    cut = [reason for reason in finish_reasons if reason in ("length", "content_filter")]
+    if not cut:
+        return
+    count = len(finish_reasons)
+    subject = "the answer is" if count == 1 else f"{len(cut)} of {count} answers are"
+    if "length" in cut:
         raise TinyEdgeError(
-            f"the answer is not complete after --max-tokens {max_tokens}", "pass a larger --max-tokens"
+            f"{subject} not complete after --max-tokens {max_tokens}", "pass a larger --max-tokens"
         )
-    if finish_reason == "content_filter":
-        raise TinyEdgeError(
-            "the answer is not complete: a word on the filter's list would follow", "--no-filter shows it"
-        )
+    raise TinyEdgeError(
+        f"{subject} not complete: a word on the filter's list would follow", "--no-filter shows it"
+    )
 
 
 def _read_json(file: Path) -> object:

@@ -52,6 +52,12 @@ def was_raised() -> bool:
     return _was_raised
 
 
+def forget() -> None:
+    """Forget a KeyboardInterrupt that a command handled: it goes on, and does not end as interrupted."""
+    global _was_raised
+    _was_raised = False
+
+
 def handle_start() -> None:
     """Exit at once on Ctrl-C while the program is imported. An ignored signal stays ignored."""
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:

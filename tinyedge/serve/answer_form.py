@@ -49,7 +49,7 @@ def parse_answer_form(
     Raises:
         ApiError: A field is invalid or not supported.
     """
-    tools = _parse_tools(fields, is_flat)
+    tools = parse_tools(fields, is_flat)
     choice = fields.take("tool_choice")
     is_parallel = fields.take("parallel_tool_calls")
     if is_parallel is not None and not isinstance(is_parallel, bool):
@@ -147,7 +147,16 @@ def _parse_json_schema(options: JsonFields, name: str, is_flat: bool) -> Form:
     return make_form(inner, "schema", lambda: Form.json_schema(schema))
 
 
-def _parse_tools(fields: JsonFields, is_flat: bool) -> list[Tool]:
+def parse_tools(fields: JsonFields, is_flat: bool) -> list[Tool]:
+    """Take the field `tools`.
+
+    Args:
+        fields: The request.
+        is_flat: Whether a tool is written as in the response API, without an object `function`.
+
+    Raises:
+        ApiError: It is invalid.
+    """
     value = fields.take("tools")
     if value is None:
         return []

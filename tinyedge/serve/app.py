@@ -14,10 +14,11 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinyedge import __version__
 from tinyedge.bundle.bundle import bundle_digest
+from tinyedge.core.errors import UsageError
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
 from tinyedge.serve.connection import ResponseWriter, SlowClientError
@@ -40,6 +41,9 @@ from tinyedge.serve.response_api import ResponseApiFormatter, parse_response
 from tinyedge.serve.responses import ResponseFormatter
 from tinyedge.serve.settings import Settings
 from tinyedge.text.turns import encode_turns
+
+if TYPE_CHECKING:  # few servers need it
+    from tinyedge.serve.home_commands import HomeCommands
 
 JSON, TEXT, HTML = "application/json", "text/plain", "text/html; charset=utf-8"
 TEMPLATE_HEADER = "X-Tinyedge-Template"  # of an answer to messages: how they became a prompt
@@ -72,6 +76,7 @@ class App:
         self._loaded_at = 0
         self._digest = ""
         self._limits = RequestLimits(0, 0)  # until a model is set
+        self._commands = _load_commands(settings.home) if settings.home else None
         self.is_shutting_down = False
         self._routes: dict[str, tuple[str, Route]] = {
             "/": ("GET", self._show_page),
@@ -86,14 +91,24 @@ class App:
         }
 
     def set_model(self, generator: Generator, content_filter: ContentFilter | None) -> None:
-        """Set the model and the filter of its answers; from now on, the server is ready."""
+        """Set the model and the filter of its answers; from now on, the server is ready.
+
+        Raises:
+            UsageError: The settings have a home, and the model was not trained on pairs.
+        """
         self._content_filter = content_filter
         bundle = generator.bundle
+        if self._commands and bundle.template is None:
+            raise UsageError(
+                f"home: the model of {bundle.path} was not trained on pairs",
+                "train one on home commands: tinyedge train --source commands",
+                ("home",),
+            )
         self._digest = bundle_digest(bundle)
         precision, engine = str(bundle.manifest["precision"]), generator.session.engine.title
         self._metrics.set_info(__version__, self._digest, precision, engine, self._settings.threads)
         self._loaded_at = int(time.time())
-        self._limits = _make_limits(generator, self._settings.max_tokens)
+        self._limits = _make_limits(generator, self._settings.max_tokens, self._commands)
         self._generator = generator
 
     @property
@@ -326,13 +341,19 @@ class App:
         await response.write(formatter.format_end(stats.compute_timings()))
 
 
-def _make_limits(generator: Generator, max_tokens: int) -> RequestLimits:
+def _load_commands(home: str) -> "HomeCommands":
+    from tinyedge.serve.home_commands import HomeCommands
+
+    return HomeCommands.load(home)
+
+
+def _make_limits(generator: Generator, max_tokens: int, commands: "HomeCommands | None") -> RequestLimits:
     """Return what requests depend on of a model and its settings."""
     chat = generator.bundle.manifest.get("chat")
     if chat is None:
         return RequestLimits(generator.config.vocab_size, max_tokens)
     encode = functools.partial(encode_turns, generator.tokenizer)
-    return RequestLimits(generator.config.vocab_size, max_tokens, encode, chat.get("turns", 0))
+    return RequestLimits(generator.config.vocab_size, max_tokens, encode, chat.get("turns", 0), commands)
 
 
 def _to_api_error(failure: Exception) -> ApiError:

@@ -193,7 +193,30 @@ def _make_too_long_error(length: str, context: int, param: str) -> ApiError:
 def generate_steps(
     generator: Generator, request: GenerationRequest, content_filter: ContentFilter | None
 ) -> abc.Generator[GenerationStep, None, None]:
-    """Generate all answers to a request, one after another: `n` for the first prompt, then for the next."""
+    """Generate all answers to a request, one after another: `n` for the first prompt, then for the next.
+
+    The answer to a home command is held back until it is complete, and then translated.
+    """
+    steps = _generate_texts(generator, request, content_filter)
+    reply = request.reply
+    if reply is None:
+        yield from steps
+    elif reply.text is not None:
+        for choice in range(request.n):
+            yield GenerationStep(choice, reply.text, 0, [], "stop", time.perf_counter())
+    else:
+        texts = [""] * request.n
+        for step in steps:
+            texts[step.choice] += step.text
+            text = reply.translate(texts[step.choice]) if step.finish_reason else ""
+            # Where the model's text was cut, a sentence says so: the answer itself is complete.
+            reason: FinishReason | None = "stop" if step.finish_reason else None
+            yield dataclasses.replace(step, text=text, finish_reason=reason)
+
+
+def _generate_texts(
+    generator: Generator, request: GenerationRequest, content_filter: ContentFilter | None
+) -> abc.Generator[GenerationStep, None, None]:
     for number, prompt in enumerate(list_prompts(generator, request)):
         for sample in range(request.n):
             choice = number * request.n + sample

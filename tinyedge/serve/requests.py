@@ -7,18 +7,29 @@ model cannot do, is an error: a setting that is silently ignored would be worse.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tinyedge.core.sampling import SamplingConfig
-from tinyedge.serve.answer_form import ANY_TEXT, AnswerForm, parse_answer_form, parse_text_format
+from tinyedge.forms.form import Form
+from tinyedge.serve.answer_form import (
+    ANY_TEXT,
+    AnswerForm,
+    parse_answer_form,
+    parse_text_format,
+    parse_tools,
+)
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.json_fields import JsonFields, format_value, parse_object
-from tinyedge.serve.messages import apply_template, parse_messages
+from tinyedge.serve.messages import Message, apply_template, parse_messages
 from tinyedge.serve.settings import MAX_ANSWERS
+
+if TYPE_CHECKING:  # few servers need it
+    from tinyedge.serve.home_commands import CommandReply, HomeCommands
 
 MODEL_ID = "tinyedge"  # the same for every bundle, so clients need not change with it
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's default
 DEFAULT_CHAT_TOKENS = 64  # that of `tinyedge generate`; OpenAI has no limit
+DEFAULT_COMMAND_TOKENS = 128  # an intent with long names; the answer ends by itself
 MAX_STOPS, MAX_STOP_CHARACTERS = 64, 256  # OpenAI allows 4; tools for code send a dozen
 MAX_LOGPROBS = 20
 MAX_TOTAL_LOGPROBS = 20_000  # of one request: each takes about 500 bytes until the answer is sent
@@ -43,6 +54,8 @@ class RequestLimits:
     """Encodes a conversation in the template of the training; None for a model that was trained on text."""
     max_turns: int = 0
     """Largest number of prompts in a conversation that the model was trained on; 0 if it is not known."""
+    commands: "HomeCommands | None" = None
+    """The home whose commands the model answers; None for any other model."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,8 @@ class GenerationRequest:
     """First message of a response request, which its answer repeats."""
     answer_form: AnswerForm = ANY_TEXT
     """What an answer may be."""
+    reply: "CommandReply | None" = None
+    """How the answer to a home command is made; None for any other request."""
 
     @property
     def prompt_field(self) -> str:
@@ -115,7 +130,7 @@ def parse_chat(body: bytes, limits: RequestLimits) -> GenerationRequest:
     """
     fields = JsonFields(parse_object(body))
     check_model(fields)
-    prompt = apply_template(parse_messages(fields, "messages"), limits.encode_turns, limits.max_turns)
+    messages = parse_messages(fields, "messages")
     n = fields.take_integer("n", 1, MAX_ANSWERS, 1) or 1
     legacy_limit = fields.take_integer("max_tokens", 1, limits.max_tokens)
     limit = fields.take_integer("max_completion_tokens", 1, None, legacy_limit)
@@ -126,7 +141,7 @@ def parse_chat(body: bytes, limits: RequestLimits) -> GenerationRequest:
     if count is not None and not has_logprobs:
         raise fields.make_error("top_logprobs", "top_logprobs requires logprobs to be true")
     text_form = parse_text_format(fields, "response_format", is_flat=False)
-    answer_form = parse_answer_form(fields, text_form, "response_format", is_flat=False)
+    conversation = parse_conversation(fields, limits, messages, text_form, "response_format")
     for name, *neutral in (
         ("functions", []),
         ("function_call", "none"),
@@ -138,11 +153,63 @@ def parse_chat(body: bytes, limits: RequestLimits) -> GenerationRequest:
         ("web_search_options",),
     ):
         fields.require_neutral(name, *neutral)
-    max_tokens = min(limit or DEFAULT_CHAT_TOKENS, limits.max_tokens)
+    max_tokens = min(limit or conversation.default_tokens, limits.max_tokens)
     logprobs = (count or 0) if has_logprobs else None
+    _, answer_form, reply = conversation
+    prompts = (conversation.prompt,)
     return make_request(
-        "chat", fields, limits, (prompt,), n, max_tokens, logprobs, echo=False, answer_form=answer_form
+        "chat", fields, limits, prompts, n, max_tokens, logprobs, answer_form=answer_form, reply=reply
     )
+
+
+class Conversation(NamedTuple):
+    """What a model is asked with a list of messages, and what it may answer."""
+
+    prompt: str | TokenIds
+    """The prompt."""
+    answer_form: AnswerForm
+    """What an answer may be."""
+    reply: "CommandReply | None" = None
+    """How the answer to a home command is made; None for any other request."""
+
+    @property
+    def default_tokens(self) -> int:
+        """Maximum number of tokens in an answer for which the request has none."""
+        return DEFAULT_COMMAND_TOKENS if self.reply else DEFAULT_CHAT_TOKENS
+
+
+def parse_conversation(
+    fields: JsonFields,
+    limits: RequestLimits,
+    messages: list[Message],
+    text_form: Form | None,
+    text_field: str,
+    is_flat: bool = False,
+) -> Conversation:
+    """Make a prompt of messages, and take the fields about tools.
+
+    Args:
+        fields: The request.
+        limits: What the model was trained for.
+        messages: Its messages.
+        text_form: Result of `parse_text_format`.
+        text_field: Name of its field.
+        is_flat: Whether a tool is written as in the response API, without an object `function`.
+
+    Raises:
+        ApiError: A field is invalid.
+    """
+    if limits.commands is None or limits.encode_turns is None:
+        prompt = apply_template(messages, limits.encode_turns, limits.max_turns)
+        return Conversation(prompt, parse_answer_form(fields, text_form, text_field, is_flat))
+    prompt = tuple(limits.encode_turns([limits.commands.format_prompt(messages)]))
+    tools = parse_tools(fields, is_flat)
+    choice = fields.take("tool_choice")
+    fields.take_boolean("parallel_tool_calls")  # there is one call at most
+    if not tools:
+        return Conversation(prompt, AnswerForm(text_form))
+    reply = limits.commands.prepare_reply(messages, [] if choice == "none" else tools)
+    return Conversation(prompt, AnswerForm(has_tools=True), reply)
 
 
 def make_request(
@@ -153,9 +220,10 @@ def make_request(
     n: int,
     max_tokens: int,
     logprobs: int | None,
-    echo: bool,
+    echo: bool = False,
     instructions: str | None = None,
     answer_form: AnswerForm = ANY_TEXT,
+    reply: "CommandReply | None" = None,
 ) -> GenerationRequest:
     """Parse the fields that all kinds of request have, and create the request.
 
@@ -175,8 +243,9 @@ def make_request(
                 f"up to {tokens} tokens with {1 + logprobs} log probabilities each exceed the limit of"
                 f" {MAX_TOTAL_LOGPROBS}: request fewer",
             )
+    temperature = fields.take_number("temperature", 0, 2, DEFAULT_SAMPLING.temperature)
     sampling = SamplingConfig(
-        temperature=fields.take_number("temperature", 0, 2, DEFAULT_SAMPLING.temperature),
+        temperature=0.0 if reply else temperature,  # a command has one right answer
         # -1 is vLLM's and llama.cpp's value for all tokens, and for a seed that is not fixed.
         top_k=max(0, fields.take_integer("top_k", -1, limits.vocab_size, DEFAULT_SAMPLING.top_k) or 0),
         top_p=fields.take_number("top_p", 0, 1, DEFAULT_SAMPLING.top_p),
@@ -231,6 +300,7 @@ def make_request(
         continuous_usage=continuous_usage,
         instructions=instructions,
         answer_form=answer_form,
+        reply=reply,
     )
 
 

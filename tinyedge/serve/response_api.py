@@ -13,18 +13,18 @@ from typing import Any
 
 from tinyedge.forms.form import Form
 from tinyedge.runtime.pieces import FinishReason
-from tinyedge.serve.answer_form import REPEATED_FIELDS, parse_answer_form, parse_text_format
+from tinyedge.serve.answer_form import REPEATED_FIELDS, parse_text_format
 from tinyedge.serve.errors import ApiError
 from tinyedge.serve.generation import GenerationStep
 from tinyedge.serve.json_fields import JsonFields, parse_object
-from tinyedge.serve.messages import Message, apply_template, parse_messages
+from tinyedge.serve.messages import Message, parse_messages
 from tinyedge.serve.requests import (
-    DEFAULT_CHAT_TOKENS,
     MODEL_ID,
     GenerationRequest,
     RequestLimits,
     check_model,
     make_request,
+    parse_conversation,
 )
 from tinyedge.serve.tool_calls import CallDelta, ToolCall, ToolCallReader
 
@@ -47,13 +47,13 @@ def parse_response(body: bytes, limits: RequestLimits) -> GenerationRequest:
     messages: list[Message] = []
     if instructions is not None:
         messages.append(("system", fields.require_text("instructions", instructions)))
-    prompt = apply_template(messages + _parse_input(fields), limits.encode_turns, limits.max_turns)
-    max_tokens = fields.take_integer("max_output_tokens", 1, None) or DEFAULT_CHAT_TOKENS
+    messages += _parse_input(fields)
+    max_tokens = fields.take_integer("max_output_tokens", 1, None)
     fields.take_boolean("store")  # true by default in OpenAI's clients; `previous_response_id` is an error
     fields.take_integer("max_tool_calls", 0, None)
     text_form = _parse_text(fields)
     repeated = {name: raw[name] for name in REPEATED_FIELDS if raw.get(name) is not None}
-    answer_form = parse_answer_form(fields, text_form, "text", is_flat=True)
+    conversation = parse_conversation(fields, limits, messages, text_form, "text", is_flat=True)
     for name, *neutral in (
         ("reasoning", {}),
         ("include", [], ["reasoning.encrypted_content"]),
@@ -69,13 +69,13 @@ def parse_response(body: bytes, limits: RequestLimits) -> GenerationRequest:
         "response",
         fields,
         limits,
-        (prompt,),
+        (conversation.prompt,),
         n=1,
-        max_tokens=min(max_tokens, limits.max_tokens),
+        max_tokens=min(max_tokens or conversation.default_tokens, limits.max_tokens),
         logprobs=None,
-        echo=False,
         instructions=instructions,
-        answer_form=dataclasses.replace(answer_form, repeated=repeated),
+        answer_form=dataclasses.replace(conversation.answer_form, repeated=repeated),
+        reply=conversation.reply,
     )
 
 

@@ -82,6 +82,13 @@ class Settings:
         help="Time limit for a client to send its headers, to send its body, or to read.",
     )
     """Seconds that a client has to send its headers, then its body, and to read what is ready for it."""
+    home: str = setting(
+        "",
+        section="Home commands",
+        help="Answer home commands with calls of tools. A file with the names of your home, or request:"
+        " each request lists them, as Home Assistant's do.",
+    )
+    """A file with the names of a home, `request`, or empty: the model was not trained on home commands."""
     filtered: bool = True
     """Whether answers end before a word of the list."""
     filter_file: Path | None = None
