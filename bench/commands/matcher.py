@@ -3,11 +3,14 @@
 In: templates, a home's names and a sentence. Out: an intent and its slots.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinyedge.corpus.commands.answer import UNKNOWN, Command
 from tinyedge.corpus.commands.home import Home
 from tinyedge.corpus.commands.templates import TemplateSet
+
+if TYPE_CHECKING:
+    from hassil.intents import SlotList
 
 
 class Matcher:
@@ -35,7 +38,7 @@ class Matcher:
                 "skip_words": list(templates.skip_words.get(language, ())),
             }
         )
-        self._lists = {
+        self._lists: dict[str, SlotList] = {
             "name": TextSlotList.from_tuples(
                 [(name, name, {"domain": domain}) for name, domain in home.devices], name="name"
             ),
