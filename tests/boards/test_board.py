@@ -216,7 +216,7 @@ def put(*keys: str, value: Any) -> Change:
         ),
         (
             put("cost_model", "latency_model", "streamed_line", value={"cycles": 0, "ns": 0}),
-            r"latency_model\.streamed_line is .*, expected cycles or ns above 0",
+            r"latency_model\.streamed_line is .*, expected cycles and ns that are 0.0001",
         ),
         (
             put("cost_model", "latency_model", "written_line", value={"ns": 1}),

@@ -176,3 +176,7 @@ def test_ctrl_c_leaves_an_earlier_file_as_it_was(written: Path) -> None:
     assert errors.endswith("error: interrupted\n")
     assert written.read_bytes() == before
     assert [written] == list(written.parent.iterdir())
+
+
+def test_a_calibration_is_a_file_and_not_standard_output() -> None:
+    assert "--calibrate writes a file" in assert_refused(tinyedge("bench", "--calibrate", "-"), 2)

@@ -27,6 +27,7 @@ TAG: Final = re.compile(r"[a-z0-9_.]+")  # a Debian suite, or the system in a wh
 MAX_AMOUNT: Final = 1e9  # of MB or ms
 MAX_COEFFICIENT: Final = 1e12
 MIN_CLOCK_MHZ: Final = 1
+MIN_LINE_COST: Final = 1e-4  # cycles and ns, so that a calibration can divide by it
 MAX_FACTOR: Final = 1000  # of a margin
 MAX_CORES: Final = 4096
 MAX_PROMPTS: Final = 64
@@ -123,7 +124,10 @@ def _validate_cost_model(board: str, costs: CostData) -> None:
     for part in ("streamed_line", "random_line", "written_line"):
         cost = asdict(getattr(latency, part))
         _require_coefficients(f"{where}.{part}", cost)
-        _require(f"{where}.{part}", cost, any(cost.values()), "cycles or ns above 0")
+        is_above = sum(cost.values()) >= MIN_LINE_COST
+        _require(
+            f"{where}.{part}", cost, is_above, f"cycles and ns that are {MIN_LINE_COST:g} or more together"
+        )
     _require(f"{where}.margin", latency.margin, latency.margin >= 1, "1 or more")
     if costs.threads is not None:
         _require_positive("cost_model.threads", asdict(costs.threads), MAX_COEFFICIENT)

@@ -6,6 +6,7 @@ Does not know how the figures were measured.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from typing import Any, Final
 
 from tinyedge.boards.from_json import mismatch
@@ -142,7 +143,19 @@ def validate(calibration: Calibration) -> None:
             is_clock = field.name == "clock_mhz"
             _validate_figure(field.name, value, MHZ_RANGE if is_clock else NS_RANGE, is_clock=is_clock)
     _validate_figure("core.ns", calibration.core.ns, NS_RANGE)
+    streamed, random = calibration.ns_per_streamed_line.median, calibration.ns_per_random_line.median
+    expected = f"{streamed:g} (the median of ns_per_streamed_line) or more"
+    _require("ns_per_random_line.median", random, random >= streamed, expected)
     machine, conditions = calibration.machine, calibration.conditions
+    for name in ("cores", "ram"):
+        count = getattr(machine, name)
+        _require(f"machine.{name}", count, count is None or count >= 1, "1 or more")
+    _require(
+        "created",
+        calibration.created,
+        _is_time(calibration.created),
+        "a time such as 2026-01-31T12:00:00+00:00",
+    )
     texts = {
         "created": calibration.created,
         "machine.model": machine.model,
@@ -159,6 +172,14 @@ def validate(calibration: Calibration) -> None:
         _require(where, text, is_text, f"a printable text of at most {MAX_TEXT} characters")
     waited = conditions.waited_percent
     _require("conditions.waited_percent", waited, 0 <= waited <= 100, "a number from 0 to 100")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _validate_figure(

@@ -38,6 +38,8 @@ def calibrate(context: typer.Context, target: str, json: str | None) -> None:
         )
     if not target:
         raise UsageError(f"{FLAG} is empty", f"pass a file, or leave it out for {OPTIONAL_FILES[FLAG]}")
+    if target == "-":
+        raise UsageError(f"{FLAG} writes a file", f"pass its name, and {JSON_FLAG} - to print the same")
     path = Path(target)
     output = JsonOutput.from_option(json, KIND)
     output_files.require_writable({FLAG: path} | ({JSON_FLAG: output.path} if output.path else {}))

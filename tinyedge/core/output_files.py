@@ -50,7 +50,7 @@ def require_replaceable_json(flag: str, path: Path, kinds: Collection[str]) -> N
     if path.is_file() and path.stat().st_size and _read_kind(path) not in kinds:
         raise UsageError(
             f"{flag} {path} exists, and is not a result that this command wrote earlier",
-            f"choose a new file, or print the result with {flag} -",
+            "choose a new file, or print the result with --json -",
         )
 
 

@@ -100,9 +100,16 @@ class CostModel:
             yield Region(self.modelled_ms({**serial, "answers": int(number == 0)}))
             for part in shared:
                 work = {**NO_WORK, **part.work}
-                # What threads divide reads weights and keys in order: all of its lines follow others.
-                lines = dot_product(self.memory_ns, work) / self.latency.ns_per_streamed_line
-                yield Region(self.modelled_ms(work), lines, part.ways, part.forks)
+                yield Region(self.modelled_ms(work), self._transferred_lines(work), part.ways, part.forks)
+
+    def _transferred_lines(self, work: Work) -> float:
+        """Lines that DRAM transfers for what threads divide, which reads weights and keys in order.
+
+        A term that costs less than a streamed line for each of its lines is not loaded each time. One that costs
+        more waits longer for a line, but transfers it once.
+        """
+        streamed = self.latency.ns_per_streamed_line
+        return sum(work[term] * min(1.0, ns / streamed) for term, ns in self.memory_ns.items())
 
     def response_ms(self, config: ModelConfig, prompt_tokens: int, max_tokens: int) -> float:
         """Modelled time of a complete answer in ms.
