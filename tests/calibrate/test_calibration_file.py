@@ -67,7 +67,7 @@ def remove(name: str, part: str) -> Callable[[dict[str, Any]], None]:
         (put("machine", "model", value="a\nb"), "machine.model is 'a\\nb', expected a printable text"),
         (put("doubts", value=["x" * 1000]), "doubts[0] is"),
         (put("conditions", "waited_percent", value=101), "conditions.waited_percent is 101, expected"),
-        (put("ns_per_streamed_line", "median", value=900), "ns_per_random_line.median is 160.5, expected 900"),
+        (put("ns_per_streamed_line", "median", value=900), "ns_per_random_line.median is 160.5, expected"),
         (put("machine", "cores", value=-5), "machine.cores is -5, expected 1 or more"),
         (put("created", value="not a date"), "created is 'not a date', expected a time"),
     ],

@@ -99,7 +99,7 @@ def test_corpus_can_be_repeated(state: str, how: str, tmp_path: Path) -> None:
     lines = syllable_lines(80)
     old, new = write_text(tmp_path / "old.txt", lines[40:]), write_text(tmp_path / "new.txt", lines)
     start, complete = tmp_path / "start", tmp_path / "complete"
-    settings = {"lines": "auto", "field": "", "strict": False}
+    settings = {"lines": "auto", "field": "", "strict": False, "templates": "", "pairs": 200_000}
     if state != "a new folder":
         corpus(inputs=[old], output_dir=start, **settings)
     if state == "a finished run":
@@ -124,7 +124,9 @@ def test_tokenizer_can_be_repeated(state: str, how: str, tmp_path: Path, make_vo
     lines = syllable_lines(2000)
     old, new = write_text(tmp_path / "old.txt", lines[100:]), write_text(tmp_path / "new.txt", lines)
     start, complete = tmp_path / "start", tmp_path / "complete"
-    settings = {"vocab_size": 1000, "character_coverage": None, "byte_fallback": False}
+    settings = {
+        "vocab_size": 1000, "character_coverage": None, "byte_fallback": False, "separate_spaces": False,
+    }  # fmt: skip
     start.mkdir()
     if state != "a new folder":
         tokenizer(corpus=old, output_dir=start, **settings)
@@ -167,9 +169,16 @@ def test_an_export_can_be_repeated(state: str, how: str, tmp_path: Path) -> None
 def test_an_unfinished_run_keeps_its_text_and_its_tokenizer(tmp_path: Path, make_vocabulary: None) -> None:
     lines = syllable_lines(2000)
     old, new = write_text(tmp_path / "old.txt", lines[100:]), write_text(tmp_path / "new.txt", lines)
-    folder, settings = tmp_path / "data", {"lines": "auto", "field": "", "strict": False}
+    folder = tmp_path / "data"
+    settings = {"lines": "auto", "field": "", "strict": False, "templates": "", "pairs": 200_000}
     corpus(inputs=[old], output_dir=folder, **settings)
-    tokenizer(output_dir=folder, vocab_size=1000, character_coverage=None, byte_fallback=False)
+    tokenizer(
+        output_dir=folder,
+        vocab_size=1000,
+        character_coverage=None,
+        byte_fallback=False,
+        separate_spaces=False,
+    )
     (folder / "checkpoint_last.pt").write_bytes(b"weights")
     before = read_contents(folder)
     with pytest.raises(CheckpointError, match="unfinished run, which needs its text and tokenizer") as caught:
@@ -177,7 +186,12 @@ def test_an_unfinished_run_keeps_its_text_and_its_tokenizer(tmp_path: Path, make
     assert "--resume" in caught.value.hint
     with pytest.raises(CheckpointError, match="unfinished run"):
         tokenizer(
-            corpus=new, output_dir=folder, vocab_size=1000, character_coverage=None, byte_fallback=False
+            corpus=new,
+            output_dir=folder,
+            vocab_size=1000,
+            character_coverage=None,
+            byte_fallback=False,
+            separate_spaces=False,
         )
     assert read_contents(folder) == before
     corpus(inputs=[old], output_dir=folder, **settings)  # the same text is reused

@@ -46,7 +46,10 @@ def evaluate(
     from tinyedge.text.pair_quality import evaluate_pairs
 
     if not (text or pairs):
-        raise UsageError("there is nothing to evaluate on", "pass --text NAME=FILE or --pairs FILE")
+        raise UsageError(
+            "--text and --pairs are missing, so there is nothing to evaluate on",
+            "pass --text NAME=FILE or --pairs FILE",
+        )
     texts = parse_named_files(text or ())
     pair_files = parse_named_files(map(_name_file, pairs or ()), "--pairs")
     read = (model, *texts.values(), *pair_files.values(), *filter(None, [tokenizer]))

@@ -105,8 +105,8 @@ class CostModel:
     def _transferred_lines(self, work: Work) -> float:
         """Lines that DRAM transfers for what threads divide, which reads weights and keys in order.
 
-        A term that costs less than a streamed line for each of its lines is not loaded each time. One that costs
-        more waits longer for a line, but transfers it once.
+        A term that costs less than a streamed line for each of its lines is not loaded each time. One that
+        costs more waits longer for a line, but transfers it once.
         """
         streamed = self.latency.ns_per_streamed_line
         return sum(work[term] * min(1.0, ns / streamed) for term, ns in self.memory_ns.items())
