@@ -92,7 +92,8 @@ def settings_table(report: Mapping[str, Any]) -> str:
     rows = {row["name"]: row for row in report["shapes"]}
     default = rows["tiny"]
     lines = [
-        "| flag | default | range | larger means | answer on the board, modelled;"
+        "| flag | default | range | larger means | answer on the board, modelled,"
+        f" +-{LATENCY.error_percent:g}%;"
         f" default: {default['p95_modelled_ms']:.0f} ms |",
         "|---|---|---|---|---|",
     ]

@@ -207,7 +207,7 @@ def add_comparison(report: dict[str, Any], recorded: Path) -> None:
 def format_row(name: str, figures: Mapping[str, float]) -> str:
     """One line of figures."""
     return (
-        f"{name:21s}{figures['modelled_ms']:9.2f} ms modelled {figures['instructions']:>13,} instructions"
+        f"{name:21s}{figures['modelled_ms']:9.2f} ms +-{LATENCY.error_percent:g}% {figures['instructions']:>13,} instructions"
         f" {figures['dram_fills']:>9,} lines from DRAM"
     )
 

@@ -54,7 +54,7 @@ def render_table(report: Mapping[str, Any]) -> str:
     """One line for each shape, as Markdown: the docs show it too."""
     prompts = " / ".join(map(str, PROMPT_TOKENS))
     head = (
-        f"| shape | weights | a token | first of {prompts} | p95 | by the formula"
+        f"| ms, modelled, +-{LATENCY.error_percent:g}%: shape | weights | a token | first of {prompts} | p95 | by the formula"
         f" | p95 x {LATENCY.margin:g} | peak, MB |",
         "|---|---|---|---|---|---|---|---|",
     )

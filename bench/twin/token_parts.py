@@ -187,7 +187,8 @@ def engines_table(report: Mapping[str, Any]) -> str:
     """The costs of a bundle in both engines, as Markdown."""
     firsts = " / ".join(report["engines"][KERNELS]["first_modelled_ms"])
     head = ["a decoded token", "an answer of 20 tokens, p95", f"first token, prompt of {firsts} tokens"]
-    rows = [f"| engine | {' | '.join(head)} | exec to first token |", "|---|---|---|---|---|"]
+    first = f"engine; modelled, +-{LATENCY.error_percent:g}%"
+    rows = [f"| {first} | {' | '.join(head)} | exec to first token |", "|---|---|---|---|---|"]
     for engine, found in report["engines"].items():
         cold = found["cold_start"]
         cells = (
@@ -201,7 +202,10 @@ def engines_table(report: Mapping[str, Any]) -> str:
 
 def token_table(report: Mapping[str, Any]) -> str:
     """The parts of a token in both engines, as Markdown."""
-    head = "| a decoded token | instructions | cycles | lines from DRAM | modelled |"
+    head = (
+        "| a decoded token | instructions | cycles | lines from DRAM"
+        f" | modelled, +-{LATENCY.error_percent:g}% |"
+    )
     rows = [head, "|---|---|---|---|---|"]
     for engine, found in report["engines"].items():
         rows.append(_token_row(f"**engine `{engine}`**", found["token"]))
