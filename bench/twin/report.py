@@ -207,8 +207,8 @@ def add_comparison(report: dict[str, Any], recorded: Path) -> None:
 def format_row(name: str, figures: Mapping[str, float]) -> str:
     """One line of figures."""
     return (
-        f"{name:21s}{figures['modelled_ms']:9.2f} ms +-{LATENCY.error_percent:g}% {figures['instructions']:>13,} instructions"
-        f" {figures['dram_fills']:>9,} lines from DRAM"
+        f"{name:21s}{figures['modelled_ms']:9.2f} ms +-{LATENCY.error_percent:g}%"
+        f" {figures['instructions']:>13,} instructions {figures['dram_fills']:>9,} lines from DRAM"
     )
 
 

@@ -54,8 +54,8 @@ def render_table(report: Mapping[str, Any]) -> str:
     """One line for each shape, as Markdown: the docs show it too."""
     prompts = " / ".join(map(str, PROMPT_TOKENS))
     head = (
-        f"| ms, modelled, +-{LATENCY.error_percent:g}%: shape | weights | a token | first of {prompts} | p95 | by the formula"
-        f" | p95 x {LATENCY.margin:g} | peak, MB |",
+        f"| ms, modelled, +-{LATENCY.error_percent:g}%: shape | weights | a token | first of {prompts} | p95"
+        f" | by the formula | p95 x {LATENCY.margin:g} | peak, MB |",
         "|---|---|---|---|---|---|---|---|",
     )
     return "\n".join([*head, *map(_format_row, report["shapes"])])
