@@ -19,7 +19,7 @@ def draw_token(report: Mapping[str, Any]) -> str:
     scale = (BARS_TO - BARS_FROM) / most
     y = 30
     elements = [
-        _text(MARGIN, y, f"One token on the emulated board: ms, modelled, ±{LATENCY.error_percent:g}%", TITLE),
+        _text(MARGIN, y, f"A token on the emulated board: ms, modelled, ±{LATENCY.error_percent:g}%", TITLE),
         _legend(BARS_FROM, y + 28, CORE, "the core computes"),
         _legend(BARS_FROM + 170, y + 28, MEMORY, "it waits for DRAM"),
     ]  # fmt: skip
