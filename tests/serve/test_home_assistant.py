@@ -334,4 +334,4 @@ def test_a_model_that_was_not_trained_on_pairs_is_refused(micro_bundle: Path, tm
     assert error == f"error: --home: the model of {micro_bundle} was not trained on pairs"
     file = tmp_path / "home.json"
     error = assert_refused(tinyedge("serve", micro_bundle, "--port", "0", "--home", file), 2)
-    assert error.startswith(f"error: {file} cannot be read")
+    assert error.startswith(f"error: --home {file} cannot be read")

@@ -176,7 +176,7 @@ def _unquote(value: str) -> str:
     if value[:1] == "'" and value[-1:] == "'":
         return value[1:-1].replace("''", "'")
     if value[:1] == '"':
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             return str(json.loads(value))
     return value
 
@@ -192,7 +192,7 @@ def _detect_language(sentence: str) -> str:
 
 def _find_failure(content: str) -> str | None:
     """Return what the result of a call says about its failure; None if it did not fail."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         result = json.loads(content)
         if isinstance(result, dict) and ("error" in result or result.get("response_type") == "error"):
             return str(result.get("error_text", ""))

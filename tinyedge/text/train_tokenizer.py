@@ -245,7 +245,8 @@ def _convert_error(failure: str, name: str, config: TokenizerConfig) -> Tokenize
         return TokenizerError(
             f"{name} is too small for any vocabulary: it fills {too_high[1]} pieces, the smallest is"
             f" {MIN_VOCAB_SIZE}",
-            "add text: about 100 kB are enough for --vocab-size 1000",
+            "add text that is less alike: about 100 kB are enough for --vocab-size 1000;"
+            " for pairs, go on from a model of text: tinyedge train --init-from",
         )
     if too_high:
         return VocabularyTooLargeError(name, config.vocab_size, int(too_high[1]))

@@ -134,12 +134,39 @@ def test_a_home_is_read_from_a_file(tmp_path: Path) -> None:
         ({"floors": [1]}, "floors"),
         ({"devices": {}}, "devices"),
         ({"devices": [{"name": "Lamp"}, {"domain": "light"}]}, r"devices\[1\]"),
-        ({"devices": [{"name": "Lamp", "domain": 3}]}, r"devices\[0\]"),
+        ({"devices": [{"name": "Lamp", "domain": 3}]}, r"devices\[0\]\.domain is 3"),
+        ({"devices": [{"name": "Lamp", "domain": "lights"}]}, r"devices\[0\]\.domain is 'lights'"),
+        ({"devices": [{"name": "Lamp", "room": "Den"}]}, r"devices\[0\] has the unknown field 'room'"),
+        ({"devices": [{"name": " "}]}, r"devices\[0\]\.name is no name"),
+        ({"areas": ["Den", "lamp\ud800"]}, r"areas\[1\] is no name"),
+        ({"floors": ["a\nb"]}, r"floors\[0\] is no name"),
     ],
 )
 def test_a_wrong_field_of_a_home_is_named(value: object, named: str) -> None:
     with pytest.raises(UsageError, match=named):
         parse_home(value, "home.json")
+
+
+def test_a_domain_that_is_not_known_may_be_null() -> None:
+    assert parse_home({"devices": [{"name": "Box", "domain": None}]}, "home.json") == Home((("Box", ""),))
+
+
+def test_a_file_of_a_windows_editor_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "home.json"
+    path.write_text(json.dumps({"areas": ["Den"]}), encoding="utf-8-sig")
+    assert load_home(path) == Home((), ("Den",))
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [(b"[" * 100_000, "nested too deeply"), (b"\xff", "not UTF-8"), (b'{"areas": [], "areas": []}', "twice")],
+)
+def test_a_damaged_file_is_one_error(tmp_path: Path, content: bytes, named: str) -> None:
+    path = tmp_path / "home.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=named) as failure:
+        load_home(path)
+    assert failure.value.parameters == ("home",)
 
 
 def test_a_missing_file_and_one_that_is_not_json_are_errors(tmp_path: Path) -> None:

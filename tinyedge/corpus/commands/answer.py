@@ -52,7 +52,7 @@ def parse_answer(text: str) -> Command | None:
     try:
         value = json.loads(text)
         intent, slots, domain = value["intent"], value["slots"], value.get("domain", "")
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     if not (isinstance(intent, str) and isinstance(slots, dict) and isinstance(domain, str)):
         return None

@@ -21,6 +21,12 @@ from tinyedge.core.errors import UsageError
 
 MAX_MENTIONS = 8  # names in a prompt; more are never needed, and each costs about 5 tokens
 AREA, FLOOR, DEVICE = "area", "floor", "device"  # kinds; a device of a known domain has its domain as kind
+MAX_NAME = 100  # characters
+DOMAINS = (
+    *("light", "switch", "fan", "cover", "lock", "climate", "media_player", "sensor", "binary_sensor"),
+    *("vacuum", "lawn_mower", "valve", "weather", "input_boolean", "person", "todo", "scene", "script"),
+)
+HINT = "docs/tasks.md has an example"
 _SEPARATORS = re.compile(r"[;=\s]+")  # what separates names in a prompt does not occur in one
 _WORD = re.compile(r"[^\W_]+")
 # Words that a name may have and a sentence may drop: "Lámpara de la mesilla", "lámpara mesilla".
@@ -105,14 +111,17 @@ def load_home(path: Path) -> Home:
         UsageError: The file is missing or is not such a file; the message names the field.
     """
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_refuse_duplicates)
     except OSError as failure:
-        raise UsageError(
-            f"{path} cannot be read: {failure.strerror}", "give the file with your home's names"
-        ) from None
+        hint = "pass the file with the names of your home"
+        raise UsageError(f"home {path} cannot be read: {failure.strerror}", hint, ("home",)) from None
+    except UnicodeDecodeError:
+        raise UsageError(f"home {path} is not UTF-8", "save it as UTF-8", ("home",)) from None
     except ValueError as failure:
-        raise UsageError(f"{path} is not JSON: {failure}", "see docs/tasks.md for an example") from None
-    return parse_home(value, str(path))
+        raise UsageError(f"home {path} is not JSON: {failure}", HINT, ("home",)) from None
+    except RecursionError:
+        raise UsageError(f"home {path} is nested too deeply", HINT, ("home",)) from None
+    return parse_home(value, f"home {path}")
 
 
 def parse_home(value: Any, name: str) -> Home:
@@ -121,25 +130,22 @@ def parse_home(value: Any, name: str) -> Home:
     Raises:
         UsageError: A field is wrong; the message names it.
     """
-    hint = "see docs/tasks.md for an example"
-    if not isinstance(value, Mapping):
-        raise UsageError(f"{name} is not a JSON object", hint)
-    if unknown := sorted(set(value) - {"devices", "areas", "floors"}):
-        raise UsageError(f"{name} has the unknown field {unknown[0]!r}", "known: devices, areas, floors")
-    devices = value.get("devices", [])
-    if not isinstance(devices, list):
-        raise UsageError(f"{name}: devices is not a list", hint)
+    _require_fields(value, ("devices", "areas", "floors"), name)
+    devices = _read_list(value, "devices", name)
     for number, device in enumerate(devices):
-        if not (
-            isinstance(device, Mapping)
-            and isinstance(device.get("name"), str)
-            and isinstance(device.get("domain", ""), str)
-        ):
-            raise UsageError(f'{name}: devices[{number}] is not {{"name": ..., "domain": ...}}', hint)
+        where = f"{name}: devices[{number}]"
+        _require_fields(device, ("name", "domain"), where)
+        _require_name(device.get("name"), f"{where}.name")
+        domain = device.get("domain") or ""  # null: not known
+        if domain and domain not in DOMAINS:
+            known = f"leave it out, or choose one of: {', '.join(DOMAINS)}"
+            raise UsageError(f"{where}.domain is {domain!r}, which no model knows", known, ("home",))
+    areas, floors = (_read_list(value, key, name) for key in ("areas", "floors"))
+    for key, names in (("areas", areas), ("floors", floors)):
+        for number, one in enumerate(names):
+            _require_name(one, f"{name}: {key}[{number}]")
     return Home(
-        tuple((device["name"], device.get("domain", "")) for device in devices),
-        _read_names(value, "areas", name),
-        _read_names(value, "floors", name),
+        tuple((device["name"], device.get("domain") or "") for device in devices), tuple(areas), tuple(floors)
     )
 
 
@@ -148,11 +154,35 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(_fold(text))
 
 
-def _read_names(value: Mapping[str, Any], key: str, name: str) -> tuple[str, ...]:
-    names = value.get(key, [])
-    if not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):
-        raise UsageError(f"{name}: {key} is not a list of names", "see docs/tasks.md for an example")
-    return tuple(names)
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the field {key!r} appears twice")
+        found[key] = value
+    return found
+
+
+def _require_fields(value: object, known: Sequence[str], where: str) -> None:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where} is not an object", HINT, ("home",))
+    if unknown := sorted(set(value) - {*known}):
+        raise UsageError(
+            f"{where} has the unknown field {unknown[0]!r}", f"known: {', '.join(known)}", ("home",)
+        )
+
+
+def _read_list(value: Mapping[str, Any], key: str, name: str) -> list[Any]:
+    found = value.get(key, [])
+    if not isinstance(found, list):
+        raise UsageError(f"{name}: {key} is not a list", HINT, ("home",))
+    return found
+
+
+def _require_name(value: object, where: str) -> None:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > MAX_NAME:
+        expected = f"a name is a text of 1 to {MAX_NAME} printable characters"
+        raise UsageError(f"{where} is no name", expected, ("home",))
 
 
 def _fold(text: str) -> str:

@@ -16,7 +16,7 @@ from importlib.resources import as_file, files
 
 from tinyedge.corpus.commands.answer import UNKNOWN, Command, Value
 from tinyedge.corpus.commands.expand import Draw, Expansion, expand
-from tinyedge.corpus.commands.home import Home, format_prompt, split_words
+from tinyedge.corpus.commands.home import DOMAINS, Home, format_prompt, split_words
 from tinyedge.corpus.commands.names import NameSource
 from tinyedge.corpus.commands.noise import add_noise
 from tinyedge.corpus.commands.templates import LANGUAGES, Combination, Template, TemplateSet, read_folder
@@ -29,10 +29,6 @@ _TEXT_SHARE = 0.25  # of the unknown: sentences of ordinary text
 _NO_DOMAIN_SHARE = 0.06  # of homes that do not tell the domains of their devices
 _MAX_WORDS = 4000  # ordinary sentences whose words make names
 _MAX_AREAS, _MAX_FLOORS, _MAX_DEVICES = 8, 3, 12
-DOMAINS = (
-    *("light", "switch", "fan", "cover", "lock", "climate", "media_player", "sensor", "binary_sensor"),
-    *("vacuum", "lawn_mower", "valve", "weather", "input_boolean", "person", "todo", "scene", "script"),
-)
 _ANY_DOMAIN = ("light", "switch", "fan", "cover", "media_player", "climate", "lock")
 # Intents that mean nothing without the device or room that they name. The others have free text, which may be
 # anything, also the name of something that the home lacks.
