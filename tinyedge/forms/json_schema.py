@@ -28,6 +28,9 @@ TYPE_KEYWORDS = {
     "boolean": frozenset[str](),
     "null": frozenset[str](),
 }
+# Limits, so that no schema takes seconds.
+MAX_DEPTH = 64  # schemas inside each other, also those that $ref names
+MAX_CHARACTERS = 65_536  # of all patterns and values of enum
 COMBINATIONS = ("anyOf", "oneOf", "allOf")
 KNOWN = frozenset({"type", "enum", "const", "nullable", "$ref", *COMBINATIONS}).union(*TYPE_KEYWORDS.values())
 DATE = (
@@ -70,6 +73,8 @@ class _Reader:
         self._root = root
         self._name = name
         self._rules: dict[str, Rule] = {}
+        self._depth = 0
+        self._characters = 0
 
     def read(self, schema: Schema, path: tuple[str, ...]) -> Node:
         """Return the form of a schema inside the root.
@@ -78,6 +83,16 @@ class _Reader:
             schema: The schema.
             path: Where it is.
         """
+        if self._depth == MAX_DEPTH:
+            raise self._refuse(
+                (), f"has schemas nested more than {MAX_DEPTH} levels deep, with those of $ref"
+            )
+        self._depth += 1
+        node = self._read_schema(schema, path)
+        self._depth -= 1
+        return node
+
+    def _read_schema(self, schema: Schema, path: tuple[str, ...]) -> Node:
         if schema is True or schema == {}:
             return text.any_value()
         if not isinstance(schema, dict):
@@ -177,6 +192,7 @@ class _Reader:
         if not isinstance(value, str):
             raise self._refuse((*path, shape[0]), "is not a text")
         if shape == ["pattern"]:
+            self._count(value)
             return series('"', text.escape(parse_search(value, where)), '"')
         if value not in FORMATS:
             listed = ", ".join(FORMATS)
@@ -223,19 +239,30 @@ class _Reader:
 
     def _read_values(self, keywords: Mapping[str, Any], path: tuple[str, ...]) -> Node:
         values = [keywords["const"]] if "const" in keywords else keywords["enum"]
-        if not isinstance(values, list) or not values:
-            raise self._refuse((*path, "enum"), "is not a list of values")
+        for listed in (values, keywords.get("enum", values)):
+            if not isinstance(listed, list) or not listed:
+                raise self._refuse((*path, "enum"), "is not a list of values")
         for key in keywords:
             if key not in ("type", "enum", "const"):
                 raise self._refuse(path, f"has 'enum' or 'const' next to {key!r}, which is not supported")
         if "enum" in keywords:
-            values = [value for value in values if any(_is_same(value, one) for one in keywords["enum"])]
+            known = list(map(json.dumps, keywords["enum"]))  # in Python, True equals 1
+            self._count("".join(known))
+            same = set(known)
+            values = [value for value in values if json.dumps(value) in same]
         if "type" in keywords:
             kinds = self._find_kinds(keywords, path)
             values = [value for value in values if any(_is_kind(value, kind) for kind in kinds)]
         if not values:
             raise self._refuse(path, "has no value that is allowed")
         return Either(tuple(map(text.literal, values)))
+
+    def _count(self, value: str) -> None:
+        self._characters += len(value)
+        if self._characters > MAX_CHARACTERS:
+            raise self._refuse(
+                (), f"has patterns and values of enum of more than {MAX_CHARACTERS} characters in all"
+            )
 
     def _read_combination(self, key: str, value: Any, kind: Any, path: tuple[str, ...]) -> Node:
         if key == "$ref":
@@ -260,7 +287,7 @@ class _Reader:
         return Either(tuple(self.read(one, (*path, key, str(at))) for at, one in enumerate(value)))
 
     def _resolve(self, reference: Any, path: tuple[str, ...]) -> Node:
-        if reference not in self._rules:
+        if not isinstance(reference, str) or reference not in self._rules:
             target = self._find(reference, path)
             rule = self._rules[reference] = Rule()
             rule.body = self.read(target, (str(reference),))
@@ -308,11 +335,6 @@ def _is_kind(value: Any, kind: str) -> bool:
         "null": lambda one: one is None,
     }
     return checks[kind](value)
-
-
-def _is_same(left: Any, right: Any) -> bool:
-    """Whether two values are the same in JSON: Python's True equals 1."""
-    return json.dumps(left) == json.dumps(right)
 
 
 def _are_disjoint(schemas: Sequence[Schema]) -> bool:
