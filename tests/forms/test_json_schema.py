@@ -280,6 +280,9 @@ def test_texts_of_pydantics_schemas_are_its_models(draw_text: Draw) -> None:
         ({"$ref": "#/$defs/x"}, "which does not exist"),
         ({"$ref": "#/$defs/x", "minimum": 1}, "has '$ref' next to 'minimum'"),
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "may be valid at the same time"),
+        ({"oneOf": [{"required": 1}, {"type": 1, "properties": 1}]}, "may be valid at the same time"),
+        ({"oneOf": [{"required": ["a"], "properties": {"a": {"const": at}}} for at in range(400)]},
+         "json_schema has 'oneOf' that takes more than 100000 comparisons"),
         ({"allOf": [{}, {}]}, "has 'allOf' with several schemas"),
         ({"required": ["a"], "properties": {}, "additionalProperties": False}, "requires 'a'"),
         ({"type": "object", "patternProperties": {}}, "'patternProperties'"),
@@ -341,14 +344,15 @@ def test_what_makes_a_wide_object_impossible_is_found() -> None:
     "schema",
     [
         {"enum": ["a" * 70_000]},
+        {"const": "a" * 70_000},
         {"enum": [f"{number:06}" for number in range(9000)]},
         {"properties": {"a": {"enum": ["a" * 40_000]}, "b": {"enum": ["b" * 40_000]}}},
         {"properties": {f"n{number}": {"pattern": "a" * 4000} for number in range(20)}},
     ],
-    ids=["one", "many", "two", "patterns"],
+    ids=["one", "const", "many", "two", "patterns"],
 )
 def test_texts_of_a_schema_have_a_limit_in_all(schema: dict[str, Any]) -> None:
-    expected = "^json_schema has patterns and values of enum of more than 65536 characters in all"
+    expected = "^json_schema has patterns and values of enum and const of more than 65536 characters in all"
     with pytest.raises(UsageError, match=expected):
         Form.json_schema(schema)
 
