@@ -52,8 +52,15 @@ def test_an_answer_that_max_tokens_cuts_is_an_error_and_is_not_shown(
         (("--regex", "a", "--choices", "a"), "--regex and --choices are mutually exclusive"),
         (("--choices", "a,,b"), "--choices has a text that is empty"),
         (("--choices", "a,a"), "--choices has 'a' twice"),
+        (("--choices", "[1, 2]"), "--choices has what is not a text: 1"),
+        (("--choices", "a," + "b" * 70_000), "--choices has more than 65536 characters in all"),
+        (("--regex", "a" * 5000), "--regex has more than 4096 characters"),
+        (("--regex", "a{2000}"), "--regex repeats a part more than 1000 times"),
+        (("--regex", "(a" * 300 + ")?" * 300), "--regex has groups and repetitions nested more than 64"),
+        (("--regex", "((a?){1000}){1000}"), "--regex: the form is too complex"),
+        (("--regex", "[☃☂]"), "--regex: no text that the tokenizer can spell has the form"),
         (("--choices", "[1"), "--choices is not a list in JSON"),
-        (("--choices", "☃"), "the form needs characters that the tokenizer cannot spell: '☃'"),
+        (("--choices", "☃"), "--choices: the form needs characters that the tokenizer cannot spell: '☃'"),
         (("--regex", "a", "--stop", "b"), "--stop cannot be used with a form"),
         (("--json-schema", "none.json"), "--json-schema none.json cannot be read"),
     ],
@@ -71,3 +78,18 @@ def test_an_unsupported_keyword_is_named_with_its_place(json_bundle: Path, schem
     schema.write_text("{")
     done = tinyedge("generate", json_bundle, *PROMPT, "--json-schema", schema)
     assert "is not JSON" in assert_refused(done, 2)
+
+
+def test_schemas_that_are_nested_too_deeply_are_one_error(json_bundle: Path, schema: Path) -> None:
+    links = {f"d{number}": {"$ref": f"#/$defs/d{number + 1}"} for number in range(400)}
+    expected = "error: --json-schema has schemas nested more than 64 levels deep, with those of $ref"
+    for text in (
+        json.dumps({"$ref": "#/$defs/d0", "$defs": links}),
+        '{"type": "array", "items": ' * 300 + "{}" + "}" * 300,
+    ):
+        schema.write_text(text)
+        done = tinyedge("generate", json_bundle, *PROMPT, "--json-schema", schema)
+        assert assert_refused(done, 2) == expected
+    schema.write_text("[" * 100_000 + "]" * 100_000)
+    done = tinyedge("generate", json_bundle, *PROMPT, "--json-schema", schema)
+    assert assert_refused(done, 2) == f"error: --json-schema {schema} is nested too deeply"

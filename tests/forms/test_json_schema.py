@@ -273,11 +273,16 @@ def test_texts_of_pydantics_schemas_are_its_models(draw_text: Draw) -> None:
         ({"type": "integer", "minimum": True}, "minimum is not a number"),
         ({"type": "array", "minItems": 3, "maxItems": 2}, "has a maxItems that is less than its minItems"),
         ({"enum": []}, "enum is not a list of values"),
+        ({"const": 1, "enum": 1}, "enum is not a list of values"),
+        ({"$ref": []}, "has the $ref [], which is not inside the schema"),
         ({"type": "string", "enum": [1]}, "has no value that is allowed"),
         ({"$ref": "other.json"}, "which is not inside the schema"),
         ({"$ref": "#/$defs/x"}, "which does not exist"),
         ({"$ref": "#/$defs/x", "minimum": 1}, "has '$ref' next to 'minimum'"),
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "may be valid at the same time"),
+        ({"oneOf": [{"required": 1}, {"type": 1, "properties": 1}]}, "may be valid at the same time"),
+        ({"oneOf": [{"required": ["a"], "properties": {"a": {"const": at}}} for at in range(400)]},
+         "json_schema has 'oneOf' that takes more than 100000 comparisons"),
         ({"allOf": [{}, {}]}, "has 'allOf' with several schemas"),
         ({"required": ["a"], "properties": {}, "additionalProperties": False}, "requires 'a'"),
         ({"type": "object", "patternProperties": {}}, "'patternProperties'"),
@@ -288,3 +293,73 @@ def test_what_is_not_supported_is_an_error_that_names_it(schema: Any, reason: st
         Form.json_schema(schema)
     assert failure.value.message.startswith("json_schema")
     assert failure.value.hint
+
+
+def link(count: int, wrap: bool) -> dict[str, Any]:
+    """Definitions of which each names the next, alone or as a member."""
+    links: list[dict[str, Any]] = [{"$ref": f"#/$defs/d{number + 1}"} for number in range(count)]
+    if wrap:
+        links = [{"type": "object", "properties": {"a": one}} for one in links]
+    return {"$ref": "#/$defs/d0", "$defs": dict(enumerate_names([*links, {"type": "null"}]))}
+
+
+def enumerate_names(schemas: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    return [(f"d{number}", schema) for number, schema in enumerate(schemas)]
+
+
+def nest(count: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "null"}
+    for _ in range(count):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+@pytest.mark.parametrize("schema", [link(400, False), link(600, True), nest(64), nest(200)])
+def test_schemas_inside_each_other_have_a_limit(schema: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"^json_schema has schemas nested more than 64 levels deep"):
+        Form.json_schema(schema)
+
+
+def test_schemas_inside_each_other_are_read_up_to_the_limit(vocabulary: Vocabulary) -> None:
+    for schema in (link(62, False), link(20, True), nest(63)):
+        Automaton(Form.json_schema(schema).build(), vocabulary)
+
+
+def test_many_schemas_side_by_side_are_no_depth(vocabulary: Vocabulary) -> None:
+    names = [f"n{number}" for number in range(200)]
+    properties: dict[str, Any] = {name: {"type": "null"} for name in names}
+    Automaton(parse_schema({"type": "object", "properties": properties}), vocabulary)
+
+
+def test_what_makes_a_wide_object_impossible_is_found() -> None:
+    """Each optional member is one level more in the form."""
+    properties = {f"n{number}": {"type": "null"} for number in range(600)}
+    spelled = type("Spelled", (), {"has_all_bytes": False, "characters": frozenset("n0123456789")})()
+    spelled.has_piece = spelled.can_spell = spelled.characters.__contains__
+    with pytest.raises(UsageError, match="json_schema: the form needs characters that the tokenizer cannot"):
+        Automaton(parse_schema({"type": "object", "properties": properties}), spelled, "json_schema")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"enum": ["a" * 70_000]},
+        {"const": "a" * 70_000},
+        {"enum": [f"{number:06}" for number in range(9000)]},
+        {"properties": {"a": {"enum": ["a" * 40_000]}, "b": {"enum": ["b" * 40_000]}}},
+        {"properties": {f"n{number}": {"pattern": "a" * 4000} for number in range(20)}},
+    ],
+    ids=["one", "const", "many", "two", "patterns"],
+)
+def test_texts_of_a_schema_have_a_limit_in_all(schema: dict[str, Any]) -> None:
+    expected = "^json_schema has patterns and values of enum and const of more than 65536 characters in all"
+    with pytest.raises(UsageError, match=expected):
+        Form.json_schema(schema)
+
+
+def test_values_that_are_nested_too_deeply_are_one_error() -> None:
+    value: Any = None
+    for _ in range(3000):
+        value = [value]
+    with pytest.raises(UsageError, match=r"^json_schema is nested too deeply"):
+        Form.json_schema({"const": value})

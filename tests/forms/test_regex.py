@@ -56,7 +56,11 @@ def test_texts_of_random_patterns_match_them(pattern: str, seed: int, draw_text:
         ("(?i:yes)", "inline flags"),
         ("(?>ab)", "atomic groups are not supported"),
         ("a++", "possessive repetitions are not supported"),
-        ("a{20000}", "repeats a part more than 10000 times"),
+        ("a" * 4097, "has more than 4096 characters"),
+        ("(a" * 300 + ")?" * 300, "groups and repetitions nested more than 64 levels deep"),
+        ("(" * 65 + "a" + ")" * 65, "groups and repetitions nested more than 64 levels deep"),
+        ("(a" * 480 + ")?" * 480, "groups and repetitions nested more than 64 levels deep"),
+        ("a{1001}", "repeats a part more than 1000 times"),
     ],
 )
 def test_what_is_not_supported_is_an_error(pattern: str, reason: str) -> None:
@@ -64,3 +68,8 @@ def test_what_is_not_supported_is_an_error(pattern: str, reason: str) -> None:
         Form.regex(pattern)
     assert failure.value.message.startswith("regex ")
     assert failure.value.parameters == ("regex",)
+
+
+@pytest.mark.parametrize("pattern", ["a" * 4096, "(" * 64 + "a" + ")" * 64, "(a" * 31 + ")?" * 31, "a{1000}"])
+def test_patterns_are_read_up_to_the_limits(pattern: str) -> None:
+    Form.regex(pattern).build()

@@ -254,3 +254,65 @@ def test_responses_call_tools(server: Server) -> None:
             if event["type"] == "response.function_call_arguments.delta" and event["item_id"] == item["id"]
         ]
         assert "".join(deltas) == item["arguments"]
+
+
+def make_format(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+# Too complex only after its first character, which is known when a token is chosen.
+LATER = {"type": "string", "pattern": "^x" + "(a?){1000}" * 5 + "$"}
+AT_ONCE = {"type": "string", "pattern": "^((a?){1000}){1000}$"}
+TOO_COMPLEX = "the form is too complex: a text can be read in more than 4000 ways"
+
+
+@pytest.mark.parametrize("schema", [LATER, AT_ONCE])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_form_that_is_too_complex_is_an_error_about_its_field(
+    server: Server, schema: dict[str, Any], is_stream: bool
+) -> None:
+    function = {"name": "a", "parameters": {"type": "object", "properties": {"b": schema}, "required": ["b"]}}
+    tools = [{"type": "function", "function": function}]
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("response_format", {"response_format": make_format(schema)}),
+        ("tools", {"tools": tools, "tool_choice": "required"}),
+    ]
+    for param, fields in requests:
+        answer = chat(server, stream=is_stream, **fields)
+        if answer.status == 200:  # the stream had begun
+            assert is_stream
+            last = answer.body.decode().rstrip().split("\n\n")[-1]
+            error = json.loads(last.removeprefix("data: "))["error"]
+        else:
+            assert answer.status == 400
+            error = answer.json()["error"]
+        assert (error["param"], error["type"]) == (param, "invalid_request_error")
+        assert f"{param}: {TOO_COMPLEX}" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "string", "pattern": "(a?){5000}(a?){5000}"}, "repeats a part more than 1000 times"),
+        ({"type": "string", "pattern": "0x|" * 3900}, "has more than 4096 characters"),
+        ({"enum": ["a" * 70_000]}, "of more than 65536 characters in all"),
+        (
+            {"$ref": "#/$defs/d0", "$defs": {f"d{at}": {"$ref": f"#/$defs/d{at + 1}"} for at in range(400)}},
+            "nested more than 64 levels deep",
+        ),
+    ],
+)
+def test_the_limits_of_a_schema_are_named(server: Server, schema: dict[str, Any], message: str) -> None:
+    answer = chat(server, response_format=make_format(schema))
+    error = answer.json()["error"]
+    assert (answer.status, error["code"]) == (400, "unsupported_value")
+    assert error["param"].startswith("response_format")
+    assert message in error["message"]
+
+
+def test_what_the_tokenizer_cannot_spell_is_an_error_that_begins_with_the_field(server: Server) -> None:
+    answer = chat(server, response_format=make_format({"enum": ["☃"]}))
+    assert answer.json()["error"]["message"].startswith("response_format: the form needs characters")
+    flat = {"type": "json_schema", "name": "x", "schema": {"enum": ["☃"]}}
+    answer = server.post(RESPONSES, {"input": "x", "text": {"format": flat}})
+    assert answer.json()["error"]["message"].startswith("text: the form needs characters")

@@ -77,7 +77,9 @@ def _read_json(file: Path) -> object:
         raise UsageError(f"json_schema {file} has more than {MAX_SCHEMA_BYTES} bytes", HINT, ("json_schema",))
     try:
         return json.loads(raw)
-    except (ValueError, RecursionError) as failure:
+    except RecursionError:
+        raise UsageError(f"json_schema {file} is nested too deeply", HINT, ("json_schema",)) from None
+    except ValueError as failure:
         raise UsageError(f"json_schema {file} is not JSON: {failure}", HINT, ("json_schema",)) from None
 
 

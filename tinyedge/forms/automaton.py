@@ -66,12 +66,14 @@ class Automaton:
     Args:
         root: The form.
         vocabulary: Which characters can be spelled.
+        name: Name of the parameter in errors, also in those of `step`.
 
     Raises:
-        UsageError: The tokenizer cannot spell the form.
+        UsageError: The tokenizer cannot spell the form, or it is too complex.
     """
 
-    def __init__(self, root: Node, vocabulary: Vocabulary) -> None:
+    def __init__(self, root: Node, vocabulary: Vocabulary, name: str = "form") -> None:
+        self._name = name
         self._vocabulary = vocabulary
         self._between: dict[tuple[Chars, int, int], bool] = {}
         self._members: dict[Chars, frozenset[str]] = {}
@@ -83,15 +85,15 @@ class Automaton:
         self._possible = self._find_possible(nodes)
         required = "".join(node.text for node in nodes if isinstance(node, Text) and node.is_required)
         if root not in self._possible:
-            required += self._find_needed(root, set())
+            required += self._find_needed(root)
         if missing := sorted(char for char in set(required) if not vocabulary.can_spell(char)):
             listed = " ".join(map(repr, missing[:MAX_LISTED]))
-            raise UsageError(
+            raise self._refuse(
                 f"the form needs characters that the tokenizer cannot spell: {listed}",
                 "train the tokenizer on texts that have such answers, or with --byte-fallback",
             )
         if root not in self._possible:
-            raise UsageError(
+            raise self._refuse(
                 "no text that the tokenizer can spell has the form",
                 "check the form; train the tokenizer on texts that have such answers",
             )
@@ -192,15 +194,21 @@ class Automaton:
             )
         return possible
 
-    def _find_needed(self, node: Node, seen: set[Node]) -> str:
+    def _refuse(self, message: str, hint: str) -> UsageError:
+        return UsageError(f"{self._name}: {message}", hint, (self._name,))
+
+    def _find_needed(self, root: Node) -> str:
         """Return the literal texts without which an impossible node stays impossible."""
-        if node in self._possible or node in seen:
-            return ""
-        seen.add(node)
-        if isinstance(node, Text):
-            return node.text
-        inside = children(node)[:1] if isinstance(node, Either) else children(node)
-        return "".join(self._find_needed(one, seen) for one in inside)
+        needed, seen, stack = "", set(self._possible), [root]
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            if isinstance(node, Text):
+                needed += node.text
+            stack += children(node)[:1] if isinstance(node, Either) else children(node)
+        return needed
 
     def _is_possible(self, node: Node, possible: set[Node]) -> bool:
         if isinstance(node, Text):
@@ -231,7 +239,7 @@ class Automaton:
                 continue
             seen.add(place)
             if len(seen) > MAX_PLACES:
-                raise UsageError(
+                raise self._refuse(
                     f"the form is too complex: a text can be read in more than {MAX_PLACES} ways",
                     "avoid repetitions of repetitions, such as (a{1,99}){1,99}; list fewer choices",
                 )

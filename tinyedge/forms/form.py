@@ -12,6 +12,7 @@ from tinyedge.forms.grammar import Either, Node, Text
 from tinyedge.forms.tool import Tool
 
 MAX_CHOICES = 2000
+MAX_CHARACTERS = 65_536  # of all choices
 
 
 class Form(NamedTuple):
@@ -41,8 +42,15 @@ class Form(NamedTuple):
         found = list(texts)
         if not 1 <= len(found) <= MAX_CHOICES:
             raise UsageError(f"choices has {len(found)} texts, 1-{MAX_CHOICES} are allowed", "", ("choices",))
-        if not all(isinstance(one, str) and one for one in found):
-            raise UsageError("choices has a text that is empty", "name each answer", ("choices",))
+        for one in found:
+            if not isinstance(one, str):
+                raise UsageError(f"choices has what is not a text: {one!r:.40}", "name texts", ("choices",))
+            if not one:
+                raise UsageError("choices has a text that is empty", "name each answer", ("choices",))
+        if sum(map(len, found)) > MAX_CHARACTERS:
+            raise UsageError(
+                f"choices has more than {MAX_CHARACTERS} characters in all", "list fewer texts", ("choices",)
+            )
         if len(set(found)) < len(found):
             twice = next(one for one in found if found.count(one) > 1)
             raise UsageError(f"choices has {twice!r} twice", "name each answer once", ("choices",))
@@ -55,7 +63,7 @@ class Form(NamedTuple):
         Raises:
             UsageError: The schema is invalid, or has a keyword that is not supported.
         """
-        return cls("json_schema", json.dumps(schema))._checked()
+        return cls("json_schema", _dump(schema, "json_schema"))._checked()
 
     @classmethod
     def json_object(cls) -> "Form":
@@ -65,10 +73,20 @@ class Form(NamedTuple):
     @classmethod
     def tools(cls, tools: Sequence[Tool], *, is_required: bool, is_parallel: bool) -> "Form":
         """Answers that call tools; arguments and errors are those of `parse_tools`."""
-        return cls("tools", json.dumps([tools, is_required, is_parallel]))._checked()
+        return cls("tools", _dump([tools, is_required, is_parallel], "tools"))._checked()
 
     def build(self) -> Node:
-        """Return the form's parts."""
+        """Return the form's parts.
+
+        Raises:
+            UsageError: The form is invalid.
+        """
+        try:
+            return self._build()
+        except RecursionError:  # values inside values: all else has limits of its own
+            raise _make_depth_error(self.kind) from None
+
+    def _build(self) -> Node:
         if self.kind == "choices":
             return Either(tuple(Text(one, is_required=True) for one in json.loads(self.source)))
         if self.kind == "regex":
@@ -91,3 +109,14 @@ class Form(NamedTuple):
     def _checked(self) -> "Form":
         self.build()
         return self
+
+
+def _dump(value: object, name: str) -> str:
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        raise _make_depth_error(name) from None
+
+
+def _make_depth_error(name: str) -> UsageError:
+    return UsageError(f"{name} is nested too deeply", "docs/forms.md lists the limits", (name,))

@@ -28,6 +28,10 @@ TYPE_KEYWORDS = {
     "boolean": frozenset[str](),
     "null": frozenset[str](),
 }
+# Limits, so that no schema takes seconds.
+MAX_DEPTH = 64  # schemas inside each other, also those that $ref names
+MAX_CHARACTERS = 65_536  # of all patterns and values of enum and const
+MAX_COMPARED = 100_000  # types, values and names of the schemas of oneOf, each pair anew
 COMBINATIONS = ("anyOf", "oneOf", "allOf")
 KNOWN = frozenset({"type", "enum", "const", "nullable", "$ref", *COMBINATIONS}).union(*TYPE_KEYWORDS.values())
 DATE = (
@@ -70,6 +74,9 @@ class _Reader:
         self._root = root
         self._name = name
         self._rules: dict[str, Rule] = {}
+        self._depth = 0
+        self._characters = 0
+        self._comparison = _Comparison()
 
     def read(self, schema: Schema, path: tuple[str, ...]) -> Node:
         """Return the form of a schema inside the root.
@@ -78,6 +85,16 @@ class _Reader:
             schema: The schema.
             path: Where it is.
         """
+        if self._depth == MAX_DEPTH:
+            raise self._refuse(
+                (), f"has schemas nested more than {MAX_DEPTH} levels deep, with those of $ref"
+            )
+        self._depth += 1
+        node = self._read_schema(schema, path)
+        self._depth -= 1
+        return node
+
+    def _read_schema(self, schema: Schema, path: tuple[str, ...]) -> Node:
         if schema is True or schema == {}:
             return text.any_value()
         if not isinstance(schema, dict):
@@ -177,6 +194,7 @@ class _Reader:
         if not isinstance(value, str):
             raise self._refuse((*path, shape[0]), "is not a text")
         if shape == ["pattern"]:
+            self._count(value)
             return series('"', text.escape(parse_search(value, where)), '"')
         if value not in FORMATS:
             listed = ", ".join(FORMATS)
@@ -223,19 +241,33 @@ class _Reader:
 
     def _read_values(self, keywords: Mapping[str, Any], path: tuple[str, ...]) -> Node:
         values = [keywords["const"]] if "const" in keywords else keywords["enum"]
-        if not isinstance(values, list) or not values:
-            raise self._refuse((*path, "enum"), "is not a list of values")
+        for listed in (values, keywords.get("enum", values)):
+            if not isinstance(listed, list) or not listed:
+                raise self._refuse((*path, "enum"), "is not a list of values")
         for key in keywords:
             if key not in ("type", "enum", "const"):
                 raise self._refuse(path, f"has 'enum' or 'const' next to {key!r}, which is not supported")
+        if "const" in keywords:
+            self._count(json.dumps(keywords["const"]))
         if "enum" in keywords:
-            values = [value for value in values if any(_is_same(value, one) for one in keywords["enum"])]
+            known = list(map(json.dumps, keywords["enum"]))  # in Python, True equals 1
+            self._count("".join(known))
+            same = set(known)
+            values = [value for value in values if json.dumps(value) in same]
         if "type" in keywords:
             kinds = self._find_kinds(keywords, path)
             values = [value for value in values if any(_is_kind(value, kind) for kind in kinds)]
         if not values:
             raise self._refuse(path, "has no value that is allowed")
         return Either(tuple(map(text.literal, values)))
+
+    def _count(self, value: str) -> None:
+        self._characters += len(value)
+        if self._characters > MAX_CHARACTERS:
+            raise self._refuse(
+                (),
+                f"has patterns and values of enum and const of more than {MAX_CHARACTERS} characters in all",
+            )
 
     def _read_combination(self, key: str, value: Any, kind: Any, path: tuple[str, ...]) -> Node:
         if key == "$ref":
@@ -251,7 +283,13 @@ class _Reader:
             value = [
                 {"type": kind, **one} if isinstance(one, dict) and "$ref" not in one else one for one in value
             ]
-        if key == "oneOf" and not _are_disjoint([self._dereference(one, path) for one in value]):
+        if key == "oneOf" and not self._comparison.are_disjoint(
+            [self._dereference(one, path) for one in value]
+        ):
+            if self._comparison.left < 0:
+                raise self._refuse(
+                    path, f"has 'oneOf' that takes more than {MAX_COMPARED} comparisons", "use anyOf"
+                )
             raise self._refuse(
                 path,
                 "has 'oneOf' whose schemas may be valid at the same time, which is not supported",
@@ -260,7 +298,7 @@ class _Reader:
         return Either(tuple(self.read(one, (*path, key, str(at))) for at, one in enumerate(value)))
 
     def _resolve(self, reference: Any, path: tuple[str, ...]) -> Node:
-        if reference not in self._rules:
+        if not isinstance(reference, str) or reference not in self._rules:
             target = self._find(reference, path)
             rule = self._rules[reference] = Rule()
             rule.body = self.read(target, (str(reference),))
@@ -310,38 +348,59 @@ def _is_kind(value: Any, kind: str) -> bool:
     return checks[kind](value)
 
 
-def _is_same(left: Any, right: Any) -> bool:
-    """Whether two values are the same in JSON: Python's True equals 1."""
-    return json.dumps(left) == json.dumps(right)
+class _Comparison:
+    """Compares schemas, which takes as long as they are many and large, up to a limit."""
 
+    def __init__(self) -> None:
+        self.left = MAX_COMPARED
 
-def _are_disjoint(schemas: Sequence[Schema]) -> bool:
-    """Whether it is certain that no value is valid in two of the schemas."""
-    return all(_differ(one, other) for at, one in enumerate(schemas) for other in schemas[at + 1 :])
+    def are_disjoint(self, schemas: Sequence[Schema]) -> bool:
+        """Whether it is certain that no value is valid in two of the schemas; at the limit, it is not."""
+        return all(self._differ(one, other) for at, one in enumerate(schemas) for other in schemas[at + 1 :])
 
-
-def _differ(one: Schema, other: Schema) -> bool:
-    if not isinstance(one, dict) or not isinstance(other, dict):
-        return False
-    kinds = [_kinds_of(schema) for schema in (one, other)]
-    if all(kinds) and not kinds[0] & kinds[1]:
-        return True
-    values = [_values_of(schema) for schema in (one, other)]
-    if all(values) and not values[0] & values[1]:
-        return True
-    for name in set(one.get("required", ())) & set(other.get("required", ())):
-        members = [schema.get("properties", {}).get(name) for schema in (one, other)]
-        if all(isinstance(member, dict) for member in members) and _differ(*members):
+    def _differ(self, one: Schema, other: Schema) -> bool:
+        if not isinstance(one, dict) or not isinstance(other, dict):
+            return False
+        self.left -= 1 + sum(
+            len(_list_of(schema, key)) for schema in (one, other) for key in ("type", "enum", "required")
+        )
+        if self.left < 0:
+            return False
+        kinds = [_kinds_of(schema) for schema in (one, other)]
+        if all(kinds) and not kinds[0] & kinds[1]:
             return True
-    return False
+        values = [_values_of(schema) for schema in (one, other)]
+        if all(values) and not values[0] & values[1]:
+            return True
+        for name in sorted(_names_of(one) & _names_of(other)):
+            members = [schema["properties"].get(name) for schema in (one, other)]
+            if self._differ(*members):
+                return True
+        return False
+
+
+def _list_of(schema: Mapping[str, Any], key: str) -> list[Any]:
+    found = schema.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _names_of(schema: Mapping[str, Any]) -> set[str]:
+    """Return the required members of a schema that has properties."""
+    if not isinstance(schema.get("properties"), dict):
+        return set()
+    return {name for name in _list_of(schema, "required") if isinstance(name, str)}
 
 
 def _kinds_of(schema: Mapping[str, Any]) -> set[str]:
-    kinds = schema.get("type", [])
-    found = {kinds} if isinstance(kinds, str) else set(kinds)
+    kinds = schema.get("type")
+    found = {kinds} if isinstance(kinds, str) else set(filter(_is_text, _list_of(schema, "type")))
     return found | {"integer"} if "number" in found else found
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
 def _values_of(schema: Mapping[str, Any]) -> set[str]:
-    values = [schema["const"]] if "const" in schema else schema.get("enum", [])
+    values = [schema["const"]] if "const" in schema else _list_of(schema, "enum")
     return set(map(json.dumps, values))

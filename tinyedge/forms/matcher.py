@@ -25,14 +25,15 @@ class Matcher:
     Args:
         root: The form.
         vocabulary: The tokens.
+        name: Name of the parameter in errors.
 
     Raises:
-        UsageError: The tokenizer cannot spell the form.
+        UsageError: The tokenizer cannot spell the form, or it is too complex, which a later token may show.
     """
 
-    def __init__(self, root: Node, vocabulary: Vocabulary) -> None:
+    def __init__(self, root: Node, vocabulary: Vocabulary, name: str = "form") -> None:
         self.vocabulary = vocabulary
-        self.automaton = Automaton(root, vocabulary)
+        self.automaton = Automaton(root, vocabulary, name)
         self._all: OrderedDict[tuple[FormState | Partial, bool], list[int]] = OrderedDict()
 
     def begin(self) -> "FormText":

@@ -22,7 +22,10 @@ from tinyedge.forms.grammar import (
     Text,
 )
 
-MAX_REPEAT = 10_000
+# Limits, so that no pattern takes seconds.
+MAX_REPEAT = 1000
+MAX_PATTERN = 4096  # characters
+MAX_DEPTH = 64  # groups and repetitions inside each other
 CATEGORY_NAMES = {
     _constants.CATEGORY_DIGIT: "d",
     _constants.CATEGORY_NOT_DIGIT: "D",
@@ -66,10 +69,14 @@ def parse_search(pattern: str, name: str) -> Node:
 
 
 def _parse(pattern: str, name: str) -> Items:
+    if len(pattern) > MAX_PATTERN:
+        raise _refuse(name, f"has more than {MAX_PATTERN} characters")
     try:
         re.compile(pattern)
         parsed = _parser.parse(pattern)
-    except (re.error, OverflowError, RecursionError) as failure:
+    except RecursionError:
+        raise _make_depth_error(name) from None
+    except (re.error, OverflowError) as failure:
         raise _refuse(name, f"is not a regular expression: {failure}") from None
     if parsed.state.flags & ~re.UNICODE:
         raise _refuse(name, "has inline flags, which are not supported")
@@ -102,12 +109,18 @@ def _refuse(name: str, message: str, hint: str = HINT) -> UsageError:
     return UsageError(f"{name} {message}", hint, (name,))
 
 
-def _convert(items: Items, name: str) -> Node:
-    parts = [_convert_item(kind, value, name) for kind, value in items]
+def _make_depth_error(name: str) -> UsageError:
+    return _refuse(name, f"has groups and repetitions nested more than {MAX_DEPTH} levels deep")
+
+
+def _convert(items: Items, name: str, depth: int = 0) -> Node:
+    if depth > MAX_DEPTH:
+        raise _make_depth_error(name)
+    parts = [_convert_item(kind, value, name, depth + 1) for kind, value in items]
     return parts[0] if len(parts) == 1 else Series(tuple(parts))
 
 
-def _convert_item(kind: Any, value: Any, name: str) -> Node:
+def _convert_item(kind: Any, value: Any, name: str, depth: int) -> Node:
     if kind is _constants.LITERAL:
         return Text(chr(value))
     if kind is _constants.NOT_LITERAL:
@@ -117,18 +130,18 @@ def _convert_item(kind: Any, value: Any, name: str) -> Node:
     if kind is _constants.IN:
         return _convert_set(value)
     if kind is _constants.BRANCH:
-        return Either(tuple(_convert(option, name) for option in value[1]))
+        return Either(tuple(_convert(option, name, depth) for option in value[1]))
     if kind is _constants.SUBPATTERN:
         _, added, removed, inside = value
         if added or removed:
             raise _refuse(name, "has inline flags, which are not supported")
-        return _convert(inside, name)
+        return _convert(inside, name, depth)
     if kind in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
         least, most, inside = value
         most = None if most is _constants.MAXREPEAT else most
         if max(least, most or 0) > MAX_REPEAT:
             raise _refuse(name, f"repeats a part more than {MAX_REPEAT} times")
-        return Repeat(_convert(inside, name), least, most)
+        return Repeat(_convert(inside, name, depth), least, most)
     raise _refuse(name, f"cannot be used: {UNSUPPORTED.get(kind, f'{kind} is')} not supported")
 
 

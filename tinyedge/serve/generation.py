@@ -160,8 +160,13 @@ def prepare_form(generator: Generator, request: GenerationRequest) -> None:
     try:
         generator.prepare_form(request.answer_form.form)
     except UsageError as failure:
-        param = "tools" if request.answer_form.has_tools else FORMAT_FIELDS[request.kind]
-        raise ApiError(400, join_hint(failure), code="unsupported_value", param=param) from None
+        raise _make_form_error(request, failure) from None
+
+
+def _make_form_error(request: GenerationRequest, failure: UsageError) -> ApiError:
+    param = "tools" if request.answer_form.has_tools else FORMAT_FIELDS[request.kind]
+    message = join_hint(failure.name_flags(lambda name: param or name))
+    return ApiError(400, message, code="unsupported_value", param=param)
 
 
 def list_prompts(generator: Generator, request: GenerationRequest) -> list[Prompt]:
@@ -196,7 +201,22 @@ def generate_steps(
     """Generate all answers to a request, one after another: `n` for the first prompt, then for the next.
 
     The answer to a home command is held back until it is complete, and then translated.
+
+    Raises:
+        ApiError: The form is too complex, which a token may show.
     """
+    try:
+        yield from _generate_steps(generator, request, content_filter)
+    except UsageError as failure:
+        form = request.answer_form.form
+        if form is None or form.kind not in failure.parameters:
+            raise
+        raise _make_form_error(request, failure) from None
+
+
+def _generate_steps(
+    generator: Generator, request: GenerationRequest, content_filter: ContentFilter | None
+) -> abc.Generator[GenerationStep, None, None]:
     steps = _generate_texts(generator, request, content_filter)
     reply = request.reply
     if reply is None:
