@@ -38,7 +38,8 @@ def test_texts_match_their_pattern(pattern: str, draw_text: Draw) -> None:
 
 
 @given(pattern=REGEXES, seed=st.integers(0, 1000))
-@settings(max_examples=60)
+# The same patterns each time: of nested repetitions, `re` needs exponential time for some.
+@settings(derandomize=True, max_examples=60)
 def test_texts_of_random_patterns_match_them(pattern: str, seed: int, draw_text: Draw) -> None:
     text = draw_text(Form.regex(pattern), seed)
     assert text is None or re.fullmatch(pattern, text), (pattern, text)
