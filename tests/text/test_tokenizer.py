@@ -138,8 +138,6 @@ def test_any_ids_decode_the_same_streamed_and_at_once(
 @given(st.lists(st.integers(0, 999), max_size=40), st.integers(0, 40))
 def test_a_context_changes_only_the_first_space(micro: Tokenizer, tokens: list[int], cut: int) -> None:
     tokens = [token for token in tokens if token != BOS_ID]  # an answer begins at it, without a space
-        token for token in tokens if token != BOS_ID
-    ]  # it begins an answer, whose first space is dropped
     together = micro.decode(tokens)
     assert micro.decode(tokens[:cut]) + decode_stream(micro, tokens[cut:], tokens[:cut]) == together
 
