@@ -113,6 +113,15 @@ def json_bundle(json_model: bytes, micro_bundle_fp32: Path, tmp_path_factory: py
     return write_json_bundle(micro_bundle_fp32, tmp_path_factory.mktemp("json") / "bundle", json_model)
 
 
+@pytest.fixture(scope="session")
+def command_bundle(bytes_model: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that was trained on one pair, a command to turn on a lamp, until it knows it by heart."""
+    pytest.importorskip("torch", reason="the model of this test is trained: extra `train`")
+    from tests.support.command_bundle import write_command_bundle
+
+    return write_command_bundle(tmp_path_factory.mktemp("command") / "bundle", bytes_model)
+
+
 # The duration of an example depends on other programs on the machine.
 settings.register_profile("tinyedge", deadline=None)
 settings.load_profile("tinyedge")

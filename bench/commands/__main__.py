@@ -23,6 +23,7 @@ from tinyedge.corpus.commands.home import format_prompt
 from tinyedge.corpus.commands.source import generate_pairs, load_templates
 from tinyedge.corpus.commands.templates import LANGUAGES, TemplateSet
 from tinyedge.fit.cost_model import CostModel
+from tinyedge.forms.form import Form
 from tinyedge.runtime.generator import Generator
 from tinyedge.text.turns import encode_turns
 
@@ -46,7 +47,8 @@ class Model:
         """Return the answer to a prompt."""
         ids = encode_turns(self.generator.tokenizer, [prompt])
         room = min(MAX_TOKENS, self.generator.bundle.config.max_seq_length - len(ids))
-        steps = list(self.generator.stream(ids, max_tokens=room, sampling=GREEDY))
+        form = Form.command(prompt)
+        steps = list(self.generator.stream(ids, max_tokens=room, sampling=GREEDY, form=form))
         self.tokens.append((len(ids), len(steps)))
         return "".join(step.text for step in steps)
 

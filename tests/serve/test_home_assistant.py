@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench.serve.loopback import HttpAnswer, Server, parse_events
+from tests.support.command_bundle import LIGHT_ON
 from tests.support.program import assert_refused, tinyedge
 from tinyedge.corpus.commands.answer import Command
 from tinyedge.corpus.commands.home import Home
@@ -79,7 +80,6 @@ Static Context: An overview of the areas and the devices in this smart home:
     needs two
   domain: fan
 """
-LIGHT_ON = Command("HassTurnOn", {"name": "Bedroom Lamp"})
 
 
 def reply(language: str = "en") -> CommandReply:
@@ -183,40 +183,6 @@ def test_after_a_call_its_result_is_said(sentence: str, result: dict[str, Any], 
 
 
 # --- with a server ---
-
-
-@pytest.fixture(scope="module")
-def command_bundle(bytes_model: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that was trained on one pair, a command to turn on a lamp, until it knows it by heart."""
-    torch = pytest.importorskip("torch", reason="the model of this test is trained: extra `train`")
-    from bench.bundles import write_unverified_bundle
-    from tinyedge.core.config import ModelConfig
-    from tinyedge.export.weights import Weights
-    from tinyedge.text.tokenizer import Tokenizer
-    from tinyedge.text.turns import encode_turns
-    from tinyedge.train.model import TinyTransformer
-
-    config = ModelConfig(
-        vocab_size=1000, d_model=64, nhead=2, num_layers=1, dim_feedforward=128, max_seq_length=256
-    )
-    pair = ["light=Bedroom Lamp; turn on the bedroom lamp", LIGHT_ON.to_text()]
-    tokens = torch.tensor([encode_turns(Tokenizer(bytes_model), pair)])
-    torch.manual_seed(1)
-    model = TinyTransformer(config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(150):
-        loss = torch.nn.functional.cross_entropy(model(tokens[:, :-1])[0], tokens[0, 1:])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert loss.item() < 0.1
-    weights = Weights.from_model(model.eval())
-    folder = tmp_path_factory.mktemp("command") / "bundle"
-    write_unverified_bundle(folder, model, weights, None, bytes_model, "fixture", "# A test fixture\n")
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    path.write_text(json.dumps({**manifest, "chat": {"template": "turns/1", "turns": 1}}))
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,13 @@ MAX_SCHEMA_BYTES = 1 << 20
 HINT = 'write a JSON Schema, such as {"type": "object", "properties": {"name": {"type": "string"}}}'
 
 
-def read_form(json_schema: Path | None, regex: str | None, choices: str | None) -> "Form | None":
-    """Return the form that one of three flags asks for; None if none of them is given.
+def read_form(
+    home: Path | None, json_schema: Path | None, regex: str | None, choices: str | None
+) -> "Form | None":
+    """Return the form that one of four flags asks for; None for --home, whose form depends on the prompt.
 
     Args:
+        home: File with the names of a home.
         json_schema: File with a JSON Schema.
         regex: Regular expression.
         choices: Texts separated by commas, or a list in JSON.
@@ -22,15 +25,15 @@ def read_form(json_schema: Path | None, regex: str | None, choices: str | None) 
     Raises:
         UsageError: More than one is given, or the given one is invalid.
     """
-    given = {"json_schema": json_schema, "regex": regex, "choices": choices}
+    given = {"home": home, "json_schema": json_schema, "regex": regex, "choices": choices}
     names = [name for name, value in given.items() if value is not None]
-    if not names:
-        return None
     from tinyedge.core.errors import UsageError
     from tinyedge.forms.form import Form
 
     if len(names) > 1:
         raise UsageError(f"{names[0]} and {names[1]} are mutually exclusive", "leave one of them out", names)
+    if home is not None:
+        return None
     if json_schema is not None:
         return Form.json_schema(_read_json(json_schema))
     if regex is not None:

@@ -61,6 +61,27 @@ def require_possible(prompt: str | None, pairs: Path | None, count: int, output:
         raise UsageError("--prompt is missing, and a conversation needs a terminal", hint)
 
 
+def make_template_error(bundle: Path, has_home: bool, is_continued: bool) -> UsageError:
+    """Return the error for a prompt that a model cannot answer, since it is asked to continue texts.
+
+    Args:
+        bundle: Folder of the bundle.
+        has_home: Whether --home is given, and not --chat.
+        is_continued: Whether --no-chat is given.
+    """
+    if has_home and is_continued:
+        return UsageError("--home and --no-chat are mutually exclusive", "leave one of them out")
+    if has_home:
+        return UsageError(
+            f"--home: the model of {bundle} was not trained on pairs",
+            "train one on home commands: tinyedge train --source commands",
+        )
+    return UsageError(
+        f"--chat: the model of {bundle} was not trained on pairs",
+        "omit --chat to continue the prompt, or train on pairs: tinyedge train --input pairs.jsonl",
+    )
+
+
 def list_notes(answer: Mapping[str, Any], context: int, is_shown: bool) -> list[str]:
     """Return what a user should know about an answer.
 

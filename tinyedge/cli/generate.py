@@ -19,8 +19,11 @@ from tinyedge.core.settings import require_range
 from tinyedge.host.affinity import default_threads, require_usable_threads
 
 if TYPE_CHECKING:
+    from tinyedge.forms.form import Form
     from tinyedge.runtime.pieces import Piece
 
+DEFAULT_TOKENS = 64
+COMMAND_TOKENS = 128  # an intent with long names; the answer ends by itself
 MAX_ANSWERS = 1000  # of one call
 MAX_PROMPT_BYTES = 1 << 20  # tokenizing 20 MB would take 1 GB, and the model sees at most a few kB of it
 
@@ -56,7 +59,13 @@ def generate(
             help="File with the names of your home: the prompt is a command in it.", show_default=False
         ),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens to generate.")] = 64,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Maximum number of tokens to generate.",
+            show_default=f"{DEFAULT_TOKENS}; with --home {COMMAND_TOKENS}",
+        ),
+    ] = None,
     n: Annotated[int, typer.Option("-n", help="Number of answers, with the seeds SEED, SEED + 1, ...")] = 1,
     sampling: Values,
     ignore_eos: Annotated[
@@ -114,13 +123,16 @@ def generate(
         json, "tinyedge.completion", inputs=(bundle, *filter(None, [filter_file, json_schema, pairs]))
     )
     require_range("n", n, 1, MAX_ANSWERS, whole=True)
+    if max_tokens is None:
+        max_tokens = COMMAND_TOKENS if home else DEFAULT_TOKENS
     if no_filter and filter_file:
         raise UsageError("--no-filter and --filter are mutually exclusive", "leave one of them out")
     form = None
-    if any(value is not None for value in (json_schema, regex, choices)):
+    has_form = any(value is not None for value in (home, json_schema, regex, choices))
+    if has_form:
         from tinyedge.cli._forms import read_form, require_whole_answers
 
-        form = read_form(json_schema, regex, choices)
+        form = read_form(home, json_schema, regex, choices)
     require_usable_threads(threads)
     content_filter = None if no_filter else ContentFilter.load(filter_file)
 
@@ -158,11 +170,10 @@ def generate(
         generator = Generator.load(bundle, threads)
     loaded = time.perf_counter()
     template = generator.bundle.template if chat is not False else None
-    if chat and template is None:
-        raise UsageError(
-            f"--chat: the model of {bundle} was not trained on pairs",
-            "omit --chat to continue the prompt, or train on pairs: tinyedge train --input pairs.jsonl",
-        )
+    if (chat or home) and template is None:
+        from tinyedge.cli._generate_modes import make_template_error
+
+        raise make_template_error(bundle, has_home=home is not None, is_continued=chat is False)
 
     def prepare(text: str) -> str:
         if names is None:
@@ -178,6 +189,13 @@ def generate(
 
         return encode_turns(generator.tokenizer, turns)
 
+    def find_form(prompt: str) -> "Form | None":
+        if names is None:
+            return form
+        from tinyedge.forms.form import Form
+
+        return Form.command(prompt)
+
     def ask(turns: list[str], config: SamplingConfig, before: str | None) -> dict[str, Any]:
         began = time.perf_counter()
         source = encode(turns)
@@ -188,7 +206,7 @@ def generate(
             stop=stop or (),
             ignore_eos=ignore_eos,
             content_filter=content_filter,
-            form=form,
+            form=find_form(turns[-1]),
         )
         answer = _collect(stream, began, before)
         return {"seed": config.seed, "prompt_tokens": len(generator.encode_prompt(source)), **answer}
@@ -204,7 +222,7 @@ def generate(
     if prompt is None:
         from tinyedge.cli._generate_modes import Modes
 
-        modes = Modes(ask, encode, prepare, configs[0], max_tokens, context, form is not None)
+        modes = Modes(ask, encode, prepare, configs[0], max_tokens, context, has_form)
         if pairs:
             modes.answer_pairs(pairs, head if output.is_printed else None)
         else:
@@ -215,19 +233,19 @@ def generate(
     prompt = prepare(prompt)
     answers: list[dict[str, Any]] = []
     # An answer in a form is shown when it is complete, alone: a program reads it.
-    is_streamed = not output.is_printed and form is None
+    is_streamed = not output.is_printed and not has_form
     for config in configs:
         before = ("\n" if answers else "") + ("" if template else prompt)
         answer = ask([prompt], config, before if is_streamed else None)
         answers.append(answer)
-        is_cut = form is not None and answer["finish_reason"] != "stop"
+        is_cut = has_form and answer["finish_reason"] != "stop"
         if not output.is_printed and not is_cut:
             # Flushed, so that a closed pipe, as after `head`, is noticed here and not at exit.
             print("" if is_streamed else answer["text"], flush=True)
     first = {**answers[0], "timing": {"load_s": round(loaded - began, 6), **answers[0]["timing"]}}
     result = {**head, "prompt": prompt, **first}
     output.emit({**result, "answers": answers} if n > 1 else result)
-    if form is not None:
+    if has_form:
         require_whole_answers([answer["finish_reason"] for answer in answers], max_tokens)
     if any(
         answer["slid"] or not answer["text"] or answer["finish_reason"] == "content_filter"

@@ -76,7 +76,6 @@ class Automaton:
         self._name = name
         self._vocabulary = vocabulary
         self._between: dict[tuple[Chars, int, int], bool] = {}
-        self._members: dict[Chars, frozenset[str]] = {}
         self._places: dict[tuple[Node, Place | None], Place] = {}
         self._states: dict[tuple[frozenset[Place], bool], FormState] = {}
         self._texts: dict[str, Text] = {}
@@ -106,11 +105,7 @@ class Automaton:
 
     def members(self, chars: Chars) -> frozenset[str]:
         """Return the characters of a set that pieces have."""
-        found = self._members.get(chars)
-        if found is None:
-            found = frozenset(filter(chars.contains, self._vocabulary.characters))
-            self._members[chars] = found
-        return found
+        return self._vocabulary.find_members(chars.key, chars.contains)
 
     def step(self, state: FormState, char: str) -> FormState | None:
         """Return the state after one more character; None if the form does not allow it."""

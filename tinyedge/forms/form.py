@@ -16,7 +16,10 @@ MAX_CHARACTERS = 65_536  # of all choices
 
 
 class Form(NamedTuple):
-    """Which texts are answers. Make one with `regex`, `choices`, `json_schema`, `json_object` or `tools`."""
+    """Which texts are answers.
+
+    Make one with `regex`, `choices`, `json_schema`, `json_object`, `tools` or `command`.
+    """
 
     kind: str
     """How it was made."""
@@ -75,6 +78,15 @@ class Form(NamedTuple):
         """Answers that call tools; arguments and errors are those of `parse_tools`."""
         return cls("tools", _dump([tools, is_required, is_parallel], "tools"))._checked()
 
+    @classmethod
+    def command(cls, prompt: str) -> "Form":
+        """Answers to a home command.
+
+        Args:
+            prompt: A prompt of `corpus.commands.home.format_prompt`.
+        """
+        return cls("command", prompt)
+
     def build(self) -> Node:
         """Return the form's parts.
 
@@ -101,6 +113,10 @@ class Form(NamedTuple):
             from tinyedge.forms.json_text import any_object
 
             return any_object()
+        if self.kind == "command":
+            from tinyedge.forms.command import parse_command
+
+            return parse_command(self.source)
         from tinyedge.forms.tools import parse_tools
 
         tools, is_required, is_parallel = json.loads(self.source)

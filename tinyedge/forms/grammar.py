@@ -41,7 +41,7 @@ class Text:
 class Chars:
     """One character of a set."""
 
-    __slots__ = ("categories", "excluded", "is_negated", "ranges")
+    __slots__ = ("categories", "excluded", "is_negated", "key", "ranges")
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class Chars:
         self.categories = categories
         self.is_negated = is_negated
         self.excluded = excluded
+        self.key = (ranges, categories, is_negated, excluded)  # equal for equal sets
 
     def contains(self, char: str) -> bool:
         """Whether a character is in the set."""

@@ -16,6 +16,7 @@ from tinyedge.text.tokenizer import EOS_ID
 FEW = 200  # tokens; a state with more is asked about tokens one by one
 KEPT_LISTS = 16  # of all tokens that may follow: most of a string has the same one
 MAX_VISITS = 1000  # beginnings of pieces that a search for few tokens looks at
+MANY_CHARACTERS = 24  # where a set of more may follow, such as letters, most pieces do: no search for few
 AFTER_ALL = "\U0010ffff"  # follows every character in order
 
 
@@ -83,6 +84,11 @@ class Matcher:
             return None
         found = search.found + self._list_bytes(place)
         return sorted([*found, EOS_ID] if place.accepts else found)
+
+    def has_many_characters(self, state: FormState) -> bool:
+        """Whether a set of many characters may follow."""
+        sets = (head.node for head in state.heads if not isinstance(head.node, Text))
+        return any(len(self.automaton.members(one)) > MANY_CHARACTERS for one in sets)  # type: ignore[arg-type]
 
     def _list_bytes(self, place: FormState | Partial) -> list[int]:
         ids, step = self.vocabulary.byte_ids, self.automaton.step_byte
@@ -191,7 +197,9 @@ class FormText:
         if isinstance(place, Partial):
             return tuple(self._matcher.list_tokens(place, False, None) or ())
         if self._is_first not in place.few:
-            found = self._matcher.list_tokens(place, self._is_first, MAX_VISITS)
+            found = None
+            if not self._matcher.has_many_characters(place):
+                found = self._matcher.list_tokens(place, self._is_first, MAX_VISITS)
             place.few[self._is_first] = tuple(found) if found is not None and len(found) <= FEW else None
         return place.few[self._is_first]
 

@@ -3,9 +3,12 @@
 In: a tokenizer. Out: texts and ids. Does not know forms.
 """
 
+from collections.abc import Callable, Hashable
+
 from tinyedge.text.tokenizer import Tokenizer
 
 BYTES = 256
+KEPT_SETS = 1000  # of characters: forms repeat the same few, and one form has hundreds at most
 
 
 class Vocabulary:
@@ -27,11 +30,26 @@ class Vocabulary:
         """The token of each byte."""
         self.characters = frozenset("".join(self.sorted_texts))
         """All characters that pieces have."""
+        self._members: dict[Hashable, frozenset[str]] = {}
         self._single = frozenset(text for text in self.sorted_texts if len(text) == 1)
 
     def has_piece(self, char: str) -> bool:
         """Whether a character is a piece of its own."""
         return char in self._single
+
+    def find_members(self, key: Hashable, contains: Callable[[str], bool]) -> frozenset[str]:
+        """Return the characters of pieces that are in a set; kept, since most forms have the same sets.
+
+        Args:
+            key: Equal for equal sets.
+            contains: Whether a character is in the set.
+        """
+        found = self._members.get(key)
+        if found is None:
+            if len(self._members) == KEPT_SETS:
+                self._members.clear()
+            found = self._members[key] = frozenset(filter(contains, self.characters))
+        return found
 
     def can_spell(self, char: str) -> bool:
         """Whether a character can be spelled wherever it stands."""

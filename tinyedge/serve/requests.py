@@ -202,14 +202,15 @@ def parse_conversation(
     if limits.commands is None or limits.encode_turns is None:
         prompt = apply_template(messages, limits.encode_turns, limits.max_turns)
         return Conversation(prompt, parse_answer_form(fields, text_form, text_field, is_flat))
-    prompt = tuple(limits.encode_turns([limits.commands.format_prompt(messages)]))
+    text = limits.commands.format_prompt(messages)
+    prompt = tuple(limits.encode_turns([text]))
     tools = parse_tools(fields, is_flat)
     choice = fields.take("tool_choice")
     fields.take_boolean("parallel_tool_calls")  # there is one call at most
     if not tools:
-        return Conversation(prompt, AnswerForm(text_form))
+        return Conversation(prompt, AnswerForm(text_form or Form.command(text)))
     reply = limits.commands.prepare_reply(messages, [] if choice == "none" else tools)
-    return Conversation(prompt, AnswerForm(has_tools=True), reply)
+    return Conversation(prompt, AnswerForm(Form.command(text), has_tools=True), reply)
 
 
 def make_request(

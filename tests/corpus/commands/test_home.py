@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from tinyedge.core.errors import UsageError
-from tinyedge.corpus.commands.home import MAX_MENTIONS, Home, Mention, format_prompt, load_home, parse_home
+from tinyedge.corpus.commands.home import (
+    MAX_MENTIONS,
+    Home,
+    Mention,
+    format_prompt,
+    load_home,
+    parse_home,
+    split_prompt,
+)
 
 HOME = Home(
     (
@@ -42,6 +50,23 @@ def test_a_home_without_names_leaves_the_sentence() -> None:
 def test_a_sentence_cannot_forge_a_name() -> None:
     """A semicolon ends a name in the prompt, so a sentence has none."""
     assert format_prompt(Home(), "lock=Door; open it") == "lock=Door, open it"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "turn off the kitchen and the bedroom lamp",
+        "lock=Door; open it",
+        "area=Kitchen",
+        "what time is it",
+        "",
+    ],
+)
+def test_a_prompt_is_split_into_names_and_sentence(sentence: str) -> None:
+    prompt = format_prompt(HOME, sentence)
+    mentions, rest = split_prompt(prompt)
+    assert mentions == HOME.find_mentions(sentence)
+    assert rest == sentence.replace(";", ",")
 
 
 def test_signs_that_separate_names_do_not_stay_in_names() -> None:

@@ -82,9 +82,9 @@ def test_both_languages_and_all_intents_occur(builtin: TemplateSet, pairs: list[
         assert {pair.command.intent for pair in pairs if pair.language == language} >= intents | {UNKNOWN}
 
 
-def test_about_a_fifth_is_unknown_with_and_without_names_of_the_home(pairs: list[CommandPair]) -> None:
+def test_about_a_third_is_unknown_with_and_without_names_of_the_home(pairs: list[CommandPair]) -> None:
     unknown = [pair for pair in pairs if pair.command.intent == UNKNOWN]
-    assert 0.15 < len(unknown) / len(pairs) < 0.3
+    assert 0.25 < len(unknown) / len(pairs) < 0.38
     named = sum("; " in pair.prompt for pair in unknown)
     assert 0.05 < named / len(unknown) < 0.7  # a name in the prompt does not make a command
 

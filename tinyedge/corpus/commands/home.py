@@ -28,6 +28,7 @@ DOMAINS = (
 )
 HINT = "docs/tasks.md has an example"
 _SEPARATORS = re.compile(r"[;=\s]+")  # what separates names in a prompt does not occur in one
+_MENTION = re.compile(rf"({'|'.join((AREA, FLOOR, DEVICE, *DOMAINS))})=([^;]*); ")
 _WORD = re.compile(r"[^\W_]+")
 # Words that a name may have and a sentence may drop: "Lámpara de la mesilla", "lámpara mesilla".
 _OPTIONAL = frozenset(
@@ -44,6 +45,11 @@ class Mention:
     """`area`, `floor`, or a device's domain; `device` for a device of an unknown domain."""
     name: str
     """The name as the home writes it."""
+
+    def has_word(self, word: str) -> bool:
+        """Whether a word of a sentence is one of the name's, as `Home.find_mentions` compares them."""
+        parts = split_words(word)
+        return any(_is_same(name_word, part) for name_word in _name_words(self.name) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,15 @@ def format_prompt(home: Home, sentence: str) -> str:
         f"{mention.kind}={_SEPARATORS.sub(' ', mention.name)}; " for mention in home.find_mentions(sentence)
     )
     return "".join(mentions) + " ".join(sentence.replace(";", ",").split())
+
+
+def split_prompt(prompt: str) -> tuple[list[Mention], str]:
+    """Return the names and the sentence of a prompt: the inverse of `format_prompt`."""
+    mentions: list[Mention] = []
+    while found := _MENTION.match(prompt):
+        mentions.append(Mention(found[1], found[2]))
+        prompt = prompt[found.end() :]
+    return mentions, prompt
 
 
 def load_home(path: Path) -> Home:

@@ -21,10 +21,10 @@ from tinyedge.corpus.commands.names import NameSource
 from tinyedge.corpus.commands.noise import add_noise
 from tinyedge.corpus.commands.templates import LANGUAGES, Combination, Template, TemplateSet, read_folder
 
-UNKNOWN_SHARE = 0.22  # of pairs that are answered with `unknown`
+UNKNOWN_SHARE = 0.26  # of pairs that are answered with `unknown`
 NOISY_SHARE = 0.5  # of training sentences that are changed
 HELD_OUT_SHARE = 10  # one sentence of so many is held out
-_ABSENT_SHARE = 0.3  # of the unknown: commands for a device or room that the home does not have
+_ABSENT_SHARE = 0.4  # of the unknown: commands for a device or room that the home does not have
 _TEXT_SHARE = 0.25  # of the unknown: sentences of ordinary text
 _NO_DOMAIN_SHARE = 0.06  # of homes that do not tell the domains of their devices
 _MAX_WORDS = 4000  # ordinary sentences whose words make names

@@ -94,7 +94,7 @@ def add_noise(sentence: str, language: str, copied: Sequence[str], place: str, r
     chance = rng.random
     if place and chance() < 0.15:
         sentence = _move_place(sentence, language, place, rng)
-    if chance() < 0.2:
+    if chance() < 0.3:
         sentence = _replace_words(sentence, language, copied, rng)
     if chance() < 0.12:
         sentence = _drop_articles(sentence, language, copied)
