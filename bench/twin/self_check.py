@@ -29,8 +29,8 @@ FEATURE_OF_INSTRUCTION = {
     **{"rdm": "asimdrdm", "fp16": "asimdhp"},
 }
 ANSWER_TOKENS = 24
-# The bundles of the tests have rows of 64 and 128 columns. These are 256 and a padded 128, and 256 and 64, in the
-# kernels' tiles of 256, 128 and 64 columns; the context is a multiple of nothing. Its vocabulary is that of the tests.
+# Rows of the tests' bundles have at most 128 columns; these have more than the kernels' largest tile of 256:
+# 352 are a tile of 256 and a padded one of 128, and 320 leave 64. The vocabulary is that of the tests.
 WIDE = ModelConfig(vocab_size=1000, d_model=352, dim_feedforward=320, max_seq_length=97)
 # With ONNX Runtime alone, logits are equal except for the order of a sum; a number in the middle between two
 # int8 steps may be rounded to either on different processors, and everything that follows differs by a step.
