@@ -189,13 +189,14 @@ static MatrixSource add_matrix(Case *made, Random *random, int rows, int columns
 static void make_case(Case *made, Random *random) {
     memset(made, 0, sizeof *made);
     const int large = once_in(random, 40); /* enough that threads divide single products and heads */
+    const int wide = once_in(random, 4);   /* rows of several tiles: 256 columns, then 256, 128 and 64 */
     made->config = (Config){
         .vocab_size = draw_int(random, 1, large ? 4000 : 300),
-        .d_model = draw_int(random, 1, large ? 512 : 100),
+        .d_model = wide ? draw_int(random, 257, 512) : draw_int(random, 1, large ? 512 : 100),
         .heads = draw_int(random, 1, 8),
         .head_width = 8 * draw_int(random, 1, large ? 8 : 3),
         .layers = draw_int(random, 1, MAX_LAYERS),
-        .feedforward = draw_int(random, 1, large ? 1024 : 150),
+        .feedforward = wide ? draw_int(random, 257, 512) : draw_int(random, 1, large ? 1024 : 150),
         .context = draw_int(random, 1, large ? 220 : 40), /* a prompt is computed in chunks of 96 */
         .attention_scale = 0.25f,
     };

@@ -33,6 +33,7 @@ from bench.twin.self_check import (
     check_logits,
     check_onnxruntime,
     check_text,
+    write_wide_bundle,
 )
 from bench.twin.system_emulation import check_system
 from bench.twin.user_emulation import Guest
@@ -205,7 +206,8 @@ def run_checks(guest: Guest, greedy_bundle: Path, bundle: Path) -> Iterator[str]
     Args:
         guest: The twin.
         greedy_bundle: An fp32 bundle, to compare text in both engines.
-        bundle: A bundle to compare text in the kernels, and logits in both engines.
+        bundle: A bundle to compare text in the kernels, and logits in both engines. The kernels are compared
+            on a bundle with wide rows too, which is made here.
 
     Yields:
         A sentence for each check that passed.
@@ -213,9 +215,11 @@ def run_checks(guest: Guest, greedy_bundle: Path, bundle: Path) -> Iterator[str]
     yield check_instructions(guest)
     yield check_onnxruntime(guest)
     yield check_kernels(guest)
-    for precise in (bundle, greedy_bundle):
-        yield check_text(guest, precise, KERNELS)
-    yield check_logits(guest, bundle, KERNELS)
+    wide = write_wide_bundle(guest.twin.folder / "wide", (INT8_BUNDLE / "tokenizer.model").read_bytes())
+    for checked in (bundle, greedy_bundle, wide):
+        yield check_text(guest, checked, KERNELS)
+    for quantized in (bundle, wide):
+        yield check_logits(guest, quantized, KERNELS)
     yield check_text(guest, greedy_bundle, ONNXRUNTIME)
     yield check_logits(guest, bundle, ONNXRUNTIME)
 

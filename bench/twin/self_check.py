@@ -15,6 +15,7 @@ from bench.twin.build import BAD_ONNXRUNTIME, install_bad_packages
 from bench.twin.layout import BOARD, SOURCES, TwinError, checkout_environment, run
 from bench.twin.user_emulation import Guest
 from tinyedge.boards.board import Board
+from tinyedge.core.config import ModelConfig
 from tinyedge.core.engine import KERNELS, ONNXRUNTIME, VARIABLE, EngineChoice
 
 # Bits of HWCAP, as Linux numbers them, by the names of /proc/cpuinfo.
@@ -28,6 +29,9 @@ FEATURE_OF_INSTRUCTION = {
     **{"rdm": "asimdrdm", "fp16": "asimdhp"},
 }
 ANSWER_TOKENS = 24
+# Rows of the tests' bundles have at most 128 columns; these have more than the kernels' largest tile of 256:
+# an output's row of 352 is a tile of 256 and a padded one of 128. The vocabulary is that of the tests.
+WIDE = ModelConfig(vocab_size=1000, d_model=352, dim_feedforward=320, max_seq_length=97)
 # With ONNX Runtime alone, logits are equal except for the order of a sum; a number in the middle between two
 # int8 steps may be rounded to either on different processors, and everything that follows differs by a step.
 EQUAL_LOGITS = 1e-4
@@ -99,6 +103,18 @@ def check_kernels(guest: Guest) -> str:
     if found != expected:
         raise TwinError(f"the kernels in the guest use {found}, on the board: {expected}")
     return f"the kernels use {found}"
+
+
+def write_wide_bundle(folder: Path, pieces: bytes) -> Path:
+    """Write an int8 bundle of the shape `WIDE`, with random weights.
+
+    Args:
+        folder: Folder of the bundle; one that is there is replaced.
+        pieces: Content of a `tokenizer.model` with the vocabulary of `WIDE`.
+    """
+    from bench.bundles import write_random_bundle  # torch
+
+    return write_random_bundle(folder, WIDE, pieces)
 
 
 def check_text(guest: Guest, bundle: Path, engine: str) -> str:

@@ -6,6 +6,7 @@ machine builds for both: Zig brings a compiler and a C library for both, and Pyt
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -66,10 +67,32 @@ def compile_extension(target: str, output: Path, *, symbols: bool = False) -> No
     sources = sorted(str(path) for path in (ROOT / "c").glob("*.c"))
     compiler = [sys.executable, "-m", "ziglang", "cc", *platform_flags, *FLAGS, *LIBRARY_FLAGS]
     compiler += [] if symbols else ["-s"]
-    finished = subprocess.run([*compiler, f"-I{include}", *sources, "-o", str(unfinished)], check=False)
+    with TemporaryDirectory() as folder:
+        copy_debian_header(include, target, Path(folder))
+        headers = (f"-I{folder}", f"-I{include}")
+        finished = subprocess.run([*compiler, *headers, *sources, "-o", str(unfinished)], check=False)
     if finished.returncode:
         raise SystemExit(f"the compiler failed with status {finished.returncode}")
     unfinished.replace(output)
+
+
+def copy_debian_header(include: Path, target: str, folder: Path) -> None:
+    """Copy the header that the pyconfig.h of Debian's Python includes to where Zig finds it.
+
+    Debian has it in a folder for each platform, /usr/include/x86_64-linux-gnu/python3.11, which Zig does not
+    search. This machine's serves the other platform too: both are 64-bit Linux, little endian. Other Pythons
+    have no such file, and nothing is copied.
+
+    Args:
+        include: Folder of Python.h, such as /usr/include/python3.11.
+        target: Name of the platform that is compiled for.
+        folder: Folder for the compiler to search; the copy is TARGET-linux-gnu/python3.11/pyconfig.h in it.
+    """
+    header = include.parent / f"{platform.machine()}-linux-gnu" / include.name / "pyconfig.h"
+    if header.exists():
+        copy = folder / f"{target}-linux-gnu" / include.name / header.name
+        copy.parent.mkdir(parents=True)
+        shutil.copyfile(header, copy)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 import copy
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.twin.__main__ import GREEDY_BUNDLE, INT8_BUNDLE, run_checks
 from bench.twin.build import make_plugin
 from bench.twin.counts import (
     Block,
@@ -25,6 +27,7 @@ from bench.twin.layout import BOARD, LATENCY, MEMORY, Twin, TwinError, atomic_fo
 from bench.twin.measure import ModelledCosts, split_responses
 from bench.twin.report import add_comparison, compose_report, render
 from bench.twin.self_check import (
+    WIDE,
     check_kernels,
     compare_equal_logits,
     compare_logits,
@@ -34,6 +37,9 @@ from bench.twin.system_emulation import DiskReads, check_memory, parse_console
 from bench.twin.user_emulation import Guest, Outcome
 from tinyedge.boards.board import CoreCosts, LatencyModel, LineCost
 from tinyedge.boards.load import load_board
+from tinyedge.bundle.bundle import load_bundle
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.engine import KERNELS
 from tinyedge.core.errors import UsageError
 from tinyedge.core.files import write_json
 
@@ -277,6 +283,27 @@ def test_the_kernels_must_use_the_boards_instructions(
     assert run(right) == f"the kernels use {right}"
     with pytest.raises(TwinError, match=f"use {wrong}, on the board: {right}"):
         run(wrong)
+
+
+def test_the_kernels_are_checked_on_rows_wider_than_their_largest_tile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[tuple[str, str, ModelConfig]] = []
+
+    def record(name: str, guest: Guest, bundle: Path, engine: str) -> str:
+        checked.append((name, engine, load_bundle(bundle).config))
+        return name
+
+    for name in ("check_instructions", "check_onnxruntime", "check_kernels"):
+        monkeypatch.setattr(f"bench.twin.__main__.{name}", lambda _: "passed")
+    for name in ("check_text", "check_logits"):
+        monkeypatch.setattr(f"bench.twin.__main__.{name}", partial(record, name))
+    sentences = list(run_checks(Guest(Twin(tmp_path)), GREEDY_BUNDLE, INT8_BUNDLE))
+    assert len(sentences) == 3 + len(checked)
+    assert min(WIDE.d_model, WIDE.dim_feedforward) > 256  # columns of the largest tile
+    assert {name for name, engine, config in checked if (engine, config) == (KERNELS, WIDE)} == {
+        "check_text", "check_logits"
+    }  # fmt: skip
 
 
 def test_qemu_is_changed_only_if_its_program_is_as_expected() -> None:
