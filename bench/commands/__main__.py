@@ -13,8 +13,6 @@ from bench.commands.judge import Case, Score, complete_homes, judge, read_cases,
 from bench.commands.matcher import Matcher
 from bench.commands.quote import format_failures, format_scores
 from bench.quoted_blocks import update_documents
-from tinyedge.boards.load import load_board
-from tinyedge.core.config import ModelConfig
 from tinyedge.core.files import write_json
 from tinyedge.core.sampling import SamplingConfig
 from tinyedge.core.stats import percentile
@@ -22,7 +20,6 @@ from tinyedge.corpus.commands.answer import UNKNOWN, Command, parse_answer
 from tinyedge.corpus.commands.home import format_prompt
 from tinyedge.corpus.commands.source import generate_pairs, load_templates
 from tinyedge.corpus.commands.templates import LANGUAGES, TemplateSet
-from tinyedge.fit.cost_model import CostModel
 from tinyedge.forms.form import Form
 from tinyedge.runtime.generator import Generator
 from tinyedge.text.turns import encode_turns
@@ -31,7 +28,6 @@ FOLDER = Path(__file__).parent
 REPORT = FOLDER.parent / "reports/commands.json"
 DOCUMENT = FOLDER.parents[1] / "docs/tasks.md"
 SCHEMA = "tinyedge.commands/1"
-BOARD = "pi-zero-2w"
 MAX_TOKENS = 96  # of an answer; the longest of the templates has 75
 GREEDY = SamplingConfig(temperature=0)
 
@@ -51,16 +47,6 @@ class Model:
         steps = list(self.generator.stream(ids, max_tokens=room, sampling=GREEDY, form=form))
         self.tokens.append((len(ids), len(steps)))
         return "".join(step.text for step in steps)
-
-    def modelled_ms(self, config: ModelConfig) -> dict[str, float]:
-        """Return the modelled time of the answers on the board."""
-        board = load_board(BOARD)
-        assert board.cost_model
-        model = CostModel.from_data(BOARD, board.cost_model)
-        times = sorted(model.response_ms(config, *tokens) for tokens in self.tokens)
-        return {
-            name: round(percentile(times, rank), 1) for name, rank in (("p50", 50), ("p95", 95), ("max", 100))
-        }
 
 
 def main() -> None:
@@ -111,19 +97,17 @@ def main() -> None:
         }
         for who, score in scores.items():
             print_scores(name, who, score)
-    bundle = model.generator.bundle
     report = {
         "schema": SCHEMA,
-        "model_id": bundle.model_id,
+        "model_id": model.generator.bundle.model_id,
         "sets": results,
         "wrong_actions": count_wrong_actions(results),
         "tokens": {
             name: {f"p{rank}": percentile(sorted(counts), rank) for rank in (50, 95, 100)}
             for name, counts in zip(("prompt", "answer"), zip(*model.tokens, strict=True), strict=True)
         },
-        "modelled_ms": model.modelled_ms(bundle.config),
     }
-    print(f"modelled on {BOARD}: {report['modelled_ms']} ms; wrong actions: {report['wrong_actions']}")
+    print(f"wrong actions: {report['wrong_actions']}")
     if options.json:
         write_json(options.json, report)
     if options.record:

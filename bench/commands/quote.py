@@ -23,15 +23,28 @@ def format_scores(report: Mapping[str, Any]) -> str:
                     f"| {NAMES[name]} | {WHO[who]} | {language} | {score['n']}"
                     f" | {100 * score['intent']:.1f}% | {100 * score['exact']:.1f}% |"
                 )
-    times = report["modelled_ms"]
     shares = report["wrong_actions"].items()
     acted = ", ".join(f"{WHO[who]} {100 * share:.1f}%" for who, share in shares)
-    lines += [
-        "",
-        f"Wrong actions on sentences that are no command: {acted}. Modelled time of an answer on a Pi Zero"
-        f" 2 W: p50 {times['p50']} ms, p95 {times['p95']} ms, longest {times['max']} ms.",
-    ]
+    lines += ["", f"Wrong actions on sentences that are no command: {acted}."]
     return "\n".join(lines)
+
+
+def format_costs(costs: Mapping[str, Any]) -> str:
+    """Return what commands cost on the board, as a Markdown table."""
+    times = costs["modelled_ms"]
+    return "\n".join(
+        (
+            f"| {costs['n']} commands on an emulated Pi Zero 2 W, one thread"
+            f" | modelled: +-{costs['error_percent']:g}% |",
+            "|---|---|",
+            f"| an answer, p50 | {times['p50']:.0f} ms |",
+            f"| an answer, p95 | {times['p95']:.0f} ms |",
+            f"| the slowest | {times['max']:.0f} ms |",
+            f"| instructions, mean | {costs['instructions'] / 1e6:.0f} M |",
+            f"| tokens of a prompt and of an answer, mean"
+            f" | {costs['prompt_tokens']:.0f} and {costs['answer_tokens']:.0f} |",
+        )
+    )
 
 
 def format_failures(report: Mapping[str, Any]) -> str:

@@ -29,8 +29,8 @@ FEATURE_OF_INSTRUCTION = {
     **{"rdm": "asimdrdm", "fp16": "asimdhp"},
 }
 ANSWER_TOKENS = 24
-# Rows of the tests' bundles have at most 128 columns; an output's row of 416 is a tile of 256, one of 128 and a
-# padded one of 64: each of the kernels' tiles. The vocabulary is that of the tests.
+# Rows of the tests' bundles have at most 128 columns; an output's row of 416 is a tile of 256, one of 128 and
+# a padded one of 64: each of the kernels' tiles. The vocabulary is that of the tests.
 WIDE = ModelConfig(vocab_size=1000, d_model=416, dim_feedforward=320, max_seq_length=97)
 # With ONNX Runtime alone, logits are equal except for the order of a sum; a number in the middle between two
 # int8 steps may be rounded to either on different processors, and everything that follows differs by a step.
