@@ -1,7 +1,9 @@
 """The file: a round trip, only the blocks that are used are read, and damage is one clear error."""
 
 import struct
+from fractions import Fraction
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -206,3 +208,14 @@ def test_rounding_goes_down_and_by_less_than_a_tenth_of_the_value(alphas: list[f
     rounded = codebook[np.searchsorted(codebook, values, side="right") - 1]
     assert (rounded <= values).all()
     assert (rounded >= 0.88 * np.where(values < 2.0**-29, 0, values) - 1e-7 * values).all()
+
+
+@given(st.lists(st.integers(1, 255), min_size=1, max_size=300), st.randoms())
+@settings(deadline=None)
+def test_the_sum_of_a_row_is_exact_in_any_order(codes: list[int], random: Random) -> None:
+    values = make_codebook(np.array([2.0**-29, 1 / 300])).tolist()
+    row = [values[code] for code in codes]
+    exact = float(sum(map(Fraction, row)))
+    random.shuffle(row)
+    assert Fraction(sum(row)) == Fraction(exact) == sum(map(Fraction, row))
+    assert float(np.array(row, dtype=np.float32).sum(dtype=np.float64)) == exact
