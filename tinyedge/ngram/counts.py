@@ -8,7 +8,7 @@ several arrays or separated by PAD. `train.bin` of pairs has PAD after each conv
 does not mark documents: n-grams span them there, as the windows of training do. This concerns at most
 order - 1 n-grams of each order per document. N-grams span the lines of a document (... EOS BOS ...).
 
-Memory: about 30 bytes for each token of the text, and 12 for each distinct n-gram.
+Memory: 45 bytes for each token of the text, measured on 9 million tokens with 11 million distinct n-grams.
 """
 
 from collections.abc import Iterable
