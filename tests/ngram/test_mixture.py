@@ -74,11 +74,16 @@ def test_weights_maximize_the_likelihood_of_their_tokens() -> None:
     assert weights[3] > 0.5
 
 
-def test_a_number_of_matched_tokens_that_does_not_occur_gets_the_weight_of_all() -> None:
-    model, ngram = np.array([0.1, 0.4, 0.2]), np.array([0.3, 0.2, 0.2])
-    one = choose_weights(PredictedTokens(model, ngram, np.array([1, 1, 1])), 3)
-    assert one[0] == one[1] == one[2]
-    assert 0 < one[0] < 1
+def test_a_number_of_matched_tokens_that_is_rare_gets_the_weight_of_all() -> None:
+    random = np.random.default_rng(4)
+    model, ngram = random.uniform(0.01, 0.2, 1000), random.uniform(0.01, 0.2, 1000)
+    matched = np.ones(1000, dtype=np.intp)
+    matched[:3] = 2  # alone, these would get weight 1
+    ngram[:3] = 0.9
+    unmatched, usual, rare = choose_weights(PredictedTokens(model, ngram, matched), 3)
+    assert unmatched == rare
+    assert abs(usual - rare) < 0.1
+    assert 0 < usual < rare < 1
 
 
 def test_predictions_are_those_of_the_evaluation() -> None:

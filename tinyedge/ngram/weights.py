@@ -15,6 +15,7 @@ from tinyedge.core.errors import CorpusError
 from tinyedge.ngram.scorer import TableScorer
 from tinyedge.text.evaluate import LanguageModel, Passage, default_stride, negative_log_likelihood
 
+MIN_TOKENS = 100  # to choose a weight from; a few tokens would often choose 0 or 1
 _HALVINGS = 30  # of the interval 0-1 of a weight: more than a float32 distinguishes
 
 
@@ -60,16 +61,15 @@ def choose_weights(predicted: PredictedTokens, order: int) -> tuple[float, ...]:
         order: Order of the table.
 
     Returns:
-        The weight by the number of matched tokens, 0 to order - 1. For a number that no token matched, it is
-        the weight of all tokens together.
+        The weight by the number of matched tokens, 0 to order - 1. For a number that fewer than MIN_TOKENS
+        tokens matched, it is the weight of all tokens together.
     """
     common = _maximize(predicted.model, predicted.ngram)
     weights = []
     for length in range(order):
         is_used = predicted.matched == length
-        weights.append(
-            _maximize(predicted.model[is_used], predicted.ngram[is_used]) if is_used.any() else common
-        )
+        is_enough = is_used.sum() >= MIN_TOKENS
+        weights.append(_maximize(predicted.model[is_used], predicted.ngram[is_used]) if is_enough else common)
     return tuple(weights)
 
 
