@@ -8,6 +8,7 @@ import numpy as np
 from tinyedge.core.arrays import TokenIds
 from tinyedge.ngram.counts import count_ngrams
 from tinyedge.ngram.estimate import estimate, estimate_discounts
+from tinyedge.ngram.mapped_file import NgramFile
 from tinyedge.ngram.table import NgramTable
 from tinyedge.ngram.trie import NgramTrie
 from tinyedge.ngram.write import encode_table
@@ -34,7 +35,7 @@ def make_trie(text: "TokenIds | None" = None, order: int = 4) -> NgramTrie:
 
 
 def make_table(trie: NgramTrie | None = None, weights: Sequence[float] = ()) -> NgramTable:
-    return NgramTable(encode_table(make_trie() if trie is None else trie, weights))
+    return NgramTable(NgramFile(encode_table(make_trie() if trie is None else trie, weights)))
 
 
 class SlowKneserNey:

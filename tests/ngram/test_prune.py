@@ -5,6 +5,7 @@ import pytest
 
 from tests.ngram.examples import make_text, make_trie
 from tinyedge.core.errors import UsageError
+from tinyedge.ngram.mapped_file import NgramFile
 from tinyedge.ngram.prune import compute_gains, prune
 from tinyedge.ngram.scorer import TableScorer
 from tinyedge.ngram.table import NgramTable
@@ -17,7 +18,7 @@ FULL = len(encode_table(TRIE))
 
 def measure_loss(size: int) -> float:
     """Mean loss on the text itself, in nats per token."""
-    scorer = TableScorer(NgramTable(encode_table(prune(TRIE, size))))
+    scorer = TableScorer(NgramTable(NgramFile(encode_table(prune(TRIE, size)))))
     return float(-np.log(scorer.score(TEXT)[0]).mean())
 
 
@@ -26,7 +27,7 @@ def test_the_file_is_at_most_as_large_as_wanted_and_nearly_so(size: int) -> None
     data = encode_table(prune(TRIE, size))
     assert len(data) <= size
     assert len(data) > size - 700 or len(data) > 0.98 * FULL  # equal n-grams go together
-    table = NgramTable(data)
+    table = NgramTable(NgramFile(data))
     for order in range(2, 5):
         table.level(order)
 
@@ -61,6 +62,6 @@ def test_a_size_that_single_tokens_exceed_is_refused() -> None:
 
 def test_the_smallest_table_still_predicts() -> None:
     smallest = prune(TRIE, 4608 + 64)
-    scorer = TableScorer(NgramTable(encode_table(smallest)))
+    scorer = TableScorer(NgramTable(NgramFile(encode_table(smallest))))
     probabilities, _ = scorer.score(TEXT)
     assert probabilities.min() > 0

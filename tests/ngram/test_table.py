@@ -17,6 +17,7 @@ from tinyedge.ngram.counts import count_ngrams
 from tinyedge.ngram.estimate import estimate
 from tinyedge.ngram.layout import BLOCK_BYTES, HASH_BYTES, HASHES_OFFSET, TableLayout
 from tinyedge.ngram.lookup import distribution
+from tinyedge.ngram.mapped_file import NgramFile
 from tinyedge.ngram.scorer import TableScorer
 from tinyedge.ngram.table import NgramTable
 from tinyedge.ngram.trie import NgramTrie
@@ -24,7 +25,7 @@ from tinyedge.ngram.write import encode_table, make_codebook, write_table
 
 TRIE = make_trie()
 DATA = encode_table(TRIE, [0.1, 0.2, 0.3, 0.4])
-LAYOUT = NgramTable(DATA).layout
+LAYOUT = NgramFile(DATA).layout
 
 
 def seal(data: bytes, layout: TableLayout = LAYOUT) -> bytes:
@@ -58,8 +59,8 @@ def use_everything(table: NgramTable) -> None:
 def test_a_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "ngrams.bin"
     root = write_table(path, TRIE, [0.1, 0.2, 0.3, 0.4])
-    table = NgramTable.open(path, root)
-    assert (table.root, table.order, table.vocab_size) == (root, 4, VOCAB_SIZE)
+    table = NgramTable(NgramFile.open(path, root))
+    assert (table.file.root, table.order, table.vocab_size) == (root, 4, VOCAB_SIZE)
     assert table.weights == pytest.approx((0.1, 0.2, 0.3, 0.4))
     np.testing.assert_allclose(table.unigrams, TRIE.levels[0].alphas, rtol=1e-6)
     for order in range(2, 5):
@@ -78,23 +79,23 @@ def test_only_the_blocks_that_are_used_are_read(tmp_path: Path) -> None:
     trie = make_large_trie()
     path = tmp_path / "ngrams.bin"
     root = write_table(path, trie, [0.1] * 4)
-    table = NgramTable.open(path, root)
+    table = NgramTable(NgramFile.open(path, root))
     layout = table.layout
     assert layout.blocks > 20
-    assert table.touched_bytes == layout.body_offset
+    assert table.file.touched_bytes == layout.body_offset
     distribution(table, [4, 5, 6])
-    one = table.touched_bytes
+    one = table.file.touched_bytes
     assert layout.body_offset < one <= layout.body_offset + 14 * BLOCK_BYTES < layout.file_bytes
     distribution(table, [4, 5, 6])
-    assert table.touched_bytes == one
+    assert table.file.touched_bytes == one
     TableScorer(table)
-    assert table.touched_bytes == layout.file_bytes
+    assert table.file.touched_bytes == layout.file_bytes
 
 
 def test_damage_outside_the_used_blocks_is_not_noticed_and_inside_it_is() -> None:
     data = bytearray(encode_table(make_large_trie()))
     data[-65] ^= 1  # in the last block: codes of four tokens, of contexts that begin with the largest tokens
-    table = NgramTable(bytes(data))
+    table = NgramTable(NgramFile(bytes(data)))
     distribution(table, [4, 5])
     with pytest.raises(BundleError, match=r"ngrams\.bin is damaged between bytes \d+ and \d+"):
         table.level(4)
@@ -106,7 +107,7 @@ def test_a_changed_bit_is_refused_wherever_it_is(byte: int, bit: int) -> None:
     data = bytearray(DATA)
     data[byte] ^= 1 << bit
     with pytest.raises(BundleError):
-        TableScorer(NgramTable(bytes(data), NgramTable(DATA).root))
+        TableScorer(NgramTable(NgramFile(bytes(data), NgramFile(DATA).root)))
 
 
 @given(st.integers(0, len(DATA) - 1), st.binary(min_size=1, max_size=8))
@@ -114,7 +115,7 @@ def test_a_changed_bit_is_refused_wherever_it_is(byte: int, bit: int) -> None:
 def test_hostile_content_with_valid_hashes_gives_an_answer_or_one_error(at: int, content: bytes) -> None:
     table_or_error: NgramTable | BundleError
     try:
-        table_or_error = NgramTable(seal(patch(min(at, len(DATA) - len(content)), content)))
+        table_or_error = NgramTable(NgramFile(seal(patch(min(at, len(DATA) - len(content)), content))))
         use_everything(table_or_error)
     except BundleError as error:
         table_or_error = error
@@ -142,7 +143,7 @@ def test_hostile_content_with_valid_hashes_gives_an_answer_or_one_error(at: int,
 )
 def test_a_damaged_header_is_refused_at_open(data: bytes, message: str) -> None:
     with pytest.raises(BundleError, match=f"^ngrams.bin .*{message}"):
-        NgramTable(data)
+        NgramFile(data)
 
 
 def first_row(order: int) -> tuple[int, int]:
@@ -174,7 +175,7 @@ FIRST_TOKEN = LAYOUT.tokens[1].offset + 2 * FIRST
 def test_wrong_content_with_valid_hashes_is_refused_where_it_is_used(
     offset: int, content: bytes, message: str
 ) -> None:
-    table = NgramTable(seal(patch(offset, content)))
+    table = NgramTable(NgramFile(seal(patch(offset, content))))
     with pytest.raises(BundleError, match=message):
         table.unigrams, table.row(3, ROW)
     with pytest.raises(BundleError):
@@ -186,16 +187,16 @@ def test_another_root_is_refused(tmp_path: Path) -> None:
     root = write_table(path, TRIE, [0.1] * 4)
     write_table(path, TRIE, [0.2] * 4)
     with pytest.raises(BundleError, match=f"{path} has root .* {root} expected"):
-        NgramTable.open(path, root)
+        NgramFile.open(path, root)
 
 
 def test_a_file_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ngrams.bin"
     with pytest.raises(BundleError, match="does not exist"):
-        NgramTable.open(path)
+        NgramFile.open(path)
     path.touch()
     with pytest.raises(BundleError, match="is empty"):
-        NgramTable.open(path)
+        NgramFile.open(path)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50))

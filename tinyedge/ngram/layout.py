@@ -11,7 +11,7 @@ All numbers are little-endian. Every part begins at a multiple of 64 bytes; the 
     20     E_2, E_3, E_4: n-grams of order 2-4, three uint32; 0 above N
     32     weights of the mixture by the matched tokens 0-3, four float32; 0 from N on
     64     codebooks of the orders 2-4, three times 256 float32, increasing; all 0 above N
-    3136   hashes of the blocks of 16 KiB of the body, BLAKE2b of 16 bytes each; the last may be shorter
+    3136   hashes of the blocks of 4 KiB of the body, BLAKE2b of 16 bytes each; the last may be shorter
 
 The body begins at a multiple of 4096 bytes, the size of a page:
 
@@ -38,7 +38,7 @@ CODEBOOKS_OFFSET = 64
 CODEBOOK_SIZE = 256
 HASHES_OFFSET = CODEBOOKS_OFFSET + 3 * 4 * CODEBOOK_SIZE
 HASH_BYTES = 16
-BLOCK_BYTES = 1 << 14
+BLOCK_BYTES = 1 << 12
 PAGE_BYTES = 1 << 12
 ALIGNMENT = 64
 MIN_ALPHA = 2.0**-29
