@@ -42,7 +42,7 @@ def write_json_bundle(source: Path, folder: Path, pieces: bytes) -> Path:
         pieces: Content of its `tokenizer.model`.
     """
     whole = load_bundle(source)
-    added = ("schema", "created", "tinyedge", "files")
+    added = ("schema", "created", "tinyedge", "files", "ngrams")
     manifest = {name: value for name, value in whole.manifest.items() if name not in added}
     manifest["tokenizer"] = {**manifest["tokenizer"], "sha256": Tokenizer(pieces).sha256}
     return write_bundle(folder, manifest, whole.model, pieces, "# A test fixture\n")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tinyedge.bundle import bundle
+from tinyedge.bundle import folder_swap
 from tinyedge.bundle.bundle import Bundle, bundle_digest, load_bundle, require_replaceable, write_bundle
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError
@@ -514,7 +514,7 @@ def test_a_failure_of_any_system_call_leaves_the_old_or_the_new_bundle(
 
     for owner, name in ((os, "fsync"), (os, "rename"), (os, "replace"), (os, "mkdir"), (Path, "open")):
         monkeypatch.setattr(owner, name, breaking(getattr(owner, name)))
-    monkeypatch.setattr(bundle, "_exchange", breaking(bundle._exchange))
+    monkeypatch.setattr(folder_swap, "_exchange", breaking(folder_swap._exchange))
     if not exchange:
         monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
     for k in itertools.count(1):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ngram_bundle import make_ngrams, write_ngram_bundle
 from tests.support.program import tinyedge
 from tinyedge.bundle import signature
 from tinyedge.bundle.bundle import load_bundle, write_bundle
@@ -221,3 +222,14 @@ def test_an_ssh_keygen_that_does_not_answer_is_stopped(
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setattr(signature, "VERIFY_TIMEOUT_S", 0.2)
     assert "did not answer within 0.2 s" in expect_refusal(folder, public(key)).message
+
+
+def test_a_signature_covers_the_ngrams(micro_bundle: Path, key: Path, tmp_path: Path) -> None:
+    folder = write_ngram_bundle(micro_bundle, tmp_path / "mixed")
+    (folder / SIGNATURE).write_bytes(signature.sign(load_bundle(folder, all_hashes=True), key))
+    signature.verify(load_bundle(folder, all_hashes=True), public(key))
+    other = write_ngram_bundle(micro_bundle, tmp_path / "other", make_ngrams(tokens=500))
+    for name in ("ngrams.bin", "manifest.json"):
+        (folder / name).write_bytes((other / name).read_bytes())
+    with pytest.raises(BundleError, match="signature"):
+        signature.verify(load_bundle(folder), public(key))

@@ -1,23 +1,24 @@
-"""Reading and writing of bundles: flat folders of four files, or five if signed. A bundle contains no code.
+"""Reading and writing of bundles: flat folders of four files, perhaps with n-grams and a signature.
 
 In: a folder, or the content of its files. Out: a `Bundle`, or the folder. A bundle that is incomplete,
-unknown or unsafe is refused. Does not use numpy or ONNX Runtime: they get a file's bytes only after its size
-and hash were verified here. Each file is read once, and they get exactly the verified bytes, so that
-nothing can change in between.
+unknown or unsafe is refused; a bundle contains no code. Does not use numpy or ONNX Runtime: they get a file's
+bytes only after its size and hash were verified here. Each file is read once, and they get exactly the
+verified bytes, so that nothing can change in between. The n-grams alone are mapped: each of their blocks is
+verified when it is first used, and the file must not be changed in place. No command of tinyedge does that.
 """
 
-import errno
+import contextlib
 import os
-import re
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from tinyedge import __version__
 from tinyedge.bundle.expected_graph import check_expected
 from tinyedge.bundle.manifest import (
+    BUNDLE_FILES,
     CARD_FILE,
     COPY_AGAIN,
     EXPORT_AGAIN,
@@ -25,8 +26,10 @@ from tinyedge.bundle.manifest import (
     MANIFEST_SCHEMA,
     MAX_BYTES,
     MAX_MANIFEST_BYTES,
+    MAX_NGRAMS_BYTES,
     MAX_SIGNATURE_BYTES,
     MODEL_FILE,
+    NGRAMS_FILE,
     SIGNATURE_FILE,
     TOKENIZER_FILE,
     check_manifest,
@@ -37,16 +40,17 @@ from tinyedge.bundle.onnx_scan import check_graph
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import BundleError
-from tinyedge.core.files import TEMPORARY_SUFFIX
 from tinyedge.core.hashes import hash_blake2b, hash_sha256
 
-BUNDLE_PATTERN = "|".join(map(re.escape, (MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES)))
+if TYPE_CHECKING:  # imported where there are n-grams
+    from tinyedge.ngram.mapped_file import NgramFile
+
 HASHES = {"blake2b": hash_blake2b, "sha256": hash_sha256}  # the fastest first
 SCHEMA_FAMILY = b"tinyedge.bundle/"  # in every manifest, of older and newer versions too
 
 
 class Bundle(NamedTuple):  # creating a frozen dataclass would cost every start of the device
-    """A valid bundle. Each file was read once and verified."""
+    """A valid bundle. Each file was read once and verified; the n-grams are verified where they are used."""
 
     path: Path
     """Folder of the bundle."""
@@ -66,6 +70,8 @@ class Bundle(NamedTuple):  # creating a frozen dataclass would cost every start 
     """Bytes of README.md."""
     weights: Mapping[str, memoryview]
     """Content of the model's tensors, by name: views of `model`, released with it."""
+    ngrams: "NgramFile | None" = None
+    """The mapped table of n-grams to mix with the model; None if there is none."""
 
     @property
     def model_id(self) -> str | None:
@@ -82,17 +88,32 @@ class Bundle(NamedTuple):  # creating a frozen dataclass would cost every start 
         return f"Bundle({str(self.path)!r})"  # without megabytes
 
     def without_bytes(self) -> "Bundle":
-        """Return this bundle without the bytes of its files, to release memory."""
+        """Return this bundle without the bytes that were read from its files, to release memory."""
         return self._replace(model=b"", tokenizer=b"", card=b"", weights={})
 
+    def check_ngrams(self) -> None:
+        """Verify all n-grams, as the other files were verified when the bundle was loaded.
+
+        Raises:
+            BundleError: They are damaged.
+        """
+        if self.ngrams is not None:
+            self.ngrams.check_all()
+
     def write_copy(self, folder: Path) -> None:
-        """Write the verified bytes to an empty folder. The files of the bundle may have changed since."""
+        """Write the verified bytes to an empty folder. The files of the bundle may have changed since.
+
+        Raises:
+            BundleError: The n-grams are damaged.
+        """
+        self.check_ngrams()
         content = {
             MANIFEST_FILE: self.raw_manifest,
             MODEL_FILE: self.model,
             TOKENIZER_FILE: self.tokenizer,
             CARD_FILE: self.card,
             SIGNATURE_FILE: self.signature,
+            NGRAMS_FILE: None if self.ngrams is None else self.ngrams.data,
         }
         for name, data in content.items():
             if data is not None:
@@ -109,7 +130,8 @@ def load_bundle(path: Path, *, all_hashes: bool = False) -> Bundle:
 
     Args:
         path: Its folder.
-        all_hashes: Whether to compare every hash of a file that the manifest lists, not only the fastest one.
+        all_hashes: Whether to compare every hash of a file that the manifest lists, not only the fastest one,
+            and every block of the n-grams.
 
     Raises:
         BundleError: The bundle is missing, incomplete, damaged, unknown or unsafe.
@@ -143,12 +165,13 @@ def _load_open_folder(path: Path, folder: int, all_hashes: bool) -> Bundle:
     raw = _read_file(path, folder, MANIFEST_FILE, MAX_MANIFEST_BYTES)
     manifest = parse_manifest(raw, path / MANIFEST_FILE)
     config = check_manifest(manifest, path / MANIFEST_FILE)
-    expected_names = {MANIFEST_FILE, *MAX_BYTES}
+    listed_ngrams = manifest.get("ngrams")
+    expected_names = {MANIFEST_FILE, *MAX_BYTES, *([NGRAMS_FILE] if listed_ngrams else [])}
     for name in sorted(expected_names - names):
         raise BundleError(f"{path} has no {name}", COPY_AGAIN)
     for name in sorted(names - expected_names - {SIGNATURE_FILE}):
         raise BundleError(
-            f"{path} has {format_untrusted(name)}, which is not part of a bundle",
+            f"{path} has {format_untrusted(name)}, which is not part of {_name_whole(name)}",
             "remove it, or " + COPY_AGAIN,
         )
     content = {
@@ -159,8 +182,16 @@ def _load_open_folder(path: Path, folder: int, all_hashes: bool) -> Bundle:
     signature = (
         _read_file(path, folder, SIGNATURE_FILE, MAX_SIGNATURE_BYTES) if SIGNATURE_FILE in names else None
     )
+    ngrams = _map_ngrams(path, folder, listed_ngrams, config) if listed_ngrams else None
     model, tokenizer, card = (content[name] for name in (MODEL_FILE, TOKENIZER_FILE, CARD_FILE))
-    return Bundle(path, manifest, raw, signature, config, model, tokenizer, card, graph.weights)
+    bundle = Bundle(path, manifest, raw, signature, config, model, tokenizer, card, graph.weights, ngrams)
+    if all_hashes:
+        bundle.check_ngrams()
+    return bundle
+
+
+def _name_whole(foreign: str) -> str:
+    return "the bundle that the manifest describes" if foreign == NGRAMS_FILE else "a bundle"
 
 
 def _read_verified(path: Path, folder: int, name: str, listed: Mapping[str, Any], all_hashes: bool) -> bytes:
@@ -180,8 +211,34 @@ def _read_verified(path: Path, folder: int, name: str, listed: Mapping[str, Any]
     return content
 
 
+def _map_ngrams(path: Path, folder: int, listed: Mapping[str, Any], config: ModelConfig) -> "NgramFile":
+    """Map the n-grams and verify what is before their blocks: header and hashes."""
+    import mmap  # not loaded for a bundle without n-grams
+
+    from tinyedge.ngram.mapped_file import NgramFile
+
+    with _open_file(path, folder, NGRAMS_FILE, MAX_NGRAMS_BYTES, listed["size"]) as file:
+        if not listed["size"]:
+            raise BundleError(f"{path / NGRAMS_FILE} is empty", COPY_AGAIN)
+        data = mmap.mmap(file.fileno(), listed["size"], access=mmap.ACCESS_READ)
+    ngrams = NgramFile(data, listed["root"], str(path / NGRAMS_FILE))
+    if ngrams.layout.vocab_size != config.vocab_size:
+        raise BundleError(
+            f"{path / NGRAMS_FILE} has {ngrams.layout.vocab_size} tokens, the model {config.vocab_size}",
+            EXPORT_AGAIN,
+        )
+    return ngrams
+
+
 def _read_file(path: Path, folder: int, name: str, limit: int, size: int | None = None) -> bytes:
     """Read a regular file of at most `limit` bytes, and of exactly `size` bytes if given."""
+    with _open_file(path, folder, name, limit, size) as file:
+        return file.read(os.fstat(file.fileno()).st_size)
+
+
+@contextlib.contextmanager
+def _open_file(path: Path, folder: int, name: str, limit: int, size: int | None = None) -> Iterator[BinaryIO]:
+    """Open a regular file of at most `limit` bytes, and of exactly `size` bytes if given."""
     # The type is checked before opening, because opening a device can have side effects, and again
     # afterwards, because the file may have been replaced. O_NONBLOCK: opening a FIFO does not wait for a
     # writer.
@@ -196,7 +253,7 @@ def _read_file(path: Path, folder: int, name: str, limit: int, size: int | None 
             raise BundleError(
                 f"{path / name} has {status.st_size} bytes, the manifest specifies {size}", COPY_AGAIN
             )
-        return file.read(status.st_size)
+        yield file
 
 
 def _require_regular(status: os.stat_result, path: Path) -> None:
@@ -209,7 +266,12 @@ def _require_regular(status: os.stat_result, path: Path) -> None:
 
 
 def write_bundle(
-    output_dir: Path, manifest: Mapping[str, Any], model: bytes, tokenizer: bytes, card: str
+    output_dir: Path,
+    manifest: Mapping[str, Any],
+    model: bytes,
+    tokenizer: bytes,
+    card: str,
+    ngrams: bytes | None = None,
 ) -> Path:
     """Write a bundle to the folder `output_dir`, completely or not at all.
 
@@ -217,11 +279,12 @@ def write_bundle(
 
     Args:
         output_dir: Folder to create.
-        manifest: All fields of the manifest except schema, created, tinyedge and files. The same fields and
-            files give the same bytes; `created` is the date of SOURCE_DATE_EPOCH, or missing.
+        manifest: All fields of the manifest except schema, created, tinyedge, files and ngrams. The same
+            fields and files give the same bytes; `created` is the date of SOURCE_DATE_EPOCH, or missing.
         model: Content of model.onnx.
         tokenizer: Content of tokenizer.model.
         card: Content of README.md.
+        ngrams: Content of ngrams.bin; None for a bundle without n-grams.
 
     Returns:
         `output_dir`.
@@ -230,7 +293,8 @@ def write_bundle(
         BundleError: Something other than a bundle exists there, `load_bundle` would refuse the manifest, or
             the disk fails. Existing files are then unchanged.
     """
-    from tinyedge.core.source_date import read_source_date  # not needed to load a bundle
+    from tinyedge.bundle.folder_swap import create_staging_folder, swap_folders  # not needed to load a bundle
+    from tinyedge.core.source_date import read_source_date
 
     content = {MODEL_FILE: model, TOKENIZER_FILE: tokenizer, CARD_FILE: card.encode("utf-8")}
     created = read_source_date()
@@ -245,6 +309,11 @@ def write_bundle(
         **manifest,
         "files": sizes,
     }
+    if ngrams is not None:
+        from tinyedge.ngram.mapped_file import NgramFile
+
+        full_manifest["ngrams"] = {"size": len(ngrams), "root": NgramFile(ngrams).root}
+        content[NGRAMS_FILE] = ngrams
     staged: Path | None = None
     try:
         require_replaceable(output_dir)
@@ -281,7 +350,7 @@ def require_replaceable(output_dir: Path) -> None:
             "choose another --output-dir",
         )
     names = {part.name for part in output_dir.iterdir()} if output_dir.exists() else set()
-    foreign = sorted(names - {MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES})
+    foreign = sorted(names - set(BUNDLE_FILES))
     if foreign or (names and MANIFEST_FILE not in names):
         unexpected = format_untrusted((foreign or sorted(names))[0])
         raise BundleError(f"{output_dir} exists and is not a bundle: it contains {unexpected}", hint)
@@ -297,91 +366,6 @@ def _read_start(path: Path) -> bytes:
             return file.read(MAX_MANIFEST_BYTES)
     except OSError:
         return b""
-
-
-def create_staging_folder(target: Path, own_files: str = BUNDLE_PATTERN) -> Path:
-    """Create an empty folder next to `target` for this process, and remove those of killed processes.
-
-    Args:
-        target: The folder that is written.
-        own_files: Regular expression for the relative paths of what `target` may contain.
-
-    Raises:
-        BundleError: A folder has the name of such a folder, and contains other files.
-    """
-    from tinyedge.host.processes import is_running  # only when a bundle is written, not when it is loaded
-
-    prefix = f".{target.name}."  # compared, not globbed: a folder may be named "**" or "[a]"
-    staged = target.with_name(f"{prefix}{os.getpid()}{TEMPORARY_SUFFIX}")
-    aside = _name_aside(target)
-    for leftover in [path for path in target.parent.iterdir() if path.name.startswith(prefix)]:
-        owner = leftover.name.removeprefix(prefix).removesuffix(TEMPORARY_SUFFIX)
-        is_abandoned = (
-            leftover.name.endswith(TEMPORARY_SUFFIX) and owner.isdecimal() and not is_running(int(owner))
-        )
-        if is_abandoned or leftover in (staged, aside):
-            _require_own(leftover, own_files)
-            if leftover != aside or os.path.lexists(target):  # otherwise it is the only copy
-                shutil.rmtree(leftover, ignore_errors=True)
-    staged.mkdir()
-    return staged
-
-
-def _require_own(leftover: Path, own_files: str) -> None:
-    """Raise BundleError unless a folder contains what a killed process may have written, and nothing else."""
-    is_folder = leftover.is_dir() and not leftover.is_symlink()
-    foreign = []
-    for path in leftover.rglob("*") if is_folder else ():
-        name = str(path.relative_to(leftover))
-        is_temporary = path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX)
-        is_parent = path.is_dir() and not path.is_symlink()  # its files are checked too
-        if not (is_parent or is_temporary or re.fullmatch(own_files, name)):
-            foreign.append(name)
-    if foreign or not is_folder:
-        inside = f": it contains {format_untrusted(min(foreign))}" if foreign else ""
-        raise BundleError(
-            f"{leftover} is not from tinyedge and would be removed{inside}",
-            "move it, or choose another folder",
-        )
-
-
-def swap_folders(staged: Path, target: Path) -> None:
-    """Move `staged` to `target` atomically. An existing target is moved to `staged`."""
-    try:
-        staged.rename(target)  # works if there is no target, or an empty one
-    except OSError as failure:
-        if failure.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        _exchange(staged, target)
-
-
-def _exchange(first: Path, second: Path) -> None:
-    """Swap two names with renameat2(RENAME_EXCHANGE), for which Python has no function."""
-    import ctypes  # only when a bundle is replaced, not when it is loaded
-
-    at_working_folder, rename_exchange = -100, 2
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # since glibc 2.28
-    if renameat2 and not renameat2(
-        at_working_folder, os.fsencode(first), at_working_folder, os.fsencode(second), rename_exchange
-    ):
-        return
-    if renameat2 and (code := ctypes.get_errno()) not in (errno.ENOSYS, errno.EINVAL):
-        raise OSError(code, os.strerror(code))
-    # The file system or the kernel does not support it. If the process is killed between the two renames, the
-    # complete old bundle is still in `aside`.
-    aside = _name_aside(second)
-    second.rename(aside)
-    try:
-        first.rename(second)
-    except OSError:
-        aside.rename(second)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _name_aside(target: Path) -> Path:
-    """Return where an old folder is while the new one gets its name, without RENAME_EXCHANGE."""
-    return target.with_name(f".{target.name}.old{TEMPORARY_SUFFIX}")
 
 
 def _describe_error(failure: Exception) -> str:

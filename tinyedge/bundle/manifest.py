@@ -31,12 +31,15 @@ MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
     "README.md",
 )
 
-SIGNATURE_FILE = "manifest.json.sig"  # ssh-keygen's file name; the only optional file of a bundle
+SIGNATURE_FILE = "manifest.json.sig"  # ssh-keygen's file name; optional
+NGRAMS_FILE = "ngrams.bin"  # a table of n-grams (`tinyedge.ngram.layout`); optional
 
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_SIGNATURE_BYTES = 4096  # an ed25519 signature has about 300
 # The largest allowed model has 190 MB of weights, the largest vocabulary about 700 kB.
 MAX_BYTES = {MODEL_FILE: 256 << 20, TOKENIZER_FILE: 16 << 20, CARD_FILE: 1 << 20}
+MAX_NGRAMS_BYTES = 256 << 20
+BUNDLE_FILES = (MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES, NGRAMS_FILE)  # all that a bundle may contain
 
 COPY_AGAIN = "copy the bundle again"
 EXPORT_AGAIN = "export it again with: tinyedge export"
@@ -195,10 +198,12 @@ MANIFEST: Shape = {
     "files": {
         name: {"size": NON_NEGATIVE_INTEGER, "sha256": DIGEST, "blake2b": DIGEST} for name in MAX_BYTES
     },
+    "ngrams": {"size": NON_NEGATIVE_INTEGER, "root": DIGEST},  # of NGRAMS_FILE: present if that is
 }
 # Fields that a manifest may lack; earlier versions did not write blake2b.
 _DIGESTS = tuple(f"files.{name}.blake2b" for name in MAX_BYTES)
-OPTIONAL = frozenset({"created", "model_id", "openings", "chat", "chat.turns", *_DIGESTS})
+OPTIONAL = frozenset({"created", "model_id", "openings", "chat", "chat.turns", "ngrams", *_DIGESTS})
+MIXED_BITS = "mixed_bits_per_byte"  # in `quality`: of the model with its n-grams; `bits_per_byte` is without
 QUANTIZATION: Mapping[str, Any] = {
     "int8": {"method": NON_EMPTY_STRING, "per_channel": BOOLEAN, "kept_fp32": STRING_LIST, ...: ANYTHING},
     "fp32": _equal_to(None),
@@ -229,6 +234,8 @@ def check_manifest(manifest: Mapping[str, Any], path: Path) -> ModelConfig:
         _check_shape(manifest["quantization"], QUANTIZATION[manifest["precision"]], "quantization")
         if unmeasured := manifest.get("openings", {}).keys() - manifest["quality"].keys():
             raise ValueError(f"openings has {format_untrusted(min(unmeasured))}, which quality has not")
+        for name, row in manifest["quality"].items():
+            _check_shape(row.get(MIXED_BITS, 0), NON_NEGATIVE, f"quality.{name}.{MIXED_BITS}")
         config = ModelConfig.from_dict(manifest["model"])
         _check_equal("parameters", manifest["parameters"], "model", config.parameters)
         _check_equal("tokenizer.vocab_size", manifest["tokenizer"]["vocab_size"], "model", config.vocab_size)

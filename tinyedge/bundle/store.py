@@ -7,8 +7,9 @@
 
 In: a bundle's folder and a self-test. Out: `current`. A new bundle is staged, synced and verified before
 `current` points to it, and confirmed after it passed its self-test. A start that finds an unconfirmed
-`current` rolls back to the confirmed bundle. RAUC updates whole systems in the same way. Does not know the
-runtime, the service or the network.
+`current` rolls back to the confirmed bundle. RAUC updates whole systems in the same way. No file of a bundle
+is changed in place: a process that has mapped one keeps it, also after the bundle was removed. Does not know
+the runtime, the service or the network.
 """
 
 import contextlib
@@ -21,7 +22,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyedge.bundle.bundle import Bundle, bundle_digest, create_staging_folder, load_bundle, swap_folders
+from tinyedge.bundle.bundle import Bundle, bundle_digest, load_bundle
+from tinyedge.bundle.folder_swap import create_staging_folder, swap_folders
 from tinyedge.bundle.manifest import is_digest
 from tinyedge.bundle.store_files import (
     BUNDLES,
@@ -301,9 +303,11 @@ class Store:
     def _contains(self, wanted: Bundle) -> bool:
         """Return whether the store contains exactly this bundle, including its signature."""
         try:
-            return self._load_stored(bundle_digest(wanted)).signature == wanted.signature
+            stored = self._load_stored(bundle_digest(wanted))
+            stored.check_ngrams()
         except BundleError:
             return False
+        return stored.signature == wanted.signature
 
     @contextlib.contextmanager
     def _lock(self, wait_s: float) -> Iterator[None]:

@@ -10,7 +10,7 @@ import re
 import stat
 from pathlib import Path
 
-from tinyedge.bundle.manifest import MANIFEST_FILE, MAX_BYTES, SIGNATURE_FILE, format_untrusted, is_digest
+from tinyedge.bundle.manifest import BUNDLE_FILES, format_untrusted, is_digest
 from tinyedge.core import files
 from tinyedge.core.errors import StoreError
 from tinyedge.core.files import is_temporary_of
@@ -21,7 +21,6 @@ MARKER_TEXT = "This folder is a store of tinyedge: `tinyedge activate` removes o
 SCHEMA = "tinyedge.store/1"
 MAX_CONFIRMED_BYTES = 4096  # the file contains two digests
 CURRENT_TEMPORARY = f".{CURRENT}.tmp"
-BUNDLE_FILES = (MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES)
 # A bundle that is being copied or removed: .<digest>.<process>.tmp, .<digest>.old.tmp, .<digest>.tmp
 TEMPORARY_BUNDLE = re.compile(r"\.[0-9a-f]{64}(\.[0-9]+|\.old)?\.tmp")
 REMEDY = "choose an empty or a new folder for the store, or move that file"

@@ -21,7 +21,7 @@ def verify(
     import sys
 
     from tinyedge.bundle.bundle import bundle_digest, load_bundle
-    from tinyedge.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE
+    from tinyedge.bundle.manifest import MANIFEST_FILE, NGRAMS_FILE, SIGNATURE_FILE
     from tinyedge.bundle.signature import verify as verify_signature
 
     output = JsonOutput.from_option(json, "tinyedge.verify", inputs=(bundle, *filter(None, [key])))
@@ -30,6 +30,7 @@ def verify(
         verify_signature(checked, key)  # before the libraries that read its files are imported
 
     from tinyedge.cli._echo import fit_lines
+    from tinyedge.core.hashes import hash_sha256
     from tinyedge.runtime.generator import Generator
     from tinyedge.text.tokenizer import BOS_ID
 
@@ -43,6 +44,8 @@ def verify(
         MANIFEST_FILE: {"size": len(checked.raw_manifest), "sha256": bundle_digest(checked)},
         **manifest["files"],
     }
+    if checked.ngrams is not None:
+        listed[NGRAMS_FILE] = {**manifest["ngrams"], "sha256": hash_sha256(checked.ngrams.data)}
     summary = {name: manifest[name] for name in ("precision", "parameters", "target", "tinyedge")}
     summary |= {"model_id": checked.model_id, "created": manifest.get("created")}
     signature = "none" if checked.signature is None else "not checked" if key is None else "good"

@@ -11,7 +11,7 @@ def hash_blake2b(data: "bytes | memoryview", size: int = 32) -> str:
     return blake2b(data, digest_size=size).hexdigest()
 
 
-def hash_sha256(data: bytes) -> str:
+def hash_sha256(data: "bytes | memoryview") -> str:
     """Return the SHA-256 hash, as `sha256sum` prints it."""
     from hashlib import sha256
 

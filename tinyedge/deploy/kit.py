@@ -21,14 +21,8 @@ from typing import Any
 
 from tinyedge import __version__
 from tinyedge.boards.wheel_platform import WheelPlatform
-from tinyedge.bundle.bundle import (
-    BUNDLE_PATTERN,
-    Bundle,
-    bundle_digest,
-    create_staging_folder,
-    load_bundle,
-    swap_folders,
-)
+from tinyedge.bundle.bundle import Bundle, bundle_digest, load_bundle
+from tinyedge.bundle.folder_swap import BUNDLE_PATTERN, create_staging_folder, swap_folders
 from tinyedge.bundle.manifest import format_untrusted
 from tinyedge.core import files
 from tinyedge.core.errors import BundleError, DeployError
@@ -51,7 +45,7 @@ OWN_FILES = (
     r"|wheelhouse|wheelhouse/[^/]*\.whl"
     rf"|bundle|bundle/({BUNDLE_PATTERN})"
     r"|\.(SHA256SUMS|requirements\.lock|kit\.json|install\.sh|tinyedge[a-z-]*\.[a-z]+|alerts\.yml)\.[A-Za-z0-9]{6}"
-    r"|(wheelhouse|bundle)/\.[^/]*\.(whl|json|sig|onnx|model|md)\.[A-Za-z0-9]{6})"
+    r"|(wheelhouse|bundle)/\.[^/]*\.(whl|json|sig|onnx|model|md|bin)\.[A-Za-z0-9]{6})"
 )
 SUMS_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 REBUILD_HINT = "delete the kit and make a new one"
@@ -101,7 +95,7 @@ class Kit:
     def contains(self, bundle: Bundle) -> bool:
         """Return whether exactly this bundle is inside, with the same signature."""
         try:
-            inside = load_bundle(self.path / BUNDLE)
+            inside = load_bundle(self.path / BUNDLE, all_hashes=True)
         except BundleError:
             return False
         return (inside.raw_manifest, inside.signature) == (bundle.raw_manifest, bundle.signature)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tinyedge.bundle.bundle import create_staging_folder, swap_folders
+from tinyedge.bundle.folder_swap import create_staging_folder, swap_folders
 from tinyedge.core import files
 from tinyedge.core.errors import ExportError
 from tinyedge.export.onnx_model import check_onnx
