@@ -13,7 +13,7 @@ import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinyedge import __version__
 from tinyedge.bundle.expected_graph import check_expected
@@ -39,6 +39,9 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import BundleError
 from tinyedge.core.files import TEMPORARY_SUFFIX
 from tinyedge.core.hashes import hash_blake2b, hash_sha256
+
+if TYPE_CHECKING:  # imported for bundles that have such a file
+    from tinyedge.ngram.mapped_file import NgramFile
 
 BUNDLE_PATTERN = "|".join(map(re.escape, (MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES)))
 HASHES = {"blake2b": hash_blake2b, "sha256": hash_sha256}  # the fastest first
@@ -66,6 +69,8 @@ class Bundle(NamedTuple):  # creating a frozen dataclass would cost every start 
     """Bytes of README.md."""
     weights: Mapping[str, memoryview]
     """Content of the model's tensors, by name: views of `model`, released with it."""
+    ngrams: "NgramFile | None" = None
+    """The table of n-grams that is mixed with the model; None if there is none."""
 
     @property
     def model_id(self) -> str | None:
