@@ -15,7 +15,8 @@ from tinyedge.core.errors import EngineError
 from tinyedge.host.affinity import default_threads
 from tinyedge.runtime.decoder import Session
 
-if TYPE_CHECKING:  # imported when it is chosen: only one of them is
+if TYPE_CHECKING:  # imported when it is chosen: only one of the engines is
+    from tinyedge.ngram.mapped_file import NgramFile
     from tinyedge.runtime.kernels import KernelsSession
     from tinyedge.runtime.session import OnnxRuntimeSession
 
@@ -30,6 +31,7 @@ def open_session(
     *,
     weights: Mapping[str, memoryview] | None = None,
     engine: str | None = None,
+    ngrams: "NgramFile | None" = None,
 ) -> Session:
     """Load a model.
 
@@ -40,21 +42,27 @@ def open_session(
         name: Name of the model in error messages.
         weights: Content of the graph's tensors by name, where the graph was scanned already.
         engine: KERNELS or ONNXRUNTIME; None leaves the choice to the environment and to what is installed.
+        ngrams: A table that is mixed with the model: its decoders then report log probabilities instead of
+            logits. None for the model alone.
 
     Raises:
-        BundleError: The model cannot be loaded.
+        BundleError: The model cannot be loaded, or the table is of another vocabulary.
         EngineError: The chosen engine is unknown, or cannot run here.
         UsageError: `threads` is outside its range.
     """
     cores = default_threads() if threads is None else threads
+    if ngrams is not None and ngrams.layout.vocab_size != config.vocab_size:
+        raise ngrams.make_error(
+            f"has {ngrams.layout.vocab_size} tokens, the model's vocabulary has {config.vocab_size}"
+        )
 
     def open_kernels(reason: str) -> Session:
         session_class = import_kernels()
         content = check_graph(model, Path(name)).weights if weights is None else weights
-        return session_class(content, config, cores, name, reason)
+        return session_class(content, config, cores, name, reason, ngrams)
 
     def open_onnxruntime(reason: str) -> Session:
-        return import_onnxruntime()(model, config, cores, name, reason)
+        return import_onnxruntime()(model, config, cores, name, reason, ngrams)
 
     return choose(open_kernels, open_onnxruntime, engine)
 

@@ -71,7 +71,9 @@ class Generator:
     def of(cls, whole: Bundle, threads: int | None = None) -> "Generator":
         """Load a bundle that `load_bundle` verified; arguments and errors are those of `load`."""
         name = str(whole.path / MODEL_FILE)
-        session = open_session(whole.model, whole.config, threads, name, weights=whole.weights)
+        session = open_session(
+            whole.model, whole.config, threads, name, weights=whole.weights, ngrams=whole.ngrams
+        )
         # The graph is loaded first and its bytes are dropped: the tokenizer fits into the memory this frees.
         pieces, whole = whole.tokenizer, whole.without_bytes()
         file = whole.path / TOKENIZER_FILE

@@ -5,7 +5,7 @@ whose imports take longer than a short answer. This module can be imported where
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import tinyedge_kernels
 
@@ -26,6 +26,9 @@ from tinyedge.runtime.decoder import (
 )
 from tinyedge.runtime.weights import list_tensors
 
+if TYPE_CHECKING:
+    from tinyedge.ngram.mapped_file import NgramFile
+
 LIBRARY = "libonnxruntime.so"
 
 # None: a folder of that name is left over from an uninstalled package.
@@ -45,6 +48,7 @@ class KernelsSession(Session):
         threads: int = 1,
         name: str = "the model",
         reason: str = "it was asked for",
+        ngrams: "NgramFile | None" = None,
     ) -> None:
         """Pack the weights.
 
@@ -54,6 +58,7 @@ class KernelsSession(Session):
             threads: CPU cores used to compute a token, 1-64.
             name: Name of the model in error messages.
             reason: Why this engine was chosen.
+            ngrams: A table of the model's vocabulary that is mixed with it; None for the model alone.
 
         Raises:
             BundleError: A scale of the weights is negative or not finite.
@@ -63,6 +68,7 @@ class KernelsSession(Session):
         check_threads(threads)
         self.config = config
         self.name = name
+        self._ngrams = ngrams
         shape = (config.vocab_size, config.d_model, config.nhead, config.head_width, config.num_layers)
         sizes = (*shape, config.dim_feedforward, config.max_seq_length)
         library = find_library()

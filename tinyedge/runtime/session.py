@@ -32,6 +32,9 @@ from tinyedge.runtime.top_k import select_top_k
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from tinyedge.ngram.mapped_file import NgramFile
+    from tinyedge.ngram.table import NgramTable
+
 FATAL_ONLY = 4  # onnxruntime's log severity: its errors are raised, and must not be logged as well
 # A tensor stored in another file has that file's name under the key "location", in plain bytes in any
 # serialization of the graph; weights contain these eight bytes by chance once in 10^12 models of 10 MB.
@@ -52,6 +55,7 @@ class OnnxRuntimeSession(Session):
         threads: int = 1,
         name: str = "the model",
         reason: str = "it was asked for",
+        ngrams: "NgramFile | None" = None,
     ) -> None:
         """Load a graph and check it.
 
@@ -61,6 +65,7 @@ class OnnxRuntimeSession(Session):
             threads: CPU cores used to compute a token, 1-64.
             name: Name of the model in error messages.
             reason: Why this engine was chosen.
+            ngrams: A table of the model's vocabulary that is mixed with it; None for the model alone.
 
         Raises:
             BundleError: ONNX Runtime cannot load the graph, or its inputs and outputs do not match `config`.
@@ -69,6 +74,7 @@ class OnnxRuntimeSession(Session):
         self.config = config
         self.name = name
         self.engine = EngineChoice(ONNXRUNTIME, None, reason)
+        self.table = _open_table(ngrams) if ngrams is not None else None
         options = _create_options(threads)
         if EXTERNAL_DATA_KEY in model:
             raise BundleError(
@@ -163,9 +169,11 @@ class OnnxRuntimeDecoder(Decoder):
         config = session.config
         self.config = config
         self._session = session
-        self._position = 0
+        self._tokens: list[int] = []
+        self._mixed: Logits | None = None  # log probabilities, with a table
         self._all_logits = np.empty((1, 1, config.vocab_size), dtype=np.float32)
-        count = min(max(1, candidates), config.vocab_size)
+        # With a table, the largest logits say nothing but whether they are finite.
+        count = 1 if session.table else min(max(1, candidates), config.vocab_size)
         top_logits, top_ids = (
             np.empty((1, 1, count), dtype=np.float32),
             np.empty((1, 1, count), dtype=np.int64),
@@ -198,47 +206,50 @@ class OnnxRuntimeDecoder(Decoder):
     @property
     def position(self) -> int:
         """Number of tokens in the cache."""
-        return self._position
+        return len(self._tokens)
 
     def restart(self, tokens: Sequence[int]) -> None:
         """Restart the text with `tokens`, in one pass."""
-        self._position = 0
+        self._tokens = []
         self._feed(np.array([tokens], dtype=np.int64), np.arange(len(tokens), dtype=np.int64)[None])
 
     def append(self, token: int) -> None:
         """Append one token."""
         self._input_ids[0, 0] = token
-        self._position_ids[0, 0] = self._position
+        self._position_ids[0, 0] = len(self._tokens)
         self._feed(self._input_ids, self._position_ids)
 
     def truncate(self, length: int) -> None:
         """Forget all tokens after the first `length`."""
-        check_length(length, self._position)
-        self._position = length
+        check_length(length, len(self._tokens))
+        del self._tokens[length:]
 
     def recompute(self, length: int, token: int) -> None:
         """Compute the step of the last of the first `length` tokens again."""
-        position = self._position
-        check_length(length, position)
-        self._position = length - 1
+        kept = self._tokens
+        check_length(length, len(kept))
+        self._tokens = kept[: length - 1]
         try:
             self.append(token)
         finally:
-            self._position = position
+            self._tokens = kept
 
     def logits(self) -> Logits:
         """Return the logits (V,), which the next step overwrites."""
-        return self._logits
+        return self._logits if self._mixed is None else self._mixed
 
     def largest(self, count: int) -> tuple[list[int], list[float]]:
         """Return the largest logits; up to K of them were found by the graph."""
-        if count <= len(self._top_ids):
+        if self._mixed is None and count <= len(self._top_ids):
             return self._top_ids[:count].tolist(), self._top_logits[:count].tolist()
-        ids = find_largest(self._logits, count)
-        return ids.tolist(), self._logits[ids].tolist()
+        logits = self.logits()
+        ids = find_largest(logits, count)
+        return ids.tolist(), logits[ids].tolist()
 
     def score(self, tokens: Sequence[int]) -> tuple[list[float], float]:
         """Return the logits of a few tokens, and the logarithm of the sum of all exponentials."""
+        if self._mixed is not None:
+            return self._mixed[list(tokens)].tolist(), 0.0
         wide = self._logits.astype(np.float64)
         highest = wide.max()
         return self._logits[list(tokens)].tolist(), float(highest + np.log(np.exp(wide - highest).sum()))
@@ -249,8 +260,8 @@ class OnnxRuntimeDecoder(Decoder):
         return select_top_k(ids, values, sampling, point, banned_ids)
 
     def _feed(self, tokens: Integers, position_ids: Integers) -> None:
-        end = self._position + tokens.shape[1]
-        check_end(end, self._position, self.config)
+        end = len(self._tokens) + tokens.shape[1]
+        check_end(end, len(self._tokens), self.config)
         if self._bound_input_ids is not tokens:
             _bind_array(self._binding.bind_input, "input_ids", tokens)
             _bind_array(self._binding.bind_input, "position_ids", position_ids)
@@ -260,7 +271,22 @@ class OnnxRuntimeDecoder(Decoder):
         self._session.run(self._binding)
         if not math.isfinite(self._top_logits[0]):
             raise make_not_finite_error(self._session.name)
-        self._position = end
+        text = self._tokens + tokens[0].tolist()
+        if self._session.table:
+            self._mixed = _mix(self._logits, self._session.table, text)
+        self._tokens = text
+
+
+def _open_table(ngrams: "NgramFile") -> "NgramTable":
+    from tinyedge.ngram.table import NgramTable  # most bundles have none
+
+    return NgramTable(ngrams)
+
+
+def _mix(logits: Logits, table: "NgramTable", text: Sequence[int]) -> Logits:
+    from tinyedge.ngram.mixture import mix
+
+    return mix(logits, table, text)
 
 
 def _bind_array(bind: Any, name: str, value: Array) -> None:
