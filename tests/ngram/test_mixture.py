@@ -13,7 +13,7 @@ from tinyedge.ngram.mixture import MixedModel, mix
 from tinyedge.ngram.scorer import TableScorer
 from tinyedge.ngram.weights import PredictedTokens, choose_weights, predict_tokens
 from tinyedge.ngram.write import encode_table
-from tinyedge.text.evaluate import Passage, evaluate
+from tinyedge.text.evaluate import Passage, Window, default_stride, evaluate
 
 WEIGHTS = (0.0, 0.1, 0.25, 0.6)
 TABLE = make_table(weights=WEIGHTS)
@@ -31,6 +31,12 @@ class FixedModel:
 
 def make_passages() -> list[Passage]:
     return [Passage(make_text(12, seed), 400) for seed in (5, 6)]
+
+
+def make_windows() -> list[Window]:
+    """The windows in which `evaluate` reads the passages."""
+    stride = default_stride(FixedModel.context)
+    return [window for passage in make_passages() for window in passage.windows(FixedModel.context, stride)]
 
 
 @given(
@@ -87,18 +93,17 @@ def test_a_number_of_matched_tokens_that_is_rare_gets_the_weight_of_all() -> Non
 
 
 def test_predictions_are_those_of_the_evaluation() -> None:
-    predicted = predict_tokens(FixedModel(), TableScorer(TABLE), make_passages())
+    predicted = predict_tokens(FixedModel(), TableScorer(TABLE), make_windows())
     quality = evaluate("model", FixedModel(), make_passages())
     assert len(predicted.model) == len(predicted.ngram) == len(predicted.matched) == quality.tokens
     assert -np.log(predicted.model).mean() == pytest.approx(np.log(quality.perplexity), rel=1e-5)
-    weight = np.array(WEIGHTS)[predicted.matched]
-    mixed = -np.log((1 - weight) * predicted.model + weight * predicted.ngram).mean()
+    mixed = predicted.mixed_nats(WEIGHTS) / quality.tokens
     together = evaluate("mixture", MixedModel(FixedModel(), TABLE), make_passages())
     assert mixed == pytest.approx(np.log(together.perplexity), rel=1e-4)
 
 
 def test_chosen_weights_improve_the_model() -> None:
-    predicted = predict_tokens(FixedModel(), TableScorer(TABLE), make_passages())
+    predicted = predict_tokens(FixedModel(), TableScorer(TABLE), make_windows())
     table = make_table(weights=choose_weights(predicted, 4))
     alone = evaluate("model", FixedModel(), make_passages()).bits_per_byte
     together = evaluate("mixture", MixedModel(FixedModel(), table), make_passages()).bits_per_byte

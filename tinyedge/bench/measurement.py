@@ -93,6 +93,20 @@ class PhaseMemory:
 
 
 @dataclass(frozen=True)
+class NgramUse:
+    """The bundle's table of n-grams at the end of a run, in bytes."""
+
+    size: int
+    """Size of the file."""
+    read: int
+    """How much of it was read; the rest was never in memory."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.read <= self.size:
+            raise ValueError("a size is out of range")
+
+
+@dataclass(frozen=True)
 class WarmUp:
     """The responses before the samples."""
 
@@ -139,6 +153,8 @@ class Measurement:
     """Size of model.onnx, in bytes."""
     engine: EngineChoice
     """The engine that computed the model."""
+    ngrams: NgramUse | None = None
+    """The bundle's n-grams; None if it has none."""
 
     @classmethod
     def from_events(
@@ -198,6 +214,7 @@ class Measurement:
             precision=str(session["precision"]),
             model_bytes=int(session["model_bytes"]),
             engine=EngineChoice(**session["engine"]),
+            ngrams=None if end["ngrams"] is None else NgramUse(**end["ngrams"]),
         )
 
 

@@ -218,6 +218,8 @@ class Report:
                 "model_id": run.model_id,
                 "precision": run.precision,
                 "model_bytes": run.model_bytes,
+                "ngram_bytes": run.ngrams and run.ngrams.size,
+                "ngram_bytes_read": run.ngrams and run.ngrams.read,
             },
             "raw_samples": [_sample_to_dict(sample) for sample in run.samples],
         }

@@ -41,7 +41,11 @@ def render(report: Report, width: int = DEFAULT_WIDTH) -> str:
         wrap(_format_header(report), width),
         [*_format_latency(report, width), *wrap([_format_bound(report)], width)],
         wrap(_format_speed(report), width, " " * 16),
-        [*_format_memory(report, width), f"RSS grows by {report.rss_slope / 1024:.1f} kB per 1000 tokens"],
+        [
+            *_format_memory(report, width),
+            f"RSS grows by {report.rss_slope / 1024:.1f} kB per 1000 tokens",
+            *wrap(_format_ngrams(report), width),
+        ],
         wrap(_format_quality(report), width, " " * 16),
         wrap((f"doubt: {doubt}" for doubt in report.doubts.all), width),
         [*wrap(map(_format_gate, report.gates), width), verdict],
@@ -140,6 +144,12 @@ def _format_memory(report: Report, width: int) -> list[str]:
         lines.append(" " * 10 + "".join(f"{moments[name] / MB:>{MEMORY_COLUMN}.1f}" for name in part))
         label = ""
     return lines
+
+
+def _format_ngrams(report: Report) -> list[str]:
+    if (ngrams := report.measurement.ngrams) is None:
+        return []
+    return [f"n-grams: {ngrams.read / MB:.1f} MB of the table's {ngrams.size / MB:.1f} MB were read"]
 
 
 def _format_quality(report: Report) -> list[str]:

@@ -11,7 +11,8 @@ phase    name bare | imports | session | prefill | decode, memory, and results o
 warm_up  rounds_ns (duration of each round of all prompts), settled (the rounds no longer became faster)
 sample   prompt, tokens_ns (time from the request to each token), end_ns, memory
 end      memory, lasted_ns, waited_ns (part of it ready to run while the core ran another program; may be
-null) error    kind, message, hint; replaces all following events
+null), ngrams (size of the bundle's table of n-grams and how much of it was read, in bytes; null without)
+error    kind, message, hint; replaces all following events
 """
 
 import contextlib
@@ -231,7 +232,9 @@ def measure(
             break
     lasted, waited_since = clock() - started, read_waited_ns()
     waited = None if waited is None or waited_since is None else waited_since - waited
-    channel.send("end", memory=memory(), lasted_ns=lasted, waited_ns=waited)
+    table = generator.bundle.ngrams
+    ngrams = None if table is None else {"size": len(table.data), "read": table.touched_bytes}
+    channel.send("end", memory=memory(), lasted_ns=lasted, waited_ns=waited, ngrams=ngrams)
 
 
 def read_waited_ns(schedstat: Path = Path("/proc/self/schedstat")) -> int | None:

@@ -91,6 +91,10 @@ class Bundle(NamedTuple):  # creating a frozen dataclass would cost every start 
         """Return this bundle without the bytes that were read from its files, to release memory."""
         return self._replace(model=b"", tokenizer=b"", card=b"", weights={})
 
+    def without_ngrams(self) -> "Bundle":
+        """Return this bundle without its n-grams: its model alone."""
+        return self._replace(ngrams=None)
+
     def check_ngrams(self) -> None:
         """Verify all n-grams, as the other files were verified when the bundle was loaded.
 

@@ -1,13 +1,23 @@
-"""Baselines for a model: bits per byte of the same text with methods that need no training.
+"""Baselines for a model: bits per byte of the same text with simpler methods.
 
-In: bytes. Out: bits per byte. All three methods learn from the text that they are measured on: the byte
-frequencies are counted in advance, the other two methods learn while they read it.
+In: bytes, or a table of n-grams and tokens. Out: bits per byte. Three methods learn from the text that they
+are measured on: the byte frequencies are counted in advance, the other two methods learn while they read it.
+The n-grams of a bundle are those of its training text.
 """
 
 import lzma
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tinyedge.core.arrays import Logits, TokenIds
+from tinyedge.core.config import ModelConfig
+from tinyedge.ngram.lookup import distribution
+from tinyedge.ngram.mapped_file import NgramFile
+from tinyedge.ngram.table import NgramTable
+from tinyedge.text.evaluate import Passage, evaluate
 
 ORDER = 2
 BYTES = 256
@@ -22,6 +32,30 @@ def measure_baselines(data: bytes) -> dict[str, float]:
         "order-2 bytes": context_model_bits(data, ORDER),
         "xz": 8 * len(lzma.compress(data, format=lzma.FORMAT_RAW, filters=[XZ])) / len(data),
     }
+
+
+class TableModel:
+    """A table of n-grams as `text.evaluate` evaluates a model: its log probabilities are its logits.
+
+    Args:
+        file: The table.
+        context: Largest number of tokens in a window.
+    """
+
+    def __init__(self, file: NgramFile, context: int) -> None:
+        self._table = NgramTable(file)
+        self.context = context
+
+    def logits(self, inputs: TokenIds, first: int) -> Logits:
+        """Compute log probabilities after each of the tokens `inputs[first:]`, (len(inputs) - first, V)."""
+        tokens: list[int] = inputs.tolist()
+        rows = [distribution(self._table, tokens[: at + 1])[0] for at in range(first, len(tokens))]
+        return np.asarray(np.log(np.stack(rows)), dtype=np.float32)
+
+
+def measure_table(file: NgramFile, config: ModelConfig, passages: Sequence[Passage]) -> float:
+    """Bits per byte of a bundle's n-grams without its model, in the windows of a model of that shape."""
+    return evaluate("n-grams", TableModel(file, config.max_seq_length), passages).bits_per_byte
 
 
 def byte_entropy(data: bytes) -> float:

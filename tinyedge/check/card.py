@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tinyedge.bundle.manifest import CARD_FILE
+from tinyedge.bundle.manifest import CARD_FILE, MIXED_BITS
 from tinyedge.check.item import DOCUMENTATION, ChecklistItem, make_item
 from tinyedge.core.markdown import escape_markdown, unescape_markdown
 
@@ -19,6 +19,7 @@ REQUIREMENTS = re.compile(r"\b(use|usage|requirements?)\b", re.IGNORECASE)
 LIMITS = re.compile(r"\blimit", re.IGNORECASE)
 MIN_LIMITS = 100  # characters: one sentence
 MODEL_COLUMN = "this model"  # header of the exported model's figures; the fp32 model's are next to it
+MIXED_COLUMN = "with n-grams"  # header of the figures of a bundle with n-grams
 CELL_END = re.compile(r"(?<!\\)\|")  # a pipe, unless it is escaped
 
 
@@ -60,7 +61,13 @@ def _check_results(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
     give the figures in a sentence.
     """
     name = f"{CARD_FILE} has the training results"
-    figures = {text: f"{row['bits_per_byte']:.4f}" for text, row in manifest["quality"].items()}
+    columns = {MODEL_COLUMN: "bits_per_byte", MIXED_COLUMN: MIXED_BITS}
+    figures = {
+        (text, column): f"{row[field]:.4f}"
+        for column, field in columns.items()
+        for text, row in manifest["quality"].items()
+        if field in row
+    }
     if not figures:
         return make_item(DOCUMENTATION, name, False, "the manifest itself has no quality figures")
     sections = find_sections(card, RESULTS)
@@ -71,13 +78,17 @@ def _check_results(card: str, manifest: Mapping[str, Any]) -> ChecklistItem:
         needed.append(f"{manifest['training']['val_loss']:.4g}")
     faults = _list_missing(card, needed)
     table, prose = _split_results("\n\n".join(sections))
-    for text, figure in figures.items():
-        cells = [cell for row, cell in table if row == unescape_markdown(escape_markdown(text))]
+    for (text, column), figure in figures.items():
+        row_name = unescape_markdown(escape_markdown(text))
+        cells = [cell for row, header, cell in table if (row, header) == (row_name, column)]
         if any(cell != figure for cell in cells):
             faults.append(f"has another figure than {figure} in the row of {text}")
         elif not cells and (table or _list_missing(prose, [figure])):
             faults.append(f"lacks {text} {figure}")
-    bits = ", ".join(f"{text} {figure}" for text, figure in figures.items())
+    bits = ", ".join(
+        f"{text} {figure}{' with n-grams' if column == MIXED_COLUMN else ''}"
+        for (text, column), figure in figures.items()
+    )
     found = f"{', '.join(needed[:2])}; bits per byte: {bits}"
     return make_item(DOCUMENTATION, name, not faults, "; ".join(faults) or found)
 
@@ -121,14 +132,14 @@ def _list_missing(text: str, needed: list[str]) -> list[str]:
     return [f"lacks {', '.join(missing)}"] if missing else []
 
 
-def _split_results(section: str) -> tuple[list[tuple[str, str]], str]:
+def _split_results(section: str) -> tuple[list[tuple[str, str, str]], str]:
     """Separate tables from prose.
 
     Returns:
-        The first cell and this model's cell of each row, of tables that have a column for this model; and
-        the lines that belong to no table.
+        Of each row of the tables that have a column for this model: the first cell, and header and cell of
+        this model's columns. And the lines that belong to no table.
     """
-    rows: list[tuple[str, str]] = []
+    rows: list[tuple[str, str, str]] = []
     prose: list[str] = []
     header: list[str] = []
     for line in section.splitlines():
@@ -140,8 +151,12 @@ def _split_results(section: str) -> tuple[list[tuple[str, str]], str]:
         if not header:
             header = cells
         elif MODEL_COLUMN in header:
-            column = header.index(MODEL_COLUMN)
-            rows.append((cells[0], cells[column] if column < len(cells) else ""))
+            padded = cells + [""] * len(header)
+            rows += [
+                (cells[0], column, padded[header.index(column)])
+                for column in (MODEL_COLUMN, MIXED_COLUMN)
+                if column in header
+            ]
     return rows, "\n".join(prose)
 
 

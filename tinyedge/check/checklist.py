@@ -111,7 +111,8 @@ def run_checklist(options: CheckOptions, progress: Callable[[str], None] = lambd
     run_dir = options.run_dir or _find_run(options, bundle)
     progress("reading text")
     read, unreadable = _read_texts(options, run_dir, generator, progress)
-    texts = [quality.measure_text(text, generator) for text in read]
+    alone = Generator.of(bundle.without_ngrams()) if read and bundle.ngrams else None
+    texts = [quality.measure_text(text, generator, alone) for text in read]
     predicted = unreadable or quality.make_quality_items(texts, options.max_loss)
     progress("writing samples")
     prompts = choose_sample_prompts(read, bundle.manifest)

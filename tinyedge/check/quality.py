@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyedge.check.baselines import measure_baselines
+from tinyedge.bundle.manifest import MIXED_BITS
+from tinyedge.check.baselines import measure_baselines, measure_table
 from tinyedge.check.item import VALIDATION, ChecklistItem, make_item
 from tinyedge.core.errors import CorpusError
 from tinyedge.runtime.bundle_model import BundleModel
@@ -37,9 +38,11 @@ class TextQuality:
     name: str
     """Name of the text, usually its language."""
     bits_per_byte: float
-    """Bits per byte of the model."""
+    """Bits per byte of the bundle: of the model, mixed with the bundle's n-grams if it has any."""
+    model_bits_per_byte: float
+    """Bits per byte of the model alone."""
     loss: float
-    """Loss of the model, in nats per token."""
+    """Loss of the bundle, in nats per token."""
     tokens: int
     """Number of predicted tokens."""
     bytes: int
@@ -59,9 +62,15 @@ class TextQuality:
         """The figure and the best baseline."""
         name, bits = self.best_baseline
         return (
-            f"{self.name} {self.bits_per_byte:.3f} bits per byte, {name} {bits:.3f}"
+            f"{self.name} {self.bits_per_byte:.3f} bits per byte{self._alone}, {name} {bits:.3f}"
             f" ({100 * self.unknown_bytes:.2f}% of its bytes are UNK)"
         )
+
+    @property
+    def _alone(self) -> str:
+        if self.model_bits_per_byte == self.bits_per_byte:
+            return ""
+        return f" ({self.model_bits_per_byte:.3f} without n-grams)"
 
 
 @dataclass(frozen=True)
@@ -110,19 +119,34 @@ def read_held_out(folder: Path, tokenizer: Tokenizer) -> list[TextSample]:
     ]
 
 
-def measure_text(sample: TextSample, generator: Generator) -> TextQuality:
-    """Compare the model with the baselines on a text. Raises CorpusError where the text is empty."""
+def measure_text(sample: TextSample, generator: Generator, alone: Generator | None = None) -> TextQuality:
+    """Compare a bundle with the baselines on a text.
+
+    Args:
+        sample: The text.
+        generator: The bundle.
+        alone: Its model without its n-grams; None if it has none.
+
+    Raises:
+        CorpusError: The text is empty.
+    """
     passages = [tokenize_document(lines, generator.tokenizer) for lines in sample.documents]
     found = evaluate(sample.name, BundleModel(generator.session), passages)
     data = "".join(f"{line}\n" for line in sample.lines).encode()
+    baselines = measure_baselines(data)
+    model = found
+    if alone is not None and generator.bundle.ngrams is not None:
+        model = evaluate(sample.name, BundleModel(alone.session), passages)
+        baselines["n-grams alone"] = measure_table(generator.bundle.ngrams, generator.config, passages)
     return TextQuality(
         sample.name,
         found.bits_per_byte,
+        model.bits_per_byte,
         math.log(found.perplexity),
         found.tokens,
         found.bytes,
         found.unknown_bytes,
-        measure_baselines(data),
+        baselines,
     )
 
 
@@ -157,7 +181,11 @@ def _make_text_item(name: str, ok: bool, found: str, refused: str) -> ChecklistI
 
 def quote_manifest(manifest: Mapping[str, Any], max_loss: float | None) -> list[ChecklistItem]:
     """Make skipped items with the manifest's figures, for a bundle without text to measure."""
-    figures = "; ".join(f"{name} {row['bits_per_byte']:.3f}" for name, row in manifest["quality"].items())
+    figures = "; ".join(
+        f"{name} {row['bits_per_byte']:.3f}"
+        + (f", with n-grams {row[MIXED_BITS]:.3f}" if MIXED_BITS in row else "")
+        for name, row in manifest["quality"].items()
+    )
     quoted = f"not measured here; bits per byte in the manifest: {figures or 'none'}"
     items = [ChecklistItem(VALIDATION, NAME, f"{quoted} (pass --text NAME=FILE)", "skipped")]
     if max_loss is not None:

@@ -30,6 +30,9 @@ def evaluate(
     stride: Annotated[
         int | None, typer.Option(help="Tokens between the starts of two windows. [default: half the context]")
     ] = None,
+    ngrams: Annotated[
+        bool, typer.Option("--ngrams/--no-ngrams", help="Mix a bundle's n-grams with its model.")
+    ] = True,
     json: JsonTarget = None,
 ) -> None:
     """Judge a model: bits per byte of texts, answers to prompts."""
@@ -54,14 +57,14 @@ def evaluate(
     pair_files = parse_named_files(map(_name_file, pairs or ()), "--pairs")
     read = (model, *texts.values(), *pair_files.values(), *filter(None, [tokenizer]))
     output = JsonOutput.from_option(json, "tinyedge.eval", inputs=read)
-    subject, vocabulary = _load_model(model, tokenizer, nhead)
+    subject, vocabulary, is_mixed = _load_model(model, tokenizer, nhead, ngrams)
     stride = default_stride(subject.context) if stride is None else stride
     require_range("stride", stride, 1, subject.context, whole=True)
     results = [
         evaluate_text(name, subject, read_passages(file, vocabulary, print_note), stride)
         for name, file in texts.items()
     ]
-    value = {"model": str(model), "context": subject.context, "stride": stride}
+    value = {"model": str(model), "ngrams": is_mixed, "context": subject.context, "stride": stride}
     value["results"] = [dataclasses.asdict(result) for result in results]
     answered = [
         evaluate_pairs(name, subject, vocabulary, read_conversations(file, print_note))
@@ -77,6 +80,8 @@ def evaluate(
             rows.append([r.name, *figures, f"{100 * r.unknown_bytes:.3f}%"])
         print_table(rows, left=(0,))
         print_result(f"windows of {subject.context} tokens, stride {stride}; no context across documents")
+    if not output.is_printed and is_mixed:
+        print_result("the model is mixed with the bundle's n-grams; --no-ngrams measures it alone")
     if not output.is_printed and answered:
         rows = [["pairs", "exact", "n", "tokens right", "bits/completion"]]
         for p in answered:
@@ -100,14 +105,22 @@ def _name_file(value: str) -> str:
     return f"{Path(value).name.partition('.')[0]}={value}"
 
 
-def _load_model(path: Path, tokenizer: Path | None, nhead: int | None) -> "tuple[LanguageModel, Tokenizer]":
-    """Load a bundle, or a checkpoint, which needs torch."""
+def _load_model(
+    path: Path, tokenizer: Path | None, nhead: int | None, ngrams: bool
+) -> "tuple[LanguageModel, Tokenizer, bool]":
+    """Load a bundle, with its n-grams if wanted, or a checkpoint, which needs torch.
+
+    Returns:
+        The model, its tokenizer, and whether it is mixed with n-grams.
+    """
     if path.is_dir():
+        from tinyedge.bundle.bundle import load_bundle
         from tinyedge.runtime.bundle_model import BundleModel
         from tinyedge.runtime.generator import Generator
 
-        generator = Generator.load(path)
-        return BundleModel(generator.session), generator.tokenizer
+        bundle = load_bundle(path)
+        generator = Generator.of(bundle if ngrams else bundle.without_ngrams())
+        return BundleModel(generator.session), generator.tokenizer, generator.bundle.ngrams is not None
     from tinyedge.cli._extras import require_package
 
     require_package("torch", "train")
@@ -115,4 +128,4 @@ def _load_model(path: Path, tokenizer: Path | None, nhead: int | None) -> "tuple
     from tinyedge.train.validation import CheckpointModel
 
     trained = load_model(path, nhead)
-    return CheckpointModel(trained.model), load_tokenizer(path, trained, tokenizer)
+    return CheckpointModel(trained.model), load_tokenizer(path, trained, tokenizer), False

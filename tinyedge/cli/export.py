@@ -45,6 +45,13 @@ def export(
             help="Put the first words of a few held-out lines into the bundle, as prompts.",
         ),
     ] = True,
+    ngram_mb: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest size of the table of n-grams mixed with the model, in MB; 0: none. [default: 16]"
+        ),
+    ] = None,
+    ngram_order: Annotated[int, typer.Option(help="Tokens in the longest n-gram of that table, 2 to 4.")] = 4,
     wheels: Annotated[
         bool,
         typer.Option(
@@ -80,6 +87,8 @@ def export(
             max_quality_loss=max_quality_loss,
             text=text,
             openings=openings,
+            ngram_mb=ngram_mb,
+            ngram_order=ngram_order,
             wheels=wheels,
         )
         _export_portable(checkpoint, portable, tokenizer, nhead, output)
@@ -90,7 +99,8 @@ def export(
     from tinyedge.export.pipeline import ExportOptions, export_bundle
 
     options = ExportOptions(
-        checkpoint, output_dir, quantize, target, max_quality_loss, tokenizer, texts, nhead, openings
+        *(checkpoint, output_dir, quantize, target, max_quality_loss, tokenizer, texts, nhead, openings),
+        *(ngram_mb, ngram_order),
     )
     if wheels:
         bundle, kit = _export_kit(options)
@@ -166,6 +176,7 @@ def _export_portable(
 
 
 def _format_summary(manifest: Mapping[str, Any]) -> str:
+    from tinyedge.bundle.manifest import MIXED_BITS, NGRAMS_FILE
     from tinyedge.cli._echo import terminal_width
     from tinyedge.core.columns import format_columns
 
@@ -174,9 +185,13 @@ def _format_summary(manifest: Mapping[str, Any]) -> str:
         f" for {manifest['target']}"
     ]
     lines += [f"{name:<16} {file['size']:>10,} bytes" for name, file in manifest["files"].items()]
-    rows = [["text", "fp32 bits/byte", "shipped", "change", "KL nats", "same top"]]
+    if ngrams := manifest.get("ngrams"):
+        lines.append(f"{NGRAMS_FILE:<16} {ngrams['size']:>10,} bytes")
+    shipped = ("model alone", "with n-grams") if ngrams else ("shipped",)
+    rows = [["text", "fp32 bits/byte", shipped[0], "change", "KL nats", "same top", *shipped[1:]]]
     for name, row in manifest["quality"].items():
         bits = [f"{row['fp32_bits_per_byte']:.4f}", f"{row['bits_per_byte']:.4f}"]
         change = [f"{row['change_percent']:+.2f}%", f"{row['kl_nats']:.5f}"]
-        rows.append([name, *bits, *change, f"{100 * row['top1_agreement']:.2f}%"])
+        mixed = [f"{row[MIXED_BITS]:.4f}"] if MIXED_BITS in row else []
+        rows.append([name, *bits, *change, f"{100 * row['top1_agreement']:.2f}%", *mixed])
     return "\n".join([*lines, format_columns(rows, (0,), terminal_width(sys.stdout))])

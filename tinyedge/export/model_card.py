@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from tinyedge.bundle.manifest import MIXED_BITS
 from tinyedge.core.markdown import escape_markdown
 
 # Fields of the training summary that the card shows, and their labels.
@@ -67,10 +68,11 @@ def _format_precision(manifest: Mapping[str, Any]) -> str:
 
 
 def _render_quality(manifest: Mapping[str, Any]) -> str:
+    has_ngrams = any(MIXED_BITS in row for row in manifest["quality"].values())
     rows = [
         f"| {_format_cell(name)} | {row['fp32_bits_per_byte']:.4f} | {row['bits_per_byte']:.4f}"
         f" | {row['change_percent']:+.2f} % | {row['kl_nats']:.5f} | {100 * row['top1_agreement']:.2f} %"
-        f" | {row['tokens']:,} | {row['bytes']:,} |"
+        f" | {row['tokens']:,} | {row['bytes']:,} |{f' {row[MIXED_BITS]:.4f} |' if has_ngrams else ''}"
         for name, row in manifest["quality"].items()
     ]
     unknown = [
@@ -86,9 +88,11 @@ def _render_quality(manifest: Mapping[str, Any]) -> str:
             "Bits per byte on held-out text (lower is better), computed as the device computes; divergence of"
             " this model from the fp32 one, and how often both find the same token likeliest.",
             "",
-            "| text | fp32 | this model | change | KL, nats | same top token | tokens | bytes |",
-            "|---|---|---|---|---|---|---|---|",
+            "| text | fp32 | this model | change | KL, nats | same top token | tokens | bytes |"
+            + (" with n-grams |" if has_ngrams else ""),
+            "|---|---|---|---|---|---|---|---|" + ("---|" if has_ngrams else ""),
             *rows,
+            *([NGRAMS] if has_ngrams else []),
             counted,
         )
     )
@@ -142,6 +146,10 @@ BUNDLE is this folder. `bench` says whether the device keeps the budget: {budget
 {budgets["max_peak_mb"]} MB at the peak, a 95th percentile of {budgets["max_p95_ms"]} ms a response.
 """
 
+
+NGRAMS = """
+With n-grams: this model mixed with `ngrams.bin`, a table of what followed the last tokens in the training
+text. Every command mixes both; `tinyedge eval --no-ngrams` measures the model alone."""
 
 LIMITS = """## Limits
 

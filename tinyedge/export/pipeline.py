@@ -1,9 +1,10 @@
-"""Exports a checkpoint as a bundle, in seven steps; if a step fails, nothing is written.
+"""Exports a checkpoint as a bundle, in eight steps; if a step fails, nothing is written.
 
-In: a checkpoint, its tokenizer, held-out text. Out: a bundle whose manifest has the measurements.
+In: a checkpoint, its tokenizer, training tokens, held-out text. Out: a bundle whose manifest has the
+measurements.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,32 +12,50 @@ from typing import Any
 from tinyedge.boards import DEFAULT_BOARD
 from tinyedge.boards.load import load_board
 from tinyedge.bundle.bundle import require_replaceable, write_bundle
-from tinyedge.bundle.manifest import MAX_OPENING_CHARACTERS, MAX_OPENINGS, SPECIAL_IDS
+from tinyedge.bundle.manifest import (
+    MAX_NGRAMS_BYTES,
+    MAX_OPENING_CHARACTERS,
+    MAX_OPENINGS,
+    MIXED_BITS,
+    SPECIAL_IDS,
+)
 from tinyedge.core.engine import ONNXRUNTIME
-from tinyedge.core.errors import ExportError
+from tinyedge.core.errors import CorpusError, ExportError
 from tinyedge.core.printable import has_control_chars
 from tinyedge.core.settings import require_choice, require_range
 from tinyedge.core.source_date import read_source_date
 from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.mixed_precision import GOAL_PERCENT, quantize_to_goal
 from tinyedge.export.model_card import render_model_card
+from tinyedge.export.ngram_table import (
+    DEFAULT_MB,
+    DEFAULT_ORDER,
+    MB,
+    MIN_GAIN_PERCENT,
+    MeasuredTable,
+    build_table,
+    measure_table,
+    open_run_shards,
+    read_training_tokens,
+    require_size,
+)
 from tinyedge.export.onnx_model import count_nodes
 from tinyedge.export.parity import check_parity
 from tinyedge.export.quality import QualityComparison, choose_token_limit, compare_quality, require_quality
 from tinyedge.export.quantize import Quantization
 from tinyedge.export.weights import Weights
+from tinyedge.ngram.counts import ORDERS
 from tinyedge.runtime.bundle_model import BundleModel
 from tinyedge.runtime.engine import open_session
-from tinyedge.text.evaluate import Passage, describe_unknown, read_passages
+from tinyedge.text.evaluate import LanguageModel, Passage, describe_unknown, read_passages
 from tinyedge.text.openings import choose_first_prompts, choose_passage_openings
-from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.train.model_id import compute_model_id
 from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
 
 PRECISIONS = ("int8", "none")  # values of --quantize; "none" is fp32
-STEPS = 7
+STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -61,11 +80,18 @@ class ExportOptions:
     """Attention heads of a plain torch.save checkpoint that does not record them."""
     openings: bool = True
     """Whether the manifest gets a few openings of the held-out text, as prompts for the model."""
+    ngram_mb: float | None = None
+    """Largest size of the n-gram table in MB, 0 for none; None is DEFAULT_MB if there are training tokens."""
+    ngram_order: int = DEFAULT_ORDER
+    """Tokens in its longest n-gram."""
 
     def __post_init__(self) -> None:
         require_choice("quantize", self.quantize, PRECISIONS)
         load_board(self.target)
         require_range("max_quality_loss", self.max_quality_loss, 0, 100, unit="percent")
+        if self.ngram_mb is not None:
+            require_range("ngram_mb", self.ngram_mb, 0, MAX_NGRAMS_BYTES // MB, unit="MB")
+        require_range("ngram_order", self.ngram_order, ORDERS[0], ORDERS[-1], whole=True)
 
 
 def export_bundle(options: ExportOptions, report: Callable[[str], None], engine: str = ONNXRUNTIME) -> Path:
@@ -84,7 +110,8 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
         CheckpointError: The checkpoint cannot be read.
         TokenizerError: The tokenizer cannot be read.
         CorpusError: A held-out text cannot be read.
-        ExportError: The graph differs from the model, or int8 costs too much quality.
+        ExportError: The graph differs from the model, int8 costs too much quality, or the training tokens of
+            an n-gram table that `options` ask for are missing.
         BundleError: The bundle cannot be written.
     """
     require_replaceable(options.output_dir)  # before the work, which takes most of a minute
@@ -95,6 +122,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
     config = trained.config
     tokenizer = load_tokenizer(options.checkpoint, trained, options.tokenizer)
     texts = _read_held_out(options, tokenizer, report)
+    training = _open_training_text(options, tokenizer)
     model_id = compute_model_id(trained.model.state_dict(), config, tokenizer.sha256)
     step(f"checkpoint: {options.checkpoint}, model {model_id}, {config.parameters:,} parameters")
 
@@ -136,6 +164,11 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
     if warning := describe_unknown({name: result.unknown_bytes for name, result in quality.items()}):
         report(f"warning: {warning}")
 
+    exported = BundleModel(open_session(graph, config, name="the exported graph", engine=engine))
+    table, summary = _make_table(options, training, config.vocab_size, exported, texts, quality, limit)
+    step(f"n-grams: {summary}")
+    mixed_bits = table.bits_per_byte if table else {}
+
     manifest: dict[str, Any] = {
         "model_id": model_id,
         "model": config.to_dict(),
@@ -146,7 +179,10 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
         "target": board.name,
         "budgets": board.budgets.to_dict(),
         "parity": parity.to_dict(),
-        "quality": {name: result.to_dict() for name, result in quality.items()},
+        "quality": {
+            name: {**result.to_dict(), **({MIXED_BITS: mixed_bits[name]} if table else {})}
+            for name, result in quality.items()
+        },
         **({"openings": _choose_openings(texts, tokenizer)} if options.openings else {}),
         **({"chat": chat} if (chat := trained.training.get("chat")) else {}),
         "training": {**trained.training, "checkpoint_sha256": trained.sha256},
@@ -155,7 +191,8 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
     step(f"model card: {len(card.splitlines())} lines")
 
     vocabulary = options.tokenizer or options.checkpoint.parent / model_name(config.vocab_size)
-    path = write_bundle(options.output_dir, manifest, graph, vocabulary.read_bytes(), card)
+    ngrams = table.content if table else None
+    path = write_bundle(options.output_dir, manifest, graph, vocabulary.read_bytes(), card, ngrams)
     step(f"bundle: {path}")
     return path
 
@@ -194,20 +231,73 @@ def _read_held_out(
     """Read passages by language: from the files of the options, or what the training run held out."""
     if options.text:
         return {name: list(read_passages(path, tokenizer, report)) for name, path in options.text.items()}
-    folder = options.checkpoint.parent / SHARDS_FOLDER
-    if not folder.exists():
+    try:
+        shards = open_run_shards(options.checkpoint, tokenizer)
+    except ExportError as failure:
         raise ExportError(
-            f"there is no held-out text to measure the bundle on: no --text, and no {folder}",
-            "pass --text NAME=FILE for each language, or keep the checkpoint in its training folder",
-        )
-    shards = Shards.load(folder, tokenizer)
-    if shards.tokenizer_sha256 != tokenizer.sha256:
-        raise ExportError(
-            f"{folder} was made with tokenizer {shards.tokenizer_sha256[:12]}..., the checkpoint has"
-            f" {tokenizer.sha256[:12]}...",
-            "pass --text NAME=FILE for each language",
-        )
+            f"there is no held-out text to measure the bundle on: no --text, and {failure.message}",
+            f"pass --text NAME=FILE for each language, or {failure.hint}",
+        ) from None
+    return _read_validation(shards)
+
+
+def _read_validation(shards: Shards) -> dict[str, list[Passage]]:
     return {name: list(shards.validation_passages(name)) for name in shards.languages}
+
+
+def _open_training_text(options: ExportOptions, tokenizer: Tokenizer) -> Shards | str:
+    """Open the run's token files, or say why the bundle gets no n-grams.
+
+    Raises:
+        ExportError: A size of the table was given, and there are no such files.
+        UsageError: That size is too small.
+    """
+    if options.ngram_mb == 0:
+        return "none, as --ngram-mb is 0"
+    require_size(options.ngram_mb or DEFAULT_MB, tokenizer.vocab_size, options.ngram_order)
+    try:
+        return open_run_shards(options.checkpoint, tokenizer)
+    except (CorpusError, ExportError) as failure:
+        if options.ngram_mb is None:
+            return f"none, as their training tokens are missing: {failure.message}"
+        raise ExportError(
+            f"the n-grams of --ngram-mb have no training tokens: {failure.message}",
+            f"leave --ngram-mb out, or {failure.hint or 'train again'}",
+        ) from None
+
+
+def _make_table(
+    options: ExportOptions,
+    training: Shards | str,
+    vocab_size: int,
+    model: LanguageModel,
+    texts: Mapping[str, Sequence[Passage]],
+    quality: Mapping[str, QualityComparison],
+    limit: int,
+) -> tuple[MeasuredTable | None, str]:
+    """Make the n-gram table and measure it; None if it brings less than MIN_GAIN_PERCENT.
+
+    Returns:
+        The table, and a description for the report.
+    """
+    if isinstance(training, str):
+        return None, training
+    tokens = read_training_tokens(training.training())
+    max_bytes = int((options.ngram_mb or DEFAULT_MB) * MB)
+    trie = build_table(tokens, vocab_size, options.ngram_order, max_bytes)
+    table = measure_table(trie, model, _read_validation(training), texts, limit)
+    alone = {name: result.bits_per_byte for name, result in quality.items()}
+    figures = "; ".join(
+        f"{name} {alone[name]:.4f} to {mixed:.4f} bits per byte ({100 * (mixed / alone[name] - 1):+.2f}%)"
+        for name, mixed in table.bits_per_byte.items()
+    )
+    gain = table.gain_percent(alone)
+    if gain < MIN_GAIN_PERCENT:
+        return None, f"none, as they bring {gain:.2f}%, less than {MIN_GAIN_PERCENT}%: {figures}"
+    return table, (
+        f"{len(table.content) / MB:.1f} MB of {sum(map(len, tokens)):,} training tokens, weights chosen on"
+        f" {table.choice_tokens:,} held-out tokens; {figures}"
+    )
 
 
 def _format_quality(result: QualityComparison) -> str:

@@ -98,7 +98,7 @@ def compare_quality(
     """
     reference_nats, candidate_nats, kl = 0.0, 0.0, 0.0
     agreed, tokens, size, unknown_bytes = 0, 0, 0.0, 0.0
-    for window, window_bytes, window_unknown in _sample_windows(passages, reference.context, limit):
+    for window, window_bytes, window_unknown in sample_windows(passages, reference.context, limit):
         predictions = zip(
             reference.logits(window.inputs, window.first),  # (T, V)
             candidate.logits(window.inputs, window.first),
@@ -152,7 +152,7 @@ def require_quality(quality: Mapping[str, QualityComparison], max_loss_percent: 
             )
 
 
-def _sample_windows(
+def sample_windows(
     passages: Iterable[Passage], context: int, limit: int
 ) -> Iterator[tuple[Window, float, float]]:
     """Yield windows in a fixed random order, until they have `limit` predictions.

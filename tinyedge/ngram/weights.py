@@ -4,7 +4,7 @@ In: what the model and the table predicted. Out: a weight for each number of mat
 files.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tinyedge.core.arrays import Doubles, IndexArray
 from tinyedge.core.errors import CorpusError
 from tinyedge.ngram.scorer import TableScorer
-from tinyedge.text.evaluate import LanguageModel, Passage, default_stride, negative_log_likelihood
+from tinyedge.text.evaluate import LanguageModel, Window, negative_log_likelihood
 
 MIN_TOKENS = 100  # to choose a weight from; a few tokens would often choose 0 or 1
 _HALVINGS = 30  # of the interval 0-1 of a weight: more than a float32 distinguishes
@@ -32,19 +32,27 @@ class PredictedTokens:
     matched: IndexArray
     """Number of tokens that the table matched, (T,)."""
 
+    def mixed_nats(self, weights: Sequence[float]) -> float:
+        """Compute the negative log-likelihood of all tokens under the mixture.
 
-def predict_tokens(model: LanguageModel, scorer: TableScorer, passages: Iterable[Passage]) -> PredictedTokens:
-    """Predict every token of some documents with both, in the windows of `text.evaluate`.
+        Args:
+            weights: Weight of the table by the number of matched tokens.
+        """
+        weight = np.asarray(weights)[self.matched]
+        return -float(np.log((1 - weight) * self.model + weight * self.ngram).sum())
+
+
+def predict_tokens(model: LanguageModel, scorer: TableScorer, windows: Iterable[Window]) -> PredictedTokens:
+    """Predict the targets of some windows with both.
 
     Raises:
         CorpusError: The text has no token to predict.
     """
     parts: list[tuple[Doubles, npt.NDArray[np.float32], IndexArray]] = []
-    for passage in passages:
-        for window in passage.windows(model.context, default_stride(model.context)):
-            losses = negative_log_likelihood(model.logits(window.inputs, window.first), window.targets)
-            ngram, matched = scorer.score(np.append(window.inputs, window.targets[-1:]))
-            parts.append((np.exp(-losses), ngram[window.first :], matched[window.first :]))
+    for window in windows:
+        losses = negative_log_likelihood(model.logits(window.inputs, window.first), window.targets)
+        ngram, matched = scorer.score(np.append(window.inputs, window.targets[-1:]))
+        parts.append((np.exp(-losses), ngram[window.first :], matched[window.first :]))
     if not parts:
         raise CorpusError("the held-out text has nothing to predict", "give a text with a sentence in it")
     probabilities, ngrams, lengths = zip(*parts, strict=True)
