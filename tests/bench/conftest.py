@@ -39,6 +39,7 @@ def make_events(
     swap: float = 0,
     settled: bool = True,
     waited: float | None = 0.0,
+    ngrams: dict[str, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the events of a complete run; tokens come at equal intervals up to the end of a response.
 
@@ -50,6 +51,7 @@ def make_events(
         swap: Swapped memory, in MB.
         settled: Whether the warm-up settled.
         waited: Share of the time in which other programs used the processor.
+        ngrams: Size of the bundle's n-grams and how much of it was read, in bytes.
     """
     names = list(PROMPTS)
     lasted = int(sum(e2e_ms) * NS)
@@ -84,7 +86,7 @@ def make_events(
         )
     waited_ns = None if waited is None else int(waited * lasted)
     end = {"memory": make_memory(50, peak, swap), "lasted_ns": lasted, "waited_ns": waited_ns}
-    events.append({"event": "end", **end})
+    events.append({"event": "end", **end, "ngrams": ngrams})
     return events
 
 

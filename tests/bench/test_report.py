@@ -132,6 +132,8 @@ def test_the_json_has_the_documented_fields(report: Make) -> None:
         "model_id": "0123456789ab",
         "precision": "int8",
         "model_bytes": 2 * MB,
+        "ngram_bytes": None,
+        "ngram_bytes_read": None,
     }
     assert len(found["raw_samples"]) == found["samples"] == 100
     assert {"p95_upper_99", "prefill_tps", "decode_tps", "cold_start_s", "init_s"} <= set(found)
@@ -139,6 +141,14 @@ def test_the_json_has_the_documented_fields(report: Make) -> None:
     assert found["warm_up"] == {"rounds_ms": [30.0, 20.0, 20.0], "settled": True}
     assert found["conditions"]["before"] == {"mhz": 1000.0, "temperature": 45.1, "throttled": "0x0"}
     assert (found["gate_on"], found["prompt_set"]) == ("bound", "bilingual-8/1")
+
+
+def test_the_size_of_the_ngrams_and_what_was_read_is_reported(report: Make) -> None:
+    made = report(measured={"ngrams": {"size": 8 * MB, "read": 3 * MB}})
+    assert made.to_dict()["bundle"]["ngram_bytes"] == 8 * MB
+    assert made.to_dict()["bundle"]["ngram_bytes_read"] == 3 * MB
+    assert "n-grams: 3.0 MB of the table's 8.0 MB were read" in table.render(made)
+    assert "n-grams" not in table.render(report())
 
 
 def test_responses_of_one_token_have_no_gaps(report: Make) -> None:
@@ -229,6 +239,8 @@ def apply_change(events: list[dict[str, Any]], change: Callable[[list[dict[str, 
         lambda events: events[5].update(rounds_ns=None),
         lambda events: events[60].update(prompt="en-word"),  # wrong order
         lambda events: events[-1].update(lasted_ns=0),
+        lambda events: events[-1].update(ngrams={"size": 1, "read": 2}),
+        lambda events: events[-1].pop("ngrams"),
         lambda events: events[4]["memory"].pop("pss"),
     ],
 )

@@ -6,15 +6,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from tests.support.ngram_bundle import write_ngram_bundle
 from tinyedge.bench import worker
 from tinyedge.bench.prompts import PROMPTS, PromptSet
 from tinyedge.bench.worker import Channel, Job
+from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core.errors import BenchError, UsageError
 from tinyedge.core.sampling import SamplingConfig
+from tinyedge.ngram.layout import BLOCK_BYTES
 from tinyedge.runtime import Generator
 
 MEMORY = {"rss": 1, "peak": 2, "swap": 0}
@@ -28,6 +32,7 @@ class FakeGenerator:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self._stall = stall
         self._tokens = tokens
+        self.bundle: Any = SimpleNamespace(ngrams=None)
 
     def clock(self) -> int:
         return self.now
@@ -73,6 +78,17 @@ def test_a_stall_appears_at_its_token() -> None:
     generator = FakeGenerator(stall=(1, 2, 1000))
     samples = [e for e in measure(Job("b", samples=3, max_tokens=4), generator) if e["event"] == "sample"]
     assert [sample["tokens_ns"] for sample in samples] == [[7, 9, 11, 13], [7, 9, 1011, 1013], [7, 9, 11, 13]]
+
+
+def test_the_end_reports_how_much_of_the_ngrams_was_read(micro_bundle: Path, tmp_path: Path) -> None:
+    generator = FakeGenerator()
+    assert measure(Job("b", samples=1), generator)[-1]["ngrams"] is None
+    generator.bundle = load_bundle(write_ngram_bundle(micro_bundle, tmp_path / "mixed"))
+    table = generator.bundle.ngrams
+    before = measure(Job("b", samples=1), generator)[-1]["ngrams"]
+    assert before == {"size": len(table.data), "read": table.layout.body_offset}
+    table.check(0)
+    assert measure(Job("b", samples=1), generator)[-1]["ngrams"]["read"] == before["read"] + BLOCK_BYTES
 
 
 def test_the_first_response_reports_memory_after_its_first_token_and_at_its_end() -> None:

@@ -102,6 +102,20 @@ def test_a_card_that_disagrees_or_lacks_a_section(old: str, new: str, name: str,
     assert expected in found[name].found
 
 
+def test_the_figures_with_ngrams_have_a_column_of_their_own() -> None:
+    manifest = copy.deepcopy(MANIFEST)
+    for row, mixed in zip(manifest["quality"].values(), (0.87, 0.79), strict=True):
+        row["mixed_bits_per_byte"] = mixed
+    assert "lacks en 0.8700" in check(CARD, manifest)["results"].found
+    card = CARD.replace("this model |\n|---", "this model | with n-grams |\n|---|---")
+    card = card.replace("0.8916 |", "0.8916 | 0.8700 |").replace("0.8132 |", "0.8132 | 0.7900 |")
+    item = check(card, manifest)["results"]
+    assert item.mark == "pass"
+    assert "en 0.8916, es 0.8132, en 0.8700 with n-grams, es 0.7900 with n-grams" in item.found
+    swapped = card.replace("0.8916 | 0.8700", "0.8700 | 0.8916")
+    assert "another figure than 0.8700 in the row of en" in check(swapped, manifest)["results"].found
+
+
 def test_figures_of_two_texts_cannot_be_swapped() -> None:
     card = CARD.replace("0.8916", "x").replace("0.8132", "0.8916").replace("x |", "0.8132 |")
     assert check(card)["results"].found == (

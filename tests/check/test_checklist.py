@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.ngram_bundle import write_ngram_bundle
 from tinyedge.bundle.bundle import load_bundle, write_bundle
 from tinyedge.check import budget, checklist
 from tinyedge.check.checklist import Checklist, CheckOptions, run_checklist
@@ -18,8 +19,12 @@ from tinyedge.check.item import BUDGETS, ChecklistItem, combine_marks, make_item
 from tinyedge.check.render import render_markdown, render_text
 from tinyedge.core.errors import CheckpointError, CorpusError
 from tinyedge.core.sampling import SamplingConfig
+from tinyedge.ngram.counts import count_ngrams
+from tinyedge.ngram.estimate import estimate
+from tinyedge.ngram.write import encode_table
 from tinyedge.runtime.generator import Generator
-from tinyedge.text.tokenizer import model_name
+from tinyedge.text.evaluate import read_passages
+from tinyedge.text.tokenizer import Tokenizer, model_name
 
 BEST = b"the best weights"
 FIELDS = ("schema", "created", "tinyedge", "files")
@@ -157,6 +162,36 @@ def test_a_bundle_with_everything(make_bundle: Callable[..., Path], run_dir: Pat
         (line.section for line in found.items),
         key=["Model validation", BUDGETS, "Artifact verification", "Code quality", "Documentation"].index,
     )
+
+
+def test_a_bundle_with_ngrams_says_what_they_bring(
+    make_bundle: Callable[..., Path], own_text: Path, tmp_path: Path
+) -> None:
+    tokenizer = Tokenizer(load_bundle(make_bundle()).tokenizer)
+    training = [passage.tokens for passage in read_passages(own_text, tokenizer)]
+    ngrams = encode_table(estimate(count_ngrams(training, 1000)), (0.5, 0.5, 0.5, 0.5))
+    bundle = write_ngram_bundle(make_bundle(), tmp_path / "mixed", ngrams)
+    found = run_checklist(CheckOptions(bundle, default_run=tmp_path / "none", texts={"own": own_text}))
+    (text,) = found.texts
+    assert text.bits_per_byte < text.model_bits_per_byte
+    alone = run_checklist(CheckOptions(make_bundle(), default_run=tmp_path / "none", texts={"own": own_text}))
+    assert alone.texts[0].bits_per_byte == alone.texts[0].model_bits_per_byte == text.model_bits_per_byte
+    assert set(text.baselines) - set(alone.texts[0].baselines) == {"n-grams alone"}
+    sentence = find_item("text is predicted", found).found
+    assert (
+        f"own {text.bits_per_byte:.3f} bits per byte ({text.model_bits_per_byte:.3f} without n-grams),"
+        f" n-grams alone {text.baselines['n-grams alone']:.3f}" in sentence
+    )
+    assert "without n-grams" not in find_item("text is predicted", alone).found
+
+
+def test_a_bundle_without_text_quotes_both_figures(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    plain = load_bundle(make_bundle()).manifest["quality"]["en"]
+    bundle = write_ngram_bundle(
+        make_bundle(quality={"en": {**plain, "mixed_bits_per_byte": 1.2}}), tmp_path / "mixed"
+    )
+    found = run_checklist(CheckOptions(bundle, default_run=tmp_path / "none"))
+    assert "in the manifest: en 1.235, with n-grams 1.200" in find_item("text is predicted", found).found
 
 
 def test_a_bundle_alone(make_bundle: Callable[..., Path], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.faults import Disk
+from tests.support.ngram_bundle import write_ngram_bundle
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
 from tinyedge.core.errors import DeployError
 from tinyedge.deploy import kit as kits
@@ -118,6 +119,20 @@ def test_the_verified_bytes_are_written(
     with kits.KitBuilder(kit.board) as builder:
         assert builder.reuse_wheels(kit)
         assert builder.write(bundle, tmp_path / "other").contains(bundle)
+
+
+def test_a_kit_has_the_ngrams_of_its_bundle(make_kit: MakeKit, micro_bundle: Path, tmp_path: Path) -> None:
+    source = write_ngram_bundle(micro_bundle, tmp_path / "mixed")
+    kit = make_kit(source, tmp_path / "kit")
+    file = kit.path / "bundle" / "ngrams.bin"
+    assert file.read_bytes() == (source / "ngrams.bin").read_bytes()
+    assert re.fullmatch(kits.OWN_FILES, "bundle/ngrams.bin")
+    assert re.fullmatch(kits.OWN_FILES, "bundle/.ngrams.bin.a1B2c3")  # while rsync writes it
+    assert kit.contains(load_bundle(source))
+    with file.open("r+b") as content:
+        content.seek(-1, os.SEEK_END)
+        content.write(b"\xff")
+    assert not kit.contains(load_bundle(source))
 
 
 @pytest.mark.parametrize("swap", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.touch])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tinyedge.check.card import check_card
 from tinyedge.export.model_card import render_model_card
 
 MANIFEST: dict[str, Any] = {
@@ -55,6 +56,19 @@ def test_card_says_the_manifests_figures() -> None:
     assert "| epochs | 3 |" in card
     assert "ab" * 32 in card
     assert "tinyedge generate BUNDLE" in card
+
+
+def test_a_model_with_ngrams_has_both_figures() -> None:
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["quality"]["es"]["mixed_bits_per_byte"] = 2.09876
+    card = render_model_card(manifest)
+    assert (
+        "| same top token | tokens | bytes | with n-grams |\n|---|---|---|---|---|---|---|---|---|\n" in card
+    )
+    assert "| 20,000 | 68,931 | 2.0988 |" in card
+    assert "`tinyedge eval --no-ngrams` measures the model alone" in card
+    assert all(item.mark == "pass" for item in check_card(card, manifest))
+    assert "n-grams" not in render_model_card(MANIFEST)
 
 
 def test_what_was_not_recorded_is_not_in_the_card() -> None:

@@ -102,8 +102,8 @@ def test_the_date_in_a_bundle_is_that_of_its_sources(
 def test_bundle_is_complete_and_has_the_measurements(options: ExportOptions) -> None:
     lines: list[str] = []
     path = export_bundle(options, lines.append)
-    steps = [line.split()[0] for line in lines if "/7 " in line]  # the others are about the texts
-    assert steps == [f"{step}/7" for step in range(1, 8)]
+    steps = [line.split()[0] for line in lines if "/8 " in line]  # the others are about the texts
+    assert steps == [f"{step}/8" for step in range(1, 9)]
     manifest = load_bundle(path).manifest
     assert manifest["precision"] == "int8"
     assert manifest["quantization"]["kept_fp32"] == []
@@ -287,7 +287,7 @@ def test_command_prints_steps_aside_and_a_summary(
     texts = [f"{name}={path}" for name, path in options.text.items()]
     export(options.checkpoint, options.output_dir, text=texts)
     out, err = capsys.readouterr()
-    assert sum("/7 " in line for line in err.splitlines()) == 7
+    assert sum("/8 " in line for line in err.splitlines()) == 8
     assert "int8 model" in out
     assert "tokenizer.model" in out
     export(options.checkpoint, options.output_dir, text=texts, json="-")
