@@ -1,4 +1,4 @@
-"""The n-grams of an export: counted in the training tokens, and only in the bundle if they bring something."""
+"""The n-grams of an export: counted in the training tokens, and in the bundle if they bring something."""
 
 import dataclasses
 import itertools
@@ -23,6 +23,7 @@ from tinyedge.export.ngram_table import build_table, measure_table, read_trainin
 from tinyedge.export.pipeline import ExportOptions, export_bundle
 from tinyedge.export.quality import sample_windows
 from tinyedge.ngram.mapped_file import NgramFile
+from tinyedge.ngram.weights import predict_tokens
 from tinyedge.runtime.bundle_model import BundleModel
 from tinyedge.runtime.generator import Generator
 from tinyedge.text.evaluate import Passage, negative_log_likelihood, read_passages
@@ -142,7 +143,7 @@ def test_size_and_order_are_limits(complete_run: ExportOptions) -> None:
     assert table is not None
     assert table.layout.order == 3
     assert 0.02 * 2**20 < len(table.data) <= 0.03 * 2**20
-    with pytest.raises(UsageError, match="ngram_mb 0.001 is too small for 1,100 single tokens"):
+    with pytest.raises(UsageError, match=r"ngram_mb 0\.001 is too small for 1,100 single tokens"):
         export_bundle(dataclasses.replace(complete_run, ngram_mb=0.001), ignore_report)
 
 
@@ -225,12 +226,11 @@ def test_weights_are_chosen_on_other_windows_than_those_that_are_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[set[bytes]] = []
-    predict = ngram_table.predict_tokens
 
     def record(model: Any, scorer: Any, windows: Any) -> Any:
         listed = list(windows)
         seen.append({window.inputs.tobytes() for window in listed})
-        return predict(model, scorer, listed)
+        return predict_tokens(model, scorer, listed)
 
     monkeypatch.setattr(ngram_table, "predict_tokens", record)
     trie = build_table([draw_passage(1).tokens], 50, 3, 1 << 20)
