@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.demo_report import make_report, save_report
 from tinyedge.bundle.bundle import load_bundle
+from tinyedge.bundle.manifest import MIXED_BITS, NGRAMS_FILE
 from tinyedge.core.errors import BundleError
 from tinyedge.core.files import sha256_file
 
@@ -175,12 +176,12 @@ def format_summary(
         lines.append(format_text(name, completion["prompt"] + completion["text"]))
     lines.append("held-out text, bits per byte     fp32   shipped   change")
     for name, row in manifest["quality"].items():
-        lines.append(
-            f"  {name:<29} {row['fp32_bits_per_byte']:6.3f} {row['bits_per_byte']:9.3f}"
-            f" {row['change_percent']:+7.2f}%"
-        )
+        fp32, shipped = row["fp32_bits_per_byte"], row.get(MIXED_BITS, row["bits_per_byte"])
+        lines.append(f"  {name:<29} {fp32:6.3f} {shipped:9.3f} {100 * (shipped / fp32 - 1):+7.2f}%")
     sizes = {"final_model.pt": (data / "final_model.pt").stat().st_size}
     sizes |= {name: file["size"] for name, file in manifest["files"].items() if name != "README.md"}
+    if "ngrams" in manifest:
+        sizes[NGRAMS_FILE] = manifest["ngrams"]["size"]
     listed = ", ".join(f"{name} {size / 2**20:.2f} MB" for name, size in sizes.items())
     lines.append(textwrap.fill(f"sizes  {listed}", WIDTH, subsequent_indent="       "))
     return "\n".join([*lines, verdict.rstrip()])
