@@ -83,7 +83,7 @@ def require_size(ngram_mb: float, vocab_size: int, order: int) -> None:
     if ngram_mb * MB < smallest:
         raise UsageError(
             f"ngram_mb {ngram_mb:g} is too small for {vocab_size:,} single tokens, which need"
-            f" {smallest / MB:.2f}",
+            f" {smallest / MB:.2f} MB",
             f"allow more, or pass {flag('ngram_mb')} 0 for a bundle without n-grams",
             ("ngram_mb",),
         )
