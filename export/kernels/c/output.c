@@ -8,9 +8,10 @@
 #include "memory.h"
 #include "rows.h"
 
-Status output_pack(Output *output, MatrixSource source, size_t width, size_t rows, const Kernels *kernels) {
+Status output_pack(Output *output, MatrixSource source, size_t width, size_t rows, int all_logits,
+                   const Kernels *kernels) {
     *output = (Output){.kernels = kernels, .rows = rows, .width = width};
-    output->in_planes = source.scale && kernels->plane_bounds;
+    output->in_planes = source.scale && kernels->plane_bounds && !all_logits;
     if (!output->in_planes) return matrix_pack(&output->matrix, source, width, rows);
     float scale;
     memcpy(&scale, source.scale, sizeof scale);
