@@ -199,24 +199,10 @@ def _open_table(ngrams: "NgramFile") -> "tinyedge_kernels.Ngrams":
     Raises:
         BundleError: It is damaged.
     """
-    from tinyedge.ngram import layout  # most bundles have no table
+    from tinyedge.runtime.ngram_parts import list_parts  # most bundles have no table
 
-    parts = ngrams.layout
-    levels = tuple(
-        (
-            entries,
-            layout.CODEBOOKS_OFFSET + 4 * layout.CODEBOOK_SIZE * number,
-            parts.rows[number].offset,
-            parts.tokens[number].offset,
-            parts.codes[number].offset,
-        )
-        for number, entries in enumerate(parts.entries)
-    )
-    offsets = (parts.vocab_size, layout.BLOCK_BYTES, parts.body_offset, parts.unigrams.offset)
     try:
-        return tinyedge_kernels.Ngrams(
-            ngrams.data, ngrams.is_checked, ngrams.check, *offsets, levels, ngrams.weights
-        )
+        return tinyedge_kernels.Ngrams(*list_parts(ngrams))
     except tinyedge_kernels.NgramsError as failure:
         raise ngrams.make_error(str(failure)) from None
 

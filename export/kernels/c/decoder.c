@@ -312,11 +312,22 @@ Status decoder_logits(Decoder *d, const Pool *pool, float *logits) {
     return status;
 }
 
+/* Different probabilities may have the same logarithm: the lowest id comes first then too. */
+static void sort_equals(int32_t *ids, const float *logs, size_t count) {
+    for (size_t i = 1; i < count; i++) {
+        size_t at = i;
+        int32_t id = ids[i];
+        for (; at > 0 && logs[at - 1] == logs[i] && ids[at - 1] > id; at--) ids[at] = ids[at - 1];
+        ids[at] = id;
+    }
+}
+
 Status decoder_largest(Decoder *d, const Pool *pool, size_t count, int32_t *ids, float *logits) {
     if (!d->output.state) return KERNELS_NOT_FINITE;
     if (d->is_mixed) {
         largest_of(d->output.logits, d->model->vocab_size, count, ids, logits, d->output.scratch);
         mixture_logs(&d->mixture, logits, count, logits);
+        sort_equals(ids, logits, count);
         return KERNELS_OK;
     }
     d->output.backwards = !d->output.backwards;

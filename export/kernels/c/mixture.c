@@ -11,10 +11,10 @@
  *     in double precision, one after the other.
  *   - The factors (1 - weight) / sum, weight, weight * gamma_3, weight * gamma_3 * gamma_2 and so on are products in
  *     double precision, in this order, each then rounded to single precision.
- *   - p = unigram * factor + (e * factor), the second product rounded first, both terms rounded as one; then for each row,
- *     the shortest context first, p = alpha * factor + p for each of its tokens, rounded once.
- *   - A logarithm is that of max(p, 2^-126), in double precision, then rounded: -87.4 at least, and never infinite. Its
- *     error is half a unit in the last place and 1e-15. Where the weight is 0, it is (logit - highest) - log(sum) in
+ *   - p = unigram * factor + (e * factor), the second product rounded first, both terms rounded as one, at
+ *     least 2^-126; then for each row, the shortest context first, p = alpha * factor + p for each of its tokens, rounded once.
+ *   - A logarithm is computed in double precision, then rounded: -87.4 at least. Its error is half a unit in the last
+ *     place and 1e-15. Where the weight is 0, it is (logit - highest) - log(sum) in
  *     single precision, at least the lowest finite number: no exponential is zero then.
  *
  * Bound by arithmetic: some 20 instructions for 4 exponentials, and a fused addition for each n-gram of the rows. */
@@ -70,16 +70,17 @@ static double exponentials_of_all(float *logits, size_t count, float highest, in
     return sum;
 }
 
-/* numbers = unigrams * factor + numbers * model_factor */
+/* numbers = unigrams * factor + numbers * model_factor, at least 2^-126 */
 static void add_unigrams(float *numbers, const float *unigrams, size_t count, float factor, float model_factor) {
-    Lanes f = lanes_all(factor), m = lanes_all(model_factor);
+    Lanes f = lanes_all(factor), m = lanes_all(model_factor), least = lanes_all(FLT_MIN);
     size_t whole = count - count % LANES, rest = count - whole;
     for (size_t i = 0; i < whole; i += LANES)
-        lanes_store(numbers + i, lanes_fma(lanes_load(unigrams + i), f, lanes_multiply(lanes_load(numbers + i), m)));
+        lanes_store(numbers + i, lanes_max(least, lanes_fma(lanes_load(unigrams + i), f,
+                                                            lanes_multiply(lanes_load(numbers + i), m))));
     if (!rest) return;
     float all[LANES];
-    lanes_store(all, lanes_fma(lanes_load_part(unigrams + whole, rest), f,
-                               lanes_multiply(lanes_load_part(numbers + whole, rest), m)));
+    lanes_store(all, lanes_max(least, lanes_fma(lanes_load_part(unigrams + whole, rest), f,
+                                                lanes_multiply(lanes_load_part(numbers + whole, rest), m))));
     memcpy(numbers + whole, all, rest * sizeof *all);
 }
 
@@ -130,7 +131,6 @@ void mixture_logs(const Mixture *mixture, const float *numbers, size_t count, fl
             logs[i] = log < -FLT_MAX ? -FLT_MAX : log;
         }
     } else {
-        for (size_t i = 0; i < count; i++)
-            logs[i] = (float)log_of(numbers[i] < FLT_MIN ? (double)FLT_MIN : (double)numbers[i]);
+        for (size_t i = 0; i < count; i++) logs[i] = (float)log_of((double)numbers[i]);
     }
 }
