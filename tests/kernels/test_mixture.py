@@ -84,8 +84,8 @@ def test_every_instruction_set_computes_the_bits_of_the_reference(
             assert native.largest([], at + 1, count) == largest
             assert native.score([], at + 1, few) == scores
             for point in (0.1, 0.9):
-                draw = (0.8, 40, 0.9, 0.01, point, [])
-                assert native.draw([], at + 1, *draw) == expected.draw([], at + 1, *draw)
+                drawn = expected.draw([], at + 1, 0.8, 40, 0.9, 0.01, point, [])
+                assert native.draw([], at + 1, 0.8, 40, 0.9, 0.01, point, []) == drawn
 
 
 @pytest.mark.parametrize("order", [2, 3, 4])
