@@ -73,15 +73,17 @@ static double exponentials_of_all(float *logits, size_t count, float highest, in
 /* numbers = unigrams * factor + numbers * model_factor, at least 2^-126 */
 static void add_unigrams(float *numbers, const float *unigrams, size_t count, float factor, float model_factor) {
     Lanes f = lanes_all(factor), m = lanes_all(model_factor), least = lanes_all(FLT_MIN);
-    size_t whole = count - count % LANES, rest = count - whole;
-    for (size_t i = 0; i < whole; i += LANES)
-        lanes_store(numbers + i, lanes_max(least, lanes_fma(lanes_load(unigrams + i), f,
-                                                            lanes_multiply(lanes_load(numbers + i), m))));
-    if (!rest) return;
-    float all[LANES];
-    lanes_store(all, lanes_max(least, lanes_fma(lanes_load_part(unigrams + whole, rest), f,
-                                                lanes_multiply(lanes_load_part(numbers + whole, rest), m))));
-    memcpy(numbers + whole, all, rest * sizeof *all);
+    size_t whole = count - count % GROUP;
+    for (size_t i = 0; i < whole; i += GROUP) {
+        Lanes p[4];
+        for (size_t j = 0; j < 4; j++) p[j] = lanes_multiply(lanes_load(numbers + i + j * LANES), m);
+        for (size_t j = 0; j < 4; j++) p[j] = lanes_fma(lanes_load(unigrams + i + j * LANES), f, p[j]);
+        for (size_t j = 0; j < 4; j++) lanes_store(numbers + i + j * LANES, lanes_max(least, p[j]));
+    }
+    for (size_t i = whole; i < count; i++) {
+        float p = fmaf(unigrams[i], factor, numbers[i] * model_factor);
+        numbers[i] = p > FLT_MIN ? p : FLT_MIN;
+    }
 }
 
 static void add_row(float *numbers, const NgramRow *row, float factor) {
