@@ -52,7 +52,7 @@ static int32_t ordered(float value) {
     return bits ^ ((bits >> 31) & INT32_MAX);
 }
 
-enum { GROUP = 16, FEW = 128 };
+enum { GROUP = 16, FEW = 32 };
 
 static float largest_of_group(const float *group) {
     Lanes low = lanes_max(lanes_load(group), lanes_load(group + 4));
