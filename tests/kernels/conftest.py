@@ -31,11 +31,14 @@ def library(kernels: Any) -> str:
 
 @pytest.fixture(scope="session")
 def load(kernels: Any, library: str) -> Callable[..., Any]:
-    """A function that loads weights into the extension, for a number of threads and an instruction set."""
+    """A function that loads weights into the extension: for some threads, an instruction set and a table."""
 
-    def load_weights(weights: Weights, threads: int = 1, instructions: str = "") -> Any:
+    def load_weights(
+        weights: Weights, threads: int = 1, instructions: str = "", ngrams: object | None = None
+    ) -> Any:
+        settings = (threads, instructions, ngrams)
         tensors = list(weights.tensors)
-        return kernels.Model(library, weights.config, weights.attention_scale, tensors, threads, instructions)
+        return kernels.Model(library, weights.config, weights.attention_scale, tensors, *settings)
 
     return load_weights
 

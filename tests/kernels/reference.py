@@ -8,6 +8,8 @@ Shapes: T token rows, K inputs, N outputs, H heads, W head width, P positions.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -231,3 +233,84 @@ def gelu(x: Floats) -> Floats:
         total = fma(powers[1] * powers[1], total, groups.pop())
     result: Floats = x * (clamped * total + HALF)
     return result
+
+
+BLOCK = 1024  # tokens whose exponentials are added in single precision
+LOG_SERIES = [1 / n for n in (17, 15, 13, 11, 9, 7, 5, 3)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What may follow a context in a table of n-grams."""
+
+    tokens: Int32
+    """Increasing, (R,)."""
+    alphas: Floats
+    """(R,)."""
+
+    @property
+    def gamma(self) -> float:
+        """Weight of the shorter context."""
+        return 1.0 - float(self.alphas.sum(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Numbers that order as the probabilities of the tokens do, and their logarithms."""
+
+    numbers: Floats
+    """(V,)."""
+    logs: Floats
+    """(V,)."""
+
+
+def log_of(x: Doubles) -> Doubles:
+    """Compute ln x in float64 for normal x > 0: by the series of (1 + s) / (1 - s)."""
+    fraction, exponent = np.frexp(x)
+    fraction, exponent = 2 * fraction, exponent - 1
+    is_large = fraction.view(np.int64) >= np.array(math.sqrt(2)).view(np.int64)
+    fraction, exponent = np.where(is_large, fraction / 2, fraction), exponent + is_large
+    s = (fraction - 1) / (fraction + 1)
+    series = np.zeros_like(s)
+    for factor in LOG_SERIES:
+        series = (series + factor) * (s * s)
+    return np.asarray(exponent * math.log(2) + 2 * (s + s * series))
+
+
+def add_exponentials(e: Floats) -> float:
+    """Add (V,) in blocks: 16 sums of every 16th number in float32; the sums of the blocks in float64."""
+    total = 0.0
+    for first in range(0, len(e), BLOCK):
+        block = e[first : first + BLOCK]
+        steps = np.pad(block, (0, -len(block) % (LANES * LANES))).reshape(-1, LANES * LANES)
+        sums = np.zeros(LANES * LANES, np.float32)
+        for step in steps:
+            sums = sums + step
+        total += float(sum4(sum4(sums.reshape(LANES, LANES))))
+    return total
+
+
+def mix(logits: Floats, unigrams: Floats, rows: Sequence[Row], weight: np.float32) -> Mixture:
+    """Mix a model with what may follow its text.
+
+    Args:
+        logits: (V,).
+        unigrams: Probabilities of the tokens without context, (V,).
+        rows: Continuations of the contexts that have some, the shortest context first.
+        weight: Weight of the table, 0-1.
+    """
+    highest = logits.max()
+    e = exp(logits - highest)
+    total = add_exponentials(e)
+    if weight == 0:
+        log_sum = log_of(np.array(total)).astype(np.float32)
+        return Mixture(logits, np.maximum((logits - highest) - log_sum, np.finfo(np.float32).min))
+    factors, factor = [], float(weight)
+    for row in reversed(rows):
+        factors.append(np.float32(factor))
+        factor *= row.gamma
+    model = e * np.float32((1.0 - float(weight)) / total)
+    numbers = np.maximum(fma(unigrams, np.float32(factor), model), np.finfo(np.float32).tiny)
+    for row, row_factor in zip(rows, reversed(factors), strict=True):
+        numbers[row.tokens] = fma(row.alphas, row_factor, numbers[row.tokens])
+    return Mixture(numbers, log_of(numbers.astype(np.float64)).astype(np.float32))

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tests.kernels import reference
 from tests.kernels.reference import Floats, Int8, NotFiniteError
+from tests.kernels.reference_ngrams import Ngrams, NgramsError  # noqa: F401  # parts of the package
 from tinyedge.core.sampling import GREEDY_BELOW
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -93,6 +94,7 @@ class Model:
         tensors: Sequence[Tensor],
         threads: int = 1,
         instructions: str = "",
+        ngrams: Ngrams | None = None,
     ) -> None:
         """Read the tensors; `library` and `threads` are for the extension.
 
@@ -101,6 +103,7 @@ class Model:
         """
         self.library = library
         self.threads = threads
+        self.ngrams = ngrams
         self.instructions = instructions or "plain"
         self.onnxruntime = "reference"
         self.config = shape = Config(*config)
@@ -137,6 +140,7 @@ class Decoder:
         self._model = model
         self._fed = 0  # positions whose keys and values are known
         self._end = 0  # tokens that the state is about
+        self._text: list[int] = []
         self._state: Floats | None = None  # (1, D), of the last token
         cache = (shape.layers, shape.context, shape.heads, shape.head_width)
         self._keys, self._values = np.zeros(cache, np.float32), np.zeros(cache, np.float32)
@@ -162,11 +166,12 @@ class Decoder:
         with np.errstate(all="ignore"):  # what is not finite becomes an error
             self._state = self._compute_state(tokens, start)
         self._end = start + len(tokens)
+        self._text[start : self._end] = tokens
         self._fed = max(fed, self._end)
 
     def logits(self, tokens: Sequence[int], start: int) -> bytes:
         """Feed tokens and return the logits, V float32."""
-        return bytes(self._compute_logits(tokens, start).tobytes())
+        return bytes(self._compute(tokens, start).logs.tobytes())
 
     def largest(self, tokens: Sequence[int], start: int, count: int) -> tuple[list[int], list[float]]:
         """Feed tokens and return the `count` largest logits, largest first; of equals, the lowest ids first.
@@ -175,9 +180,10 @@ class Decoder:
             ValueError: As `feed`, or `count` is outside 1-V.
         """
         _require("count", count, 1, self._model.config.vocab_size)
-        logits = self._compute_logits(tokens, start)
-        ids = np.argsort(-logits, kind="stable")[:count]
-        return ids.tolist(), logits[ids].tolist()
+        found = self._compute(tokens, start)
+        ids = np.argsort(-found.numbers, kind="stable")[:count]
+        ids = ids[np.lexsort((ids, -found.logs[ids]))]  # different numbers may have the same logarithm
+        return ids.tolist(), found.logs[ids].tolist()
 
     def score(self, tokens: Sequence[int], start: int, ids: Sequence[int]) -> tuple[list[float], float]:
         """Feed tokens and return the logits of `ids`, and the logarithm of the sum of all e^logit.
@@ -187,8 +193,9 @@ class Decoder:
         """
         _require("the number of ids", len(ids), 0, self._model.config.vocab_size)
         self._check_tokens(ids)
-        logits = self._compute_logits(tokens, start)
-        return logits[list(ids)].tolist(), reference.log_sum_exp(logits)
+        logits = self._compute(tokens, start).logs
+        total = 0.0 if self._model.ngrams else reference.log_sum_exp(logits)
+        return logits[list(ids)].tolist(), total
 
     def draw(
         self,
@@ -238,12 +245,17 @@ class Decoder:
         for token in tokens:
             _require("token", operator.index(token), 0, self._model.config.vocab_size - 1)
 
-    def _compute_logits(self, tokens: Sequence[int], start: int) -> Floats:
+    def _compute(self, tokens: Sequence[int], start: int) -> reference.Mixture:
+        """Compute the mixture; without a table, its numbers and logarithms are the logits."""
+        table = self._model.ngrams
+        if table:  # before the tokens are fed, which an error prevents
+            self._check_tokens(tokens)
+            found = table.find([*self._text[:start], *tokens][-3:])
         self.feed(tokens, start)
         assert self._state is not None
         with np.errstate(all="ignore"):
             logits: Floats = self._model.output.multiply(self._state)[0]
-        return logits
+            return reference.mix(logits, *found) if table else reference.Mixture(logits, logits)
 
     def _compute_state(self, tokens: Sequence[int], start: int) -> Floats:
         model, end = self._model, start + len(tokens)

@@ -21,7 +21,15 @@ def make_package(**parts: object) -> ModuleType:
     """Make a package of kernels: the reference, with other parts in place of some of its own."""
     package = ModuleType(PACKAGE)
     package.__dict__["__version__"] = __version__
-    for name in ("Model", "Decoder", "KernelsError", "NotFiniteError", "find_library"):
+    for name in (
+        "Model",
+        "Decoder",
+        "Ngrams",
+        "KernelsError",
+        "NgramsError",
+        "NotFiniteError",
+        "find_library",
+    ):
         setattr(package, name, parts.get(name, getattr(reference_model, name)))
     return package
 

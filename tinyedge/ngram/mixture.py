@@ -5,7 +5,8 @@ weights were chosen. Numpy is all that it needs.
 
     p(w) = (1 - weight) softmax(logits)[w] + weight p_ngram(w)
 
-The weight depends on the number of tokens that the table matched, and is in the table.
+The weight depends on the number of tokens that the table matched, and is in the table. Whatever the logits are,
+no log probability is infinite: p is at least 2**-126, the smallest normal number in single precision.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from tinyedge.ngram.table import NgramTable
 
 if TYPE_CHECKING:
     from tinyedge.text.evaluate import LanguageModel
+
+SMALLEST = np.finfo(np.float32).tiny
 
 
 def mix(logits: Logits, table: NgramTable, context: Sequence[int]) -> Logits:
@@ -42,8 +45,8 @@ def mix(logits: Logits, table: NgramTable, context: Sequence[int]) -> Logits:
     total = model.sum(dtype=np.float32)
     if weight == 0:  # keeps tokens whose exponential is zero in single precision
         return np.asarray(shifted - np.log(total), dtype=np.float32)
-    with np.errstate(divide="ignore"):  # a probability may be zero in single precision
-        return np.asarray(np.log((1 - weight) / total * model + weight * ngram), dtype=np.float32)
+    mixed = (1 - weight) / total * model + weight * ngram
+    return np.asarray(np.log(np.maximum(mixed, SMALLEST)), dtype=np.float32)
 
 
 class MixedModel:

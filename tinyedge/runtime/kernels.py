@@ -61,7 +61,7 @@ class KernelsSession(Session):
             ngrams: A table of the model's vocabulary that is mixed with it; None for the model alone.
 
         Raises:
-            BundleError: A scale of the weights is negative or not finite.
+            BundleError: A scale of the weights is negative or not finite, or the table is damaged.
             EngineError: The kernels cannot run here.
             UsageError: `threads` is outside its range.
         """
@@ -74,7 +74,14 @@ class KernelsSession(Session):
         library = find_library()
         try:
             tensors = list_tensors(weights, config)
-            self._model = tinyedge_kernels.Model(library, sizes, config.head_dim**-0.5, tensors, threads)
+            self._model = tinyedge_kernels.Model(
+                library,
+                sizes,
+                config.head_dim**-0.5,
+                tensors,
+                threads,
+                ngrams=_open_table(ngrams) if ngrams is not None else None,
+            )
         except KeyError as failure:
             raise EngineError(f"{name} does not store {failure} as plain bytes", EXPORT_AGAIN_HINT) from None
         except tinyedge_kernels.KernelsError as failure:
@@ -89,14 +96,21 @@ class KernelsSession(Session):
 
     def decoder(self, candidates: int = 1) -> "KernelsDecoder":
         """Create a decoder for a new text. The number of candidates does not matter here."""
-        return KernelsDecoder(self.config, self._model.decoder(), self.name)
+        return KernelsDecoder(self.config, self._model.decoder(), self.name, self._ngrams)
 
 
 class KernelsDecoder(Decoder):
     """One text in progress. Tokens wait until something is asked about them: one call then does both."""
 
-    def __init__(self, config: ModelConfig, native: "tinyedge_kernels.Decoder", name: str) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        native: "tinyedge_kernels.Decoder",
+        name: str,
+        ngrams: "NgramFile | None" = None,
+    ) -> None:
         self.config = config
+        self._ngrams = ngrams
         self._native = native
         self._name = name
         self._tokens: list[int] = []
@@ -161,10 +175,13 @@ class KernelsDecoder(Decoder):
 
         Raises:
             BundleError: The model cannot be run or computes numbers that are not finite. The text then ends
-                before the tokens that waited.
+                before the tokens that waited. Or the table of n-grams is damaged; they still wait then.
         """
         try:
             found = compute(self._tokens[self._start : self._end], self._start, *arguments)
+        except tinyedge_kernels.NgramsError as failure:
+            assert self._ngrams
+            raise self._ngrams.make_error(str(failure)) from None
         except (tinyedge_kernels.NotFiniteError, tinyedge_kernels.KernelsError) as failure:
             del self._tokens[self._start :]
             self._read = self._end = self._start
@@ -174,6 +191,20 @@ class KernelsDecoder(Decoder):
         self._read = max(self._read, self._end)
         self._start = self._end
         return found
+
+
+def _open_table(ngrams: "NgramFile") -> "tinyedge_kernels.Ngrams":
+    """Describe a mapped table to the kernels.
+
+    Raises:
+        BundleError: It is damaged.
+    """
+    from tinyedge.runtime.ngram_parts import list_parts  # most bundles have no table
+
+    try:
+        return tinyedge_kernels.Ngrams(*list_parts(ngrams))
+    except tinyedge_kernels.NgramsError as failure:
+        raise ngrams.make_error(str(failure)) from None
 
 
 def find_library() -> str:

@@ -14,6 +14,7 @@
 #include "attention.h"
 #include "lanes.h"
 #include "memory.h"
+#include "mixture.h"
 #include "rows.h"
 #include "weights.h"
 
@@ -37,6 +38,8 @@ struct Decoder {
     float *scores; /* (PIECES, context rounded up to 4) */
 
     OutputState output; /* about the last token; its state is a row of x, or NULL: there is none */
+    int is_mixed;       /* whether its logits are the numbers of `mixture` */
+    Mixture mixture;
     /* The largest logits with their ids and weights; there is room for all. */
     float *largest;
     int32_t *ids;
@@ -274,6 +277,7 @@ static Status feed_chunk(Decoder *d, const Pool *pool, const int32_t *tokens, si
 Status decoder_feed(Decoder *d, const Pool *pool, const int32_t *tokens, size_t count, size_t start) {
     const float *state = NULL;
     d->output.state = NULL;
+    d->is_mixed = 0;
     for (size_t done = 0; done < count;) {
         size_t rows = count - done < CHUNK ? count - done : CHUNK;
         Status status = feed_chunk(d, pool, tokens + done, rows, start + done, done + rows == count);
@@ -287,24 +291,59 @@ Status decoder_feed(Decoder *d, const Pool *pool, const int32_t *tokens, size_t 
     return status;
 }
 
+Status decoder_mix(Decoder *d, const Pool *pool, const Continuations *with) {
+    if (!d->output.state) return KERNELS_NOT_FINITE;
+    if (d->is_mixed) return KERNELS_OK;
+    Status status = output_logits(&d->model->output, pool, &d->output);
+    if (status) return status;
+    d->mixture = mixture_make(with, d->output.logits, d->model->vocab_size);
+    d->is_mixed = 1;
+    return KERNELS_OK;
+}
+
 Status decoder_logits(Decoder *d, const Pool *pool, float *logits) {
     if (!d->output.state) return KERNELS_NOT_FINITE;
+    if (d->is_mixed) {
+        mixture_logs(&d->mixture, d->output.logits, d->model->vocab_size, logits);
+        return KERNELS_OK;
+    }
     Status status = output_logits(&d->model->output, pool, &d->output);
     if (!status) memcpy(logits, d->output.logits, d->model->vocab_size * sizeof *logits);
     return status;
 }
 
+/* Different probabilities may have the same logarithm: the lowest id comes first then too. */
+static void sort_equals(int32_t *ids, const float *logs, size_t count) {
+    for (size_t i = 1; i < count; i++) {
+        size_t at = i;
+        int32_t id = ids[i];
+        for (; at > 0 && logs[at - 1] == logs[i] && ids[at - 1] > id; at--) ids[at] = ids[at - 1];
+        ids[at] = id;
+    }
+}
+
 Status decoder_largest(Decoder *d, const Pool *pool, size_t count, int32_t *ids, float *logits) {
     if (!d->output.state) return KERNELS_NOT_FINITE;
+    if (d->is_mixed) {
+        largest_of(d->output.logits, d->model->vocab_size, count, ids, logits, d->output.scratch);
+        mixture_logs(&d->mixture, logits, count, logits);
+        sort_equals(ids, logits, count);
+        return KERNELS_OK;
+    }
     d->output.backwards = !d->output.backwards;
     return output_largest(&d->model->output, pool, &d->output, count, ids, logits);
 }
 
 Status decoder_score(Decoder *d, const Pool *pool, const int32_t *ids, size_t count, float *logits, double *total) {
     if (!d->output.state) return KERNELS_NOT_FINITE;
-    Status status = output_logits(&d->model->output, pool, &d->output);
+    Status status = d->is_mixed ? KERNELS_OK : output_logits(&d->model->output, pool, &d->output);
     if (status) return status;
     for (size_t i = 0; i < count; i++) logits[i] = d->output.logits[ids[i]];
+    if (d->is_mixed) {
+        mixture_logs(&d->mixture, logits, count, logits);
+        *total = 0.0;
+        return KERNELS_OK;
+    }
     *total = log_sum_exp(d->output.logits, d->model->vocab_size);
     return KERNELS_OK;
 }

@@ -6,6 +6,7 @@
 #include "objects.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { MAX_ARGUMENTS = 8 };
 
@@ -33,6 +34,8 @@ typedef struct {
     Draw draw;
     int32_t token;       /* DRAW: the answer */
     bool fed;            /* feeding succeeded */
+    Continuations continuations; /* what follows the text in the model's table of n-grams */
+    bool mixes;                  /* the answer is about the mixture with them */
     Status status;
 } Step;
 
@@ -45,6 +48,7 @@ typedef struct {
     int32_t *ids;    /* room for `room` results of LARGEST */
     float *values;
     size_t room;
+    int32_t *text; /* (context,) tokens that were fed */
     size_t length; /* positions that were fed; their keys and values are there */
     size_t end;    /* tokens that the last result is about; 0: there is none */
     bool busy;     /* a thread is in a call; read and written with the GIL held */
@@ -56,6 +60,8 @@ static void work(Request *request, const Pool *pool) {
     step->status = step->count ? decoder_feed(step->decoder, pool, step->tokens, step->count, step->start) : KERNELS_OK;
     step->fed = step->status == KERNELS_OK;
     if (!step->fed) return;
+    if (step->mixes) step->status = decoder_mix(step->decoder, pool, &step->continuations);
+    if (step->status != KERNELS_OK) return;
     switch (step->question) {
     case FEED: break;
     case LOGITS: step->status = decoder_logits(step->decoder, pool, step->logits); break;
@@ -165,6 +171,18 @@ static bool read_question(DecoderObject *self, PyObject **arguments, PyObject **
     return false;
 }
 
+/* Finds what follows the text in the model's table of n-grams: before the run, because that may need Python. */
+static bool find_continuations(DecoderObject *self) {
+    Step *step = &self->step;
+    step->mixes = self->model->ngrams && step->question != FEED;
+    if (!step->mixes) return true;
+    int32_t last[NGRAMS_MAX_ORDER - 1];
+    size_t end = step->start + step->count, length = end < NGRAMS_MAX_ORDER - 1 ? end : NGRAMS_MAX_ORDER - 1;
+    for (size_t i = 0, at = end - length; i < length; i++, at++)
+        last[i] = at < step->start ? self->text[at] : step->tokens[at - step->start];
+    return ngrams_object_find(self->model->ngrams, last, length, &step->continuations);
+}
+
 /* One run of ONNX Runtime. */
 static bool run(DecoderObject *self) {
     Step *step = &self->step;
@@ -175,6 +193,7 @@ static bool run(DecoderObject *self) {
     ran = binding_run(self->binding, message);
     Py_END_ALLOW_THREADS
     if (step->count) {
+        memcpy(self->text + step->start, step->tokens, step->count * sizeof *self->text);
         self->end = ran && step->fed ? step->start + step->count : 0;
         if (!self->end) self->length = step->start;
         if (self->end > self->length) self->length = self->end;
@@ -210,7 +229,8 @@ static PyObject *answer(DecoderObject *self, PyObject *const *given, Py_ssize_t 
     const Step *step = &self->step;
     PyObject *arguments[MAX_ARGUMENTS], *bytes = NULL;
     bool done = read_arguments(NAMES[step->question], given, count, keywords, arguments) &&
-                read_question(self, arguments, &bytes) && read_tokens(self, arguments[0], arguments[1]) && run(self);
+                read_question(self, arguments, &bytes) && read_tokens(self, arguments[0], arguments[1]) &&
+                find_continuations(self) && run(self);
     if (!done) {
         Py_XDECREF(bytes);
         return NULL;
@@ -255,8 +275,9 @@ PyObject *decoder_new(ModelObject *model) {
     self->model = (ModelObject *)Py_NewRef((PyObject *)model);
     self->step.head.work = work;
     self->step.tokens = malloc((size_t)model->config.context * sizeof *self->step.tokens);
+    self->text = malloc((size_t)model->config.context * sizeof *self->text);
     char message[ENGINE_MESSAGE_BYTES];
-    Status status = self->step.tokens ? decoder_create(model->model, &self->step.decoder) : KERNELS_NO_MEMORY;
+    Status status = self->step.tokens && self->text ? decoder_create(model->model, &self->step.decoder) : KERNELS_NO_MEMORY;
     bool created = check_status(state, status);
     if (created && !engine_bind(model->engine, &self->step.head, &self->binding, message)) {
         raise_kernels_error(state, message);
@@ -272,6 +293,7 @@ static void decoder_dealloc(PyObject *object) {
     binding_free(self->binding);
     decoder_free(self->step.decoder);
     free(self->step.tokens);
+    free(self->text);
     free(self->given);
     free(self->ids);
     free(self->values);

@@ -1,8 +1,8 @@
 /* The k largest of many scores.
  *
  * Most of the time of a simple heap goes to branches that no CPU can predict. So the k largest floats are first limited
- * to few more than k, almost without branches: a limit that at least k of them reach, then the groups that reach it,
- * then their members. */
+ * to few more than k, almost without branches: the largest of each group of 16, the k-th largest of these, which is a limit
+ * that at least k numbers reach, then the groups that reach it, then their members. */
 #include "largest.h"
 
 #include <math.h>
@@ -52,68 +52,55 @@ static int32_t ordered(float value) {
     return bits ^ ((bits >> 31) & INT32_MAX);
 }
 
-enum { GROUP = 16, STREAMS = 64, HALVINGS = 10, FEW = 128 };
+enum { GROUP = 16, FEW = 32 };
 
-/* A limit that at least `count` logits reach: as many of `streams` maxima do, each that of every streams-th logit. With
- * twice as many streams as are needed, few more than `count` logits reach it. No limit where `count` is not small. */
-static float limit_of(const float *logits, size_t rows, size_t count, float *maxima) {
-    size_t streams = (2 * count + STREAMS - 1) / STREAMS * STREAMS;
-    if (2 * streams > rows) return -INFINITY;
-    memcpy(maxima, logits, streams * sizeof *maxima);
-    for (size_t first = streams; first < rows; first += streams) {
-        size_t present = rows - first < streams ? rows - first : streams;
-        for (size_t i = 0; i < present; i++)
-            maxima[i] = maxima[i] < logits[first + i] ? logits[first + i] : maxima[i];
-    }
-    Lanes least = lanes_load(maxima), most = least;
-    for (size_t i = LANES; i < streams; i += LANES) {
-        least = lanes_min(least, lanes_load(maxima + i));
-        most = lanes_max(most, lanes_load(maxima + i));
-    }
-    float low = lanes_smallest(least), high = lanes_largest(most);
-    for (int i = 0; i < HALVINGS; i++) { /* low: all that were counted there reach it */
-        float middle = low + 0.5f * (high - low);
-        uint32_t reached = 0;
-        for (size_t j = 0; j < streams; j++) reached += maxima[j] >= middle;
-        if (reached >= count)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static int reaches(const float *group, float limit) {
+static float largest_of_group(const float *group) {
     Lanes low = lanes_max(lanes_load(group), lanes_load(group + 4));
     Lanes high = lanes_max(lanes_load(group + 8), lanes_load(group + 12));
-    return lanes_largest(lanes_max(low, high)) >= limit;
+    return lanes_largest(lanes_max(low, high));
 }
 
-/* The keys of all logits that reach a limit; returns their number. Writes are unconditional, and kept if they count. */
-static size_t collect(const float *logits, size_t rows, float limit, uint32_t *groups, Key *keys) {
-    size_t whole = rows - rows % GROUP, chosen = 0, found = 0;
-    for (size_t first = 0; first < whole; first += GROUP) {
-        groups[chosen] = (uint32_t)first;
-        chosen += (size_t)reaches(logits + first, limit);
+/* A limit that at least `count` numbers reach, and few more: the count-th largest of the groups' maxima. No limit where
+ * `count` is not small. heap: room for count keys. */
+static float limit_of(const float *maxima, size_t groups, size_t count, Key *heap) {
+    if (2 * count > groups) return -INFINITY;
+    for (size_t i = 0; i < count; i++) heap[i] = key_of(ordered(maxima[i]), i);
+    heap_build(heap, count);
+    float limit = maxima[key_id(heap[0])];
+    for (size_t i = count; i < groups; i++) {
+        if (maxima[i] <= limit) continue;
+        heap_replace(heap, count, key_of(ordered(maxima[i]), i));
+        limit = maxima[key_id(heap[0])];
     }
-    for (size_t i = 0; i < chosen; i++)
-        for (size_t id = groups[i]; id < groups[i] + GROUP; id++) {
-            keys[found] = key_of(ordered(logits[id]), id);
-            found += logits[id] >= limit;
+    return limit;
+}
+
+/* The keys of all numbers that reach a limit; returns how many. Writes are unconditional, and kept if they count. */
+static size_t collect(const float *numbers, size_t rows, const float *maxima, float limit, Key *keys) {
+    size_t whole = rows - rows % GROUP, found = 0;
+    for (size_t first = 0; first < whole; first += GROUP) {
+        if (maxima[first / GROUP] < limit) continue;
+        for (size_t id = first; id < first + GROUP; id++) {
+            keys[found] = key_of(ordered(numbers[id]), id);
+            found += numbers[id] >= limit;
         }
+    }
     for (size_t id = whole; id < rows; id++) {
-        keys[found] = key_of(ordered(logits[id]), id);
-        found += logits[id] >= limit;
+        keys[found] = key_of(ordered(numbers[id]), id);
+        found += numbers[id] >= limit;
     }
     return found;
 }
 
-size_t largest_scratch(size_t rows) { return rows * sizeof(Key) + (rows / GROUP + 1) * sizeof(uint32_t); }
+size_t largest_scratch(size_t rows) { return rows * sizeof(Key) + (rows / GROUP + 1) * sizeof(float); }
 
 void largest_of(const float *logits, size_t rows, size_t count, int32_t *ids, float *values, void *scratch) {
     Key *keys = scratch;
-    float limit = limit_of(logits, rows, count, scratch);
-    size_t found = collect(logits, rows, limit, (uint32_t *)(void *)(keys + rows), keys);
+    float *maxima = (float *)(void *)(keys + rows);
+    size_t groups = rows / GROUP;
+    for (size_t i = 0; i < groups; i++) maxima[i] = largest_of_group(logits + i * GROUP);
+    float limit = limit_of(maxima, groups, count, keys);
+    size_t found = collect(logits, rows, maxima, limit, keys);
     if (found <= FEW) { /* each one's rank is the number of larger ones */
         for (size_t i = 0; i < found; i++) {
             size_t rank = 0;

@@ -60,7 +60,8 @@ Status model_create(const Config *config, const Source *source, const Kernels *k
     Status status = model->blocks ? copy_embedding(model, source) : KERNELS_NO_MEMORY;
     for (size_t i = 0; i < model->layers && !status; i++)
         status = pack_block(model, &model->blocks[i], &source->blocks[i]);
-    if (!status) status = output_pack(&model->output, source->output, model->width, model->vocab_size, kernels);
+    if (!status)
+        status = output_pack(&model->output, source->output, model->width, model->vocab_size, config->all_logits, kernels);
     if (status)
         model_free(model);
     else

@@ -12,6 +12,7 @@
 typedef struct {
     int vocab_size, d_model, heads, head_width, layers, feedforward, context;
     float attention_scale;
+    int all_logits; /* whether each token needs all logits, so that the output is packed for that */
 } Config;
 
 /* A matrix as a bundle stores it, (inputs, outputs), row-major. Values may be unaligned.

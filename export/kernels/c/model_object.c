@@ -191,14 +191,31 @@ static bool open_engine(ModelObject *self, const char *library, int threads) {
     return opened;
 }
 
+static bool take_ngrams(ModelObject *self, PyObject *ngrams) {
+    if (!ngrams || ngrams == Py_None) return true;
+    if (!PyObject_TypeCheck(ngrams, state_of((PyObject *)self)->ngrams_type)) {
+        PyErr_Format(PyExc_TypeError, "ngrams is %R, not a table of n-grams", ngrams);
+        return false;
+    }
+    size_t tokens = ngrams_object_vocab_size((NgramsObject *)ngrams);
+    if (tokens != (size_t)self->config.vocab_size) {
+        PyErr_Format(PyExc_ValueError, "ngrams has %zu tokens, the vocabulary has %d", tokens, self->config.vocab_size);
+        return false;
+    }
+    self->ngrams = (NgramsObject *)Py_NewRef(ngrams);
+    self->config.all_logits = 1;
+    return true;
+}
+
 static bool model_fill(ModelObject *self, const char *library, PyObject *sizes, PyObject *attention_scale,
-                       PyObject *tensors, PyObject *threads, const char *instructions) {
+                       PyObject *tensors, PyObject *threads, const char *instructions, PyObject *ngrams) {
     double scale;
     long long thread_count = 1;
     if (!read_config(sizes, &self->config)) return false;
     if (!read_float(attention_scale, "attention_scale", -1e6, 1e6, &scale)) return false;
     if (threads && !read_integer(threads, "threads", 1, MAX_THREADS, &thread_count)) return false;
     self->config.attention_scale = (float)scale;
+    if (!take_ngrams(self, ngrams)) return false;
     const Kernels *kernels = choose_kernels(instructions);
     if (!kernels) return false;
     self->instructions = kernels_name(kernels);
@@ -209,15 +226,15 @@ static bool model_fill(ModelObject *self, const char *library, PyObject *sizes, 
 }
 
 static PyObject *model_new(PyTypeObject *type, PyObject *positional, PyObject *keywords) {
-    static char *names[] = {"library", "config", "attention_scale", "tensors", "threads", "instructions", NULL};
-    PyObject *library = NULL, *sizes, *scale, *tensors, *threads = NULL;
+    static char *names[] = {"library", "config", "attention_scale", "tensors", "threads", "instructions", "ngrams", NULL};
+    PyObject *library = NULL, *sizes, *scale, *tensors, *threads = NULL, *ngrams = NULL;
     const char *instructions = "";
-    if (!PyArg_ParseTupleAndKeywords(positional, keywords, "O&OOO|Os:Model", names, PyUnicode_FSConverter, &library,
-                                     &sizes, &scale, &tensors, &threads, &instructions))
+    if (!PyArg_ParseTupleAndKeywords(positional, keywords, "O&OOO|OsO:Model", names, PyUnicode_FSConverter, &library,
+                                     &sizes, &scale, &tensors, &threads, &instructions, &ngrams))
         return NULL;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     ModelObject *self = (ModelObject *)allocate(type, 0);
-    if (self && !model_fill(self, PyBytes_AsString(library), sizes, scale, tensors, threads, instructions))
+    if (self && !model_fill(self, PyBytes_AsString(library), sizes, scale, tensors, threads, instructions, ngrams))
         Py_CLEAR(self);
     Py_DECREF(library);
     return (PyObject *)self;
@@ -228,6 +245,7 @@ static void model_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     engine_close(self->engine);
     model_free(self->model);
+    Py_XDECREF((PyObject *)self->ngrams);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);
 }
@@ -256,7 +274,7 @@ static PyGetSetDef model_properties[] = {
 };
 
 static PyType_Slot model_slots[] = {
-    {Py_tp_doc, "Model(library, config, attention_scale, tensors, threads=1, instructions='')\n--\n\nPacked weights."},
+    {Py_tp_doc, "Model(library, config, attention_scale, tensors, threads=1, instructions='', ngrams=None)\n--\n\nPacked weights."},
     {Py_tp_new, model_new},
     {Py_tp_dealloc, model_dealloc},
     {Py_tp_methods, model_methods},

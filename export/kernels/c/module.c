@@ -92,7 +92,13 @@ static int module_exec(PyObject *module) {
                                         "A step of the model met NaN or infinity.");
     state->model_type = add_type(module, &model_spec);
     state->decoder_type = add_type(module, &decoder_spec);
-    return state->kernels_error && state->not_finite_error && state->model_type && state->decoder_type ? 0 : -1;
+    state->ngrams_error = add_error(module, "NgramsError", "tinyedge_kernels._kernels.NgramsError",
+                                    "A table of n-grams has wrong content; the message continues its name.");
+    state->ngrams_type = add_type(module, &ngrams_spec);
+    return state->kernels_error && state->not_finite_error && state->model_type && state->decoder_type &&
+                   state->ngrams_error && state->ngrams_type
+               ? 0
+               : -1;
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
@@ -101,6 +107,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     Py_VISIT(state->not_finite_error);
     Py_VISIT(state->model_type);
     Py_VISIT(state->decoder_type);
+    Py_VISIT(state->ngrams_error);
+    Py_VISIT(state->ngrams_type);
     return 0;
 }
 
@@ -110,6 +118,8 @@ static int module_clear(PyObject *module) {
     Py_CLEAR(state->not_finite_error);
     Py_CLEAR(state->model_type);
     Py_CLEAR(state->decoder_type);
+    Py_CLEAR(state->ngrams_error);
+    Py_CLEAR(state->ngrams_type);
     return 0;
 }
 

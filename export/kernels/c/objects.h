@@ -14,22 +14,27 @@
 #include "model.h"
 
 typedef struct {
-    PyObject *kernels_error, *not_finite_error;
-    PyTypeObject *model_type, *decoder_type;
+    PyObject *kernels_error, *not_finite_error, *ngrams_error;
+    PyTypeObject *model_type, *decoder_type, *ngrams_type;
 } ModuleState;
+
+typedef struct NgramsObject NgramsObject;
 
 typedef struct {
     PyObject_HEAD
     Config config;
+    NgramsObject *ngrams; /* NULL: none */
     Model *model;
     Engine *engine;
     const char *instructions;
 } ModelObject;
 
-extern PyType_Spec model_spec, decoder_spec;
+extern PyType_Spec model_spec, decoder_spec, ngrams_spec;
 
 /* Model.decoder() */
 PyObject *decoder_new(ModelObject *model);
+
+size_t ngrams_object_vocab_size(const NgramsObject *self);
 
 /* Functions of the module: timing_calls.c */
 PyObject *call_time_adds(PyObject *module, PyObject *arguments);
@@ -40,6 +45,10 @@ PyObject *call_time_products(PyObject *module, PyObject *arguments);
 static inline ModuleState *state_of(PyObject *object) { return PyType_GetModuleState(Py_TYPE(object)); }
 
 /* These return false with an exception set. */
+
+/* Finds what follows a text, of which the last `length` tokens are given; needs the GIL, and runs Python for blocks that
+ * are read for the first time. */
+bool ngrams_object_find(NgramsObject *self, const int32_t *text, size_t length, Continuations *found);
 
 /* Raises KernelsError; the message may contain a path of any bytes, or end within a character. */
 void raise_kernels_error(const ModuleState *state, const char *message);

@@ -8,9 +8,10 @@
 #include "memory.h"
 #include "rows.h"
 
-Status output_pack(Output *output, MatrixSource source, size_t width, size_t rows, const Kernels *kernels) {
+Status output_pack(Output *output, MatrixSource source, size_t width, size_t rows, int all_logits,
+                   const Kernels *kernels) {
     *output = (Output){.kernels = kernels, .rows = rows, .width = width};
-    output->in_planes = source.scale && kernels->plane_bounds;
+    output->in_planes = source.scale && kernels->plane_bounds && !all_logits;
     if (!output->in_planes) return matrix_pack(&output->matrix, source, width, rows);
     float scale;
     memcpy(&scale, source.scale, sizeof scale);
@@ -40,12 +41,19 @@ Status output_begin(const Output *output, const OutputState *of) {
     return status ? status : matrix_quantize(&output->matrix, of->state, 0, 1, of->quantized);
 }
 
+/* Whether logits are finite because they are integers below 2^31 times a moderate scale. */
+static int is_finite_by_scale(const Output *output, const OutputState *of) {
+    if (!output->in_planes && !output->matrix.is_int8) return 0;
+    float scale = output->in_planes ? output->planes.scale : output->matrix.int8.scale;
+    return of->quantized.rows->scale * scale < 0x1p96f;
+}
+
 Status output_logits(const Output *output, const Pool *pool, const OutputState *of) {
     if (output->in_planes)
         planes_logits(output->kernels, pool, &output->planes, of->quantized.q, *of->quantized.rows, of->logits);
     else
         matrix_multiply(output->kernels, pool, &output->matrix, of->state, 0, 1, 0, of->logits, 0, of->quantized);
-    return require_finite(of->logits, output->rows);
+    return is_finite_by_scale(output, of) ? KERNELS_OK : require_finite(of->logits, output->rows);
 }
 
 /* Whether the integer scores of planes order as their logits do, and none of these overflows: the scale is moderate, and

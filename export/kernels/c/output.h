@@ -1,6 +1,7 @@
 /* The output: its weights, and what a state says about the next token.
  *
- * Its fp32 weights are a matrix, and so are int8 ones where a set of instructions has no planes. Logits are the same
+ * Its fp32 weights are a matrix, and so are int8 ones where a set of instructions has no planes, or where each token needs
+ * all logits: a matrix gives them in two thirds of the time. Logits are the same
  * bits in all ways. */
 #ifndef TINYEDGE_OUTPUT_H
 #define TINYEDGE_OUTPUT_H
@@ -31,7 +32,8 @@ typedef struct {
     int backwards; /* the order in which the rows of planes are read, see planes_largest */
 } OutputState;
 
-Status output_pack(Output *output, MatrixSource source, size_t width, size_t rows, const Kernels *kernels);
+Status output_pack(Output *output, MatrixSource source, size_t width, size_t rows, int all_logits,
+                   const Kernels *kernels);
 void output_free(Output *output);
 size_t output_bytes(const Output *output);
 size_t output_scratch(const Output *output);

@@ -1,6 +1,9 @@
-"""Types of the extension; c/model_object.c and c/decoder_object.c implement them. V: vocabulary size."""
+"""Types of the extension; c/model_object.c, c/decoder_object.c and c/ngrams_object.c implement them.
 
-from collections.abc import Sequence
+V: vocabulary size.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import TypeAlias, final
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -78,6 +81,46 @@ class KernelsError(Exception):
 class NotFiniteError(Exception):
     """A step of the model met NaN or infinity."""
 
+class NgramsError(Exception):
+    """A table of n-grams has wrong content. The message continues a sentence that begins with its name."""
+
+@final
+class Ngrams:
+    """A table of n-grams in memory. Any number of models and threads can share it."""
+
+    def __init__(
+        self,
+        file: Buffer,
+        checked: bytearray,
+        check: Callable[[int], object],
+        vocab_size: int,
+        block_bytes: int,
+        body: int,
+        unigrams: int,
+        levels: tuple[tuple[int, int, int, int, int], ...],
+        weights: tuple[float, ...],
+    ) -> None:
+        """Read where the parts of the table are; `ngram/layout.py` of tinyedge describes them.
+
+        Args:
+            file: The table, aligned to 4 bytes. Both buffers are held and must not change otherwise.
+            checked: For each block of the body, 1 if its bytes can be used.
+            check: Called, with the GIL held, with the number of a block before its first use; it sets the
+                block's byte in `checked`. What it raises, the decoder's method raises: nothing was fed then.
+            vocab_size: Tokens, 1-65536.
+            block_bytes: Size of a block; the last one may be shorter.
+            body: Offset of the first block.
+            unigrams: Offset of V float32, aligned to 4 bytes, as all offsets are to the size of their items.
+            levels: For order 2, 3 and so on, 4 at most: the number of n-grams, and the offsets of 256 values of
+                alpha, of row starts, tokens and codes.
+            weights: Weight of the table by the number of matched tokens, 0-1; as many as the largest order.
+
+        Raises:
+            TypeError: An argument is of another type.
+            ValueError: An offset is not aligned or a part not inside the file, or a number outside its range.
+            NgramsError: A value of alpha is not 0 or 2^-29 to 1.
+        """
+
 @final
 class Model:
     """Packed weights. Any number of decoders and threads can share it."""
@@ -90,6 +133,7 @@ class Model:
         tensors: Sequence[tuple[Buffer, Buffer | None]],
         threads: int = 1,
         instructions: str = "",
+        ngrams: Ngrams | None = None,
     ) -> None:
         """Pack the weights and open ONNX Runtime; the buffers can be freed afterwards.
 
@@ -105,6 +149,8 @@ class Model:
             threads: Threads that compute, the caller's included, 1-64.
             instructions: Name of the instruction set: avx512-vnni, avx-vnni, avx2, dotprod, neon or plain;
                 "" takes the best one.
+            ngrams: A table of V tokens that is mixed with the model: its decoders then use log probabilities
+                instead of logits.
 
         Raises:
             ValueError: An argument is outside its range, a tensor does not have the size that `config`
@@ -138,6 +184,10 @@ class Decoder:
         NotFiniteError: A number is NaN or infinite. If feeding failed, `start` and later are forgotten.
         RuntimeError: Another thread is in this decoder.
         KernelsError: ONNX Runtime failed.
+
+    With a table of n-grams, logits are log probabilities of the mixture, and methods but `feed` also raise what
+    the table's `check` raises, and:
+        NgramsError: The table is damaged. Nothing was fed.
     """
 
     def feed(self, tokens: Sequence[int], start: int) -> None:
@@ -169,7 +219,7 @@ class Decoder:
             ids: Tokens whose logits are returned, at most V.
 
         Returns:
-            Their logits, and the logarithm; its error is a few ulp.
+            Their logits, and the logarithm; its error is a few ulp. With a table of n-grams, it is 0.
         """
 
     def draw(

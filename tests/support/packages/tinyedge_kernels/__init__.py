@@ -58,6 +58,7 @@ class Model:
         attention_scale: float,
         tensors: Sequence[Tensor],
         threads: int = 1,
+        ngrams: None = None,
     ) -> None:
         assert "libonnxruntime.so" in library
         assert len(tensors) == 3 + 8 * config[4]
