@@ -180,9 +180,9 @@ def test_eval_judges_a_checkpoint_and_its_bundle_on_pairs(
 ) -> None:
     few = tmp_path / "few.jsonl"
     few.write_text("".join(f"{line}\n" for line in pairs.read_text().splitlines()[:30]))
-    found = {}
-    for model in (bundle, run_folder / "best_model.pt"):
-        done = tinyedge("eval", model, "--pairs", few, "--pairs", f"again={few}", "--json", "-")
+    found = []
+    for options in ((bundle, "--no-ngrams"), (run_folder / "best_model.pt",), (bundle,)):
+        done = tinyedge("eval", *options, "--pairs", few, "--pairs", f"again={few}", "--json", "-")
         assert done.returncode == 0, done.stderr
         value = json.loads(done.stdout)
         assert value["results"] == []
@@ -192,9 +192,10 @@ def test_eval_judges_a_checkpoint_and_its_bundle_on_pairs(
         assert first["n"] + first["too_long"] in (30, 31)  # one conversation has two completions
         assert 0 <= first["exact"] <= 1
         assert len(first["failures"]) == round((1 - first["exact"]) * first["n"])
-        found[model] = first
-    small, large = found.values()
-    assert small["n"] == large["n"]
+        found.append(first)
+    small, large, mixed = found
+    assert small["n"] == large["n"] == mixed["n"]
+    assert mixed["bits_per_completion"] < small["bits_per_completion"]  # the model has hardly been trained
     assert small["bits_per_completion"] == pytest.approx(large["bits_per_completion"], rel=0.05)
 
 
