@@ -80,14 +80,14 @@ def evaluate(
             rows.append([r.name, *figures, f"{100 * r.unknown_bytes:.3f}%"])
         print_table(rows, left=(0,))
         print_result(f"windows of {subject.context} tokens, stride {stride}; no context across documents")
-    if not output.is_printed and is_mixed:
-        print_result("the model is mixed with the bundle's n-grams; --no-ngrams measures it alone")
     if not output.is_printed and answered:
         rows = [["pairs", "exact", "n", "tokens right", "bits/completion"]]
         for p in answered:
             shares = [f"{100 * p.exact:.2f}%", str(p.n), f"{100 * p.token_accuracy:.2f}%"]
             rows.append([p.name, *shares, f"{p.bits_per_completion:.2f}"])
         print_table(rows, left=(0,))
+    if not output.is_printed and is_mixed:
+        print_result("the model is mixed with the bundle's n-grams; --no-ngrams measures it alone")
     for p in answered:
         if p.too_long:
             print_note(
