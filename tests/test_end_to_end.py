@@ -41,12 +41,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_checkpoint_and_bundles_have_the_same_quality(folder: Path) -> None:
     bits = {}
-    for name, model in (
+    for name, *model in (
         ("torch", folder / "data" / "best_model.pt"),
-        ("fp32", folder / "fp32"),
-        ("int8", folder / "int8"),
+        ("fp32", folder / "fp32", "--no-ngrams"),
+        ("int8", folder / "int8", "--no-ngrams"),
+        ("mixed", folder / "int8"),
     ):
-        tinyedge("eval", model, "--text", f"new={folder / 'new.txt'}", "--json", folder / "eval.json")
+        tinyedge("eval", *model, "--text", f"new={folder / 'new.txt'}", "--json", folder / "eval.json")
         report = json.loads((folder / "eval.json").read_text())
         assert report["schema"] == "tinyedge.eval/1"
         (result,) = report["results"]
@@ -55,6 +56,7 @@ def test_checkpoint_and_bundles_have_the_same_quality(folder: Path) -> None:
         bits[name] = result["bits_per_byte"]
     assert bits["fp32"] == pytest.approx(bits["torch"], rel=1e-4)  # the documented limit is 1%
     assert bits["int8"] == pytest.approx(bits["torch"], rel=0.01)
+    assert bits["mixed"] < 0.995 * bits["int8"]
     assert bits["torch"] < 3.2  # untrained it would be 3.8: about 2.6 bytes per token
 
 
