@@ -3,7 +3,8 @@
  *     fuzz SECONDS SEED [CASES]
  *
  * A case is a model that follows from its number: any shape, int8 or fp32 matrices, weights from harmless to NaN. It runs
- * on every instruction set, with and without threads, and all runs must agree in every bit. Whatever is computed must be
+ * on every instruction set, with and without threads, and all runs must agree in every bit. Half of the models are mixed
+ * with a table of n-grams, whose numbers are valid or damaged; a table that is refused leaves the model alone. Whatever is computed must be
  * finite, sorted and inside the vocabulary. Some cases run out of memory on purpose. Tensors are allocated to the byte, so
  * that AddressSanitizer sees every read beyond them. A failure prints the number of its case: fuzz 0 NUMBER 1 repeats it. */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
@@ -147,6 +148,10 @@ typedef struct {
     int hostile;      /* extremes among the weights: 0 none, 1 a few, 2 half of them */
     int precision;    /* int8, fp32, or either for each matrix */
     int32_t *text;    /* config.context tokens */
+    int has_table;
+    uint8_t *file, *checked; /* of the table */
+    size_t file_blocks;
+    Ngrams ngrams; /* their layout; each run copies it */
 } Case;
 
 /* Memory of exactly `size` bytes behind the returned pointer, at any alignment. */
@@ -199,6 +204,7 @@ static void make_case(Case *made, Random *random) {
         .feedforward = wide ? draw_int(random, 257, 512) : draw_int(random, 1, large ? 1024 : 150),
         .context = draw_int(random, 1, large ? 220 : 40), /* a prompt is computed in chunks of 96 */
         .attention_scale = 0.25f,
+        .all_logits = once_in(random, 2),
     };
     const Config *c = &made->config;
     made->hostile = draw_int(random, 0, 2);
@@ -222,15 +228,9 @@ static void make_case(Case *made, Random *random) {
     made->source.blocks = made->blocks;
     made->source.output = add_matrix(made, random, c->d_model, c->vocab_size);
     made->text = allocate((size_t)c->context * sizeof *made->text);
-    for (int i = 0; i < c->context; i++) made->text[i] = draw_int(random, 0, c->vocab_size - 1);
+    const int last = once_in(random, 2) ? c->vocab_size - 1 : (c->vocab_size - 1) / 16; /* the same ones often */
+    for (int i = 0; i < c->context; i++) made->text[i] = draw_int(random, 0, last);
 }
-
-static void free_case(Case *made) {
-    for (int i = 0; i < made->tensor_count; i++) free(made->tensors[i]);
-    free(made->text);
-}
-
-/* ---- runs ---- */
 
 /* What a run computed, reduced to one number (FNV-1a), and the logits of its complete text. */
 typedef struct {
@@ -243,20 +243,130 @@ static void record(Outcome *outcome, const void *data, size_t size) {
     for (size_t i = 0; i < size; i++) outcome->hash = (outcome->hash ^ ((const uint8_t *)data)[i]) * 0x100000001b3u;
 }
 
+/* ---- tables of n-grams ---- */
+
+enum { BLOCK_BYTES = 256 };
+
+/* Room for `count` items in a file; where it begins. */
+static size_t take_part(size_t *end, size_t count, size_t size) {
+    const size_t offset = (*end + 3) / 4 * 4;
+    *end = offset + count * size;
+    return offset;
+}
+
+/* Rows of increasing tokens, most of them short, with alphas whose sum is at most 1. Returns the number of n-grams. */
+static size_t draw_level(const Case *made, Random *random, uint32_t *starts, size_t contexts, uint16_t *tokens,
+                         uint8_t *codes, size_t most) {
+    size_t count = 0;
+    for (size_t context = 0; context < contexts; context++) {
+        starts[context] = (uint32_t)count;
+        int token = once_in(random, 3) ? -1 : made->config.vocab_size, step = once_in(random, 4) ? 2 : 60;
+        while (count < most && (token += draw_int(random, 1, step)) < made->config.vocab_size) {
+            tokens[count] = (uint16_t)token;
+            codes[count++] = (uint8_t)(once_in(random, 4) ? 0 : draw_int(random, 0, 255));
+        }
+    }
+    starts[contexts] = (uint32_t)count;
+    return count;
+}
+
+static void make_table(Case *made, Random *random) {
+    enum { MOST = 3000 };
+    static uint32_t starts[NGRAMS_MAX_ORDER - 1][MOST + 4001];
+    static uint16_t tokens[NGRAMS_MAX_ORDER - 1][MOST];
+    static uint8_t codes[NGRAMS_MAX_ORDER - 1][MOST];
+    Ngrams *n = &made->ngrams;
+    const size_t size = (size_t)made->config.vocab_size;
+    n->order = (size_t)draw_int(random, 2, NGRAMS_MAX_ORDER);
+    n->vocab_size = size;
+    n->block_bytes = BLOCK_BYTES;
+    n->body = (size_t)draw_int(random, 0, 3) * 4;
+    size_t end = n->body, contexts = size;
+    n->unigrams = take_part(&end, size, sizeof(float));
+    for (size_t i = 0; i + 1 < n->order; i++) {
+        NgramLevel *level = &n->levels[i];
+        level->contexts = contexts;
+        level->entries = contexts = draw_level(made, random, starts[i], contexts, tokens[i], codes[i], MOST);
+        level->rows = take_part(&end, level->contexts + 1, sizeof(uint32_t));
+        level->tokens = take_part(&end, level->entries, sizeof(uint16_t));
+        level->codes = take_part(&end, level->entries, 1);
+        for (int code = 0; code < NGRAMS_CODES; code++) /* a row has 4000 n-grams at most */
+            level->alphas[code] = code ? ldexpf(1.0f + (float)draw_unit(random), draw_int(random, -29, -13)) : 0.0f;
+    }
+    for (size_t i = 0; i < n->order; i++)
+        n->weights[i] = once_in(random, 4) ? (float)draw_int(random, 0, 1) : (float)draw_unit(random);
+    made->file = allocate(end); /* aligned to 16 bytes, as malloc does */
+    memset(made->file, 0, end);
+    const float each = 1.0f / (float)size;
+    for (size_t i = 0; i < size; i++) memcpy(made->file + n->unigrams + i * sizeof each, &each, sizeof each);
+    for (size_t i = 0; i + 1 < n->order; i++) {
+        const NgramLevel *level = &n->levels[i];
+        memcpy(made->file + level->rows, starts[i], (level->contexts + 1) * sizeof **starts);
+        memcpy(made->file + level->tokens, tokens[i], level->entries * sizeof **tokens);
+        memcpy(made->file + level->codes, codes[i], level->entries);
+    }
+    const int damages = once_in(random, 2) ? 0 : draw_int(random, 1, 200);
+    const size_t from = n->unigrams + (once_in(random, 8) ? 0 : size * sizeof each); /* seldom the unigrams */
+    for (int i = 0; i < damages && from < end; i++)
+        made->file[from + draw_bits(random) % (end - from)] = (uint8_t)draw_int(random, 0, 255);
+    made->file_blocks = (end - n->body + BLOCK_BYTES - 1) / BLOCK_BYTES;
+    made->checked = allocate(made->file_blocks);
+    n->file = made->file;
+    n->checked = made->checked;
+    made->has_table = 1;
+}
+
+/* Mixes after the first `length` tokens; KERNELS_OK also where the table is refused. */
+static Status mix_text(const Case *made, Ngrams *ngrams, Decoder *decoder, const Pool *pool, size_t length,
+                       Outcome *outcome) {
+    const size_t most = ngrams->order - 1, used = length < most ? length : most;
+    Continuations found;
+    NgramsProblem problem;
+    Status status;
+    size_t turns = 0;
+    while ((status = ngrams_find(ngrams, made->text + length - used, used, &found, &problem)) == KERNELS_UNCHECKED) {
+        check(problem.block < made->file_blocks, "a block that the table does not have");
+        check(!made->checked[problem.block], "a checked block is asked for again");
+        check(turns++ <= made->file_blocks, "a table without end");
+        made->checked[problem.block] = 1;
+    }
+    record(outcome, &status, sizeof status);
+    if (status == KERNELS_DAMAGED) {
+        check(problem.reason[0] && memchr(problem.reason, 0, sizeof problem.reason), "no reason is given");
+        return KERNELS_OK;
+    }
+    return decoder_mix(decoder, pool, &found);
+}
+
+static void free_case(Case *made) {
+    free(made->file);
+    free(made->checked);
+    for (int i = 0; i < made->tensor_count; i++) free(made->tensors[i]);
+    free(made->text);
+}
+
+/* ---- runs ---- */
+
 /* Whether logit `id` comes before `other` among the largest. */
 static int precedes(const float *logits, int32_t id, int32_t other) {
     return logits[id] > logits[other] || (logits[id] == logits[other] && id < other);
 }
 
-static void check_largest(const float *logits, int32_t size, const int32_t *ids, const float *values, int32_t count) {
+static void check_largest(const float *logits, int32_t size, const int32_t *ids, const float *values, int32_t count,
+                          int is_mixed) {
     for (int32_t i = 0; i < count; i++) {
         check(ids[i] >= 0 && ids[i] < size, "an id outside the vocabulary");
         check(values[i] == logits[ids[i]], "a value that is not its logit");
         check(!i || precedes(logits, ids[i - 1], ids[i]), "the largest logits are not sorted");
     }
-    int32_t better = 0;
-    for (int32_t id = 0; id < size; id++) better += precedes(logits, id, ids[count - 1]);
-    check(better == count - 1, "a larger logit is missing");
+    int32_t better = 0, larger = 0;
+    for (int32_t id = 0; id < size; id++) {
+        better += precedes(logits, id, ids[count - 1]);
+        larger += logits[id] > logits[ids[count - 1]];
+    }
+    /* in a mixture, the more probable of two tokens with the same logarithm is chosen */
+    check(larger < count && better >= count - 1, "a larger logit is missing");
+    check(better == count - 1 || is_mixed, "an equal logit with a lower id is missing");
 }
 
 static Status ask_largest(const Case *made, Random *random, Decoder *decoder, const Pool *pool, Outcome *outcome) {
@@ -266,7 +376,7 @@ static Status ask_largest(const Case *made, Random *random, Decoder *decoder, co
     const Status status = decoder_largest(decoder, pool, (size_t)count, ids, values);
     check(status != KERNELS_NOT_FINITE, "logits were finite, and the largest of them are not");
     if (status == KERNELS_OK) {
-        check_largest(outcome->logits, size, ids, values, count);
+        check_largest(outcome->logits, size, ids, values, count, made->has_table);
         record(outcome, ids, (size_t)count * sizeof *ids);
     }
     free(ids);
@@ -287,7 +397,7 @@ static Status ask_score(const Case *made, Random *random, Decoder *decoder, cons
     check(isfinite(total) != 0, "the sum of all exponentials is not finite");
     for (size_t i = 0; i < count; i++) {
         check(logits[i] == outcome->logits[ids[i]], "a score is not the logit");
-        check((double)logits[i] <= total + 1e-12 * fabs(total), "a probability is above 1");
+        check((double)logits[i] <= total + 1e-12 * fabs(total) + (made->has_table ? 1e-6 : 0), "a probability is above 1");
     }
     record(outcome, &total, sizeof total);
     return status;
@@ -331,12 +441,16 @@ static Status ask(const Case *made, Random *random, Decoder *decoder, const Pool
 
 /* Feeds the text in pieces, now and then from an earlier position again, and asks after each piece. */
 static Status run_text(const Case *made, Random *random, Decoder *decoder, const Pool *pool, Outcome *outcome) {
+    Ngrams ngrams = made->ngrams;
+    if (made->has_table) memset(made->checked, 0, made->file_blocks);
     const int end = made->config.context;
     int start = 0;
     Status status = KERNELS_OK;
     while (start < end && status == KERNELS_OK) {
         const int count = draw_int(random, 1, once_in(random, 2) ? end - start : 1);
         status = decoder_feed(decoder, pool, made->text + start, (size_t)count, (size_t)start);
+        if (status == KERNELS_OK && made->has_table)
+            status = mix_text(made, &ngrams, decoder, pool, (size_t)(start + count), outcome);
         if (status == KERNELS_OK) status = ask(made, random, decoder, pool, outcome);
         start += count;
         if (start < end && once_in(random, 8)) start = draw_int(random, 0, start);
@@ -416,6 +530,7 @@ int main(int count, char **arguments) {
         Random random = {case_number};
         Case made;
         make_case(&made, &random);
+        if (once_in(&random, 2)) make_table(&made, &random);
         if (once_in(&random, 4)) run_out_of_memory(&made, &random);
         finite += run_everywhere(&made, &random) == KERNELS_OK;
         free_case(&made);

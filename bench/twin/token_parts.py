@@ -47,6 +47,7 @@ class Part:
 # The first part that matches counts.
 PARTS = (
     Part("upper bounds of all logits", r"plane_bounds|write_bounds"),
+    Part("mixing with the n-grams", r"mixture|ngrams"),
     Part("choosing and finishing the largest, the draw", r"plane|choose|finish(?!_block)|heap_|largest|draw"),
     Part("int8 products of the blocks", r"product"),
     Part("attention", r"attend"),

@@ -24,7 +24,8 @@ TARGET_VARIABLE = "TINYEDGE_KERNELS_TARGET"
 CPUS = {"aarch64": "cortex_a53-aes-sha2", "x86_64": "x86_64_v3"}
 GLIBC = "2.17"  # of 2012: the oldest that manylinux names
 # Results must not depend on the compiler: a product and a sum are fused only where the source says fma.
-FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra")
+# -g0: with debug information, which Zig adds to a build with symbols, code is ordered in another way.
+FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-g0", "-Wall", "-Wextra")
 LIBRARY_FLAGS = ("-shared", "-fPIC", "-fvisibility=hidden", "-ldl")
 
 
