@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from tinyedge.bench import table
 from tinyedge.bench.report import Report
 from tinyedge.bench.target_board import BundleTarget, describe_target, is_board
 from tinyedge.boards.load import load_board
+from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core.config import ModelConfig
 from tinyedge.fit.cost_model import CostModel, require_cost_data
 from tinyedge.host.machine import Device
@@ -51,6 +53,14 @@ def test_another_machine_is_named_with_the_modelled_p95_of_the_same_work(compute
     short = describe_target(TARGET, computer, [7] * 96 + [85] * 4, 20, 250).modelled
     assert short is not None
     assert short.p95_ms == costs.response_ms(ModelConfig(), 7, 20)
+
+
+def test_the_time_of_ngrams_is_not_modelled_and_that_is_said(computer: Device, micro_bundle: Path) -> None:
+    manifest = {**load_bundle(micro_bundle).manifest, "target": "pi-zero-2w"}
+    assert not BundleTarget.from_manifest(manifest).has_ngrams
+    target = BundleTarget.from_manifest({**manifest, "ngrams": {"size": 1, "root": "0" * 64}})
+    sentence = describe_target(target, computer, PROMPTS, 20, 250).sentence
+    assert "; modelled there, without its n-grams, with one thread: p95 of 20 tokens" in sentence
 
 
 def test_as_many_cores_are_modelled_as_were_measured(computer: Device) -> None:

@@ -28,11 +28,14 @@ class BundleTarget:
     """Shape of the model."""
     precision: str
     """Precision of the model: "int8" or "fp32"."""
+    has_ngrams: bool = False
+    """Whether the model is mixed with n-grams, whose time is not modelled."""
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any]) -> "BundleTarget":
         """Read it from a validated manifest."""
-        return cls(manifest["target"], ModelConfig.from_dict(manifest["model"]), manifest["precision"])
+        config = ModelConfig.from_dict(manifest["model"])
+        return cls(manifest["target"], config, manifest["precision"], "ngrams" in manifest)
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ def describe_target(
     else:
         over = ", which is over it" if modelled.p95_with_margin_ms > max_p95_ms else ""
         sentence += (
-            f"; modelled there, with {format_threads(modelled.threads)}: p95 of {max_tokens} tokens"
+            f"; modelled there{', without its n-grams' if target.has_ngrams else ''},"
+            f" with {format_threads(modelled.threads)}: p95 of {max_tokens} tokens"
             f" {modelled.p95_ms:.1f} ms (+-{modelled.error_percent:g}%), with margin"
             f" {modelled.p95_with_margin_ms:.0f} ms of {max_p95_ms:g} ms{over}"
         )
