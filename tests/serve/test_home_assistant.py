@@ -255,8 +255,10 @@ def test_tool_choice_none_calls_nothing(server: Server) -> None:
 
 
 def test_without_tools_the_answer_is_the_intent(server: Server) -> None:
-    message = ask_chat(server, USER, stream=False, tools=[]).json()["choices"][0]["message"]
-    assert message["content"] == LIGHT_ON.to_text()
+    answer = ask_chat(server, USER, stream=False, tools=[]).json()
+    assert answer["choices"][0]["message"]["content"] == LIGHT_ON.to_text()
+    assert answer["mentions"] == [{"kind": "light", "name": "Bedroom Lamp"}]
+    assert server.get("/v1/models/tinyedge").json()["home"] == "request"
 
 
 def test_the_response_api_streams_the_same_call(server: Server) -> None:

@@ -257,6 +257,7 @@ class App:
             "precision": generator.bundle.manifest["precision"],
             "context_length": generator.config.max_seq_length,
             "template": generator.bundle.template,
+            "home": self._commands.source if self._commands else None,
             "openings": generator.bundle.manifest.get("openings", {}),
         }
 
