@@ -300,6 +300,8 @@ def test_the_response_api_streams_the_same_call(server: Server) -> None:
 def test_a_model_that_was_not_trained_on_pairs_is_refused(micro_bundle: Path, tmp_path: Path) -> None:
     error = assert_refused(tinyedge("serve", micro_bundle, "--port", "0", "--home", "request"), 2)
     assert error == f"error: --home: the model of {micro_bundle} was not trained on pairs"
+    error = assert_refused(tinyedge("serve", micro_bundle, "--port", "0", "--home", ""), 2)
+    assert error == "error: --home is empty"  # a script's unset variable would turn the commands off
     file = tmp_path / "home.json"
     error = assert_refused(tinyedge("serve", micro_bundle, "--port", "0", "--home", file), 2)
     assert error.startswith(f"error: --home {file} cannot be read")
