@@ -6,7 +6,7 @@
 #            the value that sigmoid has there, because other libraries clamp the input.
 # Reality:   the error is some 1e-7 of 1, not of the value. From -18 to -17 there are 7 distinct values, multiples of 2.98e-8,
 #            0 among them, and up to 7.8 times the true one. Of 9,999 steps of 0.001 from -16 to -6, 1,653 lower the output.
-#            At -18 and below, the result is 0. So Log(Sigmoid(x)) is -inf at -18, where -18 is right; Softplus, LogSoftmax
+#            At -18 and below, the result is 0 (others saw -6e-8). So Log(Sigmoid(x)) is -inf at -18, where -18 is right; Softplus, LogSoftmax
 #            and a float64 Sigmoid of the same runtime are right there. Ranking by a sigmoid reorders unlikely candidates.
 # Output seen (the last digits depend on the processor):
 #         x         true      Sigmoid  Log(Sigmoid)   -Softplus(-x)
@@ -68,7 +68,7 @@ print(f"steps from -16 to -6 that lower the output: {(steps < 0).sum()} of {len(
 double = x.astype(np.float64)
 print(f"float64: relative error {np.abs(run(['Sigmoid'], double) / true_sigmoid(double) - 1).max():.0e}")
 
-assert columns[2][0] == 0, "sigmoid(-18) is not 0"
+assert columns[2][0] <= 0, "sigmoid(-18) is above 0"
 assert count < 50, "the values from -18 to -17 are no longer few"
 assert ratio > 2, "the relative error is small"
 assert (steps < 0).sum() > 100, "monotone"
