@@ -6,8 +6,9 @@
 #            the value that sigmoid has there, because other libraries clamp the input.
 # Reality:   the error is some 1e-7 of 1, not of the value. From -18 to -17 there are 7 distinct values, multiples of 2.98e-8,
 #            0 among them, and up to 7.8 times the true one. Of 9,999 steps of 0.001 from -16 to -6, 1,653 lower the output.
-#            At -18 and below, the result is 0 (others saw -6e-8). So Log(Sigmoid(x)) is -inf at -18, where -18 is right; Softplus, LogSoftmax
-#            and a float64 Sigmoid of the same runtime are right there. Ranking by a sigmoid reorders unlikely candidates.
+#            At -18 and below, the result is 0 (others saw -6e-8). So Log(Sigmoid(x)) is -inf at -18, where -18 is right;
+#            Softplus, LogSoftmax and a float64 Sigmoid of the same runtime are right there. Ranking by a sigmoid reorders
+#            unlikely candidates.
 # Output seen (the last digits depend on the processor):
 #         x         true      Sigmoid  Log(Sigmoid)   -Softplus(-x)
 #     -18.0   1.5230e-08   0.0000e+00          -inf      -18.000000
