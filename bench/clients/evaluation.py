@@ -5,6 +5,7 @@ result of `tinyedge eval`. Documents fit into one window of the model, so both p
 tokens from the same context.
 """
 
+import itertools
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.corpus.phrasebook import generate_documents
+from tinyedge.corpus.sentence_splitter import split_sentences
 from tinyedge.export.portable.tokenizer import build_tokenizer_config, build_tokenizer_json, parse_vocabulary
 from tinyedge.text.evaluate import read_lines_by_document
 from tinyedge.text.tokenizer import Tokenizer
@@ -43,12 +45,16 @@ def write_evaluation(bundle_path: Path, work: Path) -> None:
 
 
 def collect_documents(tokenizer: Tokenizer, context: int) -> list[list[str]]:
-    """Collect the first lines of phrasebook documents that fit into one window."""
+    """Collect the first lines of phrasebook documents that fit into one window.
+
+    The lines are those that `tinyedge eval` makes of them: a greeting may be several sentences, and each has
+    a BOS and an EOS of its own.
+    """
     found: list[list[str]] = []
     for document in generate_documents(seed=3):
         lines: list[str] = []
         size = 0
-        for line in document.sentences:
+        for line in itertools.chain.from_iterable(map(split_sentences, document.sentences)):
             size += len(tokenizer.encode_line(line))
             if size > context - RESERVED_TOKENS or len(lines) == 2:
                 break

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,11 @@ from bench.clients.environments import (
     Client,
     prepare_command,
 )
+from bench.clients.evaluation import RESERVED_TOKENS, collect_documents
 from bench.environments import NotInstalledError
+from tinyedge.bundle.bundle import load_bundle
+from tinyedge.text.evaluate import read_lines_by_document
+from tinyedge.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +71,16 @@ def test_a_client_that_was_not_run_is_listed_with_the_reason() -> None:
     result = {"name": "y", "version": "1", "checks": [check, failed], "not_run": None}
     table = format_table({"clients": [result], "date": "d", "tinyedge": "v", "python": "p"})
     assert "| y | 1 | chat (3.1) | stream: a   b |" in table
+
+
+def test_every_document_fits_into_a_window_as_eval_reads_it(micro_bundle: Path, tmp_path: Path) -> None:
+    """Otherwise a harness sends a second window, whose text does not start with BOS."""
+    bundle = load_bundle(micro_bundle)
+    tokenizer, context = Tokenizer(bundle.tokenizer), bundle.config.max_seq_length
+    rows = collect_documents(tokenizer, context)
+    file = tmp_path / "documents.jsonl"
+    file.write_text("".join(json.dumps({"text": "\n".join(lines)}) + "\n" for lines in rows))
+    read = list(read_lines_by_document(file))
+    assert read == [tuple(lines) for lines in rows]
+    sizes = [sum(map(len, tokenizer.encode_lines(lines))) for lines in read]
+    assert max(sizes) <= context - RESERVED_TOKENS

@@ -125,6 +125,33 @@ def test_a_file_without_pairs_is_an_error(micro_bundle: Path, tmp_path: Path) ->
     assert error == f"error: {file} does not hold pairs"
 
 
+def test_no_answer_precedes_an_error_in_a_later_line(turns_bundle: Path, pairs: Path) -> None:
+    with pairs.open("a") as file:
+        file.write("{damaged\n")
+    error = assert_refused(tinyedge("generate", turns_bundle, "--pairs", pairs, *GREEDY), 1)
+    assert f"{pairs}, line 3" in error
+
+
+def test_prompts_and_answers_longer_than_the_context_are_counted(turns_bundle: Path, tmp_path: Path) -> None:
+    tokenizer = Generator.load(turns_bundle).tokenizer
+    text = "the dog"
+    while len(encode_turns(tokenizer, [f"{text} dog"])) <= 32:  # the context of this bundle
+        text += " dog"
+    file = tmp_path / "long.jsonl"
+    prompts = ["the dog", f"{text} dog", f"{text} dog dog", text]
+    lines = [json.dumps({"prompt": prompt, "completion": "a man"}) for prompt in prompts]
+    file.write_text("\n".join(lines) + "\n")
+    flags = ("--temperature", "0", "--max-tokens", "9", "--ignore-eos")
+    done = tinyedge("generate", turns_bundle, "--pairs", file, *flags)
+    assert done.stderr.splitlines()[1:] == [
+        "note: the model's context is 32 tokens: 2 of 4 prompts are longer than it, and their beginning was"
+        " left out",
+        "note: the model's context is 32 tokens: 1 of 4 answers exceed it, and their end was generated"
+        " without the prompt's beginning",
+    ]
+    assert len(done.stdout.splitlines()) == 4
+
+
 # --- flags ---
 
 

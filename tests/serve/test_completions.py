@@ -213,6 +213,7 @@ def test_the_model_is_listed(server: Server) -> None:
     assert model == server.get("/v1/models/tinyedge").json()
     assert (model["id"], model["object"], model["context_length"]) == ("tinyedge", "model", 32)
     assert model["openings"] == {}  # the bundle has none
+    assert model["home"] is None
     assert server.complete(PROMPT, model="tinyedge", max_tokens=1).status == 200
 
 

@@ -255,8 +255,10 @@ def test_tool_choice_none_calls_nothing(server: Server) -> None:
 
 
 def test_without_tools_the_answer_is_the_intent(server: Server) -> None:
-    message = ask_chat(server, USER, stream=False, tools=[]).json()["choices"][0]["message"]
-    assert message["content"] == LIGHT_ON.to_text()
+    answer = ask_chat(server, USER, stream=False, tools=[]).json()
+    assert answer["choices"][0]["message"]["content"] == LIGHT_ON.to_text()
+    assert answer["mentions"] == [{"kind": "light", "name": "Bedroom Lamp"}]
+    assert server.get("/v1/models/tinyedge").json()["home"] == "request"
 
 
 def test_the_response_api_streams_the_same_call(server: Server) -> None:
@@ -298,6 +300,8 @@ def test_the_response_api_streams_the_same_call(server: Server) -> None:
 def test_a_model_that_was_not_trained_on_pairs_is_refused(micro_bundle: Path, tmp_path: Path) -> None:
     error = assert_refused(tinyedge("serve", micro_bundle, "--port", "0", "--home", "request"), 2)
     assert error == f"error: --home: the model of {micro_bundle} was not trained on pairs"
+    error = assert_refused(tinyedge("serve", micro_bundle, "--port", "0", "--home", ""), 2)
+    assert error == "error: --home is empty"  # a script's unset variable would turn the commands off
     file = tmp_path / "home.json"
     error = assert_refused(tinyedge("serve", micro_bundle, "--port", "0", "--home", file), 2)
     assert error.startswith(f"error: --home {file} cannot be read")

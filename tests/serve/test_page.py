@@ -9,6 +9,7 @@ import pytest
 
 from bench.serve.loopback import Server
 from tests.support.browser import CONTROL, END, ENTER, ESCAPE, TAB, Browser, find_missing_programs
+from tests.support.command_bundle import LIGHT_ON
 
 KEY = "a-key-that-nobody-guesses"
 PROMPT = "The captain"
@@ -84,6 +85,59 @@ def test_a_model_of_pairs_answers_on_the_page(bundle_copy: Callable[[], Path], d
         desktop.wait(lambda: desktop.run("return document.querySelectorAll('#next li').length") == 10)
 
 
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    file = tmp_path / "home.json"
+    file.write_text(json.dumps({"devices": [{"name": "Bedroom Lamp", "domain": "light"}]}))
+    return file
+
+
+def read_table(browser: Browser) -> dict[str, str]:
+    rows = "[...document.querySelectorAll('#understood tr')]"
+    cells = f"{rows}.map((row) => [...row.children].map((cell) => cell.textContent))"
+    return dict(browser.run(f"return {cells}"))
+
+
+def test_a_command_is_shown_as_an_intent_and_its_slots(
+    command_bundle: Path, home: Path, desktop: Browser
+) -> None:
+    with Server(command_bundle, "--home", home) as server:
+        desktop.open(f"http://127.0.0.1:{server.port}/")
+        desktop.wait(lambda: bool(desktop.run("return document.activeElement.id == 'command'")))
+        assert desktop.run("return document.getElementById('ask').hidden")
+        assert desktop.run("return document.getElementById('no-names').hidden")
+        desktop.type_text("command", "turn on the bedroom lamp" + ENTER)
+        desktop.wait(lambda: bool(read_table(desktop)))
+        assert read_table(desktop) == {"intent": LIGHT_ON.intent, **LIGHT_ON.slots}
+        assert "Bedroom Lamp (light)" in desktop.get_text("understood")
+        assert float(desktop.get_text("count")) > 0
+        unknown = desktop.run("""return makeIntent('{"intent":"unknown","slots":{}}').textContent""")
+        cut = desktop.run("""return makeIntent('{"intent":"HassTurnOn","slots":{"na').textContent""")
+        assert unknown == cut == "Not understood."
+        assert desktop.read_console() == []
+        server.stop()
+        desktop.click("understand")
+        desktop.wait(lambda: desktop.get_text("error") != "")
+        assert desktop.get_text("understood") == ""  # not the answer to the command before
+
+
+def test_a_page_without_names_says_so(command_bundle: Path, desktop: Browser) -> None:
+    with Server(command_bundle, "--home", "request") as server:
+        desktop.open(f"http://127.0.0.1:{server.port}/")
+        desktop.wait(lambda: bool(desktop.run("return document.activeElement.id == 'command'")))
+        assert not desktop.run("return document.getElementById('no-names').hidden")
+        desktop.type_text("command", "turn on the bedroom lamp" + ENTER)
+        desktop.wait(lambda: desktop.get_text("count") not in ("", "–"))
+        assert "mentions" not in desktop.get_text("understood")
+
+
+def test_without_a_home_the_page_has_no_form_for_commands(server: Server, desktop: Browser) -> None:
+    desktop.open(f"http://127.0.0.1:{server.port}/")
+    desktop.wait(lambda: "MB" in desktop.get_text("memory"))
+    assert desktop.run("return document.getElementById('command-form').hidden")
+    assert not desktop.run("return document.getElementById('ask').hidden")
+
+
 def test_works_with_the_keyboard_only(server: Server, desktop: Browser) -> None:
     desktop.open(f"http://127.0.0.1:{server.port}/")
     desktop.wait(lambda: bool(desktop.run("return document.activeElement.id == 'prompt'")))
@@ -152,4 +206,15 @@ def test_the_page_fits_a_phone(server: Server, dark: bool) -> None:
         assert min(heights) >= 44  # large enough for a thumb
         colour = phone.run("return getComputedStyle(document.body).backgroundColor")
         assert colour == ("rgb(22, 24, 26)" if dark else "rgb(251, 250, 247)")
+        assert phone.read_console() == []
+
+
+def test_the_form_for_commands_fits_a_phone(command_bundle: Path, home: Path) -> None:
+    with Server(command_bundle, "--home", home) as server, Browser(320, 640) as phone:
+        phone.open(f"http://127.0.0.1:{server.port}/")
+        phone.wait(lambda: bool(phone.run("return document.activeElement.id == 'command'")))
+        phone.type_text("command", "turn on the bedroom lamp" + ENTER)
+        phone.wait(lambda: bool(read_table(phone)))
+        assert phone.run("return document.documentElement.scrollWidth <= window.innerWidth")
+        assert phone.run("return document.getElementById('understand').offsetHeight") >= 44
         assert phone.read_console() == []

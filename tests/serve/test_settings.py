@@ -46,6 +46,7 @@ def test_an_allowed_host_must_be_a_name(host: str) -> None:
         # A non-empty string is true, and would open the server to other machines.
         ({"insecure": "false"}, "insecure 'false' is not True or False"),
         ({"host": None}, "host None is not a string"),
+        ({"home": ""}, "home is empty"),  # a script's unset variable would turn the commands off
         ({"allowed_hosts": "pi.local"}, "allowed_hosts 'pi.local' is not a tuple"),
         ({"allowed_hosts": None}, "allowed_hosts None is not a tuple"),
         ({"allowed_hosts": (1,)}, "allowed_hosts 1 is not a host name"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -18,9 +19,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from tests.support.program import tinyedge  # noqa: E402
 from tinyedge.cli import main  # noqa: E402
 from tinyedge.core.config import ModelConfig  # noqa: E402
 from tinyedge.core.errors import TrainingError  # noqa: E402
+from tinyedge.corpus import phrasebook  # noqa: E402
 from tinyedge.text.shards import Shards  # noqa: E402
 from tinyedge.text.tokenizer import Tokenizer  # noqa: E402
 from tinyedge.train.data import Batch, Batches  # noqa: E402
@@ -42,10 +45,12 @@ SHAPE = "--vocab-size 1000 --d-model 64 --nhead 2 --num-layers 1 --dim-feedforwa
 
 
 @contextlib.contextmanager
-def torchrun(folder: Path, *flags: object) -> Iterator["subprocess.Popen[str]"]:
-    """Train with two processes in `folder`, on the corpus there."""
+def torchrun(
+    folder: Path, *flags: object, text: tuple[str, ...] = ("--skip-corpus",)
+) -> Iterator["subprocess.Popen[str]"]:
+    """Train with two processes in `folder`, on the corpus there unless the flags say otherwise."""
     words = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "tinyedge", "train"]
-    words += ["--skip-corpus", "--precision", "fp32", *SHAPE.split()]
+    words += [*text, "--precision", "fp32", *SHAPE.split()]
     process = subprocess.Popen(
         [sys.executable, *words, "--output-dir", str(folder), *map(str, flags)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -144,6 +149,46 @@ def test_a_dead_process_ends_all_with_one_error_and_one_process_resumes(
     whole = tmp_path / "whole"
     whole.mkdir()
     assert finish_first_epoch(run_folder) == pytest.approx(finish_first_epoch(whole), abs=1e-4)
+
+
+@pytest.fixture
+def old_run(make_trainer: Make, tmp_path: Path, shards: Shards, tokenizer: Tokenizer) -> Path:
+    folder = tmp_path / "old"
+    shutil.copytree(shards.folder, folder / "shards")
+    (folder / "bilingual_1k.model").write_bytes(tokenizer.content)
+    trainer, _ = make_trainer(folder, epochs=1)
+    trainer.run(RunLimits())
+    return folder
+
+
+def test_two_processes_go_on_from_a_model_with_the_same_losses_as_one(old_run: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.txt"
+    documents = itertools.islice(phrasebook.generate_documents(), 250, 290)
+    new.write_text("\n\n".join("\n".join(document.sentences) for document in documents))
+    flags = ("--init-from", old_run, "--input", new, "--batch-size", 9, "--epochs", 1)
+    alone = tinyedge("train", "--precision", "fp32", "--output-dir", tmp_path / "one", *flags)
+    assert alone.returncode == 0, alone.stderr
+    with torchrun(tmp_path / "two", *flags, text=()) as process:
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    one, two = (
+        json.loads((tmp_path / name / "training_metrics.json").read_text()) for name in ("one", "two")
+    )
+    assert losses(two["epoch_history"]) == pytest.approx(losses(one["epoch_history"]), abs=1e-4)
+    for moment in ("before", "after"):
+        for text in ("new", "old"):
+            expected = one["init_from"][moment][text]
+            assert two["init_from"][moment][text] == pytest.approx(expected, abs=1e-4)
+    assert errors.count("of the old text, before and after") == 1
+
+
+def test_only_one_process_reports_an_initial_model_that_is_missing(tmp_path: Path, corpus: Path) -> None:
+    flags = ("--init-from", tmp_path / "missing.pt", "--input", corpus)
+    with torchrun(tmp_path / "run", *flags, text=()) as process:
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode != 0
+    said = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert said == [f"error: {tmp_path / 'missing.pt'} does not exist"], errors
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])

@@ -370,18 +370,28 @@ def test_damaged_shards_are_rebuilt(request_for: Any, reporter: Any) -> None:
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n\x1a\n" + 8 * bytes(range(256))])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("text.txt", None),
+        ("text.txt", b""),
+        ("text.txt", b"\x89PNG\r\n\x1a\n" + 8 * bytes(range(256))),
+        ("text.txt", b"One sentence.\n"),  # nothing can be held out
+        ("text.txt", b"The dog runs home.\n\n" * 99 + b"The cat is here.\n"),  # no vocabulary
+        ("text.jsonl", b'{"prompt": "turn on the lamp", "completion": "on"}\n' * 99),  # of one prompt
+    ],
+)
 def test_refused_text_leaves_no_folder(
-    request_for: Any, reporter: Any, tmp_path: Path, content: bytes | None
+    request_for: Any, reporter: Any, tmp_path: Path, name: str, content: bytes | None
 ) -> None:
-    """The text is missing, empty or binary. An existing folder keeps its content."""
-    text, old = tmp_path / "text.txt", tmp_path / "old"
+    """The error names the text that the user gave. An existing folder keeps its content."""
+    text, old = tmp_path / name, tmp_path / "old"
     old.mkdir()
     if content is not None:
         text.write_bytes(content)
     before = set(tmp_path.rglob("*"))
     for folder in (tmp_path / "new" / "data", old, old / "data"):
-        with pytest.raises(CorpusError, match=r"text\.txt"):
+        with pytest.raises((CorpusError, TokenizerError), match=f"^{text} "):
             pipeline.run(request_for(corpus=CorpusRequest((), (text,)), output_dir=folder), reporter)
         assert set(tmp_path.rglob("*")) == before
 

@@ -125,6 +125,8 @@ class Modes:
     def answer_pairs(self, path: Path, head: Mapping[str, Any] | None) -> None:
         """Answer the prompts of a file of pairs, each after the earlier turns of its conversation.
 
+        All lines are read before the first answer, so that no answer precedes an error in a later line.
+
         Args:
             path: The file.
             head: Fields of each line of JSON; None for lines of text.
@@ -135,17 +137,32 @@ class Modes:
         """
         from tinyedge.corpus.pairs import read_conversations
 
+        for _ in read_conversations(path, print_note):
+            pass
         reasons = []
-        for turns in read_conversations(path, print_note):
+        cut = slid = 0
+        for turns in read_conversations(path):
             for index in range(0, len(turns), 2):
                 prompt = self.prepare(turns[index])
                 answer = self.ask([*turns[:index], prompt], self.config, None)
                 reasons.append(answer["finish_reason"])
+                is_cut = answer["prompt_tokens"] > self.context
+                cut, slid = cut + is_cut, slid + (answer["slid"] and not is_cut)
                 if head is not None:
                     line = {**head, "prompt": prompt, "completion": turns[index + 1], **answer}
                     JsonOutput(is_printed=True).show(line)
                 elif not self.has_form or answer["finish_reason"] == "stop":
                     print(f"{prompt} -> {' '.join(answer['text'].splitlines())}", flush=True)
+        for count, what in (
+            (cut, "of {} prompts are longer than it, and their beginning was left out"),
+            (
+                slid,
+                "of {} answers exceed it, and their end was generated without the prompt's beginning",
+            ),
+        ):
+            if count:
+                where = f"note: the model's context is {self.context} tokens: {count}"
+                print_note(f"{where} {what.format(len(reasons))}")
         if self.has_form:
             require_whole_answers(reasons, self.max_tokens)
 

@@ -38,6 +38,7 @@ def evaluate(
     """Judge a model: bits per byte of texts, answers to prompts."""
     import dataclasses
 
+    from tinyedge.cli._count_line import CountLine
     from tinyedge.cli._echo import print_note, print_result
     from tinyedge.cli._named_files import parse_named_files
     from tinyedge.cli._table import print_table
@@ -66,10 +67,12 @@ def evaluate(
     ]
     value = {"model": str(model), "ngrams": is_mixed, "context": subject.context, "stride": stride}
     value["results"] = [dataclasses.asdict(result) for result in results]
-    answered = [
-        evaluate_pairs(name, subject, vocabulary, read_conversations(file, print_note))
-        for name, file in pair_files.items()
-    ]
+    answered = []
+    for name, file in pair_files.items():
+        total = sum(1 for _ in read_conversations(file, print_note))  # all lines are checked first
+        with CountLine(f"judged {{}} of {total:,} conversations", total) as line:
+            conversations = line.count(read_conversations(file))
+            answered.append(evaluate_pairs(name, subject, vocabulary, conversations))
     if pair_files:
         value["pairs"] = [dataclasses.asdict(result) for result in answered]
     output.emit({"schema": "tinyedge.eval/1", **value})

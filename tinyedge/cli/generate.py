@@ -63,7 +63,7 @@ def generate(
         int | None,
         typer.Option(
             help="Maximum number of tokens to generate.",
-            show_default=f"{DEFAULT_TOKENS}; with --home {COMMAND_TOKENS}",
+            show_default=f"{DEFAULT_TOKENS}; {COMMAND_TOKENS} with --home",
         ),
     ] = None,
     n: Annotated[int, typer.Option("-n", help="Number of answers, with the seeds SEED, SEED + 1, ...")] = 1,

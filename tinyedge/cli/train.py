@@ -152,42 +152,41 @@ def train(
     from tinyedge.train.report.reporter import Reporter
     from tinyedge.train.report.tensorboard import TensorBoard
 
-    initial = None
-    if init_from:
-        from tinyedge.train.storage.initial import adopt_shape, load_initial_model
+    hardware = choose_hardware(device, precision)
+    # The model is loaded in the group, where one process alone reports an error.
+    with join_process_group(hardware.device) as group, contextlib.ExitStack() as opened:
+        initial = None
+        if init_from:
+            from tinyedge.train.storage.initial import adopt_shape, load_initial_model
 
-        initial = load_initial_model(init_from, output_dir, model["nhead"])
-        given = dataclasses.asdict(PRESETS[preset]) if preset else {}
-        given.pop("vocab_size", None)
-        shape = adopt_shape(initial, given | select_given(model))
-        if initial.held_out is None:
-            if training["replay"]:
-                raise UsageError(
-                    f"--replay: the token files of the run of {initial.path} are not next to it",
-                    "omit --replay, or pass the checkpoint in its run folder",
-                )
-            training["replay"] = 0.0
-        config = resolve(recipe, training, initial.model_id)
-    request = RunRequest(
-        output_dir=output_dir,
-        corpus=make_corpus_request(source, inputs, reading=reading, commands=commands),
-        tokenizer=tokenizer,
-        flexible=frozenset(flexible),
-        model=shape,
-        initial=initial,
-        training=config,
-        hardware=choose_hardware(device, precision),
-        limits=run_limits,
-        skip_corpus=skip_corpus or reuses_corpus,
-        skip_tokenizer=skip_tokenizer,
-        resume=resume,
-        restart=restart,
-    )
-    with (
-        join_process_group(request.hardware.device) as group,
-        TerminalReporter(silent=not group.is_main) as terminal,
-        contextlib.ExitStack() as opened,
-    ):
+            initial = load_initial_model(init_from, output_dir, model["nhead"])
+            given = dataclasses.asdict(PRESETS[preset]) if preset else {}
+            given.pop("vocab_size", None)
+            shape = adopt_shape(initial, given | select_given(model))
+            if initial.held_out is None:
+                if training["replay"]:
+                    raise UsageError(
+                        f"--replay: the token files of the run of {initial.path} are not next to it",
+                        "omit --replay, or pass the checkpoint in its run folder",
+                    )
+                training["replay"] = 0.0
+            config = resolve(recipe, training, initial.model_id)
+        terminal = opened.enter_context(TerminalReporter(silent=not group.is_main))
+        request = RunRequest(
+            output_dir=output_dir,
+            corpus=make_corpus_request(source, inputs, reading=reading, commands=commands),
+            tokenizer=tokenizer,
+            flexible=frozenset(flexible),
+            model=shape,
+            initial=initial,
+            training=config,
+            hardware=hardware,
+            limits=run_limits,
+            skip_corpus=skip_corpus or reuses_corpus,
+            skip_tokenizer=skip_tokenizer,
+            resume=resume,
+            restart=restart,
+        )
         reporter: Reporter = terminal
         if tensorboard and group.is_main:
             reporter = opened.enter_context(TensorBoard(output_dir, terminal))

@@ -87,6 +87,12 @@ class CorpusReport:
         """Whether a document is a conversation: its lines are prompt, completion, prompt, and so on."""
         return self.request.get("pairs") is True
 
+    @property
+    def origin(self) -> str:
+        """What the user gave, for an error about the text: sources and inputs."""
+        given = [*(f"--source {name}" for name in self.request["sources"]), *self.request["inputs"]]
+        return given[0] if len(given) == 1 else f"{given[0]} with {len(given) - 1} more"
+
     def matches(self, request: CorpusRequest) -> bool:
         """Whether a new build would read the same text.
 

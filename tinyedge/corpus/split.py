@@ -62,6 +62,9 @@ class Split:
     corpus: Path
     """The corpus file."""
 
+    name: str
+    """Name of the text in error messages."""
+
     unit: str
     """What is held out: "documents", "passages" if at least one document is cut, or "prompts" of pairs."""
 
@@ -91,7 +94,7 @@ class Split:
             yield from document.held_out
 
 
-def draw_split(corpus: Path) -> Split:
+def draw_split(corpus: Path, name: str = "") -> Split:
     """Hold out a tenth of each language's bytes, in complete documents drawn with a fixed seed.
 
     A document that is much larger than a tenth of its language is not drawn, because the held-out share
@@ -101,11 +104,16 @@ def draw_split(corpus: Path) -> Split:
 
     Of pairs, a tenth of the prompts is drawn instead, with all conversations that begin with one of them.
 
+    Args:
+        corpus: The corpus file.
+        name: Name of its text in error messages; by default, the path of the file.
+
     Raises:
         CorpusError: The corpus has too few lines to hold about a tenth of it out.
     """
+    name = name or str(corpus)
     if has_pairs(corpus):
-        return _draw_prompts(corpus)
+        return _draw_prompts(corpus, name)
     sizes = [
         _Size(
             detect_language(" ".join(lines)[:LANGUAGE_SAMPLE_CHARS]),
@@ -134,15 +142,15 @@ def draw_split(corpus: Path) -> Split:
     lines = sum(document.lines for document in sizes)
     if not MIN_HELD_OUT_SHARE * total < held_out_bytes <= (1 + TOLERANCE) * VALIDATION_SHARE * total:
         raise CorpusError(
-            f"{corpus} has too little text to hold a tenth of it out: it has {lines} lines",
+            f"{name} has too little text to hold a tenth of it out: it has {lines} lines",
             "add text; if its lines are very long, write one sentence per line",
         )
     unit = "passages" if cut else "documents"
     languages = (document.language for document in sizes)
-    return Split(corpus, unit, tuple(zip(languages, first_held_out, strict=True)))
+    return Split(corpus, name, unit, tuple(zip(languages, first_held_out, strict=True)))
 
 
-def _draw_prompts(corpus: Path) -> Split:
+def _draw_prompts(corpus: Path, name: str) -> Split:
     """Hold out a tenth of each language's bytes of pairs: the conversations of prompts drawn by a fixed seed.
 
     Raises:
@@ -168,11 +176,11 @@ def _draw_prompts(corpus: Path) -> Split:
     size = sum(sizes[languages[prompt]][prompt] for prompt in held_out)
     if len(languages) < MIN_DOCUMENTS or size < MIN_HELD_OUT_SHARE * total:
         raise CorpusError(
-            f"{corpus} has too few pairs to hold a tenth out: it has {len(languages)} different prompts",
+            f"{name} has too few pairs to hold a tenth out: it has {len(languages)} different prompts",
             f"add pairs, with at least {MIN_DOCUMENTS} different prompts",
         )
     firsts = ((languages[prompt], 0 if prompt in held_out else lines) for prompt, lines in conversations)
-    return Split(corpus, PROMPTS, tuple(firsts))
+    return Split(corpus, name, PROMPTS, tuple(firsts))
 
 
 def _count_bytes(line: str) -> int:

@@ -7,6 +7,7 @@ between them are computed once and kept, so most of a text costs one look-up for
 
 from tinyedge.core.errors import UsageError
 from tinyedge.forms.grammar import (
+    CONSTANTS,
     LAST_CODE_POINT,
     SURROGATES,
     Chars,
@@ -80,8 +81,14 @@ class Automaton:
         self._states: dict[tuple[frozenset[Place], bool], FormState] = {}
         self._texts: dict[str, Text] = {}
         self._repeats: dict[tuple[Node, int, int | None], Repeat] = {}
-        nodes = list_nodes(root)
-        self._possible = self._find_possible(nodes)
+        if vocabulary.constants < len(CONSTANTS):  # another kind of form was imported
+            nodes = [node for constant in CONSTANTS for node in list_nodes(constant)]
+            vocabulary.constants, vocabulary.possible = (
+                len(CONSTANTS),
+                self._find_possible(nodes, frozenset()),
+            )
+        nodes = list_nodes(root, vocabulary.possible)
+        self._possible = self._find_possible(nodes, vocabulary.possible)
         required = "".join(node.text for node in nodes if isinstance(node, Text) and node.is_required)
         if root not in self._possible:
             required += self._find_needed(root)
@@ -178,16 +185,16 @@ class Automaton:
         assert isinstance(node, Chars)
         return char in self.members(node) or (char not in self._vocabulary.characters and node.contains(char))
 
-    def _find_possible(self, nodes: list[Node]) -> set[Node]:
-        """Find the nodes that have a text which the tokenizer can spell."""
-        possible: set[Node] = set()
+    def _find_possible(self, nodes: list[Node], known: frozenset[Node]) -> frozenset[Node]:
+        """Return the nodes that have a text which the tokenizer can spell, with those that are known."""
+        possible = set(known)
         count = -1
         while count < len(possible):  # recursion may need several rounds
             count = len(possible)
             possible.update(
                 node for node in nodes if node not in possible and self._is_possible(node, possible)
             )
-        return possible
+        return frozenset(possible)
 
     def _refuse(self, message: str, hint: str) -> UsageError:
         return UsageError(f"{self._name}: {message}", hint, (self._name,))

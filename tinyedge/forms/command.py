@@ -7,7 +7,18 @@ words to copy, and spells them. In: the prompt of a home command. Out: the form 
 from collections.abc import Sequence
 
 from tinyedge.corpus.commands.home import AREA, FLOOR, split_prompt
-from tinyedge.forms.grammar import EMPTY, Chars, Either, Node, Repeat, Series, Text, optional, series
+from tinyedge.forms.grammar import (
+    EMPTY,
+    Chars,
+    Either,
+    Node,
+    Repeat,
+    Series,
+    Text,
+    constant,
+    optional,
+    series,
+)
 from tinyedge.forms.json_text import NUMBER, SPECIAL, escape
 
 # Slots whose value is a part of the sentence, in Home Assistant's templates.
@@ -89,5 +100,6 @@ def _other_name(taken: Sequence[str], is_first: bool = True) -> Node:
     return Either(tuple(options))
 
 
-# One node for all forms, so that the vocabulary's characters are compared with its sets once.
-_OTHER_SLOT = series('"', _other_name([*COPIED_SLOTS, "name", AREA, FLOOR]), '":', Either((NUMBER, _TEXT)))
+_OTHER_SLOT = constant(
+    series('"', _other_name([*COPIED_SLOTS, "name", AREA, FLOOR]), '":', Either((NUMBER, _TEXT)))
+)

@@ -4,7 +4,7 @@ A form is a graph of these nodes. `Rule` makes it recursive: lists of JSON conta
 a form comes from, nor how it is matched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 LAST_CODE_POINT = 0x10FFFF
@@ -155,10 +155,25 @@ def children(node: Node) -> tuple[Node, ...]:
     return ()
 
 
-def list_nodes(root: Node) -> list[Node]:
-    """List all nodes of a form once, those inside a node before the node where there is no recursion."""
+CONSTANTS: list[Node] = []
+"""Nodes that are the same in many forms: a vocabulary finds only once which of those inside it can spell."""
+
+
+def constant(node: Node) -> Node:
+    """Return a node after it was added to CONSTANTS; for nodes of modules, which are never freed."""
+    CONSTANTS.append(node)
+    return node
+
+
+def list_nodes(root: Node, known: Collection[Node] = ()) -> list[Node]:
+    """List all nodes of a form once, those inside a node before the node where there is no recursion.
+
+    Args:
+        root: The form.
+        known: Nodes to leave out, with those inside them.
+    """
     found: dict[Node, None] = {}
-    seen: set[Node] = set()
+    seen: set[Node] = set(known)
     stack = [(root, False)]
     while stack:
         node, is_done = stack.pop()

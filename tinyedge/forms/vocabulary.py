@@ -1,10 +1,11 @@
 """The texts of a tokenizer's tokens, sorted, so that those which begin with a text are next to each other.
 
-In: a tokenizer. Out: texts and ids. Does not know forms.
+In: a tokenizer. Out: texts and ids, and what is found once for all forms. Does not know how they are matched.
 """
 
 from collections.abc import Callable, Hashable
 
+from tinyedge.forms.grammar import Node
 from tinyedge.text.tokenizer import Tokenizer
 
 BYTES = 256
@@ -30,6 +31,8 @@ class Vocabulary:
         """The token of each byte."""
         self.characters = frozenset("".join(self.sorted_texts))
         """All characters that pieces have."""
+        self.constants, self.possible = 0, frozenset[Node]()
+        """How many of `grammar.CONSTANTS` were looked at, and which nodes in them can be spelled."""
         self._members: dict[Hashable, frozenset[str]] = {}
         self._single = frozenset(text for text in self.sorted_texts if len(text) == 1)
 

@@ -101,7 +101,7 @@ class App:
         if self._commands and bundle.template is None:
             raise UsageError(
                 f"home: the model of {bundle.path} was not trained on pairs",
-                "train one on home commands: tinyedge train --source commands",
+                "train one that was: tinyedge train --source commands",
                 ("home",),
             )
         self._digest = bundle_digest(bundle)
@@ -257,6 +257,7 @@ class App:
             "precision": generator.bundle.manifest["precision"],
             "context_length": generator.config.max_seq_length,
             "template": generator.bundle.template,
+            "home": self._commands.source if self._commands else None,
             "openings": generator.bundle.manifest.get("openings", {}),
         }
 

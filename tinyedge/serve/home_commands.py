@@ -18,7 +18,7 @@ from tinyedge.corpus.commands.home import Home, format_prompt, load_home, split_
 from tinyedge.forms.tool import Tool
 from tinyedge.serve.messages import SETUP_ROLES, Message, spell_calls
 
-FROM_REQUEST = "request"  # value of --home that takes the names from each request
+FROM_REQUEST, FROM_FILE = "request", "file"  # where names come from; the first is a value of --home
 NAMESPACE_END = "__"  # before a tool's own name, where Home Assistant offers the tools of several APIs
 # An entry of the list of devices in Home Assistant's system message, which is YAML.
 _ENTRY = re.compile(r"^- names: (.+)\n((?:  \S.*\n?)*)", re.MULTILINE)
@@ -99,6 +99,11 @@ class HomeCommands:
             UsageError: The file is missing or invalid.
         """
         return cls(None if value == FROM_REQUEST else load_home(Path(value)))
+
+    @property
+    def source(self) -> str:
+        """Where the names come from: `file` or `request`."""
+        return FROM_REQUEST if self.home is None else FROM_FILE
 
     def format_prompt(self, messages: Sequence[Message]) -> str:
         """Return the model's prompt: the last message of the user, with the names that it mentions."""

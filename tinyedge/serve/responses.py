@@ -78,9 +78,8 @@ class ResponseFormatter:
             }
             for index, choice in enumerate(choices)
         ]
-        return json.dumps(
-            {**self._head, "choices": listed, "usage": self._format_usage(), "timings": timings}
-        ).encode()
+        counts = {"usage": self._format_usage(), "timings": timings}
+        return json.dumps({**self._head, "choices": listed, **counts, **self._list_mentions()}).encode()
 
     def format_events(self, steps: Iterable[GenerationStep]) -> bytes:
         """Format steps as events of a stream; a step without anything to show is omitted."""
@@ -166,6 +165,15 @@ class ResponseFormatter:
             "top_logprobs": [_format_top(token) for token in tokens] if self._request.logprobs else None,
             "text_offset": [token.offset for token in tokens],
         }
+
+    def _list_mentions(self) -> dict[str, Any]:
+        """List the names of the home that a command mentions; OpenAI has no such field."""
+        form = self._request.answer_form.form
+        if form is None or form.kind != "command":
+            return {}
+        from tinyedge.corpus.commands.home import split_prompt  # few servers need it
+
+        return {"mentions": [{"kind": one.kind, "name": one.name} for one in split_prompt(form.source)[0]]}
 
     def _format_usage(self) -> dict[str, int]:
         return {

@@ -32,8 +32,8 @@ class Settings:
     """Settings of the server.
 
     Raises:
-        UsageError: A value has the wrong type or is outside its range, a host name is invalid, or a word
-            list is given although the filter is off; the message names the parameter.
+        UsageError: A value has the wrong type or is outside its range, a host name is invalid, the home is
+            empty, or a word list is given although the filter is off; the message names the parameter.
     """
 
     bundle: Path
@@ -82,13 +82,13 @@ class Settings:
         help="Time limit for a client to send its headers, to send its body, or to read.",
     )
     """Seconds that a client has to send its headers, then its body, and to read what is ready for it."""
-    home: str = setting(
-        "",
+    home: str | None = setting(
+        None,
         section="Home commands",
         help="Answer home commands with calls of tools. A file with the names of your home, or request:"
         " each request lists them, as Home Assistant's do.",
     )
-    """A file with the names of a home, `request`, or empty: the model was not trained on home commands."""
+    """A file with the names of a home, or `request`; None for a model that does not know home commands."""
     filtered: bool = True
     """Whether answers end before a word of the list."""
     filter_file: Path | None = None
@@ -97,6 +97,10 @@ class Settings:
     def __post_init__(self) -> None:
         check_settings(self)
         require_usable_threads(self.threads)
+        if self.home == "":  # an unset variable of a script, which would turn the commands off
+            raise UsageError(
+                "home is empty", "pass a file with the names of your devices, or request", ("home",)
+            )
         if self.filter_file and not self.filtered:
             raise UsageError("filter_file is given, but filtered is False", "leave one of them out")
         if not isinstance(self.allowed_hosts, tuple):  # a string would allow each of its characters

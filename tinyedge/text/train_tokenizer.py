@@ -114,7 +114,7 @@ def prepare_tokenizer(
     def train_with(config: TokenizerConfig) -> bytes:
         require_own_files(output_dir, output_dir / model_name(config.vocab_size))
         lines = split.training_lines()
-        return train(sample_lines(lines, share) if share < 1 else lines, str(split.corpus), config)
+        return train(sample_lines(lines, share) if share < 1 else lines, split.name, config)
 
     requested_vocab_size = None
     try:

@@ -254,13 +254,14 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
     """
     folder = request.output_dir
     corpus = folder / CORPUS_NAME
+    name = ""
     if request.skip_corpus:
         files.require_file(corpus, CorpusError, "omit --skip-corpus, or put the text there")
     else:
         reporter.phase("preparing the corpus")
-        prepare_corpus(request.corpus, folder, reporter.note)
+        name = prepare_corpus(request.corpus, folder, reporter.note).origin
     reporter.phase("preparing the tokenizer")
-    split = draw_split(corpus)
+    split = draw_split(corpus, name)
     if initial := request.initial:
         path = adopt_tokenizer(initial.tokenizer, initial.tokenizer_path, split, folder, reporter.note)
     elif request.skip_tokenizer:

@@ -128,7 +128,7 @@ def load_home(path: Path) -> Home:
     try:
         value = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_refuse_duplicates)
     except OSError as failure:
-        hint = "pass the file with the names of your home"
+        hint = "pass the file with the names of your devices"
         raise UsageError(f"home {path} cannot be read: {failure.strerror}", hint, ("home",)) from None
     except UnicodeDecodeError:
         raise UsageError(f"home {path} is not UTF-8", "save it as UTF-8", ("home",)) from None

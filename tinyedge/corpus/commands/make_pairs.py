@@ -264,12 +264,14 @@ class _Scene:
     def _draw_text(self, kind: str) -> tuple[str, Value]:
         rng = self._rng
         choice = rng.random()
-        if choice < 0.45:
+        if choice < 0.4:
             text = self._names.pick(_TEXTS[kind])
-        elif choice < 0.52 or not self._spans:
+        elif choice < 0.46 or not self._spans:
             text = " ".join(self._names.invent() for _ in range(rng.randint(1, 2)))
-        elif choice < 0.8:
+        elif choice < 0.66:
             text = self._names.join_words(3)
+        elif choice < 0.82:
+            text = self._names.link_words()
         else:
             text = self._draw_span(4 if kind != "message" else 10)
         if kind == "search_query" and rng.random() < 0.4:

@@ -80,6 +80,11 @@ class NameSource:
         )
         return " ".join(word for word in drawn if len(word) > 2) or self.invent()
 
+    def link_words(self) -> str:
+        """Return two words at random with a little word between them, such as "of the"."""
+        link: str = self.rng.choice(load_words()[self.language]["links"])
+        return f"{self.join_words(1)} {link} {self.join_words(2)}"
+
     def area(self) -> str:
         """Draw the name of a room."""
         return self._write(self._odd_name() or self.pick("rooms"))

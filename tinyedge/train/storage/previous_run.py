@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tinyedge.core import files
-from tinyedge.core.errors import CheckpointError
+from tinyedge.core.errors import CheckpointError, CorpusError, TokenizerError
 from tinyedge.core.folder_lock import ensure_dir, exclusive_lock
 from tinyedge.core.run_files import TENSORBOARD_FOLDER, has_unfinished_run, list_run_files
 from tinyedge.core.runs import PREVIOUS_FOLDER
@@ -45,6 +45,8 @@ def preserve_data(folder: Path, note: Callable[[str], None]) -> Iterator[Path | 
     """Preserve the data of the run in a folder for a block.
 
     If the block fails, the folder is restored. If the process is killed in it, the next call restores it.
+    A folder without a run has nothing to restore: if the block refuses the text, what it wrote in addition is
+    removed, and after any other failure it stays, because the next command can use it.
     Only files that tinyedge wrote are replaced or removed for that; others are renamed, with a message.
 
     Args:
@@ -65,6 +67,7 @@ def preserve_data(folder: Path, note: Callable[[str], None]) -> Iterator[Path | 
         names = ", ".join(map(str, restored))
         note(f"data: restored what a killed command had replaced in {folder}: {names}")
     has_run = bool(list_run_files(folder))
+    before = _list_data(folder)
     if has_run:
         temporary = _make_temporary_path(preserved)
         temporary.mkdir()
@@ -73,8 +76,11 @@ def preserve_data(folder: Path, note: Callable[[str], None]) -> Iterator[Path | 
         files.sync_folder(folder)
     try:
         yield preserved if has_run else None
-    except BaseException:
+    except BaseException as failure:
         _restore(preserved, folder, note)
+        if isinstance(failure, CorpusError | TokenizerError) and not has_run:
+            new = _list_data(folder) - before
+            _remove_data(folder, {name for name in new if is_written_by_tinyedge(folder, name)})
         raise
     _remove(preserved)
 
@@ -187,8 +193,7 @@ def _restore(preserved: Path, folder: Path, note: Callable[[str], None]) -> list
             restored.append(name)
         for name in sorted(restored, key=_get_restore_rank):
             _link(preserved / name, folder / name)
-        for name in sorted(own - data, key=_get_restore_rank):
-            (folder / name).unlink()
+        _remove_data(folder, own - data)
         discard_pending_report(folder)
         for path in list_run_files(preserved):
             _keep(folder / path.name, note)
@@ -197,6 +202,13 @@ def _restore(preserved: Path, folder: Path, note: Callable[[str], None]) -> list
         files.sync_folder(folder)
     _remove(preserved)
     return restored
+
+
+def _remove_data(folder: Path, names: set[Path]) -> None:
+    for name in sorted(names, key=_get_restore_rank):
+        (folder / name).unlink()
+    with contextlib.suppress(OSError):  # it has other files, or does not exist
+        (folder / SHARDS_FOLDER).rmdir()
 
 
 def _get_restore_rank(name: Path) -> int:
