@@ -21,7 +21,6 @@ from tinyedge.core.files import sha256_file, write_json
 from tinyedge.export import ngram_table, pipeline
 from tinyedge.export.ngram_table import build_table, measure_table, read_training_tokens
 from tinyedge.export.pipeline import ExportOptions, export_bundle
-from tinyedge.export.quality import sample_windows
 from tinyedge.ngram.mapped_file import NgramFile
 from tinyedge.ngram.weights import predict_tokens
 from tinyedge.runtime.bundle_model import BundleModel
@@ -29,6 +28,7 @@ from tinyedge.runtime.generator import Generator
 from tinyedge.text.evaluate import Passage, negative_log_likelihood, read_passages
 from tinyedge.text.shards import Shards, TokenFile
 from tinyedge.text.tokenizer import Tokenizer
+from tinyedge.text.window_sample import sample_windows
 
 LIMIT = 500
 LANGUAGES = ("en", "es")

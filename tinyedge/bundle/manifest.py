@@ -22,6 +22,7 @@ SPECIAL_IDS = {"bos_id": 0, "eos_id": 1, "pad_id": 2, "unk_id": 3}  # the guide'
 MAX_DEPTH = 8  # levels of nesting in the manifest
 MAX_STRING = 4096  # characters
 MAX_OPENINGS, MAX_OPENING_CHARACTERS = 4, 48  # of each text; the longest that export writes has 40 and marks
+MAX_LEARNED = 1000  # texts that a bundle has learned from, one after the other
 MAX_NUMBER = 1e15  # a larger value is a mistake, and JSON readers start to round it
 HEX_DIGITS = frozenset("0123456789abcdef")
 MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, CARD_FILE = (
@@ -156,6 +157,15 @@ OPENING_LIST = FieldSpec(
     ),
 )
 
+LEARNED_LIST = FieldSpec(
+    f"a list of at most {MAX_LEARNED} objects of numbers",
+    lambda v: (
+        isinstance(v, list)
+        and len(v) <= MAX_LEARNED
+        and all(isinstance(entry, dict) and all(map(_is_number, entry.values())) for entry in v)
+    ),
+)
+
 # A mapping describes an object with exactly these fields; the key `...` allows any other fields.
 Shape = Mapping[str | EllipsisType, Any]
 QUALITY: Shape = {
@@ -198,11 +208,14 @@ MANIFEST: Shape = {
     "files": {
         name: {"size": NON_NEGATIVE_INTEGER, "sha256": DIGEST, "blake2b": DIGEST} for name in MAX_BYTES
     },
+    "learned": LEARNED_LIST,  # what each `tinyedge learn` taught the n-grams
     "ngrams": {"size": NON_NEGATIVE_INTEGER, "root": DIGEST},  # of NGRAMS_FILE: present if that is
 }
 # Fields that a manifest may lack; earlier versions did not write blake2b.
 _DIGESTS = tuple(f"files.{name}.blake2b" for name in MAX_BYTES)
-OPTIONAL = frozenset({"created", "model_id", "openings", "chat", "chat.turns", "ngrams", *_DIGESTS})
+OPTIONAL = frozenset(
+    {"created", "model_id", "openings", "chat", "chat.turns", "learned", "ngrams", *_DIGESTS}
+)
 MIXED_BITS = "mixed_bits_per_byte"  # in `quality`: of the model with its n-grams; `bits_per_byte` is without
 QUANTIZATION: Mapping[str, Any] = {
     "int8": {"method": NON_EMPTY_STRING, "per_channel": BOOLEAN, "kept_fp32": STRING_LIST, ...: ANYTHING},

@@ -11,7 +11,7 @@ GROUPS = {
     "Data": ("corpus", "tokenizer"),
     "Train": ("fit", "train", "runs", "sweep"),
     "Ship": ("export", "verify", "sign", "deploy"),
-    "Board": ("activate", "generate", "serve", "top", "doctor"),
+    "Board": ("activate", "generate", "serve", "learn", "top", "doctor"),
     "Measure": ("eval", "bench", "check"),
 }
 EXAMPLES = {
@@ -28,6 +28,7 @@ EXAMPLES = {
     "activate": "tinyedge activate bundle",
     "generate": 'tinyedge generate bundle --prompt "My sister" --seed 1',
     "serve": "tinyedge serve bundle --port 8080",
+    "learn": "tinyedge learn bundle --input my-texts --output-dir mine",
     "top": "tinyedge top http://raspberrypi.local:8080",
     "doctor": "tinyedge doctor --json",
     "eval": "tinyedge eval data/best_model.pt --text en=novel.txt",

@@ -42,6 +42,7 @@ COMMANDS = {
     "activate": "activate",
     "generate": "generate",
     "serve": "serve",
+    "learn": "learn",
     "bench": "bench",
     "check": "check",
     "doctor": "doctor",

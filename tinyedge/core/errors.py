@@ -126,6 +126,10 @@ class ExportError(TinyEdgeError):
     """An export that would differ from the trained model."""
 
 
+class LearnError(TinyEdgeError):
+    """A text from which a bundle did not learn what would be better."""
+
+
 class FilterError(TinyEdgeError):
     """An invalid word list."""
 

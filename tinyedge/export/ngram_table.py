@@ -12,7 +12,6 @@ from pathlib import Path
 from tinyedge.core.arrays import TokenIds
 from tinyedge.core.errors import ExportError, UsageError
 from tinyedge.core.settings import flag
-from tinyedge.export.quality import sample_windows
 from tinyedge.ngram.counts import count_ngrams
 from tinyedge.ngram.estimate import estimate
 from tinyedge.ngram.layout import TableLayout
@@ -27,6 +26,7 @@ from tinyedge.text.evaluate import LanguageModel, Passage, Window, to_bits_per_b
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards, TokenFile
 from tinyedge.text.tokenizer import Tokenizer
+from tinyedge.text.window_sample import sample_windows
 
 MB = 1 << 20
 DEFAULT_MB = 16.0

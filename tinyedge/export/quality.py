@@ -6,23 +6,20 @@ each token), because an int8 graph computes the scale of its activations from al
 steps would give other results.
 """
 
-import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinyedge.core.arrays import Doubles, TokenIds
+from tinyedge.core.arrays import Doubles
 from tinyedge.core.errors import ExportError
 from tinyedge.runtime.logprobs import log_softmax
 from tinyedge.text.evaluate import (
     LanguageModel,
     Passage,
-    Window,
-    default_stride,
     to_bits_per_byte,
 )
-from tinyedge.text.tokenizer import UNK_ID
+from tinyedge.text.window_sample import sample_windows
 
 # Predictions for each language. At a divergence of 3e-4 nats, the difference of a token's nats has a standard
 # deviation of 0.025. The mean of 10,000 differences then has a standard deviation of 0.0003 nats, about
@@ -30,7 +27,6 @@ from tinyedge.text.tokenizer import UNK_ID
 TOKEN_LIMIT = 10_000
 MIN_TOKENS = 2_000
 FULL_LIMIT_PARAMETERS = 2_500_000  # larger models need more time for a token, so they read fewer
-SAMPLE_SEED = 0  # fixed: every export must measure on the same text
 
 
 @dataclass(frozen=True)
@@ -150,35 +146,6 @@ def require_quality(quality: Mapping[str, QualityComparison], max_loss_percent: 
                 f" --max-quality-loss allows {max_loss_percent:g}%",
                 "export with --quantize none, or allow more with --max-quality-loss",
             )
-
-
-def sample_windows(
-    passages: Iterable[Passage], context: int, limit: int
-) -> Iterator[tuple[Window, float, float]]:
-    """Yield windows in a fixed random order, until they have `limit` predictions.
-
-    Yields:
-        A window, its share of the passage's bytes, and its share of the passage's bytes behind UNK.
-    """
-    pool: list[tuple[Window, float, float]] = []
-    for passage in passages:
-        windows = list(passage.windows(context, default_stride(context)))
-        bytes_per_token = passage.bytes / max(1, sum(len(window.targets) for window in windows))
-        bytes_per_unk = passage.unknown_bytes / max(1, sum(_count_unk(window.targets) for window in windows))
-        for window in windows:
-            unknown_bytes = bytes_per_unk * _count_unk(window.targets)
-            pool.append((window, bytes_per_token * len(window.targets), unknown_bytes))
-    random.Random(SAMPLE_SEED).shuffle(pool)
-    taken = 0
-    for window, size, unknown_bytes in pool:
-        if taken >= limit:
-            return
-        taken += len(window.targets)
-        yield window, size, unknown_bytes
-
-
-def _count_unk(tokens: TokenIds) -> int:
-    return int((tokens == UNK_ID).sum())
 
 
 def kl_divergence(p: Doubles, q: Doubles) -> float:

@@ -4,7 +4,7 @@ In: what the model and the table predicted. Out: a weight for each number of mat
 files.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,27 +38,46 @@ class PredictedTokens:
         Args:
             weights: Weight of the table by the number of matched tokens.
         """
+        return -float(np.log(self.mix(weights)).sum())
+
+    def mix(self, weights: Sequence[float]) -> Doubles:
+        """Compute the mixture's probability of each token, (T,); the argument is that of `mixed_nats`."""
         weight = np.asarray(weights)[self.matched]
-        return -float(np.log((1 - weight) * self.model + weight * self.ngram).sum())
+        return np.asarray((1 - weight) * self.model + weight * self.ngram, dtype=np.float64)
 
 
-def predict_tokens(model: LanguageModel, scorer: TableScorer, windows: Iterable[Window]) -> PredictedTokens:
+def predict_tokens(model: LanguageModel, scorer: TableScorer, windows: Sequence[Window]) -> PredictedTokens:
     """Predict the targets of some windows with both.
 
     Raises:
         CorpusError: The text has no token to predict.
     """
-    parts: list[tuple[Doubles, npt.NDArray[np.float32], IndexArray]] = []
-    for window in windows:
-        losses = negative_log_likelihood(model.logits(window.inputs, window.first), window.targets)
-        ngram, matched = scorer.score(np.append(window.inputs, window.targets[-1:]))
-        parts.append((np.exp(-losses), ngram[window.first :], matched[window.first :]))
-    if not parts:
+    return PredictedTokens(predict_with_model(model, windows), *predict_with_table(scorer, windows))
+
+
+def predict_with_model(model: LanguageModel, windows: Sequence[Window]) -> Doubles:
+    """Compute the model's probability of each target, (T,).
+
+    Raises:
+        CorpusError: The text has no token to predict.
+    """
+    if not windows:
         raise CorpusError("the held-out text has nothing to predict", "give a text with a sentence in it")
-    probabilities, ngrams, lengths = zip(*parts, strict=True)
-    return PredictedTokens(
-        np.concatenate(probabilities), np.concatenate(ngrams).astype(np.float64), np.concatenate(lengths)
-    )
+    losses = [
+        negative_log_likelihood(model.logits(window.inputs, window.first), window.targets)
+        for window in windows
+    ]
+    return np.asarray(np.exp(-np.concatenate(losses)), dtype=np.float64)
+
+
+def predict_with_table(scorer: TableScorer, windows: Sequence[Window]) -> tuple[Doubles, IndexArray]:
+    """Compute the table's probability of each target, and the number of tokens that it matched, both (T,)."""
+    parts: list[tuple[npt.NDArray[np.float32], IndexArray]] = []
+    for window in windows:
+        ngram, matched = scorer.score(np.append(window.inputs, window.targets[-1:]))
+        parts.append((ngram[window.first :], matched[window.first :]))
+    probabilities, lengths = zip(*parts, strict=True)
+    return np.concatenate(probabilities).astype(np.float64), np.concatenate(lengths)
 
 
 def choose_weights(predicted: PredictedTokens, order: int) -> tuple[float, ...]:
