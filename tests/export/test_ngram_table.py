@@ -54,7 +54,7 @@ def complete_run(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> E
         training,
         {name: list(read_passages(run.texts[name], tokenizer)) for name in LANGUAGES},
     )
-    return ExportOptions(folder / run.checkpoint.name, tmp_path / "bundle")
+    return ExportOptions(folder / run.checkpoint.name, tmp_path / "bundle", ngram_mb=16.0)
 
 
 def write_shards(
@@ -121,7 +121,7 @@ def test_the_model_is_the_same_with_and_without_ngrams(complete_run: ExportOptio
     lines: list[str] = []
     alone = load_bundle(export_bundle(options, lines.append))
     assert alone.ngrams is None
-    assert "none, as --ngram-mb is 0" in find_line(lines)
+    assert "none; --ngram-mb 16 adds a table" in find_line(lines)
     assert "with n-grams" not in alone.card.decode()
     assert alone.model == mixed.model
     quality = {name: dict(row) for name, row in mixed.manifest["quality"].items()}
@@ -158,26 +158,24 @@ def test_a_table_that_brings_little_is_left_out(
     assert ", less than 99.0%: en " in find_line(lines)
 
 
-def test_without_training_tokens_there_is_a_note_or_an_error(
+def test_without_training_tokens_a_table_is_an_error(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "choose_token_limit", lambda parameters: LIMIT)
     options = ExportOptions(run.checkpoint, tmp_path / "bundle", text=run.texts)
-    lines: list[str] = []
-    assert load_bundle(export_bundle(options, lines.append)).ngrams is None
-    assert "none, as their training tokens are missing: there is no" in find_line(lines)
+    assert load_bundle(export_bundle(options, ignore_report)).ngrams is None
     with pytest.raises(ExportError, match="the n-grams of --ngram-mb have no training tokens: there is no"):
-        export_bundle(dataclasses.replace(options, ngram_mb=16.0), lines.append)
+        export_bundle(dataclasses.replace(options, ngram_mb=16.0), ignore_report)
 
 
-def test_damaged_token_files_are_a_note_where_they_are_not_needed(
+def test_damaged_token_files_do_not_matter_where_they_are_not_needed(
     complete_run: ExportOptions, run: Any
 ) -> None:
     (complete_run.checkpoint.parent / "shards" / "train.bin").write_bytes(b"half")
-    lines: list[str] = []
     options = dataclasses.replace(complete_run, text=run.texts)
-    assert load_bundle(export_bundle(options, lines.append)).ngrams is None
-    assert "train.bin has 4 bytes" in find_line(lines)
+    with pytest.raises(ExportError, match=r"train\.bin has 4 bytes"):
+        export_bundle(options, ignore_report)
+    assert load_bundle(export_bundle(dataclasses.replace(options, ngram_mb=0.0), ignore_report)).ngrams is None
 
 
 @pytest.mark.parametrize("change", [{"ngram_mb": -1.0}, {"ngram_mb": 257.0}, {"ngram_order": 5}])
@@ -189,7 +187,7 @@ def test_an_option_outside_its_range_is_named(change: dict[str, Any]) -> None:
 def test_the_command_shows_the_file_and_both_figures(
     complete_run: ExportOptions, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    export(complete_run.checkpoint, complete_run.output_dir)
+    export(complete_run.checkpoint, complete_run.output_dir, ngram_mb=16.0)
     out = capsys.readouterr().out
     assert "ngrams.bin" in out
     assert "with n-grams" in out

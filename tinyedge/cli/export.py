@@ -46,11 +46,8 @@ def export(
         ),
     ] = True,
     ngram_mb: Annotated[
-        float | None,
-        typer.Option(
-            help="Largest size of the table of n-grams mixed with the model, in MB; 0: none. [default: 16]"
-        ),
-    ] = None,
+        float, typer.Option(help="Largest size of a table of n-grams to mix with the model, in MB; 0: none.")
+    ] = 0.0,
     ngram_order: Annotated[int, typer.Option(help="Tokens in the longest n-gram of that table, 2 to 4.")] = 4,
     wheels: Annotated[
         bool,

@@ -29,7 +29,6 @@ from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.text.window_sample import sample_windows
 
 MB = 1 << 20
-DEFAULT_MB = 16.0
 DEFAULT_ORDER = 4
 MIN_GAIN_PERCENT = 0.5  # of the bits per byte; less is not worth a file and its time for each token
 MAX_COUNTED_TOKENS = 20_000_000  # counting needs 45 bytes for each
@@ -84,7 +83,7 @@ def require_size(ngram_mb: float, vocab_size: int, order: int) -> None:
         raise UsageError(
             f"ngram_mb {ngram_mb:g} is too small for {vocab_size:,} single tokens, which need"
             f" {smallest / MB:.2f} MB",
-            f"allow more, or pass {flag('ngram_mb')} 0 for a bundle without n-grams",
+            f"allow more, or leave {flag('ngram_mb')} out for a bundle without n-grams",
             ("ngram_mb",),
         )
 

@@ -28,7 +28,6 @@ from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.mixed_precision import GOAL_PERCENT, quantize_to_goal
 from tinyedge.export.model_card import render_model_card
 from tinyedge.export.ngram_table import (
-    DEFAULT_MB,
     DEFAULT_ORDER,
     MB,
     MIN_GAIN_PERCENT,
@@ -80,8 +79,8 @@ class ExportOptions:
     """Attention heads of a plain torch.save checkpoint that does not record them."""
     openings: bool = True
     """Whether the manifest gets a few openings of the held-out text, as prompts for the model."""
-    ngram_mb: float | None = None
-    """Largest size of the n-gram table in MB, 0 for none; None is DEFAULT_MB if there are training tokens."""
+    ngram_mb: float = 0.0
+    """Largest size of the n-gram table in MB; 0 for none."""
     ngram_order: int = DEFAULT_ORDER
     """Tokens in its longest n-gram."""
 
@@ -89,8 +88,7 @@ class ExportOptions:
         require_choice("quantize", self.quantize, PRECISIONS)
         load_board(self.target)
         require_range("max_quality_loss", self.max_quality_loss, 0, 100, unit="percent")
-        if self.ngram_mb is not None:
-            require_range("ngram_mb", self.ngram_mb, 0, MAX_NGRAMS_BYTES // MB, unit="MB")
+        require_range("ngram_mb", self.ngram_mb, 0, MAX_NGRAMS_BYTES // MB, unit="MB")
         require_range("ngram_order", self.ngram_order, ORDERS[0], ORDERS[-1], whole=True)
 
 
@@ -245,21 +243,19 @@ def _read_validation(shards: Shards) -> dict[str, list[Passage]]:
     return {name: list(shards.validation_passages(name)) for name in shards.languages}
 
 
-def _open_training_text(options: ExportOptions, tokenizer: Tokenizer) -> Shards | str:
-    """Open the run's token files, or say why the bundle gets no n-grams.
+def _open_training_text(options: ExportOptions, tokenizer: Tokenizer) -> Shards | None:
+    """Open the run's token files for the n-grams, if these are wanted.
 
     Raises:
-        ExportError: A size of the table was given, and there are no such files.
-        UsageError: That size is too small.
+        ExportError: There are no such files.
+        UsageError: The size is too small.
     """
-    if options.ngram_mb == 0:
-        return "none, as --ngram-mb is 0"
-    require_size(options.ngram_mb or DEFAULT_MB, tokenizer.vocab_size, options.ngram_order)
+    if not options.ngram_mb:
+        return None
+    require_size(options.ngram_mb, tokenizer.vocab_size, options.ngram_order)
     try:
         return open_run_shards(options.checkpoint, tokenizer)
     except (CorpusError, ExportError) as failure:
-        if options.ngram_mb is None:
-            return f"none, as their training tokens are missing: {failure.message}"
         raise ExportError(
             f"the n-grams of --ngram-mb have no training tokens: {failure.message}",
             f"leave --ngram-mb out, or {failure.hint or 'train again'}",
@@ -268,7 +264,7 @@ def _open_training_text(options: ExportOptions, tokenizer: Tokenizer) -> Shards 
 
 def _make_table(
     options: ExportOptions,
-    training: Shards | str,
+    training: Shards | None,
     vocab_size: int,
     model: LanguageModel,
     texts: Mapping[str, Sequence[Passage]],
@@ -280,10 +276,10 @@ def _make_table(
     Returns:
         The table, and a description for the report.
     """
-    if isinstance(training, str):
-        return None, training
+    if training is None:
+        return None, "none; --ngram-mb 16 adds a table of up to 16 MB"
     tokens = read_training_tokens(training.training())
-    max_bytes = int((options.ngram_mb or DEFAULT_MB) * MB)
+    max_bytes = int(options.ngram_mb * MB)
     trie = build_table(tokens, vocab_size, options.ngram_order, max_bytes)
     table = measure_table(trie, model, _read_validation(training), texts, limit)
     alone = {name: result.bits_per_byte for name, result in quality.items()}
