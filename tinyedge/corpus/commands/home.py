@@ -94,10 +94,10 @@ class Home:
             if not spans and len(name_words) > 1:
                 places: set[int] = set()
                 for word in name_words:
-                    place = _find_word(word, words, by_letter.get(word[0], ()))
-                    if place is None or place in places:
+                    found_at = _find_word(word, words, by_letter.get(word[0], ()))
+                    if found_at is None or found_at in places:
                         break
-                    places.add(place)
+                    places.add(found_at)
                 else:
                     apart.append((-letters, places, mention))
         taken: dict[int, range] = {}
@@ -240,8 +240,10 @@ def _find_span(name_words: Sequence[str], words: Sequence[str], start: int) -> r
 
 def _find_word(word: str, words: Sequence[str], places: Sequence[int]) -> int | None:
     """Return the one of some places that has a word, or else one that is spelled almost like it."""
-    exact = next((place for place in places if words[place] == word), None)
-    return exact if exact is not None else next((p for p in places if _is_same(word, words[p])), None)
+    for place in places:
+        if words[place] == word:
+            return place
+    return next((place for place in places if _is_same(word, words[place])), None)
 
 
 def _is_same(word: str, other: str) -> bool:
@@ -253,7 +255,9 @@ def _is_same(word: str, other: str) -> bool:
     if other in (f"{word}s", f"{word}es") or word in (f"{other}s", f"{other}es"):
         return False  # "the kitchen lights" are all of them, and not the device "Kitchen Light"
     allowed = 2 if len(word) >= _VERY_FUZZY_LENGTH else 1
-    return abs(len(other) - len(word)) <= allowed and _is_close(word, other, allowed)
+    if abs(len(other) - len(word)) > allowed or len({*word} ^ {*other}) > 2 * allowed:
+        return False  # most words: one wrong letter changes two of the letters that a word has
+    return _is_close(word, other, allowed)
 
 
 @functools.lru_cache(maxsize=4096)
