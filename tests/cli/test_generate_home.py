@@ -31,6 +31,11 @@ def test_other_forms_are_refused(command_bundle: Path, home: Path, flags: tuple[
     assert assert_refused(done, 2) == f"error: --home and {flags[0]} are mutually exclusive"
 
 
+def test_a_command_of_too_many_words_is_an_error_about_the_prompt(command_bundle: Path, home: Path) -> None:
+    done = tinyedge("generate", command_bundle, "--home", home, "--prompt", "lamp " * 101)
+    assert assert_refused(done, 2) == "error: --prompt has a command of 101 words, at most 100 are allowed"
+
+
 def test_a_model_of_text_is_refused(json_bundle: Path, home: Path) -> None:
     error = assert_refused(tinyedge("generate", json_bundle, "--home", home, *ASK), 2)
     assert error == f"error: --home: the model of {json_bundle} was not trained on pairs"

@@ -6,8 +6,9 @@ import random
 import pytest
 
 from tests.forms.conftest import Draw
+from tinyedge.core.errors import UsageError
 from tinyedge.corpus.commands.answer import Command, parse_answer
-from tinyedge.corpus.commands.home import Home, format_prompt, split_prompt
+from tinyedge.corpus.commands.home import MAX_WORDS, Home, format_prompt, split_prompt
 from tinyedge.corpus.commands.source import generate_pairs, load_templates
 from tinyedge.forms.command import COPIED_SLOTS
 from tinyedge.forms.form import Form
@@ -69,6 +70,8 @@ def test_right_answers_are_allowed(
         ("add oat milk", {"item": "at milk"}),
         ("add oat milk", {"item": ""}),
         ("add oat milk", {"item": 3}),
+        ("play jazz in 5 minutes", {"search_query": "jazz", "name": "jazz"}),  # another order
+        ("play jazz in 5 minutes", {"item_2": 5, "minutes": 5}),
     ],
 )
 def test_what_the_prompt_does_not_have_is_not_copied(
@@ -122,6 +125,30 @@ def test_every_text_is_an_answer_whose_copies_stand_in_the_prompt(seed: int, dra
             assert str(value).lower() in sentence.lower()
         elif name in ("area", "floor"):
             assert value in mentions
+
+
+def test_a_slot_stands_in_an_answer_once(vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:
+    for name, value in (("minutes", "5"), ("search_query", '"jazz"'), ("area", '"Kitchen"')):
+        slot = f'"{name}":{value}'
+        sentence = "play jazz in the kitchen"
+        assert allows(sentence, f'{{"intent":"Any","slots":{{{slot}}}}}', vocabulary, tokenizer)
+        assert not allows(sentence, f'{{"intent":"Any","slots":{{{slot},{slot}}}}}', vocabulary, tokenizer)
+
+
+@pytest.mark.parametrize("home", [Home((("Lamp \u65e5", "light"),)), Home((), ("Lamp \u65e5",))])
+def test_a_name_that_the_tokenizer_cannot_spell_is_an_error(json_model: bytes, home: Home) -> None:
+    """Otherwise the answer would have another name."""
+    form = Form.command(format_prompt(home, "turn on lamp \u65e5"))
+    with pytest.raises(UsageError, match="cannot spell: '\u65e5'"):
+        Matcher(form.build(), Vocabulary(Tokenizer(json_model)))
+
+
+def test_a_sentence_of_too_many_words_is_an_error() -> None:
+    Form.command(" ".join(["milk"] * MAX_WORDS)).build()
+    with pytest.raises(
+        UsageError, match=f"has a command of {MAX_WORDS + 1} words, at most {MAX_WORDS} are allowed"
+    ):
+        Form.command(" ".join(["milk"] * (MAX_WORDS + 1))).build()
 
 
 def test_a_sentence_without_words_has_answers(vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:

@@ -15,6 +15,7 @@ from tests.forms.conftest import Draw
 from tinyedge.core.errors import UsageError
 from tinyedge.forms.automaton import Automaton, FormState
 from tinyedge.forms.form import Form
+from tinyedge.forms.grammar import CONSTANTS
 from tinyedge.forms.json_schema import parse_schema
 from tinyedge.forms.vocabulary import Vocabulary
 
@@ -335,6 +336,7 @@ def test_what_makes_a_wide_object_impossible_is_found() -> None:
     """Each optional member is one level more in the form."""
     properties = {f"n{number}": {"type": "null"} for number in range(600)}
     spelled = type("Spelled", (), {"has_all_bytes": False, "characters": frozenset("n0123456789")})()
+    spelled.constants = len(CONSTANTS), frozenset()
     spelled.has_piece = spelled.can_spell = spelled.characters.__contains__
     with pytest.raises(UsageError, match="json_schema: the form needs characters that the tokenizer cannot"):
         Automaton(parse_schema({"type": "object", "properties": properties}), spelled, "json_schema")

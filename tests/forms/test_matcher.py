@@ -6,6 +6,7 @@ import pytest
 
 from tinyedge.core.errors import UsageError
 from tinyedge.forms.form import Form
+from tinyedge.forms.grammar import Either, Text
 from tinyedge.forms.matcher import FormText, Matcher
 from tinyedge.forms.vocabulary import Vocabulary
 from tinyedge.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
@@ -137,3 +138,17 @@ def test_repetitions_of_repetitions_are_refused_before_they_fill_the_memory(voca
 def test_a_schema_that_only_refers_to_itself_has_no_text(vocabulary: Vocabulary) -> None:
     with pytest.raises(UsageError, match="no text that the tokenizer can spell has the form"):
         begin(Form.json_schema({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}), vocabulary)
+
+
+@pytest.mark.parametrize("is_required", [True, False])
+def test_half_of_a_surrogate_pair_is_not_spelled(vocabulary: Vocabulary, is_required: bool) -> None:
+    """It is no character, also for a tokenizer that can spell all of them; a command line may have one."""
+    options = (Text("ab\udc80", is_required), Text("ab"))
+    if is_required:
+        with pytest.raises(UsageError, match=r"cannot spell: '\\udc80'"):
+            Matcher(Either(options), vocabulary)
+        return
+    matcher = Matcher(Either(options), vocabulary)
+    reached = matcher.advance(matcher.automaton.start, "ab")
+    assert reached is not None
+    assert (reached.accepts, reached.heads) == (True, ())

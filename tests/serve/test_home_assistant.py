@@ -15,9 +15,11 @@ from bench.serve.loopback import HttpAnswer, Server, parse_events
 from tests.support.command_bundle import LIGHT_ON
 from tests.support.program import assert_refused, tinyedge
 from tinyedge.corpus.commands.answer import Command
-from tinyedge.corpus.commands.home import Home
+from tinyedge.corpus.commands.home import MAX_NAME, Home
 from tinyedge.forms.tool import Tool
+from tinyedge.serve.errors import ApiError
 from tinyedge.serve.home_commands import (
+    MAX_NAMES,
     SENTENCES,
     CommandReply,
     HomeCommands,
@@ -96,6 +98,18 @@ def test_names_are_read_in_the_system_message() -> None:
     names |= {"Lámpara: cocina": "light", long: "fan"}
     assert parse_static_context(SYSTEM) == Home(tuple(names.items()), ("Bedroom", "Cocina", "Comedor"))
     assert parse_static_context("You are a voice assistant.") == Home()
+
+
+def test_a_name_that_is_too_long_for_a_home_is_left_out() -> None:
+    names = [letter * length for letter, length in (("a", MAX_NAME), ("b", MAX_NAME + 1))]
+    assert parse_static_context(f"- names: {', '.join(names)}\n") == Home(((names[0], ""),))
+
+
+def test_a_request_with_too_many_names_is_refused() -> None:
+    text = f"- names: {', '.join(f'Lamp {number}' for number in range(MAX_NAMES))}\n"
+    assert len(parse_static_context(text).devices) == MAX_NAMES
+    with pytest.raises(ApiError, match=f"lists {MAX_NAMES + 1} names, at most {MAX_NAMES} are allowed"):
+        parse_static_context(f"{text}  areas: Kitchen\n")
 
 
 def test_the_prompt_has_the_sentence_and_the_names_that_it_mentions() -> None:
@@ -259,6 +273,14 @@ def test_without_tools_the_answer_is_the_intent(server: Server) -> None:
     assert answer["choices"][0]["message"]["content"] == LIGHT_ON.to_text()
     assert answer["mentions"] == [{"kind": "light", "name": "Bedroom Lamp"}]
     assert server.get("/v1/models/tinyedge").json()["home"] == "request"
+
+
+@pytest.mark.parametrize("tools", [TOOLS, []])
+def test_a_command_of_too_many_words_is_an_error_about_the_messages(server: Server, tools: list[Any]) -> None:
+    answer = server.post(CHATS, {"messages": [{"role": "user", "content": "a " * 101}], "tools": tools})
+    error = answer.json()["error"]
+    assert (answer.status, error["param"]) == (400, "messages")
+    assert error["message"].startswith("messages has a command of 101 words, at most 100 are allowed")
 
 
 def test_the_response_api_streams_the_same_call(server: Server) -> None:

@@ -81,14 +81,14 @@ class Automaton:
         self._states: dict[tuple[frozenset[Place], bool], FormState] = {}
         self._texts: dict[str, Text] = {}
         self._repeats: dict[tuple[Node, int, int | None], Repeat] = {}
-        if vocabulary.constants < len(CONSTANTS):  # another kind of form was imported
-            nodes = [node for constant in CONSTANTS for node in list_nodes(constant)]
-            vocabulary.constants, vocabulary.possible = (
-                len(CONSTANTS),
-                self._find_possible(nodes, frozenset()),
-            )
-        nodes = list_nodes(root, vocabulary.possible)
-        self._possible = self._find_possible(nodes, vocabulary.possible)
+        count, known = vocabulary.constants
+        if count < len(CONSTANTS):  # another kind of form was imported
+            constants = tuple(CONSTANTS)
+            constant_nodes = [node for constant in constants for node in list_nodes(constant)]
+            known = self._find_possible(constant_nodes, frozenset())
+            vocabulary.constants = len(constants), known
+        nodes = list_nodes(root, known)
+        self._possible = self._find_possible(nodes, known)
         required = "".join(node.text for node in nodes if isinstance(node, Text) and node.is_required)
         if root not in self._possible:
             required += self._find_needed(root)

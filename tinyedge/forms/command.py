@@ -4,9 +4,12 @@ A small model often spells a rare word wrongly that it should copy. The form lea
 words to copy, and spells them. In: the prompt of a home command. Out: the form of its answers.
 """
 
+import json
 from collections.abc import Sequence
 
-from tinyedge.corpus.commands.home import AREA, FLOOR, split_prompt
+from tinyedge.core.errors import UsageError
+from tinyedge.corpus.commands.answer import SLOT_ORDER
+from tinyedge.corpus.commands.home import AREA, FLOOR, MAX_WORDS, Mention, split_prompt
 from tinyedge.forms.grammar import (
     EMPTY,
     Chars,
@@ -38,24 +41,44 @@ def parse_command(prompt: str) -> Node:
 
     A room is one that the prompt names, and so is a floor. A name is that of a device in the prompt, or words
     of the sentence that are no part of one. Other copied slots are words of the sentence that follow each
-    other. All other slots are any number or text.
+    other. All other slots are any number or text. Slots stand in the order of `SLOT_ORDER`, each once, and
+    any others after them.
+
+    Raises:
+        UsageError: The sentence has more than MAX_WORDS words.
     """
     mentions, sentence = split_prompt(prompt)
     words = sentence.split()
+    if len(words) > MAX_WORDS:
+        raise UsageError(
+            f"prompt has a command of {len(words)} words, at most {MAX_WORDS} are allowed",
+            "ask for one command at a time",
+            ("prompt",),
+        )
     devices = [mention for mention in mentions if mention.kind not in (AREA, FLOOR)]
     of_devices = [any(mention.has_word(word) for mention in devices) for word in words]
     values = dict.fromkeys(COPIED_SLOTS, _list_spans(words, [False] * len(words)))
-    values["name"] = [*(escape(Text(mention.name)) for mention in devices), *_list_spans(words, of_devices)]
+    values["name"] = [*map(_spell_name, devices), *_list_spans(words, of_devices)]
     for kind in (AREA, FLOOR):
-        values[kind] = [escape(Text(mention.name)) for mention in mentions if mention.kind == kind]
-    slots = [
-        series(f'"{name}":"', Either(tuple(options)), '"') for name, options in values.items() if options
-    ]
-    slot = Either((*slots, _OTHER_SLOT))
+        values[kind] = [_spell_name(mention) for mention in mentions if mention.kind == kind]
+    slots = _OTHER_SLOTS  # one or more of those that may still follow
+    for name in reversed(SLOT_ORDER):
+        if name not in values:
+            parts: tuple[Node, ...] = _KNOWN_SLOTS[name]
+        elif values[name]:
+            parts = (Text(f'{name}":"'), Either(tuple(values[name])), _QUOTE)
+        else:
+            continue
+        slots = Either((Series((*parts, Either((Series((_COMMA, slots)), EMPTY)))), slots))
     return series(
         '{"intent":"', _NAME, '"', optional(series(',"domain":"', _NAME, '"')),
-        ',"slots":{', optional(series(slot, Repeat(series(",", slot)))), "}}",
+        ',"slots":{', optional(series('"', slots)), "}}",
     )  # fmt: skip
+
+
+def _spell_name(mention: Mention) -> Node:
+    """Return the text of a name, which the tokenizer must be able to spell: no other one would be right."""
+    return Text(json.dumps(mention.name, ensure_ascii=False)[1:-1], is_required=True)
 
 
 def _list_spans(words: Sequence[str], is_excluded: Sequence[bool]) -> list[Node]:
@@ -100,6 +123,14 @@ def _other_name(taken: Sequence[str], is_first: bool = True) -> Node:
     return Either(tuple(options))
 
 
-_OTHER_SLOT = constant(
-    series('"', _other_name([*COPIED_SLOTS, "name", AREA, FLOOR]), '":', Either((NUMBER, _TEXT)))
-)
+# Slots without the quotation mark at their beginning.
+_COMMA = constant(Text(',"'))
+_QUOTE = constant(Text('"'))
+_VALUE = constant(Either((NUMBER, _TEXT)))
+_KNOWN_SLOTS = {
+    name: (constant(Text(f'{name}":')), _VALUE)
+    for name in SLOT_ORDER
+    if name not in (*COPIED_SLOTS, "name", AREA, FLOOR)
+}
+_OTHER_SLOT = series(_other_name(SLOT_ORDER), '":', _VALUE)
+_OTHER_SLOTS = constant(series(_OTHER_SLOT, Repeat(series(_COMMA, _OTHER_SLOT))))

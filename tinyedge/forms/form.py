@@ -26,6 +26,11 @@ class Form(NamedTuple):
     source: str
     """What it was made from."""
 
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter that errors are about."""
+        return "prompt" if self.kind == "command" else self.kind
+
     @classmethod
     def regex(cls, pattern: str) -> "Form":
         """Answers that a regular expression of Python matches completely.

@@ -5,7 +5,7 @@ In: a tokenizer. Out: texts and ids, and what is found once for all forms. Does 
 
 from collections.abc import Callable, Hashable
 
-from tinyedge.forms.grammar import Node
+from tinyedge.forms.grammar import SURROGATES, Node
 from tinyedge.text.tokenizer import Tokenizer
 
 BYTES = 256
@@ -31,8 +31,9 @@ class Vocabulary:
         """The token of each byte."""
         self.characters = frozenset("".join(self.sorted_texts))
         """All characters that pieces have."""
-        self.constants, self.possible = 0, frozenset[Node]()
-        """How many of `grammar.CONSTANTS` were looked at, and which nodes in them can be spelled."""
+        self.constants = 0, frozenset[Node]()
+        """How many of `grammar.CONSTANTS` were looked at, and which nodes in them can be spelled; one value,
+        so that threads replace both at once."""
         self._members: dict[Hashable, frozenset[str]] = {}
         self._single = frozenset(text for text in self.sorted_texts if len(text) == 1)
 
@@ -56,4 +57,6 @@ class Vocabulary:
 
     def can_spell(self, char: str) -> bool:
         """Whether a character can be spelled wherever it stands."""
-        return char in self._single or self.has_all_bytes
+        return char in self._single or (
+            self.has_all_bytes and not SURROGATES[0] <= ord(char) <= SURROGATES[1]
+        )

@@ -36,7 +36,7 @@ class FormMatchers:
         """
         matcher = self._kept.pop(form, None)
         if matcher is None or matcher.automaton.size > MAX_KEPT_STATES:
-            matcher = Matcher(form.build(), self._vocabulary, form.kind)
+            matcher = Matcher(form.build(), self._vocabulary, form.parameter)
         self._kept[form] = matcher
         while len(self._kept) > KEPT_FORMS:
             self._kept.popitem(last=False)

@@ -164,7 +164,11 @@ def prepare_form(generator: Generator, request: GenerationRequest) -> None:
 
 
 def _make_form_error(request: GenerationRequest, failure: UsageError) -> ApiError:
-    param = "tools" if request.answer_form.has_tools else FORMAT_FIELDS[request.kind]
+    form = request.answer_form.form
+    if form is not None and form.kind == "command":
+        param: str | None = request.prompt_field
+    else:
+        param = "tools" if request.answer_form.has_tools else FORMAT_FIELDS[request.kind]
     message = join_hint(failure.name_flags(lambda name: param or name))
     return ApiError(400, message, code="unsupported_value", param=param)
 
@@ -209,7 +213,7 @@ def generate_steps(
         yield from _generate_steps(generator, request, content_filter)
     except UsageError as failure:
         form = request.answer_form.form
-        if form is None or form.kind not in failure.parameters:
+        if form is None or form.parameter not in failure.parameters:
             raise
         raise _make_form_error(request, failure) from None
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinyedge.corpus.commands.answer import UNKNOWN, Command, parse_answer
-from tinyedge.corpus.commands.home import Home, format_prompt, load_home, split_words
+from tinyedge.corpus.commands.home import MAX_NAME, Home, format_prompt, load_home, split_words
 from tinyedge.forms.tool import Tool
+from tinyedge.serve.errors import ApiError
 from tinyedge.serve.messages import SETUP_ROLES, Message, spell_calls
 
 FROM_REQUEST, FROM_FILE = "request", "file"  # where names come from; the first is a value of --home
+MAX_NAMES = 2000  # of a request: each is compared with the words of the sentence
 NAMESPACE_END = "__"  # before a tool's own name, where Home Assistant offers the tools of several APIs
 # An entry of the list of devices in Home Assistant's system message, which is YAML.
 _ENTRY = re.compile(r"^- names: (.+)\n((?:  \S.*\n?)*)", re.MULTILINE)
@@ -106,7 +108,11 @@ class HomeCommands:
         return FROM_REQUEST if self.home is None else FROM_FILE
 
     def format_prompt(self, messages: Sequence[Message]) -> str:
-        """Return the model's prompt: the last message of the user, with the names that it mentions."""
+        """Return the model's prompt: the last message of the user, with the names that it mentions.
+
+        Raises:
+            ApiError: The request lists too many names.
+        """
         home = self.home
         if home is None:
             setup = "\n".join(content for role, content in messages if role in SETUP_ROLES)
@@ -158,6 +164,9 @@ def parse_static_context(text: str) -> Home:
 
     Args:
         text: The message. Entries have `names`, separated by commas, `domain` and `areas`.
+
+    Raises:
+        ApiError: There are more than MAX_NAMES.
     """
     devices: list[tuple[str, str]] = []
     areas: dict[str, None] = {}
@@ -168,11 +177,20 @@ def parse_static_context(text: str) -> Home:
         domain = _unquote(fields.get("domain", ""))
         devices += [(name, domain) for name in _split_names(entry[1])]
         areas |= dict.fromkeys(_split_names(fields.get("areas", "")))
+    if (count := len(devices) + len(areas)) > MAX_NAMES:
+        raise ApiError(
+            400,
+            f"the request lists {count} names, at most {MAX_NAMES} are allowed: expose fewer devices,"
+            " or start the server with a file of names: --home home.json",
+            code="invalid_value",
+        )
     return Home(tuple(devices), tuple(areas))
 
 
 def _split_names(value: str) -> list[str]:
-    return [name.strip() for name in _unquote(value).split(",") if name.strip()]
+    """Return the names in a list, without those that are too long for a name of a home."""
+    names = [name.strip() for name in _unquote(value).split(",")]
+    return [name for name in names if 0 < len(name) <= MAX_NAME]
 
 
 def _unquote(value: str) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from tinyedge.core.errors import UsageError
+from tinyedge.corpus.commands import home as home_module
 from tinyedge.corpus.commands.home import (
     MAX_MENTIONS,
+    MAX_WORDS,
     Home,
     Mention,
     format_prompt,
@@ -50,6 +52,7 @@ def test_a_home_without_names_leaves_the_sentence() -> None:
 def test_a_sentence_cannot_forge_a_name() -> None:
     """A semicolon ends a name in the prompt, so a sentence has none."""
     assert format_prompt(Home(), "lock=Door; open it") == "lock=Door, open it"
+    assert format_prompt(Home(), "lock=Door\u037e open it") == "lock=Door, open it"  # a semicolon in NFC
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,12 @@ def test_a_prompt_is_split_into_names_and_sentence(sentence: str) -> None:
 def test_signs_that_separate_names_do_not_stay_in_names() -> None:
     home = Home((("Lamp; area=Vault", "light"),))
     assert format_prompt(home, "lamp area vault") == "light=Lamp area Vault; lamp area vault"
+    assert format_prompt(Home((), (" =Den; ",)), "den") == "area=Den; den"
+
+
+def test_a_prompt_is_in_nfc_as_tokenizers_see_it() -> None:
+    home = Home((("La\u0301mpara", "light"),))
+    assert format_prompt(home, "la la\u0301mpara") == "light=L\u00e1mpara; la l\u00e1mpara"
 
 
 @pytest.mark.parametrize(
@@ -132,6 +141,36 @@ def test_short_words_must_be_exact() -> None:
 
 def test_a_device_of_unknown_domain_is_a_device() -> None:
     assert HOME.find_mentions("start gizmo") == [Mention("device", "Gizmo")]
+    home = Home((("Boiler", "water_heater"),), ("Cellar",))
+    mentions = [Mention("device", "Boiler"), Mention("area", "Cellar")]
+    assert split_prompt(format_prompt(home, "boiler, cellar"))[0] == mentions
+
+
+def test_of_a_long_sentence_the_first_words_are_searched_for_names() -> None:
+    words = ["play"] * (MAX_WORDS - 1)
+    assert mentioned(" ".join([*words, "kitchen"])) == ["Kitchen"]
+    assert mentioned(" ".join([*words, "play", "kitchen"])) == []
+
+
+def test_only_names_with_the_first_letter_of_a_word_are_compared_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home = Home(tuple((f"Lamp{number} Salon", "light") for number in range(100)), ("Kitchen",))
+    compared: list[tuple[str, str]] = []
+    is_same = home_module._is_same
+
+    def count(word: str, other: str) -> bool:
+        compared.append((word, other))
+        return is_same(word, other)
+
+    monkeypatch.setattr(home_module, "_is_same", count)
+    assert mentioned("turn off the kitchen sink", home) == ["Kitchen"]
+    assert compared == [("kitchen", "kitchen")]
+
+
+def test_a_wrong_letter_of_a_word_of_thousands_is_forgiven() -> None:
+    assert mentioned("a" * 3000, Home((), ("a" * 2999 + "b",))) == ["a" * 2999 + "b"]
+    assert mentioned("a" * 3000, Home((), ("a" * 2997 + "bbb",))) == []
 
 
 def test_a_prompt_has_at_most_eight_names_the_longest_ones() -> None:

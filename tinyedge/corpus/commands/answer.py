@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 UNKNOWN = "unknown"  # the intent of a sentence that is no command, or names what the home does not have
 # Where a slot stands in an answer: first what the home has, then what a command does with it.
-_ORDER = (
+SLOT_ORDER = (
     *("name", "area", "floor", "domain", "device_class", "state", "color", "brightness", "temperature"),
     *("percentage", "position", "volume_level", "volume_step", "hours", "minutes", "seconds"),
     *("start_hours", "start_minutes", "start_seconds", "media_class", "search_query", "item", "message"),
@@ -37,7 +37,7 @@ class Command:
         value: dict[str, object] = {"intent": self.intent}
         if self.domain and "domain" not in self.slots:
             value["domain"] = self.domain
-        known = {name: self.slots[name] for name in _ORDER if name in self.slots}
+        known = {name: self.slots[name] for name in SLOT_ORDER if name in self.slots}
         value["slots"] = known | {name: self.slots[name] for name in sorted(self.slots) if name not in known}
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 

@@ -22,6 +22,7 @@ from tinyedge.core.errors import UsageError
 MAX_MENTIONS = 8  # names in a prompt; more are never needed, and each costs about 5 tokens
 AREA, FLOOR, DEVICE = "area", "floor", "device"  # kinds; a device of a known domain has its domain as kind
 MAX_NAME = 100  # characters
+MAX_WORDS = 100  # of a sentence: the first ones are searched for names, so that no sentence takes seconds
 DOMAINS = (
     *("light", "switch", "fan", "cover", "lock", "climate", "media_player", "sensor", "binary_sensor"),
     *("vacuum", "lawn_mower", "valve", "weather", "input_boolean", "person", "todo", "scene", "script"),
@@ -42,7 +43,7 @@ class Mention:
     """A name of the home that a sentence mentions."""
 
     kind: str
-    """`area`, `floor`, or a device's domain; `device` for a device of an unknown domain."""
+    """`area`, `floor`, or a device's domain; `device` for one without a domain, or of one not in DOMAINS."""
     name: str
     """The name as the home writes it."""
 
@@ -67,7 +68,7 @@ class Home:
     def __post_init__(self) -> None:
         mentions = [Mention(FLOOR, name) for name in self.floors]
         mentions += [Mention(AREA, name) for name in self.areas]
-        mentions += [Mention(domain or DEVICE, name) for name, domain in self.devices]
+        mentions += [Mention(domain if domain in DOMAINS else DEVICE, name) for name, domain in self.devices]
         index = ((mention, _name_words(mention.name)) for mention in dict.fromkeys(mentions))
         object.__setattr__(self, "_index", tuple((mention, words) for mention, words in index if words))
 
@@ -77,18 +78,27 @@ class Home:
         A name is mentioned if each of its words occurs; a wrong letter after the first, a missing accent and
         other capitals do not matter. Where names overlap, the longest counts: "the kitchen lamp" is the
         device "Kitchen Lamp", and not the room. Words of a name that stand apart count if other names do not
-        have them all.
+        have them all. Of a sentence with more than MAX_WORDS words, the first ones are searched.
         """
-        words = split_words(sentence)
+        words = split_words(sentence)[:MAX_WORDS]
+        by_letter: dict[str, list[int]] = {}  # a name's word, wrong letters or not, has the first one
+        for place, word in enumerate(words):
+            by_letter.setdefault(word[0], []).append(place)
         whole: list[tuple[int, int, range, Mention]] = []
         apart: list[tuple[int, set[int], Mention]] = []
         for number, (mention, name_words) in enumerate(self._index):
             letters = sum(map(len, name_words))
-            spans = [span for start in range(len(words)) if (span := _find_span(name_words, words, start))]
+            starts = by_letter.get(name_words[0][0], ())
+            spans = [span for start in starts if (span := _find_span(name_words, words, start))]
             whole += [(-letters, number, span, mention) for span in spans]
             if not spans and len(name_words) > 1:
-                places = {place for word in name_words if (place := _find_word(word, words)) is not None}
-                if len(places) == len(name_words):
+                places: set[int] = set()
+                for word in name_words:
+                    found_at = _find_word(word, words, by_letter.get(word[0], ()))
+                    if found_at is None or found_at in places:
+                        break
+                    places.add(found_at)
+                else:
                     apart.append((-letters, places, mention))
         taken: dict[int, range] = {}
         found: dict[Mention, int] = {}
@@ -103,11 +113,16 @@ class Home:
 
 
 def format_prompt(home: Home, sentence: str) -> str:
-    """Return the prompt for a sentence: the names of the home that it mentions, then the sentence."""
-    mentions = (
-        f"{mention.kind}={_SEPARATORS.sub(' ', mention.name)}; " for mention in home.find_mentions(sentence)
-    )
-    return "".join(mentions) + " ".join(sentence.replace(";", ",").split())
+    """Return the prompt for a sentence: the names of the home that it mentions, then the sentence.
+
+    All is in NFC, as tokenizers see it. In a name, semicolons, equals signs and white space become one space.
+    """
+    mentions = [
+        f"{mention.kind}={_SEPARATORS.sub(' ', unicodedata.normalize('NFC', mention.name)).strip()}; "
+        for mention in home.find_mentions(sentence)
+    ]
+    words = unicodedata.normalize("NFC", sentence).replace(";", ",").split()  # NFC makes more semicolons
+    return "".join(mentions) + " ".join(words)
 
 
 def split_prompt(prompt: str) -> tuple[list[Mention], str]:
@@ -223,11 +238,12 @@ def _find_span(name_words: Sequence[str], words: Sequence[str], start: int) -> r
     return range(start, place)
 
 
-def _find_word(word: str, words: Sequence[str]) -> int | None:
-    """Return the place of a word, or else of one that is spelled almost like it."""
-    if word in words:
-        return words.index(word)
-    return next((place for place, other in enumerate(words) if _is_same(word, other)), None)
+def _find_word(word: str, words: Sequence[str], places: Sequence[int]) -> int | None:
+    """Return the one of some places that has a word, or else one that is spelled almost like it."""
+    for place in places:
+        if words[place] == word:
+            return place
+    return next((place for place in places if _is_same(word, words[place])), None)
 
 
 def _is_same(word: str, other: str) -> bool:
@@ -239,22 +255,28 @@ def _is_same(word: str, other: str) -> bool:
     if other in (f"{word}s", f"{word}es") or word in (f"{other}s", f"{other}es"):
         return False  # "the kitchen lights" are all of them, and not the device "Kitchen Light"
     allowed = 2 if len(word) >= _VERY_FUZZY_LENGTH else 1
-    return abs(len(other) - len(word)) <= allowed and _is_close(word, other, allowed)
+    if abs(len(other) - len(word)) > allowed or len({*word} ^ {*other}) > 2 * allowed:
+        return False  # most words: one wrong letter changes two of the letters that a word has
+    return _is_close(word, other, allowed)
 
 
 @functools.lru_cache(maxsize=4096)
 def _is_close(left: str, right: str, allowed: int) -> bool:
     """Whether two words differ by at most `allowed` letters: wrong, missing, extra, or two swapped."""
+    too_many = allowed + 1
     before: list[int] = []
-    row = list(range(len(right) + 1))
+    row = [min(j, too_many) for j in range(len(right) + 1)]
     for i, a in enumerate(left, 1):
-        new = [i]
-        for j, b in enumerate(right, 1):
+        new = [too_many] * len(row)
+        new[0] = min(i, too_many)
+        first, last = max(1, i - allowed), min(len(right), i + allowed)  # elsewhere, too many are missing
+        for j in range(first, last + 1):
+            b = right[j - 1]
             cost = min(row[j] + 1, new[j - 1] + 1, row[j - 1] + (a != b))
             if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
                 cost = min(cost, before[j - 2] + 1)
-            new.append(cost)
-        if min(new) > allowed:
+            new[j] = cost
+        if min(new[first - 1 : last + 1]) > allowed:
             return False
         before, row = row, new
     return row[-1] <= allowed
