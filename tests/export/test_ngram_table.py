@@ -175,7 +175,9 @@ def test_damaged_token_files_do_not_matter_where_they_are_not_needed(
     options = dataclasses.replace(complete_run, text=run.texts)
     with pytest.raises(ExportError, match=r"train\.bin has 4 bytes"):
         export_bundle(options, ignore_report)
-    assert load_bundle(export_bundle(dataclasses.replace(options, ngram_mb=0.0), ignore_report)).ngrams is None
+    assert (
+        load_bundle(export_bundle(dataclasses.replace(options, ngram_mb=0.0), ignore_report)).ngrams is None
+    )
 
 
 @pytest.mark.parametrize("change", [{"ngram_mb": -1.0}, {"ngram_mb": 257.0}, {"ngram_order": 5}])
