@@ -270,6 +270,39 @@ static size_t draw_level(const Case *made, Random *random, uint32_t *starts, siz
     return count;
 }
 
+/* Changes the text so that many of its tokens follow the one before in the table. */
+static void follow(Case *made, Random *random, const uint32_t *starts, const uint16_t *tokens) {
+    for (int i = 1; i < made->config.context; i++) {
+        const uint32_t *row = starts + made->text[i - 1], count = row[1] - row[0];
+        if (count && !once_in(random, 4)) made->text[i] = tokens[row[0] + draw_bits(random) % count];
+    }
+}
+
+/* Changes a number of the table, half of the time one of a row that the text needs. */
+static void damage(Case *made, Random *random, const uint32_t *starts) {
+    const size_t order = (size_t)draw_int(random, 2, (int)made->ngrams.order);
+    const NgramLevel *level = &made->ngrams.levels[order - 2];
+    const int32_t context = made->text[draw_int(random, 0, made->config.context - 1)];
+    const int is_needed = order == 2 && once_in(random, 2) && starts[context] < starts[context + 1];
+    const uint32_t first = is_needed ? starts[context] : 0, end = is_needed ? starts[context + 1] : (uint32_t)level->entries;
+    if (first == end) return;
+    /* the last n-gram of a row limits all others */
+    const size_t entry = once_in(random, 2) ? end - 1 : first + draw_bits(random) % (end - first);
+    const uint16_t token = (uint16_t)(made->config.vocab_size + draw_int(random, -2, 40));
+    const uint32_t start = (uint32_t)(once_in(random, 2) ? draw_bits(random) : level->entries + draw_bits(random) % 3);
+    switch (draw_int(random, 0, 8)) {
+    case 0:
+        memcpy(made->file + level->rows + (is_needed ? (size_t)context + 1 : draw_bits(random) % level->contexts) * sizeof start,
+               &start, sizeof start);
+        break;
+    case 1:
+    case 2:
+    case 3:
+    case 4: memcpy(made->file + level->tokens + entry * sizeof token, &token, sizeof token); break;
+    default: made->file[level->codes + entry] = (uint8_t)draw_int(random, 0, 255);
+    }
+}
+
 static void make_table(Case *made, Random *random) {
     enum { MOST = 3000 };
     static uint32_t starts[NGRAMS_MAX_ORDER - 1][MOST + 4001];
@@ -292,6 +325,7 @@ static void make_table(Case *made, Random *random) {
         level->codes = take_part(&end, level->entries, 1);
         for (int code = 0; code < NGRAMS_CODES; code++) /* a row has 4000 n-grams at most */
             level->alphas[code] = code ? ldexpf(1.0f + (float)draw_unit(random), draw_int(random, -29, -13)) : 0.0f;
+        if (once_in(random, 4)) level->alphas[255] = 0.5f; /* a few of them are too much */
     }
     for (size_t i = 0; i < n->order; i++)
         n->weights[i] = once_in(random, 4) ? (float)draw_int(random, 0, 1) : (float)draw_unit(random);
@@ -305,10 +339,10 @@ static void make_table(Case *made, Random *random) {
         memcpy(made->file + level->tokens, tokens[i], level->entries * sizeof **tokens);
         memcpy(made->file + level->codes, codes[i], level->entries);
     }
-    const int damages = once_in(random, 2) ? 0 : draw_int(random, 1, 200);
-    const size_t from = n->unigrams + (once_in(random, 8) ? 0 : size * sizeof each); /* seldom the unigrams */
-    for (int i = 0; i < damages && from < end; i++)
-        made->file[from + draw_bits(random) % (end - from)] = (uint8_t)draw_int(random, 0, 255);
+    follow(made, random, starts[0], tokens[0]);
+    const int damages = once_in(random, 2) ? 0 : draw_int(random, 1, 40);
+    for (int i = 0; i < damages; i++) damage(made, random, starts[0]);
+    if (once_in(random, 16)) made->file[n->unigrams + draw_bits(random) % (size * sizeof each)] ^= 0xff;
     made->file_blocks = (end - n->body + BLOCK_BYTES - 1) / BLOCK_BYTES;
     made->checked = allocate(made->file_blocks);
     n->file = made->file;

@@ -54,7 +54,7 @@ PARTS = (
     Part("norms, GELU, quantization", r"quantize|.*norm|gelu|embed|advance|begin_|finish_|feed|require"),
     Part("ONNX Runtime: a run of one operator", r".*/libonnxruntime\.so"),
     Part("ONNX Runtime: a run of all operators", r".*/onnxruntime_pybind11"),
-    Part("numpy", r".*/numpy"),
+    Part("numpy", r".*/numpy|.*/libm\.so"),  # which calls the C library's logarithm
     Part("Python, with the text of a token", r".*/python3|.*/_sentencepiece"),
 )  # fmt: skip
 

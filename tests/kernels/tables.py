@@ -22,11 +22,14 @@ def make_text(vocab_size: int, length: int = 3000, seed: int = 0) -> list[int]:
 
 
 def make_content(
-    vocab_size: int, order: int = 4, weights: Sequence[float] = WEIGHTS, seed: int = 0
+    vocab_size: int,
+    order: int = 4,
+    weights: Sequence[float] = WEIGHTS,
+    text: Sequence[int] | None = None,
 ) -> bytearray:
-    """Make a table of a random text; the content of its file."""
-    text = np.array(make_text(vocab_size, seed=seed), dtype=np.uint16)
-    return bytearray(encode_table(estimate(count_ngrams([text], vocab_size, order)), weights[:order]))
+    """Make a table of a text, by default a random one; the content of its file."""
+    tokens = np.array(make_text(vocab_size) if text is None else text, dtype=np.uint16)
+    return bytearray(encode_table(estimate(count_ngrams([tokens], vocab_size, order)), weights[:order]))
 
 
 def read_layout(content: bytes | bytearray) -> TableLayout:

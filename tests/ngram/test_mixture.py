@@ -61,6 +61,13 @@ def test_without_weight_no_token_becomes_impossible() -> None:
     assert np.isfinite(mix(logits, TABLE, [])).all()
 
 
+def test_with_all_weight_no_token_becomes_impossible() -> None:
+    logits = np.linspace(-300, 0, VOCAB_SIZE, dtype=np.float32)
+    for weights in ((1.0,) * 4, (1e-44,) * 4):
+        mixed = mix(logits, make_table(weights=weights), make_text()[:3].tolist())
+        assert np.isfinite(mixed).all()
+
+
 def test_weights_maximize_the_likelihood_of_their_tokens() -> None:
     random = np.random.default_rng(3)
     matched = np.repeat(np.arange(4), 500)

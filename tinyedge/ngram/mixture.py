@@ -5,8 +5,8 @@ weights were chosen. Numpy is all that it needs.
 
     p(w) = (1 - weight) softmax(logits)[w] + weight p_ngram(w)
 
-The weight depends on the number of tokens that the table matched, and is in the table. Whatever the logits
-are, no log probability is infinite: p is at least 2**-126, the smallest normal number in single precision.
+The weight depends on the number of tokens that the table matched, and is in the table. No log probability is
+infinite: p is at least 2**-126, the smallest normal number in single precision.
 """
 
 from collections.abc import Sequence

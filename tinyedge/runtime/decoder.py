@@ -26,7 +26,11 @@ class Decoder(Protocol):
     or the one that `recompute` names. An engine may compute as late as that is asked for: errors of a
     computation are raised there at the latest.
 
-    All computations raise BundleError if the model cannot be run or computes numbers that are not finite.
+    With a table of n-grams, what is called logits here are log probabilities: those of the mixture of the
+    model with the n-grams that may follow the text.
+
+    All computations raise BundleError if the model cannot be run or computes numbers that are not finite, or
+    if the table is damaged.
     """
 
     config: ModelConfig
@@ -89,7 +93,7 @@ class Decoder(Protocol):
     def score(self, tokens: Sequence[int]) -> tuple[list[float], float]:
         """Return the logits of a few tokens, and the logarithm of the sum of the exponentials of all logits.
 
-        The difference of the two is a log probability.
+        The difference of the two is a log probability. With a table of n-grams, the second is 0.
         """
 
     @abstractmethod

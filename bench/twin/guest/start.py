@@ -50,7 +50,9 @@ def run_parts(folder: Path) -> Iterator[str]:
     yield "the filter's word list"
     bundle = load_bundle(folder)
     yield "the bundle: hashes, scan of the graph, manifest"
-    session = open_session(bundle.model, bundle.config, 1, "model", weights=bundle.weights)
+    session = open_session(
+        bundle.model, bundle.config, 1, "model", weights=bundle.weights, ngrams=bundle.ngrams
+    )
     yield "ONNX Runtime and the weights: the session"
     tokenizer = Tokenizer(bundle.tokenizer, "tokenizer", bundle.manifest["tokenizer"]["sha256"])
     yield "the tokenizer"

@@ -1,7 +1,7 @@
 /* The output: its weights, and what a state says about the next token.
  *
  * Its fp32 weights are a matrix, and so are int8 ones where a set of instructions has no planes, or where each token needs
- * all logits: a matrix gives them in two thirds of the time. Logits are the same
+ * all logits, of which the planes' bounds say nothing. Logits are the same
  * bits in all ways. */
 #ifndef TINYEDGE_OUTPUT_H
 #define TINYEDGE_OUTPUT_H

@@ -111,8 +111,8 @@ class Ngrams:
             block_bytes: Size of a block; the last one may be shorter.
             body: Offset of the first block.
             unigrams: Offset of V float32, aligned to 4 bytes, as all offsets are to the size of their items.
-            levels: For order 2, 3 and so on, 4 at most: the number of n-grams, and the offsets of 256 values of
-                alpha, of row starts, tokens and codes.
+            levels: For order 2, 3 and so on, 4 at most: the number of n-grams, and the offsets of 256 values
+                of alpha, of row starts, tokens and codes.
             weights: Weight of the table by the number of matched tokens, 0-1; as many as the largest order.
 
         Raises:
@@ -185,8 +185,8 @@ class Decoder:
         RuntimeError: Another thread is in this decoder.
         KernelsError: ONNX Runtime failed.
 
-    With a table of n-grams, logits are log probabilities of the mixture, and methods but `feed` also raise what
-    the table's `check` raises, and:
+    With a table of n-grams, logits are log probabilities of the mixture, and methods but `feed` also raise
+    what the table's `check` raises, and:
         NgramsError: The table is damaged. Nothing was fed.
     """
 
