@@ -21,7 +21,6 @@ from tinyedge.ngram.estimate import estimate
 from tinyedge.ngram.mapped_file import NgramFile
 from tinyedge.ngram.scorer import TableScorer
 from tinyedge.ngram.table import NgramTable
-from tinyedge.ngram.trie import NgramTrie
 from tinyedge.ngram.weights import PredictedTokens, choose_weights, predict_with_model, predict_with_table
 from tinyedge.ngram.write import encode_table
 from tinyedge.runtime.bundle_model import BundleModel
@@ -145,14 +144,10 @@ def _choose_table(bundle: Bundle, text: SplitText, choice: _ScoredPart) -> Ngram
     base = read_trie(NgramTable(bundle.ngrams)) if bundle.ngrams else make_uniform_trie(vocab_size)
     tokens = [passage.tokens for passage in text.learned]
     own = estimate(count_ngrams(tokens, vocab_size, ORDER))
-    best: tuple[float, NgramTrie, tuple[float, ...]] | None = None
-    for strength in STRENGTHS:
-        trie = adapt(base, own, strength)
-        predicted = choice.predict(NgramFile(encode_table(trie)))
-        weights = choose_weights(predicted, len(trie.levels))
-        nats = predicted.mixed_nats(weights)
-        if best is None or nats < best[0]:
-            best = nats, trie, weights
-    assert best is not None
-    _, trie, weights = best
-    return NgramFile(encode_table(trie, weights))
+    found = []
+    for strength in STRENGTHS:  # one table is in memory at a time
+        predicted = choice.predict(NgramFile(encode_table(adapt(base, own, strength))))
+        weights = choose_weights(predicted, ORDER)
+        found.append((predicted.mixed_nats(weights), strength, weights))
+    _, strength, weights = min(found)
+    return NgramFile(encode_table(adapt(base, own, strength), weights))

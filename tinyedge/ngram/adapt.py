@@ -88,4 +88,5 @@ def _merge(
 
 
 def _make_level(ngrams: PackedNgrams, alphas: Doubles, parents: IndexArray) -> NgramLevel:
-    return NgramLevel(ngrams, np.zeros(len(ngrams), dtype=np.int64), alphas, parents)
+    counts = np.broadcast_to(np.int64(0), ngrams.shape)  # without memory of its own
+    return NgramLevel(ngrams, counts, alphas, parents)
