@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text("\n\n".join("\n".join(d.sentences) for d in part) + "\n")
     tinyedge("train", "--input", folder / "mine.txt", "--output-dir", folder / "data", *SHAPE)
     checkpoint = folder / "data" / "best_model.pt"
-    tinyedge("export", checkpoint, "--output-dir", folder / "int8")
+    tinyedge("export", checkpoint, "--output-dir", folder / "int8", "--ngram-mb", "16")
     tinyedge("export", checkpoint, "--output-dir", folder / "fp32", "--quantize", "none")
     return folder
 

@@ -206,8 +206,8 @@ def run_checks(guest: Guest, greedy_bundle: Path, bundle: Path) -> Iterator[str]
     Args:
         guest: The twin.
         greedy_bundle: An fp32 bundle, to compare text in both engines.
-        bundle: A bundle to compare text in the kernels, and logits in both engines. The kernels are compared
-            on a bundle with wide rows too, which is made here.
+        bundle: A bundle to compare text and logits in the kernels. They are compared on a bundle with wide
+            rows too, which is made here, and ONNX Runtime's logits on one of the tests.
 
     Yields:
         A sentence for each check that passed.
@@ -221,7 +221,8 @@ def run_checks(guest: Guest, greedy_bundle: Path, bundle: Path) -> Iterator[str]
     for quantized in (bundle, wide):
         yield check_logits(guest, quantized, KERNELS)
     yield check_text(guest, greedy_bundle, ONNXRUNTIME)
-    yield check_logits(guest, bundle, ONNXRUNTIME)
+    # Of short prompts: one int8 step that is rounded otherwise changes all logits of a text that follow it.
+    yield check_logits(guest, INT8_BUNDLE, ONNXRUNTIME)
 
 
 def run_measure(twin: Twin, options: argparse.Namespace) -> int:

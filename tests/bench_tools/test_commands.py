@@ -14,7 +14,7 @@ from bench.commands.judge import (
     read_homes,
     read_sentences,
 )
-from bench.commands.quote import format_failures, format_scores
+from bench.commands.quote import format_costs, format_failures, format_scores
 from tinyedge.corpus.commands.answer import Command
 from tinyedge.corpus.commands.home import Home
 
@@ -96,14 +96,21 @@ def test_a_report_becomes_tables() -> None:
     report = {
         "sets": {"paraphrases": {"model": {"en": score}, "matcher": {"en": score | {"exact": 0.0}}}},
         "wrong_actions": {"model": 0.012},
-        "modelled_ms": {"p50": 20.0, "p95": 40.5, "max": 60.0},
     }
     table = format_scores(report)
     assert "| the model | en | 4 | 75.0% | 50.0% |" in table
     assert "| hassil | en | 4 | 75.0% | 0.0% |" in table
     assert "the model 1.2%" in table
-    assert "p95 40.5 ms" in table
     assert format_failures(report).count("a / b") == 6
+
+
+def test_costs_become_a_table() -> None:
+    times = {"p50": 20.04, "p95": 40.6, "max": 60.0}
+    costs = {"n": 9, "modelled_ms": times, "error_percent": 13.0, "instructions": 19_600_000}
+    table = format_costs({**costs, "prompt_tokens": 17.4, "answer_tokens": 16.6})
+    assert "| 9 commands on an emulated Pi Zero 2 W, one thread | modelled: +-13% |" in table
+    assert "| an answer, p95 | 41 ms |" in table
+    assert "| tokens of a prompt and of an answer, mean | 17 and 17 |" in table
 
 
 def test_the_recorded_report_is_what_the_page_quotes() -> None:
@@ -114,3 +121,4 @@ def test_the_recorded_report_is_what_the_page_quotes() -> None:
     report = json.loads(path.read_text())
     assert format_scores(report) in page
     assert format_failures(report) in page
+    assert format_costs(report["counted"]) in page

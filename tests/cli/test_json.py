@@ -15,6 +15,7 @@ from tinyedge.core.errors import UsageError
 
 WITH_JSON = {
     "corpus", "fit", "runs", "eval", "export", "verify", "activate", "generate", "bench", "check", "doctor",
+    "learn",
 }  # fmt: skip
 
 

@@ -83,7 +83,8 @@ def bundle(run_folder: Path) -> Path:
     pytest.importorskip("onnx", reason="export needs the extra `train`")
     from tinyedge.export.pipeline import ExportOptions, export_bundle
 
-    options = ExportOptions(run_folder / "best_model.pt", run_folder.parent / "bundle", max_quality_loss=100)
+    checkpoint, folder = run_folder / "best_model.pt", run_folder.parent / "bundle"
+    options = ExportOptions(checkpoint, folder, max_quality_loss=100, ngram_mb=16.0)
     return export_bundle(options, lambda line: None)
 
 
