@@ -14,7 +14,7 @@ import typer
 
 from tinyedge.cli._json import JsonOutput, JsonTarget
 from tinyedge.cli._options import FilterFile, Values, options_from
-from tinyedge.core.sampling import SamplingConfig
+from tinyedge.core.sampling import COMMAND_TOKENS, DEFAULT_TOKENS, SamplingConfig
 from tinyedge.core.settings import require_range
 from tinyedge.host.affinity import default_threads, require_usable_threads
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from tinyedge.forms.form import Form
     from tinyedge.runtime.pieces import Piece
 
-DEFAULT_TOKENS = 64
-COMMAND_TOKENS = 128  # an intent with long names; the answer ends by itself
 MAX_ANSWERS = 1000  # of one call
 MAX_PROMPT_BYTES = 1 << 20  # tokenizing 20 MB would take 1 GB, and the model sees at most a few kB of it
 

@@ -29,7 +29,7 @@ def learn(
     output.emit(
         {"schema": "tinyedge.learn/1", "bundle": str(output_dir), **value},
         f"learned from {result.tokens:,} tokens of {result.bytes:,} bytes\n"
-        f"its last {result.judged_tokens:,} tokens: {result.before:.4f} bits per byte before,"
+        f"{result.judged_tokens:,} tokens of its last tenth: {result.before:.4f} bits per byte before,"
         f" {result.after:.4f} after ({result.change_percent:+.2f}%)\n"
         f"wrote {output_dir}, with n-grams of {result.ngrams_bytes / 1e6:.1f} MB",
     )

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from tinyedge.core.errors import UsageError
 from tinyedge.core.settings import check_settings, require_range, setting
 
+# The limit of an answer, if the caller gives none.
+DEFAULT_TOKENS = 64
+COMMAND_TOKENS = 128  # of a home command: an intent with long names; the answer ends by itself
 GREEDY_BELOW = 1e-5  # a lower temperature would overflow the division, and is greedy anyway
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from tinyedge.bundle.bundle import Bundle, load_bundle, require_replaceable, write_bundle
-from tinyedge.bundle.manifest import MODEL_FILE
 from tinyedge.core.arrays import Doubles
 from tinyedge.core.errors import LearnError
 from tinyedge.learn.held_out import MAX_TOKENS, SplitText, read_text, split_text
@@ -24,18 +23,16 @@ from tinyedge.ngram.table import NgramTable
 from tinyedge.ngram.weights import PredictedTokens, choose_weights, predict_with_model, predict_with_table
 from tinyedge.ngram.write import encode_table
 from tinyedge.runtime.bundle_model import BundleModel
-from tinyedge.runtime.engine import open_session
+from tinyedge.runtime.generator import Generator
 from tinyedge.text.evaluate import LanguageModel, Passage, Window, to_bits_per_byte
-from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.text.window_sample import sample_windows
 
 ORDER = 4
 STRENGTHS = (0.25, 1.0, 4.0)  # of the table against the text, see ngram.adapt; docs/log.md has more
 MIN_GAIN_PERCENT = 0.1  # less may be chance
-MADE_ANEW = frozenset(
-    {"schema", "created", "tinyedge", "files", "ngrams", "learned"}
-)  # fields of the manifest
-RECORDED = ("bytes", "tokens", "judged_tokens", "before", "after")  # fields of Learned in the manifest
+# Fields of the manifest: those that are made anew, and those of Learned that it records.
+MADE_ANEW = frozenset({"schema", "created", "tinyedge", "files", "ngrams", "learned"})
+RECORDED = ("bytes", "tokens", "judged_tokens", "before", "after")
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Learned:
     tokens: int
     """Tokens that were counted."""
     judged_tokens: int
-    """Tokens at the end of the text that were judged."""
+    """Tokens of its last tenth that were judged."""
     before: float
     """Bits per byte of these, by the bundle."""
     after: float
@@ -108,11 +105,11 @@ def learn(
             f"the model of {bundle_path} was trained on pairs, and learns only from pairs",
             "train it further: tinyedge train --init-from",
         )
-    tokenizer = Tokenizer(bundle.tokenizer, str(bundle_path))
-    text = split_text(read_text(inputs, report), tokenizer)
-    model = BundleModel(open_session(bundle.model, bundle.config, None, str(bundle_path / MODEL_FILE)))
+    alone = Generator.of(bundle.without_ngrams())
+    text = split_text(read_text(inputs, report), alone.tokenizer)
+    model = BundleModel(alone.session)
     choice, judge = (_ScoredPart.score(model, part) for part in (text.choice, text.judge))
-    report(f"read {text.bytes:,} bytes; judging on the last {len(judge.model):,} tokens")
+    report(f"read {text.bytes:,} bytes; judging on {len(judge.model):,} tokens of the last tenth")
 
     file = _choose_table(bundle, text, choice)
     before = judge.model if bundle.ngrams is None else judge.predict(bundle.ngrams).mix(bundle.ngrams.weights)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from tinyedge.core.sampling import SamplingConfig
+from tinyedge.core.sampling import COMMAND_TOKENS, DEFAULT_TOKENS, SamplingConfig
 from tinyedge.forms.form import Form
 from tinyedge.serve.answer_form import (
     ANY_TEXT,
@@ -28,8 +28,6 @@ if TYPE_CHECKING:  # few servers need it
 
 MODEL_ID = "tinyedge"  # the same for every bundle, so clients need not change with it
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's default
-DEFAULT_CHAT_TOKENS = 64  # that of `tinyedge generate`; OpenAI has no limit
-DEFAULT_COMMAND_TOKENS = 128  # an intent with long names; the answer ends by itself
 MAX_STOPS, MAX_STOP_CHARACTERS = 64, 256  # OpenAI allows 4; tools for code send a dozen
 MAX_LOGPROBS = 20
 MAX_TOTAL_LOGPROBS = 20_000  # of one request: each takes about 500 bytes until the answer is sent
@@ -175,7 +173,7 @@ class Conversation(NamedTuple):
     @property
     def default_tokens(self) -> int:
         """Maximum number of tokens in an answer for which the request has none."""
-        return DEFAULT_COMMAND_TOKENS if self.reply else DEFAULT_CHAT_TOKENS
+        return COMMAND_TOKENS if self.reply else DEFAULT_TOKENS
 
 
 def parse_conversation(

@@ -10,14 +10,13 @@ import os
 import sys
 from pathlib import Path
 
-from tinyedge.core.sampling import SamplingConfig
+from tinyedge.core.sampling import COMMAND_TOKENS, SamplingConfig
 from tinyedge.corpus.commands.home import format_prompt, parse_home
 from tinyedge.forms.form import Form
 from tinyedge.runtime.generator import Generator
 from tinyedge.text.turns import encode_turns
 
 given = json.loads(Path(sys.argv[2]).read_bytes())
-max_tokens = 128  # as `generate --home`
 homes = {language: parse_home(home, language) for language, home in given["homes"].items()}
 generator = Generator.load(Path(sys.argv[1]), threads=1)
 commands = [given["commands"][0], *given["commands"]]
@@ -29,7 +28,9 @@ for number, (language, sentence) in enumerate(commands):
     prompt = format_prompt(homes[language], sentence)
     tokens = encode_turns(generator.tokenizer, [prompt])
     greedy = SamplingConfig(temperature=0)
-    pieces = [*generator.stream(tokens, max_tokens=max_tokens, sampling=greedy, form=Form.command(prompt))]
+    pieces = [
+        *generator.stream(tokens, max_tokens=COMMAND_TOKENS, sampling=greedy, form=Form.command(prompt))
+    ]
     if number:
         os.getsid(0)
         answers.append((len(tokens), len(pieces), "".join(piece.text for piece in pieces)))
