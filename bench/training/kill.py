@@ -40,8 +40,9 @@ from tinyedge.corpus.build import CorpusRequest
 from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import RunLimits
-from tinyedge.train.pipeline import RunRequest, run
+from tinyedge.train.pipeline import run
 from tinyedge.train.recipe import resolve
+from tinyedge.train.run_request import RunRequest
 from tinyedge.train.storage import checkpoint
 
 DOCUMENTS = 150  # of the phrasebook: enough for the vocabulary

@@ -9,7 +9,6 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import FitError, UsageError
 from tinyedge.fit.cost_model import CostModel, require_cost_data
 from tinyedge.fit.search import FitBudget, FitResult, list_shapes, search
-from tinyedge.fit.workload import count_block_parameters
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def test_the_largest_has_the_most_weights_in_its_blocks(model: CostModel, result
     largest = result.shapes[0]
     assert largest.name.startswith("largest")
     for config in list_shapes(budget(max_seq_length=largest.config.max_seq_length)):
-        if config.num_layers > 1 and count_block_parameters(config) > largest.block_parameters:
+        if config.num_layers > 1 and config.block_parameters > largest.block_parameters:
             assert model.latency.margin * model.p95_ms(config, 20) > 250, config
 
 

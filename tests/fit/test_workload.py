@@ -8,7 +8,6 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.fit.workload import (
     KEPT_LINES,
     answer_work,
-    count_block_parameters,
     pass_work,
     passes,
     read_lines,
@@ -101,6 +100,6 @@ def test_an_answer_starts_once() -> None:
 
 
 def test_block_parameters_do_not_depend_on_the_vocabulary() -> None:
-    assert count_block_parameters(SHAPE) == 3 * (4 * 64 * 64 + 2 * 64 * 128 + 4 * 64)
+    assert SHAPE.block_parameters == 3 * (4 * 64 * 64 + 2 * 64 * 128 + 4 * 64)
     larger = ModelConfig(vocab_size=32000, max_seq_length=512)
-    assert count_block_parameters(larger) == count_block_parameters(ModelConfig())
+    assert larger.block_parameters == ModelConfig().block_parameters

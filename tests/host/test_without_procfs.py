@@ -241,13 +241,14 @@ def test_training_runs_and_records_its_peak(
     from tinyedge.train.hardware import choose_hardware
     from tinyedge.train.limits import RunLimits
     from tinyedge.train.recipe import resolve
+    from tinyedge.train.run_request import RunRequest
 
     request.getfixturevalue("macos")  # only now: torch looks at sys.platform when it is imported
     monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
     text = tmp_path / "mine.txt"
     lines = syllable_lines(1200)
     text.write_text("\n\n".join("\n".join(lines[start : start + 20]) for start in range(0, 1200, 20)))
-    run = pipeline.RunRequest(
+    run = RunRequest(
         output_dir=tmp_path / "run",
         corpus=CorpusRequest((), (text,)),
         tokenizer=TokenizerConfig(vocab_size=1000),

@@ -30,9 +30,9 @@ from tinyedge.train.batches import make_batches
 from tinyedge.train.data import Batch, Layout
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import RunLimits
-from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.recipe import RECIPES, resolve
 from tinyedge.train.replay import concatenate
+from tinyedge.train.run_request import RunRequest
 from tinyedge.train.storage import checkpoint
 from tinyedge.train.storage.initial import InitialModel, adopt_shape, load_initial_model
 from tinyedge.train.validation import validate

@@ -25,8 +25,8 @@ from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train import pipeline
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import RunLimits
-from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.recipe import resolve
+from tinyedge.train.run_request import RunRequest
 from tinyedge.train.storage import checkpoint
 
 from .conftest import SMALL

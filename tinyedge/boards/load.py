@@ -31,15 +31,16 @@ def board_file(name: str) -> Path:
     return FOLDER / f"{name}{FILE_SUFFIX}"
 
 
-def load_board(name_or_path: str) -> Board:
+def load_board(name_or_path: str, parameter: str = "target") -> Board:
     """Load a board.
 
     Args:
         name_or_path: One of `board_names()`, or the path of a JSON file.
+        parameter: What errors call it.
 
     Raises:
-        UsageError: For an unknown name, or a path that the system refuses, as parameter `target`; for a file
-            that is missing or invalid.
+        UsageError: For an unknown name, or a path that the system refuses, as `parameter`; for a file that is
+            missing or invalid.
     """
     known = board_names()
     if name_or_path in known:
@@ -50,8 +51,9 @@ def load_board(name_or_path: str) -> Board:
             return _read(Path(name_or_path))
     except OSError as failure:  # such as a name that is too long, or a file without permission to read it
         shown = name_or_path if len(name_or_path) <= MAX_SHOWN else name_or_path[:MAX_SHOWN] + "..."
-        raise UsageError(f"target {shown} cannot be read: {failure.strerror}", hint, ("target",)) from None
-    raise UsageError(f"target {name_or_path} is unknown", hint, ("target",))
+        message = f"{parameter} {shown} cannot be read: {failure.strerror}"
+        raise UsageError(message, hint, (parameter,)) from None
+    raise UsageError(f"{parameter} {name_or_path} is unknown", hint, (parameter,))
 
 
 def default_board() -> Board:

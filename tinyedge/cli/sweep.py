@@ -84,7 +84,7 @@ def sweep(
     from tinyedge.sweep.run import SweepRequest, format_command
     from tinyedge.sweep.run import sweep as run_sweep
     from tinyedge.train.hardware import choose_hardware
-    from tinyedge.train.pipeline import RunRequest
+    from tinyedge.train.run_request import RunRequest
 
     common = RunRequest(
         output_dir=data,

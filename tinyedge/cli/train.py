@@ -13,9 +13,13 @@ from tinyedge.cli.corpus import Source, make_corpus_request
 from tinyedge.core.config import PRESETS, ModelConfig, resolve_shape
 from tinyedge.corpus.commands.settings import CommandSettings
 from tinyedge.corpus.read_settings import ReadSettings
+from tinyedge.fit.search import MB
+from tinyedge.fit.training_shapes import BoardShapes
 from tinyedge.text.tokenizer_config import TokenizerConfig
 from tinyedge.train.limits import RunLimits
 from tinyedge.train.recipe import RECIPES, TrainConfig, resolve
+
+BUNDLE_FOLDER = "bundle"  # in the run folder, of --budget
 
 # Options of both `train` and `sweep`.
 Inputs = Annotated[
@@ -76,6 +80,16 @@ def train(
         ),
     ] = None,
     model: Values,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BOARD",
+            help="Instead of a shape: train the largest that BOARD (its name or JSON file) runs within its"
+            " budgets and that this run can train, and export it to OUTPUT_DIR/bundle.",
+            rich_help_panel="Model",
+            show_default=False,
+        ),
+    ] = None,
     recipe: Annotated[
         str,
         typer.Option(help="Training settings: fast, or guide (the guide's own).", rich_help_panel="Training"),
@@ -116,6 +130,7 @@ def train(
 
     Corpus, tokenizer and shards are made first, where they are missing.
     """
+    from tinyedge.bundle.bundle import require_replaceable
     from tinyedge.cli import _argv
     from tinyedge.cli._echo import print_next, print_result, terminal_width
     from tinyedge.cli._extras import require_package
@@ -126,6 +141,13 @@ def train(
         raise UsageError("--resume and --restart are mutually exclusive", "pass one of them")
     reuses_corpus = not (source or inputs or skip_corpus) and (output_dir / CORPUS_NAME).exists()
     shape = resolve_shape(preset or "tiny", model)
+    board_shapes = None
+    if budget is not None:
+        fixed = {name: value for name, value in model.items() if name not in ("vocab_size", "max_seq_length")}
+        _require_free_shape({"preset": preset, **fixed, "init_from": init_from})
+        board_shapes = BoardShapes.from_board(budget, model["max_seq_length"])
+        board_shapes.list_shapes(shape.vocab_size)  # errors come before the work
+        require_replaceable(output_dir / BUNDLE_FOLDER)
     config = resolve(recipe, training)
     if Source.COMMANDS in (source or ()) and vocabulary["separate_spaces"] is None:
         vocabulary["separate_spaces"] = True  # answers copy names from the prompt
@@ -148,9 +170,10 @@ def train(
     from tinyedge.cli._samples import format_samples
     from tinyedge.train.distributed import join_process_group
     from tinyedge.train.hardware import choose_hardware
-    from tinyedge.train.pipeline import RunRequest, run
+    from tinyedge.train.pipeline import run
     from tinyedge.train.report.reporter import Reporter
     from tinyedge.train.report.tensorboard import TensorBoard
+    from tinyedge.train.run_request import RunRequest
 
     hardware = choose_hardware(device, precision)
     # The model is loaded in the group, where one process alone reports an error.
@@ -179,6 +202,7 @@ def train(
             flexible=frozenset(flexible),
             model=shape,
             initial=initial,
+            list_shapes=board_shapes.list_shapes if board_shapes else None,
             training=config,
             hardware=hardware,
             limits=run_limits,
@@ -198,6 +222,8 @@ def train(
             request = dataclasses.replace(request, confirm=terminal.confirm)
         outcome = run(request, reporter, group)
     if outcome is None:
+        if board_shapes and group.is_main:
+            _export_for(board_shapes, output_dir)
         return
     state = outcome.state
     if outcome.signal is not None:
@@ -216,7 +242,47 @@ def train(
     print_result(
         f"wrote {output_dir}/final_model.pt, best_model.pt, training_metrics.json, training_curve.png"
     )
-    print_next(_argv.format_command(["export", output_dir / "best_model.pt", "--output-dir", "bundle"]))
+    if board_shapes:
+        _export_for(board_shapes, output_dir)
+        print_next(_argv.format_command(["generate", output_dir / BUNDLE_FOLDER]))
+    else:
+        print_next(_argv.format_command(["export", output_dir / "best_model.pt", "--output-dir", "bundle"]))
+
+
+def _require_free_shape(given: Values) -> None:
+    """Raise UsageError if one of these options, None where not given, contradicts --budget."""
+    from tinyedge.core.errors import UsageError
+    from tinyedge.core.settings import flag
+
+    if unwanted := [flag(name) for name, value in given.items() if value is not None]:
+        raise UsageError(
+            f"--budget chooses the model's shape, so {unwanted[0]} contradicts it",
+            f"omit --budget, or {', '.join(unwanted)}",
+        )
+
+
+def _export_for(shapes: BoardShapes, output_dir: Path) -> None:
+    """Export the run's best model for a board, and print what it costs there.
+
+    Raises:
+        ExportError: The bundle costs too much quality, or more than the board's budgets.
+    """
+    from tinyedge.bundle.bundle import load_bundle
+    from tinyedge.cli._echo import print_note, print_result
+    from tinyedge.core.errors import ExportError
+    from tinyedge.export.pipeline import ExportOptions, export_bundle
+
+    options = ExportOptions(output_dir / "best_model.pt", output_dir / BUNDLE_FOLDER, target=shapes.board)
+    sized = shapes.size(load_bundle(export_bundle(options, print_note)).config)
+    budget, margin = shapes.budget, shapes.model.latency.margin
+    cost = (
+        f"{shapes.model.board}, modelled: {budget.max_tokens} tokens in {sized.p95_ms:.0f} ms at p95;"
+        f" {margin:g} times that is {sized.bound_ms:.0f} of {budget.max_p95_ms:g} ms;"
+        f" peak {sized.peak_rss / MB:.0f} of {budget.max_rss_mb:g} MB"
+    )
+    if not sized.fits:
+        raise ExportError(f"{options.output_dir} exceeds a budget of {cost}", "train a smaller --preset")
+    print_result(cost)
 
 
 def _check_initial(skip_tokenizer: bool, chosen: Values, has_text: bool) -> None:

@@ -70,11 +70,16 @@ class ModelConfig:
     def parameters(self) -> int:
         """Number of weights, as the guide counts them."""
         embeddings = self.vocab_size * self.d_model + self.max_seq_length * self.d_model
+        output = self.d_model * self.vocab_size
+        return embeddings + self.block_parameters + output
+
+    @property
+    def block_parameters(self) -> int:
+        """Weights of the blocks: all but embeddings and output, whose number depends on the vocabulary."""
         attention = 4 * self.d_model**2
         feedforward = 2 * self.d_model * self.dim_feedforward
         norms = 2 * 2 * self.d_model
-        output = self.d_model * self.vocab_size
-        return embeddings + self.num_layers * (attention + feedforward + norms) + output
+        return self.num_layers * (attention + feedforward + norms)
 
     def to_dict(self) -> dict[str, int]:
         """Return the fields as a plain mapping, for JSON and checkpoints."""

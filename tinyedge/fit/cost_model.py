@@ -132,20 +132,24 @@ class CostModel:
         return dot_product(self.peak_bytes, memory_amounts(config))
 
 
-def require_cost_data(board: Board) -> CostData:
+def require_cost_data(board: Board, parameter: str = "target") -> CostData:
     """The cost model of a board, as data.
 
+    Args:
+        board: The board.
+        parameter: What an error calls it.
+
     Raises:
-        UsageError: If the board has none, as parameter `target`.
+        UsageError: If the board has none.
     """
     if board.cost_model is None:
         known = [one.name for one in known_boards() if one.cost_model is not None]
         others = [name for name in known if name != board.name]  # a file may have the name of a known board
         choice = f"choose one of: {', '.join(others)}, or " if others else ""
         raise UsageError(
-            f"target {board.name} has no cost model",
+            f"{parameter} {board.name} has no cost model",
             f"{choice}add a cost_model, as in {board_file(known[0])}",
-            ("target",),
+            (parameter,),
         )
     return board.cost_model
 

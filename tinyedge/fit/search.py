@@ -12,7 +12,6 @@ from tinyedge.core.config import MODEL_RANGES, PRESETS, ModelConfig, resolve_sha
 from tinyedge.core.errors import FitError, UsageError
 from tinyedge.core.settings import check_settings, flag, setting
 from tinyedge.fit.cost_model import CostModel
-from tinyedge.fit.workload import count_block_parameters
 
 MB = 1 << 20
 MAX_TOKENS_RANGE = (1, 1000)  # that of `tinyedge bench`
@@ -107,7 +106,7 @@ class SizedShape:
     @property
     def block_parameters(self) -> int:
         """Weights that are neither embeddings nor output."""
-        return count_block_parameters(self.config)
+        return self.config.block_parameters
 
     @property
     def flags(self) -> str:

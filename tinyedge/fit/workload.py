@@ -164,9 +164,3 @@ def _reloaded_bytes(config: ModelConfig) -> float:
 def pad_inputs(inputs: int) -> int:
     """Return the number of inputs that the kernels multiply with, padding included."""
     return -(-inputs // INPUT_MULTIPLE) * INPUT_MULTIPLE
-
-
-def count_block_parameters(config: ModelConfig) -> int:
-    """Weights of the blocks: all but embeddings and output, whose number depends on the vocabulary."""
-    tables = 2 * config.vocab_size * config.d_model + config.max_seq_length * config.d_model
-    return config.parameters - tables

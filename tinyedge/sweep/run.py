@@ -24,8 +24,8 @@ from tinyedge.sweep.study import JOURNAL_FILE, Claim, Study, Trial, lock_folder
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.tokenizer import model_name
 from tinyedge.train import pipeline
-from tinyedge.train.pipeline import RunRequest
 from tinyedge.train.report.reporter import Reporter
+from tinyedge.train.run_request import RunRequest
 from tinyedge.train.state import EpochRecord
 from tinyedge.train.storage.checkpoint import list_resumable
 from tinyedge.train.storage.previous_run import replace_data
@@ -76,7 +76,7 @@ def sweep(request: SweepRequest, reporter: Reporter) -> SweepResult:
     ):
         _require_own_files(request.folder)
         tokenizer, shards = pipeline.prepare_data(request.common, reporter)
-    common = pipeline.adopt_vocab_size(request.common, tokenizer.vocab_size)
+    common = request.common.with_vocab_size(tokenizer.vocab_size)
     request = dataclasses.replace(request, common=common)
     settings = request.settings
     study = Study(request.folder, request.space, settings.search, settings.seed, settings.epochs)

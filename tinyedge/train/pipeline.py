@@ -7,8 +7,7 @@ Each phase leaves a file that records its inputs. A phase is reused if its input
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from tinyedge.core import files
@@ -17,83 +16,27 @@ from tinyedge.core.errors import CheckpointError, CorpusError, TinyEdgeError, To
 from tinyedge.core.folder_lock import ensure_dir, exclusive_lock
 from tinyedge.core.run_files import CURVE_FILE, has_unfinished_run, is_finished
 from tinyedge.core.runs import ALL, PREVIOUS_FOLDER, read_run
-from tinyedge.corpus.build import CORPUS_NAME, CorpusRequest, prepare_corpus
+from tinyedge.corpus.build import CORPUS_NAME, prepare_corpus
 from tinyedge.corpus.split import draw_split
 from tinyedge.text.adopt_tokenizer import adopt_tokenizer
 from tinyedge.text.evaluate import describe_unknown
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards, build_shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
-from tinyedge.text.train_tokenizer import TokenizerConfig, prepare_tokenizer
+from tinyedge.text.train_tokenizer import prepare_tokenizer
 from tinyedge.text.vocabulary_report import load_report
 from tinyedge.train.before_after import BeforeAfter
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
-from tinyedge.train.hardware import Hardware
-from tinyedge.train.limits import Outcome, RunLimits
+from tinyedge.train.limits import Outcome
 from tinyedge.train.packing import count_long
-from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.report.advice import out_of_memory_error
 from tinyedge.train.report.curve import draw_curve
 from tinyedge.train.report.metrics import MetricsWriter
 from tinyedge.train.report.reporter import Reporter
+from tinyedge.train.run_request import RunRequest
+from tinyedge.train.shape_choice import choose_shape
 from tinyedge.train.storage import checkpoint, previous_run
-from tinyedge.train.storage.initial import InitialModel
 from tinyedge.train.trainer import Trainer
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What the user asked of `tinyedge train`."""
-
-    output_dir: Path
-    """The run folder."""
-
-    corpus: CorpusRequest
-    """Where the text comes from."""
-
-    tokenizer: TokenizerConfig
-    """Settings of the tokenizer."""
-
-    model: ModelConfig
-    """Shape of the model."""
-
-    training: TrainConfig
-    """Recipe and its parameters."""
-
-    hardware: Hardware
-    """Device and number format."""
-
-    limits: RunLimits
-    """When to stop early."""
-
-    flexible: frozenset[str] = frozenset()
-    """Settings of the tokenizer that the user did not choose: the folder's tokenizer or the text's size may
-    change them. The model gets the vocabulary size of the tokenizer."""
-
-    skip_corpus: bool = False
-    """Use the corpus file in the folder as it is."""
-
-    skip_tokenizer: bool = False
-    """Use the tokenizer file in the folder as it is."""
-
-    resume: bool = False
-    """Continue from the newest checkpoint."""
-
-    restart: bool = False
-    """Start a new run even if the folder holds an unfinished one."""
-
-    initial: InitialModel | None = None
-    """The trained model that the run goes on from; its shape is that of `model`."""
-
-    confirm: Callable[[str], bool | None] = lambda question: None
-    """Asked before a finished run is moved to `previous/`, unless `restart` is set. False refuses; None means
-    that nobody can be asked: the run is moved, with a message before."""
-
-    def make_trainer(self, tokenizer: Tokenizer, shards: Shards, reporter: Reporter, group: Group) -> Trainer:
-        """Return the trainer of the run."""
-        start = (self.initial.weights, self.initial.held_out) if self.initial else ()
-        where = self.hardware, self.output_dir, reporter, group
-        return Trainer(self.model, self.training, shards, tokenizer, *where, *start)
 
 
 def run(request: RunRequest, reporter: Reporter, group: Group = SINGLE_PROCESS) -> Outcome | None:
@@ -168,7 +111,8 @@ def _prepare_run(
         _require_no_unfinished_run(folder, request.restart)
     with previous_run.preserve_data(folder, reporter.note) as preserved:
         tokenizer, shards = prepare_data(request, reporter)
-        request = adopt_vocab_size(request, tokenizer.vocab_size)
+        request = request.with_vocab_size(tokenizer.vocab_size)
+        request = request.with_shape(choose_shape(request, tokenizer, shards, reporter))
         identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
         metrics = MetricsWriter(
             folder,
@@ -180,7 +124,7 @@ def _prepare_run(
             shards.unknown_byte_shares,
         )
         finished = not request.restart and metrics.is_finished() and _has_models(folder)
-        group.broadcast(None if finished else tokenizer.vocab_size)
+        group.broadcast(None if finished else request.model)
         if finished:
             checkpoint.remove_resume_files(folder)
             reporter.note(f"model: reused {folder / checkpoint.FINAL_FILE} (--restart trains it again)")
@@ -209,10 +153,10 @@ def _prepare_run(
 def _join_run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
     """Train in a process other than the main one, on its data. Writes nothing."""
     folder = request.output_dir
-    vocab_size: int | None = group.broadcast(None)
-    if vocab_size is None:  # the model is already there
+    shape: ModelConfig | None = group.broadcast(None)
+    if shape is None:  # the model is already there
         return None
-    request = adopt_vocab_size(request, vocab_size)
+    request = request.with_vocab_size(shape.vocab_size).with_shape(shape)
     try:
         tokenizer = Tokenizer.load(folder / model_name(request.tokenizer.vocab_size))
         shards = Shards.load(folder / SHARDS_FOLDER)
@@ -294,15 +238,6 @@ def prepare_data(request: RunRequest, reporter: Reporter) -> tuple[Tokenizer, Sh
     )
     _note_data(shards, request.model.max_seq_length, reporter)
     return tokenizer, shards
-
-
-def adopt_vocab_size(request: RunRequest, vocab_size: int) -> RunRequest:
-    """Return the request with the size of the vocabulary that was prepared for it."""
-    return dataclasses.replace(
-        request,
-        model=dataclasses.replace(request.model, vocab_size=vocab_size),
-        tokenizer=dataclasses.replace(request.tokenizer, vocab_size=vocab_size),
-    )
 
 
 def _find_vocab_size(request: RunRequest) -> int:

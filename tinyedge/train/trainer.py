@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import math
 import signal
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
@@ -47,6 +48,7 @@ from tinyedge.train.validation import validate
 
 EPOCHS_PER_CHECKPOINT = 5  # the guide's value
 TRACE_POINTS = 200  # approximate number of points in the training curve of a complete run
+TIMED_RATE = 0.5  # share of the peak learning rate: with the sampled softmax, as most of a run
 ADVICE_STEP = 50  # step of an epoch after which its speed is known and most of it remains
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 
@@ -117,6 +119,15 @@ class Trainer:
         self._samples = SampleSeries(shards, tokenizer, config.seed)
         self._signal = 0  # the last signal that this process received
         self._stop_signal: int | None = None  # the signal for which all processes stop
+
+    def measure_speed(self, steps: int) -> float:
+        """Train a few steps and return tokens per second. Afterwards, the model is not that of a run."""
+        batches = [self._batches.batch(0, number % self._batches.steps_per_epoch) for number in range(steps)]
+        self._train_step.run(batches[0], 0, TIMED_RATE)  # the first step warms up
+        start = time.perf_counter()
+        for number, batch in enumerate(batches):
+            self._train_step.run(batch, number, TIMED_RATE)
+        return sum(batch.predictions for batch in batches) / (time.perf_counter() - start)
 
     def resume(self, path: Path) -> None:
         """Continue exactly where a checkpoint stopped.

@@ -1,0 +1,76 @@
+"""The largest shape that a run can train: more weights need more tokens.
+
+In: the run's text and time, and shapes that its board can run. Out: one of them. Does not know boards.
+
+A model with too many weights for its tokens is worse than a smaller one: Hoffmann et al., "Training
+compute-optimal large language models" (2022), found about 20 tokens for each weight. docs/log.md has what was
+measured here.
+"""
+
+from tinyedge.core.config import ModelConfig
+from tinyedge.core.run_files import read_metrics
+from tinyedge.text.shards import Shards
+from tinyedge.text.tokenizer import Tokenizer
+from tinyedge.train.distributed import SINGLE_PROCESS
+from tinyedge.train.report.reporter import Reporter
+from tinyedge.train.run_request import RunRequest
+from tinyedge.train.storage import checkpoint
+
+TOKENS_PER_WEIGHT = 12  # of the blocks, with the tables of 8,000 pieces beside them
+STEPS_SHARE = 0.75  # of a run's time; the rest is the full softmax of its end, validation and saving
+TIMED_STEPS = 3
+
+
+def choose_shape(
+    request: RunRequest, tokenizer: Tokenizer, shards: Shards, reporter: Reporter
+) -> ModelConfig:
+    """Choose a run's shape: `request.model`, or the largest of `request.list_shapes` that it can train.
+
+    A run keeps its shape, also if the machine is faster or slower when it is resumed or repeated.
+
+    Raises:
+        CheckpointError: The run has no checkpoint to go on from.
+    """
+    if request.list_shapes is None:
+        return request.model
+    shapes = request.list_shapes(tokenizer.vocab_size)
+    recorded = _read_shape(request, tokenizer, shards, reporter)
+    for shape in shapes:
+        if shape.to_dict() == recorded:
+            return shape
+    minutes = request.limits.max_minutes
+    tokens = float(request.training.epochs * shards.train_tokens)
+    first, last = 0, len(shapes) - 1
+    if minutes is not None:
+        reporter.phase("measuring how fast each shape trains")
+    while first < last:  # the larger a shape, the fewer tokens it sees in the run's time
+        middle = (first + last + 1) // 2
+        seen = tokens
+        if minutes is not None:
+            trainer = request.with_shape(shapes[middle]).make_trainer(
+                tokenizer, shards, reporter, SINGLE_PROCESS
+            )
+            seen = min(tokens, STEPS_SHARE * 60 * minutes * trainer.measure_speed(TIMED_STEPS))
+        if seen >= TOKENS_PER_WEIGHT * shapes[middle].block_parameters:
+            first = middle
+        else:
+            last = middle - 1
+    return shapes[first]
+
+
+def _read_shape(request: RunRequest, tokenizer: Tokenizer, shards: Shards, reporter: Reporter) -> object:
+    """Return the shape that the folder records for the same run; None if it holds no such run."""
+    if request.resume:
+        path = checkpoint.find_newest(request.output_dir, reporter.note)
+        return checkpoint.load(path)["config"].get("model")
+    configuration = read_metrics(request.output_dir).get("configuration")
+    if not isinstance(configuration, dict):
+        return None
+    same_run = {
+        "training": request.training.to_dict(),
+        "max_minutes": request.limits.max_minutes,
+        "corpus_sha256": shards.corpus_sha256,
+        "tokenizer_sha256": tokenizer.sha256,
+    }
+    is_same = all(configuration.get(name) == value for name, value in same_run.items())
+    return configuration.get("model") if is_same else None
