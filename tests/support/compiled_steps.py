@@ -46,9 +46,10 @@ def main() -> None:
     one = make_train_step()
     one.run(full, 0, 1.0)
     one.run(Batch(full.inputs[:7], full.targets[:7]), 1, 1.0)
-    one.materialize()
-    weights = copy.deepcopy(one.model.state_dict())
-    states = copy.deepcopy((one.optimizer_state_dict(), one.tables_state_dict()))
+    with one.evaluated_weights():
+        weights = copy.deepcopy(one.model.state_dict())
+        states = one.optimizer_state_dict(), one.tables_state_dict(), one.trained_state_dict()
+        states = copy.deepcopy(states)
     expected = continue_training(one, full)
     torch.compiler.reset()  # as in a new process
     other = make_train_step()

@@ -75,15 +75,51 @@ def test_the_state_is_restored_to_the_bit() -> None:
     one = make_train_step(sampled=100)
     for step in range(3):
         one.run(Batch(inputs, targets), step, 1.0)
-    one.materialize()
     other = make_train_step(sampled=100)
-    other.model.load_state_dict(one.model.state_dict())
-    other.load_state_dicts(*copy.deepcopy((one.optimizer_state_dict(), one.tables_state_dict())))
+    with one.evaluated_weights():
+        other.model.load_state_dict(one.model.state_dict())
+        states = one.optimizer_state_dict(), one.tables_state_dict(), one.trained_state_dict()
+        other.load_state_dicts(*copy.deepcopy(states))
+    found: list[dict[str, torch.Tensor]] = []
     for train_step in (one, other):
-        train_step.run(Batch(inputs, targets), 3, 1.0)
+        for step in range(3, 20):
+            train_step.run(Batch(inputs, targets), step, 1.0)
+        with train_step.evaluated_weights():
+            found.append(copy.deepcopy(dict(train_step.model.state_dict())))
         train_step.materialize()
-    for name, weight in one.model.state_dict().items():
-        assert torch.equal(weight, other.model.state_dict()[name]), name
+        found.append(copy.deepcopy(dict(train_step.model.state_dict())))
+    for average, trained in ((0, 1), (2, 3)):
+        assert not torch.equal(found[average]["output.weight"], found[trained]["output.weight"])
+    for name in found[0]:
+        assert torch.equal(found[0][name], found[2][name]), name
+        assert torch.equal(found[1][name], found[3][name]), name
+
+
+def test_the_evaluated_weights_are_an_average_and_the_trained_ones_come_back() -> None:
+    inputs, targets = make_batch()
+    train_step = make_train_step()
+    for step in range(20):
+        train_step.run(Batch(inputs, targets), step, 1.0)
+    train_step.materialize()
+    before = copy.deepcopy(dict(train_step.model.state_dict()))
+    with train_step.evaluated_weights():
+        average = copy.deepcopy(dict(train_step.model.state_dict()))
+    train_step.materialize()
+    for name, weight in train_step.model.state_dict().items():
+        assert torch.equal(weight, before[name]), name
+        assert not torch.equal(weight, average[name]), name
+
+
+def test_without_an_average_the_trained_weights_are_evaluated() -> None:
+    torch.manual_seed(0)
+    plain = dataclasses.replace(CONFIG, average_exponent=0.0)
+    train_step = TrainStep(TinyTransformer(SMALL), plain, choose_hardware("cpu", "fp32"))
+    train_step.run(Batch(*make_batch()), 0, 1.0)
+    before = copy.deepcopy(dict(train_step.model.state_dict()))
+    with train_step.evaluated_weights():
+        assert train_step.trained_state_dict() == {}
+        for name, weight in train_step.model.state_dict().items():
+            assert torch.equal(weight, before[name]), name
 
 
 def test_features_that_do_not_exist_are_refused() -> None:
@@ -93,7 +129,9 @@ def test_features_that_do_not_exist_are_refused() -> None:
         tables = copy.deepcopy(train_step.tables_state_dict())
         tables["composed.index"][5, 0] = wrong
         with pytest.raises(ValueError, match="features that do not exist"):
-            make_train_step().load_state_dicts(train_step.optimizer_state_dict(), tables)
+            make_train_step().load_state_dicts(
+                train_step.optimizer_state_dict(), tables, train_step.trained_state_dict()
+            )
 
 
 @pytest.mark.parametrize("sampled", [0, 100])

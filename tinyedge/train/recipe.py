@@ -44,6 +44,8 @@ class TrainConfig:
     """Weight decay of AdamW: rate x decay x weight per step, never on norms."""
     matrix_weight_decay: float = setting(low=0.0, high=10.0, flag=None, help="Weight decay of Muon.")
     """Weight decay of Muon: rate x decay x weight per step."""
+    scheduled_decay: bool = False
+    """Whether weight decay falls with the learning rate, from the values above at its peak."""
     beta1: float
     """AdamW's decay of the first moment."""
     beta2: float
@@ -104,6 +106,11 @@ class TrainConfig:
     )
     """Heads of the first block initialized to look a few tokens back, as in
     `train.methods.init_local_heads`."""
+    average_exponent: float = setting(
+        0.0, low=0.0, high=100.0, flag=None, help="Exponent of the average of the weights; 0 is off."
+    )
+    """Exponent of the average of the weights over the steps, as in `train.methods.weight_average`: the run's
+    models are averages. 0 is off: they are the trained weights themselves."""
     replay: float = setting(
         0.0,
         low=0.0,
@@ -121,8 +128,12 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain mapping, for JSON and checkpoints."""
         fields = dataclasses.asdict(self)
-        if not self.init_from:  # so that it equals the settings of runs of earlier versions
+        # What is off is left out, so that the settings equal those of runs of earlier versions.
+        if not self.init_from:
             del fields["init_from"], fields["replay"]
+        for name in ("average_exponent", "scheduled_decay"):
+            if not fields[name]:
+                del fields[name]
         return fields
 
     def rate_factor(self, step: int, steps_per_epoch: int, elapsed: float = 0.0) -> float:
@@ -170,8 +181,9 @@ FAST = TrainConfig(
     batch_size=16,
     learning_rate=3e-3,
     matrix_learning_rate=0.02,
-    weight_decay=1.2,
+    weight_decay=2.0,
     matrix_weight_decay=0.1,
+    scheduled_decay=True,
     beta1=0.9,
     beta2=0.95,
     warmup_steps=100,
@@ -182,6 +194,7 @@ FAST = TrainConfig(
     segmentation_alpha=0.5,
     smoothing=0.25,
     local_heads=3,
+    average_exponent=3.0,
 )
 
 # What a run changes that goes on from a trained model. The rates are a fraction of the recipe's, so that the
@@ -199,6 +212,8 @@ GOING_ON: dict[str, dict[str, Any]] = {
         "segmentation_alpha": 0.0,
         "smoothing": 0.0,
         "local_heads": 0,
+        "scheduled_decay": False,
+        "average_exponent": 0.0,
         "init_std": 0.0,
     },
     "guide": {"epochs": 3, "replay": 0.5, "learning_rate": 1e-4, "warmup_steps": 100},

@@ -9,8 +9,9 @@ on disk, epochs or files.
 
 import contextlib
 import itertools
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -26,12 +27,14 @@ from tinyedge.train.methods.features import Features
 from tinyedge.train.methods.loss import output_cross_entropy, smoothing_penalty
 from tinyedge.train.methods.optimizer import Optimizers
 from tinyedge.train.methods.sampled_softmax import Candidates, CandidateSampler
+from tinyedge.train.methods.weight_average import WeightAverage
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import TrainConfig
 
 # The sampled softmax gives a slightly low loss, so the last steps, whose learning rate is below this share of
 # the peak, compute the full softmax. docs/log.md has its cost and its gain.
 FULL_SOFTMAX_BELOW = 0.15
+TIMED_RATE = 0.5  # learning-rate factor of timed steps: with the sampled softmax, as most of a run
 
 
 class TrainingObjective(nn.Module):
@@ -163,6 +166,9 @@ class TrainStep:
         if group.size > 1:
             self._objective = DistributedDataParallel(objective)  # broadcasts the main process's weights
             self._objective.broadcast_buffers = False  # they are constants
+        exponent = config.average_exponent
+        trained = {name: value for name, value in objective.named_parameters() if value.requires_grad}
+        self._average = WeightAverage(trained, exponent) if exponent else None
         on_gpu = hardware.device.type == "cuda"
         self._optimizers = Optimizers(objective, config, hardware.dtype if on_gpu else torch.float32)
 
@@ -192,10 +198,28 @@ class TrainStep:
             mean += loss.item()
         if self._config.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters(), self._config.clip_norm)
-        return self._group.all_reduce_sum(mean), self._optimizers.step(rate_factor)
+        rate = self._optimizers.step(rate_factor)
+        if self._average:
+            self._average.update(step + 1)
+        return self._group.all_reduce_sum(mean), rate
+
+    def measure_speed(self, batches: Sequence[Batch]) -> float:
+        """Run a step for each batch, at least one, and return the predicted tokens per second."""
+        self.run(batches[0], 0, TIMED_RATE)  # the first step warms up
+        start = time.perf_counter()
+        for number, batch in enumerate(batches):
+            self.run(batch, number, TIMED_RATE)
+        return sum(batch.predictions for batch in batches) / (time.perf_counter() - start)
+
+    @contextlib.contextmanager
+    def evaluated_weights(self) -> Iterator[None]:
+        """Give the model the weights to evaluate and to save: the average of a recipe that has one."""
+        with self._average.applied() if self._average else contextlib.nullcontext():
+            self.materialize()
+            yield
 
     def materialize(self) -> None:
-        """Write the trained tables into the model's own weights. Call it before evaluating or saving."""
+        """Write the tables into the model's own weights. Call it before using the model."""
         self._tables.materialize()
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -210,18 +234,25 @@ class TrainStep:
         """Return the parts of the tables. All other parameters are in the model's own state."""
         return self._tables.state_dict()
 
-    def load_state_dicts(self, optimizers: object, tables: object) -> None:
-        """Restore the optimizers and the tables.
+    def trained_state_dict(self) -> dict[str, Tensor]:
+        """Return the trained weights, if they are not the evaluated ones; for use in `evaluated_weights`."""
+        return self._average.trained_state_dict() if self._average else {}
+
+    def load_state_dicts(self, optimizers: object, tables: object, trained: object) -> None:
+        """Restore the optimizers, the tables and the trained weights, after the model's own weights.
 
         Args:
             optimizers: What `optimizer_state_dict` returned.
             tables: What `tables_state_dict` returned.
+            trained: What `trained_state_dict` returned.
 
         Raises:
             KeyError, TypeError, ValueError: They belong to another run.
         """
         self._optimizers.load_state_dict(optimizers)
         self._tables.restore(tables)
+        if self._average:
+            self._average.restore(trained)
 
     def _micro_batches(self, rows: int) -> tuple[list[slice], bool]:
         """Split this process's rows into micro-batches.

@@ -12,7 +12,6 @@ import dataclasses
 import itertools
 import math
 import signal
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
@@ -48,7 +47,6 @@ from tinyedge.train.validation import validate
 
 EPOCHS_PER_CHECKPOINT = 5  # the guide's value
 TRACE_POINTS = 200  # approximate number of points in the training curve of a complete run
-TIMED_RATE = 0.5  # share of the peak learning rate: with the sampled softmax, as most of a run
 ADVICE_STEP = 50  # step of an epoch after which its speed is known and most of it remains
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 
@@ -122,12 +120,8 @@ class Trainer:
 
     def measure_speed(self, steps: int) -> float:
         """Train a few steps and return tokens per second. Afterwards, the model is not that of a run."""
-        batches = [self._batches.batch(0, number % self._batches.steps_per_epoch) for number in range(steps)]
-        self._train_step.run(batches[0], 0, TIMED_RATE)  # the first step warms up
-        start = time.perf_counter()
-        for number, batch in enumerate(batches):
-            self._train_step.run(batch, number, TIMED_RATE)
-        return sum(batch.predictions for batch in batches) / (time.perf_counter() - start)
+        numbers = (number % self._batches.steps_per_epoch for number in range(steps))
+        return self._train_step.measure_speed([self._batches.batch(0, number) for number in numbers])
 
     def resume(self, path: Path) -> None:
         """Continue exactly where a checkpoint stopped.
@@ -146,9 +140,10 @@ class Trainer:
             state = State.from_dict(content["state"])
             if state.epoch > self._config.epochs or state.step > self._batches.steps_per_epoch:
                 raise ValueError(f"its epoch {state.epoch} or step {state.step} is beyond the end of the run")
-            self._train_step.load_state_dicts(content["optimizer_state_dict"], content["tables"])
-            torch.set_rng_state(content["rng"])
             self.model.load_state_dict(content["model_state_dict"])
+            states = content["optimizer_state_dict"], content["tables"], content.get("trained")
+            self._train_step.load_state_dicts(*states)
+            torch.set_rng_state(content["rng"])
         except (KeyError, IndexError, AttributeError, ValueError, TypeError, RuntimeError) as failure:
             raise CheckpointError(
                 f"{path} cannot be resumed: {failure}", "start a new run with --restart"
@@ -187,22 +182,24 @@ class Trainer:
         self._limits = limits
         self._budget = dataclasses.replace(self._budget, minutes=limits.max_minutes)
         self._group.all_reduce_max()  # no process writes before all have read the checkpoint
-        if not (self.state.epoch or self.state.step or self.state.samples):
-            self._train_step.materialize()
-            self._generate_samples()  # noise, to compare with
+        with self._train_step.evaluated_weights():
+            if not (self.state.epoch or self.state.step or self.state.samples):
+                self._generate_samples()  # noise, to compare with
+            self._save_best()
         self._pace.start_run(self.state)
-        self._save_best()
         while (ended_by := self._stop_reason()) is None:
             self._train_epoch()
-            if self._stop_signal is None:
-                self._finish_epoch()
-            if self._stop_signal is not None:
-                self._save_last()
-                return Outcome(self.state, None, self._stop_signal)
+            with self._train_step.evaluated_weights():
+                if self._stop_signal is None:
+                    self._finish_epoch()
+                if self._stop_signal is not None:
+                    self._save_last()
+                    return Outcome(self.state, None, self._stop_signal)
             after_epoch(self.state)
             self._pace.record_pause(self.state)
         if self._group.is_main:
-            checkpoint.save(self._folder / checkpoint.FINAL_FILE, self._model_content())
+            with self._train_step.evaluated_weights():
+                checkpoint.save(self._folder / checkpoint.FINAL_FILE, self._model_content())
         return Outcome(self.state, ended_by)
 
     def _stop_reason(self) -> str | None:
@@ -227,7 +224,8 @@ class Trainer:
             self._pace.record_step(self.state)
             self._report_step()
             if self._pace.is_save_due(self._limits.checkpoint_minutes) and self._has_next_step():
-                self._save_last()
+                with self._train_step.evaluated_weights():
+                    self._save_last()
 
     def _run_step(self) -> None:
         """Run one optimizer step."""
@@ -268,7 +266,6 @@ class Trainer:
         """Validate the epoch and save it. If a signal comes before that, change nothing."""
         state = self.state
         self._reporter.phase("evaluating held-out text")
-        self._train_step.materialize()
         qualities = self._group.broadcast(self._validate() if self._group.is_main else [])
         self._synchronize(state.elapsed_s, state.epoch_s)
         if self._stop_signal is not None:
@@ -359,9 +356,11 @@ class Trainer:
 
     def _checkpoint_content(self) -> dict[str, Any]:
         """Return everything that a resumed run needs."""
+        trained = self._train_step.trained_state_dict()
         return {
             **self._best_content(),
             "tables": self._train_step.tables_state_dict(),
+            **({"trained": trained} if trained else {}),
             "state": self.state.to_dict(),
             "rng": torch.get_rng_state(),
         }
@@ -376,7 +375,6 @@ class Trainer:
     def _model_content(self) -> dict[str, Any]:
         """Return the model with its losses and its config, without the state of the run and its times."""
         last: Mapping[str, Any] = self.state.history[-1] if self.state.history else {}
-        self._train_step.materialize()
         return {
             "epoch": self.state.epoch,
             "model_state_dict": self.model.state_dict(),

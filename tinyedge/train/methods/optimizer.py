@@ -73,12 +73,15 @@ class Optimizers:
             stacks = ({"params": params, "parts": parts} for parts, params in matrices.items())
             muon = Muon(stacks, lr=rate, weight_decay=config.matrix_weight_decay, dtype=dtype)
             self._members["muon"] = muon, rate
+        for optimizer, _ in self._members.values():
+            for group in optimizer.param_groups:
+                group["peak_decay"] = group["weight_decay"]
 
     def step(self, rate_factor: float) -> float:
         """Update the weights and clear the gradients.
 
         Args:
-            rate_factor: Learning rates as a share of their peaks.
+            rate_factor: Learning rates as a share of their peaks; weight decay too, if it is scheduled.
 
         Returns:
             AdamW's learning rate.
@@ -86,6 +89,8 @@ class Optimizers:
         for optimizer, rate in self._members.values():
             for group in optimizer.param_groups:
                 group["lr"] = rate * rate_factor
+                if self._config.scheduled_decay:
+                    group["weight_decay"] = group["peak_decay"] * rate_factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return self._config.learning_rate * rate_factor
