@@ -1,11 +1,16 @@
 """The merge of `tinyedge.ngram.adapt`, over all n-grams of the table: plain, and large in memory."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from tinyedge.core.arrays import Doubles, IndexArray
+from tinyedge.core.arrays import Doubles, IndexArray, Logits
 from tinyedge.ngram.counts import TOKEN_BITS, PackedNgrams
+from tinyedge.ngram.layout import CODEBOOK_SIZE, CODEBOOKS_OFFSET
+from tinyedge.ngram.mapped_file import NgramFile
 from tinyedge.ngram.table import NgramTable
 from tinyedge.ngram.trie import NgramLevel, NgramTrie, find_parents
+from tinyedge.ngram.write import encode_alphas, encode_table, hash_blocks, place
 
 
 def read_trie(table: NgramTable) -> NgramTrie:
@@ -50,6 +55,17 @@ def merge(base: NgramTrie, text: NgramTrie, strength: float) -> NgramTrie:
             alphas[places] += (1 - shares[parents[places]]) * old.alphas
         levels.append(_make_level(ngrams, alphas, parents))
     return NgramTrie(tuple(levels))
+
+
+def encode(trie: NgramTrie, weights: Sequence[float], codebooks: Sequence[Logits]) -> bytes:
+    """Return the content of the file, with given codebooks."""
+    data = bytearray(encode_table(trie, weights))
+    layout = NgramFile(data).layout
+    for number, (level, codebook) in enumerate(zip(trie.levels[1:], codebooks, strict=True)):
+        place(data, CODEBOOKS_OFFSET + 4 * CODEBOOK_SIZE * number, codebook)
+        place(data, layout.codes[number].offset, encode_alphas(level.alphas, codebook))
+    hash_blocks(data, layout)
+    return bytes(data)
 
 
 def _make_level(ngrams: PackedNgrams, alphas: Doubles, parents: IndexArray) -> NgramLevel:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ngram.examples import VOCAB_SIZE, make_table, make_text, make_trie
-from tests.ngram.plain_merge import make_uniform_trie, merge, read_trie
+from tests.ngram.plain_merge import encode, make_uniform_trie, merge, read_trie
 from tinyedge.core.arrays import TokenIds
 from tinyedge.core.errors import BundleError
 from tinyedge.ngram.adapt import TableAdapter
@@ -18,7 +18,7 @@ from tinyedge.ngram.mapped_file import NgramFile
 from tinyedge.ngram.prune import prune
 from tinyedge.ngram.scorer import TableScorer
 from tinyedge.ngram.table import NgramTable
-from tinyedge.ngram.trie import NgramTrie
+from tinyedge.ngram.trie import NgramLevel, NgramTrie
 from tinyedge.ngram.write import encode_table
 from tinyedge.text.tokenizer import PAD_ID
 
@@ -41,9 +41,14 @@ def nats(table: NgramTable, text: TokenIds) -> float:
     return -float(np.log(probabilities).sum())
 
 
-def make_large_table(tokens: int = 40_000, vocab_size: int = 2000, seed: int = 0) -> NgramTrie:
+def make_large_trie(tokens: int = 40_000, vocab_size: int = 2000, seed: int = 0) -> NgramTrie:
     text = np.random.default_rng(seed).zipf(1.2, tokens) % (vocab_size - 4) + 4
     return estimate(count_ngrams([text.astype(np.uint16)], vocab_size))
+
+
+def assert_is_plain_merge(data: bytearray, merged: NgramTrie) -> None:
+    """Compare all bytes of a file with the plain merge, whichever codebooks it has."""
+    assert data == encode(merged, WEIGHTS, [*NgramTable(NgramFile(data)).codebooks])
 
 
 @pytest.mark.parametrize("strength", [0.25, 1.0, 4.0, 1e-6, 1e9])
@@ -51,8 +56,8 @@ def make_large_table(tokens: int = 40_000, vocab_size: int = 2000, seed: int = 0
 @pytest.mark.parametrize("size", [4700, 6000, 100_000])
 def test_the_file_is_that_of_the_plain_merge(order: int, size: int, strength: float) -> None:
     table = make_table(prune(make_trie(order=order), size))
-    expected = encode_table(merge(read_trie(table), OTHER, strength), WEIGHTS)
-    assert TableAdapter(table, OTHER).encode(strength, WEIGHTS) == expected
+    data = TableAdapter(table, OTHER).encode(strength, WEIGHTS)
+    assert_is_plain_merge(data, merge(read_trie(table), OTHER, strength))
 
 
 @given(TEXTS, TEXTS, st.sampled_from([0.25, 1.0, 4.0]))
@@ -62,19 +67,19 @@ def test_any_two_texts_give_the_file_of_the_plain_merge(
 ) -> None:
     base, text = (estimate(count_ngrams([np.array(part, np.uint16)], VOCAB_SIZE)) for part in (first, second))
     table = make_table(base)
-    expected = encode_table(merge(read_trie(table), text, strength), WEIGHTS)
-    assert TableAdapter(table, text).encode(strength, WEIGHTS) == expected
+    data = TableAdapter(table, text).encode(strength, WEIGHTS)
+    assert_is_plain_merge(data, merge(read_trie(table), text, strength))
 
 
 def test_a_large_table_that_learns_twice_gives_the_file_of_the_plain_merge() -> None:
-    table = make_table(make_large_table())
+    table = make_table(make_large_trie())
     for seed in (1, 2):
-        text = make_large_table(tokens=2000, seed=seed)
+        text = make_large_trie(tokens=2000, seed=seed)
         adapter = TableAdapter(table, text)
         base = read_trie(table)
         for strength in (0.25, 4.0):  # one adapter, several strengths
             data = adapter.encode(strength, WEIGHTS)
-            assert data == encode_table(merge(base, text, strength), WEIGHTS)
+            assert_is_plain_merge(data, merge(base, text, strength))
         table = NgramTable(NgramFile(data))
 
 
@@ -83,12 +88,32 @@ def test_a_bundle_without_a_table_gives_the_file_of_the_plain_merge() -> None:
     assert TableAdapter(None, OTHER).encode(1.0, WEIGHTS) == expected
 
 
+def test_a_codebook_stays_where_it_reaches_far_enough() -> None:
+    """Otherwise, a table that learns often would lose a part of all its alphas each time."""
+    wide = NgramLevel(
+        TRIE.levels[1].ngrams,
+        TRIE.levels[1].counts,
+        np.where(np.arange(len(TRIE.levels[1].alphas)) == 7, 1e-6, TRIE.levels[1].alphas),
+        TRIE.levels[1].parents,
+    )
+    table = make_table(NgramTrie((TRIE.levels[0], wide, *TRIE.levels[2:])))
+    adapted = adapt(table, OTHER, 1.0)
+    np.testing.assert_array_equal(adapted.codebooks[0], table.codebooks[0])
+    again = adapt(adapted, make_trie(make_text(20, seed=5)), 1.0)
+    np.testing.assert_array_equal(again.codebooks[0], table.codebooks[0])
+
+
+def test_a_codebook_that_does_not_reach_far_enough_is_that_of_all_alphas() -> None:
+    merged = merge(read_trie(BASE), OTHER, 1e-6)  # the text's largest alpha is above the table's
+    assert TableAdapter(BASE, OTHER).encode(1e-6, WEIGHTS) == encode_table(merged, WEIGHTS)
+
+
 def test_damage_in_a_row_that_the_text_does_not_have_is_noticed() -> None:
     """What is copied without a look would get a valid hash."""
-    data = bytearray(encode_table(make_large_table()))
+    data = bytearray(encode_table(make_large_trie()))
     layout = NgramFile(data).layout
     data[layout.body_offset + (layout.blocks - 2) * BLOCK_BYTES] ^= 1
-    text = make_large_table(tokens=50, seed=1)
+    text = make_large_trie(tokens=50, seed=1)
     with pytest.raises(BundleError, match="is damaged between bytes"):
         TableAdapter(NgramTable(NgramFile(data)), text)
 

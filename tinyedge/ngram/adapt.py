@@ -29,6 +29,9 @@ from tinyedge.ngram.table import Codes, NgramTable, RowStarts, TableLevel
 from tinyedge.ngram.trie import NgramLevel, NgramTrie
 from tinyedge.ngram.write import encode_alphas, hash_blocks, make_codebook, place, start_table
 
+SMALL_ALPHA = 2.0**-16  # less than that may become 0: the shorter context gets it
+LARGEST_SHARE = 0.95  # of the largest alpha that a codebook must reach; its steps are about as large
+
 
 @dataclass(frozen=True)
 class _Places:
@@ -136,14 +139,24 @@ def _merge_codes(
     added = shares[new.parents] * new.alphas
     alphas[np.searchsorted(changed, places.index[places.is_known])] += added[places.is_known]
     added = added[~places.is_known]
-
-    is_same = np.ones(len(old.codes), dtype=np.bool_)
-    is_same[changed] = False
-    same = old.codebook.astype(np.float64)[np.unique(old.codes[is_same])]
-    codebook = make_codebook(np.concatenate([same, alphas, added]))
-    codes = encode_alphas(old.codebook.astype(np.float64), codebook)[old.codes]  # a new code for each old one
+    codebook, codes = old.codebook, old.codes.copy()
+    if not _reaches(codebook, np.append(alphas, added)):
+        is_same = np.ones(len(old.codes), dtype=np.bool_)
+        is_same[changed] = False
+        same = old.codebook.astype(np.float64)[np.unique(old.codes[is_same])]
+        codebook = make_codebook(np.concatenate([same, alphas, added]))
+        codes = encode_alphas(old.codebook.astype(np.float64), codebook)[old.codes]  # old code -> new code
     codes[changed] = encode_alphas(alphas, codebook)
     return np.insert(codes, places.inserted(), encode_alphas(added, codebook)), codebook
+
+
+def _reaches(codebook: Logits, alphas: Doubles) -> bool:
+    """Return whether a codebook can stay: rounding to it takes from no alpha more than a step or SMALL_ALPHA.
+
+    With another codebook, all alphas of the table would be rounded down again, each time that it learns.
+    """
+    is_low_enough = 0 < codebook[1] <= SMALL_ALPHA
+    return bool(is_low_enough and codebook[-1] >= LARGEST_SHARE * alphas.max(initial=0.0))
 
 
 def _scale_rows(old: TableLevel, rows: IndexArray, factors: Doubles) -> tuple[IndexArray, Doubles]:
