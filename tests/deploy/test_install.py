@@ -280,6 +280,11 @@ def test_the_unit_has_this_user_and_folder(unit: Path, tmp_path: Path) -> None:
         f"ExecStart={tmp_path}/dir/env/bin/tinyedge serve {tmp_path}/dir/store/current --host 127.0.0.1"
         in text
     )
+    assert (
+        f"ExecReload={tmp_path}/dir/env/bin/tinyedge activate --recover --store {tmp_path}/dir/store\n"
+        in text
+    )
+    assert "\nExecReload=/bin/kill -HUP $MAINPID\n" in text
 
 
 def test_a_folder_name_that_a_unit_cannot_contain(kit: Path, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
+from bench.serve.loopback import Server
 from tests.support.ngram_bundle import write_ngram_bundle
 from tests.support.program import assert_refused, tinyedge
 from tinyedge.bundle.bundle import load_bundle
@@ -89,6 +91,25 @@ def test_a_table_of_the_bundle_is_kept(micro_bundle: Path, text: Path, tmp_path:
     assert old is not None
     assert new is not None
     assert all(more >= less for more, less in zip(new.layout.entries, old.layout.entries, strict=True))
+
+
+def test_a_running_server_takes_up_what_was_learned(micro_bundle: Path, text: Path, tmp_path: Path) -> None:
+    """As docs/learn.md says it: learn from what is served, activate, reload."""
+    for package in ("h11", "prometheus_client"):
+        pytest.importorskip(package, reason="the server needs the extra `serve`")
+    store = tmp_path / "store"
+    assert tinyedge("activate", micro_bundle, "--store", store).returncode == 0
+    with Server(store / "current") as server:
+        learned = tinyedge("learn", store / "current", "--input", text, "--output-dir", tmp_path / "mine")
+        assert learned.returncode == 0, learned.stderr
+        activated = tinyedge("activate", tmp_path / "mine", "--store", store, "--json")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_metric('tinyedge_reloads_total{result="ok"}', 1)
+        serving = json.loads(activated.stdout)["serving"]
+        assert server.get("/v1/models/tinyedge").json()["bundle"] == serving
+        with Server(tmp_path / "mine") as other:
+            answers = [one.complete("The", max_tokens=20, seed=1).text for one in (server, other)]
+        assert answers[0] == answers[1]
 
 
 def test_what_teaches_nothing_is_an_error_and_no_bundle(

@@ -64,9 +64,11 @@ def test_a_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert table.weights == pytest.approx((0.1, 0.2, 0.3, 0.4))
     np.testing.assert_allclose(table.unigrams, TRIE.levels[0].alphas, rtol=1e-6)
     for order in range(2, 5):
-        parents, tokens, alphas = table.level(order)
+        level = table.level(order)
+        parents = np.repeat(np.arange(len(level.rows) - 1), np.diff(level.rows))
+        alphas = level.codebook[level.codes]
         np.testing.assert_array_equal(parents, TRIE.levels[order - 1].parents)
-        np.testing.assert_array_equal(tokens, TRIE.levels[order - 1].ngrams & np.uint64(0x7FFF))
+        np.testing.assert_array_equal(level.tokens, TRIE.levels[order - 1].ngrams & np.uint64(0x7FFF))
         assert (alphas <= TRIE.levels[order - 1].alphas).all()
         np.testing.assert_allclose(alphas, TRIE.levels[order - 1].alphas, rtol=0.05, atol=1e-9)
 

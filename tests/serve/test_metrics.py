@@ -22,6 +22,7 @@ COUNTERS = {
     "tinyedge_requests": ("endpoint", "status"),
     "tinyedge_errors": ("kind",),
     "tinyedge_tokens": ("kind",),
+    "tinyedge_reloads": ("result",),
 }
 HISTOGRAMS = ("tinyedge_ttft_seconds", "tinyedge_itl_seconds", "tinyedge_response_seconds")
 GAUGES = (

@@ -275,7 +275,7 @@ def write_bundle(
     model: bytes,
     tokenizer: bytes,
     card: str,
-    ngrams: bytes | None = None,
+    ngrams: bytes | bytearray | None = None,
 ) -> Path:
     """Write a bundle to the folder `output_dir`, completely or not at all.
 
@@ -317,7 +317,6 @@ def write_bundle(
         from tinyedge.ngram.mapped_file import NgramFile
 
         full_manifest["ngrams"] = {"size": len(ngrams), "root": NgramFile(ngrams).root}
-        content[NGRAMS_FILE] = ngrams
     staged: Path | None = None
     try:
         require_replaceable(output_dir)
@@ -326,6 +325,8 @@ def write_bundle(
         staged = create_staging_folder(target)
         for name, data in content.items():
             files.write_bytes(staged / name, data)
+        if ngrams is not None:
+            files.write_bytes(staged / NGRAMS_FILE, ngrams)
         files.write_json(staged / MANIFEST_FILE, full_manifest)
         load_bundle(staged)  # a bundle that cannot be loaded must not replace another one
         swap_folders(staged, target)

@@ -1,12 +1,15 @@
 """`tinyedge serve`: serve a bundle over HTTP."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tinyedge.cli._options import FilterFile, Values, options_from
 from tinyedge.serve.settings import Settings, find_key
+
+if TYPE_CHECKING:
+    from tinyedge.host.terminal import TerminalWatch
 
 
 @options_from("settings", Settings)
@@ -39,15 +42,17 @@ def serve(
     """Serve a bundle over HTTP with an OpenAI-compatible API.
 
     / is a page to try it, /metrics is for Prometheus. Exits within 5 seconds, with 0 after SIGTERM and with
-    130 after Ctrl-C.
+    130 after Ctrl-C. Loads the bundle again after SIGHUP, without a pause.
     """
     import signal
 
     from tinyedge.cli._extras import require_package
     from tinyedge.core.errors import UsageError
+    from tinyedge.host.terminal import TerminalWatch
 
     for number in (signal.SIGTERM, signal.SIGINT):  # until the server takes over
         signal.signal(number, _exit_on_signal)
+    _ignore_hangups(TerminalWatch())
     for package in ("h11", "prometheus_client"):
         require_package(package, "serve")
     if no_filter and filter_file:
@@ -68,7 +73,7 @@ def serve(
         _announce(f"serving {bundle} at {url}")
         _announce(f"chat: the model was trained on {learned}")
 
-    ended_by = run(config, announce)
+    ended_by = run(config, announce, typer.echo)
     raise typer.Exit(_get_exit_code(ended_by))
 
 
@@ -83,6 +88,18 @@ def _announce(line: str) -> None:
             f"the standard output cannot be written: {failure.strerror}",
             "redirect it: tinyedge serve ... > /dev/null",
         ) from None
+
+
+def _ignore_hangups(terminal: "TerminalWatch") -> None:
+    """Ignore SIGHUP until the server takes over: no bundle is loaded yet that could be loaded again."""
+    import signal
+
+    def hang_up(number: int, frame: object) -> None:
+        if terminal.has_lost_it():
+            _exit_on_signal(number, frame)
+
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
+        signal.signal(signal.SIGHUP, hang_up)
 
 
 def _exit_on_signal(number: int, frame: object) -> None:

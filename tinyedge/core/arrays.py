@@ -14,3 +14,4 @@ Integers: TypeAlias = "npt.NDArray[np.int64]"  # counts, and the integer inputs 
 IndexArray: TypeAlias = "npt.NDArray[np.intp]"  # positions in another array, as argsort returns them
 Logits: TypeAlias = "npt.NDArray[np.float32]"
 Doubles: TypeAlias = "npt.NDArray[np.float64]"
+Booleans: TypeAlias = "npt.NDArray[np.bool_]"

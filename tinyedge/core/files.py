@@ -142,7 +142,9 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, data: bytes | memoryview, temporary_folder: Path | None = None) -> None:
+def write_bytes(
+    path: Path, data: bytes | bytearray | memoryview, temporary_folder: Path | None = None
+) -> None:
     """Write `data` to `path`, atomically; see `atomic_writer`."""
     with atomic_writer(path, temporary_folder) as file:
         file.write(data)

@@ -14,7 +14,7 @@ from tinyedge.text.tokenizer import Tokenizer
 LEARNED_SHARE, CHOICE_SHARE = 0.8, 0.1  # of the bytes; the rest judges
 MIN_TOKENS = 300  # that choose, and that judge: fewer would say too little
 MAX_TOKENS = 4_000  # the same: at 2 ms a token, a board scores both in 16 seconds
-MAX_BYTES = 20_000_000  # of a text, of which a board of 512 MB can count the n-grams
+MAX_BYTES = 5_000_000  # of a text: each MB takes 30 MB of memory (docs/learn.md)
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from tinyedge.bundle.bundle import Bundle, load_bundle, require_replaceable, wri
 from tinyedge.core.arrays import Doubles
 from tinyedge.core.errors import LearnError
 from tinyedge.learn.held_out import MAX_TOKENS, SplitText, read_text, split_text
-from tinyedge.ngram.adapt import adapt, make_uniform_trie, read_trie
+from tinyedge.ngram.adapt import TableAdapter
 from tinyedge.ngram.counts import count_ngrams
 from tinyedge.ngram.estimate import estimate
 from tinyedge.ngram.mapped_file import NgramFile
 from tinyedge.ngram.scorer import TableScorer
 from tinyedge.ngram.table import NgramTable
 from tinyedge.ngram.weights import PredictedTokens, choose_weights, predict_with_model, predict_with_table
-from tinyedge.ngram.write import encode_table
 from tinyedge.runtime.bundle_model import BundleModel
 from tinyedge.runtime.generator import Generator
 from tinyedge.text.evaluate import LanguageModel, Passage, Window, to_bits_per_byte
@@ -105,13 +104,11 @@ def learn(
             f"the model of {bundle_path} was trained on pairs, and learns only from pairs",
             "train it further: tinyedge train --init-from",
         )
-    alone = Generator.of(bundle.without_ngrams())
-    text = split_text(read_text(inputs, report), alone.tokenizer)
-    model = BundleModel(alone.session)
-    choice, judge = (_ScoredPart.score(model, part) for part in (text.choice, text.judge))
+    text, choice, judge = _read_and_score(bundle, inputs, report)
     report(f"read {text.bytes:,} bytes; judging on {len(judge.model):,} tokens of the last tenth")
 
-    file = _choose_table(bundle, text, choice)
+    table = _choose_table(bundle, text, choice)
+    file = NgramFile(table)
     before = judge.model if bundle.ngrams is None else judge.predict(bundle.ngrams).mix(bundle.ngrams.weights)
     result = Learned(
         text.bytes,
@@ -119,7 +116,7 @@ def learn(
         len(judge.model),
         judge.bits_per_byte(-float(np.log(before).sum())),
         judge.bits_per_byte(judge.predict(file).mixed_nats(file.weights)),
-        len(file.data),
+        len(table),
     )
     if result.change_percent > -MIN_GAIN_PERCENT:
         raise LearnError(
@@ -131,20 +128,33 @@ def learn(
     learned = bundle.manifest.get("learned", [])
     manifest["learned"] = [*learned, {name: getattr(result, name) for name in RECORDED}]
     card = bundle.card.decode("utf-8")
-    write_bundle(output_dir, manifest, bundle.model, bundle.tokenizer, card, bytes(file.data))
+    write_bundle(output_dir, manifest, bundle.model, bundle.tokenizer, card, table)
     return result
 
 
-def _choose_table(bundle: Bundle, text: SplitText, choice: _ScoredPart) -> NgramFile:
+def _read_and_score(
+    bundle: Bundle, inputs: Sequence[Path], report: Callable[[str], None]
+) -> tuple[SplitText, _ScoredPart, _ScoredPart]:
+    """Return the text, and its second and third part as the model alone predicts them.
+
+    The model is loaded here only: its memory is free before the tables need theirs.
+    """
+    alone = Generator.of(bundle.without_ngrams())
+    text = split_text(read_text(inputs, report), alone.tokenizer)
+    model = BundleModel(alone.session)
+    choice, judge = (_ScoredPart.score(model, part) for part in (text.choice, text.judge))
+    return text, choice, judge
+
+
+def _choose_table(bundle: Bundle, text: SplitText, choice: _ScoredPart) -> bytearray:
     """Return the table of the strength, with the weights, that predict the text's second part best."""
-    vocab_size = bundle.config.vocab_size
-    base = read_trie(NgramTable(bundle.ngrams)) if bundle.ngrams else make_uniform_trie(vocab_size)
     tokens = [passage.tokens for passage in text.learned]
-    own = estimate(count_ngrams(tokens, vocab_size, ORDER))
+    own = estimate(count_ngrams(tokens, bundle.config.vocab_size, ORDER))
+    adapter = TableAdapter(NgramTable(bundle.ngrams) if bundle.ngrams else None, own)
     found = []
-    for strength in STRENGTHS:  # one table is in memory at a time
-        predicted = choice.predict(NgramFile(encode_table(adapt(base, own, strength))))
+    for strength in STRENGTHS:  # one new table is in memory at a time
+        predicted = choice.predict(NgramFile(adapter.encode(strength)))
         weights = choose_weights(predicted, ORDER)
         found.append((predicted.mixed_nats(weights), strength, weights))
     _, strength, weights = min(found)
-    return NgramFile(encode_table(adapt(base, own, strength), weights))
+    return adapter.encode(strength, weights)

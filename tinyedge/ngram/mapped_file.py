@@ -40,7 +40,9 @@ class NgramFile:
         BundleError: The file is damaged, of another version, or has another root.
     """
 
-    def __init__(self, data: bytes | mmap.mmap, root: str | None = None, name: str = "ngrams.bin") -> None:
+    def __init__(
+        self, data: bytes | bytearray | mmap.mmap, root: str | None = None, name: str = "ngrams.bin"
+    ) -> None:
         self.data = memoryview(data)
         """Content of the file. `check` a block before its use."""
         self.name = name

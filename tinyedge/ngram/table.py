@@ -7,18 +7,22 @@ where they are used, because the writer of a file with valid hashes may have wri
 """
 
 import functools
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from tinyedge.core.arrays import Doubles, IndexArray, Logits, TokenIds
+from tinyedge.core.arrays import Booleans, IndexArray, Logits, TokenIds
 from tinyedge.ngram.layout import BLOCK_BYTES, CODEBOOK_SIZE, CODEBOOKS_OFFSET, MIN_ALPHA, Part
 from tinyedge.ngram.mapped_file import NgramFile
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+RowStarts: TypeAlias = "npt.NDArray[np.uint32]"
+Codes: TypeAlias = "npt.NDArray[np.uint8]"
 Number = TypeVar("Number", bound=np.generic)
+
+ROWS_AT_ONCE = 1 << 14  # that are checked together: the arrays for it are small beside the table
 
 
 class NgramRow(NamedTuple):
@@ -35,6 +39,51 @@ class NgramRow(NamedTuple):
 
     first: int
     """Index of the first of these n-grams among those of its order."""
+
+
+class TableLevel(NamedTuple):
+    """All n-grams of an order, checked. All but `gammas` are views of the file.
+
+    E is the number of its n-grams, E' that of its contexts: the n-grams of the order below.
+    """
+
+    rows: RowStarts
+    """Index of the first continuation of each context, and E, (E' + 1,)."""
+
+    tokens: TokenIds
+    """The last token of each n-gram, increasing in a row, (E,)."""
+
+    codes: Codes
+    """alpha of each n-gram, as an index into the codebook, (E,)."""
+
+    codebook: Logits
+    """The values of alpha, (256,)."""
+
+    gammas: Logits
+    """Weight of the shorter context, for each context; 1 if it has no continuation, (E',)."""
+
+    def find(self, contexts: IndexArray, is_known: Booleans, tokens: TokenIds) -> tuple[IndexArray, Booleans]:
+        """Find n-grams, by a binary search for all of them at the same time.
+
+        Args:
+            contexts: Index of the context of each; of an unknown one, the index that it would have, (T,).
+            is_known: Whether the context is in the table, (T,).
+            tokens: The last token of each, (T,).
+
+        Returns:
+            The index of each n-gram; of an unknown one, the index that it would have, (T,). And whether it is
+            known, (T,).
+        """
+        low = self.rows[contexts].astype(np.intp)
+        end = high = self.rows[contexts + is_known].astype(np.intp)  # an unknown context has an empty row
+        while (low < high).any():
+            middle = (low + high) // 2
+            is_before = low < high
+            is_before[is_before] = self.tokens[middle[is_before]] < tokens[is_before]
+            low, high = np.where(is_before, middle + 1, low), np.where(is_before, high, middle)
+        is_listed = low < end
+        is_listed[is_listed] = self.tokens[low[is_listed]] == tokens[is_listed]
+        return low, is_listed
 
 
 class NgramTable:
@@ -110,29 +159,39 @@ class NgramTable:
             )
         return NgramRow(tokens, alphas, np.float32(gamma), first)
 
-    def level(self, order: int) -> tuple[IndexArray, TokenIds, Doubles]:
+    def level(self, order: int) -> TableLevel:
         """Read and check all n-grams of an order, from 2 on.
-
-        Returns:
-            For each n-gram: index of its context in the order below, last token and alpha, all (E,).
 
         Raises:
             BundleError: The file is damaged.
         """
         starts, entries = self.layout.rows[order - 2], self.layout.entries[order - 2]
-        rows = self._read(starts, np.dtype("<u4"), 0, starts.items).astype(np.int64)
+        rows = self._read(starts, np.dtype("<u4"), 0, starts.items)
         if rows[0] != 0 or rows[-1] != entries or (rows[1:] < rows[:-1]).any():
             raise self.file.make_error(f"has invalid rows of order {order}")
-        parents = np.repeat(np.arange(len(rows) - 1), np.diff(rows))
         tokens = self._read(self.layout.tokens[order - 2], np.dtype("<u2"), 0, entries)
-        does_not_increase = (tokens[1:] <= tokens[:-1]) & (parents[1:] == parents[:-1])
-        if (tokens >= self.vocab_size).any() or does_not_increase.any():
-            raise self.file.make_error(f"has tokens in a row of order {order} that do not increase")
         codes = self._read(self.layout.codes[order - 2], np.dtype("u1"), 0, entries)
-        alphas = self.codebooks[order - 2][codes].astype(np.float64)
-        if (np.bincount(parents, weights=alphas) > 1).any():
-            raise self.file.make_error(f"has probabilities in a row of order {order} with a sum above 1")
-        return parents, tokens, alphas
+        level = TableLevel(rows, tokens, codes, self.codebooks[order - 2], np.ones(len(rows) - 1, np.float32))
+        for start in range(0, len(level.gammas), ROWS_AT_ONCE):
+            self._check_rows(level, order, slice(start, start + ROWS_AT_ONCE))
+        return level
+
+    def _check_rows(self, level: TableLevel, order: int, rows: slice) -> None:
+        """Check some rows and set their gammas."""
+        bounds = level.rows[rows.start : rows.stop + 1]
+        entries = slice(bounds[0], bounds[-1])
+        firsts = bounds[:-1][bounds[:-1] < bounds[1:]] - bounds[0]  # of each row that is not empty
+        tokens = level.tokens[entries]
+        increases = tokens[1:] > tokens[:-1]
+        increases[firsts[1:] - 1] = True  # from the last token of a row to the first of the next one
+        if (tokens >= self.vocab_size).any() or not increases.all():
+            raise self.file.make_error(f"has tokens in a row of order {order} that do not increase")
+        if len(firsts):
+            alphas = level.codebook.astype(np.float64)[level.codes[entries]]
+            sums = np.add.reduceat(alphas, firsts)
+            if (sums > 1).any():
+                raise self.file.make_error(f"has probabilities in a row of order {order} with a sum above 1")
+            level.gammas[rows][bounds[:-1] < bounds[1:]] = 1.0 - sums
 
     def _read(self, part: Part, kind: "np.dtype[Number]", start: int, stop: int) -> "npt.NDArray[Number]":
         """Return elements of a part, after a check of the blocks that they are in."""

@@ -27,6 +27,7 @@ from tinyedge.ngram.layout import (
     VERSION,
     TableLayout,
 )
+from tinyedge.ngram.table import Codes
 from tinyedge.ngram.trie import NgramTrie
 
 
@@ -57,8 +58,27 @@ def hash_root(data: bytes, layout: TableLayout) -> str:
 
 def encode_table(trie: NgramTrie, weights: Sequence[float] = ()) -> bytes:
     """Return the content of the file; see `write_table`. Without weights, all are 0."""
-    weights = weights or [0.0] * len(trie.levels)
     layout = TableLayout(trie.vocab_size, [len(level.ngrams) for level in trie.levels[1:]])
+    data = start_table(layout, weights)
+    place(data, layout.unigrams.offset, trie.levels[0].alphas.astype("<f4"))
+    for number, level in enumerate(trie.levels[1:]):
+        codebook = make_codebook(level.alphas)
+        rows = np.searchsorted(level.parents, np.arange(layout.rows[number].items))
+        place(data, CODEBOOKS_OFFSET + 4 * CODEBOOK_SIZE * number, codebook.astype("<f4"))
+        place(data, layout.rows[number].offset, rows.astype("<u4"))
+        place(data, layout.tokens[number].offset, (level.ngrams & TOKEN_MASK).astype("<u2"))
+        place(data, layout.codes[number].offset, encode_alphas(level.alphas, codebook))
+    hash_blocks(data, layout)
+    return bytes(data)
+
+
+def start_table(layout: TableLayout, weights: Sequence[float]) -> bytearray:
+    """Return the content of a file that has only its header.
+
+    Raises:
+        UsageError: The weights do not fit, or there are too many n-grams.
+    """
+    weights = weights or [0.0] * layout.order
     if len(weights) != layout.order or not all(0 <= weight <= 1 for weight in weights):
         raise UsageError(f"weights must be {layout.order} numbers in 0-1", parameters=("weights",))
     if max(layout.entries) > MAX_ENTRIES:
@@ -67,21 +87,26 @@ def encode_table(trie: NgramTrie, weights: Sequence[float] = ()) -> bytes:
     counts = [*layout.entries, *[0] * (3 - len(layout.entries))]
     padded = [*weights, *[0.0] * (4 - len(weights))]
     HEADER.pack_into(data, 0, MAGIC, VERSION, layout.order, layout.vocab_size, *counts, *padded)
-    _place(data, layout.unigrams.offset, trie.levels[0].alphas.astype("<f4"))
-    for number, level in enumerate(trie.levels[1:]):
-        codebook = make_codebook(level.alphas)
-        codes = np.searchsorted(codebook.astype(np.float64), level.alphas, side="right") - 1
-        rows = np.searchsorted(level.parents, np.arange(layout.rows[number].items))
-        _place(data, CODEBOOKS_OFFSET + 4 * CODEBOOK_SIZE * number, codebook.astype("<f4"))
-        _place(data, layout.rows[number].offset, rows.astype("<u4"))
-        _place(data, layout.tokens[number].offset, (level.ngrams & TOKEN_MASK).astype("<u2"))
-        _place(data, layout.codes[number].offset, codes.astype(np.uint8))
-    body = memoryview(data)[layout.body_offset :]
-    for block in range(layout.blocks):
-        digest = hash_blake2b(body[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES], HASH_BYTES)
-        offset = HASHES_OFFSET + HASH_BYTES * block
-        data[offset : offset + HASH_BYTES] = bytes.fromhex(digest)
-    return bytes(data)
+    return data
+
+
+def place(data: bytearray, offset: int, values: "np.ndarray[tuple[int], np.dtype[np.generic]]") -> None:
+    """Write an array at a position, in its own type."""
+    np.frombuffer(data, values.dtype, len(values), offset)[:] = values
+
+
+def hash_blocks(data: bytearray, layout: TableLayout) -> None:
+    """Write the hashes of the blocks, after all parts of the body are in their places."""
+    with memoryview(data)[layout.body_offset :] as body:
+        for block in range(layout.blocks):
+            digest = hash_blake2b(body[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES], HASH_BYTES)
+            offset = HASHES_OFFSET + HASH_BYTES * block
+            data[offset : offset + HASH_BYTES] = bytes.fromhex(digest)
+
+
+def encode_alphas(alphas: Doubles, codebook: Logits) -> Codes:
+    """Return the code of each alpha: the index of the largest value of the codebook that is not larger."""
+    return (np.searchsorted(codebook.astype(np.float64), alphas, side="right") - 1).astype(np.uint8)
 
 
 def make_codebook(alphas: Doubles) -> Logits:
@@ -105,8 +130,3 @@ def make_codebook(alphas: Doubles) -> Logits:
     first, last = rounded.view(np.uint32).astype(np.int64)
     bits = first + (last - first) * np.arange(CODEBOOK_SIZE - 1) // (CODEBOOK_SIZE - 2)
     return np.concatenate([np.zeros(1, dtype=np.float32), bits.astype(np.uint32).view(np.float32)])
-
-
-def _place(data: bytearray, offset: int, values: "np.ndarray[tuple[int], np.dtype[np.generic]]") -> None:
-    content = values.tobytes()
-    data[offset : offset + len(content)] = content

@@ -17,8 +17,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from tinyedge import __version__
-from tinyedge.bundle.bundle import bundle_digest
-from tinyedge.core.errors import UsageError
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.generator import Generator
 from tinyedge.serve.connection import ResponseWriter, SlowClientError
@@ -39,8 +37,8 @@ from tinyedge.serve.requests import (
 )
 from tinyedge.serve.response_api import ResponseApiFormatter, parse_response
 from tinyedge.serve.responses import ResponseFormatter
+from tinyedge.serve.served_model import ServedModel
 from tinyedge.serve.settings import Settings
-from tinyedge.text.turns import encode_turns
 
 if TYPE_CHECKING:  # few servers need it
     from tinyedge.serve.home_commands import HomeCommands
@@ -71,11 +69,7 @@ class App:
         self.engine = Engine(settings.parallel, settings.queue, settings.max_seconds)
         self._metrics = ServerMetrics(lambda: self.engine.depth, lambda: self.engine.active)
         self._page = load_page()
-        self._generator: Generator | None = None
-        self._content_filter: ContentFilter | None = None
-        self._loaded_at = 0
-        self._digest = ""
-        self._limits = RequestLimits(0, 0)  # until a model is set
+        self._model: ServedModel | None = None
         self._commands = _load_commands(settings.home) if settings.home else None
         self.is_shutting_down = False
         self._routes: dict[str, tuple[str, Route]] = {
@@ -93,40 +87,33 @@ class App:
     def set_model(self, generator: Generator, content_filter: ContentFilter | None) -> None:
         """Set the model and the filter of its answers; from now on, the server is ready.
 
+        Of a model that was set before, requests that arrived earlier finish with it, also those that wait.
+
         Raises:
-            UsageError: The settings have a home, and the model was not trained on pairs.
+            UsageError: The settings have a home, and the model was not trained on pairs. The model that was
+                set before stays.
         """
-        self._content_filter = content_filter
-        bundle = generator.bundle
-        if self._commands and bundle.template is None:
-            raise UsageError(
-                f"home: the model of {bundle.path} was not trained on pairs",
-                "train one that was: tinyedge train --source commands",
-                ("home",),
-            )
-        self._digest = bundle_digest(bundle)
-        precision, engine = str(bundle.manifest["precision"]), generator.session.engine.title
-        self._metrics.set_info(__version__, self._digest, precision, engine, self._settings.threads)
-        self._loaded_at = int(time.time())
-        self._limits = _make_limits(generator, self._settings.max_tokens, self._commands)
-        self._generator = generator
+        model = ServedModel.of(generator, content_filter, self._settings.max_tokens, self._commands)
+        precision, engine = str(generator.bundle.manifest["precision"]), generator.session.engine.title
+        self._metrics.set_info(__version__, model.digest, precision, engine, self._settings.threads)
+        self._model = model
+
+    def record_reload(self, result: str) -> None:
+        """Count a reload; `result` is one of RELOAD_RESULTS."""
+        self._metrics.reloads.labels(result).inc()
 
     @property
-    def generator(self) -> Generator:
-        """The model; errors are those of `_require_ready`."""
-        return self._require_ready()
-
-    def _require_ready(self) -> Generator:
-        """Return the model.
+    def model(self) -> ServedModel:
+        """The model.
 
         Raises:
             ApiError: It is not loaded yet, or the server is shutting down (503).
         """
         if self.is_shutting_down:
             raise make_shutdown_error()
-        if self._generator is None:
+        if self._model is None:
             raise ApiError(503, "the model is being loaded", code="loading", retry_after=1)
-        return self._generator
+        return self._model
 
     # Called by a connection
 
@@ -220,11 +207,11 @@ class App:
         await response.send(200, TEXT, b"ok\n")
 
     async def _report_ready(self, body: bytes, response: ResponseWriter) -> None:
-        self._require_ready()
+        _ = self.model
         await response.send(200, TEXT, b"ready\n")
 
     async def _report_health(self, body: bytes, response: ResponseWriter) -> None:
-        self._require_ready()
+        _ = self.model
         await response.send(200, JSON, b'{"status": "ok"}')
 
     async def _show_metrics(self, body: bytes, response: ResponseWriter) -> None:
@@ -246,20 +233,7 @@ class App:
         await response.send(200, JSON, json.dumps(self._describe_model()).encode())
 
     def _describe_model(self) -> dict[str, Any]:
-        generator = self.generator
-        return {
-            "id": MODEL_ID,
-            "object": "model",
-            "created": self._loaded_at,
-            "owned_by": "tinyedge",
-            "bundle": self._digest,
-            "model_id": generator.bundle.model_id,
-            "precision": generator.bundle.manifest["precision"],
-            "context_length": generator.config.max_seq_length,
-            "template": generator.bundle.template,
-            "home": self._commands.source if self._commands else None,
-            "openings": generator.bundle.manifest.get("openings", {}),
-        }
+        return {**self.model.describe(), "home": self._commands.source if self._commands else None}
 
     async def _complete(
         self,
@@ -267,24 +241,9 @@ class App:
         body: bytes,
         response: ResponseWriter,
     ) -> None:
-        arrived_at = time.perf_counter()
-        generator = self.generator
-        request = parse(body, self._limits)
-        prompt_tokens = count_tokens(generator, request)
-        prepare_form(generator, request)
-        formatter: AnyFormatter = (
-            ResponseApiFormatter(request, prompt_tokens)
-            if request.kind == "response"
-            else ResponseFormatter(request, prompt_tokens, self._digest[:16])
-        )
-        stats = RequestStats(arrived_at, prompt_tokens)
-        task = self.engine.submit(
-            lambda: generate_steps(generator, request, self._content_filter), streaming=request.stream
-        )
-        is_chat = request.kind != "completion"
-        headers = [(TEMPLATE_HEADER, generator.bundle.template or "none")] if is_chat else []
+        stats, task, formatter, headers = self._submit(parse, body)
         try:
-            if request.stream:
+            if task.is_streaming:
                 await self._stream(task, formatter, stats, response, headers)
             else:
                 await self._collect(task, formatter, stats, response, headers)
@@ -293,6 +252,28 @@ class App:
             stats.record(self._metrics)
         if task.has_expired:
             self._metrics.errors.labels("timeout").inc()
+
+    def _submit(
+        self, parse: Callable[[bytes, RequestLimits], GenerationRequest], body: bytes
+    ) -> tuple[RequestStats, QueuedTask[GenerationStep], AnyFormatter, list[tuple[str, str]]]:
+        """Submit a request. Its task alone keeps the model: a slow reader must not keep a replaced one."""
+        arrived_at = time.perf_counter()
+        model = self.model
+        generator = model.generator
+        request = parse(body, model.limits)
+        prompt_tokens = count_tokens(generator, request)
+        prepare_form(generator, request)
+        formatter: AnyFormatter = (
+            ResponseApiFormatter(request, prompt_tokens)
+            if request.kind == "response"
+            else ResponseFormatter(request, prompt_tokens, model.digest[:16])
+        )
+        task = self.engine.submit(
+            lambda: generate_steps(generator, request, model.content_filter), streaming=request.stream
+        )
+        is_chat = request.kind != "completion"
+        headers = [(TEMPLATE_HEADER, generator.bundle.template or "none")] if is_chat else []
+        return RequestStats(arrived_at, prompt_tokens), task, formatter, headers
 
     async def _collect(
         self,
@@ -346,15 +327,6 @@ def _load_commands(home: str) -> "HomeCommands":
     from tinyedge.serve.home_commands import HomeCommands
 
     return HomeCommands.load(home)
-
-
-def _make_limits(generator: Generator, max_tokens: int, commands: "HomeCommands | None") -> RequestLimits:
-    """Return what requests depend on of a model and its settings."""
-    chat = generator.bundle.manifest.get("chat")
-    if chat is None:
-        return RequestLimits(generator.config.vocab_size, max_tokens)
-    encode = functools.partial(encode_turns, generator.tokenizer)
-    return RequestLimits(generator.config.vocab_size, max_tokens, encode, chat.get("turns", 0), commands)
 
 
 def _to_api_error(failure: Exception) -> ApiError:

@@ -29,6 +29,8 @@ class QueuedTask(Generic[Step]):
 
     has_expired: bool
     """Whether the time limit ended the task before its last step."""
+    is_streaming: bool
+    """Whether steps are delivered before the last one."""
 
     def __init__(
         self,
@@ -37,8 +39,8 @@ class QueuedTask(Generic[Step]):
         deadline: float,
         streaming: bool,
     ) -> None:
-        self._make_steps = make_steps
-        self._streaming = streaming
+        self._make_steps: Callable[[], Generator[Step, None, None]] | None = make_steps
+        self.is_streaming = streaming
         self._loop = loop
         self._deadline = deadline  # of time.monotonic
         self._steps: deque[Step] = deque()  # computed, but not yet read
@@ -91,6 +93,7 @@ class QueuedTask(Generic[Step]):
         failure: BaseException | None = None
         notify_at = 0.0
         try:
+            assert self._make_steps is not None
             with contextlib.closing(self._make_steps()) as steps:
                 while not self._cancelled:
                     if time.monotonic() > self._deadline:
@@ -101,11 +104,11 @@ class QueuedTask(Generic[Step]):
                         break
                     self._steps.append(step)
                     now = time.monotonic()
-                    if self._streaming and now >= notify_at:
+                    if self.is_streaming and now >= notify_at:
                         notify_at = now + FRAME_S
                         self._notify()
                     on_step()
-                    if self._streaming and len(self._steps) > MAX_UNREAD_STEPS:
+                    if self.is_streaming and len(self._steps) > MAX_UNREAD_STEPS:
                         raise ApiError(
                             408, "the answer was not read as fast as it was generated", code="timeout"
                         )
@@ -115,6 +118,7 @@ class QueuedTask(Generic[Step]):
         self._notify()
 
     def _end(self, failure: BaseException | None) -> None:
+        self._make_steps = None  # it keeps the model, and a slow reader keeps the task
         self._failure = failure
         self._done = True
 

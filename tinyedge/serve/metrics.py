@@ -26,6 +26,7 @@ __all__ = ["CONTENT_TYPE_LATEST", "RecentResponses", "ServerMetrics"]
 RESPONSE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1, 2.5, 5, 10, 30, 60)
 TTFT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ITL_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.006, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+RELOAD_RESULTS = ("ok", "failed")
 RECENT_COUNT = 200  # responses over which percentiles and tokens per second are computed
 PERCENTILES = (50, 95, 99)
 THROTTLING_INTERVAL_S = 10  # a program reads the firmware's flags; its start costs a small board milliseconds
@@ -87,6 +88,9 @@ class ServerMetrics:
         self.tokens = Counter(
             "tinyedge_tokens", "Tokens of prompts and of completions.", ("kind",), registry=registry
         )
+        self.reloads = Counter(
+            "tinyedge_reloads", "Reloads of the bundle, by result.", ("result",), registry=registry
+        )
         self.ttft = Histogram(
             "tinyedge_ttft_seconds",
             "Time from the arrival of a request to its first token.",
@@ -110,6 +114,8 @@ class ServerMetrics:
             self.tokens.labels(kind)
         for kind in METRIC_KINDS:
             self.errors.labels(kind)
+        for result in RELOAD_RESULTS:
+            self.reloads.labels(result)
         registry.register(self)
 
     def set_info(self, version: str, bundle: str, precision: str, engine: str, threads: int) -> None:

@@ -1,4 +1,7 @@
-"""The server process: binds, loads the model, answers requests, and exits within five seconds of a signal."""
+"""The server process: binds, loads the model, answers requests, and exits within five seconds of a signal.
+
+SIGHUP loads the bundle again, unless it says that the server's terminal was closed, which ends the server.
+"""
 
 import asyncio
 import contextlib
@@ -16,12 +19,14 @@ from typing import Any
 
 from tinyedge.core.errors import ServeError, UsageError
 from tinyedge.host import drop_code
+from tinyedge.host.terminal import TerminalWatch
 from tinyedge.runtime.content_filter import ContentFilter
 from tinyedge.runtime.engine import import_engine
 from tinyedge.runtime.generator import Generator
 from tinyedge.runtime.pieces import Piece
 from tinyedge.serve.app import App
 from tinyedge.serve.connection import MAX_REJECTED_CONNECTIONS, Connection
+from tinyedge.serve.reload import Reloader
 from tinyedge.serve.settings import Settings
 from tinyedge.serve.systemd import get_watchdog_seconds, notify
 
@@ -33,12 +38,17 @@ SEND_BUFFER_BYTES = 64 << 10
 OTHER_OPEN_FILES = 64  # file descriptors in addition to the connections
 
 
-def serve(settings: Settings, announce: Callable[[str, str | None], None]) -> int:
+def serve(
+    settings: Settings,
+    announce: Callable[[str, str | None], None],
+    report: Callable[[str], None] = lambda line: None,
+) -> int:
     """Serve until a signal arrives.
 
     Args:
         settings: Settings of the server.
         announce: Called when the server is ready, with the URL and the model's template of conversations.
+        report: Receives a line when another bundle was loaded.
 
     Returns:
         The number of the signal.
@@ -52,7 +62,7 @@ def serve(settings: Settings, announce: Callable[[str, str | None], None]) -> in
     import_engine()  # here, because a thread's imports take more memory: malloc gives it a heap of its own
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(sock) for sock in bind_sockets(settings)]
-        return asyncio.run(_ServerProcess(settings, sockets, announce).run())
+        return asyncio.run(_ServerProcess(settings, sockets, announce, report).run())
 
 
 class _ServerProcess:
@@ -63,10 +73,12 @@ class _ServerProcess:
         settings: Settings,
         sockets: list[socket.socket],
         announce: Callable[[str, str | None], None],
+        report: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._sockets = sockets
         self._announce = announce
+        self._report = report
         self._connections: set[Connection] = set()
 
     async def run(self) -> int:
@@ -76,6 +88,16 @@ class _ServerProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _set_result, stopped, number)
         app = App(self._settings)
+        reloader = Reloader(app, lambda: _load_model(self._settings), self._report)
+        terminal = TerminalWatch()
+
+        def hang_up() -> None:
+            if terminal.has_lost_it():
+                _set_result(stopped, signal.SIGHUP)
+            else:
+                reloader.request()
+
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
         servers = [
             await loop.create_server(
                 lambda: Connection(app, self._settings, self._connections),
@@ -85,7 +107,7 @@ class _ServerProcess:
             for sock in self._sockets
         ]
         try:
-            await self._serve_until_stopped(app, stopped)
+            await self._serve_until_stopped(app, reloader, stopped)
         finally:
             notify("STOPPING=1")
             for server in servers:
@@ -93,7 +115,9 @@ class _ServerProcess:
             await self._shut_down(app)
         return stopped.result()
 
-    async def _serve_until_stopped(self, app: App, stopped: "asyncio.Future[int]") -> None:
+    async def _serve_until_stopped(
+        self, app: App, reloader: Reloader, stopped: "asyncio.Future[int]"
+    ) -> None:
         """Load the model, while requests for it get a 503, then wait for a signal."""
         loading = asyncio.ensure_future(asyncio.to_thread(_load_model, self._settings))
         await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -101,11 +125,13 @@ class _ServerProcess:
             loading.add_done_callback(lambda done: done.cancelled() or done.exception())
             return
         app.set_model(*loading.result())
-        self._announce(_format_url(self._sockets[0]), app.generator.bundle.template)
+        del loading  # it keeps the model
+        self._announce(_format_url(self._sockets[0]), app.model.generator.bundle.template)
         notify("READY=1")
-        watching = asyncio.ensure_future(_feed_watchdog(app))
+        tasks = [asyncio.ensure_future(work) for work in (_feed_watchdog(app), reloader.run())]
         await asyncio.wait((stopped,))
-        watching.cancel()
+        for task in tasks:
+            task.cancel()
 
     async def _shut_down(self, app: App) -> None:
         app.is_shutting_down = True
@@ -136,7 +162,7 @@ async def _feed_watchdog(app: App) -> None:
     while limit is not None:
         before = app.engine.progress
         if app.engine.active < app.engine.workers:  # otherwise, requests keep the model busy
-            app.engine.submit(lambda: _generate_one_token(app.generator), urgent=True)
+            app.engine.submit(lambda: _generate_one_token(app.model.generator), urgent=True)
         await asyncio.sleep(limit / 3)
         if app.engine.progress > before:
             notify("WATCHDOG=1")
