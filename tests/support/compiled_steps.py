@@ -46,15 +46,15 @@ def main() -> None:
     one = make_train_step()
     one.run(full, 0, 1.0)
     one.run(Batch(full.inputs[:7], full.targets[:7]), 1, 1.0)
-    with one.evaluated_weights():
+    with one.evaluated_weights(averaged=True):
         weights = copy.deepcopy(one.model.state_dict())
-        states = one.optimizer_state_dict(), one.tables_state_dict(), one.trained_state_dict()
+        states = one.optimizer_state_dict(), one.tables_state_dict(), one.other_state_dict()
         states = copy.deepcopy(states)
     expected = continue_training(one, full)
     torch.compiler.reset()  # as in a new process
     other = make_train_step()
     other.model.load_state_dict(weights)
-    other.load_state_dicts(*states)
+    other.load_state_dicts(*states, averaged=True)
     found = continue_training(other, full)
     compiled = counters["stats"]["unique_graphs"]
     if compiled != 2:

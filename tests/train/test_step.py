@@ -76,15 +76,15 @@ def test_the_state_is_restored_to_the_bit() -> None:
     for step in range(3):
         one.run(Batch(inputs, targets), step, 1.0)
     other = make_train_step(sampled=100)
-    with one.evaluated_weights():
+    with one.evaluated_weights(averaged=True):
         other.model.load_state_dict(one.model.state_dict())
-        states = one.optimizer_state_dict(), one.tables_state_dict(), one.trained_state_dict()
-        other.load_state_dicts(*copy.deepcopy(states))
+        states = one.optimizer_state_dict(), one.tables_state_dict(), one.other_state_dict()
+        other.load_state_dicts(*copy.deepcopy(states), averaged=True)
     found: list[dict[str, torch.Tensor]] = []
     for train_step in (one, other):
         for step in range(3, 20):
             train_step.run(Batch(inputs, targets), step, 1.0)
-        with train_step.evaluated_weights():
+        with train_step.evaluated_weights(averaged=True):
             found.append(copy.deepcopy(dict(train_step.model.state_dict())))
         train_step.materialize()
         found.append(copy.deepcopy(dict(train_step.model.state_dict())))
@@ -102,7 +102,7 @@ def test_the_evaluated_weights_are_an_average_and_the_trained_ones_come_back() -
         train_step.run(Batch(inputs, targets), step, 1.0)
     train_step.materialize()
     before = copy.deepcopy(dict(train_step.model.state_dict()))
-    with train_step.evaluated_weights():
+    with train_step.evaluated_weights(averaged=True):
         average = copy.deepcopy(dict(train_step.model.state_dict()))
     train_step.materialize()
     for name, weight in train_step.model.state_dict().items():
@@ -116,8 +116,8 @@ def test_without_an_average_the_trained_weights_are_evaluated() -> None:
     train_step = TrainStep(TinyTransformer(SMALL), plain, choose_hardware("cpu", "fp32"))
     train_step.run(Batch(*make_batch()), 0, 1.0)
     before = copy.deepcopy(dict(train_step.model.state_dict()))
-    with train_step.evaluated_weights():
-        assert train_step.trained_state_dict() == {}
+    with train_step.evaluated_weights(averaged=True):
+        assert train_step.other_state_dict() == {}
         for name, weight in train_step.model.state_dict().items():
             assert torch.equal(weight, before[name]), name
 
@@ -130,7 +130,7 @@ def test_features_that_do_not_exist_are_refused() -> None:
         tables["composed.index"][5, 0] = wrong
         with pytest.raises(ValueError, match="features that do not exist"):
             make_train_step().load_state_dicts(
-                train_step.optimizer_state_dict(), tables, train_step.trained_state_dict()
+                train_step.optimizer_state_dict(), tables, train_step.other_state_dict(), averaged=False
             )
 
 

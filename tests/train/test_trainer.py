@@ -491,12 +491,14 @@ def make_hostile_changes(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "a step that is a vector": moments(step=torch.zeros(2)),
         "no moments": {"optimizer_state_dict": {"adamw": {"state": {}}, "muon": optimizer["muon"]}},
         "no tables": {"tables": {}},
-        "no trained weights beside the average": {"trained": None},
-        "trained weights with NaN": {"trained": {k: v * math.nan for k, v in content["trained"].items()}},
-        "trained weights with another type": {
-            "trained": {k: v.double() for k, v in content["trained"].items()}
+        "no other weights": {"other_weights": None},
+        "other weights with NaN": {
+            "other_weights": {k: v * math.nan for k, v in content["other_weights"].items()}
         },
-        "trained weights that lack one": {"trained": dict(list(content["trained"].items())[1:])},
+        "other weights with another type": {
+            "other_weights": {k: v.double() for k, v in content["other_weights"].items()}
+        },
+        "other weights that lack one": {"other_weights": dict(list(content["other_weights"].items())[1:])},
         "tables with NaN": {"tables": {**tables, "composed.bridge": tables["composed.bridge"] * math.nan}},
         "tables with another type": {"tables": {k: v.double() for k, v in tables.items()}},
         "features with another type": {

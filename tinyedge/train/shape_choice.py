@@ -16,7 +16,7 @@ from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.run_request import RunRequest
 from tinyedge.train.storage import checkpoint
 
-TOKENS_PER_WEIGHT = 12  # of the blocks, with the tables of 8,000 pieces beside them
+TOKENS_PER_WEIGHT = 10  # of the blocks, with the tables of 8,000 pieces beside them
 STEPS_SHARE = 0.75  # of a run's time; the rest is the full softmax of its end, validation and saving
 TIMED_STEPS = 3
 

@@ -68,6 +68,9 @@ class State:
     resegmented: bool = False
     """Whether the current epoch reads a segmentation of its own."""
 
+    averaged: bool = False
+    """Whether the evaluated weights are the average, as chosen at the end of the last epoch."""
+
     epoch_s: float = 0.0
     """Seconds trained in the current epoch."""
 
@@ -220,7 +223,7 @@ _RECORD = {entry.name: _is_amount for entry in dataclasses.fields(EpochRecord)}
 _VALIDATORS: dict[str, Validator] = {
     **dict.fromkeys(("epoch", "step", "loss_tokens", "tokens"), _is_count),
     **dict.fromkeys(("loss_sum", "lr", "epoch_s", "elapsed_s", "pause_s", "trace_nats"), _is_amount),
-    "resegmented": lambda value: type(value) is bool,
+    **dict.fromkeys(("resegmented", "averaged"), lambda value: type(value) is bool),
     **dict.fromkeys(("run_id", "start_timestamp"), _is_text),
     "trace": _list_of(
         _mapping_of(tokens=_is_count, elapsed_s=_is_amount, train_loss=_is_amount, lr=_is_amount)

@@ -203,6 +203,11 @@ class TrainStep:
             self._average.update(step + 1)
         return self._group.all_reduce_sum(mean), rate
 
+    @property
+    def has_average(self) -> bool:
+        """Whether the recipe averages the weights."""
+        return self._average is not None
+
     def measure_speed(self, batches: Sequence[Batch]) -> float:
         """Run a step for each batch, at least one, and return the predicted tokens per second."""
         self.run(batches[0], 0, TIMED_RATE)  # the first step warms up
@@ -212,9 +217,13 @@ class TrainStep:
         return sum(batch.predictions for batch in batches) / (time.perf_counter() - start)
 
     @contextlib.contextmanager
-    def evaluated_weights(self) -> Iterator[None]:
-        """Give the model the weights to evaluate and to save: the average of a recipe that has one."""
-        with self._average.applied() if self._average else contextlib.nullcontext():
+    def evaluated_weights(self, averaged: bool) -> Iterator[None]:
+        """Give the model the weights to evaluate and to save, for the time of a `with`.
+
+        Args:
+            averaged: Whether they are the average, if the recipe has one.
+        """
+        with self._average.applied() if self._average and averaged else contextlib.nullcontext():
             self.materialize()
             yield
 
@@ -234,17 +243,18 @@ class TrainStep:
         """Return the parts of the tables. All other parameters are in the model's own state."""
         return self._tables.state_dict()
 
-    def trained_state_dict(self) -> dict[str, Tensor]:
-        """Return the trained weights, if they are not the evaluated ones; for use in `evaluated_weights`."""
-        return self._average.trained_state_dict() if self._average else {}
+    def other_state_dict(self) -> dict[str, Tensor]:
+        """Return the weights that are not evaluated, by name; empty without an average."""
+        return self._average.other_state_dict() if self._average else {}
 
-    def load_state_dicts(self, optimizers: object, tables: object, trained: object) -> None:
-        """Restore the optimizers, the tables and the trained weights, after the model's own weights.
+    def load_state_dicts(self, optimizers: object, tables: object, others: object, averaged: bool) -> None:
+        """Restore the optimizers, the tables and the other weights, after the model's own weights.
 
         Args:
             optimizers: What `optimizer_state_dict` returned.
             tables: What `tables_state_dict` returned.
-            trained: What `trained_state_dict` returned.
+            others: What `other_state_dict` returned.
+            averaged: Whether the evaluated weights were the average.
 
         Raises:
             KeyError, TypeError, ValueError: They belong to another run.
@@ -252,7 +262,7 @@ class TrainStep:
         self._optimizers.load_state_dict(optimizers)
         self._tables.restore(tables)
         if self._average:
-            self._average.restore(trained)
+            self._average.restore(others, averaged)
 
     def _micro_batches(self, rows: int) -> tuple[list[slice], bool]:
         """Split this process's rows into micro-batches.

@@ -44,6 +44,7 @@ from tinyedge.train.state import EpochRecord, State
 from tinyedge.train.step import TrainStep
 from tinyedge.train.storage import checkpoint
 from tinyedge.train.validation import validate
+from tinyedge.train.weight_choice import WeightChoice
 
 EPOCHS_PER_CHECKPOINT = 5  # the guide's value
 TRACE_POINTS = 200  # approximate number of points in the training curve of a complete run
@@ -114,14 +115,15 @@ class Trainer:
         self._limits = RunLimits()
         self._budget = TimeBudget(None, shards.validation_tokens)
         self._pace = Pace(config.epochs, self._batches.steps_per_epoch)
+        self._weight_choice = WeightChoice(shards, model_config.max_seq_length, hardware.device, group)
         self._samples = SampleSeries(shards, tokenizer, config.seed)
         self._signal = 0  # the last signal that this process received
         self._stop_signal: int | None = None  # the signal for which all processes stop
 
     def measure_speed(self, steps: int) -> float:
         """Train a few steps and return tokens per second. Afterwards, the model is not that of a run."""
-        numbers = (number % self._batches.steps_per_epoch for number in range(steps))
-        return self._train_step.measure_speed([self._batches.batch(0, number) for number in numbers])
+        per_epoch = self._batches.steps_per_epoch
+        return self._train_step.measure_speed([self._batches.batch(0, n % per_epoch) for n in range(steps)])
 
     def resume(self, path: Path) -> None:
         """Continue exactly where a checkpoint stopped.
@@ -141,8 +143,8 @@ class Trainer:
             if state.epoch > self._config.epochs or state.step > self._batches.steps_per_epoch:
                 raise ValueError(f"its epoch {state.epoch} or step {state.step} is beyond the end of the run")
             self.model.load_state_dict(content["model_state_dict"])
-            states = content["optimizer_state_dict"], content["tables"], content.get("trained")
-            self._train_step.load_state_dicts(*states)
+            states = content["optimizer_state_dict"], content["tables"], content.get("other_weights")
+            self._train_step.load_state_dicts(*states, state.averaged)
             torch.set_rng_state(content["rng"])
         except (KeyError, IndexError, AttributeError, ValueError, TypeError, RuntimeError) as failure:
             raise CheckpointError(
@@ -182,14 +184,17 @@ class Trainer:
         self._limits = limits
         self._budget = dataclasses.replace(self._budget, minutes=limits.max_minutes)
         self._group.all_reduce_max()  # no process writes before all have read the checkpoint
-        with self._train_step.evaluated_weights():
+        with self._train_step.evaluated_weights(self.state.averaged):
             if not (self.state.epoch or self.state.step or self.state.samples):
                 self._generate_samples()  # noise, to compare with
             self._save_best()
         self._pace.start_run(self.state)
         while (ended_by := self._stop_reason()) is None:
             self._train_epoch()
-            with self._train_step.evaluated_weights():
+            if self._stop_signal is None:
+                self._reporter.phase("evaluating held-out text")
+                self.state.averaged = self._weight_choice.choose(self._train_step)
+            with self._train_step.evaluated_weights(self.state.averaged):
                 if self._stop_signal is None:
                     self._finish_epoch()
                 if self._stop_signal is not None:
@@ -198,7 +203,7 @@ class Trainer:
             after_epoch(self.state)
             self._pace.record_pause(self.state)
         if self._group.is_main:
-            with self._train_step.evaluated_weights():
+            with self._train_step.evaluated_weights(self.state.averaged):
                 checkpoint.save(self._folder / checkpoint.FINAL_FILE, self._model_content())
         return Outcome(self.state, ended_by)
 
@@ -224,7 +229,7 @@ class Trainer:
             self._pace.record_step(self.state)
             self._report_step()
             if self._pace.is_save_due(self._limits.checkpoint_minutes) and self._has_next_step():
-                with self._train_step.evaluated_weights():
+                with self._train_step.evaluated_weights(self.state.averaged):
                     self._save_last()
 
     def _run_step(self) -> None:
@@ -256,8 +261,7 @@ class Trainer:
         """Whether the next epoch draws its segmentation: not if it ends in the last part of the run."""
         if not self._batches.can_augment:
             return False
-        following = self.state.epoch + 1
-        share = following / self._config.epochs
+        share = (following := self.state.epoch + 1) / self._config.epochs
         if self.state.epoch:
             share = max(share, self._budget.elapsed_share(self.state) * following / self.state.epoch)
         return share <= AUGMENTED_SHARE
@@ -265,7 +269,6 @@ class Trainer:
     def _finish_epoch(self) -> None:
         """Validate the epoch and save it. If a signal comes before that, change nothing."""
         state = self.state
-        self._reporter.phase("evaluating held-out text")
         qualities = self._group.broadcast(self._validate() if self._group.is_main else [])
         self._synchronize(state.elapsed_s, state.epoch_s)
         if self._stop_signal is not None:
@@ -284,10 +287,10 @@ class Trainer:
             tokens=state.tokens,
             model_id=compute_model_id(self.model.state_dict(), self.model.config, self._tokenizer.sha256),
         )
-        seconds_left, speed = self._seconds_left(), self._pace.tokens_per_second(state)
+        advice = self._seconds_left(), self._pace.tokens_per_second(state)
         state.finish_epoch(record)
         self._reporter.epoch(record)
-        self._give_advice(seconds_left, speed)
+        self._give_advice(*advice)
         self._generate_samples()
         self._save_epoch()
 
@@ -356,11 +359,11 @@ class Trainer:
 
     def _checkpoint_content(self) -> dict[str, Any]:
         """Return everything that a resumed run needs."""
-        trained = self._train_step.trained_state_dict()
+        others = self._train_step.other_state_dict()
         return {
             **self._best_content(),
             "tables": self._train_step.tables_state_dict(),
-            **({"trained": trained} if trained else {}),
+            **({"other_weights": others} if others else {}),
             "state": self.state.to_dict(),
             "rng": torch.get_rng_state(),
         }

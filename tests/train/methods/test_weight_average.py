@@ -63,10 +63,10 @@ def test_a_restored_average_goes_on_to_the_bit() -> None:
     average, other = WeightAverage(parameters, 8.0), WeightAverage(others, 8.0)
     run(average, parameters, 1, 100)
     with average.applied(), torch.no_grad():
-        trained = copy.deepcopy(average.trained_state_dict())
+        trained = copy.deepcopy(average.other_state_dict())
         for name, value in parameters.items():
             others[name].copy_(value)
-    other.restore(trained)
+    other.restore(trained, is_applied=True)
     for one, its in ((average, parameters), (other, others)):
         assert its["b"].tolist() == 4 * [100]
         run(one, its, 101, 200)
@@ -87,5 +87,5 @@ def test_a_restored_average_goes_on_to_the_bit() -> None:
 )
 def test_trained_weights_of_another_model_are_refused(trained: object) -> None:
     average = WeightAverage(make_parameters(), 8.0)
-    with pytest.raises(ValueError, match="its trained weights"):
-        average.restore(trained)
+    with pytest.raises(ValueError, match="its other weights"):
+        average.restore(trained, is_applied=False)

@@ -55,24 +55,25 @@ class WeightAverage:
         finally:
             self._swap()
 
-    def trained_state_dict(self) -> dict[str, Tensor]:
-        """Return the trained weights by name. Call it while the average is applied."""
+    def other_state_dict(self) -> dict[str, Tensor]:
+        """Return the average by name; while it is applied, the trained weights."""
         return dict(self._others)
 
-    @torch.no_grad()
-    def restore(self, trained: object) -> None:
-        """Restore a state that was saved while the average was applied, whose parameters are loaded.
+    def restore(self, others: object, is_applied: bool) -> None:
+        """Restore a state whose parameters are loaded already.
 
         Args:
-            trained: What `trained_state_dict` returned.
+            others: What `other_state_dict` returned.
+            is_applied: Whether the average was applied then. Afterwards it is not.
 
         Raises:
             ValueError: It does not match these parameters.
         """
-        require_matching("its trained weights", trained, self._others)
-        for name, value in cast(dict[str, Tensor], trained).items():
-            self._others[name].copy_(self._parameters[name])
-            self._parameters[name].copy_(value)
+        require_matching("its other weights", others, self._others)
+        for name, value in cast(dict[str, Tensor], others).items():
+            self._others[name].copy_(value)
+        if is_applied:
+            self._swap()
 
     @torch.no_grad()
     def _swap(self) -> None:
