@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from tinyedge.boards import DEFAULT_BOARD
@@ -19,6 +20,11 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.export.fused_graph import build_fused_graph
 from tinyedge.export.quantize import Quantization, quantize
 from tinyedge.export.weights import Weights
+from tinyedge.ngram import DEFAULT_NGRAM_MB
+from tinyedge.ngram.counts import count_ngrams
+from tinyedge.ngram.estimate import estimate
+from tinyedge.ngram.prune import prune
+from tinyedge.ngram.write import encode_table
 from tinyedge.text import train_tokenizer
 from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.text.train_tokenizer import TokenizerConfig
@@ -29,6 +35,10 @@ SEED = 4
 WORDS_PER_PIECE, LINES_PER_PIECE, WORDS_PER_LINE = 1.5, 2.5, 8  # enough for a vocabulary of any size
 ONSETS = ("b", "br", "c", "ch", "d", "f", "g", "gl", "h", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "v")
 ENDS = ("", "n", "r", "s", "l")
+# Of a table of n-grams: tokens of a text of 4 MB, and the share of them that follow from the token before.
+# So a token has about as many continuations, and reads about as many blocks, as in a table made of novels.
+NGRAM_TOKENS, FOLLOWING = 800_000, 0.6
+NGRAM_WEIGHTS = (0.1, 0.1, 0.2, 0.2)  # as export chooses them after a run of some minutes
 UNVERIFIED_PARITY = {
     "prompts": 0,
     "max_abs_logit_difference": 0.0,
@@ -54,13 +64,36 @@ def train_random_tokenizer(vocab_size: int) -> bytes:
     )
 
 
-def write_random_bundle(folder: Path, config: ModelConfig, pieces: bytes) -> Path:
-    """Write a bundle with random weights in int8; `pieces` is the content of `tokenizer.model`."""
+def draw_ngrams(vocab_size: int) -> bytes:
+    """Draw tokens and return the content of an `ngrams.bin` with their n-grams; it is the same each time."""
+    draw = np.random.default_rng(SEED)
+    words = vocab_size - len(SPECIAL_IDS)
+    shares = 1 / (2 + np.arange(words))
+    drawn = draw.choice(words, NGRAM_TOKENS, p=shares / shares.sum())
+    follows = draw.random(NGRAM_TOKENS) < FOLLOWING
+    for at in np.flatnonzero(follows[1:]) + 1:  # each token has likely followers of its own
+        drawn[at] = (drawn[at] + 31 * drawn[at - 1]) % words
+    tokens = (drawn + len(SPECIAL_IDS)).astype(np.uint16)
+    trie = prune(estimate(count_ngrams([tokens], vocab_size)), int(DEFAULT_NGRAM_MB * 2**20))
+    return encode_table(trie, NGRAM_WEIGHTS)
+
+
+def write_random_bundle(
+    folder: Path, config: ModelConfig, pieces: bytes, ngrams: bytes | None = None
+) -> Path:
+    """Write a bundle with random weights in int8.
+
+    Args:
+        folder: Folder of the bundle.
+        config: Shape of the model.
+        pieces: Content of `tokenizer.model`.
+        ngrams: Content of `ngrams.bin`; None for none.
+    """
     torch.manual_seed(SEED)
     model = TinyTransformer(config).eval()
     weights = Weights.from_model(model)
     card = "# Random weights\n\nMade by bench/bundles.py; its text means nothing.\n"
-    return write_unverified_bundle(folder, model, weights, quantize(weights), pieces, "none", card)
+    return write_unverified_bundle(folder, model, weights, quantize(weights), pieces, "none", card, ngrams)
 
 
 def write_unverified_bundle(
@@ -71,6 +104,7 @@ def write_unverified_bundle(
     pieces: bytes,
     recipe: str,
     card: str,
+    ngrams: bytes | None = None,
 ) -> Path:
     """Write a bundle whose manifest states no quality and no parity.
 
@@ -82,6 +116,7 @@ def write_unverified_bundle(
         pieces: Content of `tokenizer.model`.
         recipe: Name of the training's recipe.
         card: Content of README.md.
+        ngrams: Content of `ngrams.bin`; None for none.
     """
     config, tokenizer = model.config, Tokenizer(pieces)
     digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values()))
@@ -99,4 +134,4 @@ def write_unverified_bundle(
         "quantization": quantization.to_dict() if quantization else None,
     }
     graph = build_fused_graph(weights, quantization.matrices if quantization else {})
-    return write_bundle(folder, manifest, graph, pieces, card)
+    return write_bundle(folder, manifest, graph, pieces, card, ngrams)

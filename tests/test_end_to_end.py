@@ -34,8 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text("\n\n".join("\n".join(d.sentences) for d in part) + "\n")
     tinyedge("train", "--input", folder / "mine.txt", "--output-dir", folder / "data", *SHAPE)
     checkpoint = folder / "data" / "best_model.pt"
-    tinyedge("export", checkpoint, "--output-dir", folder / "int8", "--ngram-mb", "16")
-    tinyedge("export", checkpoint, "--output-dir", folder / "fp32", "--quantize", "none")
+    tinyedge("export", checkpoint, "--output-dir", folder / "int8")
+    tinyedge("export", checkpoint, "--output-dir", folder / "fp32", "--quantize", "none", "--ngram-mb", "0")
     return folder
 
 
@@ -43,7 +43,7 @@ def test_checkpoint_and_bundles_have_the_same_quality(folder: Path) -> None:
     bits = {}
     for name, *model in (
         ("torch", folder / "data" / "best_model.pt"),
-        ("fp32", folder / "fp32", "--no-ngrams"),
+        ("fp32", folder / "fp32"),
         ("int8", folder / "int8", "--no-ngrams"),
         ("mixed", folder / "int8"),
     ):

@@ -42,12 +42,13 @@ from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core import files
 from tinyedge.core.engine import KERNELS, ONNXRUNTIME
 from tinyedge.core.errors import TinyEdgeError
-from tinyedge.fit.cost_model import CostModel
+from tinyedge.fit.cost_model import CostModel, require_cost_data
 
 BUNDLES = REPOSITORY / "tests" / "data"
 GREEDY_BUNDLE, INT8_BUNDLE = BUNDLES / "micro_bundle_fp32", BUNDLES / "micro_bundle_int8"
 RECORDED = REPORTS / f"twin-{BOARD.name}.json"
 SCALE = REPORTS / f"scale-{BOARD.name}.json"
+SCALE_NGRAMS = REPORTS / f"scale-ngrams-{BOARD.name}.json"
 PARTS = REPORTS / f"parts-{BOARD.name}.json"
 LATENCY_REPORT = REPORTS / f"latency-{BOARD.name}.json"
 OTHER_BOARD = "pi-3b-plus"  # the same core; its networks are not fitted
@@ -128,6 +129,11 @@ def make_parser() -> argparse.ArgumentParser:
         "count and boot bundles of many shapes, and fit the formula of `tinyedge fit` to them",
     )
     scale.add_argument("--resume", action="store_true", help="continue an interrupted sweep")
+    scale.add_argument(
+        "--only-ngrams",
+        action="store_true",
+        help="count bundles with a table of n-grams only, and fit what it costs; the rest stays",
+    )
     parts = command("parts", run_parts, "count what a decoded token and a start consist of, in both engines")
     parts.add_argument("bundle", type=Path, help="folder that `tinyedge export` wrote")
     parts.add_argument("--record", action="store_true", help="replace the recorded report")
@@ -275,26 +281,40 @@ def run_report(twin: Twin, options: argparse.Namespace) -> int:
 
 
 def run_scale(twin: Twin, options: argparse.Namespace) -> int:
-    """Run the subcommand `scale`: write the report, its plot, and the cost model of the board's file."""
+    """Run the subcommand `scale`: write the reports, the plot, and the cost model of the board's file."""
     from bench.twin.fit_cost_model import fit_costs, write_cost_model
+    from bench.twin.fit_mixture import compose_mixture_report, fit_mixture, mixture_table
     from bench.twin.plot import draw_sweep
-    from bench.twin.scale_report import compose_report, render_table
-    from bench.twin.shape_sweep import Sweep
-    from bench.twin.shapes import list_shapes
+    from bench.twin.scale_report import SCHEMA, compose_report, render_table
+    from bench.twin.shape_sweep import Sweep, update_times
+    from bench.twin.shapes import list_mixed_shapes, list_shapes
 
     build(twin)
     make_plugin(twin)
-    rows = Sweep(Guest(twin), options.resume).run(list_shapes())
+    guest, created = Guest(twin), datetime.now(UTC).isoformat(timespec="seconds")
     # Only memory depends on the kernel.
     versions = {name: version for name, version in read_versions(twin, "").items() if version}
-    costs = fit_costs(rows, datetime.now(UTC).isoformat(timespec="seconds"), versions)
-    report = compose_report(rows, costs)
-    print(render_table(report))
+    if options.only_ngrams:
+        rows = [*map(update_times, files.read_json(SCALE, SCHEMA, TwinError)["shapes"])]
+        costs = require_cost_data(BOARD)
+    else:
+        rows = Sweep(guest, options.resume).run(list_shapes())
+        costs = fit_costs(rows, created, versions)
+    mixed_rows = Sweep(guest, options.resume, "scale-ngrams").run(list_mixed_shapes())
+    costs = fit_mixture(mixed_rows, rows, costs)
+    mixture_report = compose_mixture_report(mixed_rows, rows, costs, created, versions)
+    print(mixture_table(mixture_report))
+    files.write_json(SCALE_NGRAMS, mixture_report)
     write_cost_model(board_file(BOARD.name), costs)
-    files.write_json(SCALE, report)
-    model = CostModel.from_data(BOARD.name, costs)
-    files.write_bytes(SCALE.with_suffix(".png"), draw_sweep(report, model))
-    print(f"wrote {SCALE}, {SCALE.with_suffix('.png')} and the cost model in {board_file(BOARD.name)}")
+    written = [SCALE_NGRAMS, board_file(BOARD.name)]
+    if not options.only_ngrams:
+        report = compose_report(rows, costs)
+        print(render_table(report))
+        files.write_json(SCALE, report)
+        picture = SCALE.with_suffix(".png")
+        files.write_bytes(picture, draw_sweep(report, CostModel.from_data(BOARD.name, costs)))
+        written += [SCALE, picture]
+    print(f"wrote {', '.join(map(str, written))}")
     return 0
 
 

@@ -5,7 +5,7 @@ In: the sweep's rows. Out: a board's cost model as data, and the board's file wi
 
 import itertools
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.twin.layout import BOARD, LATENCY, TwinError
+from bench.twin.layout import BOARD, LATENCY, TwinError, require
 from bench.twin.measure import MAX_TOKENS
 from bench.twin.shape_sweep import PROMPT_TOKENS
 from tinyedge.boards.board import CostData, CostSource, ErrorSummary, FigureErrors, FormulaErrors
 from tinyedge.boards.load import SCHEMA
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
-from tinyedge.fit.cost_model import CostModel, memory_amounts
-from tinyedge.fit.workload import CORE_TERMS, DRAM_TERMS, Work, answer_work
+from tinyedge.fit.cost_model import MEMORY_TERMS, CostModel, memory_amounts
+from tinyedge.fit.workload import (
+    CORE_TERMS,
+    DRAM_TERMS,
+    MIXTURE_CORE_TERMS,
+    MIXTURE_DRAM_TERMS,
+    Work,
+    answer_work,
+)
 
 Row = Mapping[str, Any]
 COMMAND = "python -m bench.twin scale"
 
 
-def nonnegative_least_squares(work: Sequence[Work], observed: Sequence[float]) -> dict[str, float]:
+def nonnegative_least_squares(
+    work: Sequence[Work], observed: Sequence[float], totals: Sequence[float] = ()
+) -> dict[str, float]:
     """Find coefficients >= 0 with the least sum of squared relative errors, by trying every set of terms.
 
     The best solution without negative coefficients is the least-squares solution of some set of terms, and
@@ -36,20 +45,23 @@ def nonnegative_least_squares(work: Sequence[Work], observed: Sequence[float]) -
     Args:
         work: Amounts by term, for each observation.
         observed: What that work cost.
+        totals: What errors are relative to, if it is not what that work cost.
 
     Returns:
         A coefficient for each term, with five significant digits.
     """
     names = list(work[0])
-    matrix = np.array([[row[name] for name in names] for row in work]) / np.array(observed)[:, None]
+    divisors = np.array(totals or observed)
+    goal = np.array(observed) / divisors
+    matrix = np.array([[row[name] for name in names] for row in work]) / divisors[:, None]
     scale = matrix.max(axis=0)
     scale[scale == 0] = 1  # a term that no observation has
     best: tuple[float, dict[str, float]] = (float("inf"), {})
     for count in range(1, len(names) + 1):
         for chosen in map(list, itertools.combinations(range(len(names)), count)):
             part: npt.NDArray[np.float64] = matrix[:, chosen] / scale[chosen]
-            solution = np.linalg.lstsq(part, np.ones(len(observed)), rcond=None)[0]
-            error = float(((part @ solution - 1) ** 2).sum())
+            solution = np.linalg.lstsq(part, goal, rcond=None)[0]
+            error = float(((part @ solution - goal) ** 2).sum())
             if (solution >= 0).all() and error < best[0]:
                 terms = (names[index] for index in chosen)
                 best = error, dict(zip(terms, solution / scale[chosen], strict=True))
@@ -82,18 +94,25 @@ def fit_costs(rows: Sequence[Row], created: str, versions: Mapping[str, str]) ->
     counted = [pair for row in fitted for pair in split_passes(row)]
     booted = [row for row in fitted if row["memory"]]
 
-    def fit_terms(terms: Mapping[str, str], figure: str) -> dict[str, float]:
+    def fit_terms(terms: Collection[str], figure: str) -> dict[str, float]:
         work = [{term: amounts[term] for term in terms} for amounts, _ in counted]
         return nonnegative_least_squares(work, [counts[figure] for _, counts in counted])
 
+    known = require(BOARD.cost_model, BOARD, "cost_model")
+    core_terms = [term for term in CORE_TERMS if term not in MIXTURE_CORE_TERMS]
+    dram_terms = [term for term in DRAM_TERMS if term not in MIXTURE_DRAM_TERMS]
+    memory_terms = [term for term in MEMORY_TERMS if term != "table_bytes"]
+    memory = [memory_amounts(ModelConfig(**row["model"])) for row in booted]
+    peak_bytes = nonnegative_least_squares(
+        [{term: amounts[term] for term in memory_terms} for amounts in memory],
+        [row["memory"]["peak_rss"] for row in booted],
+    )
     model = CostModel(
         board=BOARD.name,
-        core_cycles=fit_terms(CORE_TERMS, "core_cycles"),
-        memory_ns=fit_terms(DRAM_TERMS, "memory_ns"),
-        peak_bytes=nonnegative_least_squares(
-            [memory_amounts(ModelConfig(**row["model"])) for row in booted],
-            [row["memory"]["peak_rss"] for row in booted],
-        ),
+        # The terms of a table of n-grams are fitted to other counts: see `fit_mixture`.
+        core_cycles={**known.core_cycles, **fit_terms(core_terms, "core_cycles")},
+        memory_ns={**known.memory_ns, **fit_terms(dram_terms, "memory_ns")},
+        peak_bytes={**known.peak_bytes, **peak_bytes},
         latency=LATENCY,
         prompt_tokens=PROMPT_TOKENS,
     )
@@ -113,7 +132,7 @@ def fit_costs(rows: Sequence[Row], created: str, versions: Mapping[str, str]) ->
         memory_ns=model.memory_ns,
         peak_bytes=model.peak_bytes,
         source=source,
-        threads=BOARD.cost_model.threads if BOARD.cost_model else None,  # fitted to other measurements
+        threads=known.threads,  # fitted to other measurements
     )
 
 

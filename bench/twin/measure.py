@@ -30,6 +30,8 @@ class Response:
     """Length of the prompt, BOS included."""
     steps: tuple[Figures, ...]
     """Costs of each token, the first with the prefill; then those of the end."""
+    fresh_blocks: int = 0
+    """Blocks of the table of n-grams that it read for the first time."""
 
     @property
     def first(self) -> Figures:
@@ -144,8 +146,9 @@ def split_responses(counts: Counts, printed: Mapping[str, Any]) -> tuple[Respons
     length, rest = divmod(len(steps), len(names))
     if rest or length < 3:
         raise TwinError(f"{len(steps)} marks do not match {len(names)} responses")
+    blocks = printed.get("blocks") or [0] * len(names)
     return tuple(
-        Response(name, printed["tokens"][name], steps[index * length : (index + 1) * length])
+        Response(name, printed["tokens"][name], steps[index * length : (index + 1) * length], blocks[index])
         for index, name in enumerate(names)
     )
 

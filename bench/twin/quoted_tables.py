@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.twin.fit_mixture import SCHEMA as MIXTURE_SCHEMA
+from bench.twin.fit_mixture import mixture_table
 from bench.twin.layout import BOARD, LATENCY, MB, REPORTS, REPOSITORY, TwinError
 from bench.twin.published.latency_report import SCHEMA as LATENCY_SCHEMA
 from bench.twin.published.latency_report import coefficients_table, draw_latency, latency_table, points_table
@@ -152,6 +154,7 @@ def make_tables() -> dict[str, str]:
         "points": (LATENCY_REPORT, LATENCY_SCHEMA, points_table),
         "scale": (SCALE, SCALE_SCHEMA, scale_table),
         "settings": (SCALE, SCALE_SCHEMA, settings_table),
+        "mixture": (f"scale-ngrams-{BOARD.name}.json", MIXTURE_SCHEMA, mixture_table),
     }
     tables = {
         kind: render(files.read_json(REPORTS / name, schema, TwinError))

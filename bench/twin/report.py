@@ -151,7 +151,9 @@ def compose_report(
         "latency_modelled": latency,
         "p95_modelled_ms": latency["e2e_ms"]["p95"],
         "p95_bound_ms": round(bound, 4),
-        "threads_modelled": model_threads(loaded.config, latency["e2e_ms"]["p95"]),
+        "threads_modelled": model_threads(
+            loaded.config, latency["e2e_ms"]["p95"], is_mixed=loaded.ngrams is not None
+        ),
         "repeat_percent": round(repeat, 6),
         "memory": {"total": system["memory_total"], **system["memory"]},
         "first_start": system["first_start"],
@@ -163,20 +165,21 @@ def compose_report(
     }  # fmt: skip
 
 
-def model_threads(config: ModelConfig, p95_ms: float) -> list[dict[str, float]]:
+def model_threads(config: ModelConfig, p95_ms: float, *, is_mixed: bool = False) -> list[dict[str, float]]:
     """The p95 with several threads: that of one, as counted, divided as the formula of `fit` divides it.
 
     Args:
         config: Shape of the model.
         p95_ms: The p95 with one thread, in ms.
+        is_mixed: Whether a table of n-grams is mixed with the model.
     """
     costs = require_cost_data(BOARD)
     one, *others = (CostModel.from_data(BOARD.name, costs, threads) for threads in range(1, CORES + 1))
-    scale = p95_ms / one.p95_ms(config, MAX_TOKENS)
+    scale = p95_ms / one.p95_ms(config, MAX_TOKENS, is_mixed=is_mixed)
     return [
         {
             "threads": model.threads,
-            "p95_modelled_ms": round(scale * model.p95_ms(config, MAX_TOKENS), 4),
+            "p95_modelled_ms": round(scale * model.p95_ms(config, MAX_TOKENS, is_mixed=is_mixed), 4),
             "error_percent": model.latency.error_percent,
         }
         for model in others

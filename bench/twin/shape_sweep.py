@@ -23,6 +23,7 @@ from bench.twin.measure import (
 from bench.twin.shapes import Shape
 from bench.twin.system_emulation import JOB_START, NO_LIMIT_MS, boot, make_image
 from bench.twin.user_emulation import Guest
+from tinyedge.bundle.manifest import NGRAMS_FILE
 from tinyedge.core import files
 from tinyedge.text.tokenizer import Tokenizer
 
@@ -43,15 +44,16 @@ def prompt_lengths(shape: Shape) -> tuple[int, ...]:
 class Sweep:
     """A sweep that saves each row as soon as it is counted."""
 
-    def __init__(self, guest: Guest, resume: bool) -> None:
+    def __init__(self, guest: Guest, resume: bool, name: str = "scale") -> None:
         """Start a sweep.
 
         Args:
             guest: The twin.
             resume: Whether to use the rows that an earlier sweep has saved.
+            name: Name of the sweep's folder in the twin's: two sweeps may have shapes of the same names.
         """
         self._guest = guest
-        self._folder = guest.twin.folder / "scale"
+        self._folder = guest.twin.folder / name
         (self._folder / "bundles").mkdir(parents=True, exist_ok=True)
         self._partial_file = self._folder / "partial.json"
         self._rows: dict[str, dict[str, Any]] = {}
@@ -76,21 +78,25 @@ class Sweep:
             print(f"booting, for the memory of {len(missing)} shapes", flush=True)
             for shape, memory in self._boot(missing):
                 self._save(shape, self._rows[shape.name] | {"memory": memory})
-        return [_update_times(self._rows[shape.name]) for shape in wanted]
+        return [update_times(self._rows[shape.name]) for shape in wanted]
 
     def _save(self, shape: Shape, row: dict[str, Any]) -> None:
         self._rows[shape.name] = row
         files.write_json(self._partial_file, {"schema": PARTIAL_SCHEMA, "rows": self._rows})
 
     def _make_bundle(self, shape: Shape) -> Path:
-        """Make the shape's bundle of random weights; vocabularies are reused between shapes."""
-        from bench.bundles import train_random_tokenizer, write_random_bundle  # torch
+        """Make the shape's bundle of random weights; vocabularies and tables are reused between shapes."""
+        from bench.bundles import draw_ngrams, train_random_tokenizer, write_random_bundle  # torch
 
         size = shape.config.vocab_size
-        pieces = self._folder / f"{size}.model"
+        pieces, ngrams = (self._folder / f"{size}.{kind}" for kind in ("model", "ngrams"))
         if not pieces.exists():
             files.write_bytes(pieces, train_random_tokenizer(size))
-        return write_random_bundle(self._folder / "bundles" / shape.name, shape.config, pieces.read_bytes())
+        if shape.is_mixed and not ngrams.exists():
+            files.write_bytes(ngrams, draw_ngrams(size))
+        table = ngrams.read_bytes() if shape.is_mixed else None
+        folder = self._folder / "bundles" / shape.name
+        return write_random_bundle(folder, shape.config, pieces.read_bytes(), table)
 
     def _count(self, shape: Shape) -> dict[str, Any]:
         bundle = self._make_bundle(shape)
@@ -107,7 +113,9 @@ class Sweep:
             "parameters": shape.config.parameters,
             "held_out": shape.held_out,
             "bundle_bytes": {
-                name: (bundle / name).stat().st_size for name in ("model.onnx", "tokenizer.model")
+                name: (bundle / name).stat().st_size
+                for name in ("model.onnx", "tokenizer.model", NGRAMS_FILE)
+                if (bundle / name).exists()
             },
             "responses": [response_to_json(response) for response in responses],
             "memory": None,
@@ -134,7 +142,7 @@ class Sweep:
             yield shape, {key: memory[key] for key in ("import_rss", "session_rss", "steady_rss", "peak_rss")}
 
 
-def _update_times(row: dict[str, Any]) -> dict[str, Any]:
+def update_times(row: dict[str, Any]) -> dict[str, Any]:
     """A row with the times of today's latency model, which may be newer than its counts."""
     responses = [
         {
@@ -153,4 +161,5 @@ def response_to_json(response: Response) -> dict[str, Any]:
         "first": figures_to_json(response.first),
         "token": figures_to_json(mean_figures(response.decoded)),
         "response": figures_to_json(sum_figures(response.steps)),
+        **({"fresh_blocks": response.fresh_blocks} if response.fresh_blocks else {}),
     }

@@ -49,7 +49,7 @@ PARTS = (
     Part("upper bounds of all logits", r"plane_bounds|write_bounds"),
     Part("mixing with the n-grams", r"mixture|ngrams"),
     Part("choosing and finishing the largest, the draw", r"plane|choose|finish(?!_block)|heap_|largest|draw"),
-    Part("int8 products of the blocks", r"product"),
+    Part("int8 products of the blocks, and with n-grams of the output", r"product"),
     Part("attention", r"attend"),
     Part("norms, GELU, quantization", r"quantize|.*norm|gelu|embed|advance|begin_|finish_|feed|require"),
     Part("ONNX Runtime: a run of one operator", r".*/libonnxruntime\.so"),

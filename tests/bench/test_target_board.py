@@ -55,12 +55,16 @@ def test_another_machine_is_named_with_the_modelled_p95_of_the_same_work(compute
     assert short.p95_ms == costs.response_ms(ModelConfig(), 7, 20)
 
 
-def test_the_time_of_ngrams_is_not_modelled_and_that_is_said(computer: Device, micro_bundle: Path) -> None:
+def test_the_time_of_ngrams_is_modelled_too_and_that_is_said(computer: Device, micro_bundle: Path) -> None:
     manifest = {**load_bundle(micro_bundle).manifest, "target": "pi-zero-2w"}
     assert not BundleTarget.from_manifest(manifest).has_ngrams
     target = BundleTarget.from_manifest({**manifest, "ngrams": {"size": 1, "root": "0" * 64}})
-    sentence = describe_target(target, computer, PROMPTS, 20, 250).sentence
-    assert "; modelled there, without its n-grams, with one thread: p95 of 20 tokens" in sentence
+    found = describe_target(target, computer, PROMPTS, 20, 250)
+    assert "; modelled there, with its n-grams, with one thread: p95 of 20 tokens" in found.sentence
+    alone = describe_target(BundleTarget.from_manifest(manifest), computer, PROMPTS, 20, 250)
+    assert found.modelled
+    assert alone.modelled
+    assert found.modelled.p95_ms > alone.modelled.p95_ms
 
 
 def test_as_many_cores_are_modelled_as_were_measured(computer: Device) -> None:

@@ -136,9 +136,17 @@ def test_responses_are_split_at_their_ends() -> None:
         ("a", 4, 4e6), ("b", 9, 5e6), ("a", 4, 6e6), ("b", 9, 7e6),
     ]  # fmt: skip
     assert found.token.instructions == 1.5e6
+    assert [r.fresh_blocks for r in found.responses] == [0, 0, 0, 0]
     assert found.p95_ms == pytest.approx(milliseconds(7e6 + 3e6 + 1e3))
     prefill = found.to_json()["prefill"]
     assert [(row["prompt_tokens"], row["instructions"]) for row in prefill] == [(4, 5e6), (9, 6e6)]
+
+
+def test_each_response_has_the_blocks_of_ngrams_that_it_read() -> None:
+    printed = {"prompts": ["a"], "tokens": {"a": 4}, "blocks": [3]}
+    log = "".join(f"mark 0 {mark} {mark} 0 0 0 0 0 0\n" for mark in (0, 1, 3, 5, 7)) + "total" + " 9" * 9
+    (response,) = split_responses(parse_counts(log), printed)
+    assert response.fresh_blocks == 3
 
 
 def test_marks_that_do_not_match_the_responses_are_refused() -> None:

@@ -24,7 +24,7 @@ def test_the_screen_tells_what_is_modelled_and_how_well() -> None:
         "20 tokens in 250 ms at p95, in 400 MB",
         f"Times are modelled, +-{LATENCY.error_percent:g}%."
         f" The bound, {LATENCY.margin:g} times the p95, must fit.",
-        "on shapes that it was not fitted to:",
+        "on shapes that it was not fitted to, without n-grams:",
         "at most",
         "tinyedge train --vocab-size 8000 --d-model",
     ):
@@ -40,12 +40,25 @@ def test_json() -> None:
     assert value["schema"] == "tinyedge.fit/1"
     assert value["budget"] == {
         "max_p95_ms": 100, "max_rss_mb": 400, "max_tokens": 20, "max_seq_length": None, "vocab_size": 4000,
+        "ngram_mb": 16,
     }  # fmt: skip
     assert value["latency_model"] == {
         "error_percent": LATENCY.error_percent, "margin": LATENCY.margin, "threads": 1
     }  # fmt: skip
     assert all(one["fits"] and one["p95_bound_ms"] <= 100 for one in value["shapes"])
     assert [one["name"] for one in value["presets"]] == ["tiny", "small", "base"]
+
+
+def test_ngrams_are_included_unless_they_are_left_out() -> None:
+    default, small, none = (fit(*words).stdout for words in ((), ("--ngram-mb", 4), ("--ngram-mb", 0)))
+    assert "A table of n-grams of 16 MB is included; --ngram-mb 0 for none." in " ".join(default.split())
+    assert "A table of n-grams of 4 MB is included" in " ".join(small.split())
+    assert "Without a table of n-grams." in none
+    with_table, without = (json.loads(fit("--json", *words).stdout) for words in ((), ("--ngram-mb", 0)))
+    assert without["budget"]["ngram_mb"] == 0
+    for mixed, alone in zip(with_table["presets"], without["presets"], strict=True):
+        assert mixed["p95_modelled_ms"] > alone["p95_modelled_ms"]
+        assert mixed["peak_rss_bytes"] == alone["peak_rss_bytes"] + 16 * 2**20
 
 
 def test_threads_make_larger_shapes_fit() -> None:
@@ -73,6 +86,7 @@ def test_threads_make_larger_shapes_fit() -> None:
         (("--threads", 5), 2, "error: --threads 5 is outside 1-4 (cores of pi-zero-2w)"),
         (("--threads", 0), 2, "error: --threads 0 is outside 1-4 (cores of pi-zero-2w)"),
         (("--max-tokens", 10_000), 2, "error: --max-tokens 10000 is outside 1-1000"),
+        (("--ngram-mb", 300), 2, "error: --ngram-mb 300.0 is outside 0-256 MB"),
     ],
 )
 def test_one_line_for_each_error(words: tuple[object, ...], code: int, line: str) -> None:

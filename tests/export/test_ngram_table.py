@@ -16,11 +16,13 @@ pytest.importorskip("onnx", reason="export needs tinyedge[train]")
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.cli.export import export
 from tinyedge.core.arrays import Logits, TokenIds
+from tinyedge.core.config import MODEL_RANGES
 from tinyedge.core.errors import ExportError, UsageError
 from tinyedge.core.files import sha256_file, write_json
 from tinyedge.export import ngram_table, pipeline
-from tinyedge.export.ngram_table import build_table, measure_table, read_training_tokens
+from tinyedge.export.ngram_table import build_table, measure_table, read_training_tokens, require_size
 from tinyedge.export.pipeline import ExportOptions, export_bundle
+from tinyedge.ngram import DEFAULT_NGRAM_MB
 from tinyedge.ngram.mapped_file import NgramFile
 from tinyedge.ngram.weights import predict_tokens
 from tinyedge.runtime.bundle_model import BundleModel
@@ -28,7 +30,8 @@ from tinyedge.runtime.generator import Generator
 from tinyedge.text.evaluate import Passage, negative_log_likelihood, read_passages
 from tinyedge.text.shards import Shards, TokenFile
 from tinyedge.text.tokenizer import Tokenizer
-from tinyedge.text.window_sample import sample_windows
+from tinyedge.text.window_sample import WindowSample, draw_sample, sample_windows
+from tinyedge.train.storage import checkpoint
 
 LIMIT = 500
 LANGUAGES = ("en", "es")
@@ -121,7 +124,7 @@ def test_the_model_is_the_same_with_and_without_ngrams(complete_run: ExportOptio
     lines: list[str] = []
     alone = load_bundle(export_bundle(options, lines.append))
     assert alone.ngrams is None
-    assert "none; --ngram-mb 16 adds a table" in find_line(lines)
+    assert find_line(lines).endswith(" n-grams: none, as --ngram-mb 0 asks")
     assert "with n-grams" not in alone.card.decode()
     assert alone.model == mixed.model
     quality = {name: dict(row) for name, row in mixed.manifest["quality"].items()}
@@ -158,12 +161,70 @@ def test_a_table_that_brings_little_is_left_out(
     assert ", less than 99.0%: en " in find_line(lines)
 
 
-def test_without_training_tokens_a_table_is_an_error(
+def test_a_table_is_made_unless_it_is_refused(complete_run: ExportOptions, tmp_path: Path) -> None:
+    asked = load_bundle(export_bundle(complete_run, ignore_report))
+    options = dataclasses.replace(complete_run, output_dir=tmp_path / "default", ngram_mb=None)
+    default = load_bundle(export_bundle(options, ignore_report))
+    assert asked.ngrams is not None
+    assert default.ngrams is not None
+    assert default.ngrams.root == asked.ngrams.root
+    assert default.manifest["quality"] == asked.manifest["quality"]
+
+
+def test_the_default_size_is_enough_for_every_vocabulary() -> None:
+    require_size(DEFAULT_NGRAM_MB, MODEL_RANGES["vocab_size"][1], 4)
+
+
+def test_text_of_the_user_is_measured_and_weights_are_chosen_on_that_of_the_run(
+    complete_run: ExportOptions, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Any, Any]] = []
+
+    def record(trie: Any, model: Any, held_out: Any, samples: Any) -> Any:
+        seen.append((held_out, samples))
+        return measure_table(trie, model, held_out, samples)
+
+    monkeypatch.setattr(pipeline, "measure_table", record)
+    export_bundle(complete_run, ignore_report)
+    other = {"mine": run.texts["es"]}
+    options = dataclasses.replace(complete_run, text=other, output_dir=tmp_path / "other")
+    manifest = load_bundle(export_bundle(options, ignore_report)).manifest
+    (held_out, samples), (held_out_again, mine) = seen
+    assert held_out is samples  # drawn once
+    assert list(manifest["quality"]) == list(mine) == ["mine"]
+    assert list(held_out_again) == list(LANGUAGES)
+    for name in LANGUAGES:
+        again, before = (
+            [window.inputs.tobytes() for window, _, _ in sampled[name].others]
+            for sampled in (held_out_again, held_out)
+        )
+        assert again == before != []
+
+
+@pytest.mark.parametrize("ngram_mb", [None, 16.0])
+def test_a_model_of_pairs_gets_a_table_only_if_asked(
+    complete_run: ExportOptions, ngram_mb: float | None
+) -> None:
+    parts = checkpoint.load(complete_run.checkpoint)
+    parts["config"]["summary"]["chat"] = {"template": "turns/1", "turns": 2}
+    checkpoint.save(complete_run.checkpoint, parts)
+    lines: list[str] = []
+    options = dataclasses.replace(complete_run, ngram_mb=ngram_mb)
+    bundle = load_bundle(export_bundle(options, lines.append))
+    assert bundle.template == "turns/1"
+    assert (bundle.ngrams is not None) == (ngram_mb is not None)
+    if ngram_mb is None:
+        assert "n-grams: none, as the model is one of pairs; --ngram-mb 16 adds them" in find_line(lines)
+
+
+def test_without_training_tokens_a_table_is_an_error_only_if_asked_for(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "choose_token_limit", lambda parameters: LIMIT)
     options = ExportOptions(run.checkpoint, tmp_path / "bundle", text=run.texts)
-    assert load_bundle(export_bundle(options, ignore_report)).ngrams is None
+    lines: list[str] = []
+    assert load_bundle(export_bundle(options, lines.append)).ngrams is None
+    assert find_line(lines).endswith(f"n-grams: none, as there is no {run.folder / 'shards'}")
     with pytest.raises(ExportError, match="the n-grams of --ngram-mb have no training tokens: there is no"):
         export_bundle(dataclasses.replace(options, ngram_mb=16.0), ignore_report)
 
@@ -175,9 +236,11 @@ def test_damaged_token_files_do_not_matter_where_they_are_not_needed(
     options = dataclasses.replace(complete_run, text=run.texts)
     with pytest.raises(ExportError, match=r"train\.bin has 4 bytes"):
         export_bundle(options, ignore_report)
-    assert (
-        load_bundle(export_bundle(dataclasses.replace(options, ngram_mb=0.0), ignore_report)).ngrams is None
-    )
+    for ngram_mb, reason in ((0.0, "--ngram-mb 0 asks"), (None, "train.bin has 4 bytes")):
+        lines: list[str] = []
+        changed = dataclasses.replace(options, ngram_mb=ngram_mb)
+        assert load_bundle(export_bundle(changed, lines.append)).ngrams is None
+        assert reason in find_line(lines)
 
 
 @pytest.mark.parametrize("change", [{"ngram_mb": -1.0}, {"ngram_mb": 257.0}, {"ngram_order": 5}])
@@ -213,6 +276,10 @@ class CyclicModel:
         return (-0.1 * np.abs(steps - 1)).astype(np.float32)
 
 
+def sample(texts: dict[str, list[Passage]], limit: int) -> dict[str, WindowSample]:
+    return {name: draw_sample(passages, CyclicModel.context, limit) for name, passages in texts.items()}
+
+
 def draw_passage(seed: int, length: int = 4000) -> Passage:
     """Text in which every token has two successors."""
     random = np.random.default_rng(seed)
@@ -235,7 +302,8 @@ def test_weights_are_chosen_on_other_windows_than_those_that_are_measured(
     monkeypatch.setattr(ngram_table, "predict_tokens", record)
     trie = build_table([draw_passage(1).tokens], 50, 3, 1 << 20)
     texts = {"en": [draw_passage(2)]}
-    table = measure_table(trie, CyclicModel(), texts, texts, 2200)
+    samples = sample(texts, 2200)
+    table = measure_table(trie, CyclicModel(), samples, samples)
     chosen, measured = seen
     assert len(chosen) > 50
     assert not chosen & measured
@@ -244,7 +312,8 @@ def test_weights_are_chosen_on_other_windows_than_those_that_are_measured(
     assert weights == pytest.approx([round(weight, 2) for weight in weights])
     assert table.gain_percent({"en": 2 * table.bits_per_byte["en"]}) == pytest.approx(50)
     seen.clear()
-    measure_table(trie, CyclicModel(), texts, texts, 3900)  # too little is left, so all is used
+    samples = sample(texts, 3900)
+    measure_table(trie, CyclicModel(), samples, samples)  # too little is left, so all is used
     assert seen[0] >= seen[1]
 
 
@@ -270,7 +339,8 @@ def test_the_completions_of_pairs_decide(monkeypatch: pytest.MonkeyPatch) -> Non
             return flat
 
     trie = build_table(training, 50, 4, 1 << 20)
-    table = measure_table(trie, UniformModel(), held_out, held_out, 400)
+    samples = sample(held_out, 400)
+    table = measure_table(trie, UniformModel(), samples, samples)
     alone = 5 * np.log2(46) / 10
     assert abs(table.gain_percent({"en": alone})) < ngram_table.MIN_GAIN_PERCENT
 

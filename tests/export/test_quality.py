@@ -1,7 +1,7 @@
 """The quality gate: exact figures of known distributions; a model with a damaged matrix is rejected."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,16 @@ from tinyedge.runtime.bundle_model import BundleModel
 from tinyedge.runtime.session import OnnxRuntimeSession
 from tinyedge.text.evaluate import Passage, evaluate, read_passages
 from tinyedge.text.tokenizer import Tokenizer
+from tinyedge.text.window_sample import SampledWindow, draw_sample
 from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
+
+CONTEXT = 8
 
 
 class FixedModel:
     """Always predicts the same probabilities, and records what it reads."""
 
-    context = 8
+    context = CONTEXT
 
     def __init__(self, *probabilities: float) -> None:
         self._logits = (
@@ -52,11 +55,16 @@ def passages(count: int = 1, length: int = 41) -> list[Passage]:
     return [Passage(np.arange(length, dtype=np.uint16) % 3, 80) for _ in range(count)]
 
 
+def sample(
+    text: Iterable[Passage], limit: int = TOKEN_LIMIT, context: int = CONTEXT
+) -> Sequence[SampledWindow]:
+    return draw_sample(text, context, limit).measured
+
+
 def test_figures_of_known_distributions() -> None:
     reference, candidate = FixedModel(0.5, 0.25, 0.25), FixedModel(0.25, 0.5, 0.25)
-    result = compare_quality(
-        "en", reference, candidate, [Passage(np.array([2, 0, 0, 1, 1], dtype=np.uint16), 4)]
-    )
+    text = [Passage(np.array([2, 0, 0, 1, 1], dtype=np.uint16), 4)]
+    result = compare_quality("en", reference, candidate, sample(text))
     assert result.reference_bits_per_byte == pytest.approx((1 + 1 + 2 + 2) / 4)
     assert result.bits_per_byte == pytest.approx((2 + 2 + 1 + 1) / 4)
     assert result.change_percent == pytest.approx(0)
@@ -65,13 +73,13 @@ def test_figures_of_known_distributions() -> None:
 
 
 def test_a_model_costs_nothing_against_itself() -> None:
-    result = compare_quality("en", FixedModel(0.7, 0.2, 0.1), FixedModel(0.7, 0.2, 0.1), passages())
+    result = compare_quality("en", FixedModel(0.7, 0.2, 0.1), FixedModel(0.7, 0.2, 0.1), sample(passages()))
     assert (result.change_percent, result.kl_nats, result.top1_agreement) == (0, 0, 1)
     assert (result.tokens, result.bytes) == (40, 80)
 
 
 def test_all_of_a_text_gives_what_evaluate_gives() -> None:
-    result = compare_quality("en", FixedModel(0.7, 0.2, 0.1), FixedModel(0.6, 0.3, 0.1), passages(3))
+    result = compare_quality("en", FixedModel(0.7, 0.2, 0.1), FixedModel(0.6, 0.3, 0.1), sample(passages(3)))
     assert result.bits_per_byte == pytest.approx(
         evaluate("en", FixedModel(0.6, 0.3, 0.1), passages(3)).bits_per_byte
     )
@@ -80,12 +88,12 @@ def test_all_of_a_text_gives_what_evaluate_gives() -> None:
 def test_sample_is_bounded_fixed_and_from_everywhere() -> None:
     several = [Passage(np.full(401, token, dtype=np.uint16), 400) for token in range(3)]
     one, two = FixedModel(0.4, 0.3, 0.3), FixedModel(0.4, 0.3, 0.3)
-    result = compare_quality("en", one, two, several, limit=100)
+    result = compare_quality("en", one, two, sample(several, 100))
     assert 100 <= result.tokens < 108
     assert result.bytes == result.tokens  # 400 bytes and 400 predictions a passage
     assert {read[0] for read in one.read} == {0, 1, 2}
     again = FixedModel(0.4, 0.3, 0.3)
-    compare_quality("en", again, two, several, limit=100)
+    compare_quality("en", again, two, sample(several, 100))
     assert one.read == again.read
 
 
@@ -128,7 +136,8 @@ def measure_quality(run: Any) -> Callable[[bytes], QualityComparison]:
 
     def measure(graph: bytes) -> QualityComparison:
         candidate = BundleModel(OnnxRuntimeSession(graph, trained.config))
-        return compare_quality("es", reference, candidate, read_passages(text, tokenizer), limit=1000)
+        windows = sample(read_passages(text, tokenizer), 1000, reference.context)
+        return compare_quality("es", reference, candidate, windows)
 
     return measure
 
@@ -153,7 +162,7 @@ def test_int8_of_a_trained_model_passes_and_a_ruined_matrix_does_not(
 def test_bytes_behind_unk_cost_what_they_cost_in_an_evaluation() -> None:
     model = FixedModel(0.4, 0.3, 0.2, 0.1)
     unknown = [Passage(np.arange(41, dtype=np.uint16) % 4, 80, unknown_bytes=30)]
-    result = compare_quality("zh", model, model, unknown)
+    result = compare_quality("zh", model, model, sample(unknown))
     assert result.unknown_bytes == pytest.approx(30 / 80)
     assert result.bits_per_byte == pytest.approx(evaluate("zh", model, unknown).bits_per_byte)
     assert result.to_dict()["unknown_bytes"] == result.unknown_bytes

@@ -107,6 +107,18 @@ def test_more_of_anything_costs_more(model: CostModel) -> None:
     assert model.p95_ms(tiny, 21) > model.p95_ms(tiny, 20)
 
 
+def test_a_table_of_ngrams_costs_time_and_its_size(model: CostModel, data: CostData) -> None:
+    for config in PRESETS.values():
+        alone, mixed = (model.response_ms(config, 85, 20, is_mixed=is_mixed) for is_mixed in (False, True))
+        assert 20 * 0.3 < mixed - alone < 20 * 1.5
+        assert model.peak_rss(config, 5e6) - model.peak_rss(config) == pytest.approx(5e6)
+    tiny = PRESETS["tiny"]
+    assert model.p95_ms(tiny, 20, is_mixed=True) == model.response_ms(tiny, 85, 20, is_mixed=True)
+    four = CostModel.from_data("pi-zero-2w", data, 4)
+    divided = four.response_ms(tiny, 85, 20, is_mixed=True)
+    assert four.response_ms(tiny, 85, 20) < divided < model.response_ms(tiny, 85, 20, is_mixed=True)
+
+
 def test_a_board_without_a_cost_model_names_those_that_have_one() -> None:
     with pytest.raises(UsageError, match="target x86-64 has no cost model") as failure:
         require_cost_data(load_board("x86-64"))

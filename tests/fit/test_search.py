@@ -8,7 +8,8 @@ from tinyedge.boards.load import default_board
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import FitError, UsageError
 from tinyedge.fit.cost_model import CostModel, require_cost_data
-from tinyedge.fit.search import FitBudget, FitResult, list_shapes, search
+from tinyedge.fit.search import MB, FitBudget, FitResult, list_shapes, search, size_shape
+from tinyedge.ngram import DEFAULT_NGRAM_MB
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,9 @@ def test_every_suggestion_meets_the_budget_with_the_margin(model: CostModel, res
     assert 1 <= len(result.shapes) <= 4
     for shape in result.shapes:
         assert shape.fits
-        assert shape.bound_ms == pytest.approx(model.latency.margin * model.p95_ms(shape.config, 20))
+        p95 = model.p95_ms(shape.config, 20, is_mixed=True)
+        assert shape.bound_ms == pytest.approx(model.latency.margin * p95)
+        assert shape.peak_rss == model.peak_rss(shape.config, DEFAULT_NGRAM_MB * MB)
         assert shape.bound_ms <= 250
         assert shape.peak_rss <= 400 << 20
 
@@ -40,7 +43,7 @@ def test_the_largest_has_the_most_weights_in_its_blocks(model: CostModel, result
     assert largest.name.startswith("largest")
     for config in list_shapes(budget(max_seq_length=largest.config.max_seq_length)):
         if config.num_layers > 1 and config.block_parameters > largest.block_parameters:
-            assert model.latency.margin * model.p95_ms(config, 20) > 250, config
+            assert model.latency.margin * model.p95_ms(config, 20, is_mixed=True) > 250, config
 
 
 def test_suggestions_differ_and_each_is_the_best_at_something(model: CostModel, result: FitResult) -> None:
@@ -83,7 +86,7 @@ def test_sizes_that_the_user_chose_are_used(model: CostModel) -> None:
 
 def test_a_single_layer_only_where_nothing_else_fits(model: CostModel) -> None:
     two_layers = ModelConfig(d_model=64, num_layers=2, dim_feedforward=128)
-    tight = model.latency.margin * model.p95_ms(two_layers, 20) - 0.1
+    tight = model.latency.margin * model.p95_ms(two_layers, 20, is_mixed=True) - 0.1
     assert {shape.config.num_layers for shape in search(model, budget(max_p95_ms=tight)).shapes} == {1}
 
 
@@ -106,6 +109,33 @@ def test_two_limits_that_no_shape_meets(model: CostModel) -> None:
         search(model, budget(max_p95_ms=2, max_rss_mb=40))
 
 
+def test_without_a_table_of_ngrams_larger_shapes_fit(model: CostModel, result: FitResult) -> None:
+    without = search(model, budget(ngram_mb=0))
+    assert without.shapes[0].block_parameters >= result.shapes[0].block_parameters
+    tight = result.shapes[0].bound_ms - 0.1
+    assert search(model, budget(ngram_mb=0, max_p95_ms=tight)).shapes[0].config == result.shapes[0].config
+    for preset, mixed in zip(without.presets, result.presets, strict=True):
+        assert preset.p95_ms == model.p95_ms(preset.config, 20) < mixed.p95_ms
+        assert preset.full_ms is not None
+        assert mixed.full_ms is not None
+        assert preset.full_ms < mixed.full_ms
+        assert preset.peak_rss + DEFAULT_NGRAM_MB * MB == pytest.approx(mixed.peak_rss)
+
+
+def test_a_larger_table_costs_memory_only(model: CostModel) -> None:
+    small, large = (size_shape(model, budget(ngram_mb=mb), "", ModelConfig()) for mb in (1, 64))
+    assert large.p95_ms == small.p95_ms
+    assert large.peak_rss - small.peak_rss == pytest.approx(63 * MB)
+
+
+def test_a_budget_that_is_too_small_names_the_way_without_ngrams(model: CostModel) -> None:
+    for given in ({"max_p95_ms": 2}, {"max_rss_mb": 40}):
+        for ngram_mb in (16, 0):
+            with pytest.raises(FitError) as failure:
+                search(model, budget(ngram_mb=ngram_mb, **given))
+            assert ("--ngram-mb 0 for no n-grams" in failure.value.hint) == (ngram_mb == 16)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -115,6 +145,8 @@ def test_two_limits_that_no_shape_meets(model: CostModel) -> None:
         ({"max_tokens": 0}, "max_tokens 0 is outside 1-1000"),
         ({"max_seq_length": 16}, "max_seq_length 16 is outside 32-512"),
         ({"vocab_size": 50}, "vocab_size 50 is outside 1000-32000"),
+        ({"ngram_mb": -1}, "ngram_mb -1 is outside 0-256 MB"),
+        ({"ngram_mb": 257.0}, r"ngram_mb 257\.0 is outside 0-256 MB"),
     ],
 )
 def test_invalid_budgets(given: dict[str, float], message: str) -> None:

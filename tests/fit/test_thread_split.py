@@ -22,9 +22,12 @@ def find(parts: list[SharedWork], term: str) -> SharedWork:
 @pytest.mark.parametrize("config", [TINY, SMALL, BASE, NARROW], ids=["tiny", "small", "base", "narrow"])
 @pytest.mark.parametrize("rows", [1, 2, 5, 6, 20, 97, 128])
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
-def test_the_parts_are_the_work_of_the_pass(config: ModelConfig, rows: int, threads: int) -> None:
-    serial, shared = split_pass(config, rows, 128, threads)
-    for term, amount in pass_work(config, rows, 128).items():
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_the_parts_are_the_work_of_the_pass(
+    config: ModelConfig, rows: int, threads: int, is_mixed: bool
+) -> None:
+    serial, shared = split_pass(config, rows, 128, threads, is_mixed=is_mixed)
+    for term, amount in pass_work(config, rows, 128, is_mixed=is_mixed).items():
         found = serial[term] + sum(part.work.get(term, 0.0) for part in shared)
         assert found == pytest.approx(amount, rel=1e-9, abs=1e-6), term
     assert min(serial.values()) >= 0
@@ -50,6 +53,19 @@ def test_threads_wait_for_each_other_as_often_as_on_the_emulated_board(
     config: ModelConfig, rows: int, positions: int, forks: int
 ) -> None:
     assert count_forks(config, rows, positions) == forks
+
+
+def test_with_a_table_the_output_is_a_product_like_any_other() -> None:
+    """It is divided if a piece has 128 kB, and the mixture is the work of one thread."""
+    serial, shared = split_pass(TINY, 1, 12, 3, is_mixed=True)
+    output = find(shared, "mixed_products")
+    assert output.ways == 8000 / 2672  # whole panels of 16 outputs
+    assert output.work["mixed_lines"] == 8000 * 128 / 64
+    assert serial["mixed_products"] == 0
+    assert (serial["mixed_logits"], serial["ngram_tokens"]) == (8000, 1)
+    few = ModelConfig(vocab_size=2000)
+    assert split_pass(few, 1, 12, 4, is_mixed=True)[1] == []
+    assert len(split_pass(few, 1, 12, 4)[1]) == 1
 
 
 def test_pieces_are_as_large_as_the_kernels_make_them() -> None:

@@ -6,7 +6,10 @@ import pytest
 
 from tinyedge.core.config import ModelConfig
 from tinyedge.fit.workload import (
+    FRESH_BLOCKS,
     KEPT_LINES,
+    MIXTURE_CORE_TERMS,
+    MIXTURE_DRAM_TERMS,
     answer_work,
     pass_work,
     passes,
@@ -93,6 +96,34 @@ def test_inputs_and_heads_are_padded() -> None:
     assert work["attention"] == 2 * 8 * 16
     assert work["output_products"] == 8000 * 128
     assert work["products"] == 2 * (3 * 128 * 128 + 96 * 128 + 256 * 128 + 96 * 256)
+
+
+def test_a_table_of_ngrams_takes_the_place_of_the_upper_planes() -> None:
+    config = ModelConfig()
+    alone, mixed = (pass_work(config, rows=6, positions=6, is_mixed=is_mixed) for is_mixed in (False, True))
+    for term in ("logits", "output_products", "wide_output_products", "logit_lines"):
+        assert mixed[term] == 0
+    assert mixed["mixed_products"] == alone["output_products"] == 8000 * 128
+    assert mixed["mixed_logits"] == alone["logits"] == 8000
+    assert mixed["mixed_logit_lines"] == 2 * 8000 * 4 / 64  # logits, and probabilities of single tokens
+    assert mixed["ngram_tokens"] == 1  # of six rows, one is mixed: the last, which a token is drawn from
+    assert mixed["ngram_blocks"] == FRESH_BLOCKS
+    assert mixed["mixed_lines"] == 8000 * 128 / 64
+    assert mixed["weight_lines"] == 2 * (4 * 128 * 128 + 2 * 128 * 256) / 64  # nothing is kept
+    changed = {term for term in alone if alone[term] != mixed[term]} - {"weight_lines"}
+    assert changed <= {*MIXTURE_CORE_TERMS, *MIXTURE_DRAM_TERMS, "logits", "output_products", "logit_lines"}
+    assert not any(alone[term] for term in (*MIXTURE_CORE_TERMS, *MIXTURE_DRAM_TERMS))
+
+
+def test_weights_that_the_cache_holds_are_not_loaded_with_a_table_either() -> None:
+    work = pass_work(SHAPE, rows=1, positions=9, is_mixed=True)
+    assert work["weight_lines"] == work["mixed_lines"] == 0
+    assert work["mixed_logit_lines"] == 2 * 1000 * 4 / 64
+
+
+def test_every_pass_of_an_answer_is_mixed() -> None:
+    assert [work["ngram_tokens"] for work in answer_work(SHAPE, 31, 4, is_mixed=True)] == [1, 1, 1, 1]
+    assert [work["ngram_tokens"] for work in answer_work(SHAPE, 31, 4)] == [0, 0, 0, 0]
 
 
 def test_an_answer_starts_once() -> None:

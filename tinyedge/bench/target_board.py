@@ -108,7 +108,7 @@ def describe_target(
     else:
         over = ", which is over it" if modelled.p95_with_margin_ms > max_p95_ms else ""
         sentence += (
-            f"; modelled there{', without its n-grams' if target.has_ngrams else ''},"
+            f"; modelled there{', with its n-grams' if target.has_ngrams else ''},"
             f" with {format_threads(modelled.threads)}: p95 of {max_tokens} tokens"
             f" {modelled.p95_ms:.1f} ms (+-{modelled.error_percent:g}%), with margin"
             f" {modelled.p95_with_margin_ms:.0f} ms of {max_p95_ms:g} ms{over}"
@@ -144,7 +144,10 @@ def _model_latency(
     cores = board.processor.cores or 1
     threads = min(threads, cores) if board.cost_model.threads else 1
     costs = CostModel.from_data(board.name, board.cost_model, threads)
-    modelled = {n: costs.response_ms(target.config, n, max_tokens) for n in set(prompt_tokens)}
+    modelled = {
+        n: costs.response_ms(target.config, n, max_tokens, is_mixed=target.has_ngrams)
+        for n in set(prompt_tokens)
+    }
     p95 = stats.percentile(sorted(modelled[n] for n in prompt_tokens), 95)
     margin = costs.latency.margin
     return ModelledLatency(p95, costs.latency.error_percent, margin, margin * p95, threads)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from tinyedge.core.config import TURNS_TEMPLATE, ModelConfig
 from tinyedge.core.errors import BundleError, UsageError
 from tinyedge.core.printable import has_control_chars
+from tinyedge.ngram import MAX_NGRAM_MB
 
 MANIFEST_SCHEMA = "tinyedge.bundle/1"
 SPECIAL_IDS = {"bos_id": 0, "eos_id": 1, "pad_id": 2, "unk_id": 3}  # the guide's table
@@ -39,7 +40,7 @@ MAX_MANIFEST_BYTES = 1 << 20
 MAX_SIGNATURE_BYTES = 4096  # an ed25519 signature has about 300
 # The largest allowed model has 190 MB of weights, the largest vocabulary about 700 kB.
 MAX_BYTES = {MODEL_FILE: 256 << 20, TOKENIZER_FILE: 16 << 20, CARD_FILE: 1 << 20}
-MAX_NGRAMS_BYTES = 256 << 20
+MAX_NGRAMS_BYTES = MAX_NGRAM_MB << 20
 BUNDLE_FILES = (MANIFEST_FILE, SIGNATURE_FILE, *MAX_BYTES, NGRAMS_FILE)  # all that a bundle may contain
 
 COPY_AGAIN = "copy the bundle again"

@@ -10,6 +10,7 @@ import typer
 from tinyedge.boards import DEFAULT_BOARD
 from tinyedge.cli._json import JsonOutput, JsonTarget
 from tinyedge.cli._options import AttentionHeads
+from tinyedge.ngram import DEFAULT_NGRAM_MB
 
 if TYPE_CHECKING:
     from tinyedge.bundle.bundle import Bundle
@@ -46,8 +47,12 @@ def export(
         ),
     ] = True,
     ngram_mb: Annotated[
-        float, typer.Option(help="Largest size of a table of n-grams to mix with the model, in MB; 0: none.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="Largest size of the table of n-grams that is mixed with the model, in MB; 0: none."
+            f" [default: {DEFAULT_NGRAM_MB:g}; none for pairs, or without the run's token files]"
+        ),
+    ] = None,
     ngram_order: Annotated[int, typer.Option(help="Tokens in the longest n-gram of that table, 2 to 4.")] = 4,
     wheels: Annotated[
         bool,

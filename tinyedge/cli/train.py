@@ -273,7 +273,8 @@ def _export_for(shapes: BoardShapes, output_dir: Path) -> None:
     from tinyedge.export.pipeline import ExportOptions, export_bundle
 
     options = ExportOptions(output_dir / "best_model.pt", output_dir / BUNDLE_FOLDER, target=shapes.board)
-    sized = shapes.size(load_bundle(export_bundle(options, print_note)).config)
+    bundle = load_bundle(export_bundle(options, print_note))
+    sized = shapes.size(bundle.config, len(bundle.ngrams.data) / MB if bundle.ngrams else 0.0)
     budget, margin = shapes.budget, shapes.model.latency.margin
     cost = (
         f"{shapes.model.board}, modelled: {budget.max_tokens} tokens in {sized.p95_ms:.0f} ms at p95;"

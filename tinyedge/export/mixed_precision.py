@@ -3,7 +3,7 @@
 In: weights, the fp32 model, held-out text. Out: the graph, its quantization and its loss of quality.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tinyedge.core.engine import ONNXRUNTIME
@@ -14,7 +14,8 @@ from tinyedge.export.quantize import Quantization, quantize
 from tinyedge.export.weights import Weights
 from tinyedge.runtime.bundle_model import BundleModel
 from tinyedge.runtime.engine import open_session
-from tinyedge.text.evaluate import LanguageModel, Passage
+from tinyedge.text.evaluate import LanguageModel
+from tinyedge.text.window_sample import WindowSample
 
 GOAL_PERCENT = 0.3  # of a language's bits per byte; not noticeable in text sampled at temperature 0.8
 
@@ -34,8 +35,7 @@ class MixedPrecisionModel:
 def quantize_to_goal(
     weights: Weights,
     reference: LanguageModel,
-    texts: Mapping[str, Sequence[Passage]],
-    limit: int,
+    samples: Mapping[str, WindowSample],
     goal_percent: float = GOAL_PERCENT,
     engine: str = ONNXRUNTIME,
 ) -> MixedPrecisionModel:
@@ -46,8 +46,7 @@ def quantize_to_goal(
     Args:
         weights: Weights of the trained model.
         reference: The fp32 model.
-        texts: Held-out passages by language.
-        limit: Number of predictions for each language.
+        samples: Windows of held-out text by language.
         goal_percent: Allowed loss of bits per byte.
         engine: Computes the int8 model.
 
@@ -62,8 +61,8 @@ def quantize_to_goal(
         session = open_session(graph, weights.config, name="the int8 graph", engine=engine)
         candidate = BundleModel(session)
         quality = {
-            name: compare_quality(name, reference, candidate, passages, limit)
-            for name, passages in texts.items()
+            name: compare_quality(name, reference, candidate, sample.measured)
+            for name, sample in samples.items()
         }
         goal_met = all(result.change_percent <= goal_percent for result in quality.values())
         if goal_met or len(quantization.matrices) == 1:

@@ -1,8 +1,8 @@
 """The n-gram table of a bundle: counted in the training tokens, weighted and measured on held-out text.
 
-In: a run's token files, the exported model, held-out passages. Out: the content of `ngrams.bin`, and what it
-brings. Does not write files. The same run gives the same bytes: weights have two decimals, so that the last
-digits of the model's figures, which depend on the processor, do not change them.
+In: a run's token files, the exported model, windows of held-out text. Out: the content of `ngrams.bin`, and
+what it brings. Does not write files. The same run gives the same bytes: weights have two decimals, so that
+the last digits of the model's figures, which depend on the processor, do not change them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,11 @@ from tinyedge.ngram.table import NgramTable
 from tinyedge.ngram.trie import NgramTrie
 from tinyedge.ngram.weights import choose_weights, predict_tokens
 from tinyedge.ngram.write import encode_table
-from tinyedge.text.evaluate import LanguageModel, Passage, Window, to_bits_per_byte
+from tinyedge.text.evaluate import LanguageModel, Window, to_bits_per_byte
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards, TokenFile
 from tinyedge.text.tokenizer import Tokenizer
-from tinyedge.text.window_sample import sample_windows
+from tinyedge.text.window_sample import WindowSample
 
 MB = 1 << 20
 DEFAULT_ORDER = 4
@@ -83,7 +83,7 @@ def require_size(ngram_mb: float, vocab_size: int, order: int) -> None:
         raise UsageError(
             f"ngram_mb {ngram_mb:g} is too small for {vocab_size:,} single tokens, which need"
             f" {smallest / MB:.2f} MB",
-            f"allow more, or leave {flag('ngram_mb')} out for a bundle without n-grams",
+            f"allow more, or pass {flag('ngram_mb')} 0 for a bundle without n-grams",
             ("ngram_mb",),
         )
 
@@ -115,9 +115,8 @@ def read_training_tokens(tokens: TokenFile) -> list[TokenIds]:
 def measure_table(
     trie: NgramTrie,
     model: LanguageModel,
-    held_out: Mapping[str, Sequence[Passage]],
-    texts: Mapping[str, Sequence[Passage]],
-    limit: int,
+    held_out: Mapping[str, WindowSample],
+    samples: Mapping[str, WindowSample],
 ) -> MeasuredTable:
     """Choose the weights of a table, and measure the mixture.
 
@@ -126,30 +125,27 @@ def measure_table(
     Args:
         trie: The n-grams.
         model: The exported model.
-        held_out: What the run held out, by language: the weights are chosen on it.
-        texts: What is measured, by language.
-        limit: Number of predictions that are measured for each language; half as many choose the weights.
+        held_out: Windows of what the run held out, by language: the weights are chosen on them.
+        samples: Windows of the text that is measured, by language.
 
     Raises:
         CorpusError: The held-out text has nothing to predict.
     """
     scorer = TableScorer(NgramTable(NgramFile(encode_table(trie))))
-    chosen_on = [
-        window for passages in held_out.values() for window in _select_windows(passages, model.context, limit)
-    ]
+    chosen_on = [window for sample in held_out.values() for window in _select_windows(sample)]
     predicted = predict_tokens(model, scorer, chosen_on)
     weights = tuple(round(weight, 2) for weight in choose_weights(predicted, len(trie.levels)))
     mixed = {}
-    for name, passages in texts.items():
-        windows, sizes, unknown = zip(*sample_windows(passages, model.context, limit), strict=True)
+    for name, sample in samples.items():
+        windows, sizes, unknown = zip(*sample.measured, strict=True)
         nats = predict_tokens(model, scorer, windows).mixed_nats(weights)
         mixed[name] = to_bits_per_byte(nats, sum(sizes), sum(unknown))
     return MeasuredTable(encode_table(trie, weights), mixed, len(predicted.model))
 
 
-def _select_windows(passages: Sequence[Passage], context: int, limit: int) -> list[Window]:
+def _select_windows(sample: WindowSample) -> list[Window]:
     """Select windows to choose the weights on: those after the measured ones, or all if few are left."""
-    measured = sum(1 for _ in sample_windows(passages, context, limit))
-    windows = [window for window, _, _ in sample_windows(passages, context, limit + limit // 2)]
-    others = windows[measured:]
-    return others if sum(len(window.targets) for window in others) >= MIN_CHOICE_TOKENS else windows
+    others = [window for window, _, _ in sample.others]
+    if sum(len(window.targets) for window in others) >= MIN_CHOICE_TOKENS:
+        return others
+    return [window for window, _, _ in sample.measured] + others

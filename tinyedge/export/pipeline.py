@@ -13,7 +13,6 @@ from tinyedge.boards import DEFAULT_BOARD
 from tinyedge.boards.load import load_board
 from tinyedge.bundle.bundle import require_replaceable, write_bundle
 from tinyedge.bundle.manifest import (
-    MAX_NGRAMS_BYTES,
     MAX_OPENING_CHARACTERS,
     MAX_OPENINGS,
     MIXED_BITS,
@@ -43,6 +42,7 @@ from tinyedge.export.parity import check_parity
 from tinyedge.export.quality import QualityComparison, choose_token_limit, compare_quality, require_quality
 from tinyedge.export.quantize import Quantization
 from tinyedge.export.weights import Weights
+from tinyedge.ngram import DEFAULT_NGRAM_MB, MAX_NGRAM_MB
 from tinyedge.ngram.counts import ORDERS
 from tinyedge.runtime.bundle_model import BundleModel
 from tinyedge.runtime.engine import open_session
@@ -50,6 +50,7 @@ from tinyedge.text.evaluate import LanguageModel, Passage, describe_unknown, rea
 from tinyedge.text.openings import choose_first_prompts, choose_passage_openings
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
+from tinyedge.text.window_sample import WindowSample, draw_sample
 from tinyedge.train.model_id import compute_model_id
 from tinyedge.train.storage.checkpoint import load_model, load_tokenizer
 
@@ -79,8 +80,9 @@ class ExportOptions:
     """Attention heads of a plain torch.save checkpoint that does not record them."""
     openings: bool = True
     """Whether the manifest gets a few openings of the held-out text, as prompts for the model."""
-    ngram_mb: float = 0.0
-    """Largest size of the n-gram table in MB; 0 for none."""
+    ngram_mb: float | None = None
+    """Largest size of the n-gram table in MB; 0 for none. None for DEFAULT_NGRAM_MB where the run's token
+    files are there and the model is not one of pairs, else none."""
     ngram_order: int = DEFAULT_ORDER
     """Tokens in its longest n-gram."""
 
@@ -88,7 +90,8 @@ class ExportOptions:
         require_choice("quantize", self.quantize, PRECISIONS)
         load_board(self.target)
         require_range("max_quality_loss", self.max_quality_loss, 0, 100, unit="percent")
-        require_range("ngram_mb", self.ngram_mb, 0, MAX_NGRAMS_BYTES // MB, unit="MB")
+        if self.ngram_mb is not None:
+            require_range("ngram_mb", self.ngram_mb, 0, MAX_NGRAM_MB, unit="MB")
         require_range("ngram_order", self.ngram_order, ORDERS[0], ORDERS[-1], whole=True)
 
 
@@ -120,7 +123,8 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
     config = trained.config
     tokenizer = load_tokenizer(options.checkpoint, trained, options.tokenizer)
     texts = _read_held_out(options, tokenizer, report)
-    training = _open_training_text(options, tokenizer)
+    chat = trained.training.get("chat")
+    training, absence = _open_training_text(options, tokenizer, is_of_pairs=bool(chat))
     model_id = compute_model_id(trained.model.state_dict(), config, tokenizer.sha256)
     step(f"checkpoint: {options.checkpoint}, model {model_id}, {config.parameters:,} parameters")
 
@@ -137,10 +141,11 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
 
     reference = BundleModel(session)
     limit = choose_token_limit(config.parameters)
+    samples = _draw_samples(texts, reference.context, limit)
     quantization: Quantization | None = None
     if options.quantize == "int8":
         mixed = quantize_to_goal(
-            weights, reference, texts, limit, min(GOAL_PERCENT, options.max_quality_loss), engine
+            weights, reference, samples, min(GOAL_PERCENT, options.max_quality_loss), engine
         )
         graph, quantization, quality = mixed.graph, mixed.quantization, mixed.quality
         worst = quantization.worst_matrix
@@ -149,8 +154,8 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
         step(f"int8: {len(graph):,} bytes, largest weight error {error:.2f}% in {worst}{kept}")
     else:
         quality = {
-            name: compare_quality(name, reference, reference, passages, limit)
-            for name, passages in texts.items()
+            name: compare_quality(name, reference, reference, sample.measured)
+            for name, sample in samples.items()
         }
         step("int8: none, the weights stay fp32")
     require_quality(quality, options.max_quality_loss)
@@ -162,8 +167,15 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
     if warning := describe_unknown({name: result.unknown_bytes for name, result in quality.items()}):
         report(f"warning: {warning}")
 
-    exported = BundleModel(open_session(graph, config, name="the exported graph", engine=engine))
-    table, summary = _make_table(options, training, config.vocab_size, exported, texts, quality, limit)
+    table, summary = None, absence
+    if training is not None:
+        exported = BundleModel(open_session(graph, config, name="the exported graph", engine=engine))
+        held_out = samples  # unless other text is measured
+        if options.text:
+            held_out = _draw_samples(_read_validation(training), exported.context, limit)
+        table, summary = _make_table(
+            options, training, config.vocab_size, exported, held_out, samples, quality
+        )
     step(f"n-grams: {summary}")
     mixed_bits = table.bits_per_byte if table else {}
 
@@ -182,7 +194,7 @@ def export_bundle(options: ExportOptions, report: Callable[[str], None], engine:
             for name, result in quality.items()
         },
         **({"openings": _choose_openings(texts, tokenizer)} if options.openings else {}),
-        **({"chat": chat} if (chat := trained.training.get("chat")) else {}),
+        **({"chat": chat} if chat else {}),
         "training": {**trained.training, "checkpoint_sha256": trained.sha256},
     }
     card = render_model_card(manifest)
@@ -243,45 +255,62 @@ def _read_validation(shards: Shards) -> dict[str, list[Passage]]:
     return {name: list(shards.validation_passages(name)) for name in shards.languages}
 
 
-def _open_training_text(options: ExportOptions, tokenizer: Tokenizer) -> Shards | None:
-    """Open the run's token files for the n-grams, if these are wanted.
+def _draw_samples(
+    texts: Mapping[str, Sequence[Passage]], context: int, limit: int
+) -> dict[str, WindowSample]:
+    return {name: draw_sample(passages, context, limit) for name, passages in texts.items()}
+
+
+def _open_training_text(
+    options: ExportOptions, tokenizer: Tokenizer, *, is_of_pairs: bool
+) -> tuple[Shards | None, str]:
+    """Open the run's token files for the n-grams.
+
+    Returns:
+        The files, or None and why there will be no n-grams.
 
     Raises:
-        ExportError: There are no such files.
+        ExportError: A size was asked for, and there are no such files.
         UsageError: The size is too small.
     """
-    if not options.ngram_mb:
-        return None
-    require_size(options.ngram_mb, tokenizer.vocab_size, options.ngram_order)
+    if options.ngram_mb == 0:
+        return None, "none, as --ngram-mb 0 asks"
+    if options.ngram_mb is None and is_of_pairs:  # bits fall, answers do not get better: docs/log.md
+        return None, f"none, as the model is one of pairs; --ngram-mb {DEFAULT_NGRAM_MB:g} adds them"
+    require_size(_get_ngram_mb(options), tokenizer.vocab_size, options.ngram_order)
     try:
-        return open_run_shards(options.checkpoint, tokenizer)
+        return open_run_shards(options.checkpoint, tokenizer), ""
     except (CorpusError, ExportError) as failure:
+        if options.ngram_mb is None:
+            return None, f"none, as {failure.message}"
         raise ExportError(
             f"the n-grams of --ngram-mb have no training tokens: {failure.message}",
             f"leave --ngram-mb out, or {failure.hint or 'train again'}",
         ) from None
 
 
+def _get_ngram_mb(options: ExportOptions) -> float:
+    return DEFAULT_NGRAM_MB if options.ngram_mb is None else options.ngram_mb
+
+
 def _make_table(
     options: ExportOptions,
-    training: Shards | None,
+    training: Shards,
     vocab_size: int,
     model: LanguageModel,
-    texts: Mapping[str, Sequence[Passage]],
+    held_out: Mapping[str, WindowSample],
+    samples: Mapping[str, WindowSample],
     quality: Mapping[str, QualityComparison],
-    limit: int,
 ) -> tuple[MeasuredTable | None, str]:
     """Make the n-gram table and measure it; None if it brings less than MIN_GAIN_PERCENT.
 
     Returns:
         The table, and a description for the report.
     """
-    if training is None:
-        return None, "none; --ngram-mb 16 adds a table of up to 16 MB"
     tokens = read_training_tokens(training.training())
-    max_bytes = int(options.ngram_mb * MB)
+    max_bytes = int(_get_ngram_mb(options) * MB)
     trie = build_table(tokens, vocab_size, options.ngram_order, max_bytes)
-    table = measure_table(trie, model, _read_validation(training), texts, limit)
+    table = measure_table(trie, model, held_out, samples)
     alone = {name: result.bits_per_byte for name, result in quality.items()}
     figures = "; ".join(
         f"{name} {alone[name]:.4f} to {mixed:.4f} bits per byte ({100 * (mixed / alone[name] - 1):+.2f}%)"

@@ -1,12 +1,12 @@
 """Loss of quality by quantization: the int8 graph compared with the fp32 graph on held-out text by language.
 
-In: two models and passages. Out: a `QualityComparison` for each language, or an error where one lost too
-much. Both models read text as the device does (`text.evaluate.LanguageModel`: one prefill, then one step for
-each token), because an int8 graph computes the scale of its activations from all tokens of one call: other
-steps would give other results.
+In: two models and sampled windows. Out: a `QualityComparison` for each language, or an error where one lost
+too much. Both models read text as the device does (`text.evaluate.LanguageModel`: one prefill, then one step
+for each token), because an int8 graph computes the scale of its activations from all tokens of one call:
+other steps would give other results.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,8 @@ import numpy as np
 from tinyedge.core.arrays import Doubles
 from tinyedge.core.errors import ExportError
 from tinyedge.runtime.logprobs import log_softmax
-from tinyedge.text.evaluate import (
-    LanguageModel,
-    Passage,
-    to_bits_per_byte,
-)
-from tinyedge.text.window_sample import sample_windows
+from tinyedge.text.evaluate import LanguageModel, to_bits_per_byte
+from tinyedge.text.window_sample import SampledWindow
 
 # Predictions for each language. At a divergence of 3e-4 nats, the difference of a token's nats has a standard
 # deviation of 0.025. The mean of 10,000 differences then has a standard deviation of 0.0003 nats, about
@@ -71,30 +67,25 @@ def compare_quality(
     name: str,
     reference: LanguageModel,
     candidate: LanguageModel,
-    passages: Iterable[Passage],
-    limit: int = TOKEN_LIMIT,
+    windows: Sequence[SampledWindow],
 ) -> QualityComparison:
     """Compare both models on a sample of windows.
-
-    The windows are those of `text.evaluate`, in a fixed random order, until `limit` tokens are predicted. A
-    window counts its share of its passage's bytes, and of the bytes behind UNK.
 
     Args:
         name: Name of the text, for the error message.
         reference: The fp32 model.
         candidate: The quantized model.
-        passages: Held-out text.
-        limit: Number of predictions.
+        windows: A sample of the held-out text.
 
     Returns:
         The comparison.
 
     Raises:
-        ExportError: `passages` have nothing to predict.
+        ExportError: There is nothing to predict.
     """
     reference_nats, candidate_nats, kl = 0.0, 0.0, 0.0
     agreed, tokens, size, unknown_bytes = 0, 0, 0.0, 0.0
-    for window, window_bytes, window_unknown in sample_windows(passages, reference.context, limit):
+    for window, window_bytes, window_unknown in windows:
         predictions = zip(
             reference.logits(window.inputs, window.first),  # (T, V)
             candidate.logits(window.inputs, window.first),

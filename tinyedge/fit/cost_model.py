@@ -23,6 +23,7 @@ MEMORY_TERMS = {
     "int8_bytes": "a byte of weights: read, checked, packed",
     "cache_bytes": "a byte of the cache",
     "pieces": "a piece of the vocabulary",
+    "table_bytes": "a byte of the table of n-grams, after so many texts that all of it was read",
 }
 NO_WORK = dict.fromkeys((*CORE_TERMS, *DRAM_TERMS), 0.0)
 TERMS = {"core_cycles": CORE_TERMS, "memory_ns": DRAM_TERMS, "peak_bytes": MEMORY_TERMS}
@@ -93,10 +94,12 @@ class CostModel:
             dot_product(self.core_cycles, work), dot_product(self.memory_ns, work)
         )
 
-    def _regions(self, config: ModelConfig, prompt_tokens: int, max_tokens: int) -> Iterator[Region]:
+    def _regions(
+        self, config: ModelConfig, prompt_tokens: int, max_tokens: int, *, is_mixed: bool
+    ) -> Iterator[Region]:
         """An answer as work of one thread and work that several divide."""
         for number, (rows, positions) in enumerate(passes(config.max_seq_length, prompt_tokens, max_tokens)):
-            serial, shared = split_pass(config, rows, positions, self.threads)
+            serial, shared = split_pass(config, rows, positions, self.threads, is_mixed=is_mixed)
             yield Region(self.modelled_ms({**serial, "answers": int(number == 0)}))
             for part in shared:
                 work = {**NO_WORK, **part.work}
@@ -111,25 +114,32 @@ class CostModel:
         streamed = self.latency.ns_per_streamed_line
         return sum(work[term] * min(1.0, ns / streamed) for term, ns in self.memory_ns.items())
 
-    def response_ms(self, config: ModelConfig, prompt_tokens: int, max_tokens: int) -> float:
+    def response_ms(
+        self, config: ModelConfig, prompt_tokens: int, max_tokens: int, *, is_mixed: bool = False
+    ) -> float:
         """Modelled time of a complete answer in ms.
 
         Args:
             config: The shape of the model.
             prompt_tokens: Length of the prompt, BOS included.
             max_tokens: Tokens of the answer.
+            is_mixed: Whether a table of n-grams is mixed with the model.
         """
         if self.thread_costs is None or self.threads == 1:
-            return sum(map(self.modelled_ms, answer_work(config, prompt_tokens, max_tokens)))
-        return self.thread_costs.milliseconds(self._regions(config, prompt_tokens, max_tokens))
+            work = answer_work(config, prompt_tokens, max_tokens, is_mixed=is_mixed)
+            return sum(map(self.modelled_ms, work))
+        regions = self._regions(config, prompt_tokens, max_tokens, is_mixed=is_mixed)
+        return self.thread_costs.milliseconds(regions)
 
-    def p95_ms(self, config: ModelConfig, max_tokens: int) -> float:
+    def p95_ms(self, config: ModelConfig, max_tokens: int, *, is_mixed: bool = False) -> float:
         """Modelled p95 of the benchmark in ms: its longest prompts, which are two of eight."""
-        return max(self.response_ms(config, tokens, max_tokens) for tokens in self.prompt_tokens)
+        return max(
+            self.response_ms(config, tokens, max_tokens, is_mixed=is_mixed) for tokens in self.prompt_tokens
+        )
 
-    def peak_rss(self, config: ModelConfig) -> float:
-        """Peak memory of the process that answers, in bytes."""
-        return dot_product(self.peak_bytes, memory_amounts(config))
+    def peak_rss(self, config: ModelConfig, table_bytes: float = 0) -> float:
+        """Peak memory of the process that answers, in bytes; `table_bytes`: the size of its n-grams."""
+        return dot_product(self.peak_bytes, memory_amounts(config, table_bytes))
 
 
 def require_cost_data(board: Board, parameter: str = "target") -> CostData:
@@ -165,8 +175,8 @@ def dot_product(coefficients: Mapping[str, float], amounts: Mapping[str, float])
     return sum(value * amounts[name] for name, value in coefficients.items())
 
 
-def memory_amounts(config: ModelConfig) -> dict[str, float]:
-    """Amount of each of MEMORY_TERMS for a shape."""
+def memory_amounts(config: ModelConfig, table_bytes: float = 0) -> dict[str, float]:
+    """Amount of each of MEMORY_TERMS for a shape with a table of n-grams of `table_bytes`."""
     width = config.nhead * config.head_width
     weights = config.num_layers * (4 * config.d_model * width + 2 * config.d_model * config.dim_feedforward)
     return {
@@ -174,4 +184,5 @@ def memory_amounts(config: ModelConfig) -> dict[str, float]:
         "int8_bytes": weights + 2 * config.vocab_size * config.d_model,
         "cache_bytes": 2 * config.num_layers * width * config.max_seq_length * FLOAT_BYTES,
         "pieces": config.vocab_size,
+        "table_bytes": table_bytes,
     }

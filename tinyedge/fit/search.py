@@ -12,6 +12,7 @@ from tinyedge.core.config import MODEL_RANGES, PRESETS, ModelConfig, resolve_sha
 from tinyedge.core.errors import FitError, UsageError
 from tinyedge.core.settings import check_settings, flag, setting
 from tinyedge.fit.cost_model import CostModel
+from tinyedge.ngram import DEFAULT_NGRAM_MB, MAX_NGRAM_MB
 
 MB = 1 << 20
 MAX_TOKENS_RANGE = (1, 1000)  # that of `tinyedge bench`
@@ -52,6 +53,14 @@ class FitBudget:
         high=MODEL_RANGES["vocab_size"][1],
     )
     """Pieces of the tokenizer; None for the default of `ModelConfig`."""
+    ngram_mb: float = setting(
+        DEFAULT_NGRAM_MB,
+        help="Largest size of the table of n-grams, in MB, as in `tinyedge export`; 0: none.",
+        low=0,
+        high=MAX_NGRAM_MB,
+        unit="MB",
+    )
+    """Largest size of the table of n-grams that is mixed with the model, in MB of 2^20 bytes; 0 for none."""
 
     def __post_init__(self) -> None:
         for name in ("max_p95_ms", "max_rss_mb"):
@@ -69,6 +78,7 @@ class FitBudget:
         max_tokens: int = 20,
         max_seq_length: int | None = None,
         vocab_size: int | None = None,
+        ngram_mb: float = DEFAULT_NGRAM_MB,
     ) -> "FitBudget":
         """The budget of a board, except for limits that are given.
 
@@ -81,6 +91,7 @@ class FitBudget:
             max_tokens,
             max_seq_length,
             vocab_size,
+            ngram_mb,
         )
 
 
@@ -201,10 +212,13 @@ def list_shapes(budget: FitBudget) -> Iterator[ModelConfig]:
 
 def size_shape(model: CostModel, budget: FitBudget, name: str, config: ModelConfig) -> SizedShape:
     """Compute what a shape costs, and compare it with the budget."""
-    p95 = model.p95_ms(config, budget.max_tokens)
-    longest_prompt = config.max_seq_length - budget.max_tokens
-    full = model.response_ms(config, longest_prompt, budget.max_tokens) if longest_prompt > 0 else None
-    peak = model.peak_rss(config)
+    tokens, is_mixed = budget.max_tokens, budget.ngram_mb > 0
+    p95 = model.p95_ms(config, tokens, is_mixed=is_mixed)
+    longest_prompt = config.max_seq_length - tokens
+    full = None
+    if longest_prompt > 0:
+        full = model.response_ms(config, longest_prompt, tokens, is_mixed=is_mixed)
+    peak = model.peak_rss(config, budget.ngram_mb * MB)
     bound = model.latency.margin * p95
     fits = bound <= budget.max_p95_ms and peak <= budget.max_rss_mb * MB
     return SizedShape(name, config, p95, bound, full, peak, fits)
@@ -218,14 +232,16 @@ def _budget_error(model: CostModel, budget: FitBudget, candidates: Sequence[Size
 
     closest = min(candidates, key=lambda shape: (sum(over > 0 for over in excess(shape)), max(excess(shape))))
     slow, big = excess(closest)
+    without = f", or {flag('ngram_mb')} 0 for no n-grams" if budget.ngram_mb else ""
     if slow > 0:
         return FitError(
             f"--max-p95-ms {budget.max_p95_ms:g} is too small by {slow:.1f}: the closest shape takes"
             f" {closest.p95_ms:.1f} ms, modelled, and {model.latency.margin:g} times that must fit",
-            f"pass --max-p95-ms {math.ceil(closest.bound_ms)}, a smaller --vocab-size or fewer --max-tokens",
+            f"pass --max-p95-ms {math.ceil(closest.bound_ms)}, a smaller --vocab-size or fewer --max-tokens"
+            + without,
         )
     return FitError(
         f"--max-rss-mb {budget.max_rss_mb:g} is too small by {big:.1f}: the closest shape peaks at"
         f" {closest.peak_rss / MB:.1f} MB",
-        f"pass --max-rss-mb {math.ceil(closest.peak_rss / MB)} or a smaller --vocab-size",
+        f"pass --max-rss-mb {math.ceil(closest.peak_rss / MB)} or a smaller --vocab-size{without}",
     )

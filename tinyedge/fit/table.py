@@ -43,13 +43,17 @@ def render(result: FitResult, errors: FormulaErrors, width: int | None = None, n
         f" The bound, {model.latency.margin:g} times the p95, must fit. The p95 is that of"
         f" the benchmark's prompts, of up to {max(model.prompt_tokens)} tokens; full is the time for a prompt"
         " that fills the context except for the answer.",
+        f"A table of n-grams of {budget.ngram_mb:g} MB is included; --ngram-mb 0 for none."
+        if budget.ngram_mb
+        else "Without a table of n-grams.",
         *([note] if note else []),
         "",
         format_columns(rows, (0, len(COLUMNS) + 1), width),
         "",
         *(f"{shape.name}:\n  {_format_command(shape, width)}" for shape in result.shapes),
         "",
-        "Error of the formula, compared with the emulated board on shapes that it was not fitted to:",
+        "Error of the formula, compared with the emulated board on shapes that it was not fitted to"
+        f"{', without n-grams' if budget.ngram_mb else ''}:",
         f"p95 {_describe_errors(errors.held_out.p95)}; peak {_describe_errors(errors.held_out.peak_rss)}.",
         "Closer to a limit than that, run `make twin`. Its figures of many shapes: docs/scale.md.",
     ]
@@ -105,6 +109,7 @@ def to_dict(
             "max_tokens": budget.max_tokens,
             "max_seq_length": budget.max_seq_length,
             "vocab_size": budget.vocab_size,
+            "ngram_mb": budget.ngram_mb,
         },
         "latency_model": {
             "error_percent": model.latency.error_percent,

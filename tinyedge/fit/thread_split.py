@@ -6,7 +6,8 @@ one thread does, and what several divide. Does not know costs.
 The rules are those of `export/kernels/c` (decoder.c, matrix.c, planes.c):
 - the rows of a prompt are divided, for a whole block at a time, if each thread gets three of them;
 - of fewer rows, each product is divided by its outputs, and attention by its heads, if a piece is 128 kB;
-- the upper planes of the output are always divided, by rows of the vocabulary.
+- the upper planes of the output are always divided, by rows of the vocabulary;
+- with a table of n-grams, the output is a product like any other.
 Everything else is the work of one thread: Python, choosing the largest logits, norms of a single row.
 """
 
@@ -21,6 +22,7 @@ from tinyedge.fit.workload import (
     LINE_BYTES,
     Work,
     loaded_share,
+    output_lines,
     pad_inputs,
     pass_work,
 )
@@ -40,6 +42,7 @@ ATTENTION_TERMS = (
     *("attention", "scores", "cache_lines"),
     *("batched_attention", "batched_scores", "batched_cache_lines"),
 )
+OUTPUT_TERMS = ("output_products", "wide_output_products", "logit_lines", "mixed_products", "mixed_lines")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class SharedWork:
 
 
 def split_pass(
-    config: ModelConfig, rows: int, positions: int, threads: int
+    config: ModelConfig, rows: int, positions: int, threads: int, *, is_mixed: bool = False
 ) -> tuple[dict[str, float], list[SharedWork]]:
     """Split the work of a pass, which `pass_work` describes.
 
@@ -64,11 +67,12 @@ def split_pass(
         rows: Rows of the pass.
         positions: Number of positions that its last row sees.
         threads: Threads that compute it.
+        is_mixed: Whether a table of n-grams is mixed with the model.
 
     Returns:
         What one thread does, and what several divide; together they are the work of the pass.
     """
-    serial = pass_work(config, rows, positions)
+    serial = pass_work(config, rows, positions, is_mixed=is_mixed)
     shared = list(_shared_parts(config, rows, positions, threads, serial)) if threads > 1 else []
     for part in shared:
         for term, amount in part.work.items():
@@ -88,14 +92,17 @@ def _shared_parts(
     else:
         yield from _divide_products(config, _matrices(config), config.num_layers, threads, total)
         yield from _divide_attention(config, rows, positions, threads, total, blocks=config.num_layers)
-    yield _divide_output(config, threads, total)
+    yield from _divide_output(config, threads, total)
 
 
 def _divide_rows(config: ModelConfig, rows: int, positions: int, threads: int, total: Work) -> SharedWork:
     """All blocks, except what follows attention in the last one: only the last row needs that."""
     width = config.nhead * config.head_width
     after = sum(outputs * inputs for outputs, inputs in _matrices(config)[1:])
-    later_lines = loaded_share(config) * (after / LINE_BYTES + _output_lines(config))
+    is_mixed = bool(total["ngram_tokens"])
+    later_lines = loaded_share(config, is_mixed=is_mixed) * (
+        after / LINE_BYTES + output_lines(config) * (not is_mixed)
+    )
     work = {
         **{term: total[term] for term in ("batched_products", "chunk_lines", "part_lines", "reloaded_lines")},
         "products": total["products"] - after,
@@ -120,7 +127,8 @@ def _divide_products(
         pieces = min(outputs * inputs // PIECE_BYTES, threads)
         if pieces > 1:
             work = {term: total[term] * outputs * inputs / weights for term in BLOCK_TERMS}
-            work["weight_lines"] = loaded_share(config) * blocks * outputs * inputs / LINE_BYTES
+            share = loaded_share(config, is_mixed=bool(total["ngram_tokens"]))
+            work["weight_lines"] = share * blocks * outputs * inputs / LINE_BYTES
             yield SharedWork(work, outputs / _piece(outputs, pieces, PANEL), blocks)
 
 
@@ -135,10 +143,16 @@ def _divide_attention(
         yield SharedWork(work, config.nhead / math.ceil(config.nhead / pieces), blocks)
 
 
-def _divide_output(config: ModelConfig, threads: int, total: Work) -> SharedWork:
-    work = {term: total[term] for term in ("output_products", "wide_output_products", "logit_lines")}
-    work["weight_lines"] = loaded_share(config) * _output_lines(config)
-    return SharedWork(work, config.vocab_size / _piece(config.vocab_size, threads, VOCABULARY_BLOCK), 1)
+def _divide_output(config: ModelConfig, threads: int, total: Work) -> Iterator[SharedWork]:
+    is_mixed = bool(total["ngram_tokens"])
+    work = {term: total[term] for term in OUTPUT_TERMS}
+    pieces, unit = threads, VOCABULARY_BLOCK
+    if not is_mixed:
+        work["weight_lines"] = loaded_share(config) * output_lines(config)
+    else:
+        pieces, unit = min(config.vocab_size * pad_inputs(config.d_model) // PIECE_BYTES, threads), PANEL
+    if pieces > 1:
+        yield SharedWork(work, config.vocab_size / _piece(config.vocab_size, pieces, unit), 1)
 
 
 def _matrices(config: ModelConfig) -> tuple[tuple[int, int], ...]:
@@ -151,12 +165,6 @@ def _matrices(config: ModelConfig) -> tuple[tuple[int, int], ...]:
         (config.dim_feedforward, d_model),
         (config.d_model, feedforward),
     )
-
-
-def _output_lines(config: ModelConfig) -> float:
-    """Lines of the output's upper planes and of the bounds, as `pass_work` counts them among the weights."""
-    output = config.vocab_size * pad_inputs(config.d_model)
-    return (output / 2 + 2 * FLOAT_BYTES * config.vocab_size) / LINE_BYTES
 
 
 def _piece(count: int, pieces: int, unit: int) -> int:

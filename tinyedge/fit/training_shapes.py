@@ -22,6 +22,7 @@ from tinyedge.fit.search import (
     search,
     size_shape,
 )
+from tinyedge.ngram import DEFAULT_NGRAM_MB
 
 # As in the presets: the feed-forward layer is twice as wide as the model, and a block has 40 to 96 of the
 # width. Shapes that are much deeper or wider are slower to train for the same quality.
@@ -55,9 +56,14 @@ class BoardShapes:
         model = CostModel.from_data(board.name, require_cost_data(board, "budget"))
         return cls(name, model, FitBudget.from_board(board, max_seq_length=max_seq_length))
 
-    def size(self, config: ModelConfig) -> SizedShape:
-        """Compute what a shape costs on the board, and compare it with the budgets."""
-        return size_shape(self.model, self.budget, "", config)
+    def size(self, config: ModelConfig, ngram_mb: float = DEFAULT_NGRAM_MB) -> SizedShape:
+        """Compute what a shape costs on the board, and compare it with the budgets.
+
+        Args:
+            config: The shape.
+            ngram_mb: Size of its table of n-grams in MB; by default the largest that `tinyedge export` makes.
+        """
+        return size_shape(self.model, replace(self.budget, ngram_mb=ngram_mb), "", config)
 
     def list_shapes(self, vocab_size: int) -> list[ModelConfig]:
         """List the shapes that meet the budgets, by the weights in their blocks, fewest first.

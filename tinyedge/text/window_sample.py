@@ -4,7 +4,9 @@ In: passages. Out: windows, with the bytes that each stands for. Does not know m
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from tinyedge.core.arrays import TokenIds
 from tinyedge.text.evaluate import Passage, Window, default_stride
@@ -12,16 +14,33 @@ from tinyedge.text.tokenizer import UNK_ID
 
 SAMPLE_SEED = 0  # fixed: every measurement must read the same text
 
+SampledWindow: TypeAlias = tuple[Window, float, float]
+"""A window, its share of the passage's bytes, and its share of the passage's bytes behind UNK."""
 
-def sample_windows(
-    passages: Iterable[Passage], context: int, limit: int
-) -> Iterator[tuple[Window, float, float]]:
-    """Yield windows in a fixed random order, until they have `limit` predictions.
 
-    Yields:
-        A window, its share of the passage's bytes, and its share of the passage's bytes behind UNK.
-    """
-    pool: list[tuple[Window, float, float]] = []
+@dataclass(frozen=True)
+class WindowSample:
+    """The sampled windows of one text, in their order."""
+
+    measured: Sequence[SampledWindow]
+    """Those that a figure is about."""
+    others: Sequence[SampledWindow]
+    """Those after them, to choose settings on: half as many predictions, or what is left of the text."""
+
+
+def draw_sample(passages: Iterable[Passage], context: int, limit: int) -> WindowSample:
+    """Draw the windows of a text that `sample_windows` yields, until half as many follow those of `limit`."""
+    windows = list(sample_windows(passages, context, limit + limit // 2))
+    taken = count = 0
+    while count < len(windows) and taken < limit:
+        taken += len(windows[count][0].targets)
+        count += 1
+    return WindowSample(windows[:count], windows[count:])
+
+
+def sample_windows(passages: Iterable[Passage], context: int, limit: int) -> Iterator[SampledWindow]:
+    """Yield windows in a fixed random order, until they have `limit` predictions."""
+    pool: list[SampledWindow] = []
     for passage in passages:
         windows = list(passage.windows(context, default_stride(context)))
         bytes_per_token = passage.bytes / max(1, sum(len(window.targets) for window in windows))
