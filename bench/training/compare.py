@@ -1,142 +1,127 @@
-"""Compare three ways to train the same model on the same text and machine: quality against time.
+"""Compare ways to train the same model on the same text and machine: quality against time.
 
 - `guide`: the guide's recipe (AdamW at 3e-4, cosine by epochs), in tinyedge's loop.
 - `plain`: the usual settings for GPT-2 (AdamW with a tuned rate, warm-up, cosine by steps, clipped gradients;
-  those of nanoGPT), in a plain eager fp32 loop defined below.
+  those of nanoGPT), in a plain eager fp32 loop.
+- `llama2.c`: the same loop with the settings of llama2.c. `bench.training.loops` says what is the same as
+  there and what is not.
 - `fast`: tinyedge's own recipe.
+- `n-grams`: no training, only a table of n-grams counted in the training tokens.
 
     python -m bench.training.compare --input novels.txt --text en=english.txt es=spanish.txt --output-dir out
 
 Writes `compare.json`, `compare.md` and `compare.png` to the output folder. The bits per byte after each epoch
 are those of the corpus' held-out documents. The last columns are the results of `tinyedge eval` on the given
-texts. `fast` also runs for a fraction of a minute, to find how soon it reaches the best quality of `guide`.
-Throughput is measured separately, with plain and fast steps alternating in one process; the result is the
-median of the ratios. Runs that are finished in the output folder are reused.
+texts: of the checkpoint, and of the same model with its n-grams, as `tinyedge export --quantize none` mixes
+them, with weights chosen on the run's held-out documents. `fast` also runs for a fraction of a minute, to
+find how soon it reaches the best quality of `guide`. Throughput is measured separately, with plain and fast
+steps alternating in one process; the result is the median of the ratios. Runs that are finished in the output
+folder are reused. Flags after `--` go to every `tinyedge train`, such as `-- --preset small`.
 """
 
 import argparse
 import json
-import math
 import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from bench.training.commands import (
+    NGRAM_MB,
+    evaluate_texts,
+    export_bundle,
+    parse_texts,
+    run_main,
+    run_shown,
+    split_words,
+)
+from bench.training.loops import LLAMA2C, PLAIN, measure_throughput, train_loop
+from bench.training.table_alone import count_table, measure_held_out, measure_texts
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
-from tinyedge.text.evaluate import evaluate, read_passages
+from tinyedge.core.errors import UsageError
+from tinyedge.core.run_files import FINAL_FILE
+from tinyedge.core.runs import METRICS_FILE
+from tinyedge.export.ngram_table import DEFAULT_ORDER
+from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards
-from tinyedge.text.tokenizer import Tokenizer
-from tinyedge.train.data import Batches
+from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.train.hardware import choose_hardware
-from tinyedge.train.methods.augmentation import make_augmentation
-from tinyedge.train.methods.features import build_features
-from tinyedge.train.methods.sampled_softmax import make_candidate_sampler
-from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import FAST, GUIDE
-from tinyedge.train.step import TrainStep
-from tinyedge.train.validation import CheckpointModel, validate
 
-# From nanoGPT's train.py. The rate suits a model of this size: ten times the guide's, as in `fast`.
-RATE, FLOOR, WARMUP, BETAS, DECAY, CLIP, BATCH = 3e-3, 0.1, 100, (0.9, 0.95), 0.1, 1.0, 32
-MODEL = ModelConfig()
-STEPS_PER_TURN, TURNS = 15, 6
+SCHEMA = "tinyedge.training-compare/2"
+TABLE = "n-grams"
 
-Point = dict[str, Any]  # minutes, tokens, bits_per_byte by language
-
-
-class PlainLoop:
-    """The simplest training loop: eager, fp32, full logits, one AdamW."""
-
-    def __init__(self, shards: Shards, epochs: int) -> None:
-        torch.manual_seed(0)
-        self.model = TinyTransformer(MODEL)
-        self.model.initialize(0.02)
-        self._batches = Batches(shards.training(), BATCH, MODEL.max_seq_length, 0, seed=0)
-        self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATE, betas=BETAS, weight_decay=DECAY)
-        self._steps = epochs * self.steps_per_epoch
-        self._done = 0
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in an epoch."""
-        return self._batches.steps_per_epoch
-
-    def step(self) -> int:
-        """Run one step, and return the number of its tokens."""
-        epoch, step = divmod(self._done, self.steps_per_epoch)
-        batch = self._batches.batch(epoch, step)
-        logits = self.model(batch.inputs)
-        loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), batch.targets.view(-1))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
-        for group in self._optimizer.param_groups:
-            group["lr"] = RATE * self._factor()
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self._done += 1
-        return batch.targets.numel()
-
-    def _factor(self) -> float:
-        if self._done < WARMUP:
-            return (self._done + 1) / WARMUP
-        progress = (self._done - WARMUP) / max(1, self._steps - WARMUP)
-        return FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+Texts = dict[str, Path]
+Run = dict[str, Any]  # points, judged, judged_with_ngrams
 
 
 def main() -> None:
     """Run the comparison."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--input", type=Path, required=True, help="text to train on")
-    arguments.add_argument("--text", nargs="+", default=[], metavar="NAME=FILE", help="text to evaluate on")
-    arguments.add_argument("--output-dir", type=Path, default=Path("training-compare"))
-    arguments.add_argument("--guide-epochs", type=int, default=GUIDE.epochs)
-    arguments.add_argument("--plain-epochs", type=int, default=5)
-    arguments.add_argument("--fast-epochs", type=int, default=FAST.epochs)
-    arguments.add_argument("--short-minutes", type=float, default=0.5, help="length of the short run of fast")
-    options = arguments.parse_args()
+    words, train_flags = split_words(sys.argv[1:])
+    options = make_parser().parse_args(words)
     out: Path = options.output_dir
-    texts = dict(word.split("=", 1) for word in options.text)
+    texts = parse_texts(options.text)
+    files.require_file(options.input, UsageError)
+
+    def train(name: str, recipe: str, epochs: int, *flags: str) -> Run:
+        return train_recipe(out / name, options.input, recipe, epochs, *flags, *train_flags)
 
     runs = {
-        "fast": train(out / "fast", "fast", options.fast_epochs, options.input, texts),
-        "fast-short": train(out / "fast-short", "fast", 1, options.input, texts, options.short_minutes),
-        "guide": train(out / "guide", "guide", options.guide_epochs, options.input, texts),
-        "plain": train_plain(out / "fast", options.plain_epochs, texts),
+        "fast": train("fast", "fast", options.fast_epochs),
+        "fast-short": train("fast-short", "fast", 1, "--max-minutes", str(options.short_minutes)),
+        "guide": train("guide", "guide", options.guide_epochs),
     }
-    tokenizer = Tokenizer.load(out / "fast" / "bilingual_8k.model")
-    shards = Shards.load(out / "fast" / "shards")
-    ratios = throughput(shards, tokenizer)
+    metrics = json.loads((out / "fast" / METRICS_FILE).read_text())
+    config = ModelConfig.from_dict(metrics["configuration"]["model"])
+    for settings in (PLAIN, LLAMA2C):
+        points = train_loop(settings, out / "fast", config, options.plain_epochs, out / settings.name)
+        runs[settings.name] = {"points": points}
+    for name, run in runs.items():
+        run.update(judge(out / name, texts, options.ngram_mb))
+    tokenizer = Tokenizer.load(out / "fast" / model_name(config.vocab_size))
+    shards = Shards.load(out / "fast" / SHARDS_FOLDER, tokenizer)
+    runs[TABLE] = count_ngrams(shards, tokenizer, texts, config.max_seq_length, options.ngram_mb)
     report = {
-        "schema": "tinyedge.training-compare/1",
+        "schema": SCHEMA,
         "hardware": choose_hardware("auto", "auto").description,
+        "model": config.to_dict(),
+        "ngram_mb": options.ngram_mb,
         "runs": runs,
-        "throughput_ratios": ratios,
+        "throughput_ratios": measure_throughput(shards, tokenizer, config),
         "time_to_guide_quality": time_to_quality(runs, "guide", "fast-short"),
     }
     files.write_json(out / "compare.json", report)
-    files.write_bytes(out / "compare.md", format_table(report).encode())
+    files.write_text(out / "compare.md", format_table(report))
     draw_chart(report, out / "compare.png")
     print(format_table(report))
 
 
-def train(
-    folder: Path, recipe: str, epochs: int, text: Path, texts: dict[str, str], minutes: float | None = None
-) -> dict[str, Any]:
-    """Run `tinyedge train`, and read its results."""
-    command = [sys.executable, "-m", "tinyedge", "train", "--input", str(text), "--output-dir", str(folder)]
-    command += ["--recipe", recipe, "--epochs", str(epochs)]
-    subprocess.run([*command, *(("--max-minutes", str(minutes)) if minutes else ())], check=True)
-    metrics = json.loads((folder / "training_metrics.json").read_text())
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--input", type=Path, required=True, help="text to train on")
+    parser.add_argument("--text", nargs="+", default=[], metavar="NAME=FILE", help="text to evaluate on")
+    parser.add_argument("--output-dir", type=Path, default=Path("training-compare"))
+    parser.add_argument("--guide-epochs", type=int, default=GUIDE.epochs)
+    parser.add_argument("--plain-epochs", type=int, default=5, help="epochs of `plain` and `llama2.c`")
+    parser.add_argument("--fast-epochs", type=int, default=FAST.epochs)
+    parser.add_argument("--short-minutes", type=float, default=0.5, help="length of the short run of fast")
+    parser.add_argument("--ngram-mb", type=float, default=NGRAM_MB, help="largest table of n-grams, in MB")
+    return parser
+
+
+def train_recipe(folder: Path, text: Path, recipe: str, epochs: int, *flags: str) -> Run:
+    """Run `tinyedge train`, and read its curve."""
+    run_shown(
+        *("train", "--input", text, "--output-dir", folder, "--recipe", recipe, "--epochs", epochs), *flags
+    )
+    metrics = json.loads((folder / METRICS_FILE).read_text())
     points = [
         {
             "minutes": record["elapsed_s"] / 60,
@@ -145,73 +130,44 @@ def train(
         }
         for record in metrics["epoch_history"]
     ]
-    evaluated = {}
-    if texts:
-        words = [f"{name}={path}" for name, path in texts.items()]
-        report = folder / "eval.json"
-        command = [sys.executable, "-m", "tinyedge", "eval", str(folder / "final_model.pt"), "--text", *words]
-        subprocess.run([*command, "--json", str(report)], check=True)
-        evaluated = {r["name"]: r["bits_per_byte"] for r in json.loads(report.read_text())["results"]}
-    return {"points": points, "judged": evaluated}
+    return {"points": points}
 
 
-def train_plain(data: Path, epochs: int, texts: dict[str, str]) -> dict[str, Any]:
-    """Run the plain loop on the shards of another run."""
-    shards = Shards.load(data / "shards")
-    tokenizer = Tokenizer.load(data / "bilingual_8k.model")
-    loop = PlainLoop(shards, epochs)
-    points: list[Point] = []
-    seconds, tokens = 0.0, 0
-    for epoch in range(epochs):
-        started = time.monotonic()
-        for _ in range(loop.steps_per_epoch):
-            tokens += loop.step()
-        seconds += time.monotonic() - started
-        found = validate(loop.model, shards.validation(), torch.device("cpu"))
-        bits = {quality.name: quality.bits_per_byte for quality in found}
-        points.append({"minutes": seconds / 60, "tokens": tokens, "bits_per_byte": bits})
-        print(f"plain epoch {epoch + 1}: {seconds:.0f} s, {bits['all']:.3f} bits per byte", flush=True)
-    model = CheckpointModel(loop.model.eval())
-    evaluated = {
-        name: evaluate(name, model, read_passages(Path(path), tokenizer)).bits_per_byte
-        for name, path in texts.items()
+def judge(folder: Path, texts: Texts, ngram_mb: float) -> Run:
+    """Evaluate the final model of a run on texts, alone and with its n-grams.
+
+    Returns:
+        Bits per byte by the name of the text, as `judged` and `judged_with_ngrams`. The latter is None if
+        there is no text, or if export leaves the table out because it brings too little.
+    """
+    if not texts:
+        return {"judged": {}, "judged_with_ngrams": None}
+    alone = evaluate_texts(folder / FINAL_FILE, texts)
+    bundle = folder / "mixed"
+    precision = ("--quantize", "none")  # that of the checkpoint: only the table differs
+    export_bundle(folder / FINAL_FILE, bundle, ngram_mb, *precision)
+    mixed = evaluate_texts(bundle, texts)
+    return {
+        "judged": alone.bits_per_byte,
+        "judged_with_ngrams": mixed.bits_per_byte if mixed.is_mixed else None,
     }
-    return {"points": points, "judged": evaluated}
 
 
-def throughput(shards: Shards, tokenizer: Tokenizer) -> list[float]:
-    """Measure the speed of `fast` relative to the plain loop. Returns one ratio for each turn."""
-    plain = PlainLoop(shards, epochs=10)
-    torch.manual_seed(0)
-    model = TinyTransformer(MODEL)
-    model.initialize(FAST.init_std)
-    sampler = make_candidate_sampler(shards, FAST, tokenizer.vocab_size)
-    features = build_features(shards, FAST, tokenizer)
-    train_step = TrainStep(model, FAST, choose_hardware("cpu", "auto"), sampler=sampler, features=features)
-    augment = make_augmentation(shards, FAST, tokenizer)
-    batches = Batches(shards.training(), FAST.batch_size, MODEL.max_seq_length, 0, 0, augment)
-    done = 0
-
-    def fast_step() -> int:
-        nonlocal done
-        batch = batches.batch(*divmod(done, batches.steps_per_epoch), augmented=True)
-        train_step.run(batch, done, 1.0)
-        done += 1
-        return batch.targets.numel()
-
-    ratios = []
-    for turn in range(TURNS + 1):
-        speeds = []
-        for step, steps in (
-            (plain.step, STEPS_PER_TURN),
-            (fast_step, STEPS_PER_TURN * BATCH // FAST.batch_size),
-        ):
-            started = time.perf_counter()
-            tokens = sum(step() for _ in range(steps))
-            speeds.append(tokens / (time.perf_counter() - started))
-        if turn:  # the first turn is for warming up
-            ratios.append(speeds[1] / speeds[0])
-    return ratios
+def count_ngrams(shards: Shards, tokenizer: Tokenizer, texts: Texts, context: int, ngram_mb: float) -> Run:
+    """Count the n-grams of the training tokens, and evaluate them alone: a run of one point."""
+    table = count_table(shards, tokenizer.vocab_size, DEFAULT_ORDER, ngram_mb)
+    point = {
+        "minutes": table.seconds / 60,
+        "tokens": table.tokens,
+        "bits_per_byte": measure_held_out(table.file, shards, context),
+    }
+    return {
+        "points": [point],
+        "judged": measure_texts(table.file, texts, tokenizer, context),
+        "judged_with_ngrams": None,
+        "order": DEFAULT_ORDER,
+        "bytes": len(table.file.data),
+    }
 
 
 def time_to_quality(runs: dict[str, Any], slow: str, quick: str) -> dict[str, float] | None:
@@ -226,29 +182,36 @@ def time_to_quality(runs: dict[str, Any], slow: str, quick: str) -> dict[str, fl
 
 def format_table(report: dict[str, Any]) -> str:
     """Return the results as Markdown."""
-    names = sorted({name for run in report["runs"].values() for name in run["judged"]})
+    runs = report["runs"]
+    names = sorted({name for run in runs.values() for name in run["judged"]})
+    headings = ["recipe", "epochs", "minutes", "held-out documents, bits per byte"]
+    headings += [heading for name in names for heading in (f"{name}, bits per byte", f"{name} with n-grams")]
     lines = [
         f"{report['hardware']}, one machine, one run after the other.",
         "",
-        "| recipe | epochs | minutes | held-out documents, bits per byte | "
-        + " | ".join(f"{name}, bits per byte" for name in names)
-        + (" |" if names else ""),
-        "|---|---|---|---|" + "---|" * len(names),
+        f"| {' | '.join(headings)} |",
+        "|---" * len(headings) + "|",
     ]
-    for name, run in report["runs"].items():
+    for name, run in runs.items():
         for number, point in enumerate(run["points"], 1):
             last = number == len(run["points"])
-            evaluated = [f"{run['judged'].get(text, math.nan):.3f}" if last else "" for text in names]
-            cells = [
-                name,
-                str(number),
-                f"{point['minutes']:.1f}",
-                f"{point['bits_per_byte']['all']:.3f}",
-                *evaluated,
+            cells = [name, str(number), f"{point['minutes']:.1f}", f"{point['bits_per_byte']['all']:.3f}"]
+            if name == TABLE:
+                cells[1:3] = ["none", f"{point['minutes']:.2f}"]
+            columns = (run["judged"], run["judged_with_ngrams"] or {})
+            cells += [
+                f"{judged[text]:.3f}" if last and text in judged else ""
+                for text in names
+                for judged in columns
             ]
             lines.append(f"| {' | '.join(cells)} |")
     ratios = report["throughput_ratios"]
+    table = runs[TABLE]
     lines += [
+        "",
+        f"`{TABLE}` is a table alone, of up to {table['order']} tokens and {table['bytes'] / 1e6:.1f} MB,"
+        f" counted in {table['points'][0]['tokens']:,} training tokens; its minutes are those of counting."
+        " `plain` has nanoGPT's settings, `llama2.c` those of llama2.c, in the same loop, with one model.",
         "",
         f"Throughput of fast over plain: {statistics.median(ratios):.2f} (median of {len(ratios)} turns,"
         f" {min(ratios):.2f} to {max(ratios):.2f}).",
@@ -284,4 +247,4 @@ def draw_chart(report: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))
