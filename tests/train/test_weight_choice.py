@@ -60,7 +60,7 @@ def test_of_weights_that_jump_the_average_is_better(train_step: TrainStep) -> No
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in train_step.parameters():
-            parameter += torch.randn(parameter.shape, generator=noise)
+            parameter.add_(torch.randn(parameter.shape, generator=noise))
     assert choose(train_step, [make_passage(row) for row in make_batch()[0]])
 
 
