@@ -52,8 +52,8 @@ def render(result: FitResult, errors: FormulaErrors, width: int | None = None, n
         "",
         *(f"{shape.name}:\n  {_format_command(shape, width)}" for shape in result.shapes),
         "",
-        "Error of the formula, compared with the emulated board on shapes that it was not fitted to"
-        f"{', without n-grams' if budget.ngram_mb else ''}:",
+        f"Error of the formula{' without n-grams' if budget.ngram_mb else ''}, compared with"
+        " the emulated board on shapes that it was not fitted to:",
         f"p95 {_describe_errors(errors.held_out.p95)}; peak {_describe_errors(errors.held_out.peak_rss)}.",
         "Closer to a limit than that, run `make twin`. Its figures of many shapes: docs/scale.md.",
     ]
