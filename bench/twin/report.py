@@ -76,6 +76,8 @@ def list_differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str
     reasons = [
         f"another {name}" for name in ("model", "precision") if new["bundle"][name] != old["bundle"][name]
     ]
+    new_table, old_table = (bool(report["bundle"].get("ngrams_bytes")) for report in (new, old))
+    reasons += ["a model with n-grams" if old_table else "a model without n-grams"] * (new_table != old_table)
     reasons += [f"another {name}" for name in ("cost_model", "work") if new[name] != old[name]]
     reasons += ["another Debian"] if new["versions"]["debian"] != old["versions"]["debian"] else []
     return reasons
@@ -142,7 +144,11 @@ def compose_report(
         "schema": SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": f"{BOARD.title}, emulated; every latency is modelled, memory is measured",
-        "bundle": {"sha256": bundle_digest(loaded), **{key: manifest[key] for key in ("precision", "model")}},
+        "bundle": {
+            "sha256": bundle_digest(loaded),
+            **{key: manifest[key] for key in ("precision", "model")},
+            "ngrams_bytes": len(loaded.ngrams.data) if loaded.ngrams else 0,
+        },
         "cost_model": {
             **asdict(LATENCY), "threads": 1,
         },

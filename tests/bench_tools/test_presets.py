@@ -17,6 +17,7 @@ from bench.training.presets_picture import draw_presets
 from tests.support.program import tinyedge
 from tinyedge.core.config import PRESETS, ModelConfig
 from tinyedge.core.errors import UsageError
+from tinyedge.fit.search import MB
 from tinyedge.fit.training_shapes import BoardShapes
 
 RunBench = Callable[..., str]
@@ -33,7 +34,7 @@ def test_a_finished_run_becomes_a_dot(
     (run,) = report["runs"]
     bundle = tmp_path / "bundles" / "mine"
     assert run["bundle_bytes"] == sum(file.stat().st_size for file in bundle.iterdir())
-    sized = BoardShapes.from_board(BOARD).size(ModelConfig(**run["model"]))
+    sized = BoardShapes.from_board(BOARD).size(ModelConfig(**run["model"]), run["ngrams_bytes"] / MB)
     assert (run["p95_modelled_ms"], run["peak_modelled_bytes"]) == (sized.p95_ms, sized.peak_rss)
     printed = tinyedge("eval", bundle, *(word for text in texts for word in ("--text", text))).stdout
     for name, bits in run["bits_per_byte"].items():

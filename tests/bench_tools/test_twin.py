@@ -248,6 +248,19 @@ def test_reports_of_other_work_are_not_compared(compose: Compose, tmp_path: Path
     add_comparison(report, tmp_path / "old.json")
     assert report["compared"] == "old.json is of another model"
     assert report["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(("new", "old", "words"), [(9, 0, "without n-grams"), (0, 9, "with n-grams")])
+def test_a_bundle_with_ngrams_is_not_compared_with_one_without(
+    compose: Compose, tmp_path: Path, new: int, old: int, words: str
+) -> None:
+    report = compose(modelled(scale=2), modelled(scale=2))
+    recorded = compose(modelled(), modelled())
+    report["bundle"]["ngrams_bytes"], recorded["bundle"]["ngrams_bytes"] = new, old
+    write_json(tmp_path / "old.json", recorded)
+    add_comparison(report, tmp_path / "old.json")
+    assert report["compared"] == f"old.json is of a model {words}"
+    assert report["verdict"] == "pass"
     add_comparison(report, tmp_path / "none.json")
     assert report["compared"] == "none.json does not exist"
 

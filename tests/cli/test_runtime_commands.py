@@ -276,6 +276,7 @@ START_IMPORTS = {
     *("core.settings", "core.sampling"),  # what the flags of sampling are
     *("host", "host.gc_pause", "host.drop_code"),  # what is imported is not looked through, and leaves memory
     *("bundle", "bundle.bundle", "bundle.manifest"),  # bytes are checked before they are used
+    "ngram",  # two numbers
     *("bundle.onnx_scan", "bundle.protobuf", "bundle.expected_graph", "core.hashes"),
     *("text", "text.tokenizer", "core.arrays"),  # text to ids and back; what logits are
     "core.printable",  # no text controls the terminal
