@@ -28,7 +28,7 @@ def test_the_wheel_contains_only_the_package_and_its_data(wheel: Path) -> None:
     here = {name for name in here if "__pycache__" not in name}
     here |= {f"tinyedge/deploy/files/{path.name}" for path in (ROOT / "export" / "deploy").iterdir()}
     assert {name for name in names if name.startswith("tinyedge/")} == here
-    assert wheel.stat().st_size < 1 << 20
+    assert wheel.stat().st_size < 5 << 18  # no data slips in; a quarter of it is the phrasebook
 
 
 def test_the_wheel_runs_without_extras(wheel: Path, micro_bundle: Path, tmp_path: Path) -> None:
