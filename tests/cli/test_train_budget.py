@@ -30,6 +30,8 @@ def test_text_becomes_a_bundle_with_its_cost_on_the_board(text: Path, tmp_path: 
     assert manifest["target"] == "pi-zero-2w"
     assert manifest["model"]["d_model"] == 96  # the smallest: the text is short
     assert manifest["model"]["max_seq_length"] == 64
+    flags = "shape: --d-model 96 --nhead 4 --num-layers 2 --dim-feedforward 192"
+    assert flags in " ".join(done.stderr.split())
     words = " ".join(done.stdout.split())
     assert "pi-zero-2w, modelled: 20 tokens in" in words
     assert "of 250 ms; peak" in words

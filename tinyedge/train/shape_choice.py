@@ -9,6 +9,7 @@ is 10 for each weight of the blocks, as the tables of 8,000 pieces have more wei
 
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.run_files import read_metrics
+from tinyedge.core.settings import flag
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train.distributed import SINGLE_PROCESS
@@ -55,7 +56,14 @@ def choose_shape(
             first = middle
         else:
             last = middle - 1
+    reporter.note(f"shape: {_format_flags(shapes[first])}")
     return shapes[first]
+
+
+def _format_flags(shape: ModelConfig) -> str:
+    """Return the flags that choose a shape without a measurement."""
+    names = ("d_model", "nhead", "num_layers", "dim_feedforward")
+    return " ".join(f"{flag(name)} {getattr(shape, name)}" for name in names)
 
 
 def _read_shape(request: RunRequest, tokenizer: Tokenizer, shards: Shards, reporter: Reporter) -> object:
