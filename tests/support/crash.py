@@ -43,6 +43,8 @@ def iterate_crashes(make_action: Callable[[], Callable[[], object]], how: str) -
 
 def _run(action: Callable[[], object], number: int, how: str) -> None:
     """Run the action in the child process and end it."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # the threads of the parent do not exist here; MKL crashes without them
     crash = _Crash(number, how)
     try:
         crash.install()
