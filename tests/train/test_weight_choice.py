@@ -1,7 +1,7 @@
 """Of the trained weights and their average, those stand for the model that predict held-out text better."""
 
 import dataclasses
-from pathlib import Path
+import itertools
 from typing import Any
 
 import pytest
@@ -11,8 +11,7 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 import torch
 
 from tests.train.test_step import SMALL, make_batch, make_train_step
-from tinyedge.text.evaluate import Passage
-from tinyedge.text.shards import Shards
+from tinyedge.text.shards import Shards, _PassageEntry
 from tinyedge.train.data import Batch
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import choose_hardware
@@ -24,18 +23,19 @@ CPU = torch.device("cpu")
 
 
 class HeldOut(Shards):
-    """Held-out passages without files."""
+    """Held-out passages without files: documents, or conversations."""
 
-    def __init__(self, passages: list[Passage]) -> None:
-        self.passages = passages
+    def __init__(self, passages: list[torch.Tensor], template: str = "") -> None:
+        self.template = template
+        ends = [0, *itertools.accumulate(len(passage) for passage in passages)]
+        self._entries = [
+            _PassageEntry("en", start, end - start, bytes=1, unknown_bytes=0)
+            for start, end in itertools.pairwise(ends)
+        ]
+        self.tokens = torch.cat(passages).numpy().astype("uint16")
 
-    def validation(self) -> Any:
-        return iter([("en", passage) for passage in self.passages])
-
-
-def make_passage(tokens: torch.Tensor, is_conversation: bool = False) -> Passage:
-    ids = tokens.flatten().numpy().astype("uint16")
-    return Passage(ids, len(ids), 0, is_conversation=is_conversation)
+    def open_held_out(self) -> Any:
+        return self.tokens
 
 
 @pytest.fixture
@@ -48,12 +48,13 @@ def train_step() -> TrainStep:
     return step
 
 
-def choose(train_step: TrainStep, passages: list[Passage], group: Group = SINGLE_PROCESS) -> bool:
-    return WeightChoice(HeldOut(passages), SMALL.max_seq_length, CPU, group).choose(train_step)
+def choose(train_step: TrainStep, passages: list[torch.Tensor], template: str = "") -> bool:
+    held_out = HeldOut(passages, template)
+    return WeightChoice(held_out, SMALL.max_seq_length, CPU, SINGLE_PROCESS).choose(train_step)
 
 
 def test_of_a_model_that_learns_fast_the_trained_weights_are_better(train_step: TrainStep) -> None:
-    assert not choose(train_step, [make_passage(row) for row in make_batch()[0]])
+    assert not choose(train_step, list(make_batch()[0]))
 
 
 def test_of_weights_that_jump_the_average_is_better(train_step: TrainStep) -> None:
@@ -61,12 +62,12 @@ def test_of_weights_that_jump_the_average_is_better(train_step: TrainStep) -> No
     with torch.no_grad():
         for parameter in train_step.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=noise))
-    assert choose(train_step, [make_passage(row) for row in make_batch()[0]])
+    assert choose(train_step, list(make_batch()[0]))
 
 
 def test_comparing_changes_nothing(train_step: TrainStep) -> None:
     before = {name: value.detach().clone() for name, value in train_step.model.named_parameters()}
-    choose(train_step, [make_passage(make_batch()[0])])
+    choose(train_step, [make_batch()[0].flatten()])
     for name, value in train_step.model.named_parameters():
         if value.requires_grad:
             assert torch.equal(value, before[name]), name
@@ -77,30 +78,36 @@ def test_a_recipe_without_an_average_keeps_the_trained_weights() -> None:
     from tinyedge.train.model import TinyTransformer
 
     step = TrainStep(TinyTransformer(SMALL), plain, choose_hardware("cpu", "fp32"))
-    assert not choose(step, [make_passage(make_batch()[0])])
+    assert not choose(step, [make_batch()[0].flatten()])
 
 
 def test_a_long_text_is_compared_in_parts_of_all_documents() -> None:
-    long = [make_passage(torch.full((3 * COMPARED_TOKENS,), 5 + number)) for number in range(3)]
-    many = [make_passage(torch.full((40,), 5)) for number in range(10_000)]
+    long = [torch.full((3 * COMPARED_TOKENS,), 5 + number) for number in range(3)]
+    many = [torch.full((40,), 5) for number in range(10_000)]
     for passages, count in ((long, 3), (many, COMPARED_TOKENS // SMALL.max_seq_length)):
-        found = WeightChoice(HeldOut(passages), SMALL.max_seq_length, CPU, SINGLE_PROCESS)._passages
+        found = HeldOut(passages).read_beginnings(COMPARED_TOKENS, SMALL.max_seq_length)
         assert len(found) == count
         assert sum(len(passage.tokens) for _, passage in found) <= 1.5 * COMPARED_TOKENS
+        assert all(passage.tokens[0] == passage.tokens[-1] for _, passage in found)  # of one document
 
 
 def test_conversations_are_compared_whole(train_step: TrainStep) -> None:
-    conversation = make_passage(torch.tensor([2, 7, 8, 9, 2, 10, 11, 3]), is_conversation=True)
-    choice = WeightChoice(HeldOut([conversation]), SMALL.max_seq_length, CPU, SINGLE_PROCESS)
-    assert choice._passages == [("en", conversation)]
-    choice.choose(train_step)
+    conversation = torch.tensor([2, 7, 8, 9, 2, 10, 11, 3])
+    ((name, found),) = HeldOut([conversation], "turns/1").read_beginnings(4, 2)
+    assert (name, found.tokens.tolist()) == ("en", conversation.tolist())
+    assert found.is_conversation
+    choose(train_step, [conversation], "turns/1")
 
 
 def test_without_a_document_that_fits_the_trained_weights_stay(train_step: TrainStep) -> None:
-    too_long = make_passage(torch.tensor([2, *range(10, 60), 2, *range(10, 60), 3]), is_conversation=True)
-    assert not choose(train_step, [too_long])
+    too_long = torch.tensor([2, *range(10, 60), 2, *range(10, 60), 3])
+    assert not choose(train_step, [too_long], "turns/1")
 
 
-def test_another_process_than_the_main_one_reads_nothing(train_step: TrainStep, tmp_path: Path) -> None:
-    choice = WeightChoice(Shards.__new__(Shards), SMALL.max_seq_length, CPU, Group(rank=1, size=2))
-    assert choice._passages == []
+def test_another_process_than_the_main_one_reads_nothing(
+    train_step: TrainStep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Group, "broadcast", lambda self, value: value)
+    unread = Shards.__new__(Shards)  # without token files
+    choice = WeightChoice(unread, SMALL.max_seq_length, CPU, Group(rank=1, size=2))
+    assert choice.choose(train_step) is False

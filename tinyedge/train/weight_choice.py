@@ -4,9 +4,6 @@ In: a training step and held-out passages. Out: the choice. An average suppresse
 but lags behind a model that still learns fast, as in a run that reads its text once.
 """
 
-import math
-from dataclasses import replace
-
 import torch
 
 from tinyedge.text.shards import Shards
@@ -28,27 +25,24 @@ class WeightChoice:
     """
 
     def __init__(self, shards: Shards, context: int, device: torch.device, group: Group) -> None:
-        passages = list(shards.validation()) if group.is_main else []
-        passages = passages[:: math.ceil(len(passages) * context / COMPARED_TOKENS) or 1]
-        size = max(context, COMPARED_TOKENS // max(1, len(passages)))
-        self._passages = [
-            (name, passage if passage.is_conversation else replace(passage, tokens=passage.tokens[:size]))
-            for name, passage in passages
-        ]
+        self._shards = shards
+        self._context = context
         self._device = device
         self._group = group
 
     def choose(self, train_step: TrainStep) -> bool:
         """Return whether the average predicts better; in every process of the run the same."""
-        is_compared = train_step.has_average and self._group.is_main
-        return self._group.broadcast(is_compared and self._is_average_better(train_step))
+        if not train_step.has_average:
+            return False
+        return self._group.broadcast(self._group.is_main and self._is_average_better(train_step))
 
     def _is_average_better(self, train_step: TrainStep) -> bool:
+        passages = self._shards.read_beginnings(COMPARED_TOKENS, self._context)
         losses = []
         for averaged in (False, True):
             with train_step.evaluated_weights(averaged):
                 try:
-                    found = validate(train_step.model, self._passages, self._device)
+                    found = validate(train_step.model, passages, self._device)
                 except OverflowError:  # the perplexity exceeds the range of a float
                     return not averaged
                 losses.append(found[0].perplexity if found else 0.0)
