@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,12 @@ from tinyedge.cli.corpus import Source, make_corpus_request
 from tinyedge.core.config import PRESETS, ModelConfig, resolve_shape
 from tinyedge.corpus.commands.settings import CommandSettings
 from tinyedge.corpus.read_settings import ReadSettings
-from tinyedge.fit.search import MB
-from tinyedge.fit.training_shapes import BoardShapes
 from tinyedge.text.tokenizer_config import TokenizerConfig
 from tinyedge.train.limits import RunLimits
 from tinyedge.train.recipe import RECIPES, TrainConfig, resolve
+
+if TYPE_CHECKING:
+    from tinyedge.fit.training_shapes import BoardShapes
 
 BUNDLE_FOLDER = "bundle"  # in the run folder, of --budget
 
@@ -136,6 +137,7 @@ def train(
     from tinyedge.cli._extras import require_package
     from tinyedge.core.errors import UsageError
     from tinyedge.corpus.build import CORPUS_NAME
+    from tinyedge.fit.training_shapes import BoardShapes
 
     if resume and restart:
         raise UsageError("--resume and --restart are mutually exclusive", "pass one of them")
@@ -261,7 +263,7 @@ def _require_free_shape(given: Values) -> None:
         )
 
 
-def _export_for(shapes: BoardShapes, output_dir: Path) -> None:
+def _export_for(shapes: "BoardShapes", output_dir: Path) -> None:
     """Export the run's best model for a board, and print what it costs there.
 
     Raises:
@@ -271,6 +273,7 @@ def _export_for(shapes: BoardShapes, output_dir: Path) -> None:
     from tinyedge.cli._echo import print_note, print_result
     from tinyedge.core.errors import ExportError
     from tinyedge.export.pipeline import ExportOptions, export_bundle
+    from tinyedge.fit.search import MB
 
     options = ExportOptions(output_dir / "best_model.pt", output_dir / BUNDLE_FOLDER, target=shapes.board)
     bundle = load_bundle(export_bundle(options, print_note))

@@ -112,7 +112,6 @@ def _prepare_run(
     with previous_run.preserve_data(folder, reporter.note) as preserved:
         tokenizer, shards = prepare_data(request, reporter)
         request = request.with_vocab_size(tokenizer.vocab_size)
-        request = request.with_shape(choose_shape(request, tokenizer, shards, reporter))
         identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
         metrics = MetricsWriter(
             folder,
@@ -123,6 +122,9 @@ def _prepare_run(
             identity,
             shards.unknown_byte_shares,
         )
+        recorded = _read_shape(request, metrics)
+        request = request.with_shape(choose_shape(request, tokenizer, shards, reporter, recorded))
+        metrics = dataclasses.replace(metrics, model=request.model)
         finished = not request.restart and metrics.is_finished() and _has_models(folder)
         group.broadcast(None if finished else request.model)
         if finished:
@@ -148,6 +150,14 @@ def _prepare_run(
         f" {shards.train_tokens:,} tokens, on {request.hardware.description}{processes}"
     )
     return trainer, metrics, change
+
+
+def _read_shape(request: RunRequest, metrics: MetricsWriter) -> object:
+    """Return the shape of the run that the folder holds, if it is this one; otherwise None."""
+    if not (request.resume and request.list_shapes):
+        return metrics.read_model()
+    path = checkpoint.find_newest(request.output_dir, lambda line: None)  # warnings come when it is resumed
+    return checkpoint.load(path)["config"].get("model")
 
 
 def _join_run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:

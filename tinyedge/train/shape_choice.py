@@ -8,14 +8,12 @@ is 10 for each weight of the blocks, as the tables of 8,000 pieces have more wei
 """
 
 from tinyedge.core.config import ModelConfig
-from tinyedge.core.run_files import read_metrics
 from tinyedge.core.settings import flag
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train.distributed import SINGLE_PROCESS
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.run_request import RunRequest
-from tinyedge.train.storage import checkpoint
 
 TOKENS_PER_WEIGHT = 10  # of the blocks
 STEPS_SHARE = 0.75  # of a run's time; the rest is the full softmax of its end, validation and saving
@@ -23,19 +21,22 @@ TIMED_STEPS = 3
 
 
 def choose_shape(
-    request: RunRequest, tokenizer: Tokenizer, shards: Shards, reporter: Reporter
+    request: RunRequest, tokenizer: Tokenizer, shards: Shards, reporter: Reporter, recorded: object = None
 ) -> ModelConfig:
     """Choose a run's shape: `request.model`, or the largest of `request.list_shapes` that it can train.
 
     A run keeps its shape, also if the machine is faster or slower when it is resumed or repeated.
 
-    Raises:
-        CheckpointError: The run has no checkpoint to go on from.
+    Args:
+        request: What to train, and for how long.
+        tokenizer: The run's tokenizer.
+        shards: The run's token files.
+        reporter: Receives a note of the choice.
+        recorded: The shape that the run's folder records, as in `ModelConfig.to_dict`; None if it is new.
     """
     if request.list_shapes is None:
         return request.model
     shapes = request.list_shapes(tokenizer.vocab_size)
-    recorded = _read_shape(request, tokenizer, shards, reporter)
     for shape in shapes:
         if shape.to_dict() == recorded:
             return shape
@@ -64,21 +65,3 @@ def _format_flags(shape: ModelConfig) -> str:
     """Return the flags that choose a shape without a measurement."""
     names = ("d_model", "nhead", "num_layers", "dim_feedforward")
     return " ".join(f"{flag(name)} {getattr(shape, name)}" for name in names)
-
-
-def _read_shape(request: RunRequest, tokenizer: Tokenizer, shards: Shards, reporter: Reporter) -> object:
-    """Return the shape that the folder records for the same run; None if it holds no such run."""
-    if request.resume:
-        path = checkpoint.find_newest(request.output_dir, reporter.note)
-        return checkpoint.load(path)["config"].get("model")
-    configuration = read_metrics(request.output_dir).get("configuration")
-    if not isinstance(configuration, dict):
-        return None
-    same_run = {
-        "training": request.training.to_dict(),
-        "max_minutes": request.limits.max_minutes,
-        "corpus_sha256": shards.corpus_sha256,
-        "tokenizer_sha256": tokenizer.sha256,
-    }
-    is_same = all(configuration.get(name) == value for name, value in same_run.items())
-    return configuration.get("model") if is_same else None

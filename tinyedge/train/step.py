@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -208,13 +208,13 @@ class TrainStep:
         """Whether the recipe averages the weights."""
         return self._average is not None
 
-    def measure_speed(self, batches: Sequence[Batch]) -> float:
-        """Run a step for each batch, at least one, and return the predicted tokens per second."""
-        self.run(batches[0], 0, TIMED_RATE)  # the first step warms up
+    def measure_speed(self, batch: Batch, steps: int) -> float:
+        """Run steps with a batch and return the predicted tokens per second."""
+        self.run(batch, 0, TIMED_RATE)  # the first step warms up
         start = time.perf_counter()
-        for number, batch in enumerate(batches):
-            self.run(batch, number, TIMED_RATE)
-        return sum(batch.predictions for batch in batches) / (time.perf_counter() - start)
+        for step in range(1, steps + 1):
+            self.run(batch, step, TIMED_RATE)
+        return steps * batch.predictions / (time.perf_counter() - start)
 
     @contextlib.contextmanager
     def evaluated_weights(self, averaged: bool) -> Iterator[None]:

@@ -122,8 +122,7 @@ class Trainer:
 
     def measure_speed(self, steps: int) -> float:
         """Train a few steps and return tokens per second. Afterwards, the model is not that of a run."""
-        per_epoch = self._batches.steps_per_epoch
-        return self._train_step.measure_speed([self._batches.batch(0, n % per_epoch) for n in range(steps)])
+        return self._train_step.measure_speed(self._batches.batch(0, 0), steps)
 
     def resume(self, path: Path) -> None:
         """Continue exactly where a checkpoint stopped.
@@ -261,7 +260,8 @@ class Trainer:
         """Whether the next epoch draws its segmentation: not if it ends in the last part of the run."""
         if not self._batches.can_augment:
             return False
-        share = (following := self.state.epoch + 1) / self._config.epochs
+        following = self.state.epoch + 1
+        share = following / self._config.epochs
         if self.state.epoch:
             share = max(share, self._budget.elapsed_share(self.state) * following / self.state.epoch)
         return share <= AUGMENTED_SHARE
@@ -287,10 +287,10 @@ class Trainer:
             tokens=state.tokens,
             model_id=compute_model_id(self.model.state_dict(), self.model.config, self._tokenizer.sha256),
         )
-        advice = self._seconds_left(), self._pace.tokens_per_second(state)
+        seconds_left, speed = self._seconds_left(), self._pace.tokens_per_second(state)
         state.finish_epoch(record)
         self._reporter.epoch(record)
-        self._give_advice(*advice)
+        self._give_advice(seconds_left, speed)
         self._generate_samples()
         self._save_epoch()
 

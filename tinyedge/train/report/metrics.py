@@ -117,12 +117,16 @@ class MetricsWriter:
 
     def is_finished(self) -> bool:
         """Whether the folder's metrics are those of this run, finished."""
+        return is_finished(self.folder) and self.read_model() == self.model.to_dict()
+
+    def read_model(self) -> object:
+        """Return the shape that the folder's metrics record for this run; None if they are of another run."""
         configuration = read_metrics(self.folder).get("configuration")
-        return (
-            is_finished(self.folder)
-            and isinstance(configuration, dict)
-            and all(configuration.get(key) == value for key, value in self._run_identity().items())
-        )
+        if not isinstance(configuration, dict):
+            return None
+        others = {key: value for key, value in self._run_identity().items() if key != "model"}
+        is_same = all(configuration.get(key) == value for key, value in others.items())
+        return configuration.get("model") if is_same else None
 
     def _run_identity(self) -> dict[str, Any]:
         """Return what is equal in runs that end with equal weights."""
