@@ -4,6 +4,7 @@ In: words of a command, as a shell has them. Out: its JSON. A command that fails
 error line.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -17,8 +18,7 @@ from tinyedge.core import files
 from tinyedge.core.errors import BenchError, TinyEdgeError, UsageError
 from tinyedge.core.run_files import BEST_FILE
 from tinyedge.core.runs import METRICS_FILE
-
-NGRAM_MB = 16.0  # default of the benchmarks; given explicitly, whatever the default of `tinyedge export` is
+from tinyedge.ngram import DEFAULT_NGRAM_MB
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,13 @@ class Evaluation:
     """By the name of the text."""
     is_mixed: bool
     """Whether the model was mixed with the n-grams of its bundle."""
+
+
+def add_ngram_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--ngram-mb`, whose default is that of `tinyedge export`."""
+    parser.add_argument(
+        "--ngram-mb", type=float, default=DEFAULT_NGRAM_MB, help="largest table of n-grams, in MB"
+    )
 
 
 def run_main(body: Callable[[], None]) -> int:

@@ -30,7 +30,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bench.training.commands import (
-    NGRAM_MB,
+    add_ngram_option,
     evaluate_texts,
     export_bundle,
     parse_texts,
@@ -112,7 +112,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--plain-epochs", type=int, default=5, help="epochs of `plain` and `llama2.c`")
     parser.add_argument("--fast-epochs", type=int, default=FAST.epochs)
     parser.add_argument("--short-minutes", type=float, default=0.5, help="length of the short run of fast")
-    parser.add_argument("--ngram-mb", type=float, default=NGRAM_MB, help="largest table of n-grams, in MB")
+    add_ngram_option(parser)
     return parser
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.training.commands import (
-    NGRAM_MB,
+    add_ngram_option,
     evaluate_texts,
     export_bundle,
     parse_run_folders,
@@ -79,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--learn", nargs="+", default=[], metavar="NAME=FILE", help="text to learn from, and to judge"
     )
-    parser.add_argument("--ngram-mb", type=float, default=NGRAM_MB, help="largest table of n-grams, in MB")
+    add_ngram_option(parser)
     parser.add_argument("--output-dir", type=Path, required=True)
     return parser
 

@@ -22,7 +22,7 @@ from statistics import fmean
 from typing import Any
 
 from bench.training.commands import (
-    NGRAM_MB,
+    add_ngram_option,
     evaluate_texts,
     export_bundle,
     parse_run_folders,
@@ -41,8 +41,8 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import UsageError
 from tinyedge.core.run_files import BEST_FILE
 from tinyedge.core.runs import read_run
-from tinyedge.fit.search import FEW_HEADS, MANY_HEADS, MANY_HEADS_FROM, MB
-from tinyedge.fit.training_shapes import FEEDFORWARD_RATIO, BoardShapes
+from tinyedge.fit.search import MB
+from tinyedge.fit.training_shapes import BoardShapes, make_usual_shape
 
 SCHEMA = "tinyedge.presets/1"
 PRESETS = ("tiny", "small")  # `base` is for larger boards and needs a GPU
@@ -102,7 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", action="append", default=[], metavar="[NAME=]DIR", help="a finished run")
     parser.add_argument("--text", nargs="+", required=True, metavar="NAME=FILE", help="text to judge")
     parser.add_argument("--board", default=DEFAULT_BOARD, help="the board: its name or its JSON file")
-    parser.add_argument("--ngram-mb", type=float, default=NGRAM_MB, help="largest table of n-grams, in MB")
+    add_ngram_option(parser)
     parser.add_argument("--output-dir", type=Path, required=True)
     return parser
 
@@ -135,10 +135,7 @@ def parse_shape(text: str) -> ModelConfig:
     if not match:
         raise UsageError(f"--shape {text} is not D_MODEL/LAYERS", "for example --shape 192/3")
     width, layers = map(int, match.groups())
-    heads = FEW_HEADS if width < MANY_HEADS_FROM else MANY_HEADS
-    return ModelConfig(
-        d_model=width, num_layers=layers, dim_feedforward=FEEDFORWARD_RATIO * width, nhead=heads
-    )
+    return make_usual_shape(width, layers)
 
 
 def measure_run(

@@ -195,13 +195,18 @@ def _rank_by_size(shape: SizedShape) -> tuple[int, float]:
     return shape.block_parameters, -shape.p95_ms
 
 
+def choose_heads(d_model: int) -> int:
+    """Return the attention heads of a width."""
+    return FEW_HEADS if d_model < MANY_HEADS_FROM else MANY_HEADS
+
+
 def list_shapes(budget: FitBudget) -> Iterator[ModelConfig]:
     """All shapes that are considered."""
     contexts = (budget.max_seq_length,) if budget.max_seq_length else CONTEXTS
     vocab_size = budget.vocab_size or DEFAULTS.vocab_size
     low, high = MODEL_RANGES["num_layers"]
     for d_model in D_MODELS:
-        heads = FEW_HEADS if d_model < MANY_HEADS_FROM else MANY_HEADS
+        heads = choose_heads(d_model)
         for width in DIM_FEEDFORWARDS:
             if not d_model <= width <= MAX_FEEDFORWARD_RATIO * d_model:
                 continue

@@ -13,12 +13,10 @@ from tinyedge.fit.cost_model import CostModel, require_cost_data
 from tinyedge.fit.search import (
     D_MODELS,
     DEFAULTS,
-    FEW_HEADS,
-    MANY_HEADS,
-    MANY_HEADS_FROM,
     MIN_LAYERS,
     FitBudget,
     SizedShape,
+    choose_heads,
     search,
     size_shape,
 )
@@ -28,6 +26,20 @@ from tinyedge.ngram import DEFAULT_NGRAM_MB
 # width. Shapes that are much deeper or wider are slower to train for the same quality.
 FEEDFORWARD_RATIO = 2
 WIDTH_PER_LAYER = (40, 96)
+
+
+def make_usual_shape(d_model: int, num_layers: int) -> ModelConfig:
+    """Return a shape with the usual heads and feed-forward layer of its width.
+
+    Raises:
+        UsageError: A value is outside its range.
+    """
+    return ModelConfig(
+        d_model=d_model,
+        nhead=choose_heads(d_model),
+        num_layers=num_layers,
+        dim_feedforward=FEEDFORWARD_RATIO * d_model,
+    )
 
 
 @dataclass(frozen=True)
@@ -84,8 +96,7 @@ class BoardShapes:
     def _list_usual(self, vocab_size: int) -> Iterator[ModelConfig]:
         context = self.budget.max_seq_length or DEFAULTS.max_seq_length
         for width in D_MODELS:
-            heads = FEW_HEADS if width < MANY_HEADS_FROM else MANY_HEADS
             for layers in range(MIN_LAYERS, MODEL_RANGES["num_layers"][1] + 1):
                 if WIDTH_PER_LAYER[0] <= width / layers <= WIDTH_PER_LAYER[1]:
-                    feedforward = FEEDFORWARD_RATIO * width
-                    yield ModelConfig(vocab_size, width, heads, layers, feedforward, context)
+                    usual = make_usual_shape(width, layers)
+                    yield replace(usual, vocab_size=vocab_size, max_seq_length=context)
