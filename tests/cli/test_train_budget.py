@@ -1,13 +1,12 @@
 """`tinyedge train --budget BOARD`: from text to a bundle that keeps the board's budgets."""
 
-import itertools
 import json
 from pathlib import Path
 
 import pytest
 
+from tests.support.phrases import write_phrases
 from tests.support.program import tinyedge
-from tinyedge.corpus import phrasebook
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
@@ -16,10 +15,7 @@ FLAGS = ("--vocab-size", "1000", "--max-seq-length", "64", "--epochs", "1", "--b
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("text") / "mine.txt"
-    documents = itertools.islice(phrasebook.generate_documents(), 400)
-    path.write_text("\n\n".join("\n".join(document.sentences) for document in documents))
-    return path
+    return write_phrases(tmp_path_factory.mktemp("text") / "mine.txt", 0, 400)
 
 
 def test_text_becomes_a_bundle_with_its_cost_on_the_board(text: Path, tmp_path: Path) -> None:

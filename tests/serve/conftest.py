@@ -1,5 +1,6 @@
 """A real server for the tests of this folder: one process for many tests, unless a test needs its own."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,31 @@ def server(micro_bundle: Path) -> Iterator[Server]:
         server_exit = process.stop()
     assert server_exit.code == 0
     assert server_exit.stderr == ""  # after everything that the tests did
+
+
+class NotifyChannel:
+    """Stands for systemd: receives the states that a service reports.
+
+    Args:
+        folder: Where its socket goes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.address = str(folder / "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.address)
+        self.socket.settimeout(60)
+
+    def receive(self) -> bytes:
+        """Return the next state."""
+        return self.socket.recv(100)
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[NotifyChannel]:
+    channel = NotifyChannel(tmp_path)
+    with channel.socket:
+        yield channel
 
 
 @pytest.fixture(scope="module")

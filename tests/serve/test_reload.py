@@ -5,7 +5,6 @@ import gc
 import os
 import pty
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any, cast
 import pytest
 
 from bench.serve.loopback import Server, parse_events, wait_until
+from tests.serve.conftest import NotifyChannel
 from tests.support.ngram_bundle import make_ngrams, write_ngram_bundle
 from tinyedge.bundle.bundle import bundle_digest, load_bundle
 
@@ -190,17 +190,13 @@ def test_signals_close_to_each_other_are_not_lost(
     assert (server_exit.code, server_exit.stderr) == (0, "")
 
 
-def test_systemd_is_notified_of_a_reload(link: Link, tmp_path: Path) -> None:
-    address = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.bind(address)
-        channel.settimeout(60)
-        with Server(link.path, env={"NOTIFY_SOCKET": address}) as server:
-            assert channel.recv(100) == b"READY=1"
-            server.process.send_signal(signal.SIGHUP)
-            begin, _, at = channel.recv(100).partition(b"\nMONOTONIC_USEC=")
-            assert (begin, at.isdigit()) == (b"RELOADING=1", True)
-            assert channel.recv(100) == b"READY=1"
+def test_systemd_is_notified_of_a_reload(link: Link, systemd: NotifyChannel) -> None:
+    with Server(link.path, env={"NOTIFY_SOCKET": systemd.address}) as server:
+        assert systemd.receive() == b"READY=1"
+        server.process.send_signal(signal.SIGHUP)
+        begin, _, at = systemd.receive().partition(b"\nMONOTONIC_USEC=")
+        assert (begin, at.isdigit()) == (b"RELOADING=1", True)
+        assert systemd.receive() == b"READY=1"
 
 
 def test_a_signal_while_the_bundle_is_loaded_loads_it_once_more(micro_bundle: Path) -> None:

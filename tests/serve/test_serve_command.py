@@ -14,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from bench.serve.loopback import Server
+from tests.serve.conftest import NotifyChannel
 from tinyedge.cli.serve import serve
 from tinyedge.core.errors import MissingDependencyError
 
@@ -139,22 +140,18 @@ def test_open_requests_get_an_error_at_shutdown(micro_bundle: Path) -> None:
     assert (server_exit.code, server_exit.stderr) == (0, "")
 
 
-def test_systemd_is_notified_of_start_life_and_stop(micro_bundle: Path, tmp_path: Path) -> None:
-    address = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.bind(address)
-        channel.settimeout(60)
-        environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "300000"}
-        with Server(micro_bundle, "--max-tokens", 100_000, env=environment) as server:
-            assert channel.recv(100) == b"READY=1"
-            for _ in range(3):  # idle: the server generates a token itself
-                assert channel.recv(100) == b"WATCHDOG=1"
-            with server.start_completion(**LONG):
-                server.wait_for_metric("tinyedge_active_requests", 1)
-                assert channel.recv(100) == b"WATCHDOG=1"  # busy: the tokens of requests count
-            server.process.terminate()
-            while (state := channel.recv(100)) != b"STOPPING=1":
-                assert state == b"WATCHDOG=1"
+def test_systemd_is_notified_of_start_life_and_stop(micro_bundle: Path, systemd: NotifyChannel) -> None:
+    environment = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "300000"}
+    with Server(micro_bundle, "--max-tokens", 100_000, env=environment) as server:
+        assert systemd.receive() == b"READY=1"
+        for _ in range(3):  # idle: the server generates a token itself
+            assert systemd.receive() == b"WATCHDOG=1"
+        with server.start_completion(**LONG):
+            server.wait_for_metric("tinyedge_active_requests", 1)
+            assert systemd.receive() == b"WATCHDOG=1"  # busy: the tokens of requests count
+        server.process.terminate()
+        while (state := systemd.receive()) != b"STOPPING=1":
+            assert state == b"WATCHDOG=1"
 
 
 def test_a_short_soak_test() -> None:

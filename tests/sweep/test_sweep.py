@@ -1,7 +1,6 @@
 """A sweep: its trials are normal run folders, and it can be continued after its process was killed."""
 
 import dataclasses
-import itertools
 import json
 import os
 import shlex
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.phrases import write_phrases
 from tests.support.recording_reporter import RecordingReporter
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
@@ -23,7 +23,6 @@ pytest.importorskip("optuna", reason="sweeps need the extra `sweep`")
 from tinyedge.cli.main import app_for, repeat_list_flags
 from tinyedge.core.errors import CorpusError, TinyEdgeError, UsageError
 from tinyedge.core.runs import find_runs, read_run
-from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
 from tinyedge.sweep.run import SweepRequest, sweep
 from tinyedge.sweep.search_space import Categorical, Range, Space
@@ -59,8 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(data: Path, tmp_path: Path) -> Make:
     text = data / "mine.txt"
     if not text.exists():
-        documents = itertools.islice(phrasebook.generate_documents(), 200)
-        text.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
+        write_phrases(text, 0, 200)
 
     def make(space: Space = RATES, search: str = "grid", trials: int = 2, epochs: int = 1) -> SweepRequest:
         from tinyedge.core.config import ModelConfig

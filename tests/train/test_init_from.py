@@ -1,7 +1,6 @@
 """Runs that go on from a trained model: what is kept, what is measured, and what is refused."""
 
 import dataclasses
-import itertools
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.phrases import write_phrases
 from tests.support.recording_reporter import RecordingReporter
 from tests.support.syllables import syllable_lines
 
@@ -20,7 +20,6 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 import torch
 
 from tinyedge.core.errors import CheckpointError, TokenizerError, UsageError
-from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
 from tinyedge.text.shards import Shards
 from tinyedge.text.train_tokenizer import TokenizerConfig
@@ -61,12 +60,6 @@ def go_on(folder: Path, text: Path, initial: InitialModel, recipe: str = "fast",
     return make_request(folder, text, initial=initial, model=initial.config, training=training)
 
 
-def write_text(path: Path, start: int, stop: int) -> Path:
-    documents = itertools.islice(phrasebook.generate_documents(), start, stop)
-    path.write_text("\n\n".join("\n".join(d.sentences) for d in documents), encoding="utf-8")
-    return path
-
-
 @pytest.fixture(autouse=True)
 def _no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
@@ -75,7 +68,7 @@ def _no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def old_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("old")
-    text = write_text(folder.parent / "old.txt", 0, 200)
+    text = write_phrases(folder.parent / "old.txt", 0, 200)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
         pipeline.run(make_request(folder, text), RecordingReporter())
@@ -84,7 +77,7 @@ def old_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def new_text(tmp_path: Path) -> Path:
-    return write_text(tmp_path / "new.txt", 200, 260)
+    return write_phrases(tmp_path / "new.txt", 200, 260)
 
 
 def measure(folder: Path, shards: Shards) -> dict[str, float]:

@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 import functools
-import itertools
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.phrases import write_phrases
 from tests.support.recording_reporter import RecordingReporter
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
@@ -27,7 +27,6 @@ from tinyedge.core.errors import (
     TokenizerError,
     TrainingError,
 )
-from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
 from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train import pipeline
@@ -66,10 +65,7 @@ def run_training(request: RunRequest, reporter: Any) -> Outcome:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("text") / "mine.txt"
-    documents = itertools.islice(phrasebook.generate_documents(), 200)
-    path.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
-    return path
+    return write_phrases(tmp_path_factory.mktemp("text") / "mine.txt", 0, 200)
 
 
 @pytest.fixture(scope="module")
@@ -513,10 +509,7 @@ def read_contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def other_text(tmp_path: Path) -> CorpusRequest:
-    path = tmp_path / "other.txt"
-    documents = itertools.islice(phrasebook.generate_documents(), 200, 420)
-    path.write_text("\n\n".join("\n".join(d.sentences) for d in documents))
-    return CorpusRequest((), (path,))
+    return CorpusRequest((), (write_phrases(tmp_path / "other.txt", 200, 420),))
 
 
 @pytest.mark.parametrize("how", ["resume", "neither", "a vocabulary that is too large", "an interrupt"])

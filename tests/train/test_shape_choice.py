@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.phrases import write_phrases
 from tests.support.recording_reporter import RecordingReporter
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
@@ -13,7 +14,6 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 from tests.train.test_pipeline import make_request
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.run_files import read_metrics
-from tinyedge.corpus import phrasebook
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train import pipeline
@@ -32,10 +32,7 @@ SMALLEST, MIDDLE, LARGEST = (
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("text") / "mine.txt"
-    documents = [document for document, _ in zip(phrasebook.generate_documents(), range(200), strict=False)]
-    path.write_text("\n\n".join("\n".join(document.sentences) for document in documents))
-    return path
+    return write_phrases(tmp_path_factory.mktemp("text") / "mine.txt", 0, 200)
 
 
 @pytest.fixture
