@@ -150,7 +150,10 @@ def test_a_resumed_run_keeps_its_shape(request_for: Any, monkeypatch: pytest.Mon
     monkeypatch.undo()
     monkeypatch.setattr(pipeline, draw_curve.__name__, lambda run, path: path.write_bytes(b"drawn"))
     monkeypatch.setattr("tinyedge.train.shape_choice.TOKENS_PER_WEIGHT", 0)
-    outcome = pipeline.run(dataclasses.replace(request, resume=True), RecordingReporter())
+    (request.output_dir / "checkpoint_epoch_5.pt").write_bytes(b"damaged")
+    reporter = RecordingReporter()
+    outcome = pipeline.run(dataclasses.replace(request, resume=True), reporter)
+    assert sum("is skipped" in note for note in reporter.notes) == 1
     assert outcome is not None
     assert outcome.ended_by == "epochs"
     assert shape == SMALLEST
