@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from tinyedge.core.config import ModelConfig  # noqa: E402
 from tinyedge.text.evaluate import Passage, evaluate  # noqa: E402
+from tinyedge.text.tokenizer import UNK_ID  # noqa: E402
 from tinyedge.train import validation  # noqa: E402
 from tinyedge.train.model import TinyTransformer  # noqa: E402
 
@@ -42,3 +43,38 @@ def test_validation_equals_the_evaluator_without_overlap(batch: int, monkeypatch
     assert whole.bits_per_byte == pytest.approx(
         math.log2(whole.perplexity) * whole.tokens / whole.bytes, rel=1e-9
     )
+
+
+@pytest.mark.parametrize("spacing", [2, 3, 7])
+def test_spaced_windows_have_the_bytes_of_their_tokens(spacing: int) -> None:
+    torch.manual_seed(0)
+    model = TinyTransformer(SMALL)
+    random = np.random.default_rng(1)
+    passages = [("en", Passage(random.integers(4, 1000, 3201).astype(np.uint16), 6400, 0)) for _ in range(3)]
+    (whole, _), (part, _) = (
+        validation.validate(model, passages, torch.device("cpu"), every) for every in (1, spacing)
+    )
+    assert part.tokens == 32 * -(-300 // spacing)  # of 100 windows in each passage, the spacing goes on
+    assert part.bytes / part.tokens == pytest.approx(whole.bytes / whole.tokens)
+    assert part.bits_per_byte == pytest.approx(whole.bits_per_byte, rel=0.05)
+
+
+def test_bytes_behind_unk_count_where_a_window_has_unk() -> None:
+    torch.manual_seed(0)
+    tokens = np.full(129, 7, dtype=np.uint16)
+    tokens[70:74] = UNK_ID  # in the third of four windows
+    passage = Passage(tokens, 256, unknown_bytes=8)
+    model = TinyTransformer(SMALL)
+    for spacing, unknown_bytes, size in ((1, 8, 256), (2, 8, 128), (3, 0, 128)):
+        found = validation.validate(model, [("en", passage)], torch.device("cpu"), spacing)[0]
+        assert found.unknown_bytes == unknown_bytes / size
+
+
+def test_enough_tokens_are_evaluated() -> None:
+    assert [validation.choose_spacing(held_out, 100) for held_out in (0, 99, 199, 200, 1000)] == [
+        1,
+        1,
+        1,
+        2,
+        10,
+    ]

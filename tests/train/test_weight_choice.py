@@ -11,13 +11,16 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 import torch
 
 from tests.train.test_step import SMALL, make_batch, make_train_step
+from tinyedge.text.evaluate import Quality
 from tinyedge.text.shards import Shards, _PassageEntry
+from tinyedge.train import weight_choice
 from tinyedge.train.data import Batch
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.recipe import FAST
 from tinyedge.train.step import TrainStep
-from tinyedge.train.weight_choice import COMPARED_TOKENS, WeightChoice
+from tinyedge.train.validation import validate
+from tinyedge.train.weight_choice import WeightChoice
 
 CPU = torch.device("cpu")
 
@@ -50,7 +53,7 @@ def train_step() -> TrainStep:
 
 def choose(train_step: TrainStep, passages: list[torch.Tensor], template: str = "") -> bool:
     held_out = HeldOut(passages, template)
-    return WeightChoice(held_out, SMALL.max_seq_length, CPU, SINGLE_PROCESS).choose(train_step)
+    return WeightChoice(held_out, CPU, SINGLE_PROCESS).choose(train_step)
 
 
 def test_of_a_model_that_learns_fast_the_trained_weights_are_better(train_step: TrainStep) -> None:
@@ -81,22 +84,19 @@ def test_a_recipe_without_an_average_keeps_the_trained_weights() -> None:
     assert not choose(step, [make_batch()[0].flatten()])
 
 
-def test_a_long_text_is_compared_in_parts_of_all_documents() -> None:
-    long = [torch.full((3 * COMPARED_TOKENS,), 5 + number) for number in range(3)]
-    many = [torch.full((40,), 5) for number in range(10_000)]
-    for passages, count in ((long, 3), (many, COMPARED_TOKENS // SMALL.max_seq_length)):
-        found = HeldOut(passages).read_beginnings(COMPARED_TOKENS, SMALL.max_seq_length)
-        assert len(found) == count
-        assert sum(len(passage.tokens) for _, passage in found) <= 1.5 * COMPARED_TOKENS
-        assert all(passage.tokens[0] == passage.tokens[-1] for _, passage in found)  # of one document
+def test_of_a_long_text_a_part_is_compared(train_step: TrainStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
 
+    def count(*arguments: Any) -> list[Quality]:
+        found = validate(*arguments)
+        seen.append(found[0].tokens)
+        return found
 
-def test_conversations_are_compared_whole(train_step: TrainStep) -> None:
-    conversation = torch.tensor([2, 7, 8, 9, 2, 10, 11, 3])
-    ((name, found),) = HeldOut([conversation], "turns/1").read_beginnings(4, 2)
-    assert (name, found.tokens.tolist()) == ("en", conversation.tolist())
-    assert found.is_conversation
-    choose(train_step, [conversation], "turns/1")
+    monkeypatch.setattr(weight_choice, "validate", count)
+    monkeypatch.setattr(weight_choice, "COMPARED_TOKENS", 100)
+    choose(train_step, [make_batch()[0].flatten()[:40]] * 50)  # 2,000 tokens
+    assert len(seen) == 2
+    assert all(100 <= tokens <= 200 for tokens in seen)
 
 
 def test_without_a_document_that_fits_the_trained_weights_stay(train_step: TrainStep) -> None:
@@ -109,5 +109,5 @@ def test_another_process_than_the_main_one_reads_nothing(
 ) -> None:
     monkeypatch.setattr(Group, "broadcast", lambda self, value: value)
     unread = Shards.__new__(Shards)  # without token files
-    choice = WeightChoice(unread, SMALL.max_seq_length, CPU, Group(rank=1, size=2))
+    choice = WeightChoice(unread, CPU, Group(rank=1, size=2))
     assert choice.choose(train_step) is False

@@ -110,7 +110,7 @@ class Quality:
 
     @classmethod
     def from_sums(
-        cls, name: str, nats: float, tokens: int, size: int, unknown: int, unknown_bytes: int = 0
+        cls, name: str, nats: float, tokens: int, size: int, unknown: int, unknown_bytes: float = 0
     ) -> "Quality":
         """Create the result from sums over a text.
 

@@ -7,7 +7,6 @@ few documents are in memory at a time; readers read slices, never a complete fil
 import dataclasses
 import hashlib
 import itertools
-import math
 import os
 import weakref
 from collections import Counter, deque
@@ -221,32 +220,13 @@ class Shards:
         """Read the held-out documents with their languages; one is in memory at a time."""
         tokens = self.open_held_out()
         for entry in self._entries:
-            yield entry.language, self._read_passage(tokens, entry, entry.tokens)
-
-    def read_beginnings(self, tokens: int, shortest: int) -> list[tuple[str, Passage]]:
-        """Read the beginnings of evenly spaced held-out documents, with their languages.
-
-        A conversation is read whole. A passage has the bytes of its whole document.
-
-        Args:
-            tokens: Tokens to read, together; about as many are read.
-            shortest: Tokens to read of a document, at least.
-        """
-        entries = self._entries[:: max(1, math.ceil(len(self._entries) * shortest / tokens))]
-        size = max(shortest, tokens // max(1, len(entries)))
-        held_out = self.open_held_out()
-        return [
-            (entry.language, self._read_passage(held_out, entry, entry.tokens if self.template else size))
-            for entry in entries
-        ]
-
-    def _read_passage(self, held_out: TokenFile, entry: _PassageEntry, tokens: int) -> Passage:
-        return Passage(
-            held_out[entry.start : entry.start + min(tokens, entry.tokens)],
-            entry.bytes,
-            entry.unknown_bytes or 0,
-            is_conversation=bool(self.template),
-        )
+            passage = Passage(
+                tokens[entry.start : entry.start + entry.tokens],
+                entry.bytes,
+                entry.unknown_bytes or 0,
+                is_conversation=bool(self.template),
+            )
+            yield entry.language, passage
 
     def _count_unknown_bytes(self, tokenizer: Tokenizer) -> None:
         """Count the bytes behind UNK as the bytes of a passage that its other tokens do not account for.

@@ -13,7 +13,7 @@ from tinyedge.core.runs import ALL
 from tinyedge.text.shards import Shards
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.storage.initial import InitialModel
-from tinyedge.train.validation import validate
+from tinyedge.train.validation import choose_spacing, validate
 
 NEW, OLD = "new", "old"
 MAX_LOSS_PERCENT = 3.0  # of the old text's bits per byte, above which the user is warned
@@ -77,10 +77,12 @@ class BeforeAfter:
         }
 
     def _measure(self, model: TinyTransformer) -> Bits:
-        return {
-            name: {q.name: q.bits_per_byte for q in validate(model, shards.validation(), self._device)}
-            for name, shards in self._texts.items()
-        }
+        found = {}
+        for name, shards in self._texts.items():
+            spacing = choose_spacing(shards.validation_tokens)
+            qualities = validate(model, shards.validation(), self._device, spacing)
+            found[name] = {quality.name: quality.bits_per_byte for quality in qualities}
+        return found
 
 
 def _percent(before: float, after: float) -> float:

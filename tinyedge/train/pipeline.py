@@ -37,6 +37,7 @@ from tinyedge.train.run_request import RunRequest
 from tinyedge.train.shape_choice import choose_shape
 from tinyedge.train.storage import checkpoint, previous_run
 from tinyedge.train.trainer import Trainer
+from tinyedge.train.validation import choose_spacing
 
 
 def run(request: RunRequest, reporter: Reporter, group: Group = SINGLE_PROCESS) -> Outcome | None:
@@ -265,6 +266,8 @@ def _note_data(shards: Shards, context: int, reporter: Reporter) -> None:
                 f"warning: {training:,} conversations, and {held_out:,} held-out ones, are left out: they are"
                 f" longer than the context of {context} tokens; a larger --max-seq-length keeps them"
             )
+    if (spacing := choose_spacing(shards.validation_tokens)) > 1:
+        reporter.note(f"held out: one of {spacing} windows is evaluated after each epoch")
     shares = shards.unknown_byte_shares
     reporter.note(f"unknown: {100 * shares.pop(ALL, 0):.3f}% of the held-out bytes are UNK")
     if warning := describe_unknown(shares):

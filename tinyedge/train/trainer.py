@@ -43,7 +43,7 @@ from tinyedge.train.report.sample import SampleSeries
 from tinyedge.train.state import EpochRecord, State
 from tinyedge.train.step import TrainStep
 from tinyedge.train.storage import checkpoint
-from tinyedge.train.validation import validate
+from tinyedge.train.validation import choose_spacing, validate
 from tinyedge.train.weight_choice import WeightChoice
 
 EPOCHS_PER_CHECKPOINT = 5  # the guide's value
@@ -113,9 +113,10 @@ class Trainer:
             reporter.note("model: compilation failed on this machine; training continues uncompiled, slower")
         self.state = State()
         self._limits = RunLimits()
-        self._budget = TimeBudget(None, shards.validation_tokens)
+        self._spacing = choose_spacing(shards.validation_tokens)
+        self._budget = TimeBudget(None, shards.validation_tokens // self._spacing)
         self._pace = Pace(config.epochs, self._batches.steps_per_epoch)
-        self._weight_choice = WeightChoice(shards, model_config.max_seq_length, hardware.device, group)
+        self._weight_choice = WeightChoice(shards, hardware.device, group)
         self._samples = SampleSeries(shards, tokenizer, config.seed)
         self._signal = 0  # the last signal that this process received
         self._stop_signal: int | None = None  # the signal for which all processes stop
@@ -295,10 +296,10 @@ class Trainer:
         self._save_epoch()
 
     def _validate(self) -> list[Quality]:
-        """Evaluate the model on the held-out text, or on a part of it if a signal comes."""
+        """Evaluate the model on the held-out text; on what was read of it if a signal comes."""
         passages = itertools.takewhile(lambda _: not self._signal, self._shards.validation())
         try:
-            return validate(self.model, passages, self._hardware.device)
+            return validate(self.model, passages, self._hardware.device, self._spacing)
         except OverflowError:  # the perplexity exceeds the range of a float
             raise self._divergence_error(math.inf) from None
 

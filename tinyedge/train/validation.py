@@ -16,6 +16,7 @@ from tinyedge.text.tokenizer import UNK_ID
 from tinyedge.train.model import TinyTransformer
 
 BATCH_SIZE = 32  # windows
+EVALUATED_TOKENS = 250_000  # held-out tokens that an epoch is evaluated on: all of them may take too long
 IGNORED = -100  # cross_entropy's default for targets that do not count
 
 
@@ -23,13 +24,23 @@ IGNORED = -100  # cross_entropy's default for targets that do not count
 class _Totals:
     nats: float = 0.0
     tokens: int = 0
-    bytes: int = 0
+    bytes: float = 0.0
     unknown: int = 0
-    unknown_bytes: int = 0
+    unknown_bytes: float = 0.0
+
+
+def choose_spacing(held_out: int, tokens: int = EVALUATED_TOKENS) -> int:
+    """Return every how manieth window to evaluate, so that at least some tokens are.
+
+    Args:
+        held_out: Number of held-out tokens.
+        tokens: How many of them are enough.
+    """
+    return max(1, held_out // tokens)
 
 
 def validate(
-    model: TinyTransformer, passages: Iterable[tuple[str, Passage]], device: torch.device
+    model: TinyTransformer, passages: Iterable[tuple[str, Passage]], device: torch.device, spacing: int = 1
 ) -> list[Quality]:
     """Evaluate a model on held-out passages.
 
@@ -40,25 +51,30 @@ def validate(
         model: Model to evaluate, on `device`.
         passages: Pairs of a language and a passage.
         device: Device to compute on.
+        spacing: Every how manieth window to evaluate. A window has the bytes of its share of the passage's
+            tokens.
 
     Returns:
         An entry named "all" for all passages, followed by one for each language.
     """
     totals: dict[str, _Totals] = {}
     pending: list[tuple[str, Window]] = []
+    windows_before = 0  # of earlier passages
     was_training = model.training
     model.eval()
     for language, passage in passages:
         context = model.config.max_seq_length
         windows = list(passage.windows(context, stride=context))
-        if not windows:  # a conversation longer than the context
+        chosen = windows[-windows_before % spacing :: spacing]
+        windows_before += len(windows)
+        if not chosen:  # or a conversation longer than the context
             continue
         entry = totals.setdefault(language, _Totals())
-        entry.bytes += passage.bytes
-        entry.unknown_bytes += passage.unknown_bytes
-        for window in windows:
+        entry.bytes += passage.bytes * _count(chosen) / _count(windows)
+        entry.unknown_bytes += passage.unknown_bytes * _count_unk(chosen) / max(1, _count_unk(windows))
+        for window in chosen:
             entry.tokens += len(window.targets)
-            entry.unknown += int((window.targets == UNK_ID).sum())
+            entry.unknown += _count_unk([window])
             pending.append((language, window))
             if len(pending) == BATCH_SIZE:
                 _add_losses(model, pending, totals, device)
@@ -70,10 +86,18 @@ def validate(
     overall = _Totals(*(sum(getattr(each, name) for each in totals.values()) for name in names))
     named = [("all", overall), *sorted(totals.items())]
     return [
-        Quality.from_sums(name, t.nats, t.tokens, t.bytes, t.unknown, t.unknown_bytes)
+        Quality.from_sums(name, t.nats, t.tokens, round(t.bytes), t.unknown, t.unknown_bytes)
         for name, t in named
         if t.tokens
     ]
+
+
+def _count(windows: Iterable[Window]) -> int:
+    return sum(len(window.targets) for window in windows)
+
+
+def _count_unk(windows: Iterable[Window]) -> int:
+    return sum(int((window.targets == UNK_ID).sum()) for window in windows)
 
 
 @torch.no_grad()

@@ -9,24 +9,22 @@ import torch
 from tinyedge.text.shards import Shards
 from tinyedge.train.distributed import Group
 from tinyedge.train.step import TrainStep
-from tinyedge.train.validation import validate
+from tinyedge.train.validation import choose_spacing, validate
 
 COMPARED_TOKENS = 20_000  # held-out tokens that decide
 
 
 class WeightChoice:
-    """Compares both on the beginnings of evenly spaced held-out documents.
+    """Compares both on evenly spaced windows of the held-out text.
 
     Args:
         shards: The run's token files.
-        context: Context length of the model, in tokens.
         device: The model's device.
         group: Processes of the run; the main one compares.
     """
 
-    def __init__(self, shards: Shards, context: int, device: torch.device, group: Group) -> None:
+    def __init__(self, shards: Shards, device: torch.device, group: Group) -> None:
         self._shards = shards
-        self._context = context
         self._device = device
         self._group = group
 
@@ -37,12 +35,12 @@ class WeightChoice:
         return self._group.broadcast(self._group.is_main and self._is_average_better(train_step))
 
     def _is_average_better(self, train_step: TrainStep) -> bool:
-        passages = self._shards.read_beginnings(COMPARED_TOKENS, self._context)
+        spacing = choose_spacing(self._shards.validation_tokens, COMPARED_TOKENS)
         losses = []
         for averaged in (False, True):
             with train_step.evaluated_weights(averaged):
                 try:
-                    found = validate(train_step.model, passages, self._device)
+                    found = validate(train_step.model, self._shards.validation(), self._device, spacing)
                 except OverflowError:  # the perplexity exceeds the range of a float
                     return not averaged
                 losses.append(found[0].perplexity if found else 0.0)
