@@ -24,7 +24,7 @@ from tinyedge.corpus.build import CorpusRequest
 from tinyedge.text.shards import Shards
 from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.text.vocabulary_report import load_report
-from tinyedge.train import pipeline
+from tinyedge.train import pipeline, single_run
 from tinyedge.train.batches import make_batches
 from tinyedge.train.data import Batch, Layout
 from tinyedge.train.hardware import choose_hardware
@@ -62,7 +62,7 @@ def go_on(folder: Path, text: Path, initial: InitialModel, recipe: str = "fast",
 
 @pytest.fixture(autouse=True)
 def _no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
+    monkeypatch.setattr(single_run, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def old_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("old")
     text = write_phrases(folder.parent / "old.txt", 0, 200)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
+        patch.setattr(single_run, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
         pipeline.run(make_request(folder, text), RecordingReporter())
     return folder
 

@@ -21,7 +21,7 @@ from tinyedge.core.run_files import has_unfinished_run, is_finished
 from tinyedge.corpus.build import CorpusRequest
 from tinyedge.text import train_tokenizer
 from tinyedge.text.train_tokenizer import TokenizerConfig
-from tinyedge.train import pipeline
+from tinyedge.train import pipeline, single_run
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import Outcome, RunLimits
 from tinyedge.train.recipe import resolve
@@ -75,7 +75,7 @@ def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     trained = train_tokenizer.train(syllable_lines(), "lines", TokenizerConfig(1000))
     monkeypatch.setattr(train_tokenizer, "train_unigram", lambda lines, options: list(lines) and trained)
     monkeypatch.setattr(pipeline, "Trainer", FakeTrainer)
-    monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
+    monkeypatch.setattr(single_run, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
     return path
 
 

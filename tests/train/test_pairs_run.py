@@ -22,7 +22,7 @@ from tinyedge.corpus import phrasebook
 from tinyedge.corpus.build import CorpusRequest
 from tinyedge.text.shards import Shards
 from tinyedge.text.train_tokenizer import TokenizerConfig
-from tinyedge.train import pipeline
+from tinyedge.train import pipeline, single_run
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import RunLimits
 from tinyedge.train.recipe import resolve
@@ -49,7 +49,7 @@ def make_request(folder: Path, pairs: Path, **changes: Any) -> RunRequest:
 
 @pytest.fixture(autouse=True)
 def _no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
+    monkeypatch.setattr(single_run, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_folder(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "data"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
+        patch.setattr(single_run, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
         pipeline.run(make_request(folder, pairs), RecordingReporter())
     return folder
 

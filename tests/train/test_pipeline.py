@@ -29,7 +29,7 @@ from tinyedge.core.errors import (
 )
 from tinyedge.corpus.build import CorpusRequest
 from tinyedge.text.train_tokenizer import TokenizerConfig
-from tinyedge.train import pipeline
+from tinyedge.train import pipeline, single_run
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import Outcome, RunLimits
 from tinyedge.train.recipe import resolve
@@ -87,7 +87,7 @@ def fresh_request_for(tmp_path: Path, text: Path) -> Any:
 @pytest.fixture
 def request_for(tmp_path: Path, text: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Make requests for a folder with prepared data. A placeholder replaces the training curve."""
-    monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
+    monkeypatch.setattr(single_run, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
     shutil.copytree(data, tmp_path / "data")
     return functools.partial(make_request, tmp_path / "data", text)
 
@@ -256,7 +256,7 @@ def test_a_run_killed_at_its_very_end_is_completed(
 
     with monkeypatch.context() as patch:
         if call == "draw_curve":
-            patch.setattr(pipeline, "draw_curve", cut)
+            patch.setattr(single_run, "draw_curve", cut)
         elif call == "clean":
             patch.setattr(checkpoint, "remove_resume_files", cut)
         else:
@@ -534,7 +534,7 @@ def test_an_error_keeps_the_data_of_an_unfinished_run(
     assert read_contents(folder) == before
     reporter.on_step = lambda progress: None
     monkeypatch.undo()
-    monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
+    monkeypatch.setattr(single_run, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
     assert run_training(request_for(resume=True), reporter).ended_by == "epochs"
 
 

@@ -16,7 +16,7 @@ from tinyedge.core.config import ModelConfig
 from tinyedge.core.run_files import read_metrics
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer
-from tinyedge.train import pipeline
+from tinyedge.train import pipeline, single_run
 from tinyedge.train.distributed import SINGLE_PROCESS
 from tinyedge.train.limits import RunLimits
 from tinyedge.train.report.curve import draw_curve
@@ -37,7 +37,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def request_for(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(pipeline, draw_curve.__name__, lambda run, path: path.write_bytes(b"drawn"))
+    monkeypatch.setattr(single_run, draw_curve.__name__, lambda run, path: path.write_bytes(b"drawn"))
 
     def make(**changes: Any) -> RunRequest:
         shapes = [dataclasses.replace(one, vocab_size=1000) for one in (SMALLEST, MIDDLE, LARGEST)]
@@ -139,7 +139,7 @@ def test_a_resumed_run_keeps_its_shape(request_for: Any, monkeypatch: pytest.Mon
 
     def stop(self: Trainer) -> str | None:
         if self.state.epoch == 1:
-            self._signal = 15
+            self._signals.last = 15
             self._synchronize(self.state.elapsed_s, 0.0)
         return None
 
@@ -148,7 +148,7 @@ def test_a_resumed_run_keeps_its_shape(request_for: Any, monkeypatch: pytest.Mon
     assert stopped is not None
     assert stopped.signal is not None
     monkeypatch.undo()
-    monkeypatch.setattr(pipeline, draw_curve.__name__, lambda run, path: path.write_bytes(b"drawn"))
+    monkeypatch.setattr(single_run, draw_curve.__name__, lambda run, path: path.write_bytes(b"drawn"))
     monkeypatch.setattr("tinyedge.train.shape_choice.TOKENS_PER_WEIGHT", 0)
     (request.output_dir / "checkpoint_epoch_5.pt").write_bytes(b"damaged")
     reporter = RecordingReporter()

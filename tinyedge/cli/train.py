@@ -93,7 +93,11 @@ def train(
     ] = None,
     recipe: Annotated[
         str,
-        typer.Option(help="Training settings: fast, or guide (the guide's own).", rich_help_panel="Training"),
+        typer.Option(
+            help="Training settings: fast, best (several models that teach one: for a night), or guide (the"
+            " guide's own).",
+            rich_help_panel="Training",
+        ),
     ] = "fast",
     training: Values,
     output_dir: Annotated[

@@ -11,11 +11,12 @@ BEST_FILE, FINAL_FILE = "best_model.pt", "final_model.pt"
 LAST_FILE, BEFORE_LAST_FILE = "checkpoint_last.pt", "checkpoint_before_last.pt"
 CURVE_FILE = "training_curve.png"
 TENSORBOARD_FOLDER = "tensorboard"
+TEACHERS_FOLDER = "teachers"  # of a run with teachers: a folder for each, named by its number
 
 
 def list_run_files(folder: Path) -> list[Path]:
     """Return what training has written to a run folder, without the data that it was trained on."""
-    names = (BEST_FILE, FINAL_FILE, CURVE_FILE, TENSORBOARD_FOLDER, METRICS_FILE)
+    names = (BEST_FILE, FINAL_FILE, CURVE_FILE, TENSORBOARD_FOLDER, METRICS_FILE, TEACHERS_FOLDER)
     return list_resumable(folder) + [path for name in names if (path := folder / name).exists()]
 
 
@@ -35,9 +36,15 @@ def list_periodic(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
+def list_teachers(folder: Path) -> list[Path]:
+    """Return the folders of a run's teachers, in the order of their training."""
+    found = [path for path in (folder / TEACHERS_FOLDER).glob("*") if path.name.isdecimal()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
 def has_unfinished_run(folder: Path) -> bool:
     """Whether a run in the folder was stopped and can be resumed."""
-    return bool(list_resumable(folder)) and not is_finished(folder)
+    return bool(list_resumable(folder) or list_teachers(folder)) and not is_finished(folder)
 
 
 def is_finished(folder: Path) -> bool:

@@ -38,6 +38,10 @@ class Hardware:
         """Number format of matrix products, as `--precision` names it."""
         return "bf16" if self.dtype is torch.bfloat16 else "fp32"
 
+    def autocast(self) -> torch.autocast:
+        """Return a context in which matrix products are computed in this format."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16)
+
     @property
     def description(self) -> str:
         """For the user, such as "cpu, 2 threads, fp32"."""

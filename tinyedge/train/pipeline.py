@@ -8,13 +8,14 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError, TrainingError
 from tinyedge.core.folder_lock import ensure_dir, exclusive_lock
-from tinyedge.core.run_files import CURVE_FILE, has_unfinished_run, is_finished
+from tinyedge.core.run_files import has_unfinished_run, is_finished, list_resumable, list_teachers
 from tinyedge.core.runs import ALL, PREVIOUS_FOLDER, read_run
 from tinyedge.corpus.build import CORPUS_NAME, prepare_corpus
 from tinyedge.corpus.split import draw_split
@@ -30,12 +31,13 @@ from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.limits import Outcome
 from tinyedge.train.packing import count_long
 from tinyedge.train.report.advice import out_of_memory_error
-from tinyedge.train.report.curve import draw_curve
 from tinyedge.train.report.metrics import MetricsWriter
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.run_request import RunRequest
 from tinyedge.train.shape_choice import choose_shape
+from tinyedge.train.single_run import is_complete, train_in_folder
 from tinyedge.train.storage import checkpoint, previous_run
+from tinyedge.train.teachers import find_shape, limit_run, require_same_teachers, train_teachers
 from tinyedge.train.trainer import Trainer
 from tinyedge.train.validation import choose_spacing
 
@@ -64,48 +66,41 @@ def run(request: RunRequest, reporter: Reporter, group: Group = SINGLE_PROCESS) 
         return _run(request, reporter, group)
 
 
+@dataclass(frozen=True)
+class _PreparedRun:
+    """A run before its first step."""
+
+    request: RunRequest
+    tokenizer: Tokenizer
+    shards: Shards
+    trainer: Trainer
+    """Resumed already, without its teachers."""
+    resumed_from: Path | None
+    metrics: MetricsWriter
+    change: BeforeAfter | None
+    """Of a run that goes on from a model, what it changes."""
+
+
 def _run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome | None:
-    folder = request.output_dir
     with _explain_out_of_memory(request):
-        prepared = _prepare_run(request, reporter, group)
-        if prepared is None:
+        run = _prepare_run(request, reporter, group)
+        if run is None:
             return None
-        trainer, metrics, change = prepared
-        try:
-            outcome = trainer.run(request.limits, metrics.write)
-            if change and outcome.signal is None:
-                reporter.phase("evaluating the old text and the new")
-                best = checkpoint.load(folder / checkpoint.BEST_FILE)
-                for line in change.finish(trainer.model, best["model_state_dict"]):
-                    reporter.note(line)
-                metrics = dataclasses.replace(metrics, init_from=change.to_dict())
-            reporter.phase("drawing the curve")
-            _write_results(outcome, metrics)
-        except (TinyEdgeError, RuntimeError, MemoryError, OSError):
-            metrics.mark_failed(trainer.state)
-            raise
-    if outcome.signal is None:
-        checkpoint.remove_resume_files(folder)
-    return outcome
+        group.broadcast(run.resumed_from)
+        trainer = run.trainer
+        if request.training.teachers:
+            taught = _make_taught(run.request, run.tokenizer, run.shards, run.resumed_from, reporter, group)
+            if isinstance(taught, Outcome):
+                return taught
+            trainer = taught
+        return train_in_folder(trainer, run.metrics, limit_run(run.request), reporter, run.change)
 
 
-def _write_results(outcome: Outcome, metrics: MetricsWriter) -> None:
-    """Write metrics and curve of a run that has ended. The status "finished" is written last."""
-    metrics.write(outcome.state, "stopped" if outcome.signal is not None else "running")
-    if outcome.state.history:
-        draw_curve(read_run(metrics.folder), metrics.folder / CURVE_FILE)
-    if outcome.signal is None:
-        metrics.write(outcome.state, "finished", outcome.ended_by)  # from here on the run needs no resume
-
-
-def _prepare_run(
-    request: RunRequest, reporter: Reporter, group: Group
-) -> tuple[Trainer, MetricsWriter, BeforeAfter | None] | None:
+def _prepare_run(request: RunRequest, reporter: Reporter, group: Group) -> _PreparedRun | None:
     """Do everything before the first step. An error leaves the folder as it was.
 
     Returns:
-        The trainer, its metrics and, of a run that goes on from a model, what it changes; or None if the
-        model is already there.
+        The run, or None if the model is already there.
     """
     folder = request.output_dir
     if not request.resume:
@@ -113,26 +108,19 @@ def _prepare_run(
     with previous_run.preserve_data(folder, reporter.note) as preserved:
         tokenizer, shards = prepare_data(request, reporter)
         request = request.with_vocab_size(tokenizer.vocab_size)
-        identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
-        metrics = MetricsWriter(
-            folder,
-            request.model,
-            request.training,
-            request.limits,
-            request.hardware,
-            identity,
-            shards.unknown_byte_shares,
-        )
+        metrics = request.make_metrics(tokenizer, shards)
         recorded = _read_shape(request, metrics)
         request = request.with_shape(choose_shape(request, tokenizer, shards, reporter, recorded))
         metrics = dataclasses.replace(metrics, model=request.model)
-        finished = not request.restart and metrics.is_finished() and _has_models(folder)
+        finished = not request.restart and is_complete(metrics)
         group.broadcast(None if finished else request.model)
         if finished:
             checkpoint.remove_resume_files(folder)
             reporter.note(f"model: reused {folder / checkpoint.FINAL_FILE} (--restart trains it again)")
             return None
-        trainer = request.make_trainer(tokenizer, shards, reporter, group)
+        trainer = request.make_trainer(
+            tokenizer, shards, reporter, group
+        )  # replaced where there are teachers
         change = None
         if request.initial:
             reporter.phase("evaluating the initial model")
@@ -140,24 +128,50 @@ def _prepare_run(
             metrics = dataclasses.replace(metrics, init_from=change.to_dict())
         resumed_from = None
         if request.resume:
-            resumed_from = _resume(trainer, metrics, reporter)
+            require_same_teachers(request, tokenizer, shards)
+            if list_resumable(folder) or not list_teachers(folder):
+                resumed_from = _resume(trainer, metrics, reporter)
         elif preserved is not None:
             _announce_move(request, reporter)
             previous_run.archive_run(folder, preserved, reporter.note)
-    group.broadcast(resumed_from)
     processes = f", {group.size} processes" if group.size > 1 else ""
     reporter.note(
         f"model: {request.model.parameters:,} parameters, recipe {request.training.recipe},"
         f" {shards.train_tokens:,} tokens, on {request.hardware.description}{processes}"
     )
-    return trainer, metrics, change
+    return _PreparedRun(request, tokenizer, shards, trainer, resumed_from, metrics, change)
+
+
+def _make_taught(
+    request: RunRequest,
+    tokenizer: Tokenizer,
+    shards: Shards,
+    resumed_from: Path | None,
+    reporter: Reporter,
+    group: Group,
+) -> Trainer | Outcome:
+    """Train the teachers of a run that are missing, and return the trainer that learns from them.
+
+    Returns:
+        The trainer, resumed; or the end of a teacher that a signal stopped.
+    """
+    teachers = train_teachers(request, tokenizer, shards, reporter, group)
+    if isinstance(teachers, Outcome):
+        return teachers
+    trainer = request.make_trainer(tokenizer, shards, reporter, group, teachers)
+    if resumed_from:
+        trainer.resume(resumed_from)
+    return trainer
 
 
 def _read_shape(request: RunRequest, metrics: MetricsWriter) -> object:
     """Return the shape of the run that the folder holds, if it is this one; otherwise None."""
     if not (request.resume and request.list_shapes):
         return metrics.read_model()
-    path = checkpoint.find_newest(request.output_dir, lambda line: None)  # warnings come when it is resumed
+    folder = request.output_dir
+    if not list_resumable(folder) and (teachers := list_teachers(folder)):
+        return find_shape(teachers[0])
+    path = checkpoint.find_newest(folder, lambda line: None)  # warnings come when it is resumed
     return checkpoint.load(path)["config"].get("model")
 
 
@@ -179,9 +193,14 @@ def _join_run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome 
     with _explain_out_of_memory(request):
         trainer = request.make_trainer(tokenizer, shards, reporter, group)
         resumed_from: Path | None = group.broadcast(None)
-        if resumed_from:
+        if request.training.teachers:
+            taught = _make_taught(request, tokenizer, shards, resumed_from, reporter, group)
+            if isinstance(taught, Outcome):
+                return taught
+            trainer = taught
+        elif resumed_from:
             trainer.resume(resumed_from)
-        return trainer.run(request.limits)
+        return trainer.run(limit_run(request))
 
 
 @contextlib.contextmanager
@@ -272,16 +291,6 @@ def _note_data(shards: Shards, context: int, reporter: Reporter) -> None:
     reporter.note(f"unknown: {100 * shares.pop(ALL, 0):.3f}% of the held-out bytes are UNK")
     if warning := describe_unknown(shares):
         reporter.note(f"warning: {warning}; a tokenizer with --byte-fallback keeps them")
-
-
-def _has_models(folder: Path) -> bool:
-    """Whether a finished run's checkpoints are there, undamaged."""
-    try:
-        checkpoint.load(folder / checkpoint.FINAL_FILE)
-        checkpoint.load(folder / checkpoint.BEST_FILE)
-    except (TinyEdgeError, OSError):
-        return False
-    return True
 
 
 def _announce_move(request: RunRequest, reporter: Reporter) -> None:

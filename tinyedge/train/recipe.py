@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tinyedge.core.errors import UsageError
 from tinyedge.core.settings import check_settings, get_ranges, require_choice, setting
 
 AUGMENTED_SHARE = 0.88  # of the run; the rest uses the segmentation that text is evaluated with
@@ -119,6 +120,18 @@ class TrainConfig:
         help="With --init-from: windows of the old text for each window of the new one; 0 is off.",
     )
     """Windows of the old text for each window of the new one, as in `train.replay`; 0 is off."""
+    teachers: int = setting(
+        0,
+        low=0,
+        high=16,
+        section="Training",
+        help="Models that are trained first, and whose predictions the model learns from; 0 is off.",
+    )
+    """Models that are trained first and teach the run's model, as in `train.teachers`; 0 is off."""
+    taught_share: float = setting(
+        0.5, low=0.0, high=1.0, flag=None, help="Share of each target that is the teachers' prediction."
+    )
+    """Share of each target that is the teachers' prediction, as in `train.methods.distillation`."""
     init_from: str = ""
     """Id of the trained model that the run goes on from; empty for a run that begins with random weights."""
 
@@ -131,10 +144,17 @@ class TrainConfig:
         # What is off is left out, so that the settings equal those of runs of earlier versions.
         if not self.init_from:
             del fields["init_from"], fields["replay"]
+        if not self.teachers:
+            del fields["teachers"], fields["taught_share"]
         for name in ("average_exponent", "scheduled_decay"):
             if not fields[name]:
                 del fields[name]
         return fields
+
+    def make_teacher(self, number: int) -> "TrainConfig":
+        """Return the settings of one of the run's teachers, numbered from 1: half of the epochs."""
+        epochs = max(1, self.epochs // 2)
+        return dataclasses.replace(self, teachers=0, epochs=epochs, seed=(self.seed + number) % (1 << 31))
 
     def rate_factor(self, step: int, steps_per_epoch: int, elapsed: float = 0.0) -> float:
         """Return the share of the peak learning rates that a step uses: a pure function, without state.
@@ -197,6 +217,9 @@ FAST = TrainConfig(
     average_exponent=3.0,
 )
 
+# Several models, and one of the same shape that learns from all of them: for a night.
+BEST = dataclasses.replace(FAST, recipe="best", epochs=20, teachers=4)
+
 # What a run changes that goes on from a trained model. The rates are a fraction of the recipe's, so that the
 # model keeps what it knows, and methods that only make sense from random weights are off. docs/log.md has how
 # they were chosen.
@@ -219,7 +242,7 @@ GOING_ON: dict[str, dict[str, Any]] = {
     "guide": {"epochs": 3, "replay": 0.5, "learning_rate": 1e-4, "warmup_steps": 100},
 }
 
-RECIPES = {recipe.recipe: recipe for recipe in (FAST, GUIDE)}
+RECIPES = {recipe.recipe: recipe for recipe in (FAST, BEST, GUIDE)}
 TRAIN_RANGES = get_ranges(TrainConfig)
 
 
@@ -235,6 +258,12 @@ def resolve(recipe: str, values: Mapping[str, Any], init_from: str = "") -> Trai
         UsageError: The recipe is unknown, or a value is invalid.
     """
     require_choice("recipe", recipe, tuple(RECIPES))
+    if init_from and recipe not in GOING_ON:
+        raise UsageError(
+            f"--recipe {recipe} trains from random weights, and --init-from goes on from a model",
+            "pass --recipe fast",
+            ("recipe",),
+        )
     given = {name: value for name, value in values.items() if value is not None}
     own = {**GOING_ON[recipe], "init_from": init_from} if init_from else {}
     return dataclasses.replace(RECIPES[recipe], **{**own, **given})

@@ -13,7 +13,9 @@ from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train.distributed import Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.limits import RunLimits
+from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import TrainConfig
+from tinyedge.train.report.metrics import MetricsWriter
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.storage.initial import InitialModel
 from tinyedge.train.trainer import Trainer
@@ -83,8 +85,21 @@ class RunRequest:
         """Return the request with the shape that was chosen for it."""
         return dataclasses.replace(self, model=model, list_shapes=None)
 
-    def make_trainer(self, tokenizer: Tokenizer, shards: Shards, reporter: Reporter, group: Group) -> Trainer:
+    def make_trainer(
+        self,
+        tokenizer: Tokenizer,
+        shards: Shards,
+        reporter: Reporter,
+        group: Group,
+        teachers: Sequence[TinyTransformer] = (),
+    ) -> Trainer:
         """Return the trainer of the run."""
-        start = (self.initial.weights, self.initial.held_out) if self.initial else ()
+        weights, old = (self.initial.weights, self.initial.held_out) if self.initial else (None, None)
         where = self.hardware, self.output_dir, reporter, group
-        return Trainer(self.model, self.training, shards, tokenizer, *where, *start)
+        return Trainer(self.model, self.training, shards, tokenizer, *where, weights, old, teachers)
+
+    def make_metrics(self, tokenizer: Tokenizer, shards: Shards) -> MetricsWriter:
+        """Return the metrics of the run, before its first step."""
+        identity = {"corpus_sha256": shards.corpus_sha256, "tokenizer_sha256": tokenizer.sha256}
+        settings = self.model, self.training, self.limits, self.hardware, identity
+        return MetricsWriter(self.output_dir, *settings, shards.unknown_byte_shares)

@@ -23,6 +23,7 @@ from tinyedge.train.data import Batch, Layout
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.methods.composed_rows import EmbeddingTables
+from tinyedge.train.methods.distillation import Teachers
 from tinyedge.train.methods.features import Features
 from tinyedge.train.methods.loss import output_cross_entropy, smoothing_penalty
 from tinyedge.train.methods.optimizer import Optimizers
@@ -44,10 +45,18 @@ class TrainingObjective(nn.Module):
         model: Model to train.
         features: Features of each piece, for tables whose rows share parts; None for plain tables.
         hardware: Device and number format.
+        teachers: Models that predict a share of the targets; None for none.
     """
 
-    def __init__(self, model: TinyTransformer, features: Features | None, hardware: Hardware) -> None:
+    def __init__(
+        self,
+        model: TinyTransformer,
+        features: Features | None,
+        hardware: Hardware,
+        teachers: Teachers | None = None,
+    ) -> None:
         super().__init__()
+        self._teachers = teachers  # not a module: they are not trained
         self.tables = EmbeddingTables(model, features)
         self.model = model
         self._hardware = hardware
@@ -89,9 +98,8 @@ class TrainingObjective(nn.Module):
         return bool(self._compiled_sizes)
 
     def _run_body(self, rows: Tensor, layout: Layout | None) -> Tensor:
-        device, dtype = self._hardware.device, self._hardware.dtype
         body = self._compiled if len(rows) in self._compiled_sizes else self.model.body
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
+        with self._hardware.autocast():
             return body(rows, layout.positions, layout.segments) if layout else body(rows)
 
     def forward(self, batch: Batch, candidates: Candidates | None, smoothing: float) -> Tensor:
@@ -106,7 +114,10 @@ class TrainingObjective(nn.Module):
             Nats per token, a scalar.
         """
         embedding, rows = self.tables(candidates.ids if candidates else None)
-        log_weights = None
+        log_weights = soft = None
+        if self._teachers:
+            ids = candidates.ids if candidates else None
+            soft = self._teachers.predict(batch.inputs, ids, batch.layout)
         if candidates:
             batch, log_weights = batch.remap(candidates.index_of), candidates.log_weights
         layout = batch.layout
@@ -114,7 +125,7 @@ class TrainingObjective(nn.Module):
         targets = batch.targets
         if layout:
             hidden, targets = hidden[layout.counted], targets[layout.counted]  # (N, D), (N,)
-        loss = output_cross_entropy(hidden, rows, targets, self._hardware.dtype, log_weights)
+        loss = output_cross_entropy(hidden, rows, targets, self._hardware.dtype, log_weights, soft)
         if batch.alternatives is not None:
             loss = loss + smoothing * smoothing_penalty(hidden, rows, batch.targets, batch.alternatives)
         return loss
@@ -138,6 +149,7 @@ class TrainStep:
         features: Features of each piece, for tables whose rows share parts; None for plain tables.
         rows: Rows of a full batch, if the text has fewer than `config.batch_size`.
         is_packed: Whether batches have a layout.
+        teachers: Models that predict a share of the targets; None for none.
     """
 
     def __init__(
@@ -150,13 +162,14 @@ class TrainStep:
         features: Features | None = None,
         rows: int | None = None,
         is_packed: bool = False,
+        teachers: Teachers | None = None,
     ) -> None:
         self.model = model.to(hardware.device)
         self._config = config
         self._hardware = hardware
         self._group = group
         self._sampler = sampler
-        objective = TrainingObjective(model, features, hardware).to(hardware.device)
+        objective = TrainingObjective(model, features, hardware, teachers).to(hardware.device)
         self._tables = objective.tables
         self._objective: nn.Module = objective
         self.is_compiled = False

@@ -11,10 +11,8 @@ exception: its learning-rate schedule follows the clock.
 import dataclasses
 import itertools
 import math
-import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -29,6 +27,7 @@ from tinyedge.train.budget import TimeBudget
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import Hardware, enable_determinism
 from tinyedge.train.limits import Outcome, RunLimits
+from tinyedge.train.methods.distillation import Teachers
 from tinyedge.train.methods.features import build_features
 from tinyedge.train.methods.init_local_heads import init_local_heads
 from tinyedge.train.methods.sampled_softmax import make_candidate_sampler
@@ -42,6 +41,7 @@ from tinyedge.train.report.run_summary import summarize
 from tinyedge.train.report.sample import SampleSeries
 from tinyedge.train.state import EpochRecord, State
 from tinyedge.train.step import TrainStep
+from tinyedge.train.stop_signals import StopSignals
 from tinyedge.train.storage import checkpoint
 from tinyedge.train.validation import choose_spacing, validate
 from tinyedge.train.weight_choice import WeightChoice
@@ -49,7 +49,6 @@ from tinyedge.train.weight_choice import WeightChoice
 EPOCHS_PER_CHECKPOINT = 5  # the guide's value
 TRACE_POINTS = 200  # approximate number of points in the training curve of a complete run
 ADVICE_STEP = 50  # step of an epoch after which its speed is known and most of it remains
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 
 
 class Trainer:
@@ -66,6 +65,7 @@ class Trainer:
         group: Processes of the run.
         weights: Weights that the run begins with; None for random ones.
         old: Token files of the run that they come from, of which a part is repeated; None for none.
+        teachers: Trained models of the same vocabulary that the model learns from too.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Trainer:
         group: Group = SINGLE_PROCESS,
         weights: Mapping[str, torch.Tensor] | None = None,
         old: Shards | None = None,
+        teachers: Sequence[TinyTransformer] = (),
     ) -> None:
         enable_determinism(hardware.device)
         torch.manual_seed(config.seed)
@@ -108,6 +109,7 @@ class Trainer:
             features=build_features(shards, config, tokenizer),
             rows=self._batches.rows,
             is_packed=self._batches.batch(0, 0).layout is not None,
+            teachers=Teachers(teachers, config.taught_share, hardware) if teachers else None,
         )
         if hardware.use_compile and not self._train_step.is_compiled:
             reporter.note("model: compilation failed on this machine; training continues uncompiled, slower")
@@ -118,7 +120,7 @@ class Trainer:
         self._pace = Pace(config.epochs, self._batches.steps_per_epoch)
         self._weight_choice = WeightChoice(shards, hardware.device, group)
         self._samples = SampleSeries(shards, tokenizer, config.seed)
-        self._signal = 0  # the last signal that this process received
+        self._signals = StopSignals()
         self._stop_signal: int | None = None  # the signal for which all processes stop
 
     def measure_speed(self, steps: int) -> float:
@@ -158,8 +160,7 @@ class Trainer:
     def run(self, limits: RunLimits, after_epoch: Callable[[State], None] = lambda state: None) -> Outcome:
         """Train to the last epoch, to a limit or to a signal, and save in each case.
 
-        After a signal, further ones stay ignored: the process is expected to end, and another signal would
-        interrupt what the caller still has to write.
+        After a signal, further ones stay ignored, as in `StopSignals`.
 
         Args:
             limits: When to stop early.
@@ -171,14 +172,8 @@ class Trainer:
         Raises:
             TrainingError: The loss is NaN or infinite.
         """
-        ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()  # by nohup
-        handled = [number for number in SIGNALS if number not in ignored]
-        previous = {number: signal.signal(number, self._on_signal) for number in handled}
-        try:
+        with self._signals.recorded():
             return self._run(limits, after_epoch)
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, signal.SIG_IGN if self._signal else handler)
 
     def _run(self, limits: RunLimits, after_epoch: Callable[[State], None]) -> Outcome:
         self._limits = limits
@@ -246,7 +241,7 @@ class Trainer:
     def _synchronize(self, elapsed_s: float, epoch_s: float) -> None:
         """Share the latest clock and any signal between all processes, so that they decide alike."""
         number, self.state.elapsed_s, self.state.epoch_s, pause_s = self._group.all_reduce_max(
-            self._signal, elapsed_s, epoch_s, self._pace.pause_s
+            self._signals.last, elapsed_s, epoch_s, self._pace.pause_s
         )
         self.state.pause_s = max(self.state.pause_s, pause_s)
         self._stop_signal = int(number) or None
@@ -297,7 +292,7 @@ class Trainer:
 
     def _validate(self) -> list[Quality]:
         """Evaluate the model on the held-out text; on what was read of it if a signal comes."""
-        passages = itertools.takewhile(lambda _: not self._signal, self._shards.validation())
+        passages = itertools.takewhile(lambda _: not self._signals.last, self._shards.validation())
         try:
             return validate(self.model, passages, self._hardware.device, self._spacing)
         except OverflowError:  # the perplexity exceeds the range of a float
@@ -389,13 +384,4 @@ class Trainer:
         }
 
     def _run_config(self) -> dict[str, Any]:
-        """Return what determines the weights. A checkpoint can be resumed only if its own is equal."""
-        return {
-            "corpus_sha256": self._shards.corpus_sha256,  # first: with other text the tokenizer differs too
-            "model": self.model.config.to_dict(),
-            "training": self._config.to_dict(),
-            "tokenizer_sha256": self._tokenizer.sha256,
-        }
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signal = number
+        return checkpoint.describe_run(self.model.config, self._config, self._shards, self._tokenizer)

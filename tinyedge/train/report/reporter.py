@@ -79,3 +79,36 @@ class Reporter(Protocol):
 
     def note(self, text: str) -> None:
         """Receive any other line for the user."""
+
+
+class TeacherReporter:
+    """Reports a teacher's run as a part of the run that it teaches.
+
+    Args:
+        reporter: Receives progress, and notes that name the teacher; no epochs and samples, as they would be
+            taken for those of the run.
+        name: Name of the teacher.
+    """
+
+    def __init__(self, reporter: Reporter, name: str) -> None:
+        self._reporter = reporter
+        self._name = name
+
+    def phase(self, name: str) -> None:
+        """Pass on what is being done."""
+        self._reporter.phase(name)
+
+    def step(self, progress: Progress) -> None:
+        """Pass on the progress."""
+        self._reporter.step(progress)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Note the teacher's held-out loss."""
+        self.note(f"epoch {record.epoch}: held out {record.val_loss:.3f}, {record.elapsed_s:.0f} s")
+
+    def sample(self, prompt: str, text: str) -> None:
+        """Drop a generated text."""
+
+    def note(self, text: str) -> None:
+        """Pass on a line."""
+        self._reporter.note(f"{self._name}: {text}")

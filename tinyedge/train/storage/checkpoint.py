@@ -18,10 +18,12 @@ from tinyedge.core.run_files import BEFORE_LAST_FILE as BEFORE_LAST_FILE
 from tinyedge.core.run_files import BEST_FILE as BEST_FILE
 from tinyedge.core.run_files import FINAL_FILE as FINAL_FILE
 from tinyedge.core.run_files import LAST_FILE as LAST_FILE
-from tinyedge.core.run_files import list_periodic
+from tinyedge.core.run_files import list_periodic, list_teachers
 from tinyedge.core.run_files import list_resumable as list_resumable
+from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.train.model import TinyTransformer
+from tinyedge.train.recipe import TrainConfig
 from tinyedge.train.state import State
 from tinyedge.train.storage import archive
 from tinyedge.train.storage.plain_checkpoint import convert_plain_checkpoint
@@ -262,13 +264,25 @@ def find_newest(folder: Path, warn: Callable[[str], None]) -> Path:
     return max(found)[2]
 
 
+def describe_run(
+    model: ModelConfig, training: TrainConfig, shards: Shards, tokenizer: Tokenizer
+) -> dict[str, Any]:
+    """Return what determines the weights of a run. A checkpoint can be resumed only if its own is equal."""
+    return {
+        "corpus_sha256": shards.corpus_sha256,  # first: with other text the tokenizer differs too
+        "model": model.to_dict(),
+        "training": training.to_dict(),
+        "tokenizer_sha256": tokenizer.sha256,
+    }
+
+
 def require_same_run(path: Path, content: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     """Check that a checkpoint belongs to a run.
 
     Args:
         path: The checkpoint file.
         content: What `load` returned for it.
-        run: The run's config, by section.
+        run: What `describe_run` returns for the run.
 
     Raises:
         UsageError: Settings differ.
@@ -300,7 +314,8 @@ def require_same_run(path: Path, content: Mapping[str, Any], run: Mapping[str, A
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether the folder has any checkpoint, of a finished or an unfinished run."""
-    return bool(list_resumable(folder)) or any((folder / name).exists() for name in (BEST_FILE, FINAL_FILE))
+    has_model = any((folder / name).exists() for name in (BEST_FILE, FINAL_FILE))
+    return has_model or bool(list_resumable(folder) or list_teachers(folder))
 
 
 def no_checkpoint_error(folder: Path) -> CheckpointError:
