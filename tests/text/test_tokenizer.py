@@ -123,15 +123,17 @@ def test_a_line_is_encoded_between_bos_and_eos(micro: Tokenizer) -> None:
 @given(st.lists(st.integers(0, 1099), max_size=40), st.integers(0, 40))
 @example([4 + 0xE2, 4 + 0x82, 4 + 0xAC], 0)  # the euro sign, byte by byte
 @example([4 + 0xE2, 4 + 0x82], 1)
+@example([4, BOS_ID, 390], 2)
 def test_any_ids_decode_the_same_streamed_and_at_once(
     byte_tokenizer: Tokenizer, tokens: list[int], cut: int
 ) -> None:
     expected = byte_tokenizer.decode(tokens)
     assert decode_stream(byte_tokenizer, tokens) == expected
     assert expected.encode("utf-8").decode("utf-8") == expected  # no lone surrogate
-    # A stream after a context continues the text, unless the context ends inside a character.
+    # A stream after a context continues the text, unless the context ends inside a character, or with BOS, at
+    # which an answer begins, without a space.
     head = byte_tokenizer.decode(tokens[:cut])
-    if expected.startswith(head) and not head.endswith("\ufffd"):
+    if expected.startswith(head) and not head.endswith("\ufffd") and BOS_ID not in tokens[:cut]:
         assert head + decode_stream(byte_tokenizer, tokens[cut:], tokens[:cut]) == expected
 
 
