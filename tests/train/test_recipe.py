@@ -56,8 +56,8 @@ def test_an_invalid_value_names_the_parameter(flags: dict[str, float], words: st
 
 
 def test_an_unknown_recipe_is_refused() -> None:
-    with pytest.raises(UsageError, match="recipe best is unknown"):
-        resolve("best", {})
+    with pytest.raises(UsageError, match="recipe fastest is unknown"):
+        resolve("fastest", {})
 
 
 @pytest.mark.parametrize("recipe", [FAST, GUIDE])

@@ -20,6 +20,7 @@ import torch
 
 from tests.train.test_pipeline import make_request, run_training
 from tests.train.test_step import EAGER, SMALL, make_batch
+from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import CheckpointError, UsageError
 from tinyedge.core.run_files import list_teachers, read_metrics
 from tinyedge.train import pipeline, single_run
@@ -31,6 +32,7 @@ from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import FAST, resolve
 from tinyedge.train.step import TrainStep
 from tinyedge.train.stop_signals import SIGNALS
+from tinyedge.train.teachers import make_teacher_shape
 
 MODELS = ("teachers/1", "teachers/2", ".")
 
@@ -166,6 +168,15 @@ def test_teachers_get_a_half_of_the_time(request_for: Any) -> None:
 def test_a_recipe_with_teachers_starts_from_random_weights() -> None:
     with pytest.raises(UsageError, match="--recipe best"):
         resolve("best", {}, init_from="abc")
+
+
+@pytest.mark.parametrize("width, heads", [(64, 2), (128, 4), (384, 6), (512, 8)])
+def test_a_teacher_is_larger(width: int, heads: int) -> None:
+    model = ModelConfig(d_model=width, nhead=heads, num_layers=3, dim_feedforward=2 * width)
+    teacher = make_teacher_shape(model)
+    assert teacher.block_parameters > model.block_parameters
+    assert teacher.vocab_size == model.vocab_size
+    assert teacher.max_seq_length == model.max_seq_length
 
 
 @pytest.mark.parametrize("sampled", [0, 100])

@@ -37,7 +37,7 @@ from tinyedge.train.run_request import RunRequest
 from tinyedge.train.shape_choice import choose_shape
 from tinyedge.train.single_run import is_complete, train_in_folder
 from tinyedge.train.storage import checkpoint, previous_run
-from tinyedge.train.teachers import find_shape, limit_run, require_same_teachers, train_teachers
+from tinyedge.train.teachers import find_taught_shape, limit_run, require_same_teachers, train_teachers
 from tinyedge.train.trainer import Trainer
 from tinyedge.train.validation import choose_spacing
 
@@ -170,7 +170,7 @@ def _read_shape(request: RunRequest, metrics: MetricsWriter) -> object:
         return metrics.read_model()
     folder = request.output_dir
     if not list_resumable(folder) and (teachers := list_teachers(folder)):
-        return find_shape(teachers[0])
+        return find_taught_shape(teachers[0], request.list_shapes(request.model.vocab_size))
     path = checkpoint.find_newest(folder, lambda line: None)  # warnings come when it is resumed
     return checkpoint.load(path)["config"].get("model")
 

@@ -13,6 +13,7 @@ from tinyedge.core.errors import UsageError
 from tinyedge.core.settings import check_settings, get_ranges, require_choice, setting
 
 AUGMENTED_SHARE = 0.88  # of the run; the rest uses the segmentation that text is evaluated with
+TEACHER_EPOCHS = 0.4  # of the run's epochs: a larger model learns in fewer
 MAX_AUGMENTED_TOKENS = 2_000_000  # in memory, drawn again each epoch; a larger corpus does not need it
 
 
@@ -152,8 +153,8 @@ class TrainConfig:
         return fields
 
     def make_teacher(self, number: int) -> "TrainConfig":
-        """Return the settings of one of the run's teachers, numbered from 1: half of the epochs."""
-        epochs = max(1, self.epochs // 2)
+        """Return the settings of one of the run's teachers, numbered from 1."""
+        epochs = max(1, round(TEACHER_EPOCHS * self.epochs))
         return dataclasses.replace(self, teachers=0, epochs=epochs, seed=(self.seed + number) % (1 << 31))
 
     def rate_factor(self, step: int, steps_per_epoch: int, elapsed: float = 0.0) -> float:
@@ -217,8 +218,8 @@ FAST = TrainConfig(
     average_exponent=3.0,
 )
 
-# Several models, and one of the same shape that learns from all of them: for a night.
-BEST = dataclasses.replace(FAST, recipe="best", epochs=20, teachers=4)
+# Larger models first, and one that learns from all of them: for a night.
+BEST = dataclasses.replace(FAST, recipe="best", epochs=20, teachers=3, taught_share=0.7)
 
 # What a run changes that goes on from a trained model. The rates are a fraction of the recipe's, so that the
 # model keeps what it knows, and methods that only make sense from random weights are off. docs/log.md has how

@@ -1,16 +1,18 @@
-"""The teachers of a run: models of the same shape, trained one after the other before it.
+"""The teachers of a run: larger models, trained one after the other before it.
 
 In: a run's request and data. Out: the trained models, or how training ended where a signal stopped it. Each
 has a run folder of its own in the run's; a finished one is used as it is, an unfinished one is continued.
 
-A teacher learns from the one before it: such a chain gets better from model to model (Furlanello et al.,
-"Born-Again Neural Networks", 2018). The run itself learns from all of them.
+A teacher is twice as wide as the run's model, and has one more layer: it predicts better, and costs nothing
+on the board. It learns from the teacher before it: such a chain gets better from model to model (Furlanello
+et al., "Born-Again Neural Networks", 2018). The run itself learns from all of them.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from tinyedge.core.config import HEADS, MODEL_RANGES, ModelConfig
 from tinyedge.core.folder_lock import ensure_dir
 from tinyedge.core.run_files import BEST_FILE, FINAL_FILE, TEACHERS_FOLDER, list_resumable, list_teachers
 from tinyedge.text.shards import Shards
@@ -24,6 +26,18 @@ from tinyedge.train.single_run import is_complete, train_in_folder
 from tinyedge.train.storage import checkpoint
 
 TEACHERS_SHARE = 0.5  # of a run's time limit
+
+
+def make_teacher_shape(model: ModelConfig) -> ModelConfig:
+    """Return the shape of the teachers of a model."""
+    width = min(2 * model.d_model, MODEL_RANGES["d_model"][1])
+    return dataclasses.replace(
+        model,
+        d_model=width,
+        nhead=max(heads for heads in HEADS if heads <= model.nhead and width % heads == 0),
+        dim_feedforward=min(2 * model.dim_feedforward, MODEL_RANGES["dim_feedforward"][1]),
+        num_layers=min(model.num_layers + 1, MODEL_RANGES["num_layers"][1]),
+    )
 
 
 def limit_run(request: RunRequest) -> RunLimits:
@@ -68,15 +82,24 @@ def require_same_teachers(request: RunRequest, tokenizer: Tokenizer, shards: Sha
     """
     for folder in list_teachers(request.output_dir):
         if path := _find_newest(folder):
-            training = _make_request(request, int(folder.name)).training
-            run = checkpoint.describe_run(request.model, training, shards, tokenizer)
+            teacher = _make_request(request, int(folder.name))
+            run = checkpoint.describe_run(teacher.model, teacher.training, shards, tokenizer)
             checkpoint.require_same_run(path, checkpoint.load(path), run)
 
 
-def find_shape(folder: Path) -> object:
-    """Return the shape of a teacher, as its folder records it; None if nothing does."""
+def find_taught_shape(folder: Path, shapes: Sequence[ModelConfig]) -> object:
+    """Return which of some shapes a run has of which there are only teachers yet.
+
+    Args:
+        folder: Folder of a teacher.
+        shapes: The shapes.
+
+    Returns:
+        The shape, as `ModelConfig.to_dict` returns it; None if nothing tells.
+    """
     path = _find_newest(folder)
-    return checkpoint.load(path)["config"].get("model") if path else None
+    recorded = checkpoint.load(path)["config"].get("model") if path else None
+    return next((s.to_dict() for s in shapes if make_teacher_shape(s).to_dict() == recorded), None)
 
 
 def _train_teacher(
@@ -109,6 +132,7 @@ def _make_request(request: RunRequest, number: int) -> RunRequest:
     return dataclasses.replace(
         request,
         output_dir=request.output_dir / TEACHERS_FOLDER / str(number),
+        model=make_teacher_shape(request.model),
         training=request.training.make_teacher(number),
         limits=_scale(request.limits, TEACHERS_SHARE / request.training.teachers),
     )
