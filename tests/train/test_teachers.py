@@ -170,7 +170,7 @@ def test_a_recipe_with_teachers_starts_from_random_weights() -> None:
         resolve("best", {}, init_from="abc")
 
 
-@pytest.mark.parametrize("width, heads", [(64, 2), (128, 4), (384, 6), (512, 8)])
+@pytest.mark.parametrize(("width", "heads"), [(64, 2), (128, 4), (384, 6), (512, 8)])
 def test_a_teacher_is_larger(width: int, heads: int) -> None:
     model = ModelConfig(d_model=width, nhead=heads, num_layers=3, dim_feedforward=2 * width)
     teacher = make_teacher_shape(model)
