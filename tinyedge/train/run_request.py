@@ -93,9 +93,16 @@ class RunRequest:
         group: Group,
         teachers: Sequence[TinyTransformer] = (),
     ) -> Trainer:
-        """Return the trainer of the run."""
+        """Return the trainer of the run.
+
+        Without its teachers, the trainer of a run that has some serves to check the request: nothing is
+        compiled.
+        """
         weights, old = (self.initial.weights, self.initial.held_out) if self.initial else (None, None)
-        where = self.hardware, self.output_dir, reporter, group
+        hardware = self.hardware
+        if self.training.teachers and not teachers:
+            hardware = dataclasses.replace(hardware, use_compile=False)
+        where = hardware, self.output_dir, reporter, group
         return Trainer(self.model, self.training, shards, tokenizer, *where, weights, old, teachers)
 
     def make_metrics(self, tokenizer: Tokenizer, shards: Shards) -> MetricsWriter:

@@ -116,6 +116,7 @@ def _train_teacher(
     if group.broadcast(group.is_main and is_complete(metrics)):
         reporter.note(f"reused {folder / BEST_FILE}")
         return None
+    reporter.note(f"{request.model.parameters:,} parameters, {request.training.epochs} epochs")
     trainer = request.make_trainer(tokenizer, shards, reporter, group, teachers)
     path = checkpoint.find_newest(folder, reporter.note) if group.is_main and list_resumable(folder) else None
     if path := group.broadcast(path):
