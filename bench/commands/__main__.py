@@ -14,7 +14,7 @@ from bench.commands.matcher import Matcher
 from bench.commands.quote import format_failures, format_scores
 from bench.quoted_blocks import update_documents
 from tinyedge.core.files import write_json
-from tinyedge.core.sampling import SamplingConfig
+from tinyedge.core.sampling import COMMAND_TOKENS, SamplingConfig
 from tinyedge.core.stats import percentile
 from tinyedge.corpus.commands.answer import UNKNOWN, Command, parse_answer
 from tinyedge.corpus.commands.home import format_prompt
@@ -28,7 +28,6 @@ FOLDER = Path(__file__).parent
 REPORT = FOLDER.parent / "reports/commands.json"
 DOCUMENT = FOLDER.parents[1] / "docs/tasks.md"
 SCHEMA = "tinyedge.commands/1"
-MAX_TOKENS = 96  # of an answer; the longest of the templates has 75
 GREEDY = SamplingConfig(temperature=0)
 
 
@@ -42,7 +41,7 @@ class Model:
     def answer(self, prompt: str) -> str:
         """Return the answer to a prompt."""
         ids = encode_turns(self.generator.tokenizer, [prompt])
-        room = min(MAX_TOKENS, self.generator.bundle.config.max_seq_length - len(ids))
+        room = min(COMMAND_TOKENS, self.generator.bundle.config.max_seq_length - len(ids))
         form = Form.command(prompt)
         steps = list(self.generator.stream(ids, max_tokens=room, sampling=GREEDY, form=form))
         self.tokens.append((len(ids), len(steps)))

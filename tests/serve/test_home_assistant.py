@@ -14,6 +14,7 @@ import pytest
 from bench.serve.loopback import HttpAnswer, Server, parse_events
 from tests.support.command_bundle import LIGHT_ON
 from tests.support.program import assert_refused, tinyedge
+from tinyedge.core.sampling import COMMAND_TOKENS, DEFAULT_TOKENS
 from tinyedge.corpus.commands.answer import Command
 from tinyedge.corpus.commands.home import MAX_NAME, Home
 from tinyedge.forms.tool import Tool
@@ -26,6 +27,7 @@ from tinyedge.serve.home_commands import (
     fit_arguments,
     parse_static_context,
 )
+from tinyedge.serve.requests import RequestLimits, parse_chat
 
 CHATS, RESPONSES = "/v1/chat/completions", "/v1/responses"
 NAMES = {"type": "string"}
@@ -194,6 +196,16 @@ def test_tools_of_several_apis_have_a_namespace() -> None:
 def test_after_a_call_its_result_is_said(sentence: str, result: dict[str, Any], expected: str) -> None:
     messages = [("user", sentence), ("assistant", "{}"), ("tool", json.dumps(result))]
     assert HomeCommands(Home()).prepare_reply(messages, []).text == expected
+
+
+@pytest.mark.parametrize("tools", [[], [{"type": "function", "function": FUNCTIONS[0]}]])
+def test_an_answer_has_room_for_long_names(tools: list[Any]) -> None:
+    """With tools or without: a text has fewer tokens unless the request says how many."""
+    limits = RequestLimits(1000, 500, encode_turns=lambda turns: [5], commands=HomeCommands(Home()))
+    body = {"messages": [{"role": "user", "content": "turn on the lamp"}], "tools": tools}
+    assert parse_chat(json.dumps(body).encode(), limits).max_tokens == COMMAND_TOKENS
+    limits, body["tools"] = RequestLimits(1000, 500, encode_turns=lambda turns: [5]), []
+    assert parse_chat(json.dumps(body).encode(), limits).max_tokens == DEFAULT_TOKENS
 
 
 # --- with a server ---

@@ -153,10 +153,17 @@ def parse_chat(body: bytes, limits: RequestLimits) -> GenerationRequest:
         fields.require_neutral(name, *neutral)
     max_tokens = min(limit or conversation.default_tokens, limits.max_tokens)
     logprobs = (count or 0) if has_logprobs else None
-    _, answer_form, reply = conversation
     prompts = (conversation.prompt,)
     return make_request(
-        "chat", fields, limits, prompts, n, max_tokens, logprobs, answer_form=answer_form, reply=reply
+        "chat",
+        fields,
+        limits,
+        prompts,
+        n,
+        max_tokens,
+        logprobs,
+        answer_form=conversation.answer_form,
+        reply=conversation.reply,
     )
 
 
@@ -170,10 +177,8 @@ class Conversation(NamedTuple):
     reply: "CommandReply | None" = None
     """How the answer to a home command is made; None for any other request."""
 
-    @property
-    def default_tokens(self) -> int:
-        """Maximum number of tokens in an answer for which the request has none."""
-        return COMMAND_TOKENS if self.reply else DEFAULT_TOKENS
+    default_tokens: int = DEFAULT_TOKENS
+    """Maximum number of tokens in an answer for which the request has none."""
 
 
 def parse_conversation(
@@ -206,9 +211,10 @@ def parse_conversation(
     choice = fields.take("tool_choice")
     fields.take_boolean("parallel_tool_calls")  # there is one call at most
     if not tools:
-        return Conversation(prompt, AnswerForm(text_form or Form.command(text)))
+        form = text_form or Form.command(text)
+        return Conversation(prompt, AnswerForm(form), default_tokens=COMMAND_TOKENS)
     reply = limits.commands.prepare_reply(messages, [] if choice == "none" else tools)
-    return Conversation(prompt, AnswerForm(Form.command(text), has_tools=True), reply)
+    return Conversation(prompt, AnswerForm(Form.command(text), has_tools=True), reply, COMMAND_TOKENS)
 
 
 def make_request(
