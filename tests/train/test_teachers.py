@@ -20,9 +20,10 @@ import torch
 
 from tests.train.test_pipeline import make_request, run_training
 from tests.train.test_step import EAGER, SMALL, make_batch
+from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import CheckpointError, UsageError
-from tinyedge.core.run_files import list_teachers, read_metrics
+from tinyedge.core.run_files import BEST_FILE, has_teachers, list_run_files, read_metrics
 from tinyedge.train import pipeline, single_run
 from tinyedge.train.data import Batch
 from tinyedge.train.limits import RunLimits
@@ -30,8 +31,10 @@ from tinyedge.train.methods.distillation import Teachers
 from tinyedge.train.methods.sampled_softmax import CandidateSampler
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import FAST, resolve
+from tinyedge.train.report.sample import SampleSeries
 from tinyedge.train.step import TrainStep
 from tinyedge.train.stop_signals import SIGNALS
+from tinyedge.train.storage import previous_run
 from tinyedge.train.teachers import make_teacher_shape
 
 MODELS = ("teachers/1", "teachers/2", ".")
@@ -94,7 +97,6 @@ def test_a_run_has_its_teachers_in_folders_of_their_own(request_for: Any) -> Non
     reporter = RecordingReporter()
     folder = request_for().output_dir
     assert run_training(request_for(), reporter).ended_by == "epochs"
-    assert [path.name for path in list_teachers(folder)] == ["1", "2"]
     metrics = [read_metrics(folder / name) for name in MODELS]
     assert {value["status"] for value in metrics} == {"finished"}
     seeds = [value["configuration"]["training"]["seed"] for value in metrics]  # type: ignore[index]
@@ -116,7 +118,7 @@ def test_a_model_differs_with_and_without_teachers(request_for: Any) -> None:
     taught = (folder / "final_model.pt").read_bytes()
     run_training(request_for(teachers=0, restart=True), RecordingReporter())
     assert (folder / "final_model.pt").read_bytes() != taught
-    assert not list_teachers(folder)
+    assert not has_teachers(folder)
 
 
 @pytest.mark.parametrize("step", [3, 14, 25, 37])  # in each teacher, and in both epochs of the run
@@ -133,8 +135,12 @@ def test_a_run_stopped_anywhere_ends_with_the_same_models(
     assert stopped.signal == signal.SIGTERM
     with pytest.raises(CheckpointError, match="unfinished run"):
         pipeline.run(request_for(), RecordingReporter())
-    with pytest.raises((UsageError, CheckpointError), match="belongs to another run"):
-        pipeline.run(request_for(learning_rate=1e-4, resume=True), RecordingReporter())
+    for flags in ({"learning_rate": 1e-4}, {"teachers": 0}, {"teachers": 3}, {"epochs": 9}):
+        (name, value), *_ = flags.items()
+        before = resolve("fast", {"epochs": 2, "teachers": 2}).to_dict()[name]
+        here = value or "off"
+        with pytest.raises(UsageError, match=f"{name} is {before} there, {here} here"):
+            pipeline.run(request_for(**flags, resume=True), RecordingReporter())
     reporter = RecordingReporter()
     assert run_training(request_for(resume=True), reporter).ended_by == "epochs"
     assert read_models(folder) == models
@@ -158,6 +164,79 @@ def test_other_text_does_not_continue_teachers(
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_a_signal_at_the_end_of_a_teacher_stops_the_run(
+    request_for: Any, restore_signals: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = SampleSeries.add
+
+    def add_and_signal(*arguments: Any) -> Any:
+        if arguments[2] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return samples(*arguments)
+
+    monkeypatch.setattr(SampleSeries, "add", add_and_signal)
+    stopped = run_training(request_for(), RecordingReporter())
+    restore_signals()
+    monkeypatch.setattr(SampleSeries, "add", samples)
+    assert stopped.signal == signal.SIGTERM
+    folder = request_for().output_dir
+    assert read_metrics(folder / "teachers/1")["status"] == "finished"
+    assert not (folder / "teachers/2").exists()
+    assert run_training(request_for(resume=True), RecordingReporter()).ended_by == "epochs"
+
+
+def test_a_finished_teacher_stays_if_the_limits_change(
+    request_for: Any, restore_signals: Callable[[], None]
+) -> None:
+    reporter = RecordingReporter()
+    stop_at(reporter, 25)
+    run_training(request_for(limits=RunLimits(max_minutes=400)), reporter)
+    restore_signals()
+    folder = request_for().output_dir
+    before = (folder / "teachers/1" / BEST_FILE).stat().st_mtime_ns
+    changed = request_for(resume=True, limits=RunLimits(max_minutes=300, patience=7))
+    assert run_training(changed, RecordingReporter()).ended_by == "epochs"
+    assert (folder / "teachers/1" / BEST_FILE).stat().st_mtime_ns == before
+
+
+def test_resuming_does_not_replace_a_finished_run(request_for: Any) -> None:
+    run_training(request_for(), RecordingReporter())
+    models = read_models(request_for().output_dir)
+    for flags in ({"epochs": 3}, {"limits": RunLimits(patience=5)}):
+        with pytest.raises(CheckpointError, match="finished run with other flags"):
+            pipeline.run(request_for(**flags, resume=True), RecordingReporter())
+    assert read_models(request_for().output_dir) == models
+
+
+def test_a_folder_of_the_user_is_not_taken_for_teachers(tmp_path: Path) -> None:
+    (tmp_path / "teachers/1").mkdir(parents=True)
+    (tmp_path / "teachers/1/notes.txt").write_text("mine")
+    assert list_run_files(tmp_path) == []
+
+
+def test_a_process_killed_while_it_moves_a_run_leaves_a_usable_folder(
+    request_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_training(request_for(), RecordingReporter())
+    folder = request_for().output_dir
+    models = read_models(folder)
+
+    class PowerCutError(BaseException):
+        pass
+
+    def cut(path: Path) -> None:
+        if path.name == previous_run.FOLDER:
+            raise PowerCutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sync_folder", cut)
+        patch.setattr(previous_run, "_restore", lambda *arguments: [])  # killed: nothing is tidied up
+        with pytest.raises(PowerCutError):
+            pipeline.run(request_for(restart=True), RecordingReporter())
+    run_training(request_for(restart=True), RecordingReporter())
+    assert read_models(folder) == models
+
+
 def test_teachers_get_a_half_of_the_time(request_for: Any) -> None:
     folder = request_for().output_dir
     run_training(request_for(limits=RunLimits(max_minutes=400)), RecordingReporter())
@@ -166,8 +245,10 @@ def test_teachers_get_a_half_of_the_time(request_for: Any) -> None:
 
 
 def test_a_recipe_with_teachers_starts_from_random_weights() -> None:
-    with pytest.raises(UsageError, match="--recipe best"):
-        resolve("best", {}, init_from="abc")
+    for recipe, values in (("best", {}), ("fast", {"teachers": 1})):
+        with pytest.raises(UsageError, match="teachers begin with random weights"):
+            resolve(recipe, values, init_from="abc")
+    assert resolve("best", {"teachers": 0}, init_from="abc").init_from == "abc"
 
 
 @pytest.mark.parametrize(("width", "heads"), [(64, 2), (128, 4), (384, 6), (512, 8)])

@@ -54,7 +54,7 @@ def test_spaced_windows_have_the_bytes_of_their_tokens(spacing: int) -> None:
     (whole, _), (part, _) = (
         validation.validate(model, passages, torch.device("cpu"), every) for every in (1, spacing)
     )
-    assert part.tokens == 32 * -(-300 // spacing)  # of 100 windows in each passage, the spacing goes on
+    assert part.tokens / 32 == pytest.approx(300 / spacing, abs=2)
     assert part.bytes / part.tokens == pytest.approx(whole.bytes / whole.tokens)
     assert part.bits_per_byte == pytest.approx(whole.bits_per_byte, rel=0.05)
 
@@ -65,9 +65,35 @@ def test_bytes_behind_unk_count_where_a_window_has_unk() -> None:
     tokens[70:74] = UNK_ID  # in the third of four windows
     passage = Passage(tokens, 256, unknown_bytes=8)
     model = TinyTransformer(SMALL)
-    for spacing, unknown_bytes, size in ((1, 8, 256), (2, 8, 128), (3, 0, 128)):
+    chosen = {spacing: [n for n in range(4) if validation.is_chosen(n, spacing)] for spacing in (1, 2, 3)}
+    assert chosen == {1: [0, 1, 2, 3], 2: [0, 2], 3: [0, 2]}
+    for spacing, windows in chosen.items():
         found = validation.validate(model, [("en", passage)], torch.device("cpu"), spacing)[0]
-        assert found.unknown_bytes == unknown_bytes / size
+        assert found.unknown_bytes == 8 / (64 * len(windows))
+    last = Passage(tokens[:97], 192, unknown_bytes=8)  # the third window alone
+    found = validation.validate(
+        model, [("en", Passage(tokens[:33], 64)), ("en", last)], torch.device("cpu"), 9
+    )[0]
+    assert found.unknown_bytes == 0
+
+
+@pytest.mark.parametrize("spacing", [2, 3, 8])
+def test_no_language_and_no_part_of_documents_is_left_out(spacing: int) -> None:
+    chosen = [n for n in range(1000) if validation.is_chosen(n, spacing)]
+    assert len(chosen) == pytest.approx(1000 / spacing, rel=0.02)
+    odd = sum(n % 2 for n in chosen)
+    assert odd == pytest.approx(len(chosen) / 2, rel=0.05)
+    torch.manual_seed(0)
+    model = TinyTransformer(SMALL)
+    random = np.random.default_rng(1)
+    passages = [
+        (name, Passage(random.integers(4, 1000, 20).astype(np.uint16), 40))
+        for _ in range(30)
+        for name in ("en", "es")
+    ]
+    found = validation.validate(model, passages, torch.device("cpu"), spacing)
+    assert [quality.name for quality in found] == ["all", "en", "es"]
+    assert found[1].tokens == found[2].tokens
 
 
 def test_enough_tokens_are_evaluated() -> None:

@@ -181,7 +181,8 @@ class _Stderr:
 def _format_log_line(progress: "Progress") -> str:
     held_out = f" held out {progress.val_loss:.3f}" if progress.val_loss is not None else ""
     eta = f" ETA {format_clock(progress.eta_s)}" if progress.eta_s is not None else ""
+    teacher = f"{progress.teacher}, " if progress.teacher else ""
     return (
-        f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}:"
+        f"{teacher}epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}:"
         f" loss {progress.loss:.3f}{held_out} {progress.tokens_per_second:,.0f} tok/s{eta}"
     )

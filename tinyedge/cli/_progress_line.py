@@ -93,7 +93,8 @@ class ProgressLine:
         phase = f"{self.phase} {format_seconds(now - self.phase_at)}" if self.phase else ""
         if progress is None:
             return [ProgressField(0, phase)] if phase else []
-        fields = [ProgressField(0, f"epoch {progress.epoch}/{progress.epochs}", "bold")]
+        fields = [ProgressField(1, progress.teacher)] if progress.teacher else []
+        fields.append(ProgressField(0, f"epoch {progress.epoch}/{progress.epochs}", "bold"))
         share = self._share_done()
         if share is not None:
             fields.append(ProgressField(3, f"{100 * share:.0f}%"))

@@ -12,12 +12,14 @@ LAST_FILE, BEFORE_LAST_FILE = "checkpoint_last.pt", "checkpoint_before_last.pt"
 CURVE_FILE = "training_curve.png"
 TENSORBOARD_FOLDER = "tensorboard"
 TEACHERS_FOLDER = "teachers"  # of a run with teachers: a folder for each, named by its number
+TEACHERS_FILE = "run.json"  # in that folder: the run that they teach
 
 
 def list_run_files(folder: Path) -> list[Path]:
     """Return what training has written to a run folder, without the data that it was trained on."""
-    names = (BEST_FILE, FINAL_FILE, CURVE_FILE, TENSORBOARD_FOLDER, METRICS_FILE, TEACHERS_FOLDER)
-    return list_resumable(folder) + [path for name in names if (path := folder / name).exists()]
+    names = (BEST_FILE, FINAL_FILE, CURVE_FILE, TENSORBOARD_FOLDER, METRICS_FILE)
+    found = list_resumable(folder) + [path for name in names if (path := folder / name).exists()]
+    return [*found, folder / TEACHERS_FOLDER] if has_teachers(folder) else found
 
 
 def list_resumable(folder: Path) -> list[Path]:
@@ -36,15 +38,14 @@ def list_periodic(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
-def list_teachers(folder: Path) -> list[Path]:
-    """Return the folders of a run's teachers, in the order of their training."""
-    found = [path for path in (folder / TEACHERS_FOLDER).glob("*") if path.name.isdecimal()]
-    return sorted(found, key=lambda path: int(path.name))
+def has_teachers(folder: Path) -> bool:
+    """Whether a run in the folder has begun to train teachers."""
+    return (folder / TEACHERS_FOLDER / TEACHERS_FILE).exists()
 
 
 def has_unfinished_run(folder: Path) -> bool:
     """Whether a run in the folder was stopped and can be resumed."""
-    return bool(list_resumable(folder) or list_teachers(folder)) and not is_finished(folder)
+    return (bool(list_resumable(folder)) or has_teachers(folder)) and not is_finished(folder)
 
 
 def is_finished(folder: Path) -> bool:

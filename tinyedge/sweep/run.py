@@ -14,6 +14,7 @@ from typing import Any
 from tinyedge.core import files
 from tinyedge.core.errors import TinyEdgeError, TrainingError, UsageError
 from tinyedge.core.folder_lock import ensure_dir
+from tinyedge.core.run_files import has_unfinished_run
 from tinyedge.core.runs import ALL, read_run
 from tinyedge.core.settings import flag
 from tinyedge.corpus.build import CORPUS_NAME
@@ -27,7 +28,6 @@ from tinyedge.train import pipeline
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.run_request import RunRequest
 from tinyedge.train.state import EpochRecord
-from tinyedge.train.storage.checkpoint import list_resumable
 from tinyedge.train.storage.previous_run import replace_data
 
 SCHEMA = "tinyedge.sweep/1"
@@ -126,7 +126,7 @@ def _run_trial(request: SweepRequest, claim: Claim, reporter: Reporter) -> int |
             limits=dataclasses.replace(common.limits, prune=claim.is_hopeless),
             skip_corpus=True,
             skip_tokenizer=True,
-            resume=bool(list_resumable(claim.folder)),
+            resume=has_unfinished_run(claim.folder),
         )
         outcome = pipeline.run(trial, _TrialReporter(claim, reporter))
     except (TrainingError, UsageError) as failure:

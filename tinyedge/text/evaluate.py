@@ -110,7 +110,7 @@ class Quality:
 
     @classmethod
     def from_sums(
-        cls, name: str, nats: float, tokens: int, size: int, unknown: int, unknown_bytes: float = 0
+        cls, name: str, nats: float, tokens: int, size: float, unknown: int, unknown_bytes: float = 0
     ) -> "Quality":
         """Create the result from sums over a text.
 
@@ -127,7 +127,7 @@ class Quality:
             to_bits_per_byte(nats, size, unknown_bytes),
             math.exp(nats / tokens),
             tokens,
-            size,
+            round(size),
             unknown / tokens,
             unknown_bytes / size,
         )

@@ -15,7 +15,7 @@ from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import CheckpointError, CorpusError, TinyEdgeError, TokenizerError, TrainingError
 from tinyedge.core.folder_lock import ensure_dir, exclusive_lock
-from tinyedge.core.run_files import has_unfinished_run, is_finished, list_resumable, list_teachers
+from tinyedge.core.run_files import has_teachers, has_unfinished_run, is_finished, list_resumable
 from tinyedge.core.runs import ALL, PREVIOUS_FOLDER, read_run
 from tinyedge.corpus.build import CORPUS_NAME, prepare_corpus
 from tinyedge.corpus.split import draw_split
@@ -37,7 +37,7 @@ from tinyedge.train.run_request import RunRequest
 from tinyedge.train.shape_choice import choose_shape
 from tinyedge.train.single_run import is_complete, train_in_folder
 from tinyedge.train.storage import checkpoint, previous_run
-from tinyedge.train.teachers import find_taught_shape, limit_run, require_same_teachers, train_teachers
+from tinyedge.train.teachers import limit_run, read_taught_shape, require_same_teachers, train_teachers
 from tinyedge.train.trainer import Trainer
 from tinyedge.train.validation import choose_spacing
 
@@ -128,9 +128,10 @@ def _prepare_run(request: RunRequest, reporter: Reporter, group: Group) -> _Prep
             metrics = dataclasses.replace(metrics, init_from=change.to_dict())
         resumed_from = None
         if request.resume:
+            _require_not_finished(metrics)
             require_same_teachers(request, tokenizer, shards)
-            if list_resumable(folder) or not list_teachers(folder):
-                resumed_from = _resume(trainer, metrics, reporter)
+            if list_resumable(folder) or not has_teachers(folder):
+                resumed_from = _resume(trainer, folder, reporter)
         elif preserved is not None:
             _announce_move(request, reporter)
             previous_run.archive_run(folder, preserved, reporter.note)
@@ -169,8 +170,8 @@ def _read_shape(request: RunRequest, metrics: MetricsWriter) -> object:
     if not (request.resume and request.list_shapes):
         return metrics.read_model()
     folder = request.output_dir
-    if not list_resumable(folder) and (teachers := list_teachers(folder)):
-        return find_taught_shape(teachers[0], request.list_shapes(request.model.vocab_size))
+    if has_teachers(folder):
+        return read_taught_shape(folder)
     path = checkpoint.find_newest(folder, lambda line: None)  # warnings come when it is resumed
     return checkpoint.load(path)["config"].get("model")
 
@@ -319,14 +320,18 @@ def _announce_move(request: RunRequest, reporter: Reporter) -> None:
         )
 
 
-def _resume(trainer: Trainer, metrics: MetricsWriter, reporter: Reporter) -> Path:
-    """Continue from the most advanced valid checkpoint. A damaged one causes a warning."""
+def _require_not_finished(metrics: MetricsWriter) -> None:
+    """Raise CheckpointError if the folder holds a finished run that is not this one."""
     if is_finished(metrics.folder) and not metrics.is_finished():
         raise CheckpointError(
             f"{metrics.folder} holds a finished run with other flags or text",
             "omit --resume: the finished run is moved to previous/, and a new one starts",
         )
-    path = checkpoint.find_newest(metrics.folder, reporter.note)
+
+
+def _resume(trainer: Trainer, folder: Path, reporter: Reporter) -> Path:
+    """Continue from the most advanced valid checkpoint. A damaged one causes a warning."""
+    path = checkpoint.find_newest(folder, reporter.note)
     trainer.resume(path)
     reporter.note(f"model: resumed from {path}, epoch {trainer.state.epoch + 1}, step {trainer.state.step}")
     return path

@@ -259,12 +259,13 @@ def resolve(recipe: str, values: Mapping[str, Any], init_from: str = "") -> Trai
         UsageError: The recipe is unknown, or a value is invalid.
     """
     require_choice("recipe", recipe, tuple(RECIPES))
-    if init_from and recipe not in GOING_ON:
-        raise UsageError(
-            f"--recipe {recipe} trains from random weights, and --init-from goes on from a model",
-            "pass --recipe fast",
-            ("recipe",),
-        )
     given = {name: value for name, value in values.items() if value is not None}
-    own = {**GOING_ON[recipe], "init_from": init_from} if init_from else {}
-    return dataclasses.replace(RECIPES[recipe], **{**own, **given})
+    own = {**GOING_ON.get(recipe, {}), "init_from": init_from} if init_from else {}
+    config = dataclasses.replace(RECIPES[recipe], **{**own, **given})
+    if init_from and config.teachers:
+        raise UsageError(
+            "--init-from goes on from a model, and teachers begin with random weights",
+            "pass --recipe fast, without --teachers",
+            ("teachers",),
+        )
+    return config

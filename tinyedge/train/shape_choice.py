@@ -12,8 +12,10 @@ from tinyedge.core.settings import flag
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train.distributed import SINGLE_PROCESS
+from tinyedge.train.model import TinyTransformer
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.run_request import RunRequest
+from tinyedge.train.teachers import limit_run, make_teacher_shape
 
 TOKENS_PER_WEIGHT = 10  # of the blocks
 STEPS_SHARE = 0.75  # of a run's time; the rest is the full softmax of its end, validation and saving
@@ -40,7 +42,7 @@ def choose_shape(
     for shape in shapes:
         if shape.to_dict() == recorded:
             return shape
-    minutes = request.limits.max_minutes
+    minutes = limit_run(request).max_minutes
     tokens = float(request.training.epochs * shards.train_tokens)
     first, last = 0, len(shapes) - 1
     if minutes is not None:
@@ -49,8 +51,10 @@ def choose_shape(
         middle = (first + last + 1) // 2
         seen = tokens
         if minutes is not None:
-            trainer = request.with_shape(shapes[middle]).make_trainer(
-                tokenizer, shards, reporter, SINGLE_PROCESS
+            shape = shapes[middle]
+            teachers = [TinyTransformer(make_teacher_shape(shape)) for _ in range(request.training.teachers)]
+            trainer = request.with_shape(shape).make_trainer(
+                tokenizer, shards, reporter, SINGLE_PROCESS, teachers
             )
             seen = min(tokens, STEPS_SHARE * 60 * minutes * trainer.measure_speed(TIMED_STEPS))
         if seen >= TOKENS_PER_WEIGHT * shapes[middle].block_parameters:

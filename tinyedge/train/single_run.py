@@ -4,6 +4,7 @@ In: a trainer and the metrics of its run. Out: checkpoints, metrics and training
 """
 
 import dataclasses
+from pathlib import Path
 
 from tinyedge.core.errors import TinyEdgeError
 from tinyedge.core.run_files import BEST_FILE, CURVE_FILE, FINAL_FILE
@@ -53,11 +54,14 @@ def train_in_folder(
 
 def is_complete(metrics: MetricsWriter) -> bool:
     """Whether the folder holds exactly this run, finished, with undamaged models."""
-    if not metrics.is_finished():
-        return False
+    return metrics.is_finished() and has_models(metrics.folder)
+
+
+def has_models(folder: Path) -> bool:
+    """Whether a finished run's models are there, undamaged."""
     try:
-        checkpoint.load(metrics.folder / FINAL_FILE)
-        checkpoint.load(metrics.folder / BEST_FILE)
+        checkpoint.load(folder / FINAL_FILE)
+        checkpoint.load(folder / BEST_FILE)
     except (TinyEdgeError, OSError):
         return False
     return True

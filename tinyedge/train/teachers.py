@@ -11,10 +11,20 @@ et al., "Born-Again Neural Networks", 2018). The run itself learns from all of t
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from tinyedge.core import files
 from tinyedge.core.config import HEADS, MODEL_RANGES, ModelConfig
+from tinyedge.core.errors import CheckpointError
 from tinyedge.core.folder_lock import ensure_dir
-from tinyedge.core.run_files import BEST_FILE, FINAL_FILE, TEACHERS_FOLDER, list_resumable, list_teachers
+from tinyedge.core.run_files import (
+    BEST_FILE,
+    TEACHERS_FILE,
+    TEACHERS_FOLDER,
+    has_teachers,
+    is_finished,
+    list_resumable,
+)
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer
 from tinyedge.train.distributed import Group
@@ -22,9 +32,10 @@ from tinyedge.train.limits import Outcome, RunLimits
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.report.reporter import Reporter, TeacherReporter
 from tinyedge.train.run_request import RunRequest
-from tinyedge.train.single_run import is_complete, train_in_folder
+from tinyedge.train.single_run import has_models, train_in_folder
 from tinyedge.train.storage import checkpoint
 
+SCHEMA = "tinyedge.teachers/1"
 TEACHERS_SHARE = 0.5  # of a run's time limit
 
 
@@ -60,6 +71,8 @@ def train_teachers(
     Returns:
         The best model of each teacher, or the end of the one that a signal stopped.
     """
+    if group.is_main and not has_teachers(request.output_dir):
+        _write_record(request, tokenizer, shards)
     models: list[TinyTransformer] = []
     count = request.training.teachers
     for number in range(1, count + 1):
@@ -67,39 +80,45 @@ def train_teachers(
         named = TeacherReporter(reporter, f"teacher {number} of {count}")
         outcome = _train_teacher(teacher, tokenizer, shards, named, group, models[-1:])
         if outcome and outcome.signal is not None:
+            named.note("stopped")
             return outcome
-        group.all_reduce_max()  # no process reads before the main one has written
         models.append(checkpoint.load_model(teacher.output_dir / BEST_FILE).model)
     return models
 
 
 def require_same_teachers(request: RunRequest, tokenizer: Tokenizer, shards: Shards) -> None:
-    """Check that the teachers in a run's folder belong to the run.
+    """Check that the teachers in a run's folder, if there are any, belong to the run.
 
     Raises:
         UsageError: Settings differ.
-        CheckpointError: Corpus or tokenizer differ, or a checkpoint is damaged.
+        CheckpointError: Corpus or tokenizer differ, or the record of the run is damaged.
     """
-    for folder in list_teachers(request.output_dir):
-        if path := _find_newest(folder):
-            teacher = _make_request(request, int(folder.name))
-            run = checkpoint.describe_run(teacher.model, teacher.training, shards, tokenizer)
-            checkpoint.require_same_run(path, checkpoint.load(path), run)
+    if has_teachers(request.output_dir):
+        run = checkpoint.describe_run(request.model, request.training, shards, tokenizer)
+        path = request.output_dir / TEACHERS_FOLDER
+        checkpoint.require_same_run(path, {"config": _read_record(request.output_dir)}, run)
 
 
-def find_taught_shape(folder: Path, shapes: Sequence[ModelConfig]) -> object:
-    """Return which of some shapes a run has of which there are only teachers yet.
+def read_taught_shape(folder: Path) -> object:
+    """Return the shape of the run that the teachers in its folder teach, as `ModelConfig.to_dict` does."""
+    return _read_record(folder).get("model")
 
-    Args:
-        folder: Folder of a teacher.
-        shapes: The shapes.
 
-    Returns:
-        The shape, as `ModelConfig.to_dict` returns it; None if nothing tells.
-    """
-    path = _find_newest(folder)
-    recorded = checkpoint.load(path)["config"].get("model") if path else None
-    return next((s.to_dict() for s in shapes if make_teacher_shape(s).to_dict() == recorded), None)
+def _write_record(request: RunRequest, tokenizer: Tokenizer, shards: Shards) -> None:
+    """Record the run in the folder of its teachers."""
+    path = request.output_dir / TEACHERS_FOLDER / TEACHERS_FILE
+    path.parent.mkdir(exist_ok=True)
+    run = checkpoint.describe_run(request.model, request.training, shards, tokenizer)
+    files.write_json(path, {"schema": SCHEMA, "run": run})
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / TEACHERS_FOLDER / TEACHERS_FILE
+    hint = "start a new run with --restart"
+    run = files.read_json(path, SCHEMA, CheckpointError, hint).get("run")
+    if not isinstance(run, dict):
+        raise CheckpointError(f"{path} records no run", hint)
+    return run
 
 
 def _train_teacher(
@@ -112,9 +131,11 @@ def _train_teacher(
 ) -> Outcome | None:
     """Train one teacher; return how that ended, or None if it was trained already."""
     folder = request.output_dir
-    metrics = request.make_metrics(tokenizer, shards)
-    if group.broadcast(group.is_main and is_complete(metrics)):
+    # With other limits than before, a finished teacher stays finished.
+    if group.broadcast(group.is_main and is_finished(folder) and has_models(folder)):
         reporter.note(f"reused {folder / BEST_FILE}")
+        if group.is_main:
+            checkpoint.remove_resume_files(folder)
         return None
     reporter.note(f"{request.model.parameters:,} parameters, {request.training.epochs} epochs")
     trainer = request.make_trainer(tokenizer, shards, reporter, group, teachers)
@@ -122,10 +143,16 @@ def _train_teacher(
     if path := group.broadcast(path):
         trainer.resume(path)
         reporter.note(f"resumed from {path}, epoch {trainer.state.epoch + 1}, step {trainer.state.step}")
-    if not group.is_main:
-        return trainer.run(request.limits)
-    with ensure_dir(folder):
-        return train_in_folder(trainer, metrics, request.limits, reporter)
+    if group.is_main:
+        with ensure_dir(folder):
+            metrics = request.make_metrics(tokenizer, shards)
+            outcome = train_in_folder(trainer, metrics, request.limits, reporter)
+    else:
+        outcome = trainer.run(request.limits)
+    # No process reads the model before the main one has written it. A signal that came too late to stop this
+    # teacher stops the run before the next one.
+    late = int(group.all_reduce_max(trainer.last_signal)[0])
+    return dataclasses.replace(outcome, ended_by=None, signal=late) if late else outcome
 
 
 def _make_request(request: RunRequest, number: int) -> RunRequest:
@@ -142,10 +169,3 @@ def _make_request(request: RunRequest, number: int) -> RunRequest:
 def _scale(limits: RunLimits, share: float) -> RunLimits:
     minutes = limits.max_minutes
     return dataclasses.replace(limits, max_minutes=None if minutes is None else share * minutes)
-
-
-def _find_newest(folder: Path) -> Path | None:
-    """Return a checkpoint in a teacher's folder that records its settings; None if it has none yet."""
-    if list_resumable(folder):
-        return checkpoint.find_newest(folder, lambda line: None)  # warnings come when it is resumed
-    return path if (path := folder / FINAL_FILE).exists() else None

@@ -123,6 +123,11 @@ class Trainer:
         self._signals = StopSignals()
         self._stop_signal: int | None = None  # the signal for which all processes stop
 
+    @property
+    def last_signal(self) -> int:
+        """Number of the last signal that this process received during `run`; 0 if there was none."""
+        return self._signals.last
+
     def measure_speed(self, steps: int) -> float:
         """Train a few steps and return tokens per second. Afterwards, the model is not that of a run."""
         return self._train_step.measure_speed(self._batches.batch(0, 0), steps)

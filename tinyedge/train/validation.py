@@ -3,6 +3,7 @@
 In: a torch model and passages. Out: their quality. Does not know training.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from tinyedge.train.model import TinyTransformer
 
 BATCH_SIZE = 32  # windows
 EVALUATED_TOKENS = 250_000  # held-out tokens that an epoch is evaluated on: all of them may take too long
+GOLDEN_RATIO = (5**0.5 - 1) / 2  # its multiples fill 0-1 evenly, without a period
 IGNORED = -100  # cross_entropy's default for targets that do not count
 
 
@@ -30,13 +32,25 @@ class _Totals:
 
 
 def choose_spacing(held_out: int, tokens: int = EVALUATED_TOKENS) -> int:
-    """Return every how manieth window to evaluate, so that at least some tokens are.
+    """Return of how many windows one is to be evaluated.
 
     Args:
         held_out: Number of held-out tokens.
         tokens: How many of them are enough.
     """
     return max(1, held_out // tokens)
+
+
+def is_chosen(number: int, spacing: int) -> bool:
+    """Whether to evaluate a window: the first one, and one of each `spacing`, but not in equal steps.
+
+    In equal steps, a text of documents with two windows would be judged by their beginnings alone.
+
+    Args:
+        number: Number of the window in its language, from 0.
+        spacing: As `choose_spacing` returns it.
+    """
+    return number * GOLDEN_RATIO % 1 < 1 / spacing
 
 
 def validate(
@@ -51,22 +65,23 @@ def validate(
         model: Model to evaluate, on `device`.
         passages: Pairs of a language and a passage.
         device: Device to compute on.
-        spacing: Every how manieth window to evaluate. A window has the bytes of its share of the passage's
-            tokens.
+        spacing: Windows of which one is evaluated, as `is_chosen` says. A window has the bytes of its share
+            of the passage's tokens.
 
     Returns:
         An entry named "all" for all passages, followed by one for each language.
     """
     totals: dict[str, _Totals] = {}
     pending: list[tuple[str, Window]] = []
-    windows_before = 0  # of earlier passages
+    windows_before = Counter[str]()  # of earlier passages, by language
     was_training = model.training
     model.eval()
     for language, passage in passages:
         context = model.config.max_seq_length
         windows = list(passage.windows(context, stride=context))
-        chosen = windows[-windows_before % spacing :: spacing]
-        windows_before += len(windows)
+        first = windows_before[language]
+        chosen = [window for n, window in enumerate(windows, first) if is_chosen(n, spacing)]
+        windows_before[language] += len(windows)
         if not chosen:  # or a conversation longer than the context
             continue
         entry = totals.setdefault(language, _Totals())
@@ -86,7 +101,7 @@ def validate(
     overall = _Totals(*(sum(getattr(each, name) for each in totals.values()) for name in names))
     named = [("all", overall), *sorted(totals.items())]
     return [
-        Quality.from_sums(name, t.nats, t.tokens, round(t.bytes), t.unknown, t.unknown_bytes)
+        Quality.from_sums(name, t.nats, t.tokens, t.bytes, t.unknown, t.unknown_bytes)
         for name, t in named
         if t.tokens
     ]

@@ -1,5 +1,6 @@
 """The interface that training reports to. Terminal, log and TensorBoard implement it."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -43,6 +44,9 @@ class Progress:
     eta_s: float | None
     """Estimated seconds left, evaluation and saving included; None until a step is finished that did not
     include compilation."""
+
+    teacher: str = ""
+    """Name of the teacher that is trained; empty for the run itself."""
 
     @classmethod
     def from_state(cls, state: State, epochs: int, steps_per_epoch: int, eta_s: float | None) -> Self:
@@ -99,8 +103,8 @@ class TeacherReporter:
         self._reporter.phase(name)
 
     def step(self, progress: Progress) -> None:
-        """Pass on the progress."""
-        self._reporter.step(progress)
+        """Pass on the progress, as the teacher's."""
+        self._reporter.step(dataclasses.replace(progress, teacher=self._name))
 
     def epoch(self, record: EpochRecord) -> None:
         """Note the teacher's held-out loss."""

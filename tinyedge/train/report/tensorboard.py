@@ -55,8 +55,10 @@ class TensorBoard:
         self._reporter.phase(name)
 
     def step(self, progress: Progress) -> None:
-        """Write the mean training loss of the epoch so far, learning rate and speed."""
+        """Write the mean training loss of the epoch so far, learning rate and speed; nothing of a teacher."""
         self._reporter.step(progress)
+        if progress.teacher:
+            return
         self._tokens = progress.tokens
         if progress.step % STEPS_PER_SCALAR == 0:
             self._write("loss/training", progress.loss)

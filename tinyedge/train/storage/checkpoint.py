@@ -18,7 +18,7 @@ from tinyedge.core.run_files import BEFORE_LAST_FILE as BEFORE_LAST_FILE
 from tinyedge.core.run_files import BEST_FILE as BEST_FILE
 from tinyedge.core.run_files import FINAL_FILE as FINAL_FILE
 from tinyedge.core.run_files import LAST_FILE as LAST_FILE
-from tinyedge.core.run_files import list_periodic, list_teachers
+from tinyedge.core.run_files import has_teachers, list_periodic
 from tinyedge.core.run_files import list_resumable as list_resumable
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
@@ -293,8 +293,10 @@ def require_same_run(path: Path, content: Mapping[str, Any], run: Mapping[str, A
         if saved == wanted:
             continue
         if isinstance(saved, dict) and isinstance(wanted, dict):
-            names = [name for name in wanted if saved.get(name) != wanted[name]]
-            differences = [f"{name} is {saved.get(name)} there, {wanted[name]} here" for name in names]
+            names = [name for name in {**wanted, **saved} if saved.get(name) != wanted.get(name)]
+            differences = [
+                f"{name} is {saved.get(name, 'off')} there, {wanted.get(name, 'off')} here" for name in names
+            ]
             raise UsageError(
                 f"{path} belongs to another run: {'; '.join(differences)}",
                 "resume with the flags of that run, or start a new run with --restart",
@@ -315,7 +317,7 @@ def require_same_run(path: Path, content: Mapping[str, Any], run: Mapping[str, A
 def has_checkpoint(folder: Path) -> bool:
     """Whether the folder has any checkpoint, of a finished or an unfinished run."""
     has_model = any((folder / name).exists() for name in (BEST_FILE, FINAL_FILE))
-    return has_model or bool(list_resumable(folder) or list_teachers(folder))
+    return has_model or bool(list_resumable(folder)) or has_teachers(folder)
 
 
 def no_checkpoint_error(folder: Path) -> CheckpointError:

@@ -19,7 +19,7 @@ from pathlib import Path
 from tinyedge.core import files
 from tinyedge.core.errors import CheckpointError, CorpusError, TokenizerError
 from tinyedge.core.folder_lock import ensure_dir, exclusive_lock
-from tinyedge.core.run_files import TENSORBOARD_FOLDER, has_unfinished_run, list_run_files
+from tinyedge.core.run_files import TEACHERS_FOLDER, TENSORBOARD_FOLDER, has_unfinished_run, list_run_files
 from tinyedge.core.runs import PREVIOUS_FOLDER
 from tinyedge.corpus.build import CORPUS_NAME
 from tinyedge.corpus.build import REPORT_NAME as CORPUS_REPORT
@@ -162,7 +162,11 @@ def _require_own(preserved: Path) -> None:
     for path in sorted(preserved.rglob("*")) if foreign is None else ():
         inside = path.relative_to(preserved)
         is_temporary = path.name.startswith(".") and path.name.endswith(files.TEMPORARY_SUFFIX)
-        if inside not in own and inside.parts[0] != TENSORBOARD_FOLDER and not is_temporary:
+        if (
+            inside not in own
+            and inside.parts[0] not in (TENSORBOARD_FOLDER, TEACHERS_FOLDER)
+            and not is_temporary
+        ):
             foreign = path
             break
     if foreign is not None:
