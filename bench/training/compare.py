@@ -6,6 +6,7 @@
 - `llama2.c`: the same loop with the settings of llama2.c. `bench.training.loops` says what is the same as
   there and what is not.
 - `fast`: tinyedge's own recipe.
+- `best`, with `--best-minutes`: several models, and one that learns from them; minutes are those of all.
 - `n-grams`: no training, only a table of n-grams counted in the training tokens.
 
     python -m bench.training.compare --input novels.txt --text en=english.txt es=spanish.txt --output-dir out
@@ -43,14 +44,14 @@ from bench.training.table_alone import count_table, measure_held_out, measure_te
 from tinyedge.core import files
 from tinyedge.core.config import ModelConfig
 from tinyedge.core.errors import UsageError
-from tinyedge.core.run_files import FINAL_FILE
+from tinyedge.core.run_files import FINAL_FILE, TEACHERS_FOLDER
 from tinyedge.core.runs import METRICS_FILE
 from tinyedge.export.ngram_table import DEFAULT_ORDER
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.shards import Shards
 from tinyedge.text.tokenizer import Tokenizer, model_name
 from tinyedge.train.hardware import choose_hardware
-from tinyedge.train.recipe import FAST, GUIDE
+from tinyedge.train.recipe import BEST, FAST, GUIDE
 
 SCHEMA = "tinyedge.training-compare/2"
 TABLE = "n-grams"
@@ -75,6 +76,8 @@ def main() -> None:
         "fast-short": train("fast-short", "fast", 1, "--max-minutes", str(options.short_minutes)),
         "guide": train("guide", "guide", options.guide_epochs),
     }
+    if options.best_minutes:
+        runs["best"] = train("best", "best", BEST.epochs, "--max-minutes", str(options.best_minutes))
     metrics = json.loads((out / "fast" / METRICS_FILE).read_text())
     config = ModelConfig.from_dict(metrics["configuration"]["model"])
     for settings in (PLAIN, LLAMA2C):
@@ -112,19 +115,24 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--plain-epochs", type=int, default=5, help="epochs of `plain` and `llama2.c`")
     parser.add_argument("--fast-epochs", type=int, default=FAST.epochs)
     parser.add_argument("--short-minutes", type=float, default=0.5, help="length of the short run of fast")
+    parser.add_argument(
+        "--best-minutes", type=float, help="length of the run of best, of which there is none otherwise"
+    )
     add_ngram_option(parser)
     return parser
 
 
 def train_recipe(folder: Path, text: Path, recipe: str, epochs: int, *flags: str) -> Run:
-    """Run `tinyedge train`, and read its curve."""
+    """Run `tinyedge train`, and read its curve, which begins after its teachers if it has some."""
     run_shown(
         *("train", "--input", text, "--output-dir", folder, "--recipe", recipe, "--epochs", epochs), *flags
     )
     metrics = json.loads((folder / METRICS_FILE).read_text())
+    teachers = (folder / TEACHERS_FOLDER).glob(f"*/{METRICS_FILE}")
+    begin_s = sum(json.loads(path.read_text())["elapsed_s"] for path in teachers)
     points = [
         {
-            "minutes": record["elapsed_s"] / 60,
+            "minutes": (begin_s + record["elapsed_s"]) / 60,
             "tokens": record["tokens"],
             "bits_per_byte": record["val_bits_per_byte"],
         }

@@ -1,5 +1,6 @@
 """`bench.training.compare`: the loops of other projects, the n-grams alone, and the table of the report."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the comparison trains")
 
+from bench.training import compare
 from bench.training.compare import TABLE, count_ngrams, draw_chart, format_table, judge, main, time_to_quality
 from bench.training.loops import LLAMA2C, PLAIN, PlainLoop, train_loop
 from bench.training.table_alone import count_table, measure_texts
@@ -86,6 +88,21 @@ def test_the_columns_are_what_eval_prints(loop: Path, unseen: dict[str, Path]) -
         for name, bits in judged[key].items():
             assert [line for line in printed.splitlines() if line.split()[:2] == [name, f"{bits:.4f}"]]
     assert judged["judged_with_ngrams"]["en"] < judged["judged"]["en"]
+
+
+def test_the_minutes_of_a_run_with_teachers_begin_with_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = {"elapsed_s": 60.0, "tokens": 5, "val_bits_per_byte": {"all": 2.0}}
+    for name, seconds in (("teachers/1", 120.0), ("teachers/2", 30.0), (".", 60.0)):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        metrics = {"elapsed_s": seconds, "epoch_history": [record]}
+        (tmp_path / name / "training_metrics.json").write_text(json.dumps(metrics))
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr(compare, "run_shown", lambda *words: calls.append(words))
+    run = compare.train_recipe(tmp_path, tmp_path / "text.txt", "best", 20, "--max-minutes", "9")
+    assert run["points"] == [{"minutes": 3.5, "tokens": 5, "bits_per_byte": {"all": 2.0}}]
+    assert calls[0][-6:] == ("--recipe", "best", "--epochs", 20, "--max-minutes", "9")
 
 
 def test_without_texts_nothing_is_exported(loop: Path, tmp_path: Path) -> None:
