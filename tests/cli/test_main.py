@@ -82,7 +82,7 @@ def test_list_options_accept_several_values() -> None:
         (("train", "--nhead", "3"), "--nhead 3 does not divide --d-model 128"),
         (("train", "--epochs", "0"), "--epochs 0"),
         (("train", "--epochs", "many"), "--epochs"),
-        (("train", "--recipe", "best"), "--recipe best"),
+        (("train", "--recipe", "fastest"), "--recipe fastest"),
         (("train", "--device", "tpu"), "--device tpu"),
         (("train", "--precision", "fp8"), "--precision fp8"),
         (("train", "--max-minutes", "-1"), "--max-minutes"),

@@ -52,7 +52,7 @@ def test_lists_ranges_and_single_values() -> None:
         (["learning-rate=0.01.."], "'' is not a number"),
         (["batch-size=16,32.5"], "'32.5' is not a whole number"),
         (["d-model=1000"], "1000 is outside 64-512"),
-        (["recipe=best"], "'best' is unknown"),
+        (["recipe=fastest"], "'fastest' is unknown"),
         (["preset=tiny..base"], "'tiny..base' is unknown"),
         (["vocab-size=4000"], "not a flag that a sweep varies"),
         (["epochs=1,2"], "not a flag that a sweep varies"),
