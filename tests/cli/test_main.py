@@ -39,12 +39,18 @@ def test_version_and_no_arguments() -> None:
 
 
 def test_the_help_of_train_shows_the_values_of_the_recipes() -> None:
-    from tinyedge.train.recipe import FAST, GUIDE
+    from tinyedge.train.recipe import BEST, FAST, GUIDE
 
     words = " ".join(tinyedge("train", "--help").stdout.split())
-    assert f"Passes over the training text. [1-10000; fast: {FAST.epochs}, guide: {GUIDE.epochs}]" in words
-    assert f"Windows of text in a step. [1-4096; fast: {FAST.batch_size}, guide: {GUIDE.batch_size}]" in words
-    assert f"fast: {FAST.learning_rate}, guide: {GUIDE.learning_rate}]" in words
+    recipes = {"fast": FAST, "best": BEST, "guide": GUIDE}
+    for help_text, field in (
+        ("Passes over the training text. [1-10000; ", "epochs"),
+        ("Windows of text in a step. [1-4096; ", "batch_size"),
+        ("is 0.02. [1e-06-1; ", "learning_rate"),
+        ("0 is off. [0-16; ", "teachers"),
+    ):
+        values = ", ".join(f"{name}: {getattr(recipe, field)}" for name, recipe in recipes.items())
+        assert f"{help_text}{values}]" in words
     assert f"Muon's, in recipe fast, is {FAST.matrix_learning_rate}." in words
     assert (FAST.stride, GUIDE.stride, FAST.clip_norm, GUIDE.clip_norm) == (0, 0, 0, 0)
 
