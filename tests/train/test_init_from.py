@@ -29,7 +29,7 @@ from tinyedge.train.batches import make_batches
 from tinyedge.train.data import Batch, Layout
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import RunLimits
-from tinyedge.train.recipe import RECIPES, resolve
+from tinyedge.train.recipe import GOING_ON, resolve
 from tinyedge.train.replay import concatenate
 from tinyedge.train.run_request import RunRequest
 from tinyedge.train.storage import checkpoint
@@ -85,7 +85,7 @@ def measure(folder: Path, shards: Shards) -> dict[str, float]:
     return {q.name: q.bits_per_byte for q in validate(model, shards.validation(), CPU.device)}
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("recipe", list(GOING_ON))
 def test_a_run_goes_on_with_weights_and_vocabulary_and_shows_both_texts(
     old_run: Path, new_text: Path, tmp_path: Path, recipe: str
 ) -> None:
