@@ -43,6 +43,8 @@ SMALL = ModelConfig(
 )
 SHAPE = "--vocab-size 1000 --d-model 64 --nhead 2 --num-layers 1 --dim-feedforward 128 --max-seq-length 32"
 
+TAUGHT = ("--teachers", "2", "--epochs", "2", "--batch-size", "64")
+
 
 @contextlib.contextmanager
 def torchrun(
@@ -82,6 +84,29 @@ def last_batch_has_one_row(shards: Shards) -> int:
     """A batch size whose last batch of an epoch has one row, so that one of two processes has none."""
     windows = Batches(shards.training(), 1, SMALL.max_seq_length, 0, 0).windows
     return next(size for size in range(40, 2000) if windows % size == 1)
+
+
+@pytest.fixture
+def one_process(tmp_path: Path, run_folder: Path) -> Path:
+    """A run with teachers in one process."""
+    folder = tmp_path / "one"
+    shutil.copytree(run_folder, folder)
+    words = ["-m", "tinyedge", "train", "--skip-corpus", "--precision", "fp32", *SHAPE.split(), *TAUGHT]
+    subprocess.run([sys.executable, *words, "--output-dir", str(folder)], check=True, capture_output=True)
+    return folder
+
+
+def test_two_processes_train_teachers_and_learn_from_them(one_process: Path, run_folder: Path) -> None:
+    with torchrun(run_folder, *TAUGHT) as process:
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    for name in ("teachers/1", "teachers/2", "."):
+        (mine, expected) = (
+            json.loads((folder / name / "training_metrics.json").read_text())
+            for folder in (run_folder, one_process)
+        )
+        assert mine["status"] == "finished"
+        assert losses(mine["epoch_history"]) == pytest.approx(losses(expected["epoch_history"]), abs=1e-3)
 
 
 def losses(history: list[dict[str, Any]]) -> list[float]:

@@ -102,6 +102,20 @@ def test_a_run_records_the_template_and_learns_the_completions(run_folder: Path)
     assert prompts <= lines
 
 
+def test_a_run_on_pairs_learns_from_a_teacher(run_folder: Path, pairs: Path, tmp_path: Path) -> None:
+    flags = {"epochs": 2, "batch_size": 16, "teachers": 1}
+    request = make_request(tmp_path / "taught", pairs, training=resolve("fast", flags))
+    assert pipeline.run(request, RecordingReporter()) is not None
+    alone, taught, teacher = (
+        json.loads((folder / "training_metrics.json").read_text())["final_metrics"]
+        for folder in (run_folder, request.output_dir, request.output_dir / "teachers/1")
+    )
+    assert (teacher["total_epochs"], taught["total_epochs"]) == (1, 2)
+    # The target is another one, so its loss is higher, and the model is not that of a run without teacher.
+    assert taught["final_train_loss"] > alone["final_train_loss"]
+    assert taught["best_val_loss"] != alone["best_val_loss"]
+
+
 def test_a_stopped_run_on_pairs_ends_with_the_same_weights(
     run_folder: Path, pairs: Path, tmp_path: Path
 ) -> None:
