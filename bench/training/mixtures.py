@@ -177,7 +177,7 @@ def measure_learning(bundle: Path, first: Path, rest: Path, output_dir: Path) ->
     except BenchError as failure:
         if NOTHING_LEARNED not in failure.message:
             raise
-        refused = failure.message
+        refused = failure.message.replace(str(output_dir), output_dir.name)  # a report has no local paths
     else:
         after = evaluate_texts(output_dir, {"rest": rest}).bits_per_byte["rest"]
     return {

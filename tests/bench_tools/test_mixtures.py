@@ -89,10 +89,12 @@ def test_a_refusal_to_learn_is_a_result_and_another_failure_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     parts = (unseen["en"], unseen["es"])
-    monkeypatch.setattr(mixtures, "run_json", fail_to_learn("nothing was learned: the end of the text"))
+    monkeypatch.setattr(
+        mixtures, "run_json", fail_to_learn(f"nothing was learned, so {tmp_path}/learned was not written")
+    )
     learned = measure_learning(micro_bundle, *parts, tmp_path / "learned")
     assert learned["after"] is None
-    assert "nothing was learned" in learned["refused"]
+    assert learned["refused"] == "tinyedge learn: nothing was learned, so learned was not written"
     monkeypatch.setattr(mixtures, "run_json", fail_to_learn("the text has 9 bytes"))
     with pytest.raises(BenchError, match="9 bytes"):
         measure_learning(micro_bundle, *parts, tmp_path / "learned")
