@@ -1,6 +1,6 @@
-"""A random sample of the windows in which texts are scored, where scoring all of them would take too long.
+"""Windows in which texts are scored, with the bytes that each stands for, and a random sample of them.
 
-In: passages. Out: windows, with the bytes that each stands for. Does not know models.
+In: passages. Out: windows, where scoring all of them would take too long. Does not know models.
 """
 
 import random
@@ -42,12 +42,7 @@ def sample_windows(passages: Iterable[Passage], context: int, limit: int) -> Ite
     """Yield windows in a fixed random order, until they have `limit` predictions."""
     pool: list[SampledWindow] = []
     for passage in passages:
-        windows = list(passage.windows(context, default_stride(context)))
-        bytes_per_token = passage.bytes / max(1, sum(len(window.targets) for window in windows))
-        bytes_per_unk = passage.unknown_bytes / max(1, sum(_count_unk(window.targets) for window in windows))
-        for window in windows:
-            unknown_bytes = bytes_per_unk * _count_unk(window.targets)
-            pool.append((window, bytes_per_token * len(window.targets), unknown_bytes))
+        pool += share_bytes(passage, context, default_stride(context))
     random.Random(SAMPLE_SEED).shuffle(pool)
     taken = 0
     for window, size, unknown_bytes in pool:
@@ -55,6 +50,24 @@ def sample_windows(passages: Iterable[Passage], context: int, limit: int) -> Ite
             return
         taken += len(window.targets)
         yield window, size, unknown_bytes
+
+
+def share_bytes(passage: Passage, context: int, stride: int) -> list[SampledWindow]:
+    """Return all windows of a passage, each with its share of the bytes.
+
+    Args:
+        passage: The passage.
+        context: Largest number of inputs in a window.
+        stride: Number of new targets in each window of a text after its first.
+    """
+    windows = list(passage.windows(context, stride))
+    unknown = [_count_unk(window.targets) for window in windows]
+    bytes_per_token = passage.bytes / max(1, sum(len(window.targets) for window in windows))
+    bytes_per_unk = passage.unknown_bytes / max(1, sum(unknown))
+    return [
+        (window, bytes_per_token * len(window.targets), bytes_per_unk * count)
+        for window, count in zip(windows, unknown, strict=True)
+    ]
 
 
 def _count_unk(tokens: TokenIds) -> int:

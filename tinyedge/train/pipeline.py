@@ -118,9 +118,7 @@ def _prepare_run(request: RunRequest, reporter: Reporter, group: Group) -> _Prep
             checkpoint.remove_resume_files(folder)
             reporter.note(f"model: reused {folder / checkpoint.FINAL_FILE} (--restart trains it again)")
             return None
-        trainer = request.make_trainer(
-            tokenizer, shards, reporter, group
-        )  # replaced where there are teachers
+        trainer = request.make_trainer(tokenizer, shards, reporter, group)
         change = None
         if request.initial:
             reporter.phase("evaluating the initial model")

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from tinyedge.core.arrays import Logits, TokenIds
 from tinyedge.text.evaluate import Passage, Quality, Window
 from tinyedge.text.tokenizer import UNK_ID
+from tinyedge.text.window_sample import share_bytes
 from tinyedge.train.model import TinyTransformer
 
 BATCH_SIZE = 32  # windows
@@ -73,23 +74,20 @@ def validate(
     """
     totals: dict[str, _Totals] = {}
     pending: list[tuple[str, Window]] = []
-    windows_before = Counter[str]()  # of earlier passages, by language
+    seen = Counter[str]()  # windows so far, by language
+    context = model.config.max_seq_length
     was_training = model.training
     model.eval()
     for language, passage in passages:
-        context = model.config.max_seq_length
-        windows = list(passage.windows(context, stride=context))
-        first = windows_before[language]
-        chosen = [window for n, window in enumerate(windows, first) if is_chosen(n, spacing)]
-        windows_before[language] += len(windows)
-        if not chosen:  # or a conversation longer than the context
-            continue
-        entry = totals.setdefault(language, _Totals())
-        entry.bytes += passage.bytes * _count(chosen) / _count(windows)
-        entry.unknown_bytes += passage.unknown_bytes * _count_unk(chosen) / max(1, _count_unk(windows))
-        for window in chosen:
+        for window, size, unknown_bytes in share_bytes(passage, context, stride=context):
+            seen[language] += 1
+            if not is_chosen(seen[language] - 1, spacing):
+                continue
+            entry = totals.setdefault(language, _Totals())
+            entry.bytes += size
+            entry.unknown_bytes += unknown_bytes
             entry.tokens += len(window.targets)
-            entry.unknown += _count_unk([window])
+            entry.unknown += int((window.targets == UNK_ID).sum())
             pending.append((language, window))
             if len(pending) == BATCH_SIZE:
                 _add_losses(model, pending, totals, device)
@@ -105,14 +103,6 @@ def validate(
         for name, t in named
         if t.tokens
     ]
-
-
-def _count(windows: Iterable[Window]) -> int:
-    return sum(len(window.targets) for window in windows)
-
-
-def _count_unk(windows: Iterable[Window]) -> int:
-    return sum(int((window.targets == UNK_ID).sum()) for window in windows)
 
 
 @torch.no_grad()
