@@ -237,14 +237,14 @@ def test_training_runs_and_records_its_peak(
     from tinyedge.core.config import ModelConfig
     from tinyedge.corpus.build import CorpusRequest
     from tinyedge.text.train_tokenizer import TokenizerConfig
-    from tinyedge.train import pipeline
+    from tinyedge.train import pipeline, single_run
     from tinyedge.train.hardware import choose_hardware
     from tinyedge.train.limits import RunLimits
     from tinyedge.train.recipe import resolve
     from tinyedge.train.run_request import RunRequest
 
     request.getfixturevalue("macos")  # only now: torch looks at sys.platform when it is imported
-    monkeypatch.setattr(pipeline, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
+    monkeypatch.setattr(single_run, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
     text = tmp_path / "mine.txt"
     lines = syllable_lines(1200)
     text.write_text("\n\n".join("\n".join(lines[start : start + 20]) for start in range(0, 1200, 20)))
