@@ -27,7 +27,7 @@ from tinyedge.core.run_files import BEST_FILE, has_teachers, list_run_files, rea
 from tinyedge.train import pipeline, single_run
 from tinyedge.train.data import Batch
 from tinyedge.train.limits import RunLimits
-from tinyedge.train.methods.distillation import Teachers
+from tinyedge.train.methods.distillation import Teacher
 from tinyedge.train.methods.sampled_softmax import CandidateSampler
 from tinyedge.train.model import TinyTransformer
 from tinyedge.train.recipe import FAST, resolve
@@ -275,8 +275,7 @@ def test_a_model_learns_what_its_teacher_predicts(sampled: int) -> None:
         model.initialize(0.02)
         sampler = CandidateSampler(torch.arange(1000), sampled) if sampled else None
         config = dataclasses.replace(FAST, batch_size=8, warmup_steps=0)
-        teachers = Teachers([teacher], share, EAGER)
-        train_step = TrainStep(model, config, EAGER, sampler=sampler, teachers=teachers)
+        train_step = TrainStep(model, config, EAGER, sampler=sampler, teacher=Teacher(teacher, share, EAGER))
         for step in range(40):
             train_step.run(Batch(inputs, targets), step, 1.0)
         log = model(inputs).log_softmax(dim=-1)

@@ -149,15 +149,15 @@ def _make_taught(
     reporter: Reporter,
     group: Group,
 ) -> Trainer | Outcome:
-    """Train the teachers of a run that are missing, and return the trainer that learns from them.
+    """Train the teachers of a run that are missing, and return the trainer that learns from the last.
 
     Returns:
         The trainer, resumed; or the end of a teacher that a signal stopped.
     """
-    teachers = train_teachers(request, tokenizer, shards, reporter, group)
-    if isinstance(teachers, Outcome):
-        return teachers
-    trainer = request.make_trainer(tokenizer, shards, reporter, group, teachers)
+    teacher = train_teachers(request, tokenizer, shards, reporter, group)
+    if isinstance(teacher, Outcome):
+        return teacher
+    trainer = request.make_trainer(tokenizer, shards, reporter, group, teacher)
     if resumed_from:
         trainer.resume(resumed_from)
     return trainer

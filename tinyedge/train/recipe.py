@@ -126,13 +126,13 @@ class TrainConfig:
         low=0,
         high=16,
         section="Training",
-        help="Models that are trained first, and whose predictions the model learns from; 0 is off.",
+        help="Larger models that are trained first, in a chain; the model learns from the last. 0 is off.",
     )
-    """Models that are trained first and teach the run's model, as in `train.teachers`; 0 is off."""
+    """Models that are trained first; the last teaches the run's model, as in `train.teachers`. 0 is off."""
     taught_share: float = setting(
-        0.5, low=0.0, high=1.0, flag=None, help="Share of each target that is the teachers' prediction."
+        0.5, low=0.0, high=1.0, flag=None, help="Share of each target that is the teacher's prediction."
     )
-    """Share of each target that is the teachers' prediction, as in `train.methods.distillation`."""
+    """Share of each target that is the teacher's prediction, as in `train.methods.distillation`."""
     init_from: str = ""
     """Id of the trained model that the run goes on from; empty for a run that begins with random weights."""
 
@@ -218,7 +218,7 @@ FAST = TrainConfig(
     average_exponent=3.0,
 )
 
-# Larger models first, and one that learns from all of them: for a night.
+# Larger models first, and one that learns from the last of them: for a night.
 BEST = dataclasses.replace(FAST, recipe="best", epochs=20, teachers=3, taught_share=0.7)
 
 # What a run changes that goes on from a trained model. The rates are a fraction of the recipe's, so that the

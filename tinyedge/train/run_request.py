@@ -91,19 +91,19 @@ class RunRequest:
         shards: Shards,
         reporter: Reporter,
         group: Group,
-        teachers: Sequence[TinyTransformer] = (),
+        teacher: TinyTransformer | None = None,
     ) -> Trainer:
         """Return the trainer of the run.
 
-        Without its teachers, the trainer of a run that has some serves to check the request: nothing is
+        Without a teacher, the trainer of a run that has some serves to check the request: nothing is
         compiled.
         """
         weights, old = (self.initial.weights, self.initial.held_out) if self.initial else (None, None)
         hardware = self.hardware
-        if self.training.teachers and not teachers:
+        if self.training.teachers and teacher is None:
             hardware = dataclasses.replace(hardware, use_compile=False)
         where = hardware, self.output_dir, reporter, group
-        return Trainer(self.model, self.training, shards, tokenizer, *where, weights, old, teachers)
+        return Trainer(self.model, self.training, shards, tokenizer, *where, weights, old, teacher)
 
     def make_metrics(self, tokenizer: Tokenizer, shards: Shards) -> MetricsWriter:
         """Return the metrics of the run, before its first step."""

@@ -52,9 +52,9 @@ def choose_shape(
         seen = tokens
         if minutes is not None:
             shape = shapes[middle]
-            teachers = [TinyTransformer(make_teacher_shape(shape)) for _ in range(request.training.teachers)]
+            teacher = TinyTransformer(make_teacher_shape(shape)) if request.training.teachers else None
             trainer = request.with_shape(shape).make_trainer(
-                tokenizer, shards, reporter, SINGLE_PROCESS, teachers
+                tokenizer, shards, reporter, SINGLE_PROCESS, teacher
             )
             seen = min(tokens, STEPS_SHARE * 60 * minutes * trainer.measure_speed(TIMED_STEPS))
         if seen >= TOKENS_PER_WEIGHT * shapes[middle].block_parameters:

@@ -23,7 +23,7 @@ from tinyedge.train.data import Batch, Layout
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.methods.composed_rows import EmbeddingTables
-from tinyedge.train.methods.distillation import Teachers
+from tinyedge.train.methods.distillation import Teacher
 from tinyedge.train.methods.features import Features
 from tinyedge.train.methods.loss import output_cross_entropy, smoothing_penalty
 from tinyedge.train.methods.optimizer import Optimizers
@@ -45,7 +45,7 @@ class TrainingObjective(nn.Module):
         model: Model to train.
         features: Features of each piece, for tables whose rows share parts; None for plain tables.
         hardware: Device and number format.
-        teachers: Models that predict a share of the targets; None for none.
+        teacher: Model that predicts a share of the targets; None for none.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class TrainingObjective(nn.Module):
         model: TinyTransformer,
         features: Features | None,
         hardware: Hardware,
-        teachers: Teachers | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
-        self._teachers = teachers  # not a module: they are not trained
+        self._teacher = teacher  # not a module: it is not trained
         self.tables = EmbeddingTables(model, features)
         self.model = model
         self._hardware = hardware
@@ -115,9 +115,9 @@ class TrainingObjective(nn.Module):
         """
         embedding, rows = self.tables(candidates.ids if candidates else None)
         log_weights = soft = None
-        if self._teachers:
+        if self._teacher:
             ids = candidates.ids if candidates else None
-            soft = self._teachers.predict(batch.inputs, ids, batch.layout)
+            soft = self._teacher.predict(batch.inputs, ids, batch.layout)
         if candidates:
             batch, log_weights = batch.remap(candidates.index_of), candidates.log_weights
         layout = batch.layout
@@ -149,7 +149,7 @@ class TrainStep:
         features: Features of each piece, for tables whose rows share parts; None for plain tables.
         rows: Rows of a full batch, if the text has fewer than `config.batch_size`.
         is_packed: Whether batches have a layout.
-        teachers: Models that predict a share of the targets; None for none.
+        teacher: Model that predicts a share of the targets; None for none.
     """
 
     def __init__(
@@ -162,14 +162,14 @@ class TrainStep:
         features: Features | None = None,
         rows: int | None = None,
         is_packed: bool = False,
-        teachers: Teachers | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.model = model.to(hardware.device)
         self._config = config
         self._hardware = hardware
         self._group = group
         self._sampler = sampler
-        objective = TrainingObjective(model, features, hardware, teachers).to(hardware.device)
+        objective = TrainingObjective(model, features, hardware, teacher).to(hardware.device)
         self._tables = objective.tables
         self._objective: nn.Module = objective
         self.is_compiled = False

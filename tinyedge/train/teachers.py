@@ -1,15 +1,14 @@
 """The teachers of a run: larger models, trained one after the other before it.
 
-In: a run's request and data. Out: the trained models, or how training ended where a signal stopped it. Each
-has a run folder of its own in the run's; a finished one is used as it is, an unfinished one is continued.
+In: a run's request and data. Out: the last teacher, or how training ended where a signal stopped it. Each has
+a run folder of its own in the run's; a finished one is used as it is, an unfinished one is continued.
 
 A teacher is twice as wide as the run's model, and has one more layer: it predicts better, and costs nothing
-on the board. It learns from the teacher before it: such a chain gets better from model to model (Furlanello
-et al., "Born-Again Neural Networks", 2018). The run itself learns from all of them.
+on the board. It learns from the teacher before it, and the run's model from the last one: such a chain gets
+better from model to model (Furlanello et al., "Born-Again Neural Networks", 2018).
 """
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +57,8 @@ def limit_run(request: RunRequest) -> RunLimits:
 
 def train_teachers(
     request: RunRequest, tokenizer: Tokenizer, shards: Shards, reporter: Reporter, group: Group
-) -> list[TinyTransformer] | Outcome:
-    """Train the teachers of a run that are missing.
+) -> TinyTransformer | Outcome:
+    """Train the teachers of a run that are missing. It has at least one.
 
     Args:
         request: The run.
@@ -69,21 +68,22 @@ def train_teachers(
         group: Processes of the run.
 
     Returns:
-        The best model of each teacher, or the end of the one that a signal stopped.
+        The best model of the last teacher, or the end of the teacher that a signal stopped.
     """
     if group.is_main and not has_teachers(request.output_dir):
         _write_record(request, tokenizer, shards)
-    models: list[TinyTransformer] = []
+    model: TinyTransformer | None = None
     count = request.training.teachers
     for number in range(1, count + 1):
         teacher = _make_request(request, number)
         named = TeacherReporter(reporter, f"teacher {number} of {count}")
-        outcome = _train_teacher(teacher, tokenizer, shards, named, group, models[-1:])
+        outcome = _train_teacher(teacher, tokenizer, shards, named, group, model)
         if outcome and outcome.signal is not None:
             named.note("stopped")
             return outcome
-        models.append(checkpoint.load_model(teacher.output_dir / BEST_FILE).model)
-    return models
+        model = checkpoint.load_model(teacher.output_dir / BEST_FILE).model
+    assert model is not None
+    return model
 
 
 def require_same_teachers(request: RunRequest, tokenizer: Tokenizer, shards: Shards) -> None:
@@ -127,9 +127,9 @@ def _train_teacher(
     shards: Shards,
     reporter: Reporter,
     group: Group,
-    teachers: Sequence[TinyTransformer],
+    own_teacher: TinyTransformer | None,
 ) -> Outcome | None:
-    """Train one teacher; return how that ended, or None if it was trained already."""
+    """Train one teacher, from the one before it; return how that ended, or None if it was trained already."""
     folder = request.output_dir
     # With other limits than before, a finished teacher stays finished.
     if group.broadcast(group.is_main and is_finished(folder) and has_models(folder)):
@@ -138,7 +138,7 @@ def _train_teacher(
             checkpoint.remove_resume_files(folder)
         return None
     reporter.note(f"{request.model.parameters:,} parameters, {request.training.epochs} epochs")
-    trainer = request.make_trainer(tokenizer, shards, reporter, group, teachers)
+    trainer = request.make_trainer(tokenizer, shards, reporter, group, own_teacher)
     path = checkpoint.find_newest(folder, reporter.note) if group.is_main and list_resumable(folder) else None
     if path := group.broadcast(path):
         trainer.resume(path)

@@ -11,7 +11,7 @@ exception: its learning-rate schedule follows the clock.
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from tinyedge.train.budget import TimeBudget
 from tinyedge.train.distributed import SINGLE_PROCESS, Group
 from tinyedge.train.hardware import Hardware, enable_determinism
 from tinyedge.train.limits import Outcome, RunLimits
-from tinyedge.train.methods.distillation import Teachers
+from tinyedge.train.methods.distillation import Teacher
 from tinyedge.train.methods.features import build_features
 from tinyedge.train.methods.init_local_heads import init_local_heads
 from tinyedge.train.methods.sampled_softmax import make_candidate_sampler
@@ -65,7 +65,7 @@ class Trainer:
         group: Processes of the run.
         weights: Weights that the run begins with; None for random ones.
         old: Token files of the run that they come from, of which a part is repeated; None for none.
-        teachers: Trained models of the same vocabulary that the model learns from too.
+        teacher: Trained model of the same vocabulary that the model learns from too; None for none.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Trainer:
         group: Group = SINGLE_PROCESS,
         weights: Mapping[str, torch.Tensor] | None = None,
         old: Shards | None = None,
-        teachers: Sequence[TinyTransformer] = (),
+        teacher: TinyTransformer | None = None,
     ) -> None:
         enable_determinism(hardware.device)
         torch.manual_seed(config.seed)
@@ -109,7 +109,7 @@ class Trainer:
             features=build_features(shards, config, tokenizer),
             rows=self._batches.rows,
             is_packed=self._batches.batch(0, 0).layout is not None,
-            teachers=Teachers(teachers, config.taught_share, hardware) if teachers else None,
+            teacher=Teacher(teacher, config.taught_share, hardware) if teacher else None,
         )
         if hardware.use_compile and not self._train_step.is_compiled:
             reporter.note("model: compilation failed on this machine; training continues uncompiled, slower")

@@ -25,7 +25,7 @@ def test_the_loss_equals_plain_cross_entropy(rows: int, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("rows", [7, 1000])
-def test_with_teachers_the_loss_equals_plain_cross_entropy_to_the_mixed_target(
+def test_with_a_teacher_the_loss_equals_plain_cross_entropy_to_the_mixed_target(
     rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(loss_module.SLICE_ROWS, "cpu", rows)
@@ -35,13 +35,11 @@ def test_with_teachers_the_loss_equals_plain_cross_entropy_to_the_mixed_target(
     targets = torch.randint(0, 50, (75,))
     offsets = torch.rand(50, dtype=torch.float64)
     offsets[targets] = 0.0
-    predictions = [torch.randn(size, width, dtype=torch.float64) for width in (8, 24) for size in (75, 50)]
-    teachers = [(predictions[0], predictions[1]), (predictions[2], predictions[3])]
-    taught = sum((states @ rows.T + offsets).softmax(dim=1) for states, rows in teachers) / 2
+    soft = SoftTargets(0.3, *(torch.randn(size, 24, dtype=torch.float64) for size in (75, 50)))
+    taught = (soft.hidden @ soft.rows.T + offsets).softmax(dim=1)
     mixed = 0.7 * torch.nn.functional.one_hot(targets, 50) + 0.3 * taught
     plain = torch.nn.functional.cross_entropy(hidden @ weight.T + offsets, mixed)
     expected = torch.autograd.grad(plain * 2, (hidden, weight))
-    soft = SoftTargets(0.3, teachers)
     sliced = loss_module.output_cross_entropy(hidden, weight, targets, torch.float64, offsets, soft)
     found = torch.autograd.grad(sliced * 2, (hidden, weight))
     torch.testing.assert_close(sliced, plain, atol=1e-6, rtol=1e-6)

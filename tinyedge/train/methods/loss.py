@@ -90,7 +90,7 @@ def output_cross_entropy(
         targets: Token ids, (B, T) or (N,) int64.
         dtype: Number format of the matrix products.
         log_weights: Added to the logits, (V,). It is zero at every target.
-        soft: The teachers' share of the targets; None for none.
+        soft: The teacher's share of the targets; None for none.
 
     Returns:
         Mean in nats, a scalar.
