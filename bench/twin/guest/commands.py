@@ -13,11 +13,13 @@ from pathlib import Path
 from tinyedge.core.sampling import COMMAND_TOKENS, SamplingConfig
 from tinyedge.corpus.commands.home import format_prompt, parse_home
 from tinyedge.forms.form import Form
+from tinyedge.runtime.engine import import_engine
 from tinyedge.runtime.generator import Generator
 from tinyedge.text.turns import encode_turns
 
 given = json.loads(Path(sys.argv[2]).read_bytes())
 homes = {language: parse_home(home, language) for language, home in given["homes"].items()}
+import_engine()
 generator = Generator.load(Path(sys.argv[1]), threads=1)
 commands = [given["commands"][0], *given["commands"]]
 answers = []

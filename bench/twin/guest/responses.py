@@ -15,10 +15,12 @@ from pathlib import Path
 
 from tinyedge.bench.prompts import PROMPTS
 from tinyedge.runtime import Generator, SamplingConfig
+from tinyedge.runtime.engine import import_engine
 
 TEMPERATURE, TOP_K, TOP_P = 0.8, 40, 0.9
 bundle, rounds, max_tokens = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 prompts = json.loads(Path(sys.argv[4]).read_bytes()) if len(sys.argv) > 4 else PROMPTS
+import_engine()
 generator = Generator.load(bundle, threads=1)
 names = [*prompts] * (1 + rounds)
 ngrams = generator.bundle.ngrams
