@@ -3,7 +3,7 @@
     python -m bench.training.presets --input novels.txt --minutes 10 --text en=en.txt --output-dir out
     python -m bench.training.presets --run tiny=DIR --run small=DIR --text en=en.txt --output-dir out
 
-With `--input`, the presets tiny and small, the shape that `tinyedge train --budget` chooses for the board,
+With `--input`, the presets, the shape that `tinyedge train --budget` chooses for the board,
 and each `--shape D_MODEL/LAYERS` are trained for the same number of minutes; runs that are finished in the
 output folder are reused. With `--run`, finished runs are used instead, and nothing is trained. Each is
 exported as int8 with a table of n-grams and judged by `tinyedge eval`, with and without the table. The
@@ -37,7 +37,7 @@ from tinyedge.boards import DEFAULT_BOARD
 from tinyedge.boards.load import load_board
 from tinyedge.bundle.bundle import load_bundle
 from tinyedge.core import files
-from tinyedge.core.config import ModelConfig
+from tinyedge.core.config import PRESETS, ModelConfig
 from tinyedge.core.errors import UsageError
 from tinyedge.core.run_files import BEST_FILE
 from tinyedge.core.runs import read_run
@@ -45,7 +45,6 @@ from tinyedge.fit.search import MB
 from tinyedge.fit.training_shapes import BoardShapes, make_usual_shape
 
 SCHEMA = "tinyedge.presets/1"
-PRESETS = ("tiny", "small")  # `base` is for larger boards and needs a GPU
 
 Result = dict[str, Any]
 

@@ -72,6 +72,7 @@ def test_presets_and_the_board_s_shape_are_trained(
     assert commands == [
         f"{start}/tiny --max-minutes 3.0 --preset tiny {end}",
         f"{start}/small --max-minutes 3.0 --preset small {end}",
+        f"{start}/base --max-minutes 3.0 --preset base {end}",
         f"{start}/budget --max-minutes 3.0 --budget {BOARD} {end}",
         f"{start}/320-4 --max-minutes 3.0 {shape} {end}",
     ]
@@ -79,7 +80,7 @@ def test_presets_and_the_board_s_shape_are_trained(
 
 def test_shapes_have_usual_proportions() -> None:
     assert parse_shape("128/2") == PRESETS["tiny"]
-    assert list(list_flags(BOARD, ["192/3"])) == ["tiny", "small", "budget", "192/3"]
+    assert list(list_flags(BOARD, ["192/3"])) == ["tiny", "small", "base", "budget", "192/3"]
     with pytest.raises(UsageError, match="is not D_MODEL/LAYERS"):
         parse_shape("192x3")
     with pytest.raises(UsageError, match="num_layers 9"):

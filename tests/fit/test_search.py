@@ -61,7 +61,7 @@ def test_presets_are_sized_too(result: FitResult) -> None:
     assert {shape.name: shape.fits for shape in result.presets} == {
         "tiny": True,
         "small": True,
-        "base": False,
+        "base": True,
     }
 
 

@@ -7,6 +7,7 @@ from tinyedge.fit.thread_split import SharedWork, split_pass
 from tinyedge.fit.workload import pass_work
 
 TINY, SMALL, BASE = (PRESETS[name] for name in ("tiny", "small", "base"))
+WIDE = ModelConfig(16000, 512, 8, 6, 1024, 512)  # each product of a row has two pieces
 NARROW = ModelConfig(d_model=96, nhead=8)
 
 
@@ -19,7 +20,9 @@ def find(parts: list[SharedWork], term: str) -> SharedWork:
     return max(parts, key=lambda part: part.work.get(term, 0.0))
 
 
-@pytest.mark.parametrize("config", [TINY, SMALL, BASE, NARROW], ids=["tiny", "small", "base", "narrow"])
+@pytest.mark.parametrize(
+    "config", [TINY, SMALL, BASE, WIDE, NARROW], ids=["tiny", "small", "base", "wide", "narrow"]
+)
 @pytest.mark.parametrize("rows", [1, 2, 5, 6, 20, 97, 128])
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
 @pytest.mark.parametrize("is_mixed", [False, True])
@@ -41,12 +44,12 @@ def test_the_parts_are_the_work_of_the_pass(
     [
         (TINY, 1, 12, 1),  # the output alone: each product is smaller than two pieces
         (SMALL, 1, 90, 1),
-        (BASE, 1, 12, 6 * 4 + 1),
-        (BASE, 1, 90, 6 * 5 + 1),  # and the attention of many positions
+        (WIDE, 1, 12, 6 * 4 + 1),
+        (WIDE, 1, 90, 6 * 5 + 1),  # and the attention of many positions
         (TINY, 7, 7, 2 + 1),
         (SMALL, 20, 20, 3 + 1),
-        (BASE, 20, 20, 6 + 3 + 1),  # products of the last row
-        (BASE, 85, 85, 6 + 4 + 1),  # and its attention
+        (WIDE, 20, 20, 6 + 3 + 1),  # products of the last row
+        (WIDE, 85, 85, 6 + 4 + 1),  # and its attention
     ],
 )
 def test_threads_wait_for_each_other_as_often_as_on_the_emulated_board(
@@ -73,7 +76,7 @@ def test_pieces_are_as_large_as_the_kernels_make_them() -> None:
     assert output.ways == 8000 / 2688  # whole blocks of 64 rows
     rows = find(split_pass(TINY, 7, 7, 4)[1], "batched_products")
     assert rows.ways == 7 / 4  # three rows and four: not enough for a third thread
-    attention = find(split_pass(BASE, 1, 90, 4)[1], "attention")
+    attention = find(split_pass(WIDE, 1, 90, 4)[1], "attention")
     assert attention.ways == 8 / 4  # 360 kB are two pieces
-    products = [part for part in split_pass(BASE, 1, 12, 4)[1] if part.work.get("products")]
+    products = [part for part in split_pass(WIDE, 1, 12, 4)[1] if part.work.get("products")]
     assert [part.ways for part in products] == [4, 2, 4, 4]

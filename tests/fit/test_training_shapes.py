@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tinyedge.boards.load import board_file
-from tinyedge.core.config import ModelConfig
+from tinyedge.core.config import PRESETS, ModelConfig
 from tinyedge.core.errors import FitError, UsageError
 from tinyedge.fit.search import FitBudget
 from tinyedge.fit.training_shapes import BoardShapes
@@ -41,6 +41,13 @@ def test_the_smallest_comes_first_and_all_have_usual_proportions(shapes: BoardSh
 def test_the_next_larger_usual_shapes_exceed_a_budget(shapes: BoardShapes) -> None:
     assert not shapes.size(ModelConfig(8000, 384, 8, 5, 768, 128)).fits
     assert not shapes.size(ModelConfig(8000, 512, 8, 6, 1024, 128)).fits
+
+
+def test_the_preset_base_is_the_largest_shape(shapes: BoardShapes) -> None:
+    base = PRESETS["base"]
+    assert shapes.list_shapes(8000)[-1] == dataclasses.replace(base, max_seq_length=128)
+    assert shapes.size(base).fits
+    assert 0.4 < shapes.size(PRESETS["small"]).bound_ms / 250 < 0.6
 
 
 def test_a_larger_vocabulary_leaves_smaller_shapes(shapes: BoardShapes) -> None:
