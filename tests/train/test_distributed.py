@@ -109,6 +109,29 @@ def test_two_processes_train_teachers_and_learn_from_them(one_process: Path, run
         assert losses(mine["epoch_history"]) == pytest.approx(losses(expected["epoch_history"]), abs=1e-3)
 
 
+def test_two_processes_learn_pairs_as_one_does(tmp_path: Path) -> None:
+    """Each process knows that they are pairs, for which the recipe has other rates."""
+    pairs = tmp_path / "pairs.jsonl"
+    documents = itertools.islice(phrasebook.generate_documents(), 250)
+    records = [
+        {"prompt": prompt, "completion": completion}
+        for document in documents
+        for prompt, completion in itertools.pairwise(document.sentences)
+    ]
+    pairs.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    text = ("--input", str(pairs))
+    with torchrun(tmp_path / "two", "--epochs", "2", text=text) as process:
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    words = ["--precision", "fp32", *SHAPE.split(), "--epochs", "2", "--output-dir", tmp_path / "one"]
+    assert tinyedge("train", *text, *words).returncode == 0
+    mine, expected = (
+        losses(json.loads((tmp_path / name / "training_metrics.json").read_text())["epoch_history"])
+        for name in ("two", "one")
+    )
+    assert mine == pytest.approx(expected, abs=1e-3)
+
+
 def losses(history: list[dict[str, Any]]) -> list[float]:
     return [record[name] for record in history for name in ("train_loss", "val_loss") if name in record]
 

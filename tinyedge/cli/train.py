@@ -15,7 +15,7 @@ from tinyedge.corpus.commands.settings import CommandSettings
 from tinyedge.corpus.read_settings import ReadSettings
 from tinyedge.text.tokenizer_config import TokenizerConfig
 from tinyedge.train.limits import RunLimits
-from tinyedge.train.recipe import RECIPES, TrainConfig, resolve
+from tinyedge.train.recipe import RECIPES, TrainConfig, list_unset, resolve
 
 if TYPE_CHECKING:
     from tinyedge.fit.training_shapes import BoardShapes
@@ -205,7 +205,7 @@ def train(
             output_dir=output_dir,
             corpus=make_corpus_request(source, inputs, reading=reading, commands=commands),
             tokenizer=tokenizer,
-            flexible=frozenset(flexible),
+            flexible=list_unset(training) | flexible,
             model=shape,
             initial=initial,
             list_shapes=board_shapes.list_shapes if board_shapes else None,

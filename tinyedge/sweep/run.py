@@ -25,6 +25,7 @@ from tinyedge.sweep.study import JOURNAL_FILE, Claim, Study, Trial, lock_folder
 from tinyedge.text.shards import FOLDER as SHARDS_FOLDER
 from tinyedge.text.tokenizer import model_name
 from tinyedge.train import pipeline
+from tinyedge.train.recipe import list_unset
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.run_request import RunRequest
 from tinyedge.train.state import EpochRecord
@@ -123,6 +124,7 @@ def _run_trial(request: SweepRequest, claim: Claim, reporter: Reporter) -> int |
             output_dir=claim.folder,
             model=model,
             training=training,
+            flexible=common.flexible | list_unset(claim.point),
             limits=dataclasses.replace(common.limits, prune=claim.is_hopeless),
             skip_corpus=True,
             skip_tokenizer=True,

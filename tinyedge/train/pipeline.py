@@ -107,7 +107,7 @@ def _prepare_run(request: RunRequest, reporter: Reporter, group: Group) -> _Prep
         _require_no_unfinished_run(folder, request.restart)
     with previous_run.preserve_data(folder, reporter.note) as preserved:
         tokenizer, shards = prepare_data(request, reporter)
-        request = request.with_vocab_size(tokenizer.vocab_size)
+        request = request.with_vocab_size(tokenizer.vocab_size).adapt_to(shards)
         metrics = request.make_metrics(tokenizer, shards)
         recorded = _read_shape(request, metrics)
         request = request.with_shape(choose_shape(request, tokenizer, shards, reporter, recorded))
@@ -189,6 +189,7 @@ def _join_run(request: RunRequest, reporter: Reporter, group: Group) -> Outcome 
             f"process {group.rank} does not find the files of the main process: {failure.message}",
             "give the processes of all machines one shared --output-dir",
         ) from None
+    request = request.adapt_to(shards)
     with _explain_out_of_memory(request):
         trainer = request.make_trainer(tokenizer, shards, reporter, group)
         resumed_from: Path | None = group.broadcast(None)

@@ -37,7 +37,7 @@ class TrainConfig:
         low=1e-6,
         high=1.0,
         section="Training",
-        help="Peak learning rate of AdamW. Muon's, in recipe fast, is 0.02.",
+        help="Peak learning rate of AdamW; for pairs, fast has 0.0012. Muon's is 0.02, or 0.008 for pairs.",
     )
     """Peak learning rate of AdamW."""
     matrix_learning_rate: float = setting(low=0.0, high=1.0, flag=None, help="Peak learning rate of Muon.")
@@ -152,6 +152,15 @@ class TrainConfig:
                 del fields[name]
         return fields
 
+    def adapt_to_pairs(self, flexible: frozenset[str]) -> "TrainConfig":
+        """Return the settings for pairs instead of text; one set for both where a run goes on from a model.
+
+        Args:
+            flexible: Settings that the user did not choose, so that they may change.
+        """
+        own = OF_PAIRS if self.matrix_learning_rate and not self.init_from else {}
+        return dataclasses.replace(self, **{name: own[name] for name in own.keys() & flexible})
+
     def make_teacher(self, number: int) -> "TrainConfig":
         """Return the settings of one of the run's teachers, numbered from 1."""
         epochs = max(1, round(TEACHER_EPOCHS * self.epochs))
@@ -243,8 +252,18 @@ GOING_ON: dict[str, dict[str, Any]] = {
     "guide": {"epochs": 3, "replay": 0.5, "learning_rate": 1e-4, "warmup_steps": 100},
 }
 
+# What pairs change in a recipe with Muon. An answer follows from its prompt nearly without a doubt, so large
+# steps only add noise (docs/log.md).
+OF_PAIRS: dict[str, Any] = {"learning_rate": 1.2e-3, "matrix_learning_rate": 0.008}
+
 RECIPES = {recipe.recipe: recipe for recipe in (FAST, BEST, GUIDE)}
 TRAIN_RANGES = get_ranges(TrainConfig)
+
+
+def list_unset(values: Mapping[str, Any]) -> frozenset[str]:
+    """Return the fields of TrainConfig that have no value, or None, in `values`."""
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    return frozenset(name for name in names if values.get(name) is None)
 
 
 def resolve(recipe: str, values: Mapping[str, Any], init_from: str = "") -> TrainConfig:

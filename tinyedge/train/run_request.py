@@ -47,8 +47,8 @@ class RunRequest:
     """When to stop early."""
 
     flexible: frozenset[str] = frozenset()
-    """Settings of the tokenizer that the user did not choose: the folder's tokenizer or the text's size may
-    change them. The model gets the vocabulary size of the tokenizer."""
+    """Settings of tokenizer and training that the user did not choose: the folder's tokenizer, and the size
+    and kind of the text, may change them. The model gets the vocabulary size of the tokenizer."""
 
     skip_corpus: bool = False
     """Use the corpus file in the folder as it is."""
@@ -80,6 +80,12 @@ class RunRequest:
             model=dataclasses.replace(self.model, vocab_size=vocab_size),
             tokenizer=dataclasses.replace(self.tokenizer, vocab_size=vocab_size),
         )
+
+    def adapt_to(self, shards: Shards) -> "RunRequest":
+        """Return the request with the recipe's settings for what the token files hold: text, or pairs."""
+        if not shards.template:
+            return self
+        return dataclasses.replace(self, training=self.training.adapt_to_pairs(self.flexible))
 
     def with_shape(self, model: ModelConfig) -> "RunRequest":
         """Return the request with the shape that was chosen for it."""
