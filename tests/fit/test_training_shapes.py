@@ -35,7 +35,7 @@ def test_the_smallest_comes_first_and_all_have_usual_proportions(shapes: BoardSh
     for config in listed:
         assert config.dim_feedforward == 2 * config.d_model
         assert 40 <= config.d_model / config.num_layers <= 96
-        assert config.max_seq_length == 128
+        assert config.max_seq_length == 256
 
 
 def test_the_next_larger_usual_shapes_exceed_a_budget(shapes: BoardShapes) -> None:
@@ -45,7 +45,7 @@ def test_the_next_larger_usual_shapes_exceed_a_budget(shapes: BoardShapes) -> No
 
 def test_the_preset_base_is_the_largest_shape(shapes: BoardShapes) -> None:
     base = PRESETS["base"]
-    assert shapes.list_shapes(8000)[-1] == dataclasses.replace(base, max_seq_length=128)
+    assert shapes.list_shapes(8000)[-1] == base
     assert shapes.size(base).fits
     assert 0.4 < shapes.size(PRESETS["small"]).bound_ms / 250 < 0.6
 
@@ -56,9 +56,9 @@ def test_a_larger_vocabulary_leaves_smaller_shapes(shapes: BoardShapes) -> None:
 
 
 def test_the_context_is_the_users() -> None:
-    assert {
-        shape.max_seq_length for shape in BoardShapes.from_board("pi-zero-2w", 256).list_shapes(8000)
-    } == {256}
+    assert {shape.max_seq_length for shape in BoardShapes.from_board("pi-zero-2w", 64).list_shapes(8000)} == {
+        64
+    }
 
 
 @pytest.mark.parametrize(

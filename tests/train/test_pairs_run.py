@@ -25,7 +25,7 @@ from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train import pipeline, single_run
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import RunLimits
-from tinyedge.train.recipe import OF_PAIRS, list_unset, resolve
+from tinyedge.train.recipe import SMALL_STEPS, list_unset, resolve
 from tinyedge.train.run_request import RunRequest
 from tinyedge.train.storage import checkpoint
 
@@ -97,7 +97,7 @@ def test_a_run_records_the_template_and_learns_the_completions(run_folder: Path)
     metrics = json.loads((run_folder / "training_metrics.json").read_text())
     first, last = metrics["epoch_history"]
     assert last["val_loss"] < first["val_loss"]
-    assert metrics["configuration"]["training"].items() >= OF_PAIRS.items()
+    assert metrics["configuration"]["training"].items() >= SMALL_STEPS.items()
     # A sample answers the prompt of a held-out pair, which is the whole prompt of that pair.
     prompts = {sample["prompt"] for sample in metrics["samples"]}
     lines = set((run_folder / "corpus_bilingual.txt").read_text().splitlines())

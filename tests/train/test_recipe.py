@@ -6,7 +6,7 @@ import math
 import pytest
 
 from tinyedge.core.errors import UsageError
-from tinyedge.train.recipe import FAST, GUIDE, OF_PAIRS, RECIPES, TrainConfig, list_unset, resolve
+from tinyedge.train.recipe import FAST, GUIDE, RECIPES, SMALL_STEPS, TrainConfig, list_unset, resolve
 
 
 def test_recipe_guide_has_the_values_of_the_guide() -> None:
@@ -77,7 +77,7 @@ def test_a_time_limit_scales_the_schedule_so_that_both_end_together(recipe: Trai
 @pytest.mark.parametrize("recipe", ["fast", "best"])
 def test_pairs_are_learned_with_smaller_steps(recipe: str) -> None:
     text = resolve(recipe, {"epochs": 3})
-    pairs = text.adapt_to_pairs(list_unset({"epochs": 3}))
+    pairs = text.take_small_steps(list_unset({"epochs": 3}))
     changed = {name for name, value in pairs.to_dict().items() if value != text.to_dict()[name]}
     assert changed == {"learning_rate", "matrix_learning_rate"}
     assert pairs.learning_rate < text.learning_rate
@@ -86,11 +86,11 @@ def test_pairs_are_learned_with_smaller_steps(recipe: str) -> None:
 
 def test_a_rate_that_the_user_chose_is_kept() -> None:
     given = {"learning_rate": FAST.learning_rate, "seed": None}
-    pairs = resolve("fast", given).adapt_to_pairs(list_unset(given))
+    pairs = resolve("fast", given).take_small_steps(list_unset(given))
     assert pairs.learning_rate == FAST.learning_rate
-    assert pairs.matrix_learning_rate == OF_PAIRS["matrix_learning_rate"]
+    assert pairs.matrix_learning_rate == SMALL_STEPS["matrix_learning_rate"]
 
 
 def test_the_guides_recipe_and_a_run_from_a_model_keep_their_rates_for_pairs() -> None:
     for settings in (GUIDE, resolve("fast", {}, init_from="abc")):
-        assert settings.adapt_to_pairs(list_unset({})) == settings
+        assert settings.take_small_steps(list_unset({})) == settings

@@ -12,7 +12,6 @@ from tinyedge.core.errors import FitError
 from tinyedge.fit.cost_model import CostModel, require_cost_data
 from tinyedge.fit.search import (
     D_MODELS,
-    DEFAULTS,
     MIN_LAYERS,
     FitBudget,
     SizedShape,
@@ -26,6 +25,7 @@ from tinyedge.ngram import DEFAULT_NGRAM_MB
 # width. Shapes that are much deeper or wider are slower to train for the same quality.
 FEEDFORWARD_RATIO = 2
 WIDTH_PER_LAYER = (40, 96)
+CONTEXT = 256  # costs the board a megabyte, and predicts text better than 128
 
 
 def make_usual_shape(d_model: int, num_layers: int) -> ModelConfig:
@@ -59,7 +59,7 @@ class BoardShapes:
 
         Args:
             name: The board's name or its JSON file.
-            max_seq_length: Context in tokens; None for the default of `ModelConfig`.
+            max_seq_length: Context in tokens; None for CONTEXT.
 
         Raises:
             UsageError: The board is unknown or has no cost model, or the context is outside its range.
@@ -94,7 +94,7 @@ class BoardShapes:
         return [shape.config for shape in ordered]
 
     def _list_usual(self, vocab_size: int) -> Iterator[ModelConfig]:
-        context = self.budget.max_seq_length or DEFAULTS.max_seq_length
+        context = self.budget.max_seq_length or CONTEXT
         for width in D_MODELS:
             for layers in range(MIN_LAYERS, MODEL_RANGES["num_layers"][1] + 1):
                 if WIDTH_PER_LAYER[0] <= width / layers <= WIDTH_PER_LAYER[1]:

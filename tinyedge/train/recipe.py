@@ -37,7 +37,7 @@ class TrainConfig:
         low=1e-6,
         high=1.0,
         section="Training",
-        help="Peak learning rate of AdamW; for pairs, fast has 0.0012. Muon's is 0.02, or 0.008 for pairs.",
+        help="Peak learning rate of AdamW; fast: 0.0012 for pairs and large texts. Muon's is 0.02, or 0.008.",
     )
     """Peak learning rate of AdamW."""
     matrix_learning_rate: float = setting(low=0.0, high=1.0, flag=None, help="Peak learning rate of Muon.")
@@ -152,13 +152,13 @@ class TrainConfig:
                 del fields[name]
         return fields
 
-    def adapt_to_pairs(self, flexible: frozenset[str]) -> "TrainConfig":
-        """Return the settings for pairs instead of text; one set for both where a run goes on from a model.
+    def take_small_steps(self, flexible: frozenset[str]) -> "TrainConfig":
+        """Return the settings for pairs and large texts. A run that goes on from a model has no other.
 
         Args:
             flexible: Settings that the user did not choose, so that they may change.
         """
-        own = OF_PAIRS if self.matrix_learning_rate and not self.init_from else {}
+        own = SMALL_STEPS if self.matrix_learning_rate and not self.init_from else {}
         return dataclasses.replace(self, **{name: own[name] for name in own.keys() & flexible})
 
     def make_teacher(self, number: int) -> "TrainConfig":
@@ -252,9 +252,9 @@ GOING_ON: dict[str, dict[str, Any]] = {
     "guide": {"epochs": 3, "replay": 0.5, "learning_rate": 1e-4, "warmup_steps": 100},
 }
 
-# What pairs change in a recipe with Muon. An answer follows from its prompt nearly without a doubt, so large
-# steps only add noise (docs/log.md).
-OF_PAIRS: dict[str, Any] = {"learning_rate": 1.2e-3, "matrix_learning_rate": 0.008}
+# What pairs, and texts that are too large to be memorized, change in a recipe with Muon. A small text needs
+# large steps, as the weight decay that they bring prevents memorizing (docs/log.md).
+SMALL_STEPS: dict[str, Any] = {"learning_rate": 1.2e-3, "matrix_learning_rate": 0.008}
 
 RECIPES = {recipe.recipe: recipe for recipe in (FAST, BEST, GUIDE)}
 TRAIN_RANGES = get_ranges(TrainConfig)

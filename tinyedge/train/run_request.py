@@ -14,7 +14,7 @@ from tinyedge.train.distributed import Group
 from tinyedge.train.hardware import Hardware
 from tinyedge.train.limits import RunLimits
 from tinyedge.train.model import TinyTransformer
-from tinyedge.train.recipe import TrainConfig
+from tinyedge.train.recipe import MAX_AUGMENTED_TOKENS, TrainConfig
 from tinyedge.train.report.metrics import MetricsWriter
 from tinyedge.train.report.reporter import Reporter
 from tinyedge.train.storage.initial import InitialModel
@@ -82,10 +82,10 @@ class RunRequest:
         )
 
     def adapt_to(self, shards: Shards) -> "RunRequest":
-        """Return the request with the recipe's settings for what the token files hold: text, or pairs."""
-        if not shards.template:
+        """Return the request with the recipe's settings for what the token files hold."""
+        if not shards.template and shards.train_tokens <= MAX_AUGMENTED_TOKENS:
             return self
-        return dataclasses.replace(self, training=self.training.adapt_to_pairs(self.flexible))
+        return dataclasses.replace(self, training=self.training.take_small_steps(self.flexible))
 
     def with_shape(self, model: ModelConfig) -> "RunRequest":
         """Return the request with the shape that was chosen for it."""
