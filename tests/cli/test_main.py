@@ -39,19 +39,20 @@ def test_version_and_no_arguments() -> None:
 
 
 def test_the_help_of_train_shows_the_values_of_the_recipes() -> None:
-    from tinyedge.train.recipe import BEST, FAST, GUIDE
+    from tinyedge.train.recipe import BEST, FAST, GUIDE, SMALL_STEPS
 
     words = " ".join(tinyedge("train", "--help").stdout.split())
     recipes = {"fast": FAST, "best": BEST, "guide": GUIDE}
     for help_text, field in (
         ("Passes over the training text. [1-10000; ", "epochs"),
-        ("Windows of text in a step. [1-4096; ", "batch_size"),
-        ("is 0.02. [1e-06-1; ", "learning_rate"),
+        ("8 of 256 tokens, 4 of 512. [1-4096; ", "batch_size"),
+        (f"for these {SMALL_STEPS['matrix_learning_rate']}. [1e-06-1; ", "learning_rate"),
         ("0 is off. [0-16; ", "teachers"),
     ):
         values = ", ".join(f"{name}: {getattr(recipe, field)}" for name, recipe in recipes.items())
         assert f"{help_text}{values}]" in words
-    assert f"Muon's, in recipe fast, is {FAST.matrix_learning_rate}." in words
+    assert f"take {SMALL_STEPS['learning_rate']} for pairs and large texts" in words
+    assert f"Muon's is {FAST.matrix_learning_rate}," in words
     assert (FAST.stride, GUIDE.stride, FAST.clip_norm, GUIDE.clip_norm) == (0, 0, 0, 0)
 
 

@@ -94,3 +94,11 @@ def test_a_rate_that_the_user_chose_is_kept() -> None:
 def test_the_guides_recipe_and_a_run_from_a_model_keep_their_rates_for_pairs() -> None:
     for settings in (GUIDE, resolve("fast", {}, init_from="abc")):
         assert settings.take_small_steps(list_unset({})) == settings
+
+
+@pytest.mark.parametrize(("context", "windows"), [(32, 16), (128, 16), (256, 8), (300, 6), (512, 4)])
+def test_a_step_has_fewer_windows_if_they_are_longer(context: int, windows: int) -> None:
+    assert resolve("fast", {}, context=context).batch_size == windows
+    assert resolve("fast", {}, init_from="abc", context=context).batch_size == windows
+    assert resolve("fast", {"batch_size": 16}, context=context).batch_size == 16
+    assert resolve("guide", {}, context=context).batch_size == GUIDE.batch_size

@@ -153,8 +153,9 @@ def train(
         _require_free_shape({"preset": preset, **fixed, "init_from": init_from})
         board_shapes = BoardShapes.from_board(budget, model["max_seq_length"])
         board_shapes.list_shapes(shape.vocab_size)  # errors come before the work
+        shape = dataclasses.replace(shape, max_seq_length=board_shapes.context)
         require_replaceable(output_dir / BUNDLE_FOLDER)
-    config = resolve(recipe, training)
+    config = resolve(recipe, training, context=shape.max_seq_length)
     if Source.COMMANDS in (source or ()) and vocabulary["separate_spaces"] is None:
         vocabulary["separate_spaces"] = True  # answers copy names from the prompt
     chosen = select_given(vocabulary)
@@ -199,7 +200,7 @@ def train(
                         "omit --replay, or pass the checkpoint in its run folder",
                     )
                 training["replay"] = 0.0
-            config = resolve(recipe, training, initial.model_id)
+            config = resolve(recipe, training, initial.model_id, shape.max_seq_length)
         terminal = opened.enter_context(TerminalReporter(silent=not group.is_main))
         request = RunRequest(
             output_dir=output_dir,

@@ -68,6 +68,11 @@ class BoardShapes:
         model = CostModel.from_data(board.name, require_cost_data(board, "budget"))
         return cls(name, model, FitBudget.from_board(board, max_seq_length=max_seq_length))
 
+    @property
+    def context(self) -> int:
+        """Context of the shapes in tokens."""
+        return self.budget.max_seq_length or CONTEXT
+
     def size(self, config: ModelConfig, ngram_mb: float = DEFAULT_NGRAM_MB) -> SizedShape:
         """Compute what a shape costs on the board, and compare it with the budgets.
 
@@ -94,9 +99,8 @@ class BoardShapes:
         return [shape.config for shape in ordered]
 
     def _list_usual(self, vocab_size: int) -> Iterator[ModelConfig]:
-        context = self.budget.max_seq_length or CONTEXT
         for width in D_MODELS:
             for layers in range(MIN_LAYERS, MODEL_RANGES["num_layers"][1] + 1):
                 if WIDTH_PER_LAYER[0] <= width / layers <= WIDTH_PER_LAYER[1]:
                     usual = make_usual_shape(width, layers)
-                    yield replace(usual, vocab_size=vocab_size, max_seq_length=context)
+                    yield replace(usual, vocab_size=vocab_size, max_seq_length=self.context)

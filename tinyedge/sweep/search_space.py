@@ -160,7 +160,8 @@ def configure(point: Point, vocab_size: int, epochs: int) -> tuple[ModelConfig, 
     shape = {name: value for name, value in point.items() if name in MODEL_RANGES}
     rest = {name: value for name, value in point.items() if name in TRAIN_RANGES}
     model = resolve_shape(str(point.get("preset", "tiny")), {**shape, "vocab_size": vocab_size})  # type: ignore
-    return model, resolve(str(point.get("recipe", "fast")), {**rest, "epochs": epochs})
+    recipe = str(point.get("recipe", "fast"))
+    return model, resolve(recipe, {**rest, "epochs": epochs}, context=model.max_seq_length)
 
 
 def describe_point(point: Point, names: Collection[str]) -> str:

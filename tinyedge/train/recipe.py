@@ -14,6 +14,7 @@ from tinyedge.core.settings import check_settings, get_ranges, require_choice, s
 
 AUGMENTED_SHARE = 0.88  # of the run; the rest uses the segmentation that text is evaluated with
 TEACHER_EPOCHS = 0.4  # of the run's epochs: a larger model learns in fewer
+BATCH_CONTEXT = 128  # tokens in each of a recipe's windows
 MAX_AUGMENTED_TOKENS = 2_000_000  # in memory, drawn again each epoch; a larger corpus does not need it
 
 
@@ -31,13 +32,19 @@ class TrainConfig:
     """Name of the recipe that the settings come from."""
     epochs: int = setting(low=1, high=10_000, section="Training", help="Passes over the training text.")
     """Passes over the training tokens."""
-    batch_size: int = setting(low=1, high=4096, section="Training", help="Windows of text in a step.")
+    batch_size: int = setting(
+        low=1,
+        high=4096,
+        section="Training",
+        help="Windows of text in a step; fast and best take 8 of 256 tokens, 4 of 512.",
+    )
     """Windows in a step."""
     learning_rate: float = setting(
         low=1e-6,
         high=1.0,
         section="Training",
-        help="Peak learning rate of AdamW; fast: 0.0012 for pairs and large texts. Muon's is 0.02, or 0.008.",
+        help="Peak learning rate of AdamW; fast and best take 0.0012 for pairs and large texts. Muon's is"
+        " 0.02, for these 0.008.",
     )
     """Peak learning rate of AdamW."""
     matrix_learning_rate: float = setting(low=0.0, high=1.0, flag=None, help="Peak learning rate of Muon.")
@@ -266,13 +273,17 @@ def list_unset(values: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name in names if values.get(name) is None)
 
 
-def resolve(recipe: str, values: Mapping[str, Any], init_from: str = "") -> TrainConfig:
+def resolve(
+    recipe: str, values: Mapping[str, Any], init_from: str = "", context: int = BATCH_CONTEXT
+) -> TrainConfig:
     """Return a recipe with the user's values in place of its own.
 
     Args:
         recipe: A key of RECIPES.
         values: Fields of TrainConfig by name; None keeps the recipe's value.
         init_from: Id of the trained model that the run goes on from, which changes the recipe's values.
+        context: Tokens in a window. A recipe with Muon takes fewer windows of more than BATCH_CONTEXT tokens,
+            so that its rates still fit its steps.
 
     Raises:
         UsageError: The recipe is unknown, or a value is invalid.
@@ -281,6 +292,8 @@ def resolve(recipe: str, values: Mapping[str, Any], init_from: str = "") -> Trai
     given = {name: value for name, value in values.items() if value is not None}
     own = {**GOING_ON.get(recipe, {}), "init_from": init_from} if init_from else {}
     config = dataclasses.replace(RECIPES[recipe], **{**own, **given})
+    if config.matrix_learning_rate and context > BATCH_CONTEXT and "batch_size" not in given:
+        config = dataclasses.replace(config, batch_size=config.batch_size * BATCH_CONTEXT // context)
     if init_from and config.teachers:
         raise UsageError(
             "--init-from goes on from a model, and teachers begin with random weights",
