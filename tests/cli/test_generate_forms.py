@@ -78,6 +78,9 @@ def test_an_unsupported_keyword_is_named_with_its_place(json_bundle: Path, schem
     schema.write_text("{")
     done = tinyedge("generate", json_bundle, *PROMPT, "--json-schema", schema)
     assert "is not JSON" in assert_refused(done, 2)
+    schema.write_text('{"type": "number", "minimum": NaN}')
+    done = tinyedge("generate", json_bundle, *PROMPT, "--json-schema", schema)
+    assert "NaN is not a JSON number" in assert_refused(done, 2)
 
 
 def test_schemas_that_are_nested_too_deeply_are_one_error(json_bundle: Path, schema: Path) -> None:

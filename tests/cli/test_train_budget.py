@@ -52,5 +52,8 @@ def test_a_repeated_command_writes_a_missing_bundle(text: Path, tmp_path: Path) 
     again = tinyedge("train", "--input", text, "--output-dir", run, *FLAGS)
     assert again.returncode == 0, again.stderr
     assert "reused" in again.stderr
+    resumed = tinyedge("train", "--input", text, "--output-dir", run, *FLAGS, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "reused" in resumed.stderr
     models = [(folder / "model.onnx").read_bytes() for folder in (run / "bundle", tmp_path / "first")]
     assert models[0] == models[1]

@@ -365,3 +365,12 @@ def test_values_that_are_nested_too_deeply_are_one_error() -> None:
         value = [value]
     with pytest.raises(UsageError, match=r"^json_schema is nested too deeply"):
         Form.json_schema({"const": value})
+
+
+@pytest.mark.parametrize(
+    "schema", [{"const": float("inf")}, {"enum": [1, float("-inf")]}, {"const": {"a": [float("nan")]}}]
+)
+def test_a_value_that_json_cannot_have_is_refused(schema: Any) -> None:
+    """Python reads 1e400 as infinity."""
+    with pytest.raises(UsageError, match=r"(const|enum).* has a number that is too large"):
+        parse_schema(schema)

@@ -56,6 +56,7 @@ def test_lists_ranges_and_single_values() -> None:
         (["preset=tiny..base"], "'tiny..base' is unknown"),
         (["vocab-size=4000"], "not a flag that a sweep varies"),
         (["epochs=1,2"], "not a flag that a sweep varies"),
+        (["replay=0,0.5"], "not a flag that a sweep varies"),
         (["beta2=0.9"], "not a flag that a sweep varies"),  # a field, but train has no flag for it
         (["seed=1", "seed=2"], "given twice"),
     ],

@@ -1,6 +1,7 @@
 """A sweep: its trials are normal run folders, and it can be continued after its process was killed."""
 
 import dataclasses
+import itertools
 import json
 import os
 import shlex
@@ -28,11 +29,12 @@ from tinyedge.sweep.run import SweepRequest, sweep
 from tinyedge.sweep.search_space import Categorical, Range, Space
 from tinyedge.sweep.settings import SweepSettings
 from tinyedge.sweep.study import Claim, Study
+from tinyedge.text.shards import Shards
 from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train import pipeline
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import RunLimits
-from tinyedge.train.recipe import resolve
+from tinyedge.train.recipe import SMALL_STEPS, resolve
 from tinyedge.train.run_request import RunRequest
 
 SHAPE: Space = {
@@ -96,7 +98,7 @@ def test_a_grid_of_normal_runs(make: Make, reporter: Any, capfd: pytest.CaptureF
     assert result.best == result.trials[1]
     assert {path.name for path in folders[0].iterdir()} == {
         *("best_model.pt", "final_model.pt", "training_metrics.json", "training_curve.png"),
-        *("corpus_bilingual.txt", "bilingual_1k.model", "shards", "trial.lock"),
+        *("corpus_bilingual.txt", "corpus.json", "bilingual_1k.model", "shards", "trial.lock"),
     }
     report = json.loads((request.folder / "sweep.json").read_text())
     assert report["schema"] == "tinyedge.sweep/1"
@@ -118,6 +120,31 @@ def test_a_grid_of_normal_runs(make: Make, reporter: Any, capfd: pytest.CaptureF
         [*command[1:], "--output-dir", str(folders[1])], standalone_mode=False
     )  # of the best trial itself
     assert "model: reused" in capfd.readouterr().err  # so its flags equal those of the trial
+
+
+def test_trials_on_pairs_are_runs_on_pairs(make: Make, reporter: Any, tmp_path: Path) -> None:
+    """With the rates for pairs, and without a change to the folder of their data."""
+    sentences = write_phrases(tmp_path / "mine.txt", 0, 400).read_text().split("\n")
+    pairs = tmp_path / "pairs.jsonl"
+    records = [{"prompt": a, "completion": b} for a, b in itertools.pairwise(sentences) if a and b]
+    pairs.write_text("".join(json.dumps(record) + "\n" for record in records))
+    request = make(SHAPE, trials=1)
+    folder = tmp_path / "data"
+    common = dataclasses.replace(
+        request.common,
+        output_dir=folder,
+        corpus=CorpusRequest((), (pairs,)),
+        flexible=frozenset({"vocab_size"}),
+    )
+    request = dataclasses.replace(request, common=common)
+    (trial,) = sweep(request, reporter).trials
+    assert trial.status == "finished"
+    shards = Shards.load(folder / "shards")
+    assert (shards.template, shards.held_out) == ("turns/1", "prompts")
+    run = json.loads((request.folder / trial.name / "training_metrics.json").read_text())
+    assert run["configuration"]["training"].items() >= SMALL_STEPS.items()
+    command = json.loads((request.folder / "sweep.json").read_text())["best"]["command"]
+    assert "--device cpu --precision fp32" in command
 
 
 def test_a_stopped_sweep_continues_its_trial(make: Make, reporter: Any) -> None:

@@ -79,11 +79,15 @@ def _read_json(file: Path) -> object:
     if len(raw) > MAX_SCHEMA_BYTES:
         raise UsageError(f"json_schema {file} has more than {MAX_SCHEMA_BYTES} bytes", HINT, ("json_schema",))
     try:
-        return json.loads(raw)
+        return json.loads(raw, parse_constant=_reject_constant)
     except RecursionError:
         raise UsageError(f"json_schema {file} is nested too deeply", HINT, ("json_schema",)) from None
     except ValueError as failure:
         raise UsageError(f"json_schema {file} is not JSON: {failure}", HINT, ("json_schema",)) from None
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _split_choices(choices: str) -> list[str]:

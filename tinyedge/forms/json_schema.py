@@ -248,9 +248,10 @@ class _Reader:
             if key not in ("type", "enum", "const"):
                 raise self._refuse(path, f"has 'enum' or 'const' next to {key!r}, which is not supported")
         if "const" in keywords:
-            self._count(json.dumps(keywords["const"]))
+            self._count(self._dump(keywords["const"], (*path, "const")))
         if "enum" in keywords:
-            known = list(map(json.dumps, keywords["enum"]))  # in Python, True equals 1
+            # As texts, because in Python, True equals 1.
+            known = [self._dump(value, (*path, "enum")) for value in keywords["enum"]]
             self._count("".join(known))
             same = set(known)
             values = [value for value in values if json.dumps(value) in same]
@@ -260,6 +261,12 @@ class _Reader:
         if not values:
             raise self._refuse(path, "has no value that is allowed")
         return Either(tuple(map(text.literal, values)))
+
+    def _dump(self, value: Any, path: tuple[str, ...]) -> str:
+        try:
+            return json.dumps(value, allow_nan=False)
+        except ValueError:
+            raise self._refuse(path, "has a number that is too large or not a number") from None
 
     def _count(self, value: str) -> None:
         self._characters += len(value)

@@ -17,7 +17,7 @@ from tinyedge.core.folder_lock import ensure_dir
 from tinyedge.core.run_files import has_unfinished_run
 from tinyedge.core.runs import ALL, read_run
 from tinyedge.core.settings import flag
-from tinyedge.corpus.build import CORPUS_NAME
+from tinyedge.corpus.build import CORPUS_NAME, REPORT_NAME
 from tinyedge.sweep.plot import draw_sweep
 from tinyedge.sweep.search_space import Point, Space, configure, describe_point, format_flags, list_varied
 from tinyedge.sweep.settings import SweepSettings
@@ -107,6 +107,7 @@ def format_command(request: SweepRequest, point: Point) -> str:
     common = request.common
     words = ["tinyedge", "train", "--output-dir", str(common.output_dir), "--skip-corpus", "--skip-tokenizer"]
     words += ["--vocab-size", str(common.model.vocab_size), "--epochs", str(request.settings.epochs)]
+    words += ["--device", common.hardware.device.type, "--precision", common.hardware.precision]
     if common.limits.max_minutes is not None:
         words += ["--max-minutes", str(common.limits.max_minutes)]
     return shlex.join(words + format_flags(point))
@@ -159,9 +160,10 @@ def _require_own_files(folder: Path) -> None:
 
 def _link_data(data: Path, folder: Path, tokenizer: str) -> None:
     """Link what all trials share into a trial's folder, so that it is a normal run folder."""
-    for name in (CORPUS_NAME, tokenizer, SHARDS_FOLDER):
+    # The corpus' report tells whether it holds pairs; a corpus that the user put there has none.
+    for name in (CORPUS_NAME, REPORT_NAME, tokenizer, SHARDS_FOLDER):
         link = folder / name
-        if not link.is_symlink():
+        if not link.is_symlink() and (data / name).exists():
             link.symlink_to(os.path.relpath(data / name, folder))
 
 

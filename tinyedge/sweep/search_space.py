@@ -18,7 +18,8 @@ Value = int | float | str
 Point = Mapping[str, Value]
 
 NAMES = {"recipe": tuple(RECIPES), "preset": tuple(PRESETS)}
-NOT_VARIED = ("vocab_size", "epochs")  # trials share one tokenizer and are compared epoch by epoch
+# Trials share one tokenizer, are compared epoch by epoch, and begin with random weights.
+NOT_VARIED = ("vocab_size", "epochs", "replay")
 WHOLE_NUMBERS = {
     field.name
     for kind in (ModelConfig, TrainConfig)

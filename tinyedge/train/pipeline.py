@@ -165,9 +165,9 @@ def _make_taught(
 
 def _read_shape(request: RunRequest, metrics: MetricsWriter) -> object:
     """Return the shape of the run that the folder holds, if it is this one; otherwise None."""
-    if not (request.resume and request.list_shapes):
-        return metrics.read_model()
     folder = request.output_dir
+    if not (request.resume and request.list_shapes) or is_finished(folder):
+        return metrics.read_model()
     if has_teachers(folder):
         return read_taught_shape(folder)
     path = checkpoint.find_newest(folder, lambda line: None)  # warnings come when it is resumed
