@@ -166,3 +166,16 @@ def test_bytes_behind_unk_cost_what_they_cost_in_an_evaluation() -> None:
     assert result.unknown_bytes == pytest.approx(30 / 80)
     assert result.bits_per_byte == pytest.approx(evaluate("zh", model, unknown).bits_per_byte)
     assert result.to_dict()["unknown_bytes"] == result.unknown_bytes
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "loses"),
+    [
+        *((1.8, 1.805, False), (1.8, 1.806, True)),
+        *((0.0026, 0.0027, False), (0.0026, 0.0030, True)),
+        (1.0, math.nan, True),
+    ],
+)
+def test_a_loss_counts_if_it_is_a_share_and_not_negligible(before: float, after: float, loses: bool) -> None:
+    comparison = QualityComparison(before, after, 0.0, 1.0, 100, 400)
+    assert comparison.loses_more_than(0.3) is loses

@@ -64,7 +64,7 @@ def quantize_to_goal(
             name: compare_quality(name, reference, candidate, sample.measured)
             for name, sample in samples.items()
         }
-        goal_met = all(result.change_percent <= goal_percent for result in quality.values())
+        goal_met = not any(result.loses_more_than(goal_percent) for result in quality.values())
         if goal_met or len(quantization.matrices) == 1:
             return MixedPrecisionModel(graph, quantization, quality)
         kept_fp32.append(quantization.worst_matrix)
