@@ -30,7 +30,7 @@ from tinyedge.core.errors import (
 )
 from tinyedge.core.files import sha256_file, write_json
 from tinyedge.core.sampling import SamplingConfig
-from tinyedge.export import mixed_precision, pipeline
+from tinyedge.export import mixed_precision, pipeline, quality
 from tinyedge.export.head_rotation import rotate_heads
 from tinyedge.export.pipeline import ExportOptions, export_bundle
 from tinyedge.export.quantize import Int8Matrix, Quantization, quantize
@@ -178,6 +178,7 @@ def test_a_bad_int8_model_leaves_no_bundle(options: ExportOptions, monkeypatch: 
 def test_what_loses_too_much_stays_in_fp32(options: ExportOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a goal that cannot be met, matrices go back to fp32, the one with the largest error first."""
     monkeypatch.setattr(pipeline, "GOAL_PERCENT", -100.0)
+    monkeypatch.setattr(quality, "NEGLIGIBLE_BITS", -100.0)
     done = load_bundle(export_bundle(options, ignore_report)).manifest["quantization"]
     kept, left = done["kept_fp32"], list(done["relative_errors"])
     assert len(left) == 1
