@@ -374,3 +374,9 @@ def test_a_value_that_json_cannot_have_is_refused(schema: Any) -> None:
     """Python reads 1e400 as infinity."""
     with pytest.raises(UsageError, match=r"(const|enum).* has a number that is too large"):
         parse_schema(schema)
+
+
+@pytest.mark.parametrize("bound", [float("nan"), float("inf")])
+def test_a_bound_that_json_cannot_have_is_refused(bound: float) -> None:
+    with pytest.raises(UsageError, match=r"minimum is not a number"):
+        parse_schema({"type": "number", "minimum": bound})

@@ -31,7 +31,7 @@ from tinyedge.train.distributed import SINGLE_PROCESS, Group, join_process_group
 from tinyedge.train.hardware import choose_hardware  # noqa: E402
 from tinyedge.train.limits import RunLimits  # noqa: E402
 from tinyedge.train.model import TinyTransformer  # noqa: E402
-from tinyedge.train.recipe import GUIDE, TrainConfig  # noqa: E402
+from tinyedge.train.recipe import GUIDE, SMALL_STEPS, TrainConfig  # noqa: E402
 from tinyedge.train.report.reporter import Progress  # noqa: E402
 from tinyedge.train.step import TrainStep  # noqa: E402
 from tinyedge.train.storage import checkpoint  # noqa: E402
@@ -125,10 +125,10 @@ def test_two_processes_learn_pairs_as_one_does(tmp_path: Path) -> None:
     assert process.returncode == 0, errors
     words = ["--precision", "fp32", *SHAPE.split(), "--epochs", "2", "--output-dir", tmp_path / "one"]
     assert tinyedge("train", *text, *words).returncode == 0
-    mine, expected = (
-        losses(json.loads((tmp_path / name / "training_metrics.json").read_text())["epoch_history"])
-        for name in ("two", "one")
-    )
+    runs = [json.loads((tmp_path / name / "training_metrics.json").read_text()) for name in ("two", "one")]
+    for run in runs:
+        assert run["configuration"]["training"].items() >= SMALL_STEPS.items()
+    mine, expected = (losses(run["epoch_history"]) for run in runs)
     assert mine == pytest.approx(expected, abs=1e-3)
 
 

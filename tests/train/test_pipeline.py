@@ -1,5 +1,6 @@
 """The pipeline in a folder: missing phases run, existing results are reused, nothing is lost."""
 
+import copy
 import dataclasses
 import errno
 import functools
@@ -28,11 +29,12 @@ from tinyedge.core.errors import (
     TrainingError,
 )
 from tinyedge.corpus.build import CorpusRequest
+from tinyedge.text.shards import Shards
 from tinyedge.text.train_tokenizer import TokenizerConfig
 from tinyedge.train import pipeline, single_run
 from tinyedge.train.hardware import choose_hardware
 from tinyedge.train.limits import Outcome, RunLimits
-from tinyedge.train.recipe import resolve
+from tinyedge.train.recipe import FAST, MAX_AUGMENTED_TOKENS, SMALL_STEPS, list_unset, resolve
 from tinyedge.train.report.metrics import MetricsWriter
 from tinyedge.train.run_request import RunRequest
 from tinyedge.train.storage import checkpoint, previous_run
@@ -90,6 +92,18 @@ def request_for(tmp_path: Path, text: Path, data: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(single_run, "draw_curve", lambda run, path: path.write_bytes(b"drawn"))
     shutil.copytree(data, tmp_path / "data")
     return functools.partial(make_request, tmp_path / "data", text)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "is_large"), [(MAX_AUGMENTED_TOKENS, False), (MAX_AUGMENTED_TOKENS + 1, True)]
+)
+def test_a_large_text_is_learned_with_small_steps(request_for: Any, tokens: int, is_large: bool) -> None:
+    request = request_for(training=FAST, flexible=list_unset({}))
+    shards = copy.copy(Shards.load(request.output_dir / "shards"))
+    shards.train_tokens = tokens
+    training = request.adapt_to(shards).training
+    assert (training.to_dict().items() >= SMALL_STEPS.items()) is is_large
+    assert is_large or training == FAST
 
 
 def test_a_run_is_reused_and_then_replaced_by_another(fresh_request_for: Any, reporter: Any) -> None:

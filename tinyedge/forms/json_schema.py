@@ -224,7 +224,7 @@ class _Reader:
         value = keywords.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e300:
             raise self._refuse((*path, key), "is not a number")
         return Decimal(repr(value))
 

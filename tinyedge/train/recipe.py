@@ -160,7 +160,7 @@ class TrainConfig:
         return fields
 
     def take_small_steps(self, flexible: frozenset[str]) -> "TrainConfig":
-        """Return the settings for pairs and large texts. A run that goes on from a model has no other.
+        """Return the settings for pairs and large texts. A run that goes on from a model keeps its own.
 
         Args:
             flexible: Settings that the user did not choose, so that they may change.
